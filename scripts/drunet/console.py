@@ -1,0 +1,80 @@
+"""What a job says: progress and one-line errors to the terminal, everything else to its log file."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from drunet.errors import DrunetError
+
+# Seconds between progress lines: several jobs share the terminal, and a cluster keeps every line in a file.
+_INTERVAL = 10.0
+_terminal: list[TextIO] = []
+
+
+def say(line: str) -> None:
+    """Print a line where the user sees it, and in the job's log."""
+    if _terminal:
+        print(line, file=_terminal[-1], flush=True)
+    print(line, file=sys.stderr, flush=True)
+
+
+def progress(total: int, what: str, unit: str) -> tqdm[Any]:
+    """Count `total` units of work: a line with rate and time left every ten seconds, and one at the end."""
+    form = "{desc}: {n_fmt}/{total_fmt} " + unit + ", {rate_fmt}, {remaining} left, {elapsed} gone"
+    return tqdm(
+        total=total,
+        desc=what,
+        unit=f" {unit}",
+        bar_format=form,
+        mininterval=_INTERVAL,
+        maxinterval=_INTERVAL,
+        smoothing=0.1,
+        file=_Lines(),
+    )
+
+
+@contextmanager
+def job(log: str | os.PathLike[str]) -> Iterator[None]:
+    """Run a rule's script: its output goes to `log`, and a failure ends in one message on the terminal.
+
+    The libraries underneath write to the process's own streams, so those are redirected, not only Python's. A
+    `DrunetError` is shown as it is. Anything else is a defect: its type and message are shown with the log's name. The
+    traceback is in the log in both cases. The process then ends with status 1.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")
+    with open(log, "w", encoding="utf-8") as file:  # noqa: PTH123 - the descriptor is what is needed
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    _terminal.append(terminal)
+    try:
+        yield
+    except DrunetError as error:
+        traceback.print_exc()
+        print(f"\nERROR  {error}\n", file=terminal, flush=True)
+        sys.exit(1)
+    except Exception as error:
+        traceback.print_exc()
+        print(f"\nDEFECT  {type(error).__name__}: {error}\nThe traceback is in {log}\n", file=terminal, flush=True)
+        sys.exit(1)
+    finally:
+        _terminal.pop()
+
+
+class _Lines(io.TextIOBase):
+    """A stream that turns a redrawn bar into lines."""
+
+    def write(self, text: str) -> int:
+        line = text.strip("\r\n ")
+        if line:
+            say(line)
+        return len(text)

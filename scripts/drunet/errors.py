@@ -1,0 +1,74 @@
+"""What can go wrong for a user, as one small hierarchy.
+
+Every message is built from the same four parts: what is wrong, where, the value found, what to do.
+"""
+
+from __future__ import annotations
+
+SLIDE_STATUSES = (
+    "ok",
+    "missing",
+    "unreadable",
+    "resolution_missing",
+    "not_brightfield",
+    "no_tissue",
+    "annotation_unusable",
+)
+
+
+class DrunetError(Exception):
+    """A mistake that the user can mend.
+
+    Parameters
+    ----------
+    what : str
+        What is wrong, without a full stop.
+    where : str
+        The slide ID, file or configuration key concerned.
+    found : object, optional
+        The offending value.
+    mend : str
+        What to do about it.
+    """
+
+    def __init__(self, what: str, *, where: str, found: object = None, mend: str) -> None:
+        self.what, self.where, self.found, self.mend = what, where, found, mend
+        super().__init__(what, where, found, mend)
+
+    def __str__(self) -> str:
+        found = "" if self.found is None else f" (found: {self.found})"
+        return f"{self.where}: {self.what}{found}. {self.mend}"
+
+
+class ConfigError(DrunetError):
+    """The configuration asks for something that does not exist or does not fit."""
+
+
+class SheetError(DrunetError):
+    """The sample sheet is incomplete, unsafe or contradicts itself."""
+
+
+class SlideError(DrunetError):
+    """A slide cannot be used; `status` says why in one of `SLIDE_STATUSES`."""
+
+    def __init__(self, what: str, *, status: str, where: str, found: object = None, mend: str) -> None:
+        if status not in SLIDE_STATUSES:
+            raise ValueError(f"unknown slide status {status!r}, expected one of {SLIDE_STATUSES}")
+        self.status = status
+        super().__init__(what, where=where, found=found, mend=mend)
+
+
+class AnnotationError(DrunetError):
+    """An annotation file cannot be understood."""
+
+
+class TrainingDataError(DrunetError):
+    """There is nothing to learn from: no tiles, one class only, no held-out slides."""
+
+
+class ModelError(DrunetError):
+    """A model, or its weights, does not fit what it is asked to do."""
+
+
+class ProviderError(DrunetError):
+    """The execution provider asked for is not the one ONNX Runtime gives."""
