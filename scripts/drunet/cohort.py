@@ -1,0 +1,229 @@
+"""The sample sheet: which slides, whose, in which split, annotated how."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from drunet.errors import SheetError
+
+# An ID becomes a folder name and a wildcard: letters, digits, dot, dash, underscore, and no way out of a folder.
+ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+SPLITS = ("train", "val", "test", "")
+KINDS = ("wta", "psa", "")
+REQUIRED = ("slide_id", "patient_id", "path", "split", "annotation", "annotation_kind")
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """One slide of the sheet.
+
+    Attributes
+    ----------
+    slide_id, patient_id : str
+    path : str
+        Path of the slide, relative to the working directory or absolute.
+    split : str
+        ``train``, ``val``, ``test`` or empty (segment only).
+    annotation : str
+        Path of the annotation file, or empty.
+    annotation_kind : str
+        ``wta`` (the whole tumour is outlined), ``psa`` (parts are marked, the rest is unknown) or empty.
+    mpp : float or None
+        Level-0 µm/px, where the file does not say it or says it wrongly.
+    """
+
+    slide_id: str
+    patient_id: str
+    path: str
+    split: str
+    annotation: str
+    annotation_kind: str
+    mpp: float | None = None
+
+
+def is_safe_id(value: str) -> bool:
+    """Whether an ID may become a folder name and a wildcard."""
+    return re.fullmatch(ID_PATTERN, value) is not None and ".." not in value
+
+
+def read_sheets(paths: str | Sequence[str], root: str | None = None) -> dict[str, SheetRow]:
+    """Read one sample sheet or several, checked, keyed by slide ID in the sheets' order.
+
+    Parameters
+    ----------
+    paths : str or list of str
+        Tab-separated files.
+    root : str, optional
+        Folder where relative paths start; by default each sheet's own.
+
+    Raises
+    ------
+    SheetError
+        Column missing, ID missing, unsafe or given twice, unknown split or kind, annotation without kind or the
+        reverse, µm/px that is no positive number, a patient in two splits.
+    """
+    rows: dict[str, SheetRow] = {}
+    for path in [paths] if isinstance(paths, str) else paths:
+        for number, values in _records(path):
+            row = _row(values, f"{path}, line {number}", Path(root) if root is not None else Path(path).parent)
+            if row.slide_id in rows:
+                raise SheetError(
+                    "a slide_id is given twice",
+                    where=f"{path}, line {number}",
+                    found=row.slide_id,
+                    mend="Give every slide its own slide_id.",
+                )
+            rows[row.slide_id] = row
+    if not rows:
+        raise SheetError("the sheet lists no slide", where=str(paths), mend="Add one row per slide.")
+    _check_patients(rows.values(), str(paths))
+    return rows
+
+
+def check_files(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) -> None:
+    """Check that every file of the sheet exists, or is one that the workflow makes.
+
+    Raises
+    ------
+    SheetError
+        Naming the first few that are missing.
+    """
+    made = set(made_by_workflow)
+    wanted = [(row.slide_id, path) for row in rows for path in (row.path, row.annotation) if path]
+    missing = [(slide, path) for slide, path in wanted if path not in made and not Path(path).is_file()]
+    if missing:
+        first = "; ".join(f"{slide}: {path}" for slide, path in missing[:3])
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise SheetError(
+            f"{len(missing)} file{'s' * (len(missing) > 1)} of the sheet cannot be found",
+            where="cohort.sheet",
+            found=first + more,
+            mend="Correct `path` or `annotation` in the sheet, or `cohort.root`, where relative paths start.",
+        )
+
+
+def patient_folds(patients: Iterable[str], folds: int, seed: int) -> dict[str, int]:
+    """Assign patients to folds of as equal size as can be; the same patients and seed give the same folds.
+
+    Raises
+    ------
+    SheetError
+        If there are fewer patients than folds.
+    """
+    names = sorted(set(patients))
+    if len(names) < folds:
+        raise SheetError(
+            f"cross-fitting in {folds} folds needs at least {folds} training patients",
+            where="cohort",
+            found=f"{len(names)} ({', '.join(names)})",
+            mend="Lower `cross_fit_folds`, or train the classifier and the refiner on different patients.",
+        )
+    order = np.random.default_rng(seed).permutation(len(names))
+    return {names[index]: position % folds for position, index in enumerate(order)}
+
+
+def _records(path: str) -> list[tuple[int, Mapping[str, str]]]:
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, comment="#", skip_blank_lines=True)
+    except FileNotFoundError as error:
+        raise SheetError(
+            "the sample sheet is not there",
+            where="cohort.sheet",
+            found=path,
+            mend="Correct `cohort.sheet` in the configuration.",
+        ) from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise SheetError(
+            "the sample sheet is not a tab-separated table",
+            where=path,
+            found=str(error).splitlines()[0],
+            mend="Save it as UTF-8 text with tabs between the columns and a header line.",
+        ) from error
+    table.columns = [str(c).strip() for c in table.columns]
+    lacking = [c for c in REQUIRED if c not in table.columns]
+    if lacking:
+        raise SheetError(
+            f"the sheet lacks the column{'s' * (len(lacking) > 1)} {', '.join(lacking)}",
+            where=path,
+            found=", ".join(table.columns),
+            mend=f"Its header needs {', '.join(REQUIRED)}, separated by tabs; `mpp` may be added.",
+        )
+    records = table.to_dict("records")
+    return [(i + 2, {k: str(v).strip() for k, v in r.items()}) for i, r in enumerate(records)]
+
+
+def _row(values: Mapping[str, str], where: str, root: Path) -> SheetRow:
+    for column in ("slide_id", "patient_id", "path"):
+        if not values[column]:
+            raise SheetError(f"`{column}` is empty", where=where, mend="Fill it in, or remove the row.")
+    if not is_safe_id(values["slide_id"]):
+        raise SheetError(
+            "a slide_id is not safe to use as a folder name",
+            where=where,
+            found=values["slide_id"],
+            mend="Use letters, digits, dash, underscore and single dots, beginning with a letter or digit.",
+        )
+    for column, legal in (("split", SPLITS), ("annotation_kind", KINDS)):
+        if values[column] not in legal:
+            allowed = ", ".join(v for v in legal if v)
+            raise SheetError(
+                f"`{column}` has an unknown value",
+                where=where,
+                found=values[column],
+                mend=f"Write {allowed}, or leave it empty.",
+            )
+    if bool(values["annotation"]) != bool(values["annotation_kind"]):
+        raise SheetError(
+            "`annotation` and `annotation_kind` go together",
+            where=where,
+            found=f"annotation '{values['annotation']}', annotation_kind '{values['annotation_kind']}'",
+            mend="Fill in both (wta: the whole tumour is outlined, psa: parts are marked) or neither.",
+        )
+    return SheetRow(
+        slide_id=values["slide_id"],
+        patient_id=values["patient_id"],
+        path=_resolve(root, values["path"]),
+        split=values["split"],
+        annotation=_resolve(root, values["annotation"]) if values["annotation"] else "",
+        annotation_kind=values["annotation_kind"],
+        mpp=_mpp(values.get("mpp", ""), where),
+    )
+
+
+def _resolve(root: Path, path: str) -> str:
+    return os.path.normpath(root / path)
+
+
+def _mpp(value: str, where: str) -> float | None:
+    if not value:
+        return None
+    try:
+        mpp = float(value)
+    except ValueError:
+        mpp = math.nan
+    if not (math.isfinite(mpp) and mpp > 0):
+        raise SheetError("`mpp` is not a resolution in µm/px", where=where, found=value, mend="Write, say, 0.25.")
+    return mpp
+
+
+def _check_patients(rows: Iterable[SheetRow], where: str) -> None:
+    seen: dict[str, SheetRow] = {}
+    for row in rows:
+        if not row.split:
+            continue
+        other = seen.setdefault(row.patient_id, row)
+        if other.split != row.split:
+            raise SheetError(
+                "a patient is on both sides of the split",
+                where=where,
+                found=f"patient {row.patient_id}: {other.slide_id} in {other.split}, {row.slide_id} in {row.split}",
+                mend="Put all slides of a patient into one split.",
+            )

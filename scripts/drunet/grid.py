@@ -1,0 +1,150 @@
+"""The one place that converts level-0 pixels <-> tile index <-> heatmap cell <-> low-resolution pixel.
+
+A grid lays cells of `step` x `step` tile pixels over the slide from its top left corner. It has
+ceil(width / step) columns and ceil(height / step) rows, so the last ones reach past the slide: whoever lays a heatmap
+over a picture of the slide has to crop it by the exact fraction (`resample_to_slide`), or everything drifts to the
+bottom right. A tile is centred on its cell; with `size == step` the two are the same square.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+# How far two downsampling factors may differ and still count as equal: scanners write 4.0003 for 4.
+LEVEL_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Tiles of one physical resolution over one slide.
+
+    Attributes
+    ----------
+    width, height : int
+        Level-0 size of the slide in pixels.
+    mpp : float
+        Level-0 resolution in µm/px.
+    tile_mpp : float
+        Resolution at which tiles are seen, in µm/px.
+    size, step : int
+        Side of a tile, and distance between tiles, in pixels at `tile_mpp`.
+    """
+
+    width: int
+    height: int
+    mpp: float
+    tile_mpp: float
+    size: int
+    step: int
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.height, self.size, self.step) < 1 or self.mpp <= 0 or self.tile_mpp <= 0:
+            raise ValueError(f"a grid needs positive sizes and resolutions: {self}")
+
+    @property
+    def downsample(self) -> float:
+        """Level-0 pixels per tile pixel."""
+        return self.tile_mpp / self.mpp
+
+    @property
+    def cell(self) -> float:
+        """Side of a cell in level-0 pixels."""
+        return self.step * self.downsample
+
+    @property
+    def columns(self) -> int:
+        return max(1, math.ceil(round(self.width / self.cell, 9)))
+
+    @property
+    def rows(self) -> int:
+        return max(1, math.ceil(round(self.height / self.cell, 9)))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of the heatmap."""
+        return self.rows, self.columns
+
+    def tile_origin(self, column: np.ndarray | int, row: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
+        """Level-0 pixel (x, y) of the top left corner of tiles; negative at the border where tiles overlap."""
+        margin = (self.size - self.step) * self.downsample / 2
+        x = np.rint(np.asarray(column) * self.cell - margin).astype(np.int64)
+        y = np.rint(np.asarray(row) * self.cell - margin).astype(np.int64)
+        return x, y
+
+    def cell_at(self, x: float, y: float) -> tuple[int, int]:
+        """(column, row) of the cell that holds a level-0 position; outside positions go to the nearest cell."""
+        column = min(max(int(x // self.cell), 0), self.columns - 1)
+        row = min(max(int(y // self.cell), 0), self.rows - 1)
+        return column, row
+
+    def tile_boxes(self, column: np.ndarray, row: np.ndarray) -> np.ndarray:
+        """Level-0 boxes (n, 4) as x0, y0, x1, y1 of tiles, clipped to the slide."""
+        x, y = self.tile_origin(column, row)
+        side = self.size * self.downsample
+        boxes = np.stack([x, y, x + side, y + side], axis=-1).astype(np.float64)
+        np.clip(boxes[..., 0::2], 0, self.width, out=boxes[..., 0::2])
+        np.clip(boxes[..., 1::2], 0, self.height, out=boxes[..., 1::2])
+        return boxes
+
+    def resample_to_slide(self, heatmap: np.ndarray, shape: tuple[int, int], *, smooth: bool = False) -> np.ndarray:
+        """Lay a heatmap over a picture of the whole slide.
+
+        Parameters
+        ----------
+        heatmap : float32 (rows, columns)
+            One value a cell, NaN where there is none.
+        shape : (h, w)
+            Size of the picture, which covers exactly the slide.
+        smooth : bool
+            Bilinear between cell centres instead of the cell's own value. Not-a-number does not spread: it is
+            left out of the average, and stays where the nearest cell has no value.
+
+        Returns
+        -------
+        float32 (h, w)
+        """
+        if heatmap.shape != self.shape:
+            raise ValueError(f"the heatmap is {heatmap.shape}, the grid {self.shape}")
+        height, width = shape
+        # Position of every pixel centre in units of cells: the exact fraction, not a stretch of the whole heatmap.
+        u = (np.arange(width) + 0.5) / width * (self.width / self.cell)
+        v = (np.arange(height) + 0.5) / height * (self.height / self.cell)
+        column = np.minimum(u.astype(np.int64), self.columns - 1)
+        row = np.minimum(v.astype(np.int64), self.rows - 1)
+        nearest = heatmap[row[:, None], column[None, :]].astype(np.float32)
+        if not smooth:
+            return nearest
+        known = np.isfinite(heatmap).astype(np.float32)
+        map_x = np.broadcast_to((u - 0.5).astype(np.float32), shape)
+        map_y = np.broadcast_to((v - 0.5).astype(np.float32)[:, None], shape)
+
+        def bilinear(field: np.ndarray) -> np.ndarray:
+            return cv2.remap(field, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+        weight = bilinear(known)
+        value = bilinear(np.where(known > 0, heatmap, 0).astype(np.float32))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            smoothed = value / weight
+        return np.where(np.isfinite(nearest), smoothed, np.nan).astype(np.float32)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Grid:
+        return cls(**value)
+
+
+def nearest_finer_level(downsamples: tuple[float, ...], wanted: float) -> int:
+    """Index of the coarsest level that is not coarser than `wanted`, with `LEVEL_TOLERANCE`.
+
+    OpenSlide's own choice has no tolerance: for 4.0 it rejects a level of 4.0003 and decodes sixteen times the pixels.
+    """
+    fitting = [i for i, d in enumerate(downsamples) if d <= wanted * (1 + LEVEL_TOLERANCE)]
+    return max(fitting, key=lambda i: downsamples[i]) if fitting else int(np.argmin(downsamples))

@@ -1,0 +1,278 @@
+"""Opening slides, their resolution, and reading a region at a physical resolution.
+
+OpenSlide does the decoding. Associated images (label, macro) hold patient names and are never touched; of the
+properties only a whitelist leaves this module.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+import openslide
+import tifffile
+
+from drunet.errors import SlideError
+from drunet.grid import nearest_finer_level
+
+# Outside this range a stated µm/px is a mistake in the file: the finest scanners reach 0.05, and at 20 µm/px a cell is
+# half a pixel.
+PLAUSIBLE_MPP = (0.05, 20.0)
+# No single read decodes more than this many pixels, which bounds memory at about a gigabyte.
+MAX_READ_PX = 2**28
+
+
+@dataclass(frozen=True)
+class SlideProperties:
+    """What may be said about a slide.
+
+    Attributes
+    ----------
+    width, height : int
+        Level-0 size in pixels.
+    mpp : float
+        Level-0 resolution in µm/px (mean of both axes).
+    mpp_source : str
+        Where `mpp` comes from: ``sheet``, ``openslide`` or ``tiff tags``.
+    vendor : str
+        OpenSlide's name of the format.
+    downsamples : tuple of float
+        Downsampling factor of each level.
+    objective_power : str
+        As the scanner wrote it, for display; never turned into µm/px.
+    """
+
+    width: int
+    height: int
+    mpp: float
+    mpp_source: str
+    vendor: str
+    downsamples: tuple[float, ...]
+    objective_power: str
+
+
+class Slide:
+    """An open slide; a context manager.
+
+    Parameters
+    ----------
+    path : path-like
+        A file that OpenSlide reads.
+    slide_id : str
+        How messages call the slide.
+    mpp : float, optional
+        µm/px from the sample sheet; it wins over what the file says.
+
+    Raises
+    ------
+    SlideError
+        With status ``missing``, ``unreadable`` or ``resolution_missing``.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], slide_id: str, mpp: float | None = None) -> None:
+        self.slide_id = slide_id
+        path = Path(path)
+        if not path.is_file():
+            raise SlideError(
+                "the slide file is not there",
+                status="missing",
+                where=slide_id,
+                found=path.name,
+                mend="Correct `path` in the sheet, or `cohort.root` in the configuration.",
+            )
+        self._handle = _open(path, slide_id)
+        try:
+            self.properties = _properties(self._handle, path, slide_id, mpp)
+        except BaseException:
+            self._handle.close()
+            raise
+
+    def __enter__(self) -> Slide:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._handle.close()
+
+    def read(self, x: int, y: int, size: tuple[int, int], mpp: float) -> np.ndarray:
+        """Read a region at a resolution, from the nearest finer level, resized by area.
+
+        Parameters
+        ----------
+        x, y : int
+            Level-0 pixel of the top left corner; may lie outside the slide.
+        size : (width, height)
+            Size of the result in pixels at `mpp`.
+        mpp : float
+            Resolution of the result in µm/px; finer than the slide's own is interpolated.
+
+        Returns
+        -------
+        uint8 (height, width, 3)
+            RGB; what lies outside the slide, or was never scanned, is white.
+
+        Raises
+        ------
+        SlideError
+            With status ``unreadable``. The handle is then of no further use: OpenSlide would return blank pixels.
+        """
+        downsample = mpp / self.properties.mpp
+        level = nearest_finer_level(self.properties.downsamples, downsample)
+        factor = downsample / self.properties.downsamples[level]
+        width, height = (max(1, math.ceil(s * factor - 1e-6)) for s in size)
+        if width * height > MAX_READ_PX:
+            raise SlideError(
+                "a single read would need too much memory: no level is coarse enough",
+                status="unreadable",
+                where=self.slide_id,
+                found=f"{width} x {height} px at level {level}",
+                mend="Convert the slide to a pyramidal TIFF.",
+            )
+        try:
+            region = self._handle.read_region((int(x), int(y)), level, (width, height))
+        except openslide.OpenSlideError as error:
+            raise _unreadable(self.slide_id, error) from error
+        rgb = _on_white(np.asarray(region))
+        if (width, height) == size:
+            return rgb
+        shrinking = factor > 1
+        return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+
+    def read_whole(self, shape: tuple[int, int]) -> np.ndarray:
+        """The whole slide stretched to uint8 (h, w, 3), from the nearest finer level, resized by area."""
+        properties = self.properties
+        wanted = min(properties.width / shape[1], properties.height / shape[0])
+        level = nearest_finer_level(properties.downsamples, max(wanted, 1.0))
+        size = self._handle.level_dimensions[level]
+        strips = []
+        # In strips: a slide with one level would otherwise be held whole at full resolution.
+        rows = max(1, min(size[1], MAX_READ_PX // 16 // size[0]))
+        edges = [round(i * size[1] / math.ceil(size[1] / rows)) for i in range(math.ceil(size[1] / rows) + 1)]
+        scale = size[1] / shape[0]
+        for top, bottom in zip(edges, edges[1:], strict=False):
+            out = round(bottom / scale) - round(top / scale)
+            if out == 0 and len(edges) > 2:
+                continue
+            try:
+                region = self._handle.read_region(
+                    (0, round(top * properties.downsamples[level])), level, (size[0], bottom - top)
+                )
+            except openslide.OpenSlideError as error:
+                raise _unreadable(self.slide_id, error) from error
+            strips.append(
+                cv2.resize(_on_white(np.asarray(region)), (shape[1], max(out, 1)), interpolation=cv2.INTER_AREA)
+            )
+        whole = np.concatenate(strips)
+        return whole if whole.shape[0] == shape[0] else cv2.resize(whole, shape[::-1], interpolation=cv2.INTER_AREA)
+
+    def shape_at(self, mpp: float) -> tuple[int, int]:
+        """(h, w) of the whole slide at a resolution in µm/px, at least one pixel each."""
+        scale = self.properties.mpp / mpp
+        return max(1, round(self.properties.height * scale)), max(1, round(self.properties.width * scale))
+
+
+def _on_white(rgba: np.ndarray) -> np.ndarray:
+    """Lay premultiplied-free RGBA on white; most regions are opaque and need no arithmetic."""
+    rgb, alpha = rgba[..., :3], rgba[..., 3:]
+    if alpha.min(initial=255) == 255:
+        return np.ascontiguousarray(rgb)
+    share = alpha.astype(np.float32) / 255
+    return np.rint(rgb * share + 255 * (1 - share)).astype(np.uint8)
+
+
+def _unreadable(slide_id: str, error: Exception) -> SlideError:
+    return SlideError(
+        "the file cannot be read as a slide",
+        status="unreadable",
+        where=slide_id,
+        found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+        mend="Copy or export it again; it may be cut short.",
+    )
+
+
+def _open(path: Path, slide_id: str) -> openslide.OpenSlide:
+    if path.stat().st_size == 0:
+        raise _unreadable(slide_id, ValueError("the file is empty"))
+    try:
+        handle = openslide.OpenSlide(path)
+    except openslide.OpenSlideUnsupportedFormatError as error:
+        raise SlideError(
+            "the file is in no format that OpenSlide knows, or it is cut short",
+            status="unreadable",
+            where=slide_id,
+            found=path.suffix or "no suffix",
+            mend="Export it again, as a tiled pyramidal TIFF or a vendor's format.",
+        ) from error
+    except (openslide.OpenSlideError, OSError) as error:
+        raise _unreadable(slide_id, error) from error
+    return handle
+
+
+def _properties(handle: openslide.OpenSlide, path: Path, slide_id: str, mpp: float | None) -> SlideProperties:
+    values = handle.properties
+    width, height = handle.dimensions
+    resolution, source = _resolution(handle, path, mpp)
+    if resolution is None:
+        raise SlideError(
+            "the slide does not say its resolution",
+            status="resolution_missing",
+            where=slide_id,
+            found=f"objective power {values.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER, 'not given')}, no µm/px",
+            mend="Add a column `mpp` to the sheet with its level-0 µm/px (often 0.25 at 40x, 0.5 at 20x).",
+        )
+    if not PLAUSIBLE_MPP[0] <= resolution <= PLAUSIBLE_MPP[1]:
+        raise SlideError(
+            "the slide's resolution is not plausible",
+            status="resolution_missing",
+            where=slide_id,
+            found=f"{resolution:g} µm/px from {source}",
+            mend="Add a column `mpp` to the sheet with the right value.",
+        )
+    return SlideProperties(
+        width=width,
+        height=height,
+        mpp=resolution,
+        mpp_source=source,
+        vendor=values.get(openslide.PROPERTY_NAME_VENDOR, "unknown"),
+        downsamples=tuple(float(d) for d in handle.level_downsamples),
+        objective_power=values.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER, ""),
+    )
+
+
+def _resolution(handle: openslide.OpenSlide, path: Path, mpp: float | None) -> tuple[float | None, str]:
+    """µm/px and its source, in the order sheet, OpenSlide, TIFF tags."""
+    if mpp is not None:
+        return float(mpp), "sheet"
+    try:
+        both = [float(handle.properties[f"openslide.mpp-{axis}"]) for axis in "xy"]
+        return sum(both) / 2, "openslide"
+    except (KeyError, ValueError):
+        pass
+    tags = _tiff_resolution(path)
+    return (tags, "tiff tags") if tags is not None else (None, "")
+
+
+def _tiff_resolution(path: Path) -> float | None:
+    """µm/px of the first TIFF page, if its tags state a real unit."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page = tiff.pages.first
+            unit = int(page.tags["ResolutionUnit"].value)
+            micrometres = {2: 25_400.0, 3: 10_000.0}.get(unit)
+            values = [page.tags[name].value for name in ("XResolution", "YResolution")]
+    except (tifffile.TiffFileError, KeyError, OSError, ValueError):
+        return None
+    if micrometres is None or any(numerator == 0 or denominator == 0 for numerator, denominator in values):
+        return None
+    # 72 dpi and its like are defaults of image editors, not measurements: 350 µm/px is no microscope.
+    resolution = sum(micrometres * denominator / numerator for numerator, denominator in values) / 2
+    return resolution if resolution <= PLAUSIBLE_MPP[1] else None
