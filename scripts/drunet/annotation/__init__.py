@@ -1,0 +1,88 @@
+"""What pathologists drew: QuPath GeoJSON, ASAP and ImageScope XML and mask images in, polygons and rasters out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from drunet.annotation.geojson import read_geojson
+from drunet.annotation.mask import read_mask
+from drunet.annotation.outline import outline
+from drunet.annotation.raster import rasterise
+from drunet.annotation.region import Annotation, Kind, Label, Region, Source
+from drunet.annotation.xml import read_xml
+
+__all__ = ["Annotation", "Kind", "Label", "Region", "outline", "rasterise", "read_annotation"]
+
+KINDS = ("wta", "psa")
+READERS = {
+    ".geojson": read_geojson,
+    ".json": read_geojson,
+    ".xml": read_xml,
+    ".png": read_mask,
+    ".tif": read_mask,
+    ".tiff": read_mask,
+}
+
+
+def read_annotation(
+    path: str | os.PathLike[str],
+    *,
+    kind: str,
+    where: str,
+    width: int,
+    height: int,
+    classes: Mapping[str, Sequence[str]],
+) -> Annotation:
+    """Read one slide's annotation, in the format that the file's suffix says.
+
+    Parameters
+    ----------
+    path : path
+        .geojson, .json (QuPath), .xml (ASAP, Aperio ImageScope), .png, .tif or .tiff (mask).
+    kind : {"wta", "psa"}
+        Whole tumour annotation or partial slide annotation (DRU-Net). A WTA without regions says that there is no
+        tumour; a PSA without regions says nothing and is refused.
+    where : str
+        Slide ID, for messages.
+    width, height : int
+        Size of the slide in level-0 pixels, which is also the unit of the coordinates.
+    classes : mapping of label to class names
+        As `cohort.annotation_classes` in the configuration; labels are tumour, non_tumour and ignore, names may hold
+        shell wildcards.
+
+    Raises
+    ------
+    AnnotationError
+        For everything in the file that cannot be understood, naming the slide, the file and the region.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown annotation kind {kind!r}, expected one of {KINDS}")
+    file = Path(path)
+    source = Source(where=where, file=file.name, width=width, height=height, classes=classes)
+    reader = READERS.get(file.suffix.casefold())
+    if reader is None:
+        raise source.error(
+            "annotations of this format cannot be read",
+            found=file.suffix or "no suffix",
+            mend=f"Use one of {', '.join(READERS)}.",
+        )
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise source.error(
+            "the annotation file cannot be opened",
+            found=error.strerror,
+            mend="Check the annotation column of the sample sheet.",
+        ) from None
+    if not data.strip():
+        raise source.error("the file is empty", mend="Export the annotation again.")
+    regions = reader(data, source)
+    if kind == "psa" and not regions:
+        raise source.error(
+            "the partial annotation has no regions, so that nothing about this slide is known",
+            mend="Annotate some tumour and non-tumour, or set annotation_kind to wta if all of it is free of tumour.",
+        )
+    return Annotation(cast(Kind, kind), regions)

@@ -1,0 +1,148 @@
+"""GeoJSON as QuPath writes it (RFC 7946 geometry; https://qupath.readthedocs.io, "Exporting annotations")."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from drunet.annotation.region import Region, Source
+
+EXPORT_AGAIN = "Export it from QuPath with File > Export objects as GeoJSON."
+# QuPath objects that software made or that only organise others; nobody drew them as an annotation.
+NOT_DRAWN = {"detection", "cell", "tile", "tma_core", "root"}
+
+
+def read_geojson(data: bytes, source: Source) -> tuple[Region, ...]:
+    """Read the annotations of a FeatureCollection, a list of Features or a single Feature.
+
+    Detections, cells, tiles and cores are passed over; a file that has nothing else is refused, because an empty
+    annotation would call the whole slide free of tumour.
+
+    Raises
+    ------
+    AnnotationError
+        Naming the feature, for everything that cannot be understood.
+    """
+    features = _features(_parse(data, source), source)
+    regions = []
+    for number, feature in enumerate(features, start=1):
+        item = _item(number, len(features), feature)
+        properties = _properties(feature, source, item)
+        if _object_type(properties) not in NOT_DRAWN:
+            regions.append(_region(feature, properties, source, item))
+    if features and not regions:
+        raise source.error(
+            "there are objects, but none of them is an annotation",
+            found=f"{len(features)} detections or cores",
+            mend="Export the annotations, too, or an empty list if there are none.",
+        )
+    return tuple(regions)
+
+
+def _parse(data: bytes, source: Source) -> Any:
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise source.error("the file is not text in UTF-8", mend=EXPORT_AGAIN) from None
+    except json.JSONDecodeError as error:
+        found = f"{error.msg} at line {error.lineno}, column {error.colno}"
+        raise source.error("the file is not JSON", found=found, mend=EXPORT_AGAIN) from None
+    except (RecursionError, ValueError):
+        # Nesting without end, or a whole number of thousands of digits.
+        raise source.error("the file is not sensible JSON", mend=EXPORT_AGAIN) from None
+
+
+def _features(document: Any, source: Source) -> list[Any]:
+    if isinstance(document, list):
+        return document
+    kind = document.get("type") if isinstance(document, dict) else None
+    if kind == "Feature":
+        return [document]
+    if kind == "FeatureCollection" and isinstance(document.get("features"), list):
+        return list(document["features"])
+    found = kind if isinstance(kind, str) else type(document).__name__
+    raise source.error("the file is JSON but not a GeoJSON FeatureCollection", found=found, mend=EXPORT_AGAIN)
+
+
+def _item(number: int, count: int, feature: Any) -> str:
+    name = feature.get("id") if isinstance(feature, dict) else None
+    return f"feature {number} of {count}" + (f" ({name})" if isinstance(name, str | int) else "")
+
+
+def _properties(feature: Any, source: Source, item: str) -> dict[str, Any]:
+    if not isinstance(feature, dict) or feature.get("type") != "Feature":
+        found = feature.get("type") if isinstance(feature, dict) else type(feature).__name__
+        raise source.error("not a GeoJSON Feature", item=item, found=found, mend=EXPORT_AGAIN)
+    properties = feature.get("properties")
+    if properties is None:
+        return {}
+    if not isinstance(properties, dict):
+        raise source.error("properties is not an object", item=item, found=type(properties).__name__, mend=EXPORT_AGAIN)
+    return properties
+
+
+def _object_type(properties: dict[str, Any]) -> str:
+    return str(properties.get("objectType", properties.get("object_type", "annotation"))).casefold()
+
+
+def _class_name(properties: dict[str, Any]) -> str | None:
+    """The class: an object with `name`, or with `names` (derived classes), or in older exports a string."""
+    classification = properties.get("classification")
+    if isinstance(classification, dict):
+        names = classification.get("names")
+        joined = ": ".join(map(str, names)) if isinstance(names, list) else None
+        classification = classification.get("name", joined)
+    return classification if isinstance(classification, str) else None
+
+
+def _region(feature: dict[str, Any], properties: dict[str, Any], source: Source, item: str) -> Region:
+    geometry = feature.get("geometry")
+    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    if kind not in ("Polygon", "MultiPolygon"):
+        raise source.error(
+            "only polygons can be learnt from and measured",
+            item=item,
+            found=kind,
+            mend="Delete points and lines in QuPath, or close them to areas, and export again.",
+        )
+    coordinates = geometry.get("coordinates") if isinstance(geometry, dict) else None
+    polygons = [coordinates] if kind == "Polygon" else coordinates
+    if not isinstance(polygons, list) or not polygons or not all(isinstance(p, list) for p in polygons):
+        raise source.error("the region has no outline", item=item, mend=EXPORT_AGAIN)
+    rings = [[_ring(ring, source, item) for ring in polygon] for polygon in polygons]
+    return source.region(rings, _class_name(properties), item)
+
+
+def _ring(positions: Any, source: Source, item: str) -> np.ndarray:
+    """One linear ring as float64 (n, 2); a third coordinate is dropped."""
+    if not isinstance(positions, list) or not all(_is_position(p) for p in positions):
+        raise source.error("an outline is not a list of [x, y] positions", item=item, mend=EXPORT_AGAIN)
+    if len(positions) < 4:
+        raise source.error(
+            "a closed outline needs at least four positions, the last equal to the first",
+            item=item,
+            found=len(positions),
+            mend="Draw the region anew; points and lines have no area.",
+        )
+    try:
+        ring = np.array([position[:2] for position in positions], dtype=np.float64)
+    except OverflowError:
+        raise source.error("a coordinate is not a finite number", item=item, mend=EXPORT_AGAIN) from None
+    if np.isfinite(ring).all() and not np.array_equal(ring[0], ring[-1]):
+        raise source.error(
+            "the outline is not closed: its last position differs from its first",
+            item=item,
+            found=f"{ring[0].tolist()} and {ring[-1].tolist()}",
+            mend="Close the outline, or export the file again; a part of it may be missing.",
+        )
+    return ring
+
+
+def _is_position(position: Any) -> bool:
+    return (
+        isinstance(position, list)
+        and len(position) >= 2
+        and all(isinstance(value, int | float) and not isinstance(value, bool) for value in position[:2])
+    )

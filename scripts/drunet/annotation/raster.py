@@ -1,0 +1,68 @@
+"""Polygons to masks."""
+
+from __future__ import annotations
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from drunet.annotation.outline import polygons_of
+
+
+def rasterise(geometry: shapely.Geometry, shape: tuple[int, int], *, slide_size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Paint polygons into a mask that covers the whole slide.
+
+    A pixel is set if its centre is inside, by the even-odd rule along each row (scan-line conversion; Foley et al.,
+    Computer Graphics, ch. 3). Unlike drawing routines that take every touched pixel, areas stay unbiased at any scale.
+
+    Parameters
+    ----------
+    geometry : Polygon, MultiPolygon or empty
+        Valid, in level-0 pixels; holes are left out.
+    shape : (rows, columns)
+        Size of the mask.
+    slide_size : (width, height)
+        Size of the slide in level-0 pixels; the mask is stretched over it.
+
+    Returns
+    -------
+    bool (rows, columns)
+    """
+    rows, columns = shape
+    width, height = slide_size
+    if min(rows, columns, width, height) <= 0:
+        raise ValueError(f"sizes must be positive, got mask {shape} and slide {slide_size}")
+    mask = np.zeros(shape, dtype=bool)
+    if geometry.is_empty:
+        return mask
+    # In units in which pixel centres are whole numbers.
+    edges = _edges(geometry) * (columns / width, rows / height) - 0.5
+    upper = edges[:, 0, 1] <= edges[:, 1, 1]
+    top = np.where(upper[:, None], edges[:, 0], edges[:, 1])
+    bottom = np.where(upper[:, None], edges[:, 1], edges[:, 0])
+    # Half open, top <= row < bottom: a corner on a row is counted once.
+    first = np.clip(np.ceil(top[:, 1]), 0, rows).astype(np.int64)
+    last = np.clip(np.ceil(bottom[:, 1]), 0, rows).astype(np.int64)
+    counts = np.maximum(last - first, 0)
+    if not counts.any():
+        return mask
+    edge = np.repeat(np.arange(len(counts)), counts)
+    row = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts) + first[edge]
+    slope = (bottom[edge, 0] - top[edge, 0]) / (bottom[edge, 1] - top[edge, 1])
+    crossing = top[edge, 0] + (row - top[edge, 1]) * slope
+    column = np.clip(np.ceil(crossing), 0, columns).astype(np.int64)
+    # Only the rows that are crossed, so that a small region on a large mask costs little.
+    start, stop = int(row.min()), int(row.max()) + 1
+    cells, times = np.unique((row - start) * (columns + 1) + column, return_counts=True)
+    odd = np.zeros((stop - start, columns + 1), dtype=bool)
+    odd.flat[cells[times % 2 == 1]] = True
+    np.logical_xor.accumulate(odd, axis=1, out=odd)
+    mask[start:stop] = odd[:, :columns]
+    return mask
+
+
+def _edges(geometry: shapely.Geometry) -> NDArray[np.float64]:
+    """All ring edges as (n, 2 ends, 2 coordinates)."""
+    rings = shapely.get_rings(polygons_of(geometry).geoms)
+    ends = [shapely.get_coordinates(ring) for ring in rings]
+    return np.concatenate([np.stack([xy[:-1], xy[1:]], axis=1) for xy in ends])

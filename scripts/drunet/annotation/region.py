@@ -1,0 +1,230 @@
+"""What every annotation format comes down to: labelled polygons in level-0 pixels."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Literal, cast
+
+import numpy as np
+import shapely
+from shapely.geometry import MultiPolygon, Polygon
+
+from drunet.annotation.outline import polygons_of
+from drunet.errors import AnnotationError
+
+Kind = Literal["wta", "psa"]
+Label = Literal["tumour", "non_tumour", "ignore"]
+LABELS: tuple[Label, ...] = ("tumour", "non_tumour", "ignore")
+
+# A brush dragged over the slide's edge is no mistake; an annotation of another slide is.
+OVERHANG_PX = 8.0
+OUTSIDE_SHARE = 0.01
+# A self-crossing that changes the area by less than this is a slip of the hand.
+REPAIR_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Region:
+    """One annotated area.
+
+    Attributes
+    ----------
+    geometry : Polygon or MultiPolygon
+        Valid, within the slide, in level-0 pixels.
+    name : str
+        The class as it is written in the file.
+    label : {"tumour", "non_tumour", "ignore"}
+    """
+
+    geometry: Polygon | MultiPolygon
+    name: str
+    label: Label
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What a pathologist drew on one slide.
+
+    Attributes
+    ----------
+    kind : {"wta", "psa"}
+        Whole tumour annotation (what is not tumour is non-tumour) or partial slide annotation (what is not marked is
+        unknown).
+    regions : tuple of Region
+    """
+
+    kind: Kind
+    regions: tuple[Region, ...]
+
+    @cached_property
+    def ignore(self) -> shapely.Geometry:
+        """Union of what is neither learnt from nor measured; empty where nothing is."""
+        return self._union("ignore")
+
+    @cached_property
+    def tumour(self) -> shapely.Geometry:
+        """Union of the tumour regions without what is to be ignored."""
+        return polygons_of(shapely.difference(self._union("tumour"), self.ignore))
+
+    @cached_property
+    def non_tumour(self) -> shapely.Geometry:
+        """Union of the regions marked as non-tumour without what is to be ignored."""
+        return polygons_of(shapely.difference(self._union("non_tumour"), self.ignore))
+
+    @property
+    def smallest_tumour_px2(self) -> float | None:
+        """Area of the smallest single outline drawn as tumour, in level-0 px²; None without tumour."""
+        tumours = [region.geometry for region in self.regions if region.label == "tumour"]
+        return min((float(part.area) for part in shapely.get_parts(tumours)), default=None)
+
+    def _union(self, label: Label) -> MultiPolygon:
+        return polygons_of(shapely.union_all([r.geometry for r in self.regions if r.label == label]))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an annotation comes from and what it has to fit: the context of every check and message.
+
+    Attributes
+    ----------
+    where : str
+        Slide ID.
+    file : str
+        Name of the file, without its folder.
+    width, height : int
+        Size of the slide in level-0 pixels.
+    classes : mapping of label to class names
+        As `cohort.annotation_classes` in the configuration.
+    """
+
+    where: str
+    file: str
+    width: int
+    height: int
+    classes: Mapping[str, Sequence[str]]
+
+    def error(self, what: str, *, mend: str, found: object = None, item: str = "") -> AnnotationError:
+        """Build the message for this file, and for one `item` of it where that is known."""
+        place = f"{self.file}, {item}" if item else self.file
+        return AnnotationError(f"{place}: {what}", where=self.where, found=found, mend=mend)
+
+    def label_of(self, name: str | None, item: str) -> Label:
+        """Look up what a class name means: without regard to case, exact names before wildcards.
+
+        Raises
+        ------
+        AnnotationError
+            If there is no name, or none of `classes` covers it.
+        """
+        if name is None or not name.strip():
+            raise self.error(
+                "the region has no class",
+                item=item,
+                mend="Give it one of the classes under cohort.annotation_classes, or delete it if it does not count.",
+            )
+        wanted = _folded(name)
+        rules = [(label, _folded(rule)) for label, rules in self.classes.items() for rule in rules]
+        for label, rule in rules:
+            if wanted == rule:
+                return _checked_label(label)
+        for label, rule in rules:
+            if fnmatchcase(wanted, rule):
+                return _checked_label(label)
+        known = [rule for rules in self.classes.values() for rule in rules]
+        close = difflib.get_close_matches(wanted, [_folded(rule) for rule in known], n=1)
+        hint = f' Did you mean "{close[0]}"?' if close else ""
+        raise self.error(
+            "the class is not one that the configuration knows",
+            item=item,
+            found=repr(name),
+            mend=f"Rename it, or add it to cohort.annotation_classes, which knows: {', '.join(known)}.{hint}",
+        )
+
+    def region(self, polygons: Iterable[Sequence[np.ndarray]], name: str | None, item: str) -> Region:
+        """Check rings and build a Region from them.
+
+        Parameters
+        ----------
+        polygons : iterable of sequences of float64 (n, 2)
+            Per polygon its outer ring and then its holes; closed or not.
+        name : str or None
+            The class as written.
+        item : str
+            What to call this region in a message.
+
+        Raises
+        ------
+        AnnotationError
+            For too few positions, coordinates that are no numbers, crossings that cannot be repaired, no area, and
+            regions outside the slide.
+        """
+        label = self.label_of(name, item)
+        parts = [self._polygon(rings, item) for rings in polygons]
+        drawn = MultiPolygon(parts)
+        repaired = drawn if drawn.is_valid else polygons_of(shapely.make_valid(drawn, method="structure"))
+        self._check_repair(sum(part.area for part in parts), repaired.area, item)
+        inside = self._clipped(repaired, item)
+        geometry = inside.geoms[0] if len(inside.geoms) == 1 else inside
+        return Region(geometry, cast(str, name).strip(), label)
+
+    def _polygon(self, rings: Sequence[np.ndarray], item: str) -> Polygon:
+        if not rings:
+            raise self.error("the region has no outline", item=item, mend="Delete it or draw it anew.")
+        for ring in rings:
+            if not np.isfinite(ring).all():
+                bad = ring[~np.isfinite(ring).all(axis=1)][0]
+                raise self.error(
+                    "a coordinate is not a finite number", item=item, found=bad.tolist(), mend="Export the file again."
+                )
+            corners = len(np.unique(ring, axis=0))
+            if corners < 3:
+                raise self.error(
+                    "an outline needs at least three different corners",
+                    item=item,
+                    found=corners,
+                    mend="Delete this region or draw it anew; points and lines have no area.",
+                )
+        return Polygon(rings[0], list(rings[1:]))
+
+    def _check_repair(self, drawn: float, repaired: float, item: str) -> None:
+        larger = max(drawn, repaired)
+        if repaired <= 0:
+            raise self.error("the region has no area", item=item, mend="Delete it or draw it anew.")
+        if abs(drawn - repaired) > REPAIR_SHARE * larger:
+            raise self.error(
+                "the outline crosses itself, so that its inside is not certain",
+                item=item,
+                found=f"{drawn:.0f} px² as drawn, {repaired:.0f} px² when untangled",
+                mend="Draw the region anew without crossings, or split it into several.",
+            )
+
+    def _clipped(self, geometry: MultiPolygon, item: str) -> MultiPolygon:
+        slide = shapely.box(0, 0, self.width, self.height)
+        if slide.covers(geometry):
+            return geometry
+        inside = polygons_of(shapely.intersection(geometry, slide))
+        left, top, right, bottom = geometry.bounds
+        overhang = max(-left, -top, right - self.width, bottom - self.height)
+        outside = 1.0 - inside.area / geometry.area
+        if inside.is_empty or (overhang > OVERHANG_PX and outside > OUTSIDE_SHARE):
+            raise self.error(
+                "the region lies outside the slide",
+                item=item,
+                found=f"x {left:.0f} to {right:.0f}, y {top:.0f} to {bottom:.0f}; slide {self.width} x {self.height}",
+                mend="Check that the file belongs to this slide and holds full-resolution pixels, not µm.",
+            )
+        return inside
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.split()).casefold()
+
+
+def _checked_label(label: str) -> Label:
+    if label not in LABELS:
+        raise ValueError(f"unknown annotation label {label!r}, expected one of {LABELS}")
+    return label

@@ -1,0 +1,182 @@
+"""The tile table: which tiles of a slide hold tissue, and what the annotation says of them.
+
+Paper, "Model training": tiles with at least 25 % tissue are kept; of those, tiles with at least 5 % tumour are tumour,
+tiles with none are non-tumour, and what lies between is not learnt from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from drunet.annotation import Annotation
+from drunet.atomic import whole_file
+from drunet.errors import DrunetError
+from drunet.grid import Grid
+from drunet.slide import Slide
+
+TUMOUR, NON_TUMOUR, UNLABELLED = 1, 0, -1
+
+
+@dataclass(frozen=True)
+class TileRules:
+    """Shares of a tile's area that decide whether it is looked at, and how it is labelled.
+
+    Attributes
+    ----------
+    min_tissue : float
+        Tiles with less tissue are not looked at (paper: 0.25).
+    min_tumour : float
+        Tiles with at least this much tumour are tumour (paper: 0.05).
+    max_non_tumour : float
+        Tiles with at most this much tumour are non-tumour (paper: 0).
+    min_annotated : float
+        On partially annotated slides a tile is labelled only if this much of it lies in marked regions of its class.
+    """
+
+    min_tissue: float = 0.25
+    min_tumour: float = 0.05
+    max_non_tumour: float = 0.0
+    min_annotated: float = 0.5
+
+
+def tile_table(grid: Grid, tissue: np.ndarray, annotation: Annotation | None, rules: TileRules) -> pd.DataFrame:
+    """List the tiles of a slide that hold tissue.
+
+    Parameters
+    ----------
+    grid : Grid
+    tissue : bool (h, w)
+        Tissue mask that covers exactly the slide.
+    annotation : Annotation or None
+        None: no tumour fraction (NaN) and no labels.
+    rules : TileRules
+
+    Returns
+    -------
+    DataFrame
+        column, row (int32), x, y (int32, level-0 px of the top left corner), tissue_fraction, tumour_fraction
+        (float32), label (int8: 1 tumour, 0 non-tumour, -1 not learnt from), in row-major order.
+    """
+    row, column = (a.ravel() for a in np.indices(grid.shape))
+    boxes = grid.tile_boxes(column, row)
+    whole = (grid.size * grid.downsample) ** 2
+    tissue_fraction = _masked_area(tissue, boxes, (grid.width, grid.height)) / whole
+    kept = tissue_fraction >= max(rules.min_tissue, np.finfo(np.float32).tiny)
+    row, column, boxes, tissue_fraction = row[kept], column[kept], boxes[kept], tissue_fraction[kept]
+    x, y = grid.tile_origin(column, row)
+    tumour_fraction = np.full(len(row), np.nan)
+    label = np.full(len(row), UNLABELLED, np.int8)
+    if annotation is not None:
+        tumour_fraction = covered_area(annotation.tumour, boxes) / whole
+        label = _labels(annotation, boxes, whole, tumour_fraction, rules)
+    return pd.DataFrame(
+        {
+            "column": column.astype(np.int32),
+            "row": row.astype(np.int32),
+            "x": x.astype(np.int32),
+            "y": y.astype(np.int32),
+            "tissue_fraction": np.minimum(tissue_fraction, 1).astype(np.float32),
+            "tumour_fraction": np.minimum(tumour_fraction, 1).astype(np.float32),
+            "label": label,
+        }
+    )
+
+
+def covered_area(geometry: BaseGeometry, boxes: np.ndarray) -> np.ndarray:
+    """Exact area of `geometry` inside each of the boxes (n, 4), in squared units of the boxes."""
+    area = np.zeros(len(boxes))
+    if geometry.is_empty or len(boxes) == 0:
+        return area
+    squares = shapely.box(*boxes.T)
+    shapely.prepare(geometry)
+    inside = shapely.contains_properly(geometry, squares)
+    area[inside] = shapely.area(squares[inside])
+    # Only the tiles on an outline need an intersection, and each only with the parts that it meets.
+    border = np.flatnonzero(~inside & shapely.intersects(geometry, squares))
+    parts = shapely.get_parts(geometry)
+    tile, part = shapely.STRtree(parts).query(squares[border], predicate="intersects")
+    pieces = shapely.area(shapely.intersection(squares[border][tile], parts[part]))
+    np.add.at(area, border[tile], pieces)
+    return area
+
+
+def write_table(path: str | os.PathLike[str], table: pd.DataFrame, facts: Mapping[str, Any]) -> None:
+    """Write a Parquet table with facts (JSON values) in its schema metadata under the key ``drunet``."""
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    metadata = {**(arrow.schema.metadata or {}), b"drunet": json.dumps(dict(facts)).encode()}
+    with whole_file(path) as temporary:
+        pq.write_table(arrow.replace_schema_metadata(metadata), temporary)
+
+
+def read_table(path: str | os.PathLike[str]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read a table and the facts stored with it."""
+    arrow = pq.read_table(path)
+    return arrow.to_pandas(), json.loads((arrow.schema.metadata or {}).get(b"drunet", b"{}"))
+
+
+def _labels(
+    annotation: Annotation, boxes: np.ndarray, whole: float, tumour_fraction: np.ndarray, rules: TileRules
+) -> np.ndarray:
+    if annotation.kind == "psa":
+        tumour = tumour_fraction >= rules.min_annotated
+        marked = covered_area(annotation.non_tumour, boxes) / whole
+        non_tumour = (marked >= rules.min_annotated) & (tumour_fraction <= rules.max_non_tumour)
+    else:
+        tumour = tumour_fraction >= rules.min_tumour
+        non_tumour = tumour_fraction <= rules.max_non_tumour
+    label = np.full(len(boxes), UNLABELLED, np.int8)
+    label[non_tumour] = NON_TUMOUR
+    label[tumour] = TUMOUR
+    label[covered_area(annotation.ignore, boxes) > 0] = UNLABELLED
+    return label
+
+
+def _masked_area(mask: np.ndarray, boxes: np.ndarray, slide_size: tuple[int, int]) -> np.ndarray:
+    """Exact area of a pixel mask inside boxes, in level-0 px², by a bilinearly read integral image."""
+    height, width = mask.shape
+    integral = np.zeros((height + 1, width + 1))
+    integral[1:, 1:] = mask.cumsum(0, dtype=np.float64).cumsum(1)
+    scale_x, scale_y = width / slide_size[0], height / slide_size[1]
+
+    def at(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        u, v = np.clip(x * scale_x, 0, width), np.clip(y * scale_y, 0, height)
+        i, j = np.minimum(u.astype(int), width - 1), np.minimum(v.astype(int), height - 1)
+        a, b = u - i, v - j
+        top = integral[j, i] * (1 - a) + integral[j, i + 1] * a
+        bottom = integral[j + 1, i] * (1 - a) + integral[j + 1, i + 1] * a
+        return top * (1 - b) + bottom * b
+
+    x0, y0, x1, y1 = boxes.T
+    return (at(x1, y1) - at(x0, y1) - at(x1, y0) + at(x0, y0)) / (scale_x * scale_y)
+
+
+def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read a mask written as an 8-bit picture: bool (h, w)."""
+    picture = cv2.imread(os.fspath(path), cv2.IMREAD_GRAYSCALE)
+    if picture is None:
+        raise DrunetError("the mask cannot be read", where=os.fspath(path), mend="Delete it and run the workflow again.")
+    return np.asarray(picture > 127)
+
+
+def write_labelled_images(slide: Slide, table: pd.DataFrame, grid: Grid, folder: str | os.PathLike[str]) -> None:
+    """Write every labelled tile as PNG into `folder`/tumour and `folder`/non_tumour, named by column and row."""
+    names = {TUMOUR: "tumour", NON_TUMOUR: "non_tumour"}
+    for name in names.values():
+        (Path(folder) / name).mkdir(parents=True, exist_ok=True)
+    for tile in table[table["label"] != UNLABELLED].itertuples():
+        rgb = slide.read(tile.x, tile.y, (grid.size, grid.size), grid.tile_mpp)
+        target = Path(folder) / names[tile.label] / f"{tile.column:05d}_{tile.row:05d}.png"
+        cv2.imwrite(os.fspath(target), rgb[..., ::-1])
