@@ -1,0 +1,60 @@
+"""Flips and quarter turns, the same for every array of a sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """One of the eight ways in which a square can lie: flips first, then quarter turns.
+
+    Attributes
+    ----------
+    upside_down : bool
+        The rows are reversed.
+    mirrored : bool
+        The columns are reversed.
+    quarter_turns : int
+        Turns by 90 degrees, anticlockwise.
+    """
+
+    upside_down: bool = False
+    mirrored: bool = False
+    quarter_turns: int = 0
+
+
+def draw_orientation(
+    rng: np.random.Generator, size: tuple[int, int], *, flip: bool = True, quarter_turns: bool = True
+) -> Orientation:
+    """Draw each flip with probability one half and the number of quarter turns uniformly.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    size : (int, int)
+        Height and width of the sample, px; one that is not square is turned by 180 degrees only, to keep its shape.
+    flip, quarter_turns : bool
+        What may be drawn at all.
+    """
+    upside_down, mirrored = (bool(side) for side in rng.integers(0, 2, size=2)) if flip else (False, False)
+    turns = int(rng.integers(0, 4)) if quarter_turns else 0
+    if size[0] != size[1]:
+        turns &= 2
+    return Orientation(upside_down, mirrored, turns)
+
+
+def reorient(orientation: Orientation, *arrays: NDArray) -> tuple[NDArray, ...]:
+    """Lay arrays (h, w) or (h, w, channels) of any dtype as an orientation says; what comes back is contiguous."""
+    return tuple(_reorient_one(orientation, array) for array in arrays)
+
+
+def _reorient_one(orientation: Orientation, array: NDArray) -> NDArray:
+    if orientation.upside_down:
+        array = array[::-1]
+    if orientation.mirrored:
+        array = array[:, ::-1]
+    return np.ascontiguousarray(np.rot90(array, orientation.quarter_turns, axes=(0, 1)))

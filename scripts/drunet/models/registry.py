@@ -1,0 +1,114 @@
+"""Which architectures there are, by name. Keras is imported only once one of them is built."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from drunet.errors import ModelError
+
+# Strings and not functions: adding an architecture touches neither the other files nor what they import.
+ARCHITECTURES: dict[str, str] = {
+    "dr_fused": "drunet.models.dr_fused:build_dr_fused",
+    "drunet_unet": "drunet.models.drunet_unet:build_drunet_unet",
+}
+
+
+def module_of(architecture: str) -> str:
+    """Name the module that holds an architecture, e.g. "drunet.models.dr_fused", without importing it.
+
+    Raises
+    ------
+    ModelError
+        If there is no such architecture.
+    """
+    return _entry(architecture).partition(":")[0]
+
+
+def build(architecture: str, **options: Any) -> Any:
+    """Build a model with fresh weights.
+
+    Parameters
+    ----------
+    architecture : str
+        A key of `ARCHITECTURES`.
+    **options
+        Arguments of the builder.
+
+    Returns
+    -------
+    keras.Model
+
+    Raises
+    ------
+    ModelError
+        If the architecture, or an option of it, does not exist, or an option has an impossible value.
+    """
+    module, _, function = _entry(architecture).partition(":")
+    builder: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    parameters = inspect.signature(builder).parameters
+    for option in options:
+        if option not in parameters:
+            hint = _closest(option, parameters)
+            mend = f"{hint}Options of {architecture}: {', '.join(parameters)}."
+            raise ModelError("unknown option", where=f"architecture {architecture}", found=option, mend=mend)
+    for name, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty and name not in options:
+            mend = f"Set '{name}'."
+            raise ModelError(f"option '{name}' is missing", where=f"architecture {architecture}", mend=mend)
+    return builder(**options)
+
+
+def load_weights(model: Any, path: str | os.PathLike[str]) -> None:
+    """Read the weights of a whole model from a `.weights.h5` file written by `model.save_weights`.
+
+    Raises
+    ------
+    ModelError
+        If the file is not there, cannot be read or belongs to another architecture or other options.
+    """
+    where = f"weights file {os.fspath(path)}"
+    if not Path(path).is_file():
+        raise ModelError("there is no such file", where=where, mend="Check the path.")
+    mend = "Use the weights with the architecture and the options that they were trained with."
+    try:
+        model.load_weights(path)
+        held = _arrays_in(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise ModelError(f"does not fit the model '{model.name}'", where=where, mend=mend) from error
+    # Keras loads what it finds a place for: the weights of a larger network would pass in silence.
+    if held != len(model.weights):
+        found = f"{held} arrays of weights where the model has {len(model.weights)}"
+        raise ModelError(f"does not fit the model '{model.name}'", where=where, found=found, mend=mend)
+
+
+def _arrays_in(path: str | os.PathLike[str]) -> int:
+    """Count the arrays of weights in a `.weights.h5` file; the states of random draws and optimisers are none."""
+    import h5py  # type: ignore[import-untyped]
+
+    arrays: list[str] = []
+
+    def note(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset) and name.startswith("layers/") and "seed_generator" not in name:
+            arrays.append(name)
+
+    with h5py.File(path) as file:
+        file.visititems(note)
+    return len(arrays)
+
+
+def _entry(architecture: str) -> str:
+    if architecture not in ARCHITECTURES:
+        mend = f"{_closest(architecture, ARCHITECTURES)}Known architectures: {', '.join(ARCHITECTURES)}."
+        raise ModelError("unknown architecture", where="architecture", found=architecture, mend=mend)
+    return ARCHITECTURES[architecture]
+
+
+def _closest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.4)
+    return f"Did you mean '{close[0]}'? " if close else ""

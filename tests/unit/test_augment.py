@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import colorsys
+from typing import Any
+
+import numpy as np
+import pytest
+from drunet.augment.colour import (
+    adjust_brightness,
+    adjust_contrast,
+    adjust_hue,
+    adjust_hue_saturation,
+    adjust_saturation,
+)
+from drunet.augment.geometry import Orientation, draw_orientation, reorient
+from drunet.augment.multi_lens import distort_reference, draw_lenses
+from drunet.augment.pipeline import Augmentation, MultiLens
+from drunet.errors import ConfigError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+FULL: dict[str, Any] = {
+    "flip": True,
+    "quarter_turns": True,
+    "hue": 0.08,
+    "contrast": [0.7, 1.3],
+    "saturation": [0.7, 1.3],
+    "brightness": 0.1,
+    "multi_lens": {"lenses": 4, "radius": [23, 31], "strength": [-0.4, 0.4], "probability": 0.5},
+}
+
+
+def picture(seed: int = 0, shape: tuple[int, ...] = (48, 40, 3)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+# ---- colour: against TensorFlow's own functions. TensorFlow scales by 255.5 and truncates, hence one grey level.
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "amounts"),
+    [
+        (adjust_hue, "adjust_hue", (-0.5, -0.08, 0.0, 0.03, 0.08, 0.31, 0.5)),
+        (adjust_saturation, "adjust_saturation", (0.0, 0.7, 1.0, 1.3, 4.0)),
+        (adjust_contrast, "adjust_contrast", (0.0, 0.7, 1.0, 1.3, 3.0)),
+        (adjust_brightness, "adjust_brightness", (-1.0, -0.1, 0.0, 0.07, 0.2, 1.0)),
+    ],
+)
+def test_colour_agrees_with_tensorflow_to_one_grey_level(ours, theirs: str, amounts: tuple[float, ...]) -> None:
+    tf = pytest.importorskip("tensorflow")
+    image = picture(1)
+    for amount in amounts:
+        expected = getattr(tf.image, theirs)(image, amount).numpy()
+        difference = np.abs(ours(image, amount).astype(int) - expected.astype(int))
+        assert difference.max() <= 1, (theirs, amount)
+
+
+@settings(max_examples=80)
+@given(
+    st.tuples(*[st.integers(0, 255)] * 3),
+    st.floats(-0.5, 0.5),
+    st.floats(0, 2),
+)
+def test_hue_and_saturation_agree_with_colorsys(rgb: tuple[int, int, int], turn: float, factor: float) -> None:
+    hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in rgb))
+    expected = colorsys.hsv_to_rgb((hue + turn) % 1.0, min(saturation * factor, 1.0), value)
+    pixel = adjust_hue_saturation(np.array([[rgb]], dtype=np.uint8), turn, factor)[0, 0]
+    # Half a level of rounding, and a little for single precision.
+    assert np.abs(pixel - np.array(expected) * 255).max() <= 0.51
+
+
+def test_neutral_amounts_change_nothing() -> None:
+    image = np.indices((256, 256)).transpose(1, 2, 0).astype(np.uint8)
+    image = np.concatenate([image, image[::-1, :, :1]], axis=-1)
+    for changed in (adjust_hue(image, 0.0), adjust_hue(image, 1.0), adjust_contrast(image, 1.0)):
+        np.testing.assert_array_equal(changed, image)
+    np.testing.assert_array_equal(adjust_saturation(image, 1.0), image)
+    np.testing.assert_array_equal(adjust_brightness(image, 0.0), image)
+
+
+def test_contrast_keeps_each_channels_own_mean() -> None:
+    image = np.zeros((2, 2, 3), dtype=np.uint8)
+    image[..., 0] = [[90, 110], [90, 110]]
+    image[..., 1] = [[200, 202], [200, 202]]
+    changed = adjust_contrast(image, 2.0)
+    assert changed[0].tolist() == [[80, 199, 0], [120, 203, 0]]
+
+
+@pytest.mark.parametrize(
+    ("adjust", "amounts"),
+    [
+        (adjust_hue, [-0.2, 0.0, 0.1]),
+        (adjust_saturation, [0.5, 1.0, 1.5]),
+        (adjust_contrast, [0.5, 1.0, 1.5]),
+        (adjust_brightness, [-0.3, 0.0, 0.3]),
+    ],
+)
+def test_a_batch_is_its_images_one_by_one(adjust, amounts: list[float]) -> None:
+    batch = picture(2, (3, 20, 30, 3))
+    singles = [adjust(image, amount) for image, amount in zip(batch, amounts, strict=True)]
+    np.testing.assert_array_equal(adjust(batch, amounts), np.stack(singles))
+    np.testing.assert_array_equal(adjust(batch, amounts[0])[1], adjust(batch[1], amounts[0]))
+
+
+@pytest.mark.parametrize("adjust", [adjust_hue, adjust_contrast, adjust_brightness])
+def test_what_is_not_an_rgb_image_is_refused(adjust) -> None:
+    for wrong in (picture().astype(np.float32), picture()[..., 0], picture()[..., :2]):
+        with pytest.raises(ValueError, match="uint8"):
+            adjust(wrong, 0.1)
+    with pytest.raises(ValueError, match="one per image"):
+        adjust(picture(0, (3, 4, 4, 3)), [0.1, 0.2])
+
+
+# ---- geometry
+
+
+def test_the_eight_orientations_are_those_of_a_square() -> None:
+    square = np.arange(9).reshape(3, 3)
+    seen = {
+        reorient(Orientation(upside_down, mirrored, turns), square)[0].tobytes()
+        for upside_down in (False, True)
+        for mirrored in (False, True)
+        for turns in range(4)
+    }
+    assert len(seen) == 8
+    assert reorient(Orientation(upside_down=True), square)[0].tolist() == [[6, 7, 8], [3, 4, 5], [0, 1, 2]]
+    assert reorient(Orientation(mirrored=True), square)[0].tolist() == [[2, 1, 0], [5, 4, 3], [8, 7, 6]]
+    assert reorient(Orientation(quarter_turns=1), square)[0].tolist() == [[2, 5, 8], [1, 4, 7], [0, 3, 6]]
+
+
+def test_orientations_are_drawn_with_the_odds_that_are_promised() -> None:
+    rng = np.random.default_rng(5)
+    drawn = [draw_orientation(rng, (8, 8)) for _ in range(4000)]
+    assert np.mean([o.upside_down for o in drawn]) == pytest.approx(0.5, abs=0.04)
+    assert np.mean([o.mirrored for o in drawn]) == pytest.approx(0.5, abs=0.04)
+    shares = np.bincount([o.quarter_turns for o in drawn], minlength=4) / len(drawn)
+    assert shares == pytest.approx([0.25] * 4, abs=0.04)
+    assert {draw_orientation(rng, (8, 6)).quarter_turns for _ in range(200)} == {0, 2}
+    assert {draw_orientation(rng, (8, 8), flip=False, quarter_turns=False) for _ in range(50)} == {Orientation()}
+
+
+# ---- the whole
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([(64, 64), (64, 40)]))
+def test_image_heatmap_and_mask_move_together(seed: int, size: tuple[int, int]) -> None:
+    geometry = {**{key: FULL[key] for key in ("flip", "quarter_turns")}, "multi_lens": {**FULL["multi_lens"]}}
+    augment = Augmentation.from_config(geometry)
+    image = picture(seed % 97, (*size, 3))
+    heatmap, mask = image[..., :1].astype(np.float32), image[..., 1] > 128
+    heatmap[0, 0] = np.nan
+    image[0, 0, 0] = 7
+    moved, warmer, masked = augment(np.random.default_rng(seed), image, heatmap, mask)
+    assert moved.shape == image.shape
+    known = ~np.isnan(warmer[..., 0])
+    np.testing.assert_array_equal(warmer[..., 0][known], moved[..., 0][known])
+    np.testing.assert_array_equal(masked, moved[..., 1] > 128)
+    assert warmer.dtype == np.float32
+    assert masked.dtype == bool
+
+
+def test_colour_touches_the_image_only() -> None:
+    augment = Augmentation.from_config({key: FULL[key] for key in ("hue", "contrast", "saturation", "brightness")})
+    image, mask = picture(4, (32, 32, 3)), picture(5, (32, 32))
+    before = image.copy()
+    changed, same = augment(np.random.default_rng(0), image, mask)
+    assert (changed != image).mean() > 0.5
+    np.testing.assert_array_equal(same, mask)
+    np.testing.assert_array_equal(image, before)
+
+
+def test_the_same_seed_gives_the_same_sample_and_every_call_a_new_one() -> None:
+    augment = Augmentation.from_config(FULL)
+    image = picture(6, (64, 64, 3))
+    one, two = np.random.default_rng(8), np.random.default_rng(8)
+    first, second = augment(one, image)[0], augment(one, image)[0]
+    np.testing.assert_array_equal(first, augment(two, image)[0])
+    np.testing.assert_array_equal(second, augment(two, image)[0])
+    assert (first != second).any()
+
+
+@pytest.mark.parametrize("config", [None, {}, dict.fromkeys(FULL)])
+def test_nothing_asked_for_is_nothing_done(config: dict | None) -> None:
+    image = picture(7)
+    assert Augmentation.from_config(config) == Augmentation()
+    np.testing.assert_array_equal(Augmentation.from_config(config)(np.random.default_rng(0), image)[0], image)
+
+
+def test_lenses_act_on_the_share_of_samples_asked_for_and_as_the_listing_says() -> None:
+    lens = {"lenses": 2, "radius": [10, 20], "strength": [0.2, 0.4], "probability": 0.3}
+    augment = Augmentation.from_config({"multi_lens": lens})
+    image, rng = picture(8, (64, 64, 3)), np.random.default_rng(2)
+    changed = [(augment(rng, image)[0] != image).any() for _ in range(500)]
+    assert np.mean(changed) == pytest.approx(0.3, abs=0.07)
+    always = Augmentation(multi_lens=MultiLens(2, (10, 20), (0.2, 0.4)))
+    twin = np.random.default_rng(11)
+    twin.random()
+    expected = distort_reference(image, draw_lenses(twin, (64, 64), 2, (10, 20), (0.2, 0.4)))
+    np.testing.assert_array_equal(always(np.random.default_rng(11), image)[0], expected)
+
+
+def test_the_strongest_settings_reach_their_ends_and_no_further() -> None:
+    augment = Augmentation.from_config({"brightness": 0.2})
+    grey = np.full((4, 4, 3), 100, dtype=np.uint8)
+    rng = np.random.default_rng(3)
+    levels = [int(augment(rng, grey)[0][0, 0, 0]) for _ in range(400)]
+    assert min(levels) in (49, 50)
+    assert max(levels) in (150, 151)
+
+
+@pytest.mark.parametrize(
+    ("config", "key", "word"),
+    [
+        ({"hues": 0.1}, "x.augment.hues", "hue"),
+        ({"hue": 0.7}, "x.augment.hue", "0.5"),
+        ({"hue": True}, "x.augment.hue", "number"),
+        ({"flip": "yes"}, "x.augment.flip", "true or false"),
+        ({"contrast": 1.3}, "x.augment.contrast", "range"),
+        ({"saturation": [1.3, 0.7]}, "x.augment.saturation", "upside down"),
+        ({"multi_lens": {"lenses": 4}}, "x.augment.multi_lens", "radius"),
+        ({"multi_lens": {**FULL["multi_lens"], "strenght": 1}}, "x.augment.multi_lens.strenght", "strength"),
+        ({"multi_lens": {**FULL["multi_lens"], "radius": [5, 5]}}, "x.augment.multi_lens.radius", "empty"),
+        ({"multi_lens": {**FULL["multi_lens"], "radius": [5.5, 9]}}, "x.augment.multi_lens.radius", "whole"),
+        ({"multi_lens": {**FULL["multi_lens"], "probability": 2}}, "x.augment.multi_lens.probability", "between"),
+        ({"multi_lens": {**FULL["multi_lens"], "centres": "middle"}}, "x.augment.multi_lens.centres", "anywhere"),
+        ({"multi_lens": 4}, "x.augment.multi_lens", "block"),
+        (["flip"], "x.augment", "block"),
+    ],
+)
+def test_a_mistaken_key_or_value_is_named_with_its_place(config: Any, key: str, word: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Augmentation.from_config(config, where="x.augment")
+    assert caught.value.where == key
+    assert word in str(caught.value)
+
+
+def test_arrays_of_different_size_are_refused() -> None:
+    with pytest.raises(ValueError, match="same height"):
+        Augmentation()(np.random.default_rng(0), picture(), picture()[1:])

@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from drunet.errors import ModelError
+from drunet.models import dr_fused, registry
+from drunet.models.dr_fused import build_dr_fused
+from drunet.models.drunet_unet import build_drunet_unet
+
+
+def count(variables: list[Any]) -> int:
+    return sum(int(np.prod(variable.shape)) for variable in variables)
+
+
+def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    found = []
+    for layer in model.layers:
+        found += batch_norms(layer) if isinstance(layer, keras.Model) else [layer]
+    return [layer for layer in found if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def tiny_backbone(channels: int) -> Any:
+    """Stand in for a Keras application: the same arguments, four layers."""
+
+    def build(include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> keras.Model:
+        assert not include_top
+        if weights == "imagenet":
+            raise Exception("URL fetch failure on https://…: None")
+        x = image = keras.Input(input_shape)
+        for i in range(3):
+            x = keras.layers.Conv2D(channels, 3, padding="same", name=f"block{i}_conv")(x)
+            x = keras.layers.BatchNormalization(name=f"block{i}_bn")(x)
+        return keras.Model(image, keras.layers.ReLU(name="end")(x))
+
+    return build
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Put tiny backbones in place of the real ones; returns options that fit them."""
+    monkeypatch.setitem(dr_fused.BACKBONES, "densenet201", tiny_backbone(4))
+    monkeypatch.setitem(dr_fused.BACKBONES, "resnet101v2", tiny_backbone(6))
+    return {"size": 32, "densenet_cut": "block2_conv", "resnet_cut": "block1_bn", "dense_units": 8}
+
+
+@pytest.fixture(scope="module")
+def published() -> keras.Model:
+    return build_dr_fused(224, seed=3)
+
+
+@pytest.fixture(scope="module")
+def small() -> keras.Model:
+    return registry.build("dr_fused", size=64, seed=3, batch_norm_momentum=0.9)
+
+
+# ---- DR-fused
+
+
+def test_dr_fused_has_the_published_size(published: keras.Model) -> None:
+    assert published.count_params() == 13_179_330
+    assert count(published.trainable_weights) == 13_125_058
+    assert published.get_layer("densenet201").output.shape == (None, 14, 14, 128)
+    assert published.get_layer("resnet101v2").output.shape == (None, 14, 14, 256)
+    assert published.get_layer("fused").output.shape == (None, 384)
+
+
+def test_dr_fused_has_one_named_input_and_a_softmax(published: keras.Model, small: keras.Model) -> None:
+    assert [(i.name, i.shape) for i in published.inputs] == [("input_image", (None, 224, 224, 3))]
+    assert published.output.shape == (None, 2)
+    probabilities = np.asarray(small(np.random.default_rng(0).random((3, 64, 64, 3), dtype=np.float32)))
+    assert probabilities.shape == (3, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_weights_depend_on_the_seed_and_not_on_the_size(published: keras.Model, small: keras.Model) -> None:
+    for one, other in zip(published.get_weights(), small.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_batch_norm_momentum_reaches_every_layer(published: keras.Model, small: keras.Model) -> None:
+    # 54,272 of the published parameters are moving averages.
+    assert count([w for norm in batch_norms(small) for w in norm.non_trainable_weights]) == 13_179_330 - 13_125_058
+    assert {norm.momentum for norm in batch_norms(small)} == {0.9}
+    assert {norm.momentum for norm in batch_norms(published)} == {0.99}
+
+
+def test_another_seed_gives_other_weights(tiny: dict[str, Any]) -> None:
+    one, same, other = (build_dr_fused(**tiny, seed=seed).get_weights() for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not any(np.array_equal(a, b) for a, b in zip(one, other, strict=True) if a.ndim > 1)
+
+
+def test_freezing_starts_at_the_input_and_stops_batch_norm(tiny: dict[str, Any]) -> None:
+    # Trunks of input, conv, bn, conv, bn(, conv): half of 6 and half of 5, rounded to even, layers.
+    model = build_dr_fused(**tiny, freeze_fraction=0.5)
+    trunks = [model.get_layer(name) for name in ("densenet201", "resnet101v2")]
+    assert [len(trunk.layers) for trunk in trunks] == [6, 5]
+    assert [[layer.trainable for layer in trunk.layers] for trunk in trunks] == [
+        [False] * 3 + [True] * 3,
+        [False] * 2 + [True] * 3,
+    ]
+    first = trunks[0].get_layer("block0_bn")
+    before, later = first.moving_mean.numpy().copy(), trunks[0].get_layer("block1_bn").moving_mean.numpy().copy()
+    model(np.ones((2, 32, 32, 3), dtype=np.float32), training=True)
+    np.testing.assert_array_equal(first.moving_mean.numpy(), before)
+    assert (trunks[0].get_layer("block1_bn").moving_mean.numpy() != later).any()
+    everything = build_dr_fused(**tiny, freeze_fraction=1)
+    assert len(everything.trainable_weights) == 4  # the head: two kernels, two biases
+
+
+def test_backbone_weights_come_from_the_files_named(tiny: dict[str, Any], tmp_path: Path) -> None:
+    files = {}
+    for name, value in (("densenet201", 0.25), ("resnet101v2", 0.75)):
+        backbone = dr_fused.BACKBONES[name](include_top=False, weights=None, input_shape=(48, 48, 3))
+        backbone.set_weights([np.full_like(w, value) for w in backbone.get_weights()])
+        backbone.save_weights(tmp_path / f"{name}.weights.h5")
+        files[name] = tmp_path / f"{name}.weights.h5"
+    model = build_dr_fused(**tiny, weights=files)
+    for name, value in (("densenet201", 0.25), ("resnet101v2", 0.75)):
+        assert {float(v) for w in model.get_layer(name).get_weights() for v in np.unique(w)} == {value}
+    swapped = {"densenet201": files["resnet101v2"], "resnet101v2": files["densenet201"]}
+    with pytest.raises(ModelError, match="does not hold the weights of densenet201"):
+        build_dr_fused(**tiny, weights=swapped)
+    (tmp_path / "notes.h5").write_text("not weights")
+    with pytest.raises(ModelError, match="does not hold the weights of resnet101v2"):
+        build_dr_fused(**tiny, weights={**files, "resnet101v2": tmp_path / "notes.h5"})
+    with pytest.raises(ModelError, match="no such file"):
+        build_dr_fused(**tiny, weights={**files, "resnet101v2": tmp_path / "absent.h5"})
+
+
+def test_imagenet_without_a_network_says_which_files_to_name(tiny: dict[str, Any]) -> None:
+    with pytest.raises(ModelError) as caught:
+        build_dr_fused(**tiny, weights="imagenet")
+    assert "densenet201: FILE, resnet101v2: FILE" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"size": 16}, "at least 32"),
+        ({"size": "64"}, "at least 32"),
+        ({"densenet_cut": "block1_cnv"}, "block1_conv"),
+        ({"weights": "imagnet"}, "random, imagenet"),
+        ({"weights": {"densenet201": "a.h5"}}, "resnet101v2"),
+        ({"dropout": 1.0}, "below 1"),
+        ({"freeze_fraction": 1.5}, "from 0 to 1"),
+        ({"batch_norm_momentum": 1}, "null"),
+        ({"classes": 1}, "at least 2"),
+        ({"dense_units": None}, "at least 1"),
+    ],
+)
+def test_a_mistaken_option_of_dr_fused_is_refused(tiny: dict[str, Any], change: dict, word: str) -> None:
+    with pytest.raises(ModelError, match=word):
+        build_dr_fused(**{**tiny, **change})
+
+
+# ---- the refinement network
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters"),
+    [
+        # The authors' form, as published. Their first convolution reads 3 + 3 channels and one more convolution makes
+        # the last 3: 3 (9 + 1) parameters, and 2 x 9 x 4 weights between them, which four channels do without.
+        ({"fusion": "convolve"}, 235_156),
+        ({"fusion": "concatenate"}, 235_156 - 30 - 72),
+        # The top skip adds 8 channels to the last normalisation (4 each) and to the last convolution (9 x 2 each).
+        ({"fusion": "concatenate", "top_skip": True}, 235_054 + 8 * 4 + 8 * 18),
+    ],
+)
+def test_the_refiner_has_the_published_size(options: dict[str, Any], parameters: int) -> None:
+    assert build_drunet_unet(64, **options).count_params() == parameters
+
+
+def test_the_refiner_has_two_inputs_in_alphabetical_order_and_a_softmax_per_pixel() -> None:
+    model = build_drunet_unet()
+    assert [(i.name, i.shape[1:]) for i in model.inputs] == [
+        ("input_image", (1120, 1120, 3)),
+        ("input_pred", (1120, 1120, 1)),
+    ]
+    assert model.output.shape == (None, 1120, 1120, 2)
+    assert model.get_layer("bottleneck_conv").output.shape == (None, 140, 140, 128)
+    assert model.get_layer("fused").output.shape[-1] == 4
+    small = build_drunet_unet(40, fusion="convolve")
+    rng = np.random.default_rng(0)
+    inputs = {"input_image": rng.random((2, 40, 40, 3)), "input_pred": rng.random((2, 40, 40, 1))}
+    probabilities = small.predict(inputs, verbose=0)
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(probabilities, small.predict(list(inputs.values()), verbose=0))
+
+
+def test_the_refiner_skips_where_the_layout_says() -> None:
+    def sources(model: keras.Model, name: str) -> list[str]:
+        tensors = model.get_layer(name).input
+        return [tensor._keras_history.operation.name for tensor in tensors]
+
+    model = build_drunet_unet(32, top_skip=True)
+    for level in (1, 2, 3, 4):
+        assert sources(model, f"decoder_{level}_skip") == [f"decoder_{level}_conv", f"encoder_{level}_bn"]
+    assert "decoder_1_skip" not in [layer.name for layer in build_drunet_unet(32).layers]
+    ups = [layer for layer in model.layers if isinstance(layer, keras.layers.UpSampling2D)]
+    assert [(up.name, up.interpolation) for up in ups] == [(f"decoder_{i}_up", "nearest") for i in (3, 2, 1)]
+    [dropout] = [layer for layer in model.layers if isinstance(layer, keras.layers.SpatialDropout2D)]
+    assert (dropout.rate, dropout.input._keras_history.operation.name) == (0.3, "encoder_3_conv_1")
+
+
+def test_the_refiner_is_built_alike_from_the_same_seed() -> None:
+    one, same, other = (build_drunet_unet(16, seed=seed).get_weights() for seed in (5, 5, 6))
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    model = build_drunet_unet(16, batch_norm_momentum=0.9)
+    assert {norm.momentum for norm in batch_norms(model)} == {0.9}
+
+
+def test_mixed_precision_ends_in_single_precision() -> None:
+    policy = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build_drunet_unet(16)
+    finally:
+        keras.mixed_precision.set_dtype_policy(policy)
+    assert model.get_layer("bottleneck_conv").compute_dtype == "bfloat16"
+    assert model.output.dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"size": 100}, "multiple of 8"),
+        ({"size": 0}, "multiple of 8"),
+        ({"fusion": "add"}, "concatenate, convolve"),
+        ({"spatial_dropout": 1.2}, "below 1"),
+        ({"batch_norm_momentum": "0.9"}, "null"),
+        ({"classes": 0}, "at least 2"),
+    ],
+)
+def test_a_mistaken_option_of_the_refiner_is_refused(options: dict[str, Any], word: str) -> None:
+    with pytest.raises(ModelError, match=word):
+        build_drunet_unet(**options)
+
+
+# ---- the registry
+
+
+def test_the_registry_names_modules_without_importing_keras() -> None:
+    code = (
+        "import sys; from drunet.models import registry; "
+        "print([registry.module_of(name) for name in registry.ARCHITECTURES]); "
+        "sys.exit('keras' in sys.modules or 'tensorflow' in sys.modules)"
+    )
+    scripts = Path(registry.__file__).parents[2]
+    run = subprocess.run([sys.executable, "-c", code], cwd=scripts, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "'drunet.models.dr_fused', 'drunet.models.drunet_unet'" in run.stdout
+
+
+def test_every_registered_architecture_can_be_called() -> None:
+    for entry in registry.ARCHITECTURES.values():
+        module, _, function = entry.partition(":")
+        __import__(module)
+        assert callable(getattr(sys.modules[module], function))
+
+
+def test_an_unknown_architecture_is_refused_with_the_closest() -> None:
+    with pytest.raises(ModelError) as caught:
+        registry.build("dr-fused", size=64)
+    assert "Did you mean 'dr_fused'?" in str(caught.value)
+    assert "drunet_unet" in str(caught.value)
+
+
+def test_an_unknown_option_is_refused_with_the_legal_ones() -> None:
+    with pytest.raises(ModelError) as caught:
+        registry.build("drunet_unet", topskip=True)
+    assert "Did you mean 'top_skip'?" in str(caught.value)
+    assert "spatial_dropout" in str(caught.value)
+    with pytest.raises(ModelError, match="'size' is missing"):
+        registry.build("dr_fused")
+
+
+def test_whole_model_weights_go_back_into_the_same_architecture_only(tmp_path: Path) -> None:
+    trained = build_drunet_unet(16, seed=1)
+    trained.save_weights(tmp_path / "unet.weights.h5")
+    fresh = build_drunet_unet(32, seed=2)
+    registry.load_weights(fresh, tmp_path / "unet.weights.h5")
+    for one, other in zip(trained.get_weights(), fresh.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ModelError, match="does not fit"):
+        registry.load_weights(build_drunet_unet(16, top_skip=True), tmp_path / "unet.weights.h5")
+    # Keras itself takes the first layers of a larger network without a word.
+    beginning = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.Conv2D(4, 3), keras.layers.Conv2D(8, 3)])
+    with pytest.raises(ModelError, match="64 arrays of weights where the model has 4"):
+        registry.load_weights(beginning, tmp_path / "unet.weights.h5")
+    with pytest.raises(ModelError, match="no such file"):
+        registry.load_weights(fresh, tmp_path / "absent.weights.h5")
