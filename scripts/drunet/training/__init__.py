@@ -1,0 +1,1 @@
+"""How networks learn: losses, and what is mended after training."""

@@ -1,0 +1,131 @@
+"""Batch normalisation after short trainings: its moving averages taken anew.
+
+Keras' moving averages forget with momentum 0.99: after a few hundred steps they still hold what the untrained network
+gave, and the network is judged with statistics that it never learnt with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def batch_norm_layers(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """List the batch normalisations of a model that are not frozen, those of nested models included."""
+    return [
+        layer
+        for layer in model._flatten_layers(include_self=False, recursive=True)
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
+
+
+def reestimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> int:
+    """Replace the moving mean and variance of every batch normalisation by their plain average over batches.
+
+    Each batch goes through the network as in training (batch normalisation by the batch's own statistics), but with
+    dropout off: the averages serve at inference, where nothing is dropped, and dropout inflates the variance that
+    later layers see. Trainable weights are untouched, frozen layers are left alone, and if a batch fails everything
+    is as it was before.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Changed in place.
+    batches : iterable
+        What the model takes: an array, a list of arrays or a dict by input name. Equal sizes are best, for every batch
+        counts the same.
+
+    Returns
+    -------
+    int
+        How many batches were seen.
+
+    Raises
+    ------
+    ValueError
+        If there are no batches.
+    """
+    norms = batch_norm_layers(model)
+    before = [_statistics(norm) for norm in norms]
+    sums = [[np.zeros(values.shape, dtype=np.float64) for values in pair] for pair in before]
+    seen = 0
+    try:
+        with _latest_batch_only(norms), _dropout_off(model):
+            forward = TrainingForward(model)
+            for batch in batches:
+                # Zero times infinity is no number: what a diverged run has left must not survive a momentum of 0.
+                _assign(norms, ((np.zeros_like(mean), np.ones_like(variance)) for mean, variance in before))
+                forward.predict_on_batch(batch)
+                seen += 1
+                for totals, norm in zip(sums, norms, strict=True):
+                    for total, latest in zip(totals, _statistics(norm), strict=True):
+                        total += latest
+        if not seen:
+            raise ValueError("no batches to take batch-norm statistics from")
+    except BaseException:
+        _assign(norms, before)
+        raise
+    _assign(norms, ((mean / seen, variance / seen) for mean, variance in sums))
+    return seen
+
+
+class TrainingForward(keras.Model):
+    """Run a model in training mode through Keras' compiled prediction, much faster than layer by layer.
+
+    Made anew for every estimate, since compilation keeps the momentum and the dropout rates that it meets.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def call(self, inputs: Any) -> Any:
+        """Return what the model gives in training mode."""
+        return self.model(inputs, training=True)
+
+
+@contextmanager
+def _latest_batch_only(norms: list[keras.layers.BatchNormalization]) -> Iterator[None]:
+    """Let moving statistics be those of the latest batch, by a momentum of 0."""
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
+@contextmanager
+def _dropout_off(model: keras.Model) -> Iterator[None]:
+    """Let dropout layers, spatial ones included, pass everything on."""
+    dropouts = [
+        layer
+        for layer in model._flatten_layers(include_self=False, recursive=True)
+        if isinstance(layer, keras.layers.Dropout)
+    ]
+    rates = [layer.rate for layer in dropouts]
+    try:
+        for layer in dropouts:
+            layer.rate = 0.0
+        yield
+    finally:
+        for layer, rate in zip(dropouts, rates, strict=True):
+            layer.rate = rate
+
+
+def _statistics(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
+    # Copies: a backend may hand out a view of the variable that the next batch writes to.
+    mean, variance = (np.array(keras.ops.convert_to_numpy(v)) for v in (norm.moving_mean, norm.moving_variance))
+    return mean, variance
+
+
+def _assign(norms: list[keras.layers.BatchNormalization], statistics: Iterable[Any]) -> None:
+    for norm, (mean, variance) in zip(norms, statistics, strict=True):
+        norm.moving_mean.assign(mean)
+        norm.moving_variance.assign(variance)

@@ -1,0 +1,69 @@
+"""The model card: what a stranger has to know before trusting a model."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import pandas as pd
+
+import drunet
+from drunet.atomic import write_text
+
+
+def write_card(
+    path: str | os.PathLike[str],
+    *,
+    name: str,
+    task: str,
+    settings: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    history: pd.DataFrame,
+    weights_sha256: str,
+) -> None:
+    """Write a Markdown card: task, data, training, result, limits, and the digests that pin it."""
+    watched = "val_loss" if "val_loss" in history else "loss"
+    best = history.loc[history[watched].idxmin()]
+    result = "\n".join(f"| {k} | {v:.4g} |" for k, v in best.items())
+    slides = ", ".join(facts["training_slides"])
+    held_out = ", ".join(facts["validation_slides"]) or "none: the training loss decided"
+    counts = facts.get("samples_per_epoch")
+    samples = f"\n- Samples per epoch: {counts['tumour']} tumour, {counts['non_tumour']} non-tumour" if counts else ""
+    write_text(
+        path,
+        f"""# {name}
+
+{task}
+
+- Architecture: {facts["architecture"]}
+- Starting weights: {settings["weights"]}
+- Weights (SHA-256): `{weights_sha256}`
+- Made with drunet {drunet.__version__}, Keras {keras.__version__}, seed {facts["seed"]}
+
+## Data
+
+- Training slides ({len(facts["training_slides"])}): {slides}
+- Validation slides ({len(facts["validation_slides"])}): {held_out}{samples}
+
+## Result
+
+Best of {len(history)} epochs by {watched}, in {history["seconds"].sum() / 60:.1f} minutes:
+
+| | |
+|---|---|
+{result}
+
+## Limits
+
+Measured on the slides named here and in the report, and on nothing else. For research; not a medical device.
+
+## Settings
+
+```json
+{json.dumps(dict(settings), indent=2)}
+```
+""",
+    )

@@ -1,0 +1,212 @@
+"""Training a patch-wise classifier on annotated slides."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from drunet.annotation import Annotation, read_annotation
+from drunet.augment.pipeline import Augmentation
+from drunet.errors import TrainingDataError
+from drunet.grid import Grid
+from drunet.models import registry
+from drunet.sampling import GridTiles, RegionCrops
+from drunet.tiles import TileRules, read_table
+from drunet.training.batches import SlideSource, TileBatches
+from drunet.training.loop import Plan, compute_precision, train
+
+
+@dataclass(frozen=True)
+class AnnotatedSlide:
+    """A slide to learn from: its pixels, its tile table and its annotation (files), whole (wta) or partial (psa)."""
+
+    source: SlideSource
+    tiles: str
+    annotation: str
+    kind: str
+
+    @classmethod
+    def zip(
+        cls,
+        slides: Sequence[Mapping[str, Any]],
+        paths: Sequence[str],
+        tiles: Sequence[str],
+        annotations: Sequence[str],
+    ) -> list[AnnotatedSlide]:
+        """Join parallel lists; an entry of `slides` has slide_id, mpp and kind."""
+        return [
+            cls(SlideSource(path, s["slide_id"], s["mpp"]), table, annotation, s["kind"])
+            for s, path, table, annotation in zip(slides, paths, tiles, annotations, strict=True)
+        ]
+
+    def read(self, classes: Mapping[str, Sequence[str]]) -> tuple[pd.DataFrame, Grid, Annotation]:
+        table, facts = read_table(self.tiles)
+        grid = Grid.from_dict(facts["grid"])
+        annotation = read_annotation(
+            self.annotation,
+            kind=self.kind,
+            where=self.source.slide_id,
+            width=grid.width,
+            height=grid.height,
+            classes=classes,
+        )
+        return table, grid, annotation
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, how it went, and what to remember of it (JSON values)."""
+
+    model: keras.Model
+    history: pd.DataFrame
+    facts: dict[str, Any]
+
+
+def train_classifier(
+    name: str,
+    settings: Mapping[str, Any],
+    training: Sequence[AnnotatedSlide],
+    validation: Sequence[AnnotatedSlide],
+    *,
+    rules: TileRules,
+    classes: Mapping[str, Sequence[str]],
+    seed: int,
+    folder: Path,
+) -> Trained:
+    """Train a patch-wise classifier.
+
+    Parameters
+    ----------
+    name : str
+        How messages call the model.
+    settings : mapping
+        An entry under `classifiers` in the configuration.
+    training, validation : lists of AnnotatedSlide
+        With no validation slides the training loss decides which weights are best, and nothing stops early.
+    rules : TileRules
+    classes : mapping
+        As `cohort.annotation_classes`.
+    seed : int
+        Of weights, sampling and augmentation. On one machine the same inputs give the same weights; another processor
+        or number of threads adds floating-point sums in another order.
+    folder : Path
+        Where the state is kept from which a killed training goes on.
+
+    Raises
+    ------
+    TrainingDataError
+        If there are no training slides, no labelled tiles, or one class only.
+    """
+    _need_slides(training, name)
+    plan = Plan.from_config(settings["training"], f"classifiers.{name}.training")
+    augmentation = Augmentation.from_config(settings["augment"], where=f"classifiers.{name}.augment")
+    grids = [Grid.from_dict(read_table(s.tiles)[1]["grid"]) for s in [*training, *validation]]
+    size, mpp = grids[0].size, grids[0].tile_mpp
+
+    def batches(slides: Sequence[AnnotatedSlide], fixed: bool) -> TileBatches:
+        return TileBatches(
+            [s.source for s in slides],
+            _crop_sources(slides, classes, rules),
+            size=size,
+            mpp=mpp,
+            batch_size=plan.batch_size,
+            seed=seed + fixed,
+            augmentation=augmentation,
+            samples=None if fixed or plan.steps_per_epoch is None else plan.steps_per_epoch * plan.batch_size,
+            fixed=fixed,
+        )
+
+    train_batches = batches(training, False)
+    validation_batches = batches(validation, True) if validation else None
+    compute_precision(plan.precision)
+    model = registry.build(settings["architecture"], **builder_options(settings, size, seed))
+    if weights := starting_file(settings):
+        registry.load_weights(model, weights)
+    history = train(
+        model,
+        loss="categorical_crossentropy",
+        metrics=["accuracy"],
+        batches=train_batches,
+        validation=validation_batches,
+        plan=plan,
+        folder=folder,
+        identity=identity(settings, [s.tiles for s in [*training, *validation]], seed),
+        name=name,
+    )
+    facts = {
+        "architecture": settings["architecture"],
+        "size": size,
+        "mpp": mpp,
+        "training_slides": [s.source.slide_id for s in training],
+        "validation_slides": [s.source.slide_id for s in validation],
+        "samples_per_epoch": _count(train_batches.crops.label),
+        "validation_samples": _count(validation_batches.crops.label) if validation_batches else None,
+        "epochs": len(history),
+        "seed": seed,
+    }
+    for data in (train_batches, validation_batches):
+        if data is not None:
+            data.close()
+    return Trained(model, history, facts)
+
+
+def builder_options(settings: Mapping[str, Any], size: int, seed: int) -> dict[str, Any]:
+    """Arguments of a classifier's builder, from its configuration."""
+    return {
+        "size": size,
+        "weights": "random" if starting_file(settings) else settings["weights"],
+        "freeze_fraction": settings["freeze_fraction"],
+        "batch_norm_momentum": settings["batch_norm_momentum"],
+        "seed": seed,
+        **settings["options"],
+    }
+
+
+def starting_file(settings: Mapping[str, Any]) -> str | None:
+    """File with the weights of the whole model that training starts from, if the configuration names one."""
+    weights = settings["weights"]
+    return weights if isinstance(weights, str) and weights not in ("random", "imagenet") else None
+
+
+def identity(settings: Mapping[str, Any], files: Sequence[str], seed: int) -> str:
+    """Digest of all that decides a training's result: settings, input tables, seed, Keras' version."""
+    digest = hashlib.sha256(json.dumps([settings, seed, keras.__version__], sort_keys=True).encode())
+    for file in files:
+        digest.update(Path(file).read_bytes())
+    return digest.hexdigest()
+
+
+def _crop_sources(
+    slides: Sequence[AnnotatedSlide], classes: Mapping[str, Sequence[str]], rules: TileRules
+) -> list[GridTiles | RegionCrops]:
+    sources: list[GridTiles | RegionCrops] = []
+    for index, slide in enumerate(slides):
+        table, grid, annotation = slide.read(classes)
+        if slide.kind == "psa":
+            sources.append(RegionCrops(index, annotation, grid, rules))
+        else:
+            sources.append(GridTiles(index, table))
+    return sources
+
+
+def _count(label: np.ndarray) -> dict[str, int]:
+    return {"tumour": int((label == 1).sum()), "non_tumour": int((label == 0).sum())}
+
+
+def _need_slides(training: Sequence[AnnotatedSlide], name: str) -> None:
+    if not training:
+        raise TrainingDataError(
+            "no usable slide to learn from",
+            where=f"classifiers.{name}.data",
+            found="no annotated training slide of these kinds with status ok",
+            mend="See results/slides.tsv for what was left out; mark slides `train` in the sheet, or set "
+            "`annotation_kinds`.",
+        )

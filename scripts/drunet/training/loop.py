@@ -1,0 +1,244 @@
+"""One training loop for every model: early stopping, best weights, progress, and going on after a kill."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from drunet.atomic import whole_file, write_json
+from drunet.console import say
+from drunet.errors import ConfigError, TrainingDataError
+from drunet.training.batch_norm import reestimate_batch_norm
+
+OPTIMISERS = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax, "sgd": keras.optimizers.SGD}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how to train; keys as under `training` in the configuration.
+
+    Attributes
+    ----------
+    optimiser : str
+        A key of `OPTIMISERS`.
+    learning_rate : float
+    batch_size, epochs : int
+    steps_per_epoch : int or None
+        None: every sample once.
+    patience : int
+        Epochs without a lower validation loss after which training stops.
+    precision : str
+        Keras dtype policy of the layers.
+    reestimate_batches : int
+        Batches over which batch-norm statistics are taken anew after training; 0 leaves the moving averages.
+    """
+
+    optimiser: str
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    steps_per_epoch: int | None
+    patience: int
+    precision: str
+    reestimate_batches: int
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], where: str) -> Plan:
+        names = {f.name for f in fields(cls)}
+        if set(config) != names:
+            raise ConfigError(
+                "the training plan is not complete, or has keys that mean nothing",
+                where=where,
+                found=", ".join(sorted(set(config) ^ names)),
+                mend=f"It has exactly {', '.join(sorted(names))}.",
+            )
+        return cls(**config)
+
+
+def train(
+    model: keras.Model,
+    *,
+    loss: Any,
+    metrics: Sequence[Any],
+    batches: Any,
+    validation: Any | None,
+    plan: Plan,
+    folder: Path,
+    identity: str,
+    name: str,
+) -> pd.DataFrame:
+    """Train a model in place; it ends with its best weights.
+
+    A copy of everything that training needs is kept in `folder` after each epoch. Killed and started again with the
+    same `identity`, training goes on where it stood and ends with the same weights; with another identity it starts anew.
+
+    Parameters
+    ----------
+    model : keras.Model
+    loss, metrics
+        As for `keras.Model.compile`.
+    batches, validation : PyDataset
+        With a settable `epoch`; without validation the training loss decides which weights are best.
+    plan : Plan
+    folder : Path
+        For the state; removed by the caller when its outputs are written.
+    identity : str
+        Digest of all that decides the result.
+    name : str
+        How progress lines call the model.
+
+    Returns
+    -------
+    DataFrame
+        epoch (from 1), loss, val_loss, metrics, seconds.
+
+    Raises
+    ------
+    TrainingDataError
+        If the loss becomes NaN.
+    """
+    model.compile(optimizer=OPTIMISERS[plan.optimiser](plan.learning_rate), loss=loss, metrics=list(metrics))
+    model.optimizer.build(model.trainable_variables)
+    state = _State(model, folder, identity)
+    keeper = _Keeper(state, batches, plan, name, "val_loss" if validation is not None else "loss")
+    model.fit(
+        batches,
+        validation_data=validation,
+        initial_epoch=len(state.history),
+        epochs=plan.epochs if state.wait < plan.patience else len(state.history),
+        callbacks=[keeper],
+        verbose=0,
+        shuffle=False,
+    )
+    state.load_best()
+    if plan.reestimate_batches:
+        # From the epoch after the last, so that no batch is one that the weights have just been fitted to.
+        batches.epoch = plan.epochs
+        count = min(plan.reestimate_batches, len(batches))
+        reestimate_batch_norm(model, (batches[i][0] for i in range(count)))
+    return pd.DataFrame(state.history)
+
+
+def compute_precision(precision: str) -> None:
+    """Set the dtype policy that models built from now on use."""
+    keras.config.set_dtype_policy(precision)
+
+
+class _State:
+    """What a restart needs, on disk: weights, optimiser, best weights, history."""
+
+    def __init__(self, model: keras.Model, folder: Path, identity: str) -> None:
+        self.model, self.folder, self.identity = model, folder, identity
+        self.history: list[dict[str, float]] = []
+        self.best, self.wait = math.inf, 0
+        self._restore()
+
+    def _restore(self) -> None:
+        record = self.folder / "state.json"
+        if record.is_file():
+            stored = json.loads(record.read_text(encoding="utf-8"))
+            if stored["identity"] == self.identity:
+                # A compiled model's weights file holds the optimiser's state too.
+                self.model.load_weights(self._weights(stored["slot"]))
+                self.history, self.best, self.wait = stored["history"], stored["best"], stored["wait"]
+                return
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+
+    def _weights(self, slot: str) -> Path:
+        return self.folder / f"{slot}.weights.h5"
+
+    def keep(self, improved: bool) -> None:
+        """Write the state so that a kill at any moment leaves the old one or the new one, whole."""
+        if improved:
+            save_weights(self.model, self._best_file(self.best))
+        slot = "even" if len(self.history) % 2 == 0 else "odd"
+        save_weights(self.model, self._weights(slot))
+        record = {
+            "identity": self.identity,
+            "slot": slot,
+            "history": self.history,
+            "best": self.best,
+            "wait": self.wait,
+        }
+        write_json(self.folder / "state.json", record)
+        for stale in self.folder.glob("best-*.weights.h5"):
+            if stale != self._best_file(self.best):
+                stale.unlink()
+
+    def _best_file(self, value: float) -> Path:
+        return self.folder / f"best-{value:.9g}.weights.h5"
+
+    def load_best(self) -> None:
+        best = self._best_file(self.best)
+        if best.is_file():
+            self.model.load_weights(best)
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Write weights, and for a compiled model its optimiser's state, whole or not at all."""
+    with whole_file(path) as temporary:
+        # Keras refuses a name that does not end in .weights.h5.
+        named = temporary.with_name(temporary.stem + ".weights.h5")
+        model.save_weights(named)
+        named.replace(temporary)
+
+
+def save_inference_weights(model: keras.Model, path: Path) -> None:
+    """Write the weights alone, without an optimiser's state, as the same builder reads them back."""
+    save_weights(keras.Model(model.inputs, model.outputs, name=model.name), path)
+
+
+class _Keeper(keras.callbacks.Callback):
+    """Sets the epoch of the data, watches the loss, keeps the state, and says how far it is."""
+
+    def __init__(self, state: _State, batches: Any, plan: Plan, name: str, watched: str) -> None:
+        super().__init__()
+        self._state, self._batches, self._plan, self._name, self._watched = state, batches, plan, name, watched
+        self._begun = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._batches.epoch = epoch
+        # Dropout's generators are not part of a weights file: set anew, a restart draws what it would have drawn.
+        for variable in self.model.variables:
+            if variable.name == "seed_generator_state":
+                variable.assign(np.array([self._batches.seed, epoch], np.uint32))
+        self._begun = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        values = {k: float(v) for k, v in (logs or {}).items()}
+        seconds = time.perf_counter() - self._begun
+        if not math.isfinite(values["loss"]):
+            raise TrainingDataError(
+                "the loss is no longer a number",
+                where=f"training of {self._name}, epoch {epoch + 1}",
+                found=values["loss"],
+                mend="Lower `learning_rate`, or train in float32.",
+            )
+        state = self._state
+        state.history.append({"epoch": epoch + 1, **values, "seconds": round(seconds, 2)})
+        watched = values.get(self._watched, math.nan)
+        improved = watched < state.best
+        state.best, state.wait = (watched, 0) if improved else (state.best, state.wait + 1)
+        state.keep(improved)
+        self._say(epoch + 1, values)
+        if state.wait >= self._plan.patience:
+            self.model.stop_training = True
+
+    def _say(self, epoch: int, values: Mapping[str, float]) -> None:
+        spent = [row["seconds"] for row in self._state.history]
+        left = round(float(np.median(spent[-5:])) * (self._plan.epochs - epoch))
+        numbers = ", ".join(f"{k} {v:.3f}" for k, v in values.items())
+        note = "" if self._state.wait == 0 else f", best {self._state.best:.3f} {self._state.wait} epochs ago"
+        time_left = f"at most {left // 60}:{left % 60:02d} left"
+        say(f"{self._name}: epoch {epoch}/{self._plan.epochs}, {numbers}{note}, {time_left}")
