@@ -1,0 +1,115 @@
+"""One slide against its annotation: which arrays are compared with which."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from drunet.annotation import Annotation, rasterise
+from drunet.grid import Grid
+from drunet.metrics import segmentation_scores, tile_scores
+
+STAGES = ("heatmap", "refined", "segmentation")
+
+
+def measure_slide(
+    grid: Grid,
+    annotation: Annotation,
+    *,
+    heatmap: np.ndarray,
+    refined: np.ndarray,
+    segmentation: np.ndarray,
+    mpp: float,
+    threshold: float,
+) -> list[dict[str, Any]]:
+    """Compare the three stages with the annotation, on one raster of about `mpp` µm/px.
+
+    The heatmap is interpolated between cell centres, as it is for the refiner. On a partially annotated slide only the
+    marked regions count.
+
+    Parameters
+    ----------
+    heatmap : float32 (rows, columns) of `grid`
+    refined : float32 (s, s), over the whole slide
+    segmentation : bool (h, w), over the whole slide
+    threshold : float
+        On heatmap and refined probability.
+
+    Returns
+    -------
+    list of dict
+        stage, dsc, iou, hd_um, hd95_um, precision, recall; what is not defined is None.
+    """
+    shape = max(1, round(grid.height * grid.mpp / mpp)), max(1, round(grid.width * grid.mpp / mpp))
+    size = (grid.width, grid.height)
+    truth = rasterise(annotation.tumour, shape, slide_size=size)
+    region = None
+    if annotation.kind == "psa":
+        region = truth | rasterise(annotation.non_tumour, shape, slide_size=size)
+    elif not annotation.ignore.is_empty:
+        region = ~rasterise(annotation.ignore, shape, slide_size=size)
+
+    def resized(field: np.ndarray) -> np.ndarray:
+        return cv2.resize(field.astype(np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+    heat = np.nan_to_num(grid.resample_to_slide(heatmap, shape, smooth=True), nan=0.0)
+    masks = {
+        "heatmap": heat >= threshold,
+        "refined": resized(refined) >= threshold,
+        "segmentation": resized(segmentation) >= 0.5,
+    }
+    exact = (grid.height * grid.mpp / shape[0], grid.width * grid.mpp / shape[1])
+    return [
+        {"stage": stage, **_plain(segmentation_scores(masks[stage], truth, mpp=exact, region=region).to_dict())}
+        for stage in STAGES
+    ]
+
+
+def measure_tiles(labelled: pd.DataFrame, classified: pd.DataFrame, threshold: float) -> dict[str, Any]:
+    """Scores of a slide's labelled tiles, with the probabilities and labels themselves for a cohort's ROC curve."""
+    joined = labelled[["column", "row", "label"]].merge(classified, on=["column", "row"], validate="1:1")
+    joined = joined[joined["label"] >= 0]
+    probability, label = joined["p_tumour"].to_numpy(np.float64), joined["label"].to_numpy()
+    return {
+        **_plain(tile_scores(probability, label, threshold).to_dict()),
+        "p_tumour": [None if math.isnan(p) else round(p, 5) for p in probability],
+        "label": label.tolist(),
+    }
+
+
+def gather(
+    measured: Sequence[Mapping[str, Any]], slides: Sequence[Mapping[str, Any]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tables of a run from its slides' measurements.
+
+    Parameters
+    ----------
+    measured : list of mapping
+        stages (from `measure_slide`) and tiles (from `measure_tiles`) per slide.
+    slides : list of mapping
+        slide and split, in the same order.
+
+    Returns
+    -------
+    metrics : DataFrame
+        slide, split, stage, dsc, iou, hd_um, hd95_um, precision, recall; a row per slide and stage.
+    tile_metrics : DataFrame
+        slide, split, tiles, precision, recall, f1, auc, unreadable; a row per slide.
+    """
+    pairs = list(zip(measured, slides, strict=True))
+    rows = [{"slide": s["slide"], "split": s["split"], **stage} for m, s in pairs for stage in m["stages"]]
+    columns = ["slide", "split", "stage", "dsc", "iou", "hd_um", "hd95_um", "precision", "recall"]
+    tile_columns = ["slide", "split", "tiles", "precision", "recall", "f1", "auc", "unreadable"]
+    tiles = [{"slide": s["slide"], "split": s["split"], **m["tiles"]} for m, s in pairs]
+    metrics = pd.DataFrame(rows, columns=columns)
+    return metrics.astype(dict.fromkeys(columns[3:], float)), pd.DataFrame(tiles, columns=tile_columns)
+
+
+def _plain(scores: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN: what is not defined is None."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in scores.items()}

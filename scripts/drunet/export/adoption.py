@@ -1,0 +1,79 @@
+"""Finished ONNX models of anyone's: checked, pinned by digest, and taken into the results."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from drunet.atomic import whole_file
+from drunet.errors import ModelError
+from drunet.inference import EngineOptions, Layout, check_classifier, open_session, sha256
+from drunet.refine import refiner_size
+
+
+def layout_of(settings: Mapping[str, Any]) -> Layout:
+    """How a model wants its tiles, from its entry in the configuration; a trained model's graph normalises by itself."""
+    return Layout(
+        channels_last=settings.get("channels_last", True),
+        scale=settings.get("scale", 1.0),
+        tumour=settings.get("tumour_index", 1),
+    )
+
+
+def adopt(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    name: str,
+    role: str,
+    size: int,
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Copy a model into place if it fits its role.
+
+    Parameters
+    ----------
+    role : str
+        ``classifier`` or ``refiner``.
+    size : int
+        Side of a tile in pixels, which a classifier has to take.
+    settings : mapping
+        Its entry in the configuration: onnx, and optionally sha256, channels_last, scale, tumour_index.
+
+    Returns
+    -------
+    dict
+        What `export.json` holds for a trained model, as far as it is known.
+
+    Raises
+    ------
+    ModelError
+        If the digest differs from the one given, or the shapes do not fit.
+    """
+    digest, expected = sha256(source), settings.get("sha256")
+    if expected and digest != expected:
+        raise ModelError(
+            "the file is not the one that the configuration pins",
+            where=f"{role}s.{name}.sha256",
+            found=digest,
+            mend="Get the right file, or correct the digest if the change is wanted.",
+        )
+    session = open_session(source, EngineOptions(), where=name)
+    if role == "classifier":
+        check_classifier(session, layout_of(settings), size, where=name)
+    else:
+        refiner_size(session, where=name)
+    with whole_file(target) as temporary:
+        shutil.copyfile(source, temporary)
+    return {
+        "name": name,
+        "architecture": f"finished {role}",
+        "sha256": digest,
+        "inputs": {i.name: [d if isinstance(d, int) else None for d in i.shape] for i in session.get_inputs()},
+        "parity": None,
+        "parameters": None,
+        "training_slides": [],
+        "smallest_tumour_um2": None,
+    }

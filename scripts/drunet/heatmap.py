@@ -1,0 +1,96 @@
+"""Stitching tile probabilities into a heatmap, and the file that keeps it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tifffile
+
+from drunet.atomic import whole_file
+from drunet.errors import DrunetError
+from drunet.grid import Grid
+
+
+def stitch(table: pd.DataFrame, grid: Grid) -> np.ndarray:
+    """Put tile probabilities in their places.
+
+    Parameters
+    ----------
+    table : DataFrame
+        column, row, p_tumour; NaN where a tile could not be read.
+    grid : Grid
+
+    Returns
+    -------
+    float32 (rows, columns)
+        NaN where no tile was looked at, or none could be read: distinct from 0, "looked at and not tumour".
+    """
+    heatmap = np.full(grid.shape, np.nan, np.float32)
+    heatmap[table["row"].to_numpy(), table["column"].to_numpy()] = table["p_tumour"].to_numpy(np.float32)
+    return heatmap
+
+
+def write_field(
+    path: str | os.PathLike[str], field: np.ndarray, resolution: tuple[float, float], facts: Mapping[str, Any]
+) -> None:
+    """Write a float32 field as a TIFF that carries its resolution and facts.
+
+    Parameters
+    ----------
+    field : float32 (h, w)
+    resolution : (x, y)
+        µm per pixel of the field.
+    facts : mapping
+        JSON values, kept in the ImageDescription.
+    """
+    per_cm = (10_000 / resolution[0], 10_000 / resolution[1])
+    with whole_file(path) as temporary:
+        tifffile.imwrite(
+            temporary,
+            field.astype(np.float32),
+            photometric="minisblack",
+            compression="deflate",
+            predictor=3,
+            resolution=per_cm,
+            resolutionunit="CENTIMETER",
+            description=json.dumps(dict(facts)),
+            metadata=None,
+        )
+
+
+def read_field(path: str | os.PathLike[str]) -> tuple[np.ndarray, dict[str, Any]]:
+    """Read a field and its facts.
+
+    Raises
+    ------
+    DrunetError
+        If the file is not one that `write_field` wrote.
+    """
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            facts = json.loads(tiff.pages.first.description)
+            return tiff.pages.first.asarray().astype(np.float32, copy=False), facts
+    except (tifffile.TiffFileError, json.JSONDecodeError, OSError) as error:
+        raise DrunetError(
+            "the file is not a heatmap of this workflow",
+            where=os.fspath(path),
+            found=str(error).splitlines()[0] if str(error) else None,
+            mend="Delete it and run the workflow again.",
+        ) from error
+
+
+def write_heatmap(path: str | os.PathLike[str], heatmap: np.ndarray, grid: Grid, facts: Mapping[str, Any]) -> None:
+    """Write a heatmap with its grid: µm/px in the resolution tags, grid and offset (level-0 px) in the description."""
+    side = grid.step * grid.tile_mpp
+    write_field(path, heatmap, (side, side), {"grid": grid.to_dict(), "offset_px": [0, 0], **facts})
+
+
+def read_heatmap(path: str | os.PathLike[str]) -> tuple[np.ndarray, Grid]:
+    """Read a heatmap and the grid it lies on."""
+    heatmap, facts = read_field(path)
+    return heatmap, Grid.from_dict(facts["grid"])

@@ -1,0 +1,344 @@
+"""The streaming engine: reading, batching and inference overlap, through bounded queues, on ONNX Runtime alone.
+
+Reader threads each hold one open handle of the slide (reopening per tile costs 2.5 times, and a handle that met an
+error must not be used again) and fill whole batches; the caller's thread runs the network. Memory is bounded by the
+queue, whatever the size of the slide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import onnxruntime as ort
+
+from drunet.errors import ModelError, ProviderError, SlideError
+from drunet.console import progress
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+# Batches that may wait between readers and network, per reader: enough to ride out a slow read.
+_WAITING = 2
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How to run a network.
+
+    Attributes
+    ----------
+    provider : str
+        A key of `PROVIDERS`; what is asked for is what is used, or it is an error.
+    precision : str
+        ``float32``, or ``float16``: weights and arithmetic in half precision, inputs and outputs still float32.
+    batch_size : int
+    readers : int
+        Threads that read tiles.
+    max_unreadable : float
+        Share of unreadable tiles above which the slide fails.
+    threads : int
+        Threads of the network; 0 leaves it to ONNX Runtime (all cores).
+    """
+
+    provider: str = "cpu"
+    precision: str = "float32"
+    batch_size: int = 32
+    readers: int = 2
+    max_unreadable: float = 0.01
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a network wants its tiles.
+
+    Attributes
+    ----------
+    channels_last : bool
+    scale : float
+        Factor on 0..255 before the network; 1 where the graph normalises by itself.
+    tumour : int
+        Index of the tumour class in the output.
+    """
+
+    channels_last: bool = True
+    scale: float = 1.0
+    tumour: int = 1
+
+
+class TileReader(Protocol):
+    """What a reader thread needs of a slide."""
+
+    def read(self, x: int, y: int, size: tuple[int, int], mpp: float) -> np.ndarray: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Classified:
+    """Result of a slide.
+
+    Attributes
+    ----------
+    p_tumour : float32 (n,)
+        NaN where the tile could not be read.
+    unreadable : int
+    seconds : float
+        From the first read to the last result, without loading the model.
+    """
+
+    p_tumour: np.ndarray
+    unreadable: int
+    seconds: float
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_session(path: str | os.PathLike[str], options: EngineOptions, *, where: str) -> ort.InferenceSession:
+    """Load an ONNX model on the provider asked for.
+
+    Raises
+    ------
+    ProviderError
+        If ONNX Runtime lacks the provider, or silently gave another one.
+    ModelError
+        If the file is no ONNX model.
+    """
+    provider = PROVIDERS[options.provider]
+    available = ort.get_available_providers()
+    if provider not in available:
+        raise _provider_missing(options.provider, available)
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.log_severity_level = 3
+    # Arenas keep the peak of every shape they have seen; batches here have one shape, so nothing is lost.
+    settings.enable_cpu_mem_arena = False
+    try:
+        model: Any = _half_precision(path) if options.precision == "float16" else os.fspath(path)
+        session = ort.InferenceSession(model, settings, providers=[provider])
+    except Exception as error:  # ONNX Runtime raises a different private class for every kind of failure
+        raise ModelError(
+            "the file cannot be loaded as an ONNX model",
+            where=where,
+            found=str(error).splitlines()[0][:160],
+            mend="Export it again, or correct its path in the configuration.",
+        ) from error
+    if session.get_providers()[0] != provider:
+        raise _provider_missing(options.provider, session.get_providers())
+    return session
+
+
+def check_classifier(session: ort.InferenceSession, layout: Layout, size: int, *, where: str) -> str:
+    """Check that a model maps [n, size, size, 3] (or channels first) to [n, classes]; returns its input's name.
+
+    Raises
+    ------
+    ModelError
+    """
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    wanted = (size, size, 3) if layout.channels_last else (3, size, size)
+    shape = tuple(inputs[0].shape)
+    fits = len(inputs) == 1 and len(shape) == 4 and all(_free(a) or a == b for a, b in zip(shape[1:], wanted, strict=True))
+    if not fits or inputs[0].type != "tensor(float)":
+        raise ModelError(
+            "the model does not take the tiles that the configuration describes",
+            where=where,
+            found=f"inputs {[(i.name, i.shape, i.type) for i in inputs]}",
+            mend=f"It needs one float input [n, {', '.join(map(str, wanted))}]: set `tiles.size` and `layout` to fit it.",
+        )
+    classes = outputs[0].shape
+    if len(classes) != 2 or not (_free(classes[1]) or layout.tumour < classes[1]):
+        raise ModelError(
+            "the model gives no class probabilities per tile",
+            where=where,
+            found=f"output {outputs[0].name} {outputs[0].shape}",
+            mend=f"It needs an output [n, classes] with the tumour at index {layout.tumour} (`tumour_index`).",
+        )
+    return str(inputs[0].name)
+
+
+def classify(
+    session: ort.InferenceSession,
+    open_reader: Callable[[], TileReader],
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    size: int,
+    mpp: float,
+    options: EngineOptions,
+    layout: Layout | None = None,
+    where: str,
+) -> Classified:
+    """Classify the tiles of one slide.
+
+    Parameters
+    ----------
+    session : InferenceSession
+        From `open_session`.
+    open_reader : callable
+        Opens the slide anew; called once per reader thread, and again after an unreadable tile.
+    x, y : int (n,)
+        Level-0 px of the tiles' top left corners.
+    size, mpp : int, float
+        Side of a tile in pixels and its resolution in µm/px.
+    where : str
+        Slide ID, for messages and progress.
+
+    Raises
+    ------
+    ModelError
+        If the model does not fit the tiles.
+    SlideError
+        With status ``unreadable`` if more than `options.max_unreadable` of the tiles cannot be read.
+    """
+    layout = layout or Layout()
+    name = check_classifier(session, layout, size, where=where)
+    p_tumour = np.full(len(x), np.nan, np.float32)
+    unreadable = 0
+    start = time.perf_counter()
+    with _Readers(open_reader, x, y, size, mpp, options) as batches, progress(len(x), where, "tiles") as bar:
+        for index, tiles, readable in batches:
+            probability = _run(session, name, tiles, layout, where)
+            p_tumour[index] = np.where(readable, probability[: len(index)], np.nan)
+            unreadable += int(len(index) - readable.sum())
+            bar.update(len(index))
+    if len(x) and unreadable > options.max_unreadable * len(x):
+        raise SlideError(
+            "too many tiles cannot be read",
+            status="unreadable",
+            where=where,
+            found=f"{unreadable} of {len(x)} tiles",
+            mend="Copy or export the slide again; `inference.max_unreadable` sets the limit.",
+        )
+    return Classified(p_tumour, unreadable, time.perf_counter() - start)
+
+
+def _run(session: ort.InferenceSession, name: str, tiles: np.ndarray, layout: Layout, where: str) -> np.ndarray:
+    feed = tiles.astype(np.float32)
+    if layout.scale != 1:
+        feed *= np.float32(layout.scale)
+    if not layout.channels_last:
+        feed = np.ascontiguousarray(feed.transpose(0, 3, 1, 2))
+    probability = session.run(None, {name: feed})[0][:, layout.tumour]
+    # A network whose weights overflow answers NaN, which further on would read as "glass": a silent miss.
+    if not np.isfinite(probability).all() or probability.min() < -1e-3 or probability.max() > 1 + 1e-3:
+        raise ModelError(
+            "the model's outputs are no probabilities",
+            where=where,
+            found=f"{probability.min():g} to {probability.max():g}",
+            mend="Its last layer must be a softmax; with `inference.precision: float16`, try float32.",
+        )
+    return probability
+
+
+class _Readers:
+    """Threads that read batches ahead of the network; iterating yields (indices, uint8 tiles, readable)."""
+
+    def __init__(
+        self,
+        open_reader: Callable[[], TileReader],
+        x: np.ndarray,
+        y: np.ndarray,
+        size: int,
+        mpp: float,
+        options: EngineOptions,
+    ) -> None:
+        self._open, self._x, self._y, self._size, self._mpp = open_reader, x, y, size, mpp
+        self._batch = options.batch_size
+        self._todo: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
+        chunks = [np.arange(i, min(i + self._batch, len(x))) for i in range(0, len(x), self._batch)]
+        for chunk in chunks:
+            self._todo.put(chunk)
+        self._count = len(chunks)
+        workers = max(1, min(options.readers, self._count))
+        self._ready: queue.Queue[Any] = queue.Queue(maxsize=_WAITING * workers)
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._work, name=f"reader-{i}", daemon=True) for i in range(workers)]
+
+    def __enter__(self) -> _Readers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        for _ in range(self._count):
+            item = self._ready.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def _work(self) -> None:
+        reader: TileReader | None = None
+        try:
+            while not self._stop.is_set():
+                try:
+                    index = self._todo.get_nowait()
+                except queue.Empty:
+                    return
+                tiles = np.full((len(index), self._size, self._size, 3), 255, np.uint8)
+                readable = np.ones(len(index), bool)
+                for k, i in enumerate(index):
+                    reader = reader or self._open()
+                    try:
+                        tiles[k] = reader.read(int(self._x[i]), int(self._y[i]), (self._size, self._size), self._mpp)
+                    except SlideError:
+                        readable[k] = False
+                        reader.close()
+                        reader = None
+                self._put((index, tiles, readable))
+        except BaseException as error:  # handed to the caller's thread, which raises it
+            self._put(error)
+        finally:
+            if reader is not None:
+                reader.close()
+
+    def _put(self, item: Any) -> None:
+        while not self._stop.is_set():
+            try:
+                return self._ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+
+def _free(dimension: Any) -> bool:
+    return not isinstance(dimension, int)
+
+
+def _half_precision(path: str | os.PathLike[str]) -> bytes:
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    half = convert_float_to_float16(onnx.load(os.fspath(path)), keep_io_types=True)
+    return bytes(half.SerializeToString())
+
+
+def _provider_missing(asked: str, available: list[str]) -> ProviderError:
+    names = {v: k for k, v in PROVIDERS.items()}
+    return ProviderError(
+        "the execution provider asked for is not there",
+        where="inference.provider",
+        found=f"{asked}; here: {', '.join(names.get(p, p) for p in available)}",
+        mend="Install the driver and the `gpu` extra that it needs, or choose a provider that is there.",
+    )
+
+

@@ -1,0 +1,144 @@
+"""From a refined probability to a clean outline.
+
+Paper, "Post-processing": fragments smaller than the smallest annotated area are removed; an opening with a 7 x 7 kernel
+and a median blur with an 11 x 11 kernel smooth the edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from drunet.grid import Grid
+
+
+def segment(
+    probability: np.ndarray,
+    tissue: np.ndarray,
+    *,
+    threshold: float = 0.5,
+    min_fragment_px: float = 0.0,
+    opening_px: int = 7,
+    median_px: int = 11,
+) -> np.ndarray:
+    """Threshold, smooth and clean a probability map.
+
+    Parameters
+    ----------
+    probability : float32 (h, w)
+        NaN counts as not tumour.
+    tissue : bool (h, w)
+        Nothing outside becomes tumour.
+    threshold : float
+        A pixel is tumour at this probability or above.
+    min_fragment_px : float
+        Smaller connected fragments (8-neighbourhood) are removed, before and after smoothing.
+    opening_px, median_px : int
+        Kernel sides in pixels (paper: 7 and 11); 0 or 1 leaves the step out.
+
+    Returns
+    -------
+    bool (h, w)
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or `median_px` is even.
+    """
+    if probability.shape != tissue.shape:
+        raise ValueError(f"probability is {probability.shape}, tissue {tissue.shape}")
+    with np.errstate(invalid="ignore"):
+        mask = np.nan_to_num(probability, nan=-1.0) >= threshold
+    mask = remove_fragments(mask & tissue, min_fragment_px)
+    if opening_px > 1:
+        kernel = np.ones((opening_px, opening_px), np.uint8)
+        mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, kernel) > 0
+    if median_px > 1:
+        if median_px % 2 == 0:
+            raise ValueError(f"the median's kernel has an odd side, not {median_px}")
+        # On a binary image the median is the majority; OpenCV's 8-bit median accepts any odd size.
+        mask = cv2.medianBlur(mask.astype(np.uint8) * 255, median_px) > 127
+    # Smoothing can push an edge over the tissue's, and can cut a fragment in two.
+    return remove_fragments(mask & tissue, min_fragment_px)
+
+
+def remove_fragments(mask: np.ndarray, min_px: float) -> np.ndarray:
+    """Drop connected components (8-neighbourhood) with fewer than `min_px` pixels from a bool mask."""
+    if min_px <= 1 or not mask.any():
+        return mask
+    labels, _ = ndimage.label(mask, structure=np.ones((3, 3), bool))
+    area = np.bincount(labels.ravel())
+    keep = area >= min_px
+    keep[0] = False
+    return keep[labels]
+
+
+def min_fragment_um2(configured: float | None, refiner: Mapping[str, Any], grid: Grid) -> float:
+    """Area in µm² under which a fragment is removed.
+
+    The configured value, else the smallest tumour annotated in the refiner's training slides (paper), else, for a
+    finished model whose training is not known, one cell of the heatmap: nothing smaller was ever told apart.
+    """
+    if configured is not None:
+        return configured
+    smallest = refiner.get("smallest_tumour_um2")
+    return float(smallest) if smallest is not None else (grid.step * grid.tile_mpp) ** 2
+
+
+def segment_slide(
+    probability: np.ndarray, tissue: np.ndarray, grid: Grid, min_um2: float, settings: Mapping[str, Any]
+) -> np.ndarray:
+    """Segment a slide from the refiner's square.
+
+    The square is first undone to the slide's own aspect, with the same number of pixels along the longer side, so that
+    the kernels are as wide as they are high.
+
+    Parameters
+    ----------
+    probability : float32 (s, s)
+        Over the whole slide, stretched.
+    tissue : bool (h, w)
+        Over the whole slide, any size.
+    grid : Grid
+        Of the slide.
+    min_um2 : float
+        Smallest fragment kept, in µm².
+    settings : mapping
+        `postprocess` of the configuration: threshold, opening_px, median_px.
+
+    Returns
+    -------
+    bool (h, w)
+        The longer side has s pixels.
+    """
+    shape = square_to_slide(probability.shape[0], grid)
+    straight = cv2.resize(probability, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    inside = cv2.resize(tissue.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT) > 0
+    pixel_um2 = (grid.width * grid.mpp / shape[1]) * (grid.height * grid.mpp / shape[0])
+    return segment(
+        straight,
+        inside,
+        threshold=settings["threshold"],
+        min_fragment_px=min_um2 / pixel_um2,
+        opening_px=settings["opening_px"],
+        median_px=settings["median_px"],
+    )
+
+
+def square_to_slide(size: int, grid: Grid) -> tuple[int, int]:
+    """(h, w) with the slide's aspect whose longer side is `size`."""
+    longer = max(grid.width, grid.height)
+    return max(1, round(size * grid.height / longer)), max(1, round(size * grid.width / longer))
+
+
+def finest_mask(mask: np.ndarray, grid: Grid, mpp: float) -> tuple[np.ndarray, tuple[float, float]]:
+    """A mask at about `mpp` µm/px (never finer than level 0), and its exact µm/px in x and y."""
+    scale = grid.mpp / max(mpp, grid.mpp)
+    width, height = max(1, round(grid.width * scale)), max(1, round(grid.height * scale))
+    # Interpolated and cut at one half: enlarging by pixels would draw stairs.
+    enlarged = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
+    return enlarged, (grid.width * grid.mpp / width, grid.height * grid.mpp / height)
