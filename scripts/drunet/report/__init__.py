@@ -1,0 +1,1 @@
+"""The report: pictures, figures, tables, and the page that holds them."""

@@ -1,0 +1,88 @@
+"""Bringing together what the report shows, from the files that the workflow made."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import drunet
+from drunet.atomic import read_json
+
+PACKAGES = (
+    "snakemake",
+    "tensorflow",
+    "keras",
+    "tf2onnx",
+    "onnx",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "openslide-python",
+    "openslide-bin",
+    "opencv-python-headless",
+    "numpy",
+    "scikit-learn",
+    "pandas",
+)
+
+
+def read_metrics(paths: Mapping[str, str], slides: Sequence[Mapping[str, Any]], column: str = "run") -> pd.DataFrame:
+    """Join tables, one per run (or model), with its name in a further column and the patient's number of each slide."""
+    patients = {s["slide"]: s["patient"] for s in slides}
+    frames = []
+    for name, path in paths.items():
+        frame = pd.read_csv(path, sep="\t", dtype={"slide": str, "split": str})
+        frames.append(frame.assign(**{column: name}, patient_id=frame["slide"].map(patients)))
+    return pd.concat(frames, ignore_index=True)
+
+
+def held_out_tiles(
+    measured: Sequence[tuple[str, Mapping[str, Any]]], paths: Sequence[str], classifiers: Mapping[str, str]
+) -> dict[str, pd.DataFrame]:
+    """p_tumour and label of the test slides' labelled tiles, per classifier.
+
+    Parameters
+    ----------
+    measured : list of (run, slide row)
+        In the order of `paths`, the slides' metrics.json.
+    classifiers : mapping of run to classifier
+        A classifier that serves several runs counts once.
+    """
+    frames: dict[str, list[pd.DataFrame]] = {}
+    seen: set[tuple[str, str]] = set()
+    for (run, row), path in zip(measured, paths, strict=True):
+        key = (classifiers[run], row["slide"])
+        if row["split"] != "test" or key in seen:
+            continue
+        seen.add(key)
+        tiles = read_json(path)["tiles"]
+        probability = np.array([np.nan if p is None else p for p in tiles["p_tumour"]], float)
+        frames.setdefault(key[0], []).append(pd.DataFrame({"p_tumour": probability, "label": tiles["label"]}))
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in frames.items()}
+
+
+def run_times(folder: str | os.PathLike[str]) -> pd.DataFrame:
+    """Seconds of every job from Snakemake's benchmark files: stage, slide (the file's name), seconds."""
+    rows = []
+    for path in sorted(Path(folder).rglob("*.tsv")):
+        parts = path.relative_to(folder).with_suffix("").parts
+        seconds = pd.read_csv(path, sep="\t")["s"].mean()
+        rows.append({"stage": parts[0], "slide": parts[-1] if len(parts) > 1 else "", "seconds": seconds})
+    return pd.DataFrame(rows, columns=["stage", "slide", "seconds"])
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computed the numbers: this package, Python, the processor's kind, and the packages above."""
+    found = {"drunet": drunet.__version__, "Python": platform.python_version(), "machine": platform.machine()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,126 @@
+"""Published figures beside measured ones, plainly told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from drunet.report.tables import Column, html_table, plain_columns, splits_of, text
+from drunet.report.verdict import final_stage
+
+MEASURED = "Measured here"
+PUBLISHED = "Published, on the paper's own data (different from these slides)"
+TITLES = {
+    "drunet_experiments": "Segmentation experiments",
+    "drunet_backbones": "Patch-wise classifiers",
+    "drunet_multi_lens": "Effect of multi-lens distortion",
+    "drunet_facts": "Single figures",
+}
+_COMPARED = ("drunet_experiments", "drunet_backbones")
+
+
+def experiments_table(
+    published: pd.DataFrame, *, dsc: pd.DataFrame, iou: pd.DataFrame, runs: Mapping[str, Mapping[str, str]]
+) -> Markup:
+    """Runs of this cohort above the paper's experiments.
+
+    Parameters
+    ----------
+    published : DataFrame
+        drunet_experiments.tsv, as text.
+    dsc, iou : DataFrame
+        `summary_table` of each score, of one split.
+    runs : dict of str to dict
+        Names of a run's classifier and refiner, where known.
+    """
+    rows = [_measured_run(str(run), dsc, iou, runs.get(str(run), {})) for run in dsc["run"].unique()]
+    # The paper shows some experiments in a plot alone: a row of dashes tells nobody anything.
+    stated = [row for row in published.to_dict("records") if row["dsc_mean"] or row["dsc_median"] or row["iou_mean"]]
+    rows += [_published_experiment(row) for row in stated]
+    columns = [
+        Column("name", "run or experiment", text),
+        Column("classifier", "classifier", text, style="wrap"),
+        Column("refiner", "refiner", text, style="wrap"),
+        Column("before", "heatmap Dice", text, numeric=True),
+        Column("mean", "mean Dice", text, numeric=True),
+        Column("median", "median Dice", text, numeric=True),
+        Column("iou", "mean IoU", text, numeric=True),
+    ]
+    return html_table(pd.DataFrame(rows), columns, group="source")
+
+
+def backbones_table(
+    published: Mapping[str, pd.DataFrame], tile_metrics: pd.DataFrame, split: str | None
+) -> Markup | None:
+    """Tile classifiers of this cohort, averaged over slides, above the paper's backbones."""
+    if "drunet_backbones" not in published:
+        return None
+    scores = ["f1", "precision", "recall"]
+    rows: list[dict[str, Any]] = []
+    if split is not None and not tile_metrics.empty:
+        judged = tile_metrics[splits_of(tile_metrics) == split]
+        means = judged.groupby("model", sort=False)[scores].mean()
+        rows += [
+            {"source": MEASURED, "name": name, **{s: _two(row[s]) for s in scores}} for name, row in means.iterrows()
+        ]
+    rows += [
+        {"source": PUBLISHED, "name": row["architecture"], **{s: row[s] for s in scores}}
+        for row in published["drunet_backbones"].to_dict("records")
+    ]
+    columns = [
+        Column("name", "classifier", text),
+        Column("f1", "F1", text, numeric=True),
+        Column("precision", "precision", text, numeric=True),
+        Column("recall", "recall", text, numeric=True),
+    ]
+    return html_table(pd.DataFrame(rows), columns, group="source")
+
+
+def other_tables(published: Mapping[str, pd.DataFrame]) -> list[tuple[str, Markup]]:
+    """(title, table) of the published figures that nothing here is measured against."""
+    return [
+        (TITLES.get(name, name.replace("_", " ")), html_table(frame, plain_columns(frame), caption=PUBLISHED))
+        for name, frame in published.items()
+        if name not in _COMPARED
+    ]
+
+
+def _measured_run(run: str, dsc: pd.DataFrame, iou: pd.DataFrame, parts: Mapping[str, str]) -> dict[str, str]:
+    here, overlap = dsc[dsc["run"] == run], iou[iou["run"] == run]
+    final = final_stage(here)
+    return {
+        "source": MEASURED,
+        "name": run,
+        "classifier": parts.get("classifier", ""),
+        "refiner": parts.get("refiner", ""),
+        "before": _two(_score(here, "heatmap", "mean")) if final != "heatmap" else "",
+        "mean": _two(_score(here, final, "mean")),
+        "median": _two(_score(here, final, "median")),
+        "iou": _two(_score(overlap, final, "mean")),
+    }
+
+
+def _published_experiment(row: Mapping[Any, Any]) -> dict[str, str]:
+    refiner = "none" if row["refiner"] == "none" else f"{row['refiner']}, {row['refiner_data']}"
+    return {
+        "source": PUBLISHED,
+        "name": row["experiment"],
+        "classifier": f"{row['classifier']}, {row['classifier_data']}",
+        "refiner": refiner,
+        "before": row["dsc_mean_without_refiner"],
+        "mean": row["dsc_mean"],
+        "median": row["dsc_median"],
+        "iou": row["iou_mean"],
+    }
+
+
+def _score(summary: pd.DataFrame, stage: str, column: str) -> float:
+    values = summary.loc[summary["stage"] == stage, column]
+    return float(values.iloc[0]) if len(values) else float("nan")
+
+
+def _two(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.2f}"

@@ -1,0 +1,352 @@
+"""One HTML page with everything a reader wants to know about a run, complete in itself.
+
+Pictures and figures are embedded, there is no script and nothing is fetched: the page can be mailed, archived and
+printed. All text goes through the template engine's escaping.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from PIL import Image
+
+from drunet.atomic import write_text
+from drunet.report import figures
+from drunet.report.comparison import backbones_table, experiments_table, other_tables
+from drunet.report.overlay import COLOUR_MAP, NO_TRUTH_LEGEND, TRUTH_LEGEND
+from drunet.report.tables import (
+    SPLITS,
+    STAGES,
+    Column,
+    html_table,
+    number,
+    plain_columns,
+    require_columns,
+    split_name,
+    splits_of,
+    stage_name,
+    summary_table,
+    text,
+)
+from drunet.report.verdict import headline, judged_split, verdict
+
+# Above these counts tables and pictures are folded away.
+MANY_SLIDES, MANY_PICTURES = 12, 6
+
+
+@dataclass(frozen=True)
+class OverlayEntry:
+    """Two pictures of a slide: the heatmap over it, and the segmentation over it."""
+
+    slide: str
+    run: str
+    heatmap_picture: Path | None
+    overlay: Path | None
+
+
+@dataclass
+class ReportInputs:
+    """What the page is made from.
+
+    Attributes
+    ----------
+    title : str
+    slides : DataFrame
+        slides.tsv.
+    metrics : DataFrame
+        metrics.tsv of all runs, with the further columns run and patient_id.
+    tile_metrics : DataFrame
+        tile_metrics.tsv of all classifiers, with the further column model.
+    overlays : list of OverlayEntry
+    histories : dict of str to DataFrame
+        history.tsv per model.
+    runtimes : DataFrame
+        stage, slide (empty where a job concerns none), seconds.
+    models : list of dict
+        name, architecture, parameters, parity, sha256, and whatever else is worth a column.
+    versions : dict of str to str
+    published : dict of str to DataFrame
+        As `drunet.report.tables.read_published` gives them.
+    notes : list of str
+        Sentences to print as they are.
+    runs : dict of str to dict
+        Per run the names of its `classifier` and `refiner`, for the comparison with published ones.
+    tiles : dict of str to DataFrame
+        Per classifier p_tumour and label of held-out tiles, for the ROC curve.
+    resamples, seed : int
+        Of the bootstrap.
+    """
+
+    title: str
+    slides: pd.DataFrame
+    metrics: pd.DataFrame
+    tile_metrics: pd.DataFrame
+    overlays: Sequence[OverlayEntry] = ()
+    histories: dict[str, pd.DataFrame] = field(default_factory=dict)
+    runtimes: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["stage", "slide", "seconds"]))
+    models: Sequence[dict[str, Any]] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    published: dict[str, pd.DataFrame] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    runs: dict[str, dict[str, str]] = field(default_factory=dict)
+    tiles: dict[str, pd.DataFrame] = field(default_factory=dict)
+    resamples: int = 2000
+    seed: int = 0
+
+
+def write_page(path: str | os.PathLike[str], inputs: ReportInputs) -> None:
+    """Write the report as one HTML file, whole or not at all."""
+    require_columns(inputs.slides, ("slide_id", "split", "status"), "slides")
+    summary = summary_table(inputs.metrics, resamples=inputs.resamples, seed=inputs.seed)
+    split = judged_split(summary)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("template.html").render(
+        title=inputs.title,
+        verdict=verdict(inputs.slides, summary),
+        headline=headline(inputs.slides, summary, split),
+        left_out=_left_out(inputs.slides),
+        slide_table=_slide_table(inputs.slides),
+        slides_open=len(inputs.slides) <= MANY_SLIDES,
+        summary=_summary_html(summary[summary["split"] == split]),
+        other_splits=_summary_html(summary[summary["split"] != split]),
+        box_plots=_box_plots(inputs.metrics, split),
+        slide_metrics=_metrics_html(inputs.metrics, inputs.slides),
+        metrics_open=len(inputs.metrics) <= MANY_SLIDES,
+        gallery=_gallery(inputs),
+        gallery_open=MANY_PICTURES,
+        truth_legend=[(name, "#{:02x}{:02x}{:02x}".format(*c)) for name, c in (*TRUTH_LEGEND, *NO_TRUTH_LEGEND)],
+        ramp=", ".join(_ramp(9)),
+        tile_table=_tile_html(inputs.tile_metrics),
+        roc=_embed(figures.roc_curve(inputs.tiles)) if inputs.tiles else None,
+        trainings=[(name, _embed(figures.training_curves(h, name))) for name, h in inputs.histories.items()],
+        experiments=_experiments(inputs, summary, split),
+        backbones=backbones_table(inputs.published, inputs.tile_metrics, split),
+        other_published=other_tables(inputs.published),
+        runtime_figure=_embed(figures.runtime_bars(inputs.runtimes)) if len(inputs.runtimes) else None,
+        models=_models_html(inputs.models),
+        versions=inputs.versions,
+        notes=list(inputs.notes),
+        resamples=inputs.resamples,
+    )
+    write_text(path, page)
+
+
+def _left_out(slides: pd.DataFrame) -> list[dict[str, str]]:
+    failed = slides[slides["status"] != "ok"]
+    return [
+        {
+            "slide": text(row["slide_id"]),
+            "status": text(row["status"]).replace("_", " "),
+            "reason": text(row.get("reason")),
+            "mend": text(row.get("mend")),
+        }
+        for _, row in failed.iterrows()
+    ]
+
+
+def _slide_table(slides: pd.DataFrame) -> Markup:
+    whole = number(0)
+    frame = slides.copy()
+    if {"width", "height"} <= set(frame.columns):
+        frame["size"] = [f"{whole(w)} × {whole(h)}" for w, h in zip(frame["width"], frame["height"], strict=True)]
+        frame.loc[frame["width"].isna(), "size"] = ""
+    columns = [
+        Column("slide_id", "slide", text),
+        Column("split", "split", split_name),
+        Column("annotation_kind", "annotation", text),
+        Column("status", "status", lambda status: text(status).replace("_", " ")),
+        Column("size", "size (px)", text, numeric=True),
+        Column("mpp", "µm/px", number(4), numeric=True),
+        Column("mpp_source", "from", text),
+        Column("vendor", "vendor", text),
+        Column("levels", "levels", whole, numeric=True),
+        Column("objective_power", "objective", number(0), numeric=True),
+    ]
+    return html_table(frame, columns)
+
+
+def _summary_html(summary: pd.DataFrame) -> Markup | None:
+    if summary.empty:
+        return None
+    three = number(3)
+    intervals = zip(summary["low"], summary["high"], strict=True)
+    frame = summary.assign(interval=[_interval(low, high) for low, high in intervals])
+    columns = [
+        Column("stage", "stage", stage_name),
+        Column("split", "split", split_name),
+        Column("n", "slides", number(0), numeric=True),
+        Column("groups", "patients", number(0), numeric=True),
+        Column("mean", "mean", three, numeric=True),
+        Column("interval", "95\u00a0% interval", text, numeric=True),
+        Column("sd", "sd", three, numeric=True),
+        Column("median", "median", three, numeric=True),
+    ]
+    if summary["left_out"].any():
+        columns.append(Column("left_out", "not defined", number(0), numeric=True))
+    return html_table(frame, columns, group="run")
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if pd.isna(low) else f"{low:.3f} – {high:.3f}"
+
+
+def _box_plots(metrics: pd.DataFrame, split: str | None) -> list[tuple[str, str]]:
+    if split is None:
+        return []
+    judged = metrics[splits_of(metrics) == split]
+    plots = [("Dice", "dsc"), ("Hausdorff distance", "hd95_um")]
+    return [
+        (f"{words}, {split_name(split)} slides", _embed(figures.box_plot(judged, value)))
+        for words, value in plots
+        if value in judged.columns and judged[value].notna().any()
+    ]
+
+
+def _metrics_html(metrics: pd.DataFrame, slides: pd.DataFrame) -> Markup | None:
+    if metrics.empty:
+        return None
+    three, whole = number(3), number(0)
+    frame = metrics.assign(split=splits_of(metrics))
+    if "annotation_kind" in slides.columns:
+        frame["annotation"] = frame["slide"].map(slides.set_index("slide_id")["annotation_kind"])
+    rank = {split: i for i, split in enumerate(SPLITS)}
+    frame = frame.sort_values("split", key=lambda s: s.map(rank).fillna(len(rank)), kind="stable")
+    frame = frame.sort_values("run", key=lambda s: s.map({r: i for i, r in enumerate(s.unique())}), kind="stable")
+    columns = [
+        Column("slide", "slide", text),
+        Column("split", "split", split_name),
+        Column("annotation", "annotation", text),
+        Column("stage", "stage", stage_name),
+        Column("dsc", "DSC", three, numeric=True),
+        Column("iou", "IoU", three, numeric=True),
+        Column("hd_um", "HD (µm)", whole, numeric=True),
+        Column("hd95_um", "HD95 (µm)", whole, numeric=True),
+        Column("precision", "precision", three, numeric=True),
+        Column("recall", "recall", three, numeric=True),
+    ]
+    return html_table(frame, columns, group="run")
+
+
+def _gallery(inputs: ReportInputs) -> list[dict[str, Any]]:
+    """Entries with embedded pictures, test slides first; pictures shrink when there are many."""
+    longest = 1200 if len(inputs.overlays) <= MANY_SLIDES else 760
+    splits = dict(zip(inputs.slides["slide_id"], splits_of(inputs.slides), strict=True))
+    rank = {split: i for i, split in enumerate(SPLITS)}
+    entries = sorted(inputs.overlays, key=lambda e: rank.get(splits.get(e.slide, ""), len(rank)))
+    captions = _dice_captions(inputs.metrics)
+    return [
+        {
+            "slide": entry.slide,
+            "run": entry.run,
+            "split": split_name(splits.get(entry.slide, "")),
+            "dice": captions.get((entry.slide, entry.run), ""),
+            "pictures": [
+                (words, _embed_picture(path, longest))
+                for words, path in (("heatmap", entry.heatmap_picture), ("segmentation", entry.overlay))
+                if path is not None
+            ],
+        }
+        for entry in entries
+    ]
+
+
+def _dice_captions(metrics: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """`0.71 stitched heatmap · 0.80 after refinement` per slide and run."""
+    captions: dict[tuple[str, str], str] = {}
+    for (slide, run), rows in metrics.groupby(["slide", "run"], sort=False):
+        by_stage = dict(zip(rows["stage"], rows["dsc"], strict=True))
+        steps = [f"{by_stage[s]:.2f} {stage_name(s)}" for s in STAGES if pd.notna(by_stage.get(s))]
+        captions[str(slide), str(run)] = " · ".join(steps)
+    return captions
+
+
+def _experiments(inputs: ReportInputs, summary: pd.DataFrame, split: str | None) -> Markup | None:
+    if "drunet_experiments" not in inputs.published:
+        return None
+    iou = summary_table(inputs.metrics, value="iou", resamples=1, seed=inputs.seed)
+    return experiments_table(
+        inputs.published["drunet_experiments"],
+        dsc=summary[summary["split"] == split],
+        iou=iou[iou["split"] == split],
+        runs=inputs.runs,
+    )
+
+
+def _tile_html(tile_metrics: pd.DataFrame) -> Markup | None:
+    if tile_metrics.empty:
+        return None
+    three = number(3)
+    columns = [
+        Column("slide", "slide", text),
+        Column("split", "split", split_name),
+        Column("tiles", "tiles", number(0), numeric=True),
+        Column("precision", "precision", three, numeric=True),
+        Column("recall", "recall", three, numeric=True),
+        Column("f1", "F1", three, numeric=True),
+        Column("auc", "AUC", three, numeric=True),
+    ]
+    return html_table(tile_metrics.sort_values("model", kind="stable"), columns, group="model")
+
+
+def _models_html(models: Sequence[dict[str, Any]]) -> Markup | None:
+    if not models:
+        return None
+    frame = pd.DataFrame(list(models))
+    known = [
+        Column("name", "model", text),
+        Column("architecture", "architecture", text),
+        Column("parameters", "parameters", number(0), numeric=True),
+        Column("parity", "ONNX against Keras", _parity, numeric=True),
+    ]
+    keys = {column.key for column in known} | {"sha256"}
+    further = [column for column in plain_columns(frame) if column.key not in keys]
+    return html_table(frame, [*known, *further, Column("sha256", "SHA-256 of the weights", text, style="code")])
+
+
+def _parity(value: Any) -> str:
+    return f"{value:.1e}" if isinstance(value, float) and not pd.isna(value) else text(value)
+
+
+def _embed(figure: Figure) -> str:
+    """A figure as a data address; twice the pixels of its place on the page, for sharp screens and print."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(figures.STYLE):
+        figure.savefig(buffer, format="png", dpi=200)
+    return _data_address("png", buffer.getvalue())
+
+
+def _embed_picture(path: Path, longest: int) -> str:
+    """A picture no larger than `longest` as a data address; made anew from its pixels, so that no metadata follows."""
+    with Image.open(path) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    # Full colour resolution: halved, it would smear the thin outlines.
+    small.save(buffer, "JPEG", quality=86, subsampling=0, optimize=True)
+    return _data_address("jpeg", buffer.getvalue())
+
+
+def _data_address(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _ramp(steps: int) -> list[str]:
+    colours = matplotlib.colormaps[COLOUR_MAP]([i / (steps - 1) for i in range(steps)])
+    return [matplotlib.colors.to_hex(colour) for colour in colours]

@@ -1,0 +1,64 @@
+"""The two pictures of every slide: its heatmap, and its segmentation over the truth."""
+
+from __future__ import annotations
+
+import os
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from drunet.annotation import Annotation, rasterise
+from drunet.atomic import whole_file
+from drunet.grid import Grid
+from drunet.postprocess import square_to_slide
+from drunet.report import overlay as paint
+from drunet.slide import Slide
+
+
+def write_pictures(
+    slide: Slide,
+    mask: np.ndarray,
+    heatmap: np.ndarray,
+    grid: Grid,
+    annotation: Annotation | None,
+    *,
+    longest: int,
+    heatmap_path: str | os.PathLike[str],
+    overlay_path: str | os.PathLike[str],
+) -> None:
+    """Write the heatmap over the slide, and the segmentation over the slide and the truth, as JPEG.
+
+    Parameters
+    ----------
+    mask : bool (h, w)
+        The segmentation, over the whole slide.
+    heatmap : float32 (rows, columns) of `grid`
+    annotation : Annotation or None
+        Whole: false and true are shown everywhere. Partial: inside the marked regions only. None: the outline alone.
+    longest : int
+        Longest side of the pictures in pixels.
+    """
+    shape = square_to_slide(longest, grid)
+    image = slide.read_whole(shape)
+    mpp = grid.width * grid.mpp / shape[1]
+    heat = paint.heatmap_picture(image, heatmap, grid)
+    _write(heatmap_path, paint.add_colour_bar(paint.add_scale_bar(heat, mpp)))
+
+    predicted = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR) >= 0.5
+    truth = region = None
+    legend = paint.NO_TRUTH_LEGEND
+    if annotation is not None:
+        size = (grid.width, grid.height)
+        truth = rasterise(annotation.tumour, shape, slide_size=size)
+        legend = paint.TRUTH_LEGEND
+        if annotation.kind == "psa":
+            region = truth | rasterise(annotation.non_tumour, shape, slide_size=size)
+            legend = (*legend, *(e for e in paint.NO_TRUTH_LEGEND if e not in legend))
+    picture = paint.overlay(image, predicted, truth, region=region)
+    _write(overlay_path, paint.add_legend(paint.add_scale_bar(picture, mpp), legend))
+
+
+def _write(path: str | os.PathLike[str], picture: np.ndarray) -> None:
+    with whole_file(path) as temporary:
+        Image.fromarray(picture).save(temporary, quality=88)

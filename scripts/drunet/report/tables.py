@@ -1,0 +1,219 @@
+"""Tables as numbers (DataFrame, TSV) and as HTML for a reader."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup, escape
+
+from drunet.atomic import whole_file
+from drunet.metrics import summarise
+
+STAGES = ("heatmap", "refined", "segmentation")
+STAGE_NAMES = {
+    "heatmap": "stitched heatmap",
+    "refined": "after refinement",
+    "segmentation": "after post-processing",
+}
+SPLITS = ("test", "val", "train", "")
+SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training", "": "no split"}
+VALUE_NAMES = {
+    "dsc": "Dice similarity coefficient",
+    "iou": "intersection over union",
+    "hd_um": "Hausdorff distance (µm)",
+    "hd95_um": "Hausdorff distance, 95th percentile (µm)",
+    "precision": "precision",
+    "recall": "recall",
+}
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column of a DataFrame is shown.
+
+    Attributes
+    ----------
+    key : str
+        The DataFrame's column.
+    heading : str
+    show : callable
+        Value to text.
+    numeric : bool
+        Right-aligned, with figures of one width.
+    style : str
+        Further class of the cells: `code` for a long identifier, `wrap` for words that may take several lines.
+    """
+
+    key: str
+    heading: str
+    show: Callable[[Any], str] = str
+    numeric: bool = False
+    style: str = ""
+
+
+def text(value: Any) -> str:
+    """A value as text, a missing one as a dash."""
+    return NOTHING if _missing(value) or value == "" else str(value)
+
+
+def number(digits: int) -> Callable[[Any], str]:
+    """A formatter to `digits` decimals with thin spaces between thousands."""
+
+    def show(value: Any) -> str:
+        return NOTHING if _missing(value) else f"{float(value):,.{digits}f}".replace(",", "\u202f").replace("-", "−")
+
+    return show
+
+
+def duration(seconds: Any) -> str:
+    """Seconds in the unit that suits: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`."""
+    if _missing(seconds):
+        return NOTHING
+    value = float(seconds)
+    if value < 9.95:
+        return f"{value:.1f} s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def split_name(value: Any) -> str:
+    """A split in words; an empty one is `no split`."""
+    key = "" if _missing(value) else str(value)
+    return SPLIT_NAMES.get(key, key)
+
+
+def stage_name(value: Any) -> str:
+    """A stage in words."""
+    return STAGE_NAMES.get(str(value), str(value))
+
+
+def summary_table(metrics: pd.DataFrame, *, value: str = "dsc", resamples: int, seed: int) -> pd.DataFrame:
+    """Average a score per run, stage and split.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        Columns run, slide, patient_id, split, stage and `value`; a row per run, slide and stage.
+    value : str
+        The score to average.
+    resamples, seed : int
+        Of the bootstrap over patients (`drunet.metrics.summarise`).
+
+    Returns
+    -------
+    DataFrame
+        run, split, stage, n (slides), groups (patients), mean, sd, median, low, high (95 % interval of the mean),
+        left_out (slides whose score is not defined); runs as they come, test split first, stages in their order.
+    """
+    require_columns(metrics, ("run", "slide", "patient_id", "split", "stage", value), "metrics")
+    frame = metrics.assign(split=splits_of(metrics))
+    rows = []
+    for run in frame["run"].unique():
+        for split in ordered(frame.loc[frame["run"] == run, "split"], SPLITS):
+            for stage in ordered(frame.loc[frame["run"] == run, "stage"], STAGES):
+                here = frame[(frame["run"] == run) & (frame["split"] == split) & (frame["stage"] == stage)]
+                if here.empty:
+                    continue
+                # A slide without a patient stands for itself.
+                patients = here["patient_id"].where(here["patient_id"].notna(), here["slide"])
+                summary = summarise(here[value].to_numpy(), patients.to_numpy(), resamples=resamples, seed=seed)
+                rows.append({"run": run, "split": split, "stage": stage, **summary.to_dict()})
+    columns = ["run", "split", "stage", "n", "groups", "mean", "sd", "median", "low", "high", "left_out"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def html_table(
+    frame: pd.DataFrame, columns: Sequence[Column], *, caption: str = "", group: str | None = None
+) -> Markup:
+    """A DataFrame as an HTML table, every cell escaped.
+
+    Columns that the frame lacks are left out. `group` names a frame column: a heading row opens each run of rows that
+    share its value.
+    """
+    shown = [column for column in columns if column.key in frame.columns]
+    lines = [f"<caption>{escape(caption)}</caption>"] if caption else []
+    heads = "".join(f'<th scope="col"{_align(column)}>{escape(column.heading)}</th>' for column in shown)
+    lines.append(f"<thead><tr>{heads}</tr></thead><tbody>")
+    open_group: Any = None
+    for _, row in frame.iterrows():
+        if group is not None and row[group] != open_group:
+            open_group = row[group]
+            heading = f'<th colspan="{len(shown)}" scope="rowgroup">{escape(open_group)}</th>'
+            lines.append(f'<tr class="group">{heading}</tr>')
+        cells = "".join(f"<td{_align(column)}>{escape(column.show(row[column.key]))}</td>" for column in shown)
+        lines.append(f"<tr>{cells}</tr>")
+    lines.append("</tbody>")
+    # The focusable wrapper lets a keyboard scroll a wide table on a narrow screen.
+    table = "".join(lines)
+    return Markup(f'<div class="scroll" tabindex="0"><table>{table}</table></div>')  # noqa: S704 - escaped cell by cell
+
+
+def plain_columns(frame: pd.DataFrame) -> list[Column]:
+    """Columns as they are, for tables of unknown make; one whose filled cells are all numbers is right-aligned."""
+    return [
+        Column(str(key), str(key).replace("_", " "), text, numeric=_all_numbers(frame[key])) for key in frame.columns
+    ]
+
+
+def write_tsv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a table as TSV, whole or not at all; NaN is an empty cell."""
+    with whole_file(path) as temporary:
+        frame.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
+
+
+def read_published(folder: str | os.PathLike[str]) -> dict[str, pd.DataFrame]:
+    """Read every TSV of a folder of published figures, by its name without suffix.
+
+    Everything stays text, so that a printed 0.90 does not become 0.9.
+    """
+    return {
+        path.stem: pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        for path in sorted(Path(folder).glob("*.tsv"))
+    }
+
+
+def require_columns(frame: pd.DataFrame, columns: Iterable[str], name: str) -> None:
+    """Raise ValueError when a table lacks a column."""
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise ValueError(f"the table {name} lacks {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}")
+
+
+def splits_of(frame: pd.DataFrame) -> pd.Series:
+    """The column split as text, empty where there is none; a column all empty comes from a TSV as numbers."""
+    return frame["split"].astype(object).where(frame["split"].notna(), "").astype(str)
+
+
+def ordered(values: pd.Series, order: Sequence[str]) -> list[str]:
+    """Distinct values, those of `order` first and in its order, then the others as they come."""
+    present = list(dict.fromkeys(values))
+    return [known for known in order if known in present] + [other for other in present if other not in order]
+
+
+def _align(column: Column) -> str:
+    names = " ".join(name for name in ("n" if column.numeric else "", column.style) if name)
+    return f' class="{names}"' if names else ""
+
+
+def _all_numbers(values: pd.Series) -> bool:
+    filled = [str(value) for value in values if not _missing(value) and value != ""]
+    try:
+        [float(value) for value in filled]
+    except ValueError:
+        return False
+    return bool(filled)
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))

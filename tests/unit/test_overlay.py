@@ -1,0 +1,110 @@
+"""Pictures of the report, looked at pixel by pixel."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pytest
+from drunet.grid import Grid
+from drunet.report import overlay
+
+
+def four_classes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A glass-white picture in quadrants: true positive, false positive, false negative, neither."""
+    image = np.full((80, 80, 3), 245, np.uint8)
+    predicted, truth = np.zeros((80, 80), bool), np.zeros((80, 80), bool)
+    predicted[:40] = True
+    truth[:, :40] = True
+    return image, predicted, truth
+
+
+def test_an_overlay_tells_hits_false_alarms_and_misses_apart() -> None:
+    image, predicted, truth = four_classes()
+    picture = overlay.overlay(image, predicted, truth).astype(int)
+    hit, alarm, miss, nothing = picture[20, 20], picture[20, 60], picture[60, 20], picture[60, 60]
+    assert hit[1] > hit[0] + 40 and hit[1] > hit[2]  # green
+    assert np.ptp(alarm) <= 3 and alarm.min() > nothing.max() + 50  # white, and seen as such beside glass
+    assert miss[0] > miss[1] + 40 and miss[0] > miss[2] + 40  # red
+    assert nothing.max() < 160  # glass is dimmed
+
+
+def test_an_outline_is_two_pixels_of_the_full_colour_and_not_along_the_frame() -> None:
+    image, predicted, truth = four_classes()
+    picture = overlay.overlay(image, predicted, truth)
+    green = (picture == overlay.TRUE_POSITIVE).all(axis=2)
+    assert green[20, 38:40].all() and not green[20, 37] and not green[20, 40]
+    assert not green[20, 0] and not green[0, 20]
+
+
+def test_without_a_truth_there_is_one_colour_and_nothing_is_called_wrong() -> None:
+    image, predicted, _ = four_classes()
+    picture = overlay.overlay(image, predicted)
+    assert (picture[39, 20] == overlay.PREDICTED).all()
+    assert not (picture == overlay.FALSE_POSITIVE).all(axis=2).any()
+
+
+def test_outside_a_partial_annotation_a_prediction_is_no_false_positive() -> None:
+    image, predicted, truth = four_classes()
+    region = np.zeros_like(truth)
+    region[:, 10:50] = True
+    picture = overlay.overlay(image, predicted, truth, region=region)
+    np.testing.assert_array_equal(picture[60, 5], picture[60, 70])  # nor a missed pixel a false negative
+    assert (picture[39, 70] == overlay.PREDICTED).all()
+    assert (picture[39, 45] == overlay.FALSE_POSITIVE).all()
+
+
+def test_tissue_is_outlined_and_the_rest_darkened() -> None:
+    image, predicted, _ = four_classes()
+    tissue = np.zeros_like(predicted)
+    tissue[50:70, 10:30] = True
+    picture = overlay.overlay(image, np.zeros_like(predicted), tissue=tissue)
+    assert (picture[50, 20] == overlay.TISSUE).all()
+    assert picture[75, 75].max() < picture[60, 20].min()
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((80, 80), np.uint8), np.zeros((40, 80), bool)])
+def test_a_mask_that_does_not_fit_its_picture_is_refused(wrong: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="predicted must be bool"):
+        overlay.overlay(four_classes()[0], wrong)
+
+
+def test_a_heatmap_is_transparent_where_nothing_was_looked_at_and_cropped_to_the_slide() -> None:
+    image = np.full((90, 150, 3), (230, 150, 200), np.uint8)
+    grid = Grid(width=1500, height=900, mpp=1.0, tile_mpp=1.0, size=400, step=400)  # 4 x 3 cells, the last ones cut
+    heatmap = np.full(grid.shape, np.nan, np.float32)
+    heatmap[0, 3], heatmap[2, 0] = 1.0, 0.0
+    picture = overlay.heatmap_picture(image, heatmap, grid, opacity=1.0)
+    np.testing.assert_array_equal(picture[10, 50], image[0, 0])
+    top, bottom = (np.rint(np.array(matplotlib.colormaps["viridis"](v)[:3]) * 255) for v in (1.0, 0.0))
+    np.testing.assert_allclose(picture[10, 120], top, atol=1)  # column 3 begins at 1200 of 1500 px, not at 3/4
+    np.testing.assert_array_equal(picture[10, 119], image[0, 0])
+    np.testing.assert_allclose(picture[85, 5], bottom, atol=1)
+
+
+def test_the_scale_bar_is_as_long_as_it_says() -> None:
+    image = np.full((700, 1000, 3), 255, np.uint8)
+    picture = overlay.add_scale_bar(image, mpp=5.2)  # a fifth of the width is 1040 µm: the bar is 1 mm, 192 px
+    assert (image == 255).all()
+    rows = (picture[500:].max(axis=2) < 60).sum(axis=1)
+    assert rows.max() == round(1000 / 5.2)
+
+
+@pytest.mark.parametrize(
+    ("longest", "expected"), [(1040, 1000), (999, 500), (499, 200), (0.35, 0.2), (1000, 1000), (5, 5)]
+)
+def test_a_scale_bar_has_a_round_length(longest: float, expected: float) -> None:
+    assert overlay.round_length(longest) == pytest.approx(expected)
+
+
+def test_lengths_are_written_in_the_unit_that_suits() -> None:
+    assert [overlay.length_label(v) for v in (200.0, 1000.0, 2000.0)] == ["200 µm", "1 mm", "2 mm"]
+
+
+@pytest.mark.parametrize("width", [60, 300, 1400])
+def test_strips_are_added_beneath_and_leave_the_picture_alone(width: int) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (50, width, 3), dtype=np.uint8)
+    for strip in (overlay.add_legend(image, overlay.TRUTH_LEGEND), overlay.add_colour_bar(image)):
+        assert strip.shape[0] > 50 and strip.shape[1] == width
+        np.testing.assert_array_equal(strip[:50], image)
+    legend = overlay.add_legend(image, overlay.TRUTH_LEGEND)[50:]
+    assert all((legend == colour).all(axis=2).any() for _, colour in overlay.TRUTH_LEGEND)
