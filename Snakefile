@@ -1,0 +1,72 @@
+"""Find lung tumour in whole-slide images with DRU-Net. README.md says how to use it, config.yaml what can be set."""
+
+from snakemake.utils import min_version
+
+min_version("9.14")
+
+
+configfile: "config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/learning.smk"
+include: "workflow/rules/demo.smk"
+include: "workflow/rules/slides.smk"
+include: "workflow/rules/tissue.smk"
+include: "workflow/rules/tiles.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/heatmaps.smk"
+include: "workflow/rules/segment.smk"
+include: "workflow/rules/metrics.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    input:
+        "<results>/report/report.html",
+        for_usable("<results>/runs/{run}/{slide}/segmentation.geojson", run=config["runs"]),
+
+
+rule inspect:
+    input:
+        "<results>/slides.tsv",
+
+
+rule tissue:
+    input:
+        for_usable("<results>/slides/{slide}/tissue.png"),
+
+
+rule tiles:
+    input:
+        for_usable("<results>/slides/{slide}/tiles.parquet"),
+
+
+rule models:
+    input:
+        expand("<results>/models/{model}/model.onnx", model=USED_MODELS),
+
+
+rule classify:
+    input:
+        for_usable(
+            "<results>/heatmaps/{model}/{slide}.parquet", model={r["classifier"] for r in config["runs"].values()}
+        ),
+
+
+rule heatmaps:
+    input:
+        for_usable("<results>/heatmaps/{model}/{slide}.tif", model={r["classifier"] for r in config["runs"].values()}),
+
+
+rule segment:
+    input:
+        for_usable("<results>/runs/{run}/{slide}/segmentation.geojson", run=config["runs"]),
+
+
+rule metrics:
+    input:
+        expand("<results>/runs/{run}/metrics.tsv", run=config["runs"]),

@@ -1,0 +1,16 @@
+"""Take a finished ONNX model into the results, checked."""
+
+from drunet.atomic import write_json
+from drunet.console import job
+from drunet.export.adoption import adopt
+
+with job(snakemake.log[0]):
+    report = adopt(
+        snakemake.input.model,
+        snakemake.output.model,
+        name=snakemake.wildcards.model,
+        role=snakemake.params.role,
+        size=snakemake.params.size,
+        settings=snakemake.params.settings,
+    )
+    write_json(snakemake.output.report, report)

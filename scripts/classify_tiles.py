@@ -1,0 +1,40 @@
+"""Classify the tiles of a slide on ONNX Runtime."""
+
+from drunet.console import job
+from drunet.export.adoption import layout_of
+from drunet.grid import Grid
+from drunet.inference import EngineOptions, classify, open_session, sha256
+from drunet.slide import Slide
+from drunet.tiles import read_table, write_table
+
+with job(snakemake.log[0]):
+    slide_id, params = snakemake.wildcards.slide, snakemake.params
+    options = EngineOptions(**params.engine, threads=snakemake.threads)
+    table, facts = read_table(snakemake.input.tiles)
+    grid = Grid.from_dict(facts["grid"])
+    result = classify(
+        open_session(snakemake.input.model, options, where=snakemake.wildcards.model),
+        lambda: Slide(snakemake.input.slide, slide_id, params.mpp),
+        table["x"].to_numpy(),
+        table["y"].to_numpy(),
+        size=grid.size,
+        mpp=grid.tile_mpp,
+        options=options,
+        layout=layout_of(params.settings),
+        where=slide_id,
+    )
+    write_table(
+        snakemake.output.tiles,
+        table[["column", "row"]].assign(p_tumour=result.p_tumour),
+        {
+            "slide": slide_id,
+            "grid": grid.to_dict(),
+            "model": snakemake.wildcards.model,
+            "model_sha256": sha256(snakemake.input.model),
+            "provider": options.provider,
+            "precision": options.precision,
+            "tiles": len(table),
+            "unreadable": result.unreadable,
+            "seconds": round(result.seconds, 3),
+        },
+    )

@@ -1,0 +1,27 @@
+"""Convert a trained model to ONNX and check that both answer alike."""
+
+from drunet.atomic import read_json, write_json
+from drunet.console import job
+from drunet.inference import sha256
+from drunet.training.export import export_trained
+
+with job(snakemake.log[0]):
+    facts = read_json(snakemake.input.facts)
+    report = export_trained(
+        facts,
+        snakemake.input.weights,
+        snakemake.output.model,
+        opset=snakemake.params.opset,
+        name=snakemake.wildcards.model,
+    )
+    write_json(
+        snakemake.output.report,
+        {
+            **report,
+            "name": snakemake.wildcards.model,
+            "architecture": facts["architecture"],
+            "sha256": sha256(snakemake.output.model),
+            "training_slides": facts["training_slides"],
+            "smallest_tumour_um2": facts.get("smallest_tumour_um2"),
+        },
+    )

@@ -1,0 +1,16 @@
+"""Gather the measurements of a run's slides into tables."""
+
+from drunet.atomic import read_json
+from drunet.console import job
+from drunet.evaluation import gather
+from drunet.report.tables import summary_table, write_tsv
+
+with job(snakemake.log[0]):
+    slides = snakemake.params.slides
+    metrics, tile_metrics = gather([read_json(path) for path in snakemake.input], slides)
+    write_tsv(metrics, snakemake.output.metrics)
+    write_tsv(tile_metrics, snakemake.output.tile_metrics)
+    patients = {s["slide"]: s["patient"] for s in slides}
+    named = metrics.assign(run=snakemake.wildcards.run, patient_id=metrics["slide"].map(patients))
+    summary = summary_table(named, resamples=snakemake.params.resamples, seed=snakemake.params.seed)
+    write_tsv(summary, snakemake.output.summary)

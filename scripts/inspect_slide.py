@@ -1,0 +1,17 @@
+"""Say whether a slide can be used, and if not, why and how to mend it."""
+
+from drunet.atomic import write_json
+from drunet.console import job
+from drunet.inspection import inspect
+
+with job(snakemake.log[0]):
+    report = inspect(
+        snakemake.input.slide,
+        snakemake.wildcards.slide,
+        mpp=snakemake.params.mpp,
+        tissue=snakemake.params.tissue,
+        annotation=snakemake.input.get("annotation"),
+        kind=snakemake.params.kind,
+        classes=snakemake.params.classes,
+    )
+    write_json(snakemake.output.status, {**report, **snakemake.params.sheet})

@@ -1,0 +1,19 @@
+"""Refine a slide's heatmap with the low-resolution network."""
+
+from drunet.console import job
+from drunet.heatmap import read_heatmap, write_field
+from drunet.inference import EngineOptions, open_session
+from drunet.refine import refine, refiner_inputs, refiner_size
+from drunet.slide import Slide
+
+with job(snakemake.log[0]):
+    slide_id, run = snakemake.wildcards.slide, snakemake.wildcards.run
+    options = EngineOptions(**snakemake.params.engine, threads=snakemake.threads)
+    session = open_session(snakemake.input.model, options, where=run)
+    size = refiner_size(session, where=run)
+    heatmap, grid = read_heatmap(snakemake.input.heatmap)
+    with Slide(snakemake.input.slide, slide_id, snakemake.params.mpp) as slide:
+        image, heat = refiner_inputs(slide, heatmap, grid, size)
+    refined = refine(session, image, heat, where=run)
+    resolution = (grid.width * grid.mpp / size, grid.height * grid.mpp / size)
+    write_field(snakemake.output.refined, refined, resolution, {"slide": slide_id, "grid": grid.to_dict()})

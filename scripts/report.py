@@ -1,0 +1,41 @@
+"""Write the page that says what was done, on which slides, how well, and what could not be done."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from drunet.atomic import read_json
+from drunet.console import job
+from drunet.report.collect import held_out_tiles, read_metrics, run_times, versions
+from drunet.report.page import OverlayEntry, ReportInputs, write_page
+from drunet.report.tables import read_published
+
+with job(snakemake.log[0]):
+    inputs, params = snakemake.input, snakemake.params
+    classifiers = {run: parts["classifier"] for run, parts in params.runs.items()}
+    measured = [(run, s) for run in params.runs for s in params.measured]
+    pictures = [(run, s) for run in params.runs for s in params.slides]
+    overlays = [
+        OverlayEntry(slide, run, Path(heatmap), Path(overlay))
+        for (run, slide), heatmap, overlay in zip(pictures, inputs.heatmaps, inputs.overlays, strict=True)
+    ]
+    histories = {m: pd.read_csv(path, sep="\t") for m, path in zip(params.trained, inputs.histories, strict=True)}
+    write_page(
+        snakemake.output.page,
+        ReportInputs(
+            title=params.title,
+            slides=pd.read_csv(inputs.slides, sep="\t", dtype={"slide_id": str}, keep_default_na=False),
+            metrics=read_metrics(dict(zip(params.runs, inputs.metrics, strict=True)), params.measured),
+            tile_metrics=read_metrics(dict(zip(classifiers.values(), inputs.tile_metrics, strict=True)), [], "model"),
+            overlays=overlays,
+            histories=histories,
+            runtimes=run_times(params.benchmarks),
+            models=[read_json(path) for path in inputs.exports],
+            versions=versions(),
+            published=read_published(Path(inputs.published[0]).parent),
+            runs=params.runs,
+            tiles=held_out_tiles(measured, inputs.measured, classifiers),
+            resamples=params.resamples,
+            seed=params.seed,
+        ),
+    )

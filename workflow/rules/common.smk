@@ -1,0 +1,107 @@
+"""Configuration and sample sheet, checked, and what every rule file needs of them."""
+
+import re
+import sys
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from snakemake.exceptions import WorkflowError
+
+# The library needs no installation: scripts find it beside themselves, and so does the workflow.
+SCRIPTS = Path(workflow.basedir) / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from drunet import cohort, configuration
+from drunet.errors import DrunetError
+from drunet.fingerprint import fingerprint
+from drunet.models import registry
+
+
+def checked_cohort():
+    """Validate the configuration and read the sheet; a mistake ends in one message."""
+    schema = Path(workflow.basedir) / "workflow/schemas/config.schema.yaml"
+    try:
+        configuration.check_schema(config, yaml.safe_load(schema.read_text(encoding="utf-8")))
+        configuration.check_references(config)
+        for kind in ("classifiers", "refiners"):
+            for name, settings in config[kind].items():
+                if "architecture" in settings:
+                    registry.module_of(settings["architecture"])
+        rows = cohort.read_sheets(config["cohort"]["sheet"], config["cohort"]["root"])
+        cohort.check_files(rows.values(), demo_files())
+        return rows
+    except DrunetError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def demo_files():
+    """Slides and annotations of the demo cohort, which the workflow makes itself."""
+    return [f"{DEMO}/{s}{suffix}" for s in DEMO_SLIDES for suffix in (".tif", ".geojson")]
+
+
+DEMO = "results/demo"
+DEMO_SLIDES = list(cohort.read_sheets(str(Path(workflow.basedir) / "resources/demo/slides.tsv"), DEMO))
+ROWS = checked_cohort()
+RESULTS = config["results"]
+ANNOTATED = [s for s, row in ROWS.items() if row.annotation]
+
+
+pathvars:
+    results=RESULTS,
+    logs=f"{RESULTS}/logs",
+    benchmarks=f"{RESULTS}/benchmarks",
+
+
+wildcard_constraints:
+    slide=cohort.ID_PATTERN,
+    model=cohort.ID_PATTERN,
+    run=cohort.ID_PATTERN,
+
+
+def row(wildcards):
+    """The sheet's row of the slide in hand."""
+    if wildcards.slide not in ROWS:
+        raise WorkflowError(f"{wildcards.slide}: no such slide in the sheet {config['cohort']['sheet']}.")
+    return ROWS[wildcards.slide]
+
+
+def slide_file(wildcards):
+    return row(wildcards).path
+
+
+def annotation_file(wildcards):
+    return row(wildcards).annotation or []
+
+
+def slide_mpp(wildcards):
+    return row(wildcards).mpp
+
+
+def annotation_kind(wildcards):
+    return row(wildcards).annotation_kind
+
+
+def code(script, *modules):
+    """Digest of the library code that a script reaches: editing a module reruns what depends on it, and no more."""
+    return fingerprint(SCRIPTS / f"{script}.py", SCRIPTS, modules)
+
+
+def resource(rule_name, key, default):
+    return config.get("resources", {}).get(rule_name, {}).get(key, default)
+
+
+def usable_slides():
+    """IDs of the slides with status ok, in the sheet's order; known once `list_slides` has run."""
+    table = pd.read_csv(checkpoints.list_slides.get().output.table, sep="\t", dtype=str, keep_default_na=False)
+    ok = set(table.loc[table["status"] == "ok", "slide_id"])
+    return [s for s in ROWS if s in ok]
+
+
+def for_usable(pattern, **wildcards):
+    """An input function: `pattern` for every usable slide and, where given, for every value of other wildcards."""
+
+    def paths(_):
+        return expand(pattern, slide=usable_slides(), **wildcards)
+
+    return paths

@@ -1,0 +1,69 @@
+rule measure:
+    input:
+        annotation=annotation_file,
+        tiles="<results>/slides/{slide}/tiles.parquet",
+        classified=lambda wildcards: run_classifier_heatmap(wildcards).removesuffix(".tif") + ".parquet",
+        heatmap=run_classifier_heatmap,
+        refined="<results>/runs/{run}/{slide}/refined.tif",
+        mask="<results>/runs/{run}/{slide}/segmentation.tif",
+    output:
+        metrics="<results>/runs/{run}/{slide}/metrics.json",
+    log:
+        "<logs>/measure/{run}/{slide}.log",
+    benchmark:
+        "<benchmarks>/measure/{run}/{slide}.tsv"
+    wildcard_constraints:
+        slide="|".join(map(re.escape, ANNOTATED)) or "(?!)",
+    group:
+        "segment_slide"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        kind=annotation_kind,
+        classes=config["cohort"]["annotation_classes"],
+        measure={k: config["measure"][k] for k in ("mpp", "threshold")},
+        code=code("measure"),
+    resources:
+        mem_mb=resource("measure", "mem_mb", 3000),
+        runtime=resource("measure", "runtime", 20),
+    message:
+        "Measuring {wildcards.slide} in run {wildcards.run}"
+    script:
+        "../../scripts/measure.py"
+
+
+def measured_slides():
+    return [s for s in usable_slides() if ROWS[s].annotation]
+
+
+def measured_rows(wildcards):
+    """Slide, split and a number per patient: patients are told apart, never named."""
+    patients = {p: i for i, p in enumerate(dict.fromkeys(r.patient_id for r in ROWS.values()))}
+    return [{"slide": s, "split": ROWS[s].split, "patient": patients[ROWS[s].patient_id]} for s in measured_slides()]
+
+
+rule gather_metrics:
+    input:
+        lambda wildcards: expand("<results>/runs/{run}/{slide}/metrics.json", run=wildcards.run, slide=measured_slides()),
+    output:
+        metrics="<results>/runs/{run}/metrics.tsv",
+        tile_metrics="<results>/runs/{run}/tile_metrics.tsv",
+        summary=report("<results>/runs/{run}/summary.tsv", caption="../report/summary.rst", category="Metrics"),
+    log:
+        "<logs>/gather_metrics/{run}.log",
+    benchmark:
+        "<benchmarks>/gather_metrics/{run}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        slides=measured_rows,
+        resamples=config["measure"]["bootstrap"],
+        seed=config["seed"],
+        code=code("gather_metrics"),
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Gathering the metrics of run {wildcards.run}"
+    script:
+        "../../scripts/gather_metrics.py"

@@ -1,0 +1,132 @@
+rule train_classifier:
+    input:
+        slides=learning_paths,
+        tiles=learning_files("<results>/slides/{slide}/tiles.parquet"),
+        annotations=learning_annotations,
+        weights=starting_weights,
+    output:
+        weights="<results>/models/{model}/weights.weights.h5",
+        history="<results>/models/{model}/history.tsv",
+        facts="<results>/models/{model}/training.json",
+        curves=report("<results>/models/{model}/training.png", caption="../report/training.rst", category="Models"),
+        card="<results>/models/{model}/card.md",
+    log:
+        "<logs>/train_classifier/{model}.log",
+    benchmark:
+        "<benchmarks>/train_classifier/{model}.tsv"
+    wildcard_constraints:
+        model=trained_names("classifiers"),
+    conda:
+        "../../envs/train.yaml"
+    params:
+        settings=lambda wildcards: settings_of(wildcards.model),
+        slides=learning_rows,
+        training=training_count,
+        rules={k: config["tiles"][k] for k in ("min_tissue", "min_tumour", "max_non_tumour", "min_annotated")},
+        tile={k: config["tiles"][k] for k in ("mpp", "size", "step")},
+        classes=config["cohort"]["annotation_classes"],
+        seed=config["seed"],
+        code=lambda wildcards: code("train_classifier", architecture_module(wildcards.model)),
+    threads: workflow.cores
+    resources:
+        mem_mb=resource("train_classifier", "mem_mb", 6000),
+        runtime=resource("train_classifier", "runtime", 240),
+        gpu=needs_gpu(),
+    message:
+        "Training the classifier {wildcards.model}"
+    script:
+        "../../scripts/train_classifier.py"
+
+
+rule train_refiner:
+    input:
+        slides=learning_paths,
+        tiles=learning_files("<results>/slides/{slide}/tiles.parquet"),
+        annotations=learning_annotations,
+        heatmaps=learning_heatmaps,
+        weights=starting_weights,
+    output:
+        weights="<results>/models/{model}/weights.weights.h5",
+        history="<results>/models/{model}/history.tsv",
+        facts="<results>/models/{model}/training.json",
+        curves=report("<results>/models/{model}/training.png", caption="../report/training.rst", category="Models"),
+        card="<results>/models/{model}/card.md",
+    log:
+        "<logs>/train_refiner/{model}.log",
+    benchmark:
+        "<benchmarks>/train_refiner/{model}.tsv"
+    wildcard_constraints:
+        model=trained_names("refiners"),
+    conda:
+        "../../envs/train.yaml"
+    params:
+        settings=lambda wildcards: settings_of(wildcards.model),
+        slides=learning_rows,
+        training=training_count,
+        classes=config["cohort"]["annotation_classes"],
+        seed=config["seed"],
+        code=lambda wildcards: code("train_refiner", architecture_module(wildcards.model)),
+    threads: workflow.cores
+    resources:
+        mem_mb=resource("train_refiner", "mem_mb", 6000),
+        runtime=resource("train_refiner", "runtime", 240),
+        gpu=needs_gpu(),
+    message:
+        "Training the refiner {wildcards.model}"
+    script:
+        "../../scripts/train_refiner.py"
+
+
+rule export_onnx:
+    input:
+        weights="<results>/models/{model}/weights.weights.h5",
+        facts="<results>/models/{model}/training.json",
+    output:
+        model="<results>/models/{model}/model.onnx",
+        report="<results>/models/{model}/export.json",
+    log:
+        "<logs>/export_onnx/{model}.log",
+    benchmark:
+        "<benchmarks>/export_onnx/{model}.tsv"
+    wildcard_constraints:
+        model=trained_names("classifiers", "refiners"),
+    conda:
+        "../../envs/train.yaml"
+    params:
+        opset=config["export"]["opset"],
+        code=lambda wildcards: code("export_onnx", architecture_module(wildcards.model)),
+    resources:
+        mem_mb=resource("export_onnx", "mem_mb", 6000),
+        runtime=resource("export_onnx", "runtime", 30),
+    message:
+        "Exporting {wildcards.model} to ONNX"
+    script:
+        "../../scripts/export_onnx.py"
+
+
+rule adopt_onnx:
+    input:
+        model=lambda wildcards: settings_of(wildcards.model)["onnx"],
+    output:
+        model="<results>/models/{model}/model.onnx",
+        report="<results>/models/{model}/export.json",
+    log:
+        "<logs>/adopt_onnx/{model}.log",
+    benchmark:
+        "<benchmarks>/adopt_onnx/{model}.tsv"
+    wildcard_constraints:
+        model=finished_names(),
+    conda:
+        "../../envs/infer.yaml"
+    params:
+        role=lambda wildcards: "classifier" if wildcards.model in config["classifiers"] else "refiner",
+        size=config["tiles"]["size"],
+        settings=lambda wildcards: settings_of(wildcards.model),
+        code=code("adopt_onnx"),
+    resources:
+        mem_mb=resource("adopt_onnx", "mem_mb", 3000),
+        runtime=resource("adopt_onnx", "runtime", 10),
+    message:
+        "Checking the finished model {wildcards.model}"
+    script:
+        "../../scripts/adopt_onnx.py"

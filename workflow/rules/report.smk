@@ -1,0 +1,41 @@
+USED_MODELS = list(dict.fromkeys(m for run in config["runs"].values() for m in (run["classifier"], run["refiner"])))
+
+
+rule report:
+    input:
+        slides="<results>/slides.tsv",
+        metrics=expand("<results>/runs/{run}/metrics.tsv", run=config["runs"]),
+        tile_metrics=expand("<results>/runs/{run}/tile_metrics.tsv", run=config["runs"]),
+        measured=lambda wildcards: expand(
+            "<results>/runs/{run}/{slide}/metrics.json", run=config["runs"], slide=measured_slides()
+        ),
+        overlays=for_usable("<results>/runs/{run}/{slide}/overlay.jpg", run=config["runs"]),
+        heatmaps=for_usable("<results>/runs/{run}/{slide}/heatmap.jpg", run=config["runs"]),
+        exports=expand("<results>/models/{model}/export.json", model=USED_MODELS),
+        histories=[f"<results>/models/{m}/history.tsv" for m in USED_MODELS if not is_finished(m)],
+        published=sorted(str(p) for p in (Path(workflow.basedir) / "resources/published").glob("*.tsv")),
+    output:
+        page=report("<results>/report/report.html", caption="../report/page.rst", category="Report"),
+    log:
+        "<logs>/report.log",
+    benchmark:
+        "<benchmarks>/report.tsv"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        title=config["report"]["title"],
+        runs=config["runs"],
+        slides=lambda wildcards: usable_slides(),
+        measured=measured_rows,
+        trained=[m for m in USED_MODELS if not is_finished(m)],
+        benchmarks=f"{RESULTS}/benchmarks",
+        resamples=config["measure"]["bootstrap"],
+        seed=config["seed"],
+        code=code("report"),
+    resources:
+        mem_mb=resource("report", "mem_mb", 2000),
+        runtime=resource("report", "runtime", 20),
+    message:
+        "Writing the report"
+    script:
+        "../../scripts/report.py"

@@ -1,0 +1,52 @@
+rule inspect_slide:
+    input:
+        slide=slide_file,
+        annotation=annotation_file,
+    output:
+        status="<results>/slides/{slide}/status.json",
+    log:
+        "<logs>/inspect_slide/{slide}.log",
+    benchmark:
+        "<benchmarks>/inspect_slide/{slide}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        mpp=slide_mpp,
+        kind=annotation_kind,
+        tissue=config["tissue"],
+        classes=config["cohort"]["annotation_classes"],
+        sheet=lambda wildcards: {
+            "split": row(wildcards).split,
+            "annotation_kind": row(wildcards).annotation_kind,
+        },
+        code=code("inspect_slide"),
+    resources:
+        mem_mb=resource("inspect_slide", "mem_mb", 3000),
+        runtime=resource("inspect_slide", "runtime", 20),
+    message:
+        "Inspecting {wildcards.slide}"
+    script:
+        "../../scripts/inspect_slide.py"
+
+
+checkpoint list_slides:
+    input:
+        expand("<results>/slides/{slide}/status.json", slide=ROWS),
+    output:
+        table="<results>/slides.tsv",
+    log:
+        "<logs>/list_slides.log",
+    benchmark:
+        "<benchmarks>/list_slides.tsv"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        on_bad_slide=config["cohort"]["on_bad_slide"],
+        code=code("list_slides"),
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Listing which slides can be used"
+    script:
+        "../../scripts/list_slides.py"

@@ -1,0 +1,30 @@
+rule extract_tiles:
+    input:
+        slide=slide_file,
+        tissue="<results>/slides/{slide}/tissue.png",
+        annotation=annotation_file,
+    output:
+        tiles="<results>/slides/{slide}/tiles.parquet",
+        **({"images": directory("<results>/slides/{slide}/tiles")} if config["tiles"]["save_images"] else {}),
+    log:
+        "<logs>/extract_tiles/{slide}.log",
+    benchmark:
+        "<benchmarks>/extract_tiles/{slide}.tsv"
+    group:
+        "prepare_slide"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        mpp=slide_mpp,
+        kind=annotation_kind,
+        classes=config["cohort"]["annotation_classes"],
+        tiles={k: config["tiles"][k] for k in ("mpp", "size", "step")},
+        rules={k: config["tiles"][k] for k in ("min_tissue", "min_tumour", "max_non_tumour", "min_annotated")},
+        code=code("extract_tiles"),
+    resources:
+        mem_mb=resource("extract_tiles", "mem_mb", 3000),
+        runtime=resource("extract_tiles", "runtime", 30),
+    message:
+        "Listing the tiles of {wildcards.slide}"
+    script:
+        "../../scripts/extract_tiles.py"
