@@ -23,7 +23,7 @@ def batch_norm_layers(model: keras.Model) -> list[keras.layers.BatchNormalizatio
     ]
 
 
-def reestimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> int:
+class BatchNormEstimator:
     """Replace the moving mean and variance of every batch normalisation by their plain average over batches.
 
     Each batch goes through the network as in training (batch normalisation by the batch's own statistics), but with
@@ -34,49 +34,64 @@ def reestimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> int:
     Parameters
     ----------
     model : keras.Model
-        Changed in place.
-    batches : iterable
-        What the model takes: an array, a list of arrays or a dict by input name. Equal sizes are best, for every batch
-        counts the same.
-
-    Returns
-    -------
-    int
-        How many batches were seen.
-
-    Raises
-    ------
-    ValueError
-        If there are no batches.
+        Changed in place by every call. The pass is compiled once, with the first.
     """
-    norms = batch_norm_layers(model)
-    before = [_statistics(norm) for norm in norms]
-    sums = [[np.zeros(values.shape, dtype=np.float64) for values in pair] for pair in before]
-    seen = 0
-    try:
-        with _latest_batch_only(norms), _dropout_off(model):
-            forward = TrainingForward(model)
-            for batch in batches:
-                # Zero times infinity is no number: what a diverged run has left must not survive a momentum of 0.
-                _assign(norms, ((np.zeros_like(mean), np.ones_like(variance)) for mean, variance in before))
-                forward.predict_on_batch(batch)
-                seen += 1
-                for totals, norm in zip(sums, norms, strict=True):
-                    for total, latest in zip(totals, _statistics(norm), strict=True):
-                        total += latest
-        if not seen:
-            raise ValueError("no batches to take batch-norm statistics from")
-    except BaseException:
-        _assign(norms, before)
-        raise
-    _assign(norms, ((mean / seen, variance / seen) for mean, variance in sums))
-    return seen
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model, self._norms = model, batch_norm_layers(model)
+        self._forward = TrainingForward(model)
+
+    def __call__(self, batches: Iterable[Any]) -> int:
+        """Take the statistics anew.
+
+        Parameters
+        ----------
+        batches : iterable
+            What the model takes: an array, a list of arrays or a dict by input name. Equal sizes are best, for every
+            batch counts the same.
+
+        Returns
+        -------
+        int
+            How many batches were seen.
+
+        Raises
+        ------
+        ValueError
+            If there are no batches.
+        """
+        before = [_statistics(norm) for norm in self._norms]
+        sums = [[np.zeros(values.shape, dtype=np.float64) for values in pair] for pair in before]
+        seen = 0
+        try:
+            with _latest_batch_only(self._norms), _dropout_off(self._model):
+                for batch in batches:
+                    # Zero times infinity is no number: what a diverged run has left must not survive a momentum of 0.
+                    clean = ((np.zeros_like(mean), np.ones_like(variance)) for mean, variance in before)
+                    _assign(self._norms, clean)
+                    self._forward.predict_on_batch(batch)
+                    seen += 1
+                    for totals, norm in zip(sums, self._norms, strict=True):
+                        for total, latest in zip(totals, _statistics(norm), strict=True):
+                            total += latest
+            if not seen:
+                raise ValueError("no batches to take batch-norm statistics from")
+        except BaseException:
+            _assign(self._norms, before)
+            raise
+        _assign(self._norms, ((mean / seen, variance / seen) for mean, variance in sums))
+        return seen
+
+
+def reestimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> int:
+    """Take a model's batch-norm statistics anew, once; see `BatchNormEstimator`."""
+    return BatchNormEstimator(model)(batches)
 
 
 class TrainingForward(keras.Model):
     """Run a model in training mode through Keras' compiled prediction, much faster than layer by layer.
 
-    Made anew for every estimate, since compilation keeps the momentum and the dropout rates that it meets.
+    Compilation keeps the momentum and the dropout rates that it meets: run it only where they are set.
     """
 
     def __init__(self, model: keras.Model) -> None:

@@ -5,6 +5,7 @@ Every batch is drawn from (seed, epoch, index) alone, so that neither threads no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ class SlideSource:
     mpp: float | None = None
 
     def open(self) -> Slide:
+        """Open the slide; the caller closes it."""
         return Slide(self.path, self.slide_id, self.mpp)
 
 
@@ -98,7 +100,7 @@ class TileBatches(_Epochs):
 
     def __len__(self) -> int:
         # Random crops vary in number by nothing: an epoch has as many as the first.
-        return -(-len(self._drawn[1]) // self.batch_size)
+        return math.ceil(len(self._drawn[1]) / self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         crops, rng = self.crops, self._rng(index)
@@ -118,6 +120,7 @@ class TileBatches(_Epochs):
         return self._open[index]
 
     def close(self) -> None:
+        """Close the slides that were opened for reading."""
         for slide in self._open.values():
             slide.close()
         self._open.clear()
@@ -160,7 +163,7 @@ class SlideBatches(_Epochs):
         self._fixed, self._steps = fixed, steps
 
     def __len__(self) -> int:
-        return self._steps or -(-len(self._images) // self.batch_size)
+        return self._steps or math.ceil(len(self._images) / self.batch_size)
 
     def _order(self) -> np.ndarray:
         count, wanted = len(self._images), len(self) * self.batch_size

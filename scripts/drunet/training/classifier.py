@@ -17,6 +17,7 @@ from drunet.annotation import Annotation, read_annotation
 from drunet.augment.pipeline import Augmentation
 from drunet.errors import TrainingDataError
 from drunet.grid import Grid
+from drunet.inference import sha256
 from drunet.models import registry
 from drunet.sampling import GridTiles, RegionCrops
 from drunet.tiles import TileRules, read_table
@@ -47,7 +48,13 @@ class AnnotatedSlide:
             for s, path, table, annotation in zip(slides, paths, tiles, annotations, strict=True)
         ]
 
+    @property
+    def files(self) -> list[str]:
+        """What training learns from besides pixels; partial annotations are cropped from directly."""
+        return [self.tiles, self.annotation]
+
     def read(self, classes: Mapping[str, Sequence[str]]) -> tuple[pd.DataFrame, Grid, Annotation]:
+        """Tile table, grid and annotation."""
         table, facts = read_table(self.tiles)
         grid = Grid.from_dict(facts["grid"])
         annotation = read_annotation(
@@ -138,7 +145,7 @@ def train_classifier(
         validation=validation_batches,
         plan=plan,
         folder=folder,
-        identity=identity(settings, [s.tiles for s in [*training, *validation]], seed),
+        identity=identity(settings, [s.files for s in training], [s.files for s in validation], seed),
         name=name,
     )
     facts = {
@@ -176,12 +183,16 @@ def starting_file(settings: Mapping[str, Any]) -> str | None:
     return weights if isinstance(weights, str) and weights not in ("random", "imagenet") else None
 
 
-def identity(settings: Mapping[str, Any], files: Sequence[str], seed: int) -> str:
-    """Digest of all that decides a training's result: settings, input tables, seed, Keras' version."""
-    digest = hashlib.sha256(json.dumps([settings, seed, keras.__version__], sort_keys=True).encode())
-    for file in files:
-        digest.update(Path(file).read_bytes())
-    return digest.hexdigest()
+def identity(
+    settings: Mapping[str, Any],
+    training: Sequence[Sequence[str]],
+    validation: Sequence[Sequence[str]],
+    seed: int,
+) -> str:
+    """Digest of all that decides a result: settings, seed, Keras' version, each slide's files, and its side."""
+    digests = [[[sha256(file) for file in files] for files in slides] for slides in (training, validation)]
+    decisive = json.dumps([settings, seed, keras.__version__, digests], sort_keys=True)
+    return hashlib.sha256(decisive.encode()).hexdigest()
 
 
 def _crop_sources(

@@ -18,7 +18,7 @@ import pandas as pd
 from drunet.atomic import whole_file, write_json
 from drunet.console import say
 from drunet.errors import ConfigError, TrainingDataError
-from drunet.training.batch_norm import reestimate_batch_norm
+from drunet.training.batch_norm import BatchNormEstimator
 
 OPTIMISERS = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax, "sgd": keras.optimizers.SGD}
 
@@ -40,7 +40,8 @@ class Plan:
     precision : str
         Keras dtype policy of the layers.
     reestimate_batches : int
-        Batches over which batch-norm statistics are taken anew after training; 0 leaves the moving averages.
+        Batches over which batch-norm statistics are taken anew before every validation, and at the end where there is
+        none; 0 leaves the moving averages, which in a short run lag behind the weights and make validation a lottery.
     """
 
     optimiser: str
@@ -54,6 +55,7 @@ class Plan:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], where: str) -> Plan:
+        """Read a `training` block; `where` is its key, for messages."""
         names = {f.name for f in fields(cls)}
         if set(config) != names:
             raise ConfigError(
@@ -80,7 +82,7 @@ def train(
     """Train a model in place; it ends with its best weights.
 
     A copy of everything that training needs is kept in `folder` after each epoch. Killed and started again with the
-    same `identity`, training goes on where it stood and ends with the same weights; with another identity it starts anew.
+    same `identity`, training goes on where it stood and ends with the same weights; with another it starts anew.
 
     Parameters
     ----------
@@ -105,7 +107,7 @@ def train(
     Raises
     ------
     TrainingDataError
-        If the loss becomes NaN.
+        If the loss, a metric, or one of them in validation, becomes NaN or infinite.
     """
     model.compile(optimizer=OPTIMISERS[plan.optimiser](plan.learning_rate), loss=loss, metrics=list(metrics))
     model.optimizer.build(model.trainable_variables)
@@ -121,11 +123,8 @@ def train(
         shuffle=False,
     )
     state.load_best()
-    if plan.reestimate_batches:
-        # From the epoch after the last, so that no batch is one that the weights have just been fitted to.
-        batches.epoch = plan.epochs
-        count = min(plan.reestimate_batches, len(batches))
-        reestimate_batch_norm(model, (batches[i][0] for i in range(count)))
+    if validation is None:
+        keeper.reestimate()
     return pd.DataFrame(state.history)
 
 
@@ -206,6 +205,7 @@ class _Keeper(keras.callbacks.Callback):
         super().__init__()
         self._state, self._batches, self._plan, self._name, self._watched = state, batches, plan, name, watched
         self._begun = 0.0
+        self._estimate: BatchNormEstimator | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._batches.epoch = epoch
@@ -215,19 +215,30 @@ class _Keeper(keras.callbacks.Callback):
                 variable.assign(np.array([self._batches.seed, epoch], np.uint32))
         self._begun = time.perf_counter()
 
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.reestimate()
+
+    def reestimate(self) -> None:
+        """Take batch-norm statistics of the current weights over the first batches of the current epoch."""
+        count = min(self._plan.reestimate_batches, len(self._batches))
+        if count:
+            self._estimate = self._estimate or BatchNormEstimator(self.model)
+            self._estimate((self._batches[i][0] for i in range(count)))
+
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         values = {k: float(v) for k, v in (logs or {}).items()}
         seconds = time.perf_counter() - self._begun
-        if not math.isfinite(values["loss"]):
+        lost = [f"{k} {v}" for k, v in values.items() if not math.isfinite(v)]
+        if lost:
             raise TrainingDataError(
                 "the loss is no longer a number",
                 where=f"training of {self._name}, epoch {epoch + 1}",
-                found=values["loss"],
+                found=", ".join(lost),
                 mend="Lower `learning_rate`, or train in float32.",
             )
         state = self._state
         state.history.append({"epoch": epoch + 1, **values, "seconds": round(seconds, 2)})
-        watched = values.get(self._watched, math.nan)
+        watched = values[self._watched]
         improved = watched < state.best
         state.best, state.wait = (watched, 0) if improved else (state.best, state.wait + 1)
         state.keep(improved)

@@ -28,6 +28,11 @@ class RefinerSlide:
     slide: AnnotatedSlide
     heatmap: str
 
+    @property
+    def files(self) -> list[str]:
+        """What training learns from besides pixels."""
+        return [*self.slide.files, self.heatmap]
+
 
 def train_refiner(
     name: str,
@@ -53,7 +58,7 @@ def train_refiner(
             "no usable slide to learn from",
             where=f"refiners.{name}.data",
             found="no wholly annotated training slide with status ok",
-            mend="Mark slides `train` with annotation_kind `wta` in the sheet; results/slides.tsv says what was left out.",
+            mend="Mark slides `train` with annotation_kind `wta` in the sheet; results/slides.tsv lists what is left out.",
         )
     plan = Plan.from_config(settings["training"], f"refiners.{name}.training")
     augmentation = Augmentation.from_config(settings["augment"], where=f"refiners.{name}.augment")
@@ -86,7 +91,7 @@ def train_refiner(
         validation=checks,
         plan=plan,
         folder=folder,
-        identity=identity(settings, [f for s in [*training, *validation] for f in (s.slide.tiles, s.heatmap)], seed),
+        identity=identity(settings, [s.files for s in training], [s.files for s in validation], seed),
         name=name,
     )
     facts = {
