@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import os
 import re
@@ -10,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from drunet.errors import SheetError
 
 # An ID becomes a folder name and a wildcard: letters, digits, dot, dash, underscore, and no way out of a folder.
-ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+ID_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-]))*"
 SPLITS = ("train", "val", "test", "")
 KINDS = ("wta", "psa", "")
 REQUIRED = ("slide_id", "patient_id", "path", "split", "annotation", "annotation_kind")
@@ -51,7 +51,7 @@ class SheetRow:
 
 def is_safe_id(value: str) -> bool:
     """Whether an ID may become a folder name and a wildcard."""
-    return re.fullmatch(ID_PATTERN, value) is not None and ".." not in value
+    return re.fullmatch(ID_PATTERN, value) is not None
 
 
 def read_sheets(paths: str | Sequence[str], root: str | None = None) -> dict[str, SheetRow]:
@@ -131,33 +131,68 @@ def patient_folds(patients: Iterable[str], folds: int, seed: int) -> dict[str, i
 
 
 def _records(path: str) -> list[tuple[int, Mapping[str, str]]]:
-    try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, comment="#", skip_blank_lines=True)
-    except FileNotFoundError as error:
-        raise SheetError(
-            "the sample sheet is not there",
-            where="cohort.sheet",
-            found=path,
-            mend="Correct `cohort.sheet` in the configuration.",
-        ) from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise SheetError(
-            "the sample sheet is not a tab-separated table",
-            where=path,
-            found=str(error).splitlines()[0],
-            mend="Save it as UTF-8 text with tabs between the columns and a header line.",
-        ) from error
-    table.columns = [str(c).strip() for c in table.columns]
-    lacking = [c for c in REQUIRED if c not in table.columns]
+    """Line number and values by column of every row; empty lines and those that begin with # are left out."""
+    numbered = enumerate(_text(path).split("\n"), start=1)
+    table = [(number, _cells(line, path)) for number, line in numbered if line.strip() and not line.startswith("#")]
+    header = table[0][1] if table else []
+    lacking = [c for c in REQUIRED if c not in header]
     if lacking:
         raise SheetError(
             f"the sheet lacks the column{'s' * (len(lacking) > 1)} {', '.join(lacking)}",
             where=path,
-            found=", ".join(table.columns),
+            found=", ".join(header)[:200] or "nothing",
             mend=f"Its header needs {', '.join(REQUIRED)}, separated by tabs; `mpp` may be added.",
         )
-    records = table.to_dict("records")
-    return [(i + 2, {k: str(v).strip() for k, v in r.items()}) for i, r in enumerate(records)]
+    if len(set(header)) < len(header):
+        raise SheetError(
+            "a column is given twice",
+            where=path,
+            found=", ".join(sorted({c for c in header if header.count(c) > 1})),
+            mend="Keep one of them.",
+        )
+    records: list[tuple[int, Mapping[str, str]]] = []
+    for number, cells in table[1:]:
+        if any(cells[len(header) :]):
+            raise SheetError(
+                "a row has more values than the header has columns",
+                where=f"{path}, line {number}",
+                found=f"{len(cells)} values, {len(header)} columns",
+                mend="Remove the extra tab, or name the column in the header.",
+            )
+        # Editors strip the tabs of empty cells at the end of a line.
+        cells += [""] * (len(header) - len(cells))
+        records.append((number, dict(zip(header, cells, strict=False))))
+    return records
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and not Path(path).exists():
+            raise SheetError(
+                "the sample sheet is not there",
+                where="cohort.sheet",
+                found=path,
+                mend="Correct `cohort.sheet` in the configuration.",
+            ) from error
+        raise _not_a_table(path, error) from error
+
+
+def _cells(line: str, path: str) -> list[str]:
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter="\t"))]
+    except csv.Error as error:
+        raise _not_a_table(path, error) from error
+
+
+def _not_a_table(path: str, error: Exception) -> SheetError:
+    return SheetError(
+        "the sample sheet is not a tab-separated table",
+        where=path,
+        found=str(error).splitlines()[0],
+        mend="Save it as UTF-8 text with tabs between the columns and a header line.",
+    )
 
 
 def _row(values: Mapping[str, str], where: str, root: Path) -> SheetRow:
@@ -169,7 +204,7 @@ def _row(values: Mapping[str, str], where: str, root: Path) -> SheetRow:
             "a slide_id is not safe to use as a folder name",
             where=where,
             found=values["slide_id"],
-            mend="Use letters, digits, dash, underscore and single dots, beginning with a letter or digit.",
+            mend="Use letters, digits, dash, underscore and, between them, single dots; begin with a letter or digit.",
         )
     for column, legal in (("split", SPLITS), ("annotation_kind", KINDS)):
         if values[column] not in legal:

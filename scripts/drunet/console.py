@@ -23,7 +23,7 @@ def say(line: str) -> None:
     """Print a line where the user sees it, and in the job's log."""
     if _terminal:
         print(line, file=_terminal[-1], flush=True)
-    print(line, file=sys.stderr, flush=True)
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - the job's log
 
 
 def progress(total: int, what: str, unit: str) -> tqdm[Any]:

@@ -1,7 +1,7 @@
 """A digest of the first-party code that a script reaches through imports.
 
-Snakemake reruns a rule when its script changes, not when a module does that the script imports. A rule that carries this
-digest in its `params` is rerun by both. Comments, docstrings and layout do not count: mending a sentence does not
+Snakemake reruns a rule when its script changes, not when a module does that the script imports. A rule that carries
+this digest in its `params` is rerun by both. Comments, docstrings and layout do not count: mending a sentence does not
 retrain a model.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 PACKAGE = "drunet"
@@ -63,7 +63,7 @@ def _reached(names: Iterable[str], root: Path) -> set[str]:
 
 
 def _exists(name: str, root: Path) -> bool:
-    return name.split(".")[0] == PACKAGE and _file(name, root).is_file()
+    return name.partition(".")[0] == PACKAGE and _file(name, root).is_file()
 
 
 def _file(name: str, root: Path) -> Path:
@@ -71,7 +71,7 @@ def _file(name: str, root: Path) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _tree(path: Path, changed: int) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=path.name)
 
@@ -87,7 +87,7 @@ def _imports(path: Path) -> set[str]:
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return {n for n in names if n.split(".")[0] == PACKAGE}
+    return {n for n in names if n.partition(".")[0] == PACKAGE}
 
 
 def _code(path: Path) -> str:
@@ -105,4 +105,4 @@ class _WithoutDocstrings(ast.NodeTransformer):
             node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
         return node
 
-    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _strip
+    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _strip  # noqa: N815 - ast's own names

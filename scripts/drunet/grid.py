@@ -59,10 +59,12 @@ class Grid:
 
     @property
     def columns(self) -> int:
+        """Cells across the slide; the last may reach past it."""
         return max(1, math.ceil(round(self.width / self.cell, 9)))
 
     @property
     def rows(self) -> int:
+        """Cells down the slide; the last may reach past it."""
         return max(1, math.ceil(round(self.height / self.cell, 9)))
 
     @property
@@ -134,10 +136,12 @@ class Grid:
         return np.where(np.isfinite(nearest), smoothed, np.nan).astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
+        """As JSON values, for tables and tags."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Grid:
+        """From what `to_dict` gave."""
         return cls(**value)
 
 

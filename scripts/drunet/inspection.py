@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -75,7 +76,9 @@ def inspect(
     except SlideError as error:
         return {"slide_id": slide_id, "status": error.status, **facts, **_reason(error)}
     except AnnotationError as error:
-        return {"slide_id": slide_id, "status": "annotation_unusable", **facts, **_reason(error)}
+        # File names may hold a patient's name, and this goes into tables and the report.
+        reason = {k: v.replace(Path(str(annotation)).name, "annotation") for k, v in _reason(error).items()}
+        return {"slide_id": slide_id, "status": "annotation_unusable", **facts, **reason}
     return {"slide_id": slide_id, "status": "ok", **facts, "reason": "", "mend": ""}
 
 

@@ -7,7 +7,7 @@ counts as that many samples, so that area, not the annotator's way of dividing i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,12 @@ from drunet.errors import TrainingDataError
 from drunet.grid import Grid
 from drunet.tiles import NON_TUMOUR, TUMOUR, UNLABELLED, TileRules
 
-# Draws after which a region is taken at its middle: thin regions hold few places that fulfil the rules.
+# Draws after which a region is taken at its reserve: thin regions hold few places that fulfil the rules.
 _MAX_DRAWS = 24
+# Draws in which a region's reserve is looked for; a region without one is not learnt from.
+_RESERVE_DRAWS = 256
+# Share of a crop below which an area is rounding.
+_SLACK = 1e-9
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,14 @@ class Crops:
         return len(self.label)
 
     def take(self, order: np.ndarray) -> Crops:
+        """The crops at the positions `order`."""
         return Crops(self.slide[order], self.x[order], self.y[order], self.label[order])
 
     @classmethod
     def join(cls, parts: Sequence[Crops]) -> Crops:
-        return cls(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("slide", "x", "y", "label")))
+        """All crops of the parts, in their order."""
+        none = [np.zeros(0, np.int64)]
+        return cls(*(np.concatenate(none + [getattr(p, f) for p in parts]) for f in ("slide", "x", "y", "label")))
 
 
 class GridTiles:
@@ -67,11 +74,15 @@ class GridTiles:
         )
 
     def draw(self, rng: np.random.Generator) -> Crops:
+        """All labelled tiles; nothing is drawn."""
         return self._crops
 
 
 class RegionCrops:
-    """Random crops inside the marked regions of one slide, drawn anew for every epoch.
+    """Random crops inside the marked regions of one slide, drawn anew for every epoch, always as many.
+
+    No crop touches what is to be ignored, and none of non-tumour holds more tumour than the rules allow: a region in
+    which there is no such place is left out, for its label would be wrong.
 
     Parameters
     ----------
@@ -81,60 +92,83 @@ class RegionCrops:
     grid : Grid
         For the side of a tile in level-0 pixels.
     rules : TileRules
-        `min_annotated`: share of a crop that must lie inside regions of its class; `max_non_tumour`: share of tumour
-        that a non-tumour crop may hold.
+        `min_annotated`: share of a crop that lies inside its region where there is such a place; `max_non_tumour`:
+        share of tumour that a non-tumour crop may hold.
     """
 
     def __init__(self, slide: int, annotation: Annotation, grid: Grid, rules: TileRules) -> None:
         self._slide, self._grid, self._rules = slide, grid, rules
         self._side = grid.size * grid.downsample
-        self._tumour = annotation.tumour
-        self._regions: list[tuple[BaseGeometry, int]] = []
+        self._tumour, self._ignore = annotation.tumour, annotation.ignore
+        self._regions: list[tuple[BaseGeometry, int, tuple[int, int]]] = []
         for union, label in ((annotation.tumour, TUMOUR), (annotation.non_tumour, NON_TUMOUR)):
             for part in shapely.get_parts(union):
                 shapely.prepare(part)
-                self._regions.append((part, label))
+                reserve = self._reserve(part, label)
+                if reserve is not None:
+                    self._regions.append((part, label, reserve))
 
     def draw(self, rng: np.random.Generator) -> Crops:
         """One crop per region, or as many as tiles fit into its area."""
         crops = [
-            (*self._crop(rng, region, label), label)
-            for region, label in self._regions
+            (*self._crop(rng, region, label, reserve), label)
+            for region, label, reserve in self._regions
             for _ in range(max(1, round(region.area / self._side**2)))
         ]
-        x, y, label = (np.array(v, dtype=np.int64) for v in zip(*crops, strict=True)) if crops else (np.zeros(0, int),) * 3
+        x, y, label = np.array(crops, np.int64).reshape(-1, 3).T
         return Crops(np.full(len(x), self._slide), x, y, label)
 
-    def _crop(self, rng: np.random.Generator, region: BaseGeometry, label: int) -> tuple[int, int]:
-        left, top, right, bottom = region.bounds
-        x, y = rng.uniform((left, top), (right, bottom), size=(_MAX_DRAWS, 2)).T
-        for u, v in zip(x, y, strict=True):
-            if shapely.contains_xy(region, u, v) and self._fits(region, label, u, v):
-                return self._corner(u, v)
-        middle = region.representative_point()
-        return self._corner(middle.x, middle.y)
+    def _crop(
+        self, rng: np.random.Generator, region: BaseGeometry, label: int, reserve: tuple[int, int]
+    ) -> tuple[int, int]:
+        for corner in self._corners(rng, region, _MAX_DRAWS):
+            if self._fits(region, label, corner):
+                return corner
+        return reserve
 
-    def _fits(self, region: BaseGeometry, label: int, x: float, y: float) -> bool:
-        half = self._side / 2
-        box = shapely.box(x - half, y - half, x + half, y + half)
+    def _reserve(self, region: BaseGeometry, label: int) -> tuple[int, int] | None:
+        """A crop for when none that is drawn fits: the first that fits, else the first that may bear the label."""
+        middle = region.representative_point()
+        rng = np.random.default_rng(0)
+        reserve = None
+        for corner in (self._corner(middle.x, middle.y), *self._corners(rng, region, _RESERVE_DRAWS)):
+            if self._fits(region, label, corner):
+                return corner
+            if reserve is None and self._allowed(label, self._box(corner)):
+                reserve = corner
+        return reserve
+
+    def _corners(self, rng: np.random.Generator, region: BaseGeometry, draws: int) -> Iterator[tuple[int, int]]:
+        left, top, right, bottom = region.bounds
+        x, y = rng.uniform((left, top), (right, bottom), size=(draws, 2)).T
+        for i in np.flatnonzero(shapely.contains_xy(region, x, y)):
+            yield self._corner(x[i], y[i])
+
+    def _fits(self, region: BaseGeometry, label: int, corner: tuple[int, int]) -> bool:
+        box = self._box(corner)
         # A region smaller than a tile cannot fill its share: it then has to be as much inside as it can be.
         wanted = min(self._rules.min_annotated * box.area, 0.9 * region.area)
-        if shapely.intersection(region, box).area < wanted:
+        return shapely.intersection(region, box).area >= wanted and self._allowed(label, box)
+
+    def _allowed(self, label: int, box: BaseGeometry) -> bool:
+        if shapely.intersection(self._ignore, box).area > _SLACK * box.area:
             return False
         if label == TUMOUR:
             return True
-        return shapely.intersection(self._tumour, box).area <= self._rules.max_non_tumour * box.area
+        most = (self._rules.max_non_tumour + _SLACK) * box.area
+        return bool(shapely.intersection(self._tumour, box).area <= most)
+
+    def _box(self, corner: tuple[int, int]) -> BaseGeometry:
+        return shapely.box(*corner, corner[0] + self._side, corner[1] + self._side)
 
     def _corner(self, x: float, y: float) -> tuple[int, int]:
         # The whole crop stays on the slide: beyond the border there is only white.
         half = self._side / 2
-        last_x, last_y = max(self._grid.width - self._side, 0), max(self._grid.height - self._side, 0)
-        return round(min(max(x - half, 0), last_x)), round(min(max(y - half, 0), last_y))
+        last_x, last_y = max(int(self._grid.width - self._side), 0), max(int(self._grid.height - self._side), 0)
+        return min(max(round(x - half), 0), last_x), min(max(round(y - half), 0), last_y)
 
 
-def draw_epoch(
-    sources: Sequence[GridTiles | RegionCrops], seed: int, epoch: int, samples: int | None = None
-) -> Crops:
+def draw_epoch(sources: Sequence[GridTiles | RegionCrops], seed: int, epoch: int, samples: int | None = None) -> Crops:
     """The crops of one epoch in random order; the same seed and epoch give the same crops.
 
     Parameters
@@ -166,8 +200,9 @@ def check_classes(label: np.ndarray) -> None:
     """
     tumour, non_tumour = int(np.sum(label == TUMOUR)), int(np.sum(label == NON_TUMOUR))
     if tumour == 0 or non_tumour == 0:
+        one = "the training slides give tiles of one class only"
         raise TrainingDataError(
-            "the training slides give tiles of one class only" if tumour or non_tumour else "there are no labelled tiles",
+            one if tumour or non_tumour else "there are no labelled tiles",
             where="training set",
             found=f"{tumour} tumour and {non_tumour} non-tumour tiles",
             mend="Annotate the missing class, list its names under `cohort.annotation_classes`, or loosen `tiles`.",

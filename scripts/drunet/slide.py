@@ -6,7 +6,6 @@ properties only a whitelist leaves this module.
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +84,7 @@ class Slide:
                 found=path.name,
                 mend="Correct `path` in the sheet, or `cohort.root` in the configuration.",
             )
+        self._path = path
         self._handle = _open(path, slide_id)
         try:
             self.properties = _properties(self._handle, path, slide_id, mpp)
@@ -101,6 +101,7 @@ class Slide:
         self.close()
 
     def close(self) -> None:
+        """Give the file back; the slide is then of no further use."""
         self._handle.close()
 
     def read(self, x: int, y: int, size: tuple[int, int], mpp: float) -> np.ndarray:
@@ -128,7 +129,8 @@ class Slide:
         downsample = mpp / self.properties.mpp
         level = nearest_finer_level(self.properties.downsamples, downsample)
         factor = downsample / self.properties.downsamples[level]
-        width, height = (max(1, math.ceil(s * factor - 1e-6)) for s in size)
+        # Rounded: nothing in the result is displaced by more than half a pixel of the level.
+        width, height = (max(1, round(s * factor)) for s in size)
         if width * height > MAX_READ_PX:
             raise SlideError(
                 "a single read would need too much memory: no level is coarse enough",
@@ -137,11 +139,7 @@ class Slide:
                 found=f"{width} x {height} px at level {level}",
                 mend="Convert the slide to a pyramidal TIFF.",
             )
-        try:
-            region = self._handle.read_region((int(x), int(y)), level, (width, height))
-        except openslide.OpenSlideError as error:
-            raise _unreadable(self.slide_id, error) from error
-        rgb = _on_white(np.asarray(region))
+        rgb = self._region(int(x), int(y), level, (width, height))
         if (width, height) == size:
             return rgb
         shrinking = factor > 1
@@ -152,32 +150,30 @@ class Slide:
         properties = self.properties
         wanted = min(properties.width / shape[1], properties.height / shape[0])
         level = nearest_finer_level(properties.downsamples, max(wanted, 1.0))
-        size = self._handle.level_dimensions[level]
-        strips = []
+        width, height = self._handle.level_dimensions[level]
+        scale = height / shape[0]
         # In strips: a slide with one level would otherwise be held whole at full resolution.
-        rows = max(1, min(size[1], MAX_READ_PX // 16 // size[0]))
-        edges = [round(i * size[1] / math.ceil(size[1] / rows)) for i in range(math.ceil(size[1] / rows) + 1)]
-        scale = size[1] / shape[0]
-        for top, bottom in zip(edges, edges[1:], strict=False):
-            out = round(bottom / scale) - round(top / scale)
-            if out == 0 and len(edges) > 2:
-                continue
-            try:
-                region = self._handle.read_region(
-                    (0, round(top * properties.downsamples[level])), level, (size[0], bottom - top)
-                )
-            except openslide.OpenSlideError as error:
-                raise _unreadable(self.slide_id, error) from error
-            strips.append(
-                cv2.resize(_on_white(np.asarray(region)), (shape[1], max(out, 1)), interpolation=cv2.INTER_AREA)
-            )
-        whole = np.concatenate(strips)
-        return whole if whole.shape[0] == shape[0] else cv2.resize(whole, shape[::-1], interpolation=cv2.INTER_AREA)
+        rows = max(1, int(MAX_READ_PX // 16 / width / scale))
+        strips = []
+        for first in range(0, shape[0], rows):
+            last = min(first + rows, shape[0])
+            top = min(round(first * scale), height - 1)
+            size = (width, max(1, round(last * scale) - top))
+            strip = self._region(0, round(top * properties.downsamples[level]), level, size)
+            strips.append(cv2.resize(strip, (shape[1], last - first), interpolation=cv2.INTER_AREA))
+        return np.concatenate(strips)
 
     def shape_at(self, mpp: float) -> tuple[int, int]:
         """(h, w) of the whole slide at a resolution in µm/px, at least one pixel each."""
         scale = self.properties.mpp / mpp
         return max(1, round(self.properties.height * scale)), max(1, round(self.properties.width * scale))
+
+    def _region(self, x: int, y: int, level: int, size: tuple[int, int]) -> np.ndarray:
+        """uint8 (height, width, 3) of a level, on white; x and y in level-0 pixels."""
+        try:
+            return _on_white(np.asarray(self._handle.read_region((x, y), level, size)))
+        except openslide.OpenSlideError as error:
+            raise _unreadable(self._path, self.slide_id, error) from error
 
 
 def _on_white(rgba: np.ndarray) -> np.ndarray:
@@ -189,19 +185,21 @@ def _on_white(rgba: np.ndarray) -> np.ndarray:
     return np.rint(rgb * share + 255 * (1 - share)).astype(np.uint8)
 
 
-def _unreadable(slide_id: str, error: Exception) -> SlideError:
+def _unreadable(path: Path, slide_id: str, error: Exception) -> SlideError:
+    # OpenSlide names the whole path, which may hold a patient's name.
+    said = str(error).replace(str(path), slide_id).splitlines()
     return SlideError(
         "the file cannot be read as a slide",
         status="unreadable",
         where=slide_id,
-        found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+        found=said[0] if said else type(error).__name__,
         mend="Copy or export it again; it may be cut short.",
     )
 
 
 def _open(path: Path, slide_id: str) -> openslide.OpenSlide:
     if path.stat().st_size == 0:
-        raise _unreadable(slide_id, ValueError("the file is empty"))
+        raise _unreadable(path, slide_id, ValueError("the file is empty"))
     try:
         handle = openslide.OpenSlide(path)
     except openslide.OpenSlideUnsupportedFormatError as error:
@@ -213,7 +211,7 @@ def _open(path: Path, slide_id: str) -> openslide.OpenSlide:
             mend="Export it again, as a tiled pyramidal TIFF or a vendor's format.",
         ) from error
     except (openslide.OpenSlideError, OSError) as error:
-        raise _unreadable(slide_id, error) from error
+        raise _unreadable(path, slide_id, error) from error
     return handle
 
 

@@ -28,6 +28,8 @@ from drunet.grid import Grid
 from drunet.slide import Slide
 
 TUMOUR, NON_TUMOUR, UNLABELLED = 1, 0, -1
+# Areas are sums of rounded numbers: shares that differ by less are equal, so that none is none.
+_SLACK = 1e-9
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def tile_table(grid: Grid, tissue: np.ndarray, annotation: Annotation | None, ru
     boxes = grid.tile_boxes(column, row)
     whole = (grid.size * grid.downsample) ** 2
     tissue_fraction = _masked_area(tissue, boxes, (grid.width, grid.height)) / whole
-    kept = tissue_fraction >= max(rules.min_tissue, np.finfo(np.float32).tiny)
+    kept = tissue_fraction >= max(rules.min_tissue - _SLACK, _SLACK)
     row, column, boxes, tissue_fraction = row[kept], column[kept], boxes[kept], tissue_fraction[kept]
     x, y = grid.tile_origin(column, row)
     tumour_fraction = np.full(len(row), np.nan)
@@ -131,16 +133,16 @@ def _labels(
     annotation: Annotation, boxes: np.ndarray, whole: float, tumour_fraction: np.ndarray, rules: TileRules
 ) -> np.ndarray:
     if annotation.kind == "psa":
-        tumour = tumour_fraction >= rules.min_annotated
+        tumour = tumour_fraction >= rules.min_annotated - _SLACK
         marked = covered_area(annotation.non_tumour, boxes) / whole
-        non_tumour = (marked >= rules.min_annotated) & (tumour_fraction <= rules.max_non_tumour)
+        non_tumour = (marked >= rules.min_annotated - _SLACK) & (tumour_fraction <= rules.max_non_tumour + _SLACK)
     else:
-        tumour = tumour_fraction >= rules.min_tumour
-        non_tumour = tumour_fraction <= rules.max_non_tumour
+        tumour = tumour_fraction >= rules.min_tumour - _SLACK
+        non_tumour = tumour_fraction <= rules.max_non_tumour + _SLACK
     label = np.full(len(boxes), UNLABELLED, np.int8)
     label[non_tumour] = NON_TUMOUR
     label[tumour] = TUMOUR
-    label[covered_area(annotation.ignore, boxes) > 0] = UNLABELLED
+    label[covered_area(annotation.ignore, boxes) > _SLACK * whole] = UNLABELLED
     return label
 
 
@@ -167,7 +169,8 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
     """Read a mask written as an 8-bit picture: bool (h, w)."""
     picture = cv2.imread(os.fspath(path), cv2.IMREAD_GRAYSCALE)
     if picture is None:
-        raise DrunetError("the mask cannot be read", where=os.fspath(path), mend="Delete it and run the workflow again.")
+        mend = "Delete it and run the workflow again."
+        raise DrunetError("the mask cannot be read", where=os.fspath(path), mend=mend)
     return np.asarray(picture > 127)
 
 
@@ -176,7 +179,8 @@ def write_labelled_images(slide: Slide, table: pd.DataFrame, grid: Grid, folder:
     names = {TUMOUR: "tumour", NON_TUMOUR: "non_tumour"}
     for name in names.values():
         (Path(folder) / name).mkdir(parents=True, exist_ok=True)
-    for tile in table[table["label"] != UNLABELLED].itertuples():
-        rgb = slide.read(tile.x, tile.y, (grid.size, grid.size), grid.tile_mpp)
-        target = Path(folder) / names[tile.label] / f"{tile.column:05d}_{tile.row:05d}.png"
+    labelled = table.loc[table["label"] != UNLABELLED, ["column", "row", "x", "y", "label"]]
+    for column, row, x, y, label in labelled.to_numpy(np.int64).tolist():
+        rgb = slide.read(x, y, (grid.size, grid.size), grid.tile_mpp)
+        target = Path(folder) / names[label] / f"{column:05d}_{row:05d}.png"
         cv2.imwrite(os.fspath(target), rgb[..., ::-1])

@@ -1,0 +1,301 @@
+"""The sample sheet: every mistake is one message that says where it is, and no patient is divided."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drunet.cohort import ID_PATTERN, REQUIRED, check_files, is_safe_id, patient_folds, read_sheets
+from drunet.errors import SheetError
+
+HEADER = "\t".join(REQUIRED)
+GOOD = {
+    "slide_id": "case_1",
+    "patient_id": "p1",
+    "path": "slides/case_1.tif",
+    "split": "train",
+    "annotation": "case_1.geojson",
+    "annotation_kind": "wta",
+}
+ROOT = Path(__file__).parents[2]
+
+
+def line(**values: str) -> str:
+    return "\t".join((GOOD | values).values())
+
+
+def write(folder: Path, *lines: str, header: str = HEADER, name: str = "slides.tsv") -> str:
+    (folder / name).write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    return str(folder / name)
+
+
+def refused(path: str | list[str]) -> SheetError:
+    with pytest.raises(SheetError) as caught:
+        read_sheets(path)
+    assert "\n" not in str(caught.value)
+    assert caught.value.mend
+    return caught.value
+
+
+# What is read
+
+
+def test_a_row_is_read_with_its_paths_from_the_sheets_own_folder(tmp_path: Path) -> None:
+    row = read_sheets(write(tmp_path, line()))["case_1"]
+    assert (row.slide_id, row.patient_id, row.split, row.annotation_kind, row.mpp) == (
+        "case_1",
+        "p1",
+        "train",
+        "wta",
+        None,
+    )
+    assert row.path == str(tmp_path / "slides" / "case_1.tif")
+    assert row.annotation == str(tmp_path / "case_1.geojson")
+
+
+def test_relative_paths_start_at_the_root_and_absolute_ones_stay(tmp_path: Path) -> None:
+    sheet = write(tmp_path, line(path="a/../b.tif"), line(slide_id="case_2", path="/data/c.tif", annotation="../c.xml"))
+    rows = read_sheets(sheet, root="some/root")
+    assert rows["case_1"].path == "some/root/b.tif"
+    assert rows["case_2"].path == "/data/c.tif"
+    assert rows["case_2"].annotation == "some/c.xml"
+
+
+def test_several_sheets_are_one_cohort_in_their_order_each_with_its_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    one = write(tmp_path / "a", line(slide_id="z"), line(slide_id="y"))
+    two = write(tmp_path / "b", line(slide_id="x", patient_id="p2", split="test"))
+    rows = read_sheets([one, two])
+    assert list(rows) == ["z", "y", "x"]
+    assert rows["x"].path == str(tmp_path / "b" / "slides" / "case_1.tif")
+
+
+def test_comments_blank_lines_blanks_and_a_byte_order_mark_are_no_matter(tmp_path: Path) -> None:
+    path = tmp_path / "slides.tsv"
+    text = f"# our cohort\n{HEADER}\textra\r\n\n  # not here\n".replace("  # not here\n", "# here\n")
+    path.write_bytes(b"\xef\xbb\xbf" + (text + " case_1 \tp1\t a.tif\ttrain\t\t\tseen twice\r\n").encode())
+    row = read_sheets(str(path))["case_1"]
+    assert row.path == str(tmp_path / "a.tif")
+    assert row.split == "train"
+
+
+def test_a_number_sign_within_a_row_is_part_of_its_value(tmp_path: Path) -> None:
+    row = read_sheets(write(tmp_path, line(path="slides/case #3.tif", patient_id="p#1")))["case_1"]
+    assert row.path.endswith("case #3.tif")
+    assert (row.patient_id, row.split) == ("p#1", "train")
+
+
+def test_empty_cells_at_the_end_of_a_line_may_be_left_out(tmp_path: Path) -> None:
+    row = read_sheets(write(tmp_path, "case_1\tp1\ta.tif"))["case_1"]
+    assert (row.split, row.annotation, row.annotation_kind) == ("", "", "")
+
+
+def test_words_that_tables_take_for_nothing_are_kept(tmp_path: Path) -> None:
+    rows = read_sheets(write(tmp_path, line(slide_id="NA", patient_id="null"), line(slide_id="007", patient_id="nan")))
+    assert {s: r.patient_id for s, r in rows.items()} == {"NA": "null", "007": "nan"}
+
+
+@pytest.mark.parametrize(("text", "value"), [("0.25", 0.25), ("", None), (" 5e-1 ", 0.5), ("1", 1.0)])
+def test_the_resolution_is_read_from_its_column(tmp_path: Path, text: str, value: float | None) -> None:
+    sheet = write(tmp_path, f"{line()}\t{text}", header=f"{HEADER}\tmpp")
+    assert read_sheets(sheet)["case_1"].mpp == value
+
+
+def test_the_demo_sheet_is_a_good_one() -> None:
+    rows = read_sheets(str(ROOT / "resources" / "demo" / "slides.tsv"))
+    assert {r.split for r in rows.values()} == {"train", "val", "test"}
+    assert {r.annotation_kind for r in rows.values()} == {"wta", "psa"}
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("column", REQUIRED)
+def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
+    header = "\t".join(c for c in REQUIRED if c != column)
+    error = refused(write(tmp_path, header=header))
+    assert error.what == f"the sheet lacks the column {column}"
+
+
+@pytest.mark.parametrize("column", ["slide_id", "patient_id", "path"])
+def test_an_empty_cell_that_is_needed_is_named_with_its_line(tmp_path: Path, column: str) -> None:
+    error = refused(write(tmp_path, line(slide_id="a"), "", "# note", line(**{column: " "})))
+    assert column in error.what
+    assert error.where.endswith("slides.tsv, line 5")
+
+
+def test_a_slide_given_twice_is_refused_within_a_sheet_and_across_sheets(tmp_path: Path) -> None:
+    error = refused(write(tmp_path, line(), line()))
+    assert (error.what, error.found) == ("a slide_id is given twice", "case_1")
+    assert error.where.endswith("line 3")
+    sheets = [write(tmp_path, line(), name=f"{n}.tsv") for n in "ab"]
+    assert refused(sheets).where.endswith("b.tsv, line 2")
+
+
+UNSAFE = [
+    "../../x",
+    "a..b",
+    "..",
+    ".",
+    ".hidden",
+    "a/b",
+    "a\\b",
+    "-rf",
+    "_a",
+    "a b",
+    "ä",
+    "a\u2024b",
+    "a*",
+    "{x}",
+    "a:b",
+]
+
+
+@pytest.mark.parametrize("slide_id", [*UNSAFE, "a."])
+def test_an_id_that_could_leave_its_folder_or_is_no_plain_name_is_refused(tmp_path: Path, slide_id: str) -> None:
+    error = refused(write(tmp_path, line(slide_id=slide_id)))
+    assert "safe" in error.what
+    assert error.found == slide_id
+
+
+@given(st.text(alphabet="aZ9._-/\\ \n", max_size=8))
+def test_a_safe_id_is_one_plain_folder_name_and_one_wildcard(value: str) -> None:
+    plain = bool(value) and value[0] in "aZ9" and not set(value) & set("/\\ \n")
+    expected = plain and ".." not in value and not value.endswith(".")
+    assert is_safe_id(value) == expected
+    # Snakemake embeds the pattern in a longer one.
+    assert (re.fullmatch(f"results/(?P<slide>{ID_PATTERN})/t", f"results/{value}/t") is not None) == expected
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "legal"),
+    [
+        ("split", "Train", "train, val, test"),
+        ("split", "validation", "train, val, test"),
+        ("annotation_kind", "whole", "wta, psa"),
+    ],
+)
+def test_an_unknown_word_is_refused_with_the_known_ones(tmp_path: Path, column: str, value: str, legal: str) -> None:
+    error = refused(write(tmp_path, line(**{column: value})))
+    assert column in error.what
+    assert error.found == value
+    assert legal in error.mend
+
+
+@pytest.mark.parametrize("values", [{"annotation": ""}, {"annotation_kind": ""}])
+def test_an_annotation_and_its_kind_go_together(tmp_path: Path, values: dict[str, str]) -> None:
+    assert "go together" in refused(write(tmp_path, line(**values))).what
+
+
+@pytest.mark.parametrize("mpp", ["0", "-0.25", "0,25", "nan", "inf", "40x", "0.25 um"])
+def test_a_resolution_that_is_no_positive_number_is_refused(tmp_path: Path, mpp: str) -> None:
+    error = refused(write(tmp_path, f"{line()}\t{mpp}", header=f"{HEADER}\tmpp"))
+    assert "µm/px" in error.what
+    assert error.found == mpp
+
+
+def test_a_patient_in_two_splits_is_refused_with_both_slides(tmp_path: Path) -> None:
+    one = write(tmp_path, line(), line(slide_id="case_2"), name="a.tsv")
+    two = write(tmp_path, line(slide_id="case_9", split="test"), name="b.tsv")
+    error = refused([one, two])
+    assert "both sides" in error.what
+    assert error.found == "patient p1: case_1 in train, case_9 in test"
+
+
+def test_slides_without_a_split_bind_no_patient(tmp_path: Path) -> None:
+    rows = read_sheets(write(tmp_path, line(), line(slide_id="b", split=""), line(slide_id="c", split="")))
+    assert len(rows) == 3
+
+
+@pytest.mark.parametrize("text", [HEADER, f"{HEADER}\n\n# nothing\n"])
+def test_a_sheet_without_rows_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "s.tsv").write_text(text)
+    assert refused(str(tmp_path / "s.tsv")).what == "the sheet lists no slide"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\n\n",
+        b"PK\x03\x04\x14\x00\xff\xfe\x80\x81",
+        "slide_id\tpatient_id".encode("utf-16"),
+        (HEADER + "\n" + line()).replace("\t", ",").encode(),
+        (HEADER + "\n" + line()).replace("\t", "  ").encode(),
+    ],
+)
+def test_what_is_no_table_with_tabs_is_refused_and_tabs_are_asked_for(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "s.tsv").write_bytes(data)
+    assert "tab" in refused(str(tmp_path / "s.tsv")).mend
+
+
+def test_a_row_longer_than_the_header_is_refused_also_when_all_are(tmp_path: Path) -> None:
+    error = refused(write(tmp_path, f"{line()}\t0.25", f"{line(slide_id='b')}\t0.25"))
+    assert "more values" in error.what
+    assert error.where.endswith("line 2")
+    assert len(read_sheets(write(tmp_path, f"{line()}\t\t"))) == 1
+
+
+def test_a_column_given_twice_is_refused(tmp_path: Path) -> None:
+    assert refused(write(tmp_path, f"{line()}\ttest", header=f"{HEADER}\tsplit")).found == "split"
+
+
+def test_a_sheet_that_is_not_there_or_is_a_folder_is_refused(tmp_path: Path) -> None:
+    assert refused(str(tmp_path / "no.tsv")).what == "the sample sheet is not there"
+    refused(str(tmp_path))
+
+
+def test_missing_files_are_counted_and_the_first_three_named(tmp_path: Path) -> None:
+    lines = [line(slide_id=f"s{i}", path=f"{i}.tif", annotation="", annotation_kind="") for i in range(5)]
+    rows = read_sheets(write(tmp_path, *lines)).values()
+    (tmp_path / "0.tif").touch()
+    with pytest.raises(SheetError, match="4 files") as caught:
+        check_files(rows)
+    found = str(caught.value.found)
+    assert [f"s{i}" in found for i in range(5)] == [False, True, True, True, False]
+    assert "and 1 more" in found
+    check_files(rows, made_by_workflow=[str(tmp_path / f"{i}.tif") for i in range(5)])
+
+
+def test_a_missing_annotation_is_missing_too(tmp_path: Path) -> None:
+    rows = read_sheets(write(tmp_path, line(path="a.tif", annotation="a.xml"))).values()
+    (tmp_path / "a.tif").touch()
+    with pytest.raises(SheetError, match="1 file of the sheet") as caught:
+        check_files(rows)
+    assert "a.xml" in str(caught.value.found)
+    (tmp_path / "a.xml").touch()
+    check_files(rows)
+
+
+# Folds
+
+PATIENTS = st.lists(st.text("abc123", min_size=1, max_size=3), min_size=2, max_size=30)
+
+
+@given(PATIENTS, st.integers(2, 6), st.integers(0, 2**31))
+def test_folds_are_balanced_keep_patients_whole_and_depend_on_the_seed_alone(
+    patients: list[str], folds: int, seed: int
+) -> None:
+    unique = set(patients)
+    if len(unique) < folds:
+        with pytest.raises(SheetError, match="patients"):
+            patient_folds(patients, folds, seed)
+        return
+    assigned = patient_folds(patients, folds, seed)
+    sizes = Counter(assigned.values())
+    assert set(assigned) == unique
+    assert set(sizes) == set(range(folds))
+    assert max(sizes.values()) - min(sizes.values()) <= 1
+    assert assigned == patient_folds(reversed(patients), folds, seed) == patient_folds(unique, folds, seed)
+
+
+def test_another_seed_gives_other_folds() -> None:
+    patients = [f"p{i}" for i in range(12)]
+    different = {tuple(sorted(patient_folds(patients, 3, seed).items())) for seed in range(10)}
+    assert len(different) > 5
