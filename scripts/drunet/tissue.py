@@ -24,6 +24,8 @@ GLASS_TOLERANCE = 25
 CLOSING_UM = 24.0
 # A felt-tip stroke is wider than this everywhere; speckled carbon pigment, which lungs are full of, is not.
 PEN_WIDTH_UM = 100.0
+# Blue and green ink are so unlike any stain that a fine marker is told by less.
+FINE_PEN_WIDTH_UM = 40.0
 # Ink fades out at its edge over this distance.
 PEN_EDGE_UM = 24.0
 # Stained this much (grey levels of chroma), a pixel beside gradients is tissue even where it is smooth: a lake of red
@@ -195,10 +197,11 @@ def _pen_ink(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     red_ink = (red - np.maximum(green, blue) > 110) & (green < 90) & (blue <= green + 12)
     black_ink = (brightest < 60) | ((brightest < 110) & (brightest - darkest < 20))
     ink = np.zeros(image.shape[:2], bool)
-    for one_ink in (blue_ink, green_ink, red_ink, black_ink):
-        solid = _morph(_morph(one_ink, cv2.MORPH_CLOSE, mpp, mpp), cv2.MORPH_OPEN, PEN_WIDTH_UM / 2, mpp)
+    inks = [(i, FINE_PEN_WIDTH_UM) for i in (blue_ink, green_ink)] + [(i, PEN_WIDTH_UM) for i in (red_ink, black_ink)]
+    for one_ink, width in inks:
+        solid = _morph(_morph(one_ink, cv2.MORPH_CLOSE, mpp, mpp), cv2.MORPH_OPEN, width / 2, mpp)
         # The opening rounds a stroke's ends off; what touches the stroke and has its colour belongs to it.
-        ink |= solid | (_morph(solid, cv2.MORPH_DILATE, PEN_WIDTH_UM / 2, mpp) & one_ink)
+        ink |= solid | (_morph(solid, cv2.MORPH_DILATE, width / 2, mpp) & one_ink)
     return _grow(ink, mpp)
 
 
