@@ -6,7 +6,7 @@ import pandas as pd
 
 from drunet.atomic import read_json
 from drunet.console import job
-from drunet.report.collect import held_out_tiles, read_metrics, run_times, versions
+from drunet.report.collect import held_out_tiles, model_row, notes, read_metrics, read_slides, run_times, versions
 from drunet.report.page import OverlayEntry, ReportInputs, write_page
 from drunet.report.tables import read_published
 
@@ -24,17 +24,19 @@ with job(snakemake.log[0]):
         snakemake.output.page,
         ReportInputs(
             title=params.title,
-            slides=pd.read_csv(inputs.slides, sep="\t", dtype={"slide_id": str}, keep_default_na=False),
+            slides=read_slides(inputs.slides),
             metrics=read_metrics(dict(zip(params.runs, inputs.metrics, strict=True)), params.measured),
             tile_metrics=read_metrics(dict(zip(classifiers.values(), inputs.tile_metrics, strict=True)), [], "model"),
             overlays=overlays,
             histories=histories,
             runtimes=run_times(params.benchmarks),
-            models=[read_json(path) for path in inputs.exports],
+            models=[model_row(read_json(path)) for path in inputs.exports],
             versions=versions(),
             published=read_published(Path(inputs.published[0]).parent),
             runs=params.runs,
             tiles=held_out_tiles(measured, inputs.measured, classifiers),
+            notes=notes(params.measured),
+            threshold=params.threshold,
             resamples=params.resamples,
             seed=params.seed,
         ),

@@ -32,19 +32,11 @@ rule measure:
         "../../scripts/measure.py"
 
 
-def measured_slides():
-    return [s for s in usable_slides() if ROWS[s].annotation]
-
-
-def measured_rows(wildcards):
-    """Slide, split and a number per patient: patients are told apart, never named."""
-    patients = {p: i for i, p in enumerate(dict.fromkeys(r.patient_id for r in ROWS.values()))}
-    return [{"slide": s, "split": ROWS[s].split, "patient": patients[ROWS[s].patient_id]} for s in measured_slides()]
-
-
 rule gather_metrics:
     input:
-        lambda wildcards: expand("<results>/runs/{run}/{slide}/metrics.json", run=wildcards.run, slide=measured_slides()),
+        lambda wildcards: expand(
+            "<results>/runs/{run}/{slide}/metrics.json", run=wildcards.run, slide=measured_slides()
+        ),
     output:
         metrics="<results>/runs/{run}/metrics.tsv",
         tile_metrics="<results>/runs/{run}/tile_metrics.tsv",

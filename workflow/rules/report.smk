@@ -14,6 +14,7 @@ rule report:
         exports=expand("<results>/models/{model}/export.json", model=USED_MODELS),
         histories=[f"<results>/models/{m}/history.tsv" for m in USED_MODELS if not is_finished(m)],
         published=sorted(str(p) for p in (Path(workflow.basedir) / "resources/published").glob("*.tsv")),
+        template=str(SCRIPTS / "drunet/report/template.html"),
     output:
         page=report("<results>/report/report.html", caption="../report/page.rst", category="Report"),
     log:
@@ -29,6 +30,7 @@ rule report:
         measured=measured_rows,
         trained=[m for m in USED_MODELS if not is_finished(m)],
         benchmarks=f"{RESULTS}/benchmarks",
+        threshold=config["measure"]["threshold"],
         resamples=config["measure"]["bootstrap"],
         seed=config["seed"],
         code=code("report"),

@@ -30,6 +30,13 @@ PACKAGES = (
     "scikit-learn",
     "pandas",
 )
+SLIDE_NUMBERS = ("width", "height", "mpp", "levels", "objective_power")
+
+
+def read_slides(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read `slides.tsv`: numbers as float, NaN where a slide could not tell them; everything else as text."""
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    return table.assign(**{column: pd.to_numeric(table[column], errors="coerce") for column in SLIDE_NUMBERS})
 
 
 def read_metrics(paths: Mapping[str, str], slides: Sequence[Mapping[str, Any]], column: str = "run") -> pd.DataFrame:
@@ -65,6 +72,29 @@ def held_out_tiles(
         probability = np.array([np.nan if p is None else p for p in tiles["p_tumour"]], float)
         frames.setdefault(key[0], []).append(pd.DataFrame({"p_tumour": probability, "label": tiles["label"]}))
     return {name: pd.concat(parts, ignore_index=True) for name, parts in frames.items()}
+
+
+def model_row(export: Mapping[str, Any]) -> dict[str, Any]:
+    """What the report's table of models shows of an `export.json`."""
+    slides = export["training_slides"]
+    return {
+        "name": export["name"],
+        "architecture": export["architecture"],
+        "parameters": export["parameters"],
+        "parity": export["parity"],
+        "learnt from": f"{len(slides)} slides" if slides else "not known",
+        "sha256": export["sha256"],
+    }
+
+
+def notes(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Sentences that a reader needs to judge the figures."""
+    lines = [
+        "A slide without annotated tumour counts as Dice 1 when nothing is outlined on it, and as 0 when anything is.",
+    ]
+    if any(row["kind"] == "psa" for row in measured):
+        lines.append("On partially annotated slides only the marked regions count, and no distances are given.")
+    return lines
 
 
 def run_times(folder: str | os.PathLike[str]) -> pd.DataFrame:

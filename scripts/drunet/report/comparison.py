@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from drunet.report.tables import Column, html_table, plain_columns, splits_of, text
+from drunet.metrics import tile_scores
+from drunet.report.tables import Column, html_table, plain_columns, text
 from drunet.report.verdict import final_stage
 
 MEASURED = "Measured here"
@@ -53,19 +54,16 @@ def experiments_table(
 
 
 def backbones_table(
-    published: Mapping[str, pd.DataFrame], tile_metrics: pd.DataFrame, split: str | None
+    published: Mapping[str, pd.DataFrame], tiles: Mapping[str, pd.DataFrame], threshold: float
 ) -> Markup | None:
-    """Tile classifiers of this cohort, averaged over slides, above the paper's backbones."""
+    """Tile classifiers of this cohort, over all labelled tiles of the test slides, above the paper's backbones."""
     if "drunet_backbones" not in published:
         return None
     scores = ["f1", "precision", "recall"]
     rows: list[dict[str, Any]] = []
-    if split is not None and not tile_metrics.empty:
-        judged = tile_metrics[splits_of(tile_metrics) == split]
-        means = judged.groupby("model", sort=False)[scores].mean()
-        rows += [
-            {"source": MEASURED, "name": name, **{s: _two(row[s]) for s in scores}} for name, row in means.iterrows()
-        ]
+    for name, frame in tiles.items():
+        measured = tile_scores(frame["p_tumour"].to_numpy(), frame["label"].to_numpy(), threshold).to_dict()
+        rows.append({"source": MEASURED, "name": name, **{s: _two(measured[s]) for s in scores}})
     rows += [
         {"source": PUBLISHED, "name": row["architecture"], **{s: row[s] for s in scores}}
         for row in published["drunet_backbones"].to_dict("records")

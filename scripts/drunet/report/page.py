@@ -24,7 +24,6 @@ from PIL import Image
 from drunet.atomic import write_text
 from drunet.report import figures
 from drunet.report.comparison import backbones_table, experiments_table, other_tables
-from drunet.report.overlay import COLOUR_MAP, NO_TRUTH_LEGEND, TRUTH_LEGEND
 from drunet.report.tables import (
     SPLITS,
     STAGES,
@@ -84,6 +83,8 @@ class ReportInputs:
         Per run the names of its `classifier` and `refiner`, for the comparison with published ones.
     tiles : dict of str to DataFrame
         Per classifier p_tumour and label of held-out tiles, for the ROC curve.
+    threshold : float
+        Probability from which a tile counts as tumour.
     resamples, seed : int
         Of the bootstrap.
     """
@@ -101,6 +102,7 @@ class ReportInputs:
     notes: Sequence[str] = ()
     runs: dict[str, dict[str, str]] = field(default_factory=dict)
     tiles: dict[str, pd.DataFrame] = field(default_factory=dict)
+    threshold: float = 0.5
     resamples: int = 2000
     seed: int = 0
 
@@ -131,13 +133,11 @@ def write_page(path: str | os.PathLike[str], inputs: ReportInputs) -> None:
         metrics_open=len(inputs.metrics) <= MANY_SLIDES,
         gallery=_gallery(inputs),
         gallery_open=MANY_PICTURES,
-        truth_legend=[(name, "#{:02x}{:02x}{:02x}".format(*c)) for name, c in (*TRUTH_LEGEND, *NO_TRUTH_LEGEND)],
-        ramp=", ".join(_ramp(9)),
         tile_table=_tile_html(inputs.tile_metrics),
         roc=_embed(figures.roc_curve(inputs.tiles)) if inputs.tiles else None,
         trainings=[(name, _embed(figures.training_curves(h, name))) for name, h in inputs.histories.items()],
         experiments=_experiments(inputs, summary, split),
-        backbones=backbones_table(inputs.published, inputs.tile_metrics, split),
+        backbones=backbones_table(inputs.published, inputs.tiles, inputs.threshold),
         other_published=other_tables(inputs.published),
         runtime_figure=_embed(figures.runtime_bars(inputs.runtimes)) if len(inputs.runtimes) else None,
         models=_models_html(inputs.models),
@@ -345,8 +345,3 @@ def _embed_picture(path: Path, longest: int) -> str:
 
 def _data_address(kind: str, content: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def _ramp(steps: int) -> list[str]:
-    colours = matplotlib.colormaps[COLOUR_MAP]([i / (steps - 1) for i in range(steps)])
-    return [matplotlib.colors.to_hex(colour) for colour in colours]
