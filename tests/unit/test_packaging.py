@@ -134,7 +134,7 @@ def test_snakemake_reads_a_profile_as_it_was_meant(path: Path) -> None:
 
     profile = yaml.safe_load(path.read_text(encoding="utf-8"))
     args = get_argument_parser(profiles=[str(path)]).parse_args([])
-    assert args.rerun_incomplete and args.keep_going and args.show_failed_logs and not args.printshellcmds
+    assert args.rerun_incomplete and args.keep_going and not args.printshellcmds
     assert args.executor == profile.get("executor")
     assert args.group_components == profile.get("group-components", {})
     settings = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
@@ -144,7 +144,7 @@ def test_snakemake_reads_a_profile_as_it_was_meant(path: Path) -> None:
 
 
 def test_the_profiles_agree_on_what_each_has_to_repeat() -> None:
-    keys = ("rerun-incomplete", "keep-going", "show-failed-logs", "printshellcmds", "default-resources")
+    keys = ("rerun-incomplete", "keep-going", "printshellcmds", "default-resources")
     found = [{k: yaml.safe_load(p.read_text(encoding="utf-8"))[k] for k in keys} for p in PROFILES]
     assert len(found) == 3
     assert all(profile == found[0] for profile in found)

@@ -20,7 +20,7 @@ rule classify_tiles:
             k: v for k, v in settings_of(wildcards.model).items() if k in ("channels_last", "scale", "tumour_index")
         },
         code=code("classify_tiles"),
-    threads: workflow.cores
+    threads: resource("classify_tiles", "threads", 8)
     resources:
         mem_mb=resource("classify_tiles", "mem_mb", 2000),
         runtime=resource("classify_tiles", "runtime", 120),

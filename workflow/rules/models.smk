@@ -27,7 +27,7 @@ rule train_classifier:
         classes=config["cohort"]["annotation_classes"],
         seed=config["seed"],
         code=lambda wildcards: code("train_classifier", architecture_module(wildcards.model)),
-    threads: workflow.cores
+    threads: resource("train_classifier", "threads", 8)
     resources:
         mem_mb=resource("train_classifier", "mem_mb", 6000),
         runtime=resource("train_classifier", "runtime", 240),
@@ -66,7 +66,7 @@ rule train_refiner:
         classes=config["cohort"]["annotation_classes"],
         seed=config["seed"],
         code=lambda wildcards: code("train_refiner", architecture_module(wildcards.model)),
-    threads: workflow.cores
+    threads: resource("train_refiner", "threads", 8)
     resources:
         mem_mb=resource("train_refiner", "mem_mb", 6000),
         runtime=resource("train_refiner", "runtime", 240),
