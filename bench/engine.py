@@ -83,13 +83,12 @@ def main() -> None:
     ratios = []
     for repeat in range(arguments.repeats):
         # The order changes, so that a machine which slows down does not favour one arm.
-        seconds = {arm.__name__: arm() for arm in ((from_memory, from_slide) if repeat % 2 else (from_slide, from_memory))}
+        arms = (from_memory, from_slide) if repeat % 2 else (from_slide, from_memory)
+        seconds = {arm.__name__: arm() for arm in arms}
         ratios.append(seconds["from_memory"] / seconds["from_slide"])
         rates = {name: len(held) / s for name, s in seconds.items()}
-        print(
-            f"{len(held)} tiles of {size} px: memory {rates['from_memory']:.1f}, slide {rates['from_slide']:.1f} tiles/s, "
-            f"ratio {ratios[-1]:.3f}"
-        )
+        memory, slide_rate = rates["from_memory"], rates["from_slide"]
+        print(f"{len(held)} tiles: memory {memory:.1f}, slide {slide_rate:.1f} tiles/s, ratio {ratios[-1]:.3f}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"median ratio {statistics.median(ratios):.3f}; peak memory {peak:.0f} MiB, the held tiles included")
 

@@ -1,6 +1,7 @@
 """Find the tissue of a slide."""
 
 import cv2
+
 from drunet.annotation import outline
 from drunet.atomic import whole_file
 from drunet.console import job

@@ -4,9 +4,9 @@ from drunet.annotation import read_annotation
 from drunet.atomic import write_json
 from drunet.console import job
 from drunet.evaluation import measure_slide, measure_tiles
+from drunet.export.mask_image import read_mask_image
 from drunet.heatmap import read_field, read_heatmap
 from drunet.tiles import read_table
-from drunet.export.mask_image import read_mask_image
 
 with job(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input

@@ -19,9 +19,7 @@ with job(snakemake.log[0]):
     smallest = min_fragment_um2(settings["min_fragment_um2"], read_json(snakemake.input.refiner), grid)
     mask = segment_slide(probability, read_mask(snakemake.input.tissue), grid, smallest, settings)
     shapes = polygons(mask, (grid.width, grid.height))
-    write_geojson(
-        snakemake.output.outline, shapes, slide_id=slide_id, name="Tumor", colour=(200, 0, 0), mpp=grid.mpp
-    )
+    write_geojson(snakemake.output.outline, shapes, slide_id=slide_id, name="Tumor", colour=(200, 0, 0), mpp=grid.mpp)
     finest, resolution = finest_mask(mask, grid, settings["mpp"])
     write_mask(snakemake.output.mask, finest, resolution, f"tumour of {slide_id}, 255 is tumour")
     truth = None

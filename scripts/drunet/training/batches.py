@@ -177,7 +177,7 @@ class SlideBatches(_Epochs):
         chosen, rng = self._order()[index * self.batch_size : (index + 1) * self.batch_size], self._rng(index)
         samples = [self._sample(rng, i) for i in chosen]
         image, heat, truth = (np.stack(part) for part in zip(*samples, strict=True))
-        inputs = {
+        inputs: dict[str, np.ndarray] = {
             "input_image": image.astype(np.float32) / 255,
             "input_pred": heat[..., None].astype(np.float32),
         }

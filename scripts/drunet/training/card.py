@@ -26,7 +26,7 @@ def write_card(
 ) -> None:
     """Write a Markdown card: task, data, training, result, limits, and the digests that pin it."""
     watched = "val_loss" if "val_loss" in history else "loss"
-    best = history.loc[history[watched].idxmin()]
+    best = history.iloc[int(history[watched].to_numpy().argmin())]
     result = "\n".join(f"| {k} | {v:.4g} |" for k, v in best.items())
     slides = ", ".join(facts["training_slides"])
     held_out = ", ".join(facts["validation_slides"]) or "none: the training loss decided"

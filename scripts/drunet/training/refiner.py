@@ -58,7 +58,7 @@ def train_refiner(
             "no usable slide to learn from",
             where=f"refiners.{name}.data",
             found="no wholly annotated training slide with status ok",
-            mend="Mark slides `train` with annotation_kind `wta` in the sheet; results/slides.tsv lists what is left out.",
+            mend="Mark slides `train` with annotation_kind `wta`; results/slides.tsv lists what is left out.",
         )
     plan = Plan.from_config(settings["training"], f"refiners.{name}.training")
     augmentation = Augmentation.from_config(settings["augment"], where=f"refiners.{name}.augment")
