@@ -46,7 +46,7 @@ def write_field(
     resolution : (x, y)
         µm per pixel of the field.
     facts : mapping
-        JSON values, kept in the ImageDescription.
+        JSON values, kept in the ImageDescription; ``grid`` among them, from `Grid.to_dict`.
     """
     per_cm = (10_000 / resolution[0], 10_000 / resolution[1])
     with whole_file(path) as temporary:
@@ -74,14 +74,13 @@ def read_field(path: str | os.PathLike[str]) -> tuple[np.ndarray, dict[str, Any]
     try:
         with tifffile.TiffFile(path) as tiff:
             facts = json.loads(tiff.pages.first.description)
-            return tiff.pages.first.asarray().astype(np.float32, copy=False), facts
-    except (tifffile.TiffFileError, json.JSONDecodeError, OSError) as error:
-        raise DrunetError(
-            "the file is not a heatmap of this workflow",
-            where=os.fspath(path),
-            found=str(error).splitlines()[0] if str(error) else None,
-            mend="Delete it and run the workflow again.",
-        ) from error
+            field = tiff.pages.first.asarray()
+    except Exception as error:  # a file that is cut short fails in a different library at every length
+        raise _foreign(path, str(error)) from error
+    # Other programs, tifffile's own default among them, keep JSON in the description, too.
+    if not isinstance(facts, dict) or "grid" not in facts or field.ndim != 2 or field.dtype != np.float32:
+        raise _foreign(path, f"{field.dtype} {field.shape} without a grid")
+    return field, facts
 
 
 def write_heatmap(path: str | os.PathLike[str], heatmap: np.ndarray, grid: Grid, facts: Mapping[str, Any]) -> None:
@@ -91,6 +90,24 @@ def write_heatmap(path: str | os.PathLike[str], heatmap: np.ndarray, grid: Grid,
 
 
 def read_heatmap(path: str | os.PathLike[str]) -> tuple[np.ndarray, Grid]:
-    """Read a heatmap and the grid it lies on."""
+    """Read a heatmap and the grid it lies on.
+
+    Raises
+    ------
+    DrunetError
+        If the file is not one that `write_heatmap` wrote.
+    """
     heatmap, facts = read_field(path)
-    return heatmap, Grid.from_dict(facts["grid"])
+    grid = Grid.from_dict(facts["grid"])
+    if heatmap.shape != grid.shape:
+        raise _foreign(path, f"{heatmap.shape} cells where the grid has {grid.shape}")
+    return heatmap, grid
+
+
+def _foreign(path: str | os.PathLike[str], found: str) -> DrunetError:
+    return DrunetError(
+        "the file is not a heatmap of this workflow",
+        where=os.fspath(path),
+        found=found.splitlines()[0] if found else None,
+        mend="Delete it and run the workflow again.",
+    )

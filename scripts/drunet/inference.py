@@ -20,8 +20,8 @@ from typing import Any, Protocol
 import numpy as np
 import onnxruntime as ort
 
-from drunet.errors import ModelError, ProviderError, SlideError
 from drunet.console import progress
+from drunet.errors import ModelError, ProviderError, SlideError
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -81,8 +81,13 @@ class Layout:
 class TileReader(Protocol):
     """What a reader thread needs of a slide."""
 
-    def read(self, x: int, y: int, size: tuple[int, int], mpp: float) -> np.ndarray: ...
-    def close(self) -> None: ...
+    def read(self, x: int, y: int, size: tuple[int, int], mpp: float) -> np.ndarray:
+        """As `drunet.slide.Slide.read`."""
+        ...
+
+    def close(self) -> None:
+        """Free what is open."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -153,13 +158,15 @@ def check_classifier(session: ort.InferenceSession, layout: Layout, size: int, *
     inputs, outputs = session.get_inputs(), session.get_outputs()
     wanted = (size, size, 3) if layout.channels_last else (3, size, size)
     shape = tuple(inputs[0].shape)
-    fits = len(inputs) == 1 and len(shape) == 4 and all(_free(a) or a == b for a, b in zip(shape[1:], wanted, strict=True))
+    fits = (
+        len(inputs) == 1 and len(shape) == 4 and all(_free(a) or a == b for a, b in zip(shape[1:], wanted, strict=True))
+    )
     if not fits or inputs[0].type != "tensor(float)":
         raise ModelError(
             "the model does not take the tiles that the configuration describes",
             where=where,
             found=f"inputs {[(i.name, i.shape, i.type) for i in inputs]}",
-            mend=f"It needs one float input [n, {', '.join(map(str, wanted))}]: set `tiles.size` and `layout` to fit it.",
+            mend=f"It needs one float input [n, {', '.join(map(str, wanted))}]: set `tiles.size` or `channels_last`.",
         )
     classes = outputs[0].shape
     if len(classes) != 2 or not (_free(classes[1]) or layout.tumour < classes[1]):
@@ -216,15 +223,16 @@ def classify(
             probability = _run(session, name, tiles, layout, where)
             p_tumour[index] = np.where(readable, probability[: len(index)], np.nan)
             unreadable += int(len(index) - readable.sum())
+            # At once: on a broken slide every further tile would cost opening it again.
+            if unreadable > options.max_unreadable * len(x):
+                raise SlideError(
+                    "too many tiles cannot be read",
+                    status="unreadable",
+                    where=where,
+                    found=f"{unreadable} of {len(x)} tiles so far",
+                    mend="Copy or export the slide again; `inference.max_unreadable` sets the limit.",
+                )
             bar.update(len(index))
-    if len(x) and unreadable > options.max_unreadable * len(x):
-        raise SlideError(
-            "too many tiles cannot be read",
-            status="unreadable",
-            where=where,
-            found=f"{unreadable} of {len(x)} tiles",
-            mend="Copy or export the slide again; `inference.max_unreadable` sets the limit.",
-        )
     return Classified(p_tumour, unreadable, time.perf_counter() - start)
 
 
@@ -315,7 +323,8 @@ class _Readers:
     def _put(self, item: Any) -> None:
         while not self._stop.is_set():
             try:
-                return self._ready.put(item, timeout=0.1)
+                self._ready.put(item, timeout=0.1)
+                return
             except queue.Full:
                 continue
 
@@ -340,5 +349,3 @@ def _provider_missing(asked: str, available: list[str]) -> ProviderError:
         found=f"{asked}; here: {', '.join(names.get(p, p) for p in available)}",
         mend="Install the driver and the `gpu` extra that it needs, or choose a provider that is there.",
     )
-
-

@@ -55,8 +55,7 @@ def segment(
         mask = np.nan_to_num(probability, nan=-1.0) >= threshold
     mask = remove_fragments(mask & tissue, min_fragment_px)
     if opening_px > 1:
-        kernel = np.ones((opening_px, opening_px), np.uint8)
-        mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, kernel) > 0
+        mask = _opened(mask, opening_px)
     if median_px > 1:
         if median_px % 2 == 0:
             raise ValueError(f"the median's kernel has an odd side, not {median_px}")
@@ -64,6 +63,14 @@ def segment(
         mask = cv2.medianBlur(mask.astype(np.uint8) * 255, median_px) > 127
     # Smoothing can push an edge over the tissue's, and can cut a fragment in two.
     return remove_fragments(mask & tissue, min_fragment_px)
+
+
+def _opened(mask: np.ndarray, side: int) -> np.ndarray:
+    kernel = np.ones((side, side), np.uint8)
+    eroded = cv2.erode(mask.astype(np.uint8), kernel, anchor=(side // 2, side // 2))
+    # The mirrored anchor: with an even side OpenCV's own opening would move everything by a pixel.
+    mirrored = (side - 1) // 2
+    return cv2.dilate(eroded, kernel, anchor=(mirrored, mirrored)) > 0
 
 
 def remove_fragments(mask: np.ndarray, min_px: float) -> np.ndarray:

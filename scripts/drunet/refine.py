@@ -1,7 +1,7 @@
 """Low-resolution refinement: what the refiner sees, and how it is run on ONNX Runtime.
 
-The refiner sees the whole slide and its heatmap, both stretched to a square (the authors' code; aspect is not kept), and
-answers with a probability on the same square.
+The refiner sees the whole slide and its heatmap, both stretched to a square (the authors' code; aspect is not kept),
+and answers with a probability on the same square.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def refiner_size(session: ort.InferenceSession, *, where: str) -> int:
     """
     shapes = {i.name: tuple(i.shape[1:]) for i in session.get_inputs()}
     image, heat = shapes.get(IMAGE, ()), shapes.get(HEATMAP, ())
-    fits = len(image) == 3 and isinstance(image[0], int) and image == (image[0], image[0], 3) and heat == (*image[:2], 1)
+    fits = (
+        len(image) == 3 and isinstance(image[0], int) and image == (image[0], image[0], 3) and heat == (*image[:2], 1)
+    )
     if not fits or len(shapes) != 2:
         raise ModelError(
             "the model does not take what a refiner is given",

@@ -14,7 +14,7 @@ from drunet.refine import refiner_size
 
 
 def layout_of(settings: Mapping[str, Any]) -> Layout:
-    """How a model wants its tiles, from its entry in the configuration; a trained model's graph normalises by itself."""
+    """How a model wants its tiles, by its entry in the configuration; a trained model's graph normalises by itself."""
     return Layout(
         channels_last=settings.get("channels_last", True),
         scale=settings.get("scale", 1.0),

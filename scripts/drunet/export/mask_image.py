@@ -16,9 +16,11 @@ _SMALLEST_LEVEL = 512
 TUMOUR_VALUE = 255
 
 
-def write_mask(path: str | os.PathLike[str], mask: np.ndarray, resolution: tuple[float, float], description: str) -> None:
+def write_mask(
+    path: str | os.PathLike[str], mask: np.ndarray, resolution: tuple[float, float], description: str
+) -> None:
     """Write a bool (h, w) mask as a tiled, deflate-compressed pyramid; `resolution` is µm/px in x and y."""
-    level = mask.astype(np.uint8) * TUMOUR_VALUE
+    level = finest = mask.astype(np.uint8) * TUMOUR_VALUE
     per_cm = np.array([10_000 / resolution[0], 10_000 / resolution[1]])
     with whole_file(path) as temporary, tifffile.TiffWriter(temporary) as tiff:
         first = True
@@ -38,8 +40,10 @@ def write_mask(path: str | os.PathLike[str], mask: np.ndarray, resolution: tuple
                 return
             smaller = (max(1, level.shape[1] // 2), max(1, level.shape[0] // 2))
             per_cm = per_cm * (smaller[0] / level.shape[1], smaller[1] / level.shape[0])
-            # Area averaging and a threshold keep the share of tumour; nearest would lose thin parts at random.
-            level = (cv2.resize(level, smaller, interpolation=cv2.INTER_AREA) > TUMOUR_VALUE // 2).astype(np.uint8) * 255
+            # By area and always from the finest level: nearest would lose thin parts at random, and from level to level
+            # the pixels that are just half tumour would add up.
+            share = cv2.resize(finest, smaller, interpolation=cv2.INTER_AREA)
+            level = (share > TUMOUR_VALUE // 2).astype(np.uint8) * TUMOUR_VALUE
             first = False
 
 

@@ -52,8 +52,9 @@ def write_geojson(
 ) -> None:
     """Write outlines as a FeatureCollection that QuPath reads.
 
-    Every feature has a unique id, closed rings, a colour under ``classification`` and ``measurements`` as a mapping
-    with its area in mm². Features are written one by one, so that memory does not grow with their number.
+    Every feature has a unique id, closed rings wound as RFC 7946 section 3.1.6 asks, a colour under ``classification``
+    and ``measurements`` as a mapping with its area in mm². Features are written one by one, so that memory does not
+    grow with their number.
     """
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')
@@ -61,7 +62,7 @@ def write_geojson(
             feature = {
                 "type": "Feature",
                 "id": str(uuid.uuid5(_NAMESPACE, f"{slide_id}/{name}/{index}")),
-                "geometry": _rounded(mapping(shape)),
+                "geometry": _rounded(mapping(shapely.orient_polygons(shape))),
                 "properties": {
                     "objectType": "annotation",
                     "classification": {"name": name, "color": list(colour)},

@@ -124,6 +124,8 @@ def train(
     )
     state.load_best()
     if validation is None:
+        # A restart that finds everything trained takes the statistics over the same batches.
+        batches.epoch = len(state.history) - 1
         keeper.reestimate()
     return pd.DataFrame(state.history)
 
@@ -209,10 +211,12 @@ class _Keeper(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._batches.epoch = epoch
-        # Dropout's generators are not part of a weights file: set anew, a restart draws what it would have drawn.
+        # Dropout's generators are not part of a weights file: set anew, a restart draws what it would have drawn. At
+        # random, because they count upwards: from [seed, epoch] an epoch would repeat most of the one before.
+        rng = np.random.default_rng([self._batches.seed, epoch])
         for variable in self.model.variables:
             if variable.name == "seed_generator_state":
-                variable.assign(np.array([self._batches.seed, epoch], np.uint32))
+                variable.assign(rng.integers(2**31, size=2, dtype=np.uint32))
         self._begun = time.perf_counter()
 
     def on_test_begin(self, logs: Any = None) -> None:
@@ -223,7 +227,7 @@ class _Keeper(keras.callbacks.Callback):
         count = min(self._plan.reestimate_batches, len(self._batches))
         if count:
             self._estimate = self._estimate or BatchNormEstimator(self.model)
-            self._estimate((self._batches[i][0] for i in range(count)))
+            self._estimate(self._batches[i][0] for i in range(count))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         values = {k: float(v) for k, v in (logs or {}).items()}

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import shapely
+
+from drunet.annotation import read_annotation
+from drunet.errors import ConfigError, TrainingDataError
+from drunet.export.outline import write_geojson
+from drunet.grid import Grid
+from drunet.heatmap import write_heatmap
+from drunet.inference import EngineOptions, classify, open_session, sha256
+from drunet.models import registry
+from drunet.synth.pyramid import write_pyramid
+from drunet.tiles import TileRules, tile_table, write_table
+from drunet.training import classifier, refiner
+from drunet.training.card import write_card
+from drunet.training.classifier import AnnotatedSlide, Trained, identity, train_classifier
+from drunet.training.export import export_trained
+from drunet.training.loop import save_inference_weights
+from drunet.training.refiner import RefinerSlide, train_refiner
+
+CLASSES = {"tumour": ["tumor"], "non_tumour": ["normal"], "ignore": []}
+GRID = Grid(width=512, height=256, mpp=0.5, tile_mpp=1.0, size=16, step=16)
+LEFT, RIGHT = shapely.box(0, 0, 256, 256), shapely.box(256, 0, 512, 256)
+PLAN = {
+    "optimiser": "adam",
+    "learning_rate": 0.02,
+    "batch_size": 16,
+    "epochs": 4,
+    "steps_per_epoch": None,
+    "patience": 9,
+    "precision": "float32",
+    "reestimate_batches": 0,
+}
+SETTINGS: dict[str, Any] = {
+    "architecture": "tiny",
+    "weights": "random",
+    "options": {"filters": 6},
+    "freeze_fraction": 0.0,
+    "batch_norm_momentum": None,
+    "training": PLAN,
+    "augment": {"flip": True, "quarter_turns": True},
+}
+REFINER = {
+    "architecture": "tiny_refiner",
+    "weights": "random",
+    "classifier": "c1",
+    "options": {"size": 32},
+    "batch_norm_momentum": None,
+    "training": {**PLAN, "batch_size": 1, "epochs": 3, "steps_per_epoch": 30, "learning_rate": 0.1},
+    "augment": None,
+}
+
+
+def build_tiny(
+    size: int, weights: str, freeze_fraction: float, batch_norm_momentum: float | None, seed: int, filters: int
+) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    x = image = keras.Input((size, size, 3), name="input_image")
+    x = keras.layers.Conv2D(filters, 3, activation="relu")(keras.layers.BatchNormalization(momentum=0.5)(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, keras.layers.Dense(2, activation="softmax")(x), name="tiny")
+
+
+def build_tiny_refiner(size: int, batch_norm_momentum: float | None, seed: int) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    image, heat = keras.Input((size, size, 3), name="input_image"), keras.Input((size, size, 1), name="input_pred")
+    x = keras.layers.Conv2D(2, 1, activation="softmax")(keras.layers.Concatenate()([image, heat]))
+    return keras.Model([image, heat], x)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.ARCHITECTURES, "tiny", f"{__name__}:build_tiny")
+    monkeypatch.setitem(registry.ARCHITECTURES, "tiny_refiner", f"{__name__}:build_tiny_refiner")
+
+
+MakeSlide = Callable[..., AnnotatedSlide]
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> MakeSlide:
+    """Make slides whose left half is fine-grained and whose right half is smooth, in the same mean colour."""
+    folder = tmp_path_factory.mktemp("slides")
+
+    def slide(slide_id: str, seed: int, kind: str = "wta", **outlines: shapely.Geometry) -> AnnotatedSlide:
+        rng = np.random.default_rng(seed)
+        image = np.full((256, 512, 3), 150, np.uint8)
+        image[:, :256] = 150 + 60 * rng.choice([-1, 1], (64, 64, 1)).repeat(4, 0).repeat(4, 1)
+        write_pyramid(folder / f"{slide_id}.tif", image, GRID.mpp)
+        drawn = folder / f"{slide_id}.geojson"
+        name, shape = next(iter((outlines or {"tumor": LEFT}).items()))
+        write_geojson(drawn, [shape], slide_id=slide_id, name=name, colour=(1, 2, 3), mpp=0.5)
+        if len(outlines) > 1:
+            document = json.loads(drawn.read_text())
+            other = folder / "other.geojson"
+            write_geojson(other, [outlines["normal"]], slide_id=slide_id, name="normal", colour=(1, 2, 3), mpp=0.5)
+            document["features"] += json.loads(other.read_text())["features"]
+            drawn.write_text(json.dumps(document))
+        annotation = read_annotation(drawn, kind=kind, where=slide_id, width=512, height=256, classes=CLASSES)
+        table = tile_table(GRID, np.ones((16, 32), bool), annotation, TileRules())
+        write_table(folder / f"{slide_id}.parquet", table, {"grid": GRID.to_dict()})
+        entry = {"slide_id": slide_id, "mpp": None, "kind": kind}
+        paths = [[str(folder / f"{slide_id}.{suffix}")] for suffix in ("tif", "parquet", "geojson")]
+        return AnnotatedSlide.zip([entry], *paths)[0]
+
+    return slide
+
+
+def train(folder: Path, training: list[AnnotatedSlide], validation: list[AnnotatedSlide], **changes: Any) -> Trained:
+    settings = {**SETTINGS, **changes.get("settings", {})}
+    return train_classifier(
+        "c1", settings, training, validation, rules=TileRules(), classes=CLASSES, seed=3, folder=folder
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(make: MakeSlide, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    patch = pytest.MonkeyPatch()
+    patch.setitem(registry.ARCHITECTURES, "tiny", f"{__name__}:build_tiny")
+    partial = make("psa1", 1, "psa", tumor=LEFT.buffer(-20), normal=RIGHT.buffer(-20))
+    whole, held_out = make("wta1", 2), make("val1", 3)
+    result = train(tmp_path_factory.mktemp("c1") / "state", [partial, whole], [held_out])
+    patch.undo()
+    return result
+
+
+def test_two_textures_are_told_apart_on_a_slide_not_learnt_from(trained: Trained) -> None:
+    assert trained.history["val_accuracy"].max() > 0.95
+    assert trained.history["val_loss"].min() < 0.3
+
+
+def test_what_a_training_remembers_names_its_slides_and_counts_its_tiles(trained: Trained) -> None:
+    facts = trained.facts
+    assert facts["training_slides"] == ["psa1", "wta1"] and facts["validation_slides"] == ["val1"]
+    assert facts["epochs"] == 4 and facts["size"] == 16 and facts["mpp"] == 1.0 and facts["seed"] == 3
+    # 16 x 8 tiles, half of them tumour.
+    assert facts["validation_samples"] == {"tumour": 64, "non_tumour": 64}
+    # Two regions of (256 - 40)² px, in which round(45.56) tiles of 32² px fit.
+    assert facts["samples_per_epoch"] == {"tumour": 64 + 46, "non_tumour": 64 + 46}
+    json.dumps(facts)
+
+
+def test_the_card_names_slides_digest_and_settings(trained: Trained, tmp_path: Path) -> None:
+    save_inference_weights(trained.model, tmp_path / "model.weights.h5")
+    digest = sha256(tmp_path / "model.weights.h5")
+    write_card(
+        tmp_path / "card.md",
+        name="c1",
+        task="Tells textures apart.",
+        settings=SETTINGS,
+        facts=trained.facts,
+        history=trained.history,
+        weights_sha256=digest,
+    )
+    card = (tmp_path / "card.md").read_text(encoding="utf-8")
+    assert card.startswith("# c1\n") and digest in card
+    assert "Training slides (2): psa1, wta1" in card and "Validation slides (1): val1" in card
+    assert "110 tumour, 110 non-tumour" in card
+    best = trained.history.loc[trained.history["val_loss"].idxmin()]
+    assert f"| epoch | {best['epoch']:.4g} |" in card and f"| val_loss | {best['val_loss']:.4g} |" in card
+    assert json.loads(card.partition("```json\n")[2].partition("```")[0]) == SETTINGS
+    assert str(tmp_path) not in card
+
+
+def test_the_exported_model_separates_the_textures_in_the_engine(
+    trained: Trained, make: MakeSlide, tmp_path: Path
+) -> None:
+    save_inference_weights(trained.model, tmp_path / "model.weights.h5")
+    facts = {**trained.facts, "settings": SETTINGS}
+    export_trained(facts, tmp_path / "model.weights.h5", tmp_path / "m.onnx", opset=17, name="c1")
+    source = make("test1", 4).source
+    row, column = (a.ravel() for a in np.indices(GRID.shape))
+    options = EngineOptions(threads=1)
+    p = classify(
+        open_session(tmp_path / "m.onnx", options, where="c1"),
+        source.open,
+        *GRID.tile_origin(column, row),
+        size=16,
+        mpp=1.0,
+        options=options,
+        where="test1",
+    ).p_tumour
+    assert ((p > 0.5) == (column < 8)).mean() > 0.95
+
+
+def test_without_slides_there_is_nothing_to_learn_from(tmp_path: Path) -> None:
+    with pytest.raises(TrainingDataError, match=r"classifiers\.c1\.data: no usable slide to learn from"):
+        train(tmp_path / "state", [], [])
+    with pytest.raises(TrainingDataError, match=r"refiners\.r1\.data: no usable slide"):
+        train_refiner("r1", REFINER, [], [], classes=CLASSES, seed=1, folder=tmp_path / "state")
+
+
+def test_one_class_alone_cannot_be_learnt(make: MakeSlide, tmp_path: Path) -> None:
+    only = make("only", 5, "psa", tumor=LEFT)
+    with pytest.raises(TrainingDataError, match=r"one class only \(found: \d+ tumour and 0 non-tumour tiles\)"):
+        train(tmp_path / "state", [only], [])
+
+
+def test_a_mistake_in_the_settings_is_named_by_its_key(make: MakeSlide, tmp_path: Path) -> None:
+    slide = make("wta1", 2)
+    with pytest.raises(ConfigError, match=r"classifiers\.c1\.augment\.flop"):
+        train(tmp_path / "state", [slide], [], settings={"augment": {"flop": True}})
+    with pytest.raises(ConfigError, match=r"classifiers\.c1\.training: .*found: epoch\)"):
+        train(tmp_path / "state", [slide], [], settings={"training": {**PLAN, "epoch": 3}})
+
+
+def test_a_trainings_identity_is_all_that_decides_its_result(tmp_path: Path) -> None:
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    Path(a).write_text("tiles of a")
+    Path(b).write_text("tiles of b")
+    first = identity(SETTINGS, [[a]], [[b]], 1)
+    assert first == identity(dict(reversed(SETTINGS.items())), [[a]], [[b]], 1)
+    others = [
+        identity({**SETTINGS, "freeze_fraction": 0.5}, [[a]], [[b]], 1),
+        identity(SETTINGS, [[a]], [[b]], 2),
+        identity(SETTINGS, [[a], [b]], [], 1),  # a slide that changes sides
+        identity(SETTINGS, [[b]], [[a]], 1),
+    ]
+    Path(b).write_text("tiles of b, changed")
+    others.append(identity(SETTINGS, [[a]], [[b]], 1))
+    assert len({first, *others}) == 6
+
+
+def test_an_annotation_that_changes_starts_a_training_anew(make: MakeSlide) -> None:
+    slide = make("wta1", 2)
+    assert slide.files == [slide.tiles, slide.annotation]
+    assert RefinerSlide(slide, "h.tif").files == [slide.tiles, slide.annotation, "h.tif"]
+
+
+def refiner_slide(make: MakeSlide, tmp_path: Path, slide_id: str, **outlines: Any) -> RefinerSlide:
+    heatmap = np.full(GRID.shape, 0.1, np.float32)
+    heatmap[:, :8] = 0.9
+    write_heatmap(tmp_path / f"{slide_id}.tif", heatmap, GRID, {})
+    return RefinerSlide(make(slide_id, 6, **outlines), str(tmp_path / f"{slide_id}.tif"))
+
+
+def test_a_refiner_learns_the_annotated_half_and_remembers_its_smallest_tumour(make: MakeSlide, tmp_path: Path) -> None:
+    slides = [refiner_slide(make, tmp_path, name) for name in ("r1", "r2")]
+    result = train_refiner("r1", REFINER, slides[:1], slides[1:], classes=CLASSES, seed=1, folder=tmp_path / "state")
+    assert result.history["val_dice"].max() > 0.95
+    # 256 x 256 level-0 px of 0.5 µm.
+    assert result.facts["smallest_tumour_um2"] == pytest.approx(128 * 128)
+    assert result.facts["training_slides"] == ["r1"] and result.facts["validation_slides"] == ["r2"]
+    truth = refiner.truth_mask(slides[0].slide.read(CLASSES)[2], (4, 8), (512, 256))
+    np.testing.assert_array_equal(truth, np.tile([True] * 4 + [False] * 4, (4, 1)))
+
+
+def test_a_refiner_needs_tumour(make: MakeSlide, tmp_path: Path) -> None:
+    slide = refiner_slide(make, tmp_path, "bare", normal=RIGHT)
+    with pytest.raises(TrainingDataError, match=r"no training slide of the refiner shows tumour \(found: bare\)"):
+        train_refiner("r1", REFINER, [slide], [], classes=CLASSES, seed=1, folder=tmp_path / "state")
+
+
+def test_starting_weights_from_a_file_replace_those_that_the_builder_would_fetch() -> None:
+    from_file = {**SETTINGS, "weights": "models/start.weights.h5"}
+    assert classifier.starting_file(from_file) == "models/start.weights.h5"
+    assert classifier.builder_options(from_file, 16, 1)["weights"] == "random"
+    for weights in ("imagenet", "random", {"densenet201": "d.h5"}):
+        assert classifier.starting_file({**SETTINGS, "weights": weights}) is None
+        assert classifier.builder_options({**SETTINGS, "weights": weights}, 16, 1)["weights"] == weights

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+import pytest
+from tiny_onnx import colour_model, refiner_model
+
+from drunet.errors import ModelError
+from drunet.grid import Grid
+from drunet.inference import EngineOptions, open_session
+from drunet.refine import refine, refiner_inputs, refiner_size
+from drunet.slide import Slide
+from drunet.synth.pyramid import write_pyramid
+
+WIDTH, HEIGHT = 400, 200
+GRID = Grid(width=WIDTH, height=HEIGHT, mpp=0.5, tile_mpp=1.0, size=16, step=16)
+
+
+def session(path: Path) -> ort.InferenceSession:
+    return open_session(path, EngineOptions(threads=1), where="r1")
+
+
+@pytest.fixture(scope="module")
+def slide_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    image = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+    image[:, : WIDTH // 2] = (200, 40, 90)
+    path = tmp_path_factory.mktemp("slide") / "s.tif"
+    write_pyramid(path, image, 0.5)
+    return path
+
+
+def inputs(path: Path, heatmap: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    with Slide(path, "s1") as slide:
+        return refiner_inputs(slide, heatmap, GRID, size)
+
+
+def test_the_refiner_sees_slide_and_heatmap_on_one_square(slide_path: Path) -> None:
+    heatmap = np.random.default_rng(0).random(GRID.shape, np.float32)
+    image, heat = inputs(slide_path, heatmap, 64)
+    assert image.shape == (64, 64, 3) and image.dtype == np.uint8
+    assert heat.shape == (64, 64) and heat.dtype == np.float32
+    assert heat.min() >= 0 and heat.max() <= 1
+    # The left half of the slide is the left half of the square, in colour and order of channels.
+    np.testing.assert_allclose(image[:, :30].reshape(-1, 3), [[200, 40, 90]] * (64 * 30), atol=12)
+    assert (image[:, 34:] > 249).all()
+
+
+def test_what_was_not_looked_at_is_zero_for_the_refiner(slide_path: Path) -> None:
+    heatmap = np.full(GRID.shape, np.nan, np.float32)
+    heatmap[1, 2] = 0.75
+    _, heat = inputs(slide_path, heatmap, 100)
+    assert np.isfinite(heat).all()
+    # Cell (1, 2) covers 32 level-0 px a side, 8 x 16 px of the square; not-a-number does not dilute its value.
+    inside = np.zeros((100, 100), bool)
+    inside[16:32, 16:24] = True
+    np.testing.assert_allclose(heat[inside], 0.75, atol=1e-6)
+    assert (heat[~inside] == 0).all()
+
+
+def test_the_heatmap_does_not_drift_where_the_grid_reaches_past_the_slide(slide_path: Path) -> None:
+    # A ramp along x, one value per cell centre: half way between them it has to be the straight line again.
+    centres = (np.arange(GRID.columns) + 0.5) * GRID.cell
+    heatmap = np.tile(centres / 500, (GRID.rows, 1)).astype(np.float32)
+    _, heat = inputs(slide_path, heatmap, 200)
+    x = (np.arange(200) + 0.5) * WIDTH / 200
+    middle = (x > GRID.cell) & (x < WIDTH - GRID.cell)
+    np.testing.assert_allclose(heat[100, middle], x[middle] / 500, atol=2e-3)
+
+
+def test_the_refined_map_is_the_second_class_of_the_models_answer(tmp_path: Path) -> None:
+    model = session(refiner_model(tmp_path / "r.onnx", size=16))
+    assert refiner_size(model, where="r1") == 16
+    rng = np.random.default_rng(3)
+    image, heat = rng.integers(0, 256, (16, 16, 3), np.uint8), rng.random((16, 16), np.float32)
+    refined = refine(model, image, heat, where="r1")
+    assert refined.shape == (16, 16) and refined.dtype == np.float32 and refined.flags.c_contiguous
+    np.testing.assert_allclose(refined, heat * (0.5 + 0.5 * image.mean(2) / 255), atol=1e-6)
+
+
+def test_inputs_and_model_fit_together_from_end_to_end(tmp_path: Path, slide_path: Path) -> None:
+    model = session(refiner_model(tmp_path / "r.onnx", size=32))
+    image, heat = inputs(slide_path, np.ones(GRID.shape, np.float32), refiner_size(model, where="r1"))
+    refined = refine(model, image, heat, where="r1")
+    grey = cv2.resize(np.array([[110.0, 255.0]], np.float32), (32, 32), interpolation=cv2.INTER_NEAREST)
+    np.testing.assert_allclose(refined[:, [5, 28]], 0.5 + 0.5 * grey[:, [5, 28]] / 255, atol=0.01)
+
+
+@pytest.mark.parametrize("made", [{"size": "side"}, {"channels": 4}, {"heat": "heatmap"}])
+def test_a_model_that_does_not_take_what_a_refiner_is_given_is_refused(tmp_path: Path, made: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match=r"r1: the model does not take.*input_image.*input_pred"):
+        refiner_size(session(refiner_model(tmp_path / "r.onnx", **made)), where="r1")
+
+
+def test_a_classifier_is_no_refiner(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="does not take what a refiner is given"):
+        refiner_size(session(colour_model(tmp_path / "c.onnx")), where="r1")
+
+
+@pytest.mark.parametrize(("last", "heat"), [("tumour", 0.5), ("Log", 0.0)])
+def test_an_answer_of_another_shape_or_without_numbers_is_refused(tmp_path: Path, last: str, heat: float) -> None:
+    model = session(refiner_model(tmp_path / "r.onnx", last=last))
+    with pytest.raises(ModelError, match="s1: the refiner's output is no map of background and tumour"):
+        refine(model, np.zeros((16, 16, 3), np.uint8), np.full((16, 16), heat, np.float32), where="s1")

@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from drunet.errors import ConfigError, TrainingDataError
+from drunet.training import loop
+from drunet.training.loop import Plan, compute_precision, save_inference_weights, train
+
+PLAN: dict[str, Any] = {
+    "optimiser": "adam",
+    "learning_rate": 0.01,
+    "batch_size": 8,
+    "epochs": 5,
+    "steps_per_epoch": None,
+    "patience": 10,
+    "precision": "float32",
+    "reestimate_batches": 3,
+}
+
+
+class Points(keras.utils.PyDataset):
+    """Random points of which the first coordinate decides the class; `flipped`: the other way round."""
+
+    def __init__(self, seed: int = 4, flipped: bool = False, fixed: bool = False, broken: int | None = None) -> None:
+        super().__init__(workers=1, use_multiprocessing=False)
+        self.seed, self.flipped, self.fixed, self.broken, self.epoch = seed, flipped, fixed, broken, 0
+        self.seen: list[int] = []
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        self.seen.append(self.epoch)
+        rng = np.random.default_rng([self.seed, 0 if self.fixed else self.epoch, index])
+        x = rng.standard_normal((8, 6)).astype(np.float32)
+        y = np.eye(2, dtype=np.float32)[((x[:, 0] > 0) ^ self.flipped).astype(int)]
+        if self.broken is not None and self.epoch >= self.broken:
+            y[0, 0] = np.nan
+        return x, y
+
+
+def network(seed: int = 1) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    x = image = keras.Input((6,))
+    x = keras.layers.BatchNormalization(momentum=0.9)(keras.layers.Dense(8, activation="relu")(x))
+    return keras.Model(image, keras.layers.Dense(2, activation="softmax")(keras.layers.Dropout(0.4)(x)))
+
+
+def fit(folder: Path, model: keras.Model | None = None, **options: Any) -> tuple[keras.Model, pd.DataFrame]:
+    model = model or network()
+    validation = options.pop("validation", Points(seed=9, fixed=True))
+    batches, identity = options.pop("batches", None) or Points(), options.pop("identity", "one")
+    plan = Plan.from_config({**PLAN, **options}, "here")
+    history = train(
+        model,
+        loss="categorical_crossentropy",
+        metrics=["accuracy"],
+        batches=batches,
+        validation=validation,
+        plan=plan,
+        folder=folder,
+        identity=identity,
+        name="m1",
+    )
+    return model, history
+
+
+def equal(one: keras.Model, other: keras.Model) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
+
+
+def test_every_dropout_draws_anew_in_every_epoch_and_the_same_again() -> None:
+    x = image = keras.Input((6,))
+    for _ in range(2):
+        x = keras.layers.Dropout(0.5)(x)
+    model = keras.Model(image, x)
+    keeper = loop._Keeper(Any, Points(), Plan.from_config(PLAN, "here"), "m1", "loss")  # type: ignore[arg-type]
+    keeper.set_model(model)
+
+    def masks(epoch: int) -> list[bytes]:
+        """The first four masks of each layer, by step."""
+        keeper.on_epoch_begin(epoch)
+        ones = np.ones((8, 6), np.float32)
+        return [np.asarray(layer(ones, training=True)).tobytes() for layer in model.layers[1:] for _ in range(4)]
+
+    epochs = [masks(epoch) for epoch in range(3)]
+    assert len({mask for epoch in epochs for mask in epoch}) == 3 * 2 * 4
+    assert masks(1) == epochs[1]
+
+
+@dataclass
+class Run:
+    model: keras.Model
+    history: pd.DataFrame
+    folder: Path
+    seen: list[int]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Run]:
+    """Trainings that nothing interrupts, with validation and without."""
+    done = {}
+    for validated in (True, False):
+        folder, batches = tmp_path_factory.mktemp("run") / "state", Points()
+        done[validated] = Run(*fit(folder, batches=batches, **with_or_without(validated)), folder, batches.seen)
+    return done
+
+
+def with_or_without(validated: bool) -> dict[str, Any]:
+    return {} if validated else {"validation": None}
+
+
+def test_the_history_has_a_row_an_epoch_and_the_promised_columns(runs: dict[bool, Run]) -> None:
+    for validated, columns in ((True, {"val_loss", "val_accuracy"}), (False, set())):
+        history = runs[validated].history
+        assert set(history) == {"epoch", "loss", "accuracy", "seconds"} | columns
+        assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
+        assert history["loss"].iloc[-1] < history["loss"].iloc[0] and (history["seconds"] > 0).all()
+
+
+def test_every_epoch_sees_its_own_batches(runs: dict[bool, Run]) -> None:
+    # Four to learn from, then three for batch-norm statistics: before each validation, or once at the end.
+    assert [runs[True].seen.count(epoch) for epoch in range(1, 5)] == [7, 7, 7, 7]
+    assert [runs[False].seen.count(epoch) for epoch in range(1, 5)] == [4, 4, 4, 7]
+
+
+def test_training_stops_after_patience_and_ends_with_its_best_weights(tmp_path: Path) -> None:
+    # What is learnt is the opposite of what is checked: the first epoch's validation is the best.
+    validation = Points(seed=9, flipped=True, fixed=True)
+    model, history = fit(tmp_path / "state", validation=validation, patience=2, epochs=9, learning_rate=0.1)
+    assert history["epoch"].tolist() == [1, 2, 3] and history["val_loss"].idxmin() == 0
+    assert model.evaluate(validation, verbose=0)[0] == pytest.approx(history["val_loss"].min(), rel=1e-5)
+    # Started again it knows that it had stopped.
+    again, same = fit(tmp_path / "state", validation=validation, patience=2, epochs=9, learning_rate=0.1)
+    assert len(same) == 3 and equal(model, again)
+
+
+def test_without_validation_the_training_loss_decides(runs: dict[bool, Run]) -> None:
+    (best,) = runs[False].folder.glob("best-*.weights.h5")
+    loss = float(best.name.removeprefix("best-").removesuffix(".weights.h5"))
+    assert loss == pytest.approx(runs[False].history["loss"].min())
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("moment", "call", "validated"),
+    [("write_json", 2, True), ("save_weights", 4, True), ("write_json", 5, False)],
+    ids=["between weights and record", "between best and latest weights", "in the last epoch"],
+)
+def test_a_killed_training_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: dict[bool, Run], moment: str, call: int, validated: bool
+) -> None:
+    settings, straight = with_or_without(validated), runs[validated]
+    real, calls = getattr(loop, moment), iter(range(1, 99))
+
+    def killing(*args: Any) -> None:
+        if next(calls) == call:
+            raise Killed
+        real(*args)
+
+    monkeypatch.setattr(loop, moment, killing)
+    with pytest.raises(Killed):
+        fit(tmp_path / "state", **settings)
+    monkeypatch.setattr(loop, moment, real)
+    resumed, again = fit(tmp_path / "state", network(seed=50), **settings)
+    assert equal(resumed, straight.model)
+    one, other = (history.drop(columns="seconds") for history in (again, straight.history))
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+def killed_in_epoch_3(folder: str) -> None:
+    """Train in this process, which ends itself while the third epoch's record is written."""
+    real, calls = loop.write_json, iter(range(1, 99))
+
+    def killing(*args: Any) -> None:
+        if next(calls) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(*args)
+
+    loop.write_json = killing  # type: ignore[assignment]
+    fit(Path(folder))
+
+
+def test_a_process_that_was_killed_leaves_a_state_to_go_on_from(tmp_path: Path, runs: dict[bool, Run]) -> None:
+    here = Path(__file__)
+    code = f"import {here.stem} as t; t.killed_in_epoch_3({os.fspath(tmp_path / 'state')!r})"
+    places = os.pathsep.join(map(os.fspath, [here.parent, Path(loop.__file__).parents[2]]))
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": places}, capture_output=True)  # noqa: PLW1510
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-500:]
+    assert len(json.loads((tmp_path / "state" / "state.json").read_text())["history"]) == 2
+    batches = Points()
+    resumed, history = fit(tmp_path / "state", network(seed=50), batches=batches)
+    assert len(history) == 5 and equal(resumed, runs[True].model)
+    assert 1 not in batches.seen, "no epoch is trained twice"
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_finished_training_is_not_trained_further(tmp_path: Path, runs: dict[bool, Run], validated: bool) -> None:
+    shutil.copytree(runs[validated].folder, tmp_path / "state")
+    model, history = fit(tmp_path / "state", network(seed=50), **with_or_without(validated))
+    assert equal(model, runs[validated].model) and history.equals(runs[validated].history)
+
+
+def test_another_identity_starts_anew(tmp_path: Path, runs: dict[bool, Run]) -> None:
+    shutil.copytree(runs[False].folder, tmp_path / "state")
+    model, history = fit(tmp_path / "state", identity="two")
+    assert len(history) == 5 and equal(model, runs[True].model)
+
+
+def test_the_state_keeps_two_slots_and_one_best(runs: dict[bool, Run]) -> None:
+    names = sorted(path.name for path in runs[True].folder.iterdir())
+    assert len(names) == 4 and names[0].startswith("best-")
+    assert names[1:] == ["even.weights.h5", "odd.weights.h5", "state.json"]
+
+
+@pytest.mark.parametrize(("batches", "validation"), [(1, None), (None, 0)], ids=["training", "validation"])
+def test_a_loss_that_is_no_number_is_told(tmp_path: Path, batches: int | None, validation: int | None) -> None:
+    with pytest.raises(TrainingDataError, match=r"training of m1, epoch \d: the loss is no longer.*nan.*learning_rate"):
+        fit(
+            tmp_path / "state",
+            batches=Points(broken=batches),
+            validation=Points(fixed=True, broken=validation),
+            reestimate_batches=0,
+        )
+
+
+def test_inference_weights_hold_no_optimiser_and_fit_the_model(tmp_path: Path, runs: dict[bool, Run]) -> None:
+    path = tmp_path / "model.weights.h5"
+    save_inference_weights(runs[True].model, path)
+    with h5py.File(path) as file:
+        assert "optimizer" not in file
+    other = network(seed=50)
+    other.load_weights(path)
+    assert equal(other, runs[True].model) and [p.name for p in tmp_path.iterdir()] == ["model.weights.h5"]
+
+
+@pytest.fixture
+def policy() -> Iterator[None]:
+    yield
+    compute_precision("float32")
+
+
+@pytest.mark.usefixtures("policy")
+def test_precision_is_that_of_the_layers_and_weights_stay_whole(tmp_path: Path) -> None:
+    compute_precision("mixed_bfloat16")
+    model = network()
+    assert {layer.compute_dtype for layer in model.layers} == {"bfloat16"}
+    assert {str(w.dtype) for w in model.weights} == {"float32"}
+    _, history = fit(tmp_path / "state", model, epochs=1)
+    assert np.isfinite(history["val_loss"]).all()
+
+
+@pytest.mark.parametrize("wrong", [{"patience": None}, {"momentum": 0.9}])
+def test_a_plan_has_exactly_its_keys(wrong: dict[str, Any]) -> None:
+    config = {k: v for k, v in {**PLAN, **wrong}.items() if v is not None or k == "steps_per_epoch"}
+    with pytest.raises(ConfigError, match=rf"classifiers\.c\.training: .*found: {next(iter(wrong))}"):
+        Plan.from_config(config, "classifiers.c.training")
