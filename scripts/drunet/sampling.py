@@ -168,13 +168,22 @@ class RegionCrops:
         return min(max(round(x - half), 0), last_x), min(max(round(y - half), 0), last_y)
 
 
-def draw_epoch(sources: Sequence[GridTiles | RegionCrops], seed: int, epoch: int, samples: int | None = None) -> Crops:
+def draw_epoch(
+    sources: Sequence[GridTiles | RegionCrops],
+    seed: int,
+    epoch: int,
+    samples: int | None = None,
+    *,
+    both_classes: bool = True,
+) -> Crops:
     """The crops of one epoch in random order; the same seed and epoch give the same crops.
 
     Parameters
     ----------
     samples : int, optional
         Length of the epoch: fewer are drawn without replacement, more by further rounds of drawing.
+    both_classes : bool
+        Refuse crops of one class only. Nothing can be learnt from them, but a model can be validated on them.
 
     Raises
     ------
@@ -183,7 +192,8 @@ def draw_epoch(sources: Sequence[GridTiles | RegionCrops], seed: int, epoch: int
     """
     rng = np.random.default_rng([seed, epoch])
     rounds = [Crops.join([s.draw(rng) for s in sources])]
-    check_classes(rounds[0].label)
+    if both_classes:
+        check_classes(rounds[0].label)
     while samples is not None and sum(map(len, rounds)) < samples:
         rounds.append(Crops.join([s.draw(rng) for s in sources]))
     orders = [crops.take(rng.permutation(len(crops))) for crops in rounds]

@@ -307,3 +307,10 @@ def test_regions_of_one_class_are_refused() -> None:
     with pytest.raises(TrainingDataError, match="one class only"):
         draw_epoch([only], seed=0, epoch=0)
     check_classes(np.array([1, 0]))
+
+
+def test_a_model_may_be_validated_on_one_class_alone() -> None:
+    table = pd.DataFrame({"x": [0, 64], "y": [0, 0], "label": [0, 0]})
+    with pytest.raises(TrainingDataError):
+        draw_epoch([GridTiles(0, table)], seed=1, epoch=0)
+    assert len(draw_epoch([GridTiles(0, table)], seed=1, epoch=0, both_classes=False)) == 2

@@ -88,7 +88,8 @@ class TileBatches(_Epochs):
         self._size, self._mpp, self._samples, self._fixed = size, mpp, samples, fixed
         self._augmentation = None if fixed else augmentation
         self._open: dict[int, Slide] = {}
-        self._drawn: tuple[int, Crops] = (0, draw_epoch(self._sources, seed, 0, samples))
+        first = draw_epoch(self._sources, seed, 0, samples, both_classes=not fixed)
+        self._drawn: tuple[int, Crops] = (0, first)
 
     @property
     def crops(self) -> Crops:

@@ -133,6 +133,8 @@ def train_classifier(
 
     train_batches = batches(training, False)
     validation_batches = batches(validation, True) if validation else None
+    if validation_batches is not None and not len(validation_batches):
+        validation_batches = None
     compute_precision(plan.precision)
     model = registry.build(settings["architecture"], **builder_options(settings, size, seed))
     if weights := starting_file(settings):
