@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from drunet.augment.colour import (
     adjust_brightness,
     adjust_contrast,
@@ -16,8 +19,6 @@ from drunet.augment.geometry import Orientation, draw_orientation, reorient
 from drunet.augment.multi_lens import distort_reference, draw_lenses
 from drunet.augment.pipeline import Augmentation, MultiLens
 from drunet.errors import ConfigError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 FULL: dict[str, Any] = {
     "flip": True,

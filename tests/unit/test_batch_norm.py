@@ -3,8 +3,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from drunet.training.batch_norm import batch_norm_layers, reestimate_batch_norm
 from keras import layers
+
+from drunet.training.batch_norm import batch_norm_layers, reestimate_batch_norm
 
 
 def batches(seed: int = 0) -> list[np.ndarray]:

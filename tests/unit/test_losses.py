@@ -3,6 +3,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+
 from drunet.training.losses import DiceLoss, ThresholdedDice
 
 

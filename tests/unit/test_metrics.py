@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 import pytest
-from drunet.metrics import area_under_roc, segmentation_scores, summarise, tile_scores
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.ndimage import binary_erosion, distance_transform_edt
 from scipy.spatial.distance import directed_hausdorff
 from sklearn import metrics as sk
+
+from drunet.metrics import area_under_roc, segmentation_scores, summarise, tile_scores
 
 
 def blobs(seed: int, shape: tuple[int, int] = (40, 57)) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+
 from drunet.errors import ModelError
 from drunet.models import dr_fused, registry
 from drunet.models.dr_fused import build_dr_fused

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drunet.augment.multi_lens import Lenses, coordinate_map, distort, distort_reference, draw_lenses, resample
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from drunet.augment.multi_lens import Lenses, coordinate_map, distort, distort_reference, draw_lenses, resample
 
 ROW = np.arange(9, dtype=np.uint8)[None]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 import pytest
+
 from drunet.grid import Grid
 from drunet.report import overlay
 

@@ -12,10 +12,11 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+
 from drunet.metrics import summarise
 from drunet.report import figures, page, tables, verdict
 from drunet.report.comparison import PUBLISHED
-from PIL import Image
 
 PUBLISHED_FOLDER = Path(__file__).parents[2] / "resources" / "published"
 HOSTILE = "<script>alert('x')</script>"

@@ -23,7 +23,9 @@ def checked_cohort():
     schema = Path(workflow.basedir) / "workflow/schemas/config.schema.yaml"
     try:
         configuration.check_schema(config, yaml.safe_load(schema.read_text(encoding="utf-8")))
-        configuration.check_references(config)
+        studies = [p.stem for p in (Path(workflow.basedir) / "workflow/studies").glob("*.smk")]
+        configuration.check_references(config, studies)
+        configuration.check_model_files(config)
         for kind in ("classifiers", "refiners"):
             for name, settings in config[kind].items():
                 if "architecture" in settings:
@@ -56,7 +58,7 @@ pathvars:
 wildcard_constraints:
     slide=cohort.ID_PATTERN,
     model=cohort.ID_PATTERN,
-    run=cohort.ID_PATTERN,
+    run="|".join(map(re.escape, config["runs"])),
 
 
 def row(wildcards):
@@ -105,3 +107,24 @@ def for_usable(pattern, **wildcards):
         return expand(pattern, slide=usable_slides(), **wildcards)
 
     return paths
+
+
+def run_classifier_heatmap(wildcards):
+    return f"{RESULTS}/heatmaps/{config['runs'][wildcards.run]['classifier']}/{wildcards.slide}.tif"
+
+
+def run_refiner(file):
+    return lambda wildcards: f"{RESULTS}/models/{config['runs'][wildcards.run]['refiner']}/{file}"
+
+
+def measured_slides():
+    return [s for s in usable_slides() if ROWS[s].annotation]
+
+
+def measured_rows(wildcards):
+    """Slide, split, kind of annotation and a number per patient: patients are told apart, never named."""
+    patients = {p: i for i, p in enumerate(dict.fromkeys(r.patient_id for r in ROWS.values()))}
+    rows = [(s, ROWS[s]) for s in measured_slides()]
+    return [
+        {"slide": s, "split": r.split, "kind": r.annotation_kind, "patient": patients[r.patient_id]} for s, r in rows
+    ]

@@ -83,9 +83,7 @@ def learning_heatmaps(wildcards):
 
 
 def learning_rows(wildcards):
-    return [
-        {"slide_id": s, "mpp": ROWS[s].mpp, "kind": ROWS[s].annotation_kind} for s in learning_slides(wildcards)
-    ]
+    return [{"slide_id": s, "mpp": ROWS[s].mpp, "kind": ROWS[s].annotation_kind} for s in learning_slides(wildcards)]
 
 
 def training_count(wildcards):

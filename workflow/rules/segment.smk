@@ -1,11 +1,3 @@
-def run_classifier_heatmap(wildcards):
-    return f"{RESULTS}/heatmaps/{config['runs'][wildcards.run]['classifier']}/{wildcards.slide}.tif"
-
-
-def run_refiner(file):
-    return lambda wildcards: f"{RESULTS}/models/{config['runs'][wildcards.run]['refiner']}/{file}"
-
-
 rule refine_heatmap:
     input:
         slide=slide_file,

@@ -4,8 +4,8 @@ rule extract_tiles:
         tissue="<results>/slides/{slide}/tissue.png",
         annotation=annotation_file,
     output:
-        tiles="<results>/slides/{slide}/tiles.parquet",
         **({"images": directory("<results>/slides/{slide}/tiles")} if config["tiles"]["save_images"] else {}),
+        tiles="<results>/slides/{slide}/tiles.parquet",
     log:
         "<logs>/extract_tiles/{slide}.log",
     benchmark:

@@ -1,0 +1,181 @@
+"""A mistake in configuration or sheet ends in one message before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tiny_cohort import Finished, Project, make_project
+
+Mistake = Callable[[Project], None]
+
+
+def setting(path: str, value: object) -> Mistake:
+    """Set one key of the configuration, given by its dotted path."""
+
+    def make(project: Project) -> None:
+        *parents, key = path.split(".")
+        place = project.config
+        for parent in parents:
+            place = place[parent]
+        place[key] = value
+
+    return make
+
+
+def cell(slide_id: str, column: str, value: str) -> Mistake:
+    """Change one cell of the sheet."""
+    return lambda project: project.row(slide_id).update({column: value})
+
+
+def without_column(column: str) -> Mistake:
+    return lambda project: [row.pop(column) for row in project.rows] and None
+
+
+def without_file(name: str) -> Mistake:
+    return lambda project: (project.folder / name).unlink()
+
+
+def trained(**settings: object) -> Mistake:
+    """A classifier to be trained, as the shipped configuration has it, with one entry changed."""
+
+    def make(project: Project) -> None:
+        import yaml
+
+        shipped = yaml.safe_load((project.repository / "config.yaml").read_text(encoding="utf-8"))
+        project.config["classifiers"]["tone"] = {**shipped["classifiers"]["dr_fused"], **settings}
+
+    return make
+
+
+# Each with the four parts of its message: where, what, found, mend.
+MISTAKES: dict[str, tuple[Mistake, tuple[str, str, str, str]]] = {
+    "unknown key": (
+        setting("tiles.sise", 64),
+        ("tiles:", "unknown key", "sise", "Did you mean size?"),
+    ),
+    "text for a number": (
+        setting("tiles.size", "large"),
+        ("tiles.size:", "the value does not fit", "'large'", "Expected a whole number"),
+    ),
+    "number out of range": (
+        setting("tiles.min_tissue", 25),
+        ("tiles.min_tissue:", "the value does not fit", "25", "Expected at most 1"),
+    ),
+    "run without its classifier": (
+        setting("runs.by_colour.classifier", "tones"),
+        ("runs.by_colour.classifier:", "unknown classifier", "tones", "Did you mean tone?"),
+    ),
+    "classifier called like a fold": (
+        setting("classifiers", {"tone": {"onnx": "tone.onnx"}, "tone.fold0of2": {"onnx": "tone.onnx"}}),
+        ("classifiers:", "reads like a fold of another", "tone.fold0of2", "Leave out"),
+    ),
+    "model name that leaves its folder": (
+        setting("refiners", {"through": {"onnx": "through.onnx"}, "../through": {"onnx": "through.onnx"}}),
+        ("refiners:", "not safe to use as a folder name", "../through", "single dots"),
+    ),
+    "unknown architecture": (
+        trained(architecture="dr_fusd"),
+        ("architecture", "unknown architecture", "dr_fusd", "Did you mean 'dr_fused'?"),
+    ),
+    "resources of an unknown rule": (
+        setting("resources", {"classify_tile": {"mem_mb": 9000}}),
+        ("resources:", "unknown key", "classify_tile", "Did you mean classify_tiles?"),
+    ),
+    "unknown study": (
+        setting("studies", ["moonlight"]),
+        ("studies:", "unknown study", "moonlight", "Known:"),
+    ),
+    "no sheet": (
+        setting("cohort.sheet", "slide.tsv"),
+        ("cohort.sheet:", "the sample sheet is not there", "slide.tsv", "Correct `cohort.sheet`"),
+    ),
+    "sheet without a column": (
+        without_column("split"),
+        ("slides.tsv:", "the sheet lacks the column split", "patient_id", "Its header needs slide_id"),
+    ),
+    "slide_id twice": (
+        cell("tumour_b", "slide_id", "tumour_a"),
+        ("slides.tsv, line 3:", "a slide_id is given twice", "tumour_a", "Give every slide its own"),
+    ),
+    "slide_id that leaves its folder": (
+        cell("tumour_b", "slide_id", "../tumour_b"),
+        ("slides.tsv, line 3:", "not safe to use as a folder name", "../tumour_b", "Use letters"),
+    ),
+    "slide_id with two dots": (
+        cell("tumour_b", "slide_id", "tumour..b"),
+        ("slides.tsv, line 3:", "not safe to use as a folder name", "tumour..b", "single dots"),
+    ),
+    "slide that is not there": (
+        cell("tumour_b", "path", "nowhere.tif"),
+        ("cohort.sheet:", "1 file of the sheet cannot be found", "tumour_b: slides/nowhere.tif", "Correct `path`"),
+    ),
+    "patient in two splits": (
+        lambda p: p.row("tumour_b").update(patient_id=p.row("tumour_a")["patient_id"], split="train"),
+        ("slides.tsv:", "both sides of the split", "tumour_a in test, tumour_b in train", "one split"),
+    ),
+    "starting weights that are not there": (
+        trained(weights={"densenet201": "dense.h5", "resnet101v2": "resnet.h5"}),
+        ("classifiers.tone.weights.densenet201:", "the file is not there", "dense.h5", "Correct the path"),
+    ),
+    "annotation of no kind": (
+        cell("tumour_b", "annotation_kind", ""),
+        ("slides.tsv, line 3:", "go together", "annotation_kind ''", "Fill in both"),
+    ),
+    "resolution that is no number": (
+        lambda p: [row.update(mpp="half" if row["slide_id"] == "tumour_b" else "") for row in p.rows] and None,
+        ("slides.tsv, line 3:", "not a resolution", "half", "0.25"),
+    ),
+    "finished model that is not there": (
+        without_file("tone.onnx"),
+        ("classifiers.tone.onnx:", "the file is not there", "tone.onnx", "Correct the path"),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Project, Finished]]:
+    """Every mistake, run as a user would; two at a time, for most of a start is waiting."""
+
+    def run(name: str) -> tuple[str, tuple[Project, Finished]]:
+        project = make_project(tmp_path_factory.mktemp("mistake") / "project", repository)
+        MISTAKES[name][0](project)
+        return name, (project, project.write().run())
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(pool.map(run, MISTAKES))
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_ends_in_one_message_and_nothing_made(
+    name: str, outcomes: dict[str, tuple[Project, Finished]]
+) -> None:
+    project, done = outcomes[name]
+    where, what, found, mend = MISTAKES[name][1]
+    assert done.status != 0
+    assert "Traceback" not in done.output
+    assert "DEFECT" not in done.output
+    said = [line for line in done.output.splitlines() if where in line and what in line]
+    assert len(said) == 1, done.output
+    assert found in said[0]
+    assert mend in said[0]
+    assert not project.results.exists()
+    assert project.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    ("target", "named"),
+    [
+        ("results/runs/other/tumour_a/refined.tif", "results/runs/other/tumour_a/refined.tif"),
+        ("results/slides/tumour..a/tissue.png", "results/slides/tumour..a/tissue.png"),
+        ("results/slides/../../tumour_a/tissue.png", "tumour_a/tissue.png"),
+        ("results/slides/stranger/tissue.png", "stranger: no such slide"),
+    ],
+)
+def test_a_target_of_something_unknown_is_refused_by_name(finished: Project, target: str, named: str) -> None:
+    done = finished.dry_run(target)
+    assert done.status != 0
+    assert named in done.output.split("Building DAG")[1]
+    assert "Traceback (most recent call last)" not in done.output
