@@ -27,6 +27,7 @@ include: "workflow/rules/report.smk"
 rule all:
     input:
         "<results>/report/report.html",
+        [f"<results>/models/{m}/card.md" for m in USED_MODELS if not is_finished(m)],
         for_usable("<results>/runs/{run}/{slide}/segmentation.geojson", run=config["runs"]),
 
 
@@ -48,6 +49,7 @@ rule tiles:
 rule models:
     input:
         expand("<results>/models/{model}/model.onnx", model=USED_MODELS),
+        [f"<results>/models/{m}/card.md" for m in USED_MODELS if not is_finished(m)],
 
 
 rule classify:

@@ -3,19 +3,14 @@
 import shutil
 from pathlib import Path
 
-from drunet.atomic import write_json
 from drunet.console import job
-from drunet.inference import sha256
-from drunet.report.figures import save, training_curves
 from drunet.tiles import TileRules
-from drunet.training.card import write_card
 from drunet.training.classifier import AnnotatedSlide, train_classifier
-from drunet.training.loop import save_inference_weights
 
 with job(snakemake.log[0]):
-    inputs, params, output = snakemake.input, snakemake.params, snakemake.output
+    inputs, params = snakemake.input, snakemake.params
     slides = AnnotatedSlide.zip(params.slides, inputs.slides, inputs.tiles, inputs.annotations)
-    state = Path(output.weights).parent / ".state"
+    state = Path(snakemake.output.weights).parent / ".state"
     trained = train_classifier(
         snakemake.wildcards.model,
         params.settings,
@@ -26,17 +21,6 @@ with job(snakemake.log[0]):
         seed=params.seed,
         folder=state,
     )
-    save_inference_weights(trained.model, Path(output.weights))
-    trained.history.to_csv(output.history, sep="\t", index=False)
-    write_json(output.facts, {**trained.facts, "settings": params.settings})
-    save(training_curves(trained.history, f"Training of {snakemake.wildcards.model}"), output.curves)
-    write_card(
-        output.card,
-        name=snakemake.wildcards.model,
-        task="Patch-wise classifier: the probability that a tile shows lung tumour.",
-        settings=params.settings,
-        facts=trained.facts,
-        history=trained.history,
-        weights_sha256=sha256(output.weights),
-    )
+    output = snakemake.output
+    trained.write(output.weights, output.history, output.facts, params.settings)
     shutil.rmtree(state)

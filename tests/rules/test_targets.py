@@ -22,6 +22,7 @@ STAGES = {
     "detect_tissue",
     "extract_tiles",
     "train_classifier",
+    "describe_model",
     "export_onnx",
     "adopt_onnx",
     "classify_tiles",

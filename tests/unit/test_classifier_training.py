@@ -17,10 +17,10 @@ from drunet.grid import Grid
 from drunet.heatmap import write_heatmap
 from drunet.inference import EngineOptions, classify, open_session, sha256
 from drunet.models import registry
+from drunet.report.card import write_card
 from drunet.synth.pyramid import write_pyramid
 from drunet.tiles import TileRules, tile_table, write_table
 from drunet.training import classifier, refiner
-from drunet.training.card import write_card
 from drunet.training.classifier import AnnotatedSlide, Trained, identity, train_classifier
 from drunet.training.export import export_trained
 from drunet.training.loop import save_inference_weights
@@ -154,9 +154,7 @@ def test_the_card_names_slides_digest_and_settings(trained: Trained, tmp_path: P
     write_card(
         tmp_path / "card.md",
         name="c1",
-        task="Tells textures apart.",
-        settings=SETTINGS,
-        facts=trained.facts,
+        facts={**trained.facts, "settings": SETTINGS},
         history=trained.history,
         weights_sha256=digest,
     )

@@ -8,8 +8,6 @@ rule train_classifier:
         weights="<results>/models/{model}/weights.weights.h5",
         history="<results>/models/{model}/history.tsv",
         facts="<results>/models/{model}/training.json",
-        curves=report("<results>/models/{model}/training.png", caption="../report/training.rst", category="Models"),
-        card="<results>/models/{model}/card.md",
     log:
         "<logs>/train_classifier/{model}.log",
     benchmark:
@@ -49,8 +47,6 @@ rule train_refiner:
         weights="<results>/models/{model}/weights.weights.h5",
         history="<results>/models/{model}/history.tsv",
         facts="<results>/models/{model}/training.json",
-        curves=report("<results>/models/{model}/training.png", caption="../report/training.rst", category="Models"),
-        card="<results>/models/{model}/card.md",
     log:
         "<logs>/train_refiner/{model}.log",
     benchmark:
@@ -75,6 +71,33 @@ rule train_refiner:
         "Training the refiner {wildcards.model}"
     script:
         "../../scripts/train_refiner.py"
+
+
+rule describe_model:
+    input:
+        weights="<results>/models/{model}/weights.weights.h5",
+        history="<results>/models/{model}/history.tsv",
+        facts="<results>/models/{model}/training.json",
+    output:
+        curves=report("<results>/models/{model}/training.png", caption="../report/training.rst", category="Models"),
+        card="<results>/models/{model}/card.md",
+    log:
+        "<logs>/describe_model/{model}.log",
+    benchmark:
+        "<benchmarks>/describe_model/{model}.tsv"
+    wildcard_constraints:
+        model=trained_names("classifiers", "refiners"),
+    conda:
+        "../../envs/train.yaml"
+    params:
+        code=code("describe_model"),
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Writing the card of {wildcards.model}"
+    script:
+        "../../scripts/describe_model.py"
 
 
 rule export_onnx:

@@ -7,7 +7,6 @@ scaled to [0, 1], not the preprocessing of Keras' own applications.
 from __future__ import annotations
 
 import difflib
-import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ import keras
 from keras import layers
 
 from drunet.errors import ModelError
+from drunet.models.options import momentum_check, refuse_unfit, within
 
 BACKBONES: dict[str, Callable[..., keras.Model]] = {
     "densenet201": keras.applications.DenseNet201,
@@ -161,29 +161,15 @@ def _freeze(trunk: keras.Model, fraction: float) -> None:
 def _check(
     size: int, dense_units: int, dropout: float, classes: int, freeze_fraction: float, momentum: float | None
 ) -> None:
-    """Refuse options out of range before anything costly is built."""
-    for name, value, fits, mend in (
-        ("size", size, _within(size, SMALLEST) and size == int(size), f"Use tiles of at least {SMALLEST} px."),
-        ("dense_units", dense_units, _within(dense_units, 1), "Use at least 1."),
-        ("dropout", dropout, _within(dropout, 0, 1), "Use a rate from 0 to below 1."),
-        ("classes", classes, _within(classes, 2), "Use at least 2."),
-        (
-            "freeze_fraction",
-            freeze_fraction,
-            freeze_fraction == 1 or _within(freeze_fraction, 0, 1),
-            "Use a share from 0 to 1.",
-        ),
-        (
-            "batch_norm_momentum",
-            momentum,
-            momentum is None or _within(momentum, 0, 1),
-            "Use null, or from 0 to below 1.",
-        ),
-    ):
-        if not fits:
-            raise ModelError(f"'{name}' is out of range", where=_WHERE, found=value, mend=mend)
-
-
-def _within(value: object, least: float, below: float = math.inf) -> bool:
-    """Say whether a value, which may come from a configuration and be anything, is a number in [least, below)."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < below
+    share = freeze_fraction == 1 or within(freeze_fraction, 0, 1)
+    refuse_unfit(
+        _WHERE,
+        {
+            "size": (size, within(size, SMALLEST) and size == int(size), f"Use tiles of at least {SMALLEST} px."),
+            "dense_units": (dense_units, within(dense_units, 1), "Use at least 1."),
+            "dropout": (dropout, within(dropout, 0, 1), "Use a rate from 0 to below 1."),
+            "classes": (classes, within(classes, 2), "Use at least 2."),
+            "freeze_fraction": (freeze_fraction, share, "Use a share from 0 to 1."),
+            "batch_norm_momentum": momentum_check(momentum),
+        },
+    )

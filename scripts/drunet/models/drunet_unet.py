@@ -6,13 +6,12 @@ image and heatmap to four channels; the authors' code first makes three channels
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
 from keras import layers
 
-from drunet.errors import ModelError
+from drunet.models.options import momentum_check, refuse_unfit, within
 
 FUSIONS = ("concatenate", "convolve")
 _WHERE = "architecture drunet_unet"
@@ -115,22 +114,13 @@ def _decoder_block(x: Any, filters: int, skip: Any, name: str, norm: dict[str, A
 
 
 def _check(size: int, fusion: str, spatial_dropout: float, classes: int, momentum: float | None) -> None:
-    for name, value, fits, mend in (
-        ("size", size, _within(size, 8) and size % 8 == 0, "Use a multiple of 8."),
-        ("fusion", fusion, fusion in FUSIONS, f"Use one of: {', '.join(FUSIONS)}."),
-        ("spatial_dropout", spatial_dropout, _within(spatial_dropout, 0, 1), "Use a rate from 0 to below 1."),
-        ("classes", classes, _within(classes, 2), "Use at least 2."),
-        (
-            "batch_norm_momentum",
-            momentum,
-            momentum is None or _within(momentum, 0, 1),
-            "Use null, or from 0 to below 1.",
-        ),
-    ):
-        if not fits:
-            raise ModelError(f"'{name}' cannot be used", where=_WHERE, found=value, mend=mend)
-
-
-def _within(value: object, least: float, below: float = math.inf) -> bool:
-    """Say whether a value, which may come from a configuration and be anything, is a number in [least, below)."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < below
+    refuse_unfit(
+        _WHERE,
+        {
+            "size": (size, within(size, 8) and size % 8 == 0, "Use a multiple of 8."),
+            "fusion": (fusion, fusion in FUSIONS, f"Use one of: {', '.join(FUSIONS)}."),
+            "spatial_dropout": (spatial_dropout, within(spatial_dropout, 0, 1), "Use a rate from 0 to below 1."),
+            "classes": (classes, within(classes, 2), "Use at least 2."),
+            "batch_norm_momentum": momentum_check(momentum),
+        },
+    )

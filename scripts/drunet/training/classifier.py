@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from drunet.annotation import Annotation, read_annotation
+from drunet.atomic import whole_file, write_json
 from drunet.augment.pipeline import Augmentation
 from drunet.errors import TrainingDataError
 from drunet.grid import Grid
@@ -22,7 +23,7 @@ from drunet.models import registry
 from drunet.sampling import GridTiles, RegionCrops
 from drunet.tiles import TileRules, read_table
 from drunet.training.batches import SlideSource, TileBatches
-from drunet.training.loop import Plan, compute_precision, train
+from drunet.training.loop import Plan, compute_precision, save_inference_weights, train
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,13 @@ class Trained:
     model: keras.Model
     history: pd.DataFrame
     facts: dict[str, Any]
+
+    def write(self, weights: str, history: str, facts: str, settings: Mapping[str, Any]) -> None:
+        """Write the weights, the history (TSV), and the facts with the settings (JSON), from which it is exported."""
+        save_inference_weights(self.model, Path(weights))
+        with whole_file(history) as temporary:
+            self.history.to_csv(temporary, sep="\t", index=False)
+        write_json(facts, {**self.facts, "settings": settings})
 
 
 def train_classifier(
@@ -160,6 +168,7 @@ def train_classifier(
         "validation_samples": _count(validation_batches.crops.label) if validation_batches else None,
         "epochs": len(history),
         "seed": seed,
+        "keras": keras.__version__,
     }
     for data in (train_batches, validation_batches):
         if data is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from drunet.annotation import Annotation, rasterise
@@ -102,6 +103,7 @@ def train_refiner(
         "smallest_tumour_um2": round(min(smallest), 1),
         "epochs": len(history),
         "seed": seed,
+        "keras": keras.__version__,
     }
     return Trained(model, history, facts)
 

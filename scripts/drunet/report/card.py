@@ -7,24 +7,36 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import pandas as pd
 
 import drunet
 from drunet.atomic import write_text
+
+TASKS = {
+    "classifier": "Patch-wise classifier: the probability that a tile shows lung tumour.",
+    "refiner": "Refinement network: outlines of lung tumour from a slide at low resolution and its heatmap.",
+}
 
 
 def write_card(
     path: str | os.PathLike[str],
     *,
     name: str,
-    task: str,
-    settings: Mapping[str, Any],
     facts: Mapping[str, Any],
     history: pd.DataFrame,
     weights_sha256: str,
 ) -> None:
-    """Write a Markdown card: task, data, training, result, limits, and the digests that pin it."""
+    """Write a Markdown card: task, data, training, result, limits, and the digests that pin it.
+
+    Parameters
+    ----------
+    facts : mapping
+        What the training left in training.json, its settings included.
+    history : DataFrame
+        history.tsv.
+    """
+    settings = facts["settings"]
+    task = TASKS["refiner" if "classifier" in settings else "classifier"]
     watched = "val_loss" if "val_loss" in history else "loss"
     best = history.iloc[int(history[watched].to_numpy().argmin())]
     result = "\n".join(f"| {k} | {v:.4g} |" for k, v in best.items())
@@ -41,7 +53,7 @@ def write_card(
 - Architecture: {facts["architecture"]}
 - Starting weights: {settings["weights"]}
 - Weights (SHA-256): `{weights_sha256}`
-- Made with drunet {drunet.__version__}, Keras {keras.__version__}, seed {facts["seed"]}
+- Made with drunet {drunet.__version__}, Keras {facts["keras"]}, seed {facts["seed"]}
 
 ## Data
 
