@@ -280,7 +280,7 @@ def test_a_missing_provider_is_an_error_and_never_replaced(model: Path, monkeypa
 def test_a_session_on_another_provider_is_an_error(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = ort.InferenceSession
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
-    monkeypatch.setattr(ort, "InferenceSession", lambda m, s, providers: real(m, s, providers=["CPUExecutionProvider"]))
+    monkeypatch.setattr(ort, "InferenceSession", lambda m, s, **_: real(m, s, providers=["CPUExecutionProvider"]))
     with pytest.raises(ProviderError, match="cuda; here: cpu"):
         open_session(model, EngineOptions(provider="cuda"), where="m")
 

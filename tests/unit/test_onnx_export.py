@@ -129,3 +129,36 @@ def test_a_trained_refiner_is_exported_with_both_inputs_and_its_trained_weights(
     inputs = {"input_image": image[None].astype(np.float32) / 255, "input_pred": heat[None, ..., None]}
     expected = np.asarray(trained(inputs, training=False))[0, ..., 1]
     np.testing.assert_allclose(refine(session, image, heat, where="r1"), expected, atol=1e-5)
+
+
+def padded_pool(seed: int = 3) -> keras.Model:
+    """A pooling over zero-padded values that are negative, as ResNetV2 begins."""
+    keras.utils.set_random_seed(seed)
+    x = image = keras.Input((12, 12, 3), name="input_image")
+    x = keras.layers.Conv2D(4, 3, bias_initializer=keras.initializers.Constant(-3.0))(x)
+    x = keras.layers.MaxPooling2D(3, 2)(keras.layers.ZeroPadding2D(1)(x))
+    x = keras.layers.Flatten()(x)
+    return keras.Model(image, keras.layers.Dense(2, activation="softmax")(x))
+
+
+def test_a_zero_padded_pooling_answers_alike_in_every_session(tmp_path: Path) -> None:
+    model = padded_pool()
+    export(model, tmp_path / "m.onnx")
+    tiles = np.random.default_rng(0).random((4, 12, 12, 3), np.float32)
+    expected = np.asarray(model(tiles, training=False))
+    # The default session is what other programs use.
+    answer = ort.InferenceSession(tmp_path / "m.onnx").run(None, {"input_image": tiles * 255})[0]
+    np.testing.assert_allclose(answer, expected, atol=1e-5)
+
+
+def test_the_engine_reads_finished_models_without_the_unsound_fusion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = padded_pool()
+    monkeypatch.setattr(onnx_model, "guard_padded_pools", lambda proto: None)
+    monkeypatch.setattr(onnx_model, "PARITY_LIMIT", 2.0)
+    export(model, tmp_path / "m.onnx")
+    tiles = np.random.default_rng(0).random((4, 12, 12, 3), np.float32)
+    expected = np.asarray(model(tiles, training=False))
+    session = open_session(tmp_path / "m.onnx", EngineOptions(threads=1), where="m")
+    np.testing.assert_allclose(session.run(None, {"input_image": tiles * 255})[0], expected, atol=1e-5)

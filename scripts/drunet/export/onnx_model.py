@@ -16,6 +16,7 @@ import onnx
 import onnxruntime as ort
 import tensorflow as tf
 import tf2onnx
+from onnx import helper, numpy_helper
 
 from drunet.atomic import whole_file
 from drunet.errors import ModelError
@@ -67,6 +68,7 @@ def write_onnx(
         return {OUTPUT: model(scaled[0] if len(scaled) == 1 else dict(zip(names, scaled, strict=True)), training=False)}
 
     proto, _ = tf2onnx.convert.from_function(tf.function(forward), input_signature=signature, opset=opset)
+    guard_padded_pools(proto)
     for key, value in facts.items():
         proto.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(proto)
@@ -86,6 +88,39 @@ def write_onnx(
         "inputs": {tensor.name: list(tensor.shape) for tensor in model.inputs},
         "parameters": int(model.count_params()),
     }
+
+
+def guard_padded_pools(proto: onnx.ModelProto) -> None:
+    """Keep ONNX Runtime from moving a zero padding into the max-pooling behind it.
+
+    A pooling pads with minus infinity, so where all of a window is negative the two differ. ResNetV2 pools before any
+    activation: trained on real tissue, DR-fused answered up to 0.09 off (ONNX Runtime 1.26, rewrite rule Pad_Fusion). A
+    maximum with the lowest float in between changes no value and breaks the pattern, for every program that runs the
+    file. The graph is changed in place.
+    """
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in proto.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    pads = [n for n in proto.graph.node if n.op_type == "Pad" and _feeds_pool(readers, n.output[0])]
+    if not pads:
+        return
+    lowest = numpy_helper.from_array(np.array(np.finfo(np.float32).min, np.float32), "lowest_float")
+    proto.graph.initializer.append(lowest)
+    nodes = []
+    for node in proto.graph.node:
+        nodes.append(node)
+        if node in pads:
+            kept = f"{node.output[0]}_kept"
+            for reader in readers[node.output[0]]:
+                reader.input[:] = [kept if name == node.output[0] else name for name in reader.input]
+            nodes.append(helper.make_node("Max", [node.output[0], lowest.name], [kept], name=f"{node.name}_kept"))
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+
+
+def _feeds_pool(readers: Mapping[str, list[onnx.NodeProto]], name: str) -> bool:
+    return any(reader.op_type == "MaxPool" for reader in readers.get(name, ()))
 
 
 def _parity(
