@@ -23,7 +23,7 @@ with job(snakemake.log[0]):
         grid,
         annotation,
         heatmap=heatmap,
-        refined=read_field(inputs.refined)[0],
+        refined=read_field(inputs.refined)[0] if inputs.refined else None,
         segmentation=read_mask_image(inputs.mask),
         mpp=params.measure["mpp"],
         threshold=params.measure["threshold"],

@@ -5,18 +5,20 @@ from drunet.atomic import read_json
 from drunet.console import job
 from drunet.export.mask_image import write_mask
 from drunet.export.outline import polygons, write_geojson
-from drunet.grid import Grid
 from drunet.heatmap import read_field, read_heatmap
-from drunet.postprocess import finest_mask, min_fragment_um2, segment_slide
+from drunet.postprocess import finest_mask, min_fragment_um2, segment_slide, unrefined
 from drunet.report.slide_pictures import write_pictures
 from drunet.slide import Slide
 from drunet.tiles import read_mask
 
 with job(snakemake.log[0]):
     slide_id, settings = snakemake.wildcards.slide, snakemake.params.postprocess
-    probability, facts = read_field(snakemake.input.refined)
-    grid = Grid.from_dict(facts["grid"])
-    smallest = min_fragment_um2(settings["min_fragment_um2"], read_json(snakemake.input.refiner), grid)
+    heatmap, grid = read_heatmap(snakemake.input.heatmap)
+    if snakemake.input.refined:
+        probability, refiner = read_field(snakemake.input.refined)[0], read_json(snakemake.input.refiner)
+    else:
+        probability, refiner = unrefined(heatmap, grid, settings["unrefined_px"]), {}
+    smallest = min_fragment_um2(settings["min_fragment_um2"], refiner, grid)
     mask = segment_slide(probability, read_mask(snakemake.input.tissue), grid, smallest, settings)
     shapes = polygons(mask, (grid.width, grid.height))
     write_geojson(snakemake.output.outline, shapes, slide_id=slide_id, name="Tumor", colour=(200, 0, 0), mpp=grid.mpp)
@@ -32,7 +34,6 @@ with job(snakemake.log[0]):
             height=grid.height,
             classes=snakemake.params.classes,
         )
-    heatmap, _ = read_heatmap(snakemake.input.heatmap)
     with Slide(snakemake.input.slide, slide_id, snakemake.params.mpp) as slide:
         write_pictures(
             slide,

@@ -57,7 +57,8 @@ def check_references(config: Mapping[str, Any], studies: Iterable[str] = ()) -> 
             )
     for run, parts in config["runs"].items():
         _known(f"runs.{run}.classifier", parts["classifier"], config["classifiers"], "classifier")
-        _known(f"runs.{run}.refiner", parts["refiner"], config["refiners"], "refiner")
+        if parts["refiner"] is not None:
+            _known(f"runs.{run}.refiner", parts["refiner"], config["refiners"], "refiner")
     for name, refiner in config["refiners"].items():
         if "onnx" not in refiner:
             _known(f"refiners.{name}.classifier", refiner["classifier"], config["classifiers"], "classifier")

@@ -22,7 +22,7 @@ def measure_slide(
     annotation: Annotation,
     *,
     heatmap: np.ndarray,
-    refined: np.ndarray,
+    refined: np.ndarray | None,
     segmentation: np.ndarray,
     mpp: float,
     threshold: float,
@@ -35,7 +35,7 @@ def measure_slide(
     Parameters
     ----------
     heatmap : float32 (rows, columns) of `grid`
-    refined : float32 (s, s), over the whole slide
+    refined : float32 (s, s), over the whole slide, or None where the run has no refiner
     segmentation : bool (h, w), over the whole slide
     threshold : float
         On heatmap and refined probability.
@@ -60,13 +60,14 @@ def measure_slide(
     heat = np.nan_to_num(grid.resample_to_slide(heatmap, shape, smooth=True), nan=0.0)
     masks = {
         "heatmap": heat >= threshold,
-        "refined": resized(refined) >= threshold,
+        "refined": None if refined is None else resized(refined) >= threshold,
         "segmentation": resized(segmentation) >= 0.5,
     }
     exact = (grid.height * grid.mpp / shape[0], grid.width * grid.mpp / shape[1])
     return [
-        {"stage": stage, **_plain(segmentation_scores(masks[stage], truth, mpp=exact, region=region).to_dict())}
+        {"stage": stage, **_plain(segmentation_scores(mask, truth, mpp=exact, region=region).to_dict())}
         for stage in STAGES
+        if (mask := masks[stage]) is not None
     ]
 
 

@@ -96,6 +96,11 @@ def min_fragment_um2(configured: float | None, refiner: Mapping[str, Any], grid:
     return float(smallest) if smallest is not None else (grid.step * grid.tile_mpp) ** 2
 
 
+def unrefined(heatmap: np.ndarray, grid: Grid, size: int) -> np.ndarray:
+    """A heatmap as a refiner would answer, for runs without one: float32 (size, size) over the whole slide, stretched."""
+    return grid.resample_to_slide(heatmap, (size, size), smooth=True)
+
+
 def segment_slide(
     probability: np.ndarray, tissue: np.ndarray, grid: Grid, min_um2: float, settings: Mapping[str, Any]
 ) -> np.ndarray:

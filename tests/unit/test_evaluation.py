@@ -79,6 +79,20 @@ def test_the_threshold_holds_for_probabilities_and_counts_itself() -> None:
         assert rows["segmentation"]["dsc"] == 1
 
 
+def test_a_run_without_a_refiner_has_two_stages() -> None:
+    rows = measure_slide(
+        GRID,
+        annotated(tumour=TUMOUR),
+        heatmap=cells(),
+        refined=None,
+        segmentation=picture((200, 400)),
+        mpp=4.0,
+        threshold=0.5,
+    )
+    assert [row["stage"] for row in rows] == ["heatmap", "segmentation"]
+    assert rows[1]["dsc"] == 1
+
+
 def test_what_was_not_looked_at_counts_as_not_tumour() -> None:
     heatmap = cells()
     heatmap[heatmap == 0] = np.nan

@@ -114,7 +114,18 @@ def run_classifier_heatmap(wildcards):
 
 
 def run_refiner(file):
-    return lambda wildcards: f"{RESULTS}/models/{config['runs'][wildcards.run]['refiner']}/{file}"
+    """A file of the run's refiner; none for a run that outlines the heatmap itself."""
+
+    def path(wildcards):
+        refiner = config["runs"][wildcards.run]["refiner"]
+        return f"{RESULTS}/models/{refiner}/{file}" if refiner else []
+
+    return path
+
+
+def run_refined(wildcards):
+    refined = f"{RESULTS}/runs/{wildcards.run}/{wildcards.slide}/refined.tif"
+    return refined if config["runs"][wildcards.run]["refiner"] else []
 
 
 def measured_slides():

@@ -4,7 +4,7 @@ rule measure:
         tiles="<results>/slides/{slide}/tiles.parquet",
         classified=lambda wildcards: run_classifier_heatmap(wildcards).removesuffix(".tif") + ".parquet",
         heatmap=run_classifier_heatmap,
-        refined="<results>/runs/{run}/{slide}/refined.tif",
+        refined=run_refined,
         mask="<results>/runs/{run}/{slide}/segmentation.tif",
     output:
         metrics="<results>/runs/{run}/{slide}/metrics.json",

@@ -1,4 +1,4 @@
-USED_MODELS = list(dict.fromkeys(m for run in config["runs"].values() for m in (run["classifier"], run["refiner"])))
+USED_MODELS = list(dict.fromkeys(m for run in config["runs"].values() for m in run.values() if m))
 
 
 rule report:

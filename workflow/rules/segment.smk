@@ -33,7 +33,7 @@ rule postprocess:
         annotation=annotation_file,
         tissue="<results>/slides/{slide}/tissue.png",
         heatmap=run_classifier_heatmap,
-        refined="<results>/runs/{run}/{slide}/refined.tif",
+        refined=run_refined,
         refiner=run_refiner("export.json"),
     output:
         mask="<results>/runs/{run}/{slide}/segmentation.tif",

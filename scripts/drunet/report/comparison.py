@@ -93,7 +93,7 @@ def _measured_run(run: str, dsc: pd.DataFrame, iou: pd.DataFrame, parts: Mapping
         "source": MEASURED,
         "name": run,
         "classifier": parts.get("classifier", ""),
-        "refiner": parts.get("refiner", ""),
+        "refiner": parts.get("refiner") or "none",
         "before": _two(_score(here, "heatmap", "mean")) if final != "heatmap" else "",
         "mean": _two(_score(here, final, "mean")),
         "median": _two(_score(here, final, "median")),

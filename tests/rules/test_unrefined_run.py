@@ -1,0 +1,22 @@
+"""A run without a refiner."""
+
+from __future__ import annotations
+
+import pandas as pd
+from tiny_cohort import Project
+
+
+def test_a_run_without_a_refiner_outlines_the_heatmap_and_shares_it(own_copy: Project) -> None:
+    own_copy.config["runs"]["plain"] = {"classifier": "tone", "refiner": None}
+    done = own_copy.write().run("report")
+    assert done.status == 0, done.output
+    # The heatmaps are there already: another run of the same classifier asks for no tile again.
+    counts = done.rules()
+    assert counts == {"postprocess": 3, "measure": 2, "gather_metrics": 1, "report": 1}
+    folder = own_copy.results / "runs/plain"
+    metrics = pd.read_csv(folder / "metrics.tsv", sep="\t")
+    assert list(metrics["stage"].unique()) == ["heatmap", "segmentation"]
+    assert metrics.loc[metrics["stage"] == "segmentation", "dsc"].min() > 0.7
+    assert not list(folder.rglob("refined.tif"))
+    page = (own_copy.results / "report/report.html").read_text(encoding="utf-8")
+    assert "plain" in page and "by_colour" in page
