@@ -97,7 +97,7 @@ def min_fragment_um2(configured: float | None, refiner: Mapping[str, Any], grid:
 
 
 def unrefined(heatmap: np.ndarray, grid: Grid, size: int) -> np.ndarray:
-    """A heatmap as a refiner would answer, for runs without one: float32 (size, size) over the whole slide, stretched."""
+    """A heatmap as a refiner would answer, for runs without one: float32 (size, size), the whole slide stretched."""
     return grid.resample_to_slide(heatmap, (size, size), smooth=True)
 
 
