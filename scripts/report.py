@@ -14,10 +14,10 @@ with job(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params
     classifiers = {run: parts["classifier"] for run, parts in params.runs.items()}
     measured = [(run, s) for run in params.runs for s in params.measured]
-    pictures = [(run, s) for run in params.runs for s in params.slides]
+    # runs/{run}/{slide}/overlay.jpg: the path itself says whose picture it is.
     overlays = [
-        OverlayEntry(slide, run, Path(heatmap), Path(overlay))
-        for (run, slide), heatmap, overlay in zip(pictures, inputs.heatmaps, inputs.overlays, strict=True)
+        OverlayEntry(slide=Path(o).parts[-2], run=Path(o).parts[-3], heatmap_picture=Path(h), overlay=Path(o))
+        for h, o in zip(inputs.heatmaps, inputs.overlays, strict=True)
     ]
     histories = {m: pd.read_csv(path, sep="\t") for m, path in zip(params.trained, inputs.histories, strict=True)}
     write_page(

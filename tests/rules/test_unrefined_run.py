@@ -20,3 +20,7 @@ def test_a_run_without_a_refiner_outlines_the_heatmap_and_shares_it(own_copy: Pr
     assert not list(folder.rglob("refined.tif"))
     page = (own_copy.results / "report/report.html").read_text(encoding="utf-8")
     assert "plain" in page and "by_colour" in page
+    # Each picture stands under its own slide and run.
+    for run in ("plain", "by_colour"):
+        captions = [figure for figure in page.split("<figure")[1:] if f", {run}" in figure.partition("</figure")[0]]
+        assert len(captions) == 3

@@ -26,7 +26,6 @@ rule report:
     params:
         title=config["report"]["title"],
         runs=config["runs"],
-        slides=lambda wildcards: usable_slides(),
         measured=measured_rows,
         trained=[m for m in USED_MODELS if not is_finished(m)],
         benchmarks=f"{RESULTS}/benchmarks",

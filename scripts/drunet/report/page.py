@@ -317,7 +317,7 @@ def _models_html(models: Sequence[dict[str, Any]]) -> Markup | None:
     ]
     keys = {column.key for column in known} | {"sha256"}
     further = [column for column in plain_columns(frame) if column.key not in keys]
-    return html_table(frame, [*known, *further, Column("sha256", "SHA-256 of the weights", text, style="code")])
+    return html_table(frame, [*known, *further, Column("sha256", "SHA-256 of model.onnx", text, style="code")])
 
 
 def _parity(value: Any) -> str:

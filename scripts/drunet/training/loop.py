@@ -161,10 +161,10 @@ class _State:
 
     def keep(self, improved: bool) -> None:
         """Write the state so that a kill at any moment leaves the old one or the new one, whole."""
-        if improved:
-            save_weights(self.model, self._best_file(self.best))
         slot = "even" if len(self.history) % 2 == 0 else "odd"
         save_weights(self.model, self._weights(slot))
+        if improved:
+            _same_file(self._weights(slot), self._best_file(self.best))
         record = {
             "identity": self.identity,
             "slot": slot,
@@ -184,6 +184,18 @@ class _State:
         best = self._best_file(self.best)
         if best.is_file():
             self.model.load_weights(best)
+
+
+def _same_file(path: Path, other: Path) -> None:
+    """Give a file a second name, or a copy where the file system has no links: weights are written once an epoch.
+
+    The slot is replaced as a whole two epochs on, so that the second name keeps what it was given.
+    """
+    with whole_file(other) as temporary:
+        try:
+            temporary.hardlink_to(path)
+        except OSError:
+            shutil.copyfile(path, temporary)
 
 
 def save_weights(model: keras.Model, path: Path) -> None:

@@ -1,0 +1,44 @@
+"""One target per stage: `snakemake --cores N <target>` makes it for every usable slide."""
+
+
+rule inspect:
+    input:
+        "<results>/slides.tsv",
+
+
+rule tissue:
+    input:
+        for_usable("<results>/slides/{slide}/tissue.png"),
+
+
+rule tiles:
+    input:
+        for_usable("<results>/slides/{slide}/tiles.parquet"),
+
+
+rule models:
+    input:
+        expand("<results>/models/{model}/model.onnx", model=USED_MODELS),
+        [f"<results>/models/{m}/card.md" for m in USED_MODELS if not is_finished(m)],
+
+
+rule classify:
+    input:
+        for_usable(
+            "<results>/heatmaps/{model}/{slide}.parquet", model={r["classifier"] for r in config["runs"].values()}
+        ),
+
+
+rule heatmaps:
+    input:
+        for_usable("<results>/heatmaps/{model}/{slide}.tif", model={r["classifier"] for r in config["runs"].values()}),
+
+
+rule segment:
+    input:
+        for_usable("<results>/runs/{run}/{slide}/segmentation.geojson", run=config["runs"]),
+
+
+rule metrics:
+    input:
+        expand("<results>/runs/{run}/metrics.tsv", run=config["runs"]),
