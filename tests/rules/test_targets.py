@@ -162,7 +162,7 @@ def test_the_workflow_passes_snakemakes_own_lint(finished: Project) -> None:
 def test_what_the_configuration_sets_for_a_rule_reaches_it(rules: dict[str, dict[str, Any]]) -> None:
     settable = settable_rules()
     assert settable <= STAGES
-    # Gathering and describing take seconds and megabytes however large the cohort, and the demo is the same size for everyone.
+    # Gathering and describing take seconds however large the cohort, and the demo is the same size for everyone.
     assert STAGES - settable == {"make_demo_slide", "list_slides", "gather_metrics", "describe_model"}
     for name in STAGES:
         given = rules[name]["resources"]
