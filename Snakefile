@@ -29,4 +29,5 @@ rule all:
     input:
         "<results>/report/report.html",
         [f"<results>/models/{m}/card.md" for m in USED_MODELS if not is_finished(m)],
+        for_usable("<results>/heatmaps/{model}/{slide}.tif", model=USED_CLASSIFIERS),
         for_usable("<results>/runs/{run}/{slide}/segmentation.geojson", run=config["runs"]),

@@ -1,3 +1,4 @@
+USED_CLASSIFIERS = list(dict.fromkeys(run["classifier"] for run in config["runs"].values()))
 USED_MODELS = list(dict.fromkeys(m for run in config["runs"].values() for m in run.values() if m))
 
 

@@ -24,14 +24,12 @@ rule models:
 
 rule classify:
     input:
-        for_usable(
-            "<results>/heatmaps/{model}/{slide}.parquet", model={r["classifier"] for r in config["runs"].values()}
-        ),
+        for_usable("<results>/heatmaps/{model}/{slide}.parquet", model=USED_CLASSIFIERS),
 
 
 rule heatmaps:
     input:
-        for_usable("<results>/heatmaps/{model}/{slide}.tif", model={r["classifier"] for r in config["runs"].values()}),
+        for_usable("<results>/heatmaps/{model}/{slide}.tif", model=USED_CLASSIFIERS),
 
 
 rule segment:
