@@ -60,8 +60,8 @@ def test_a_row_is_read_with_its_paths_from_the_sheets_own_folder(tmp_path: Path)
 
 def test_relative_paths_start_at_the_root_and_absolute_ones_stay(tmp_path: Path) -> None:
     sheet = write(tmp_path, line(path="a/../b.tif"), line(slide_id="case_2", path="/data/c.tif", annotation="../c.xml"))
-    rows = read_sheets(sheet, root="some/root")
-    assert rows["case_1"].path == "some/root/b.tif"
+    rows = read_sheets(sheet, root="some/folder")
+    assert rows["case_1"].path == "some/folder/b.tif"
     assert rows["case_2"].path == "/data/c.tif"
     assert rows["case_2"].annotation == "some/c.xml"
 
