@@ -15,7 +15,7 @@ rule refine_heatmap:
         "../../envs/infer.yaml"
     params:
         mpp=slide_mpp,
-        engine=config["inference"],
+        engine={k: config["inference"][k] for k in ("provider", "precision")},
         code=code("refine_heatmap"),
     resources:
         mem_mb=resource("refine_heatmap", "mem_mb", 3000),
