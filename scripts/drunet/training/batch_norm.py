@@ -64,7 +64,8 @@ class BatchNormEstimator:
         sums = [[np.zeros(values.shape, dtype=np.float64) for values in pair] for pair in before]
         seen = 0
         try:
-            with _latest_batch_only(self._norms), _dropout_off(self._model):
+            # With a momentum of 0, moving statistics are those of the latest batch.
+            with _zeroed(self._norms, "momentum"), _zeroed(_dropouts(self._model), "rate"):
                 for batch in batches:
                     # Zero times infinity is no number: what a diverged run has left must not survive a momentum of 0.
                     clean = ((np.zeros_like(mean), np.ones_like(variance)) for mean, variance in before)
@@ -104,34 +105,22 @@ class TrainingForward(keras.Model):
 
 
 @contextmanager
-def _latest_batch_only(norms: list[keras.layers.BatchNormalization]) -> Iterator[None]:
-    """Let moving statistics be those of the latest batch, by a momentum of 0."""
-    momenta = [norm.momentum for norm in norms]
+def _zeroed(layers: list[keras.layers.Layer], attribute: str) -> Iterator[None]:
+    """Set an attribute of layers to 0, and put it back."""
+    before = [getattr(layer, attribute) for layer in layers]
     try:
-        for norm in norms:
-            norm.momentum = 0.0
+        for layer in layers:
+            setattr(layer, attribute, 0.0)
         yield
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        for layer, value in zip(layers, before, strict=True):
+            setattr(layer, attribute, value)
 
 
-@contextmanager
-def _dropout_off(model: keras.Model) -> Iterator[None]:
-    """Let dropout layers, spatial ones included, pass everything on."""
-    dropouts = [
-        layer
-        for layer in model._flatten_layers(include_self=False, recursive=True)
-        if isinstance(layer, keras.layers.Dropout)
-    ]
-    rates = [layer.rate for layer in dropouts]
-    try:
-        for layer in dropouts:
-            layer.rate = 0.0
-        yield
-    finally:
-        for layer, rate in zip(dropouts, rates, strict=True):
-            layer.rate = rate
+def _dropouts(model: keras.Model) -> list[keras.layers.Dropout]:
+    """List the dropout layers of a model, spatial ones and those of nested models included."""
+    layers = model._flatten_layers(include_self=False, recursive=True)
+    return [layer for layer in layers if isinstance(layer, keras.layers.Dropout)]
 
 
 def _statistics(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
