@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from shapely.geometry import shape as as_geometry
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from drunet.synth import demo
 from drunet.synth.fields import inside_distance, smooth_noise, top_share
@@ -24,8 +28,20 @@ from drunet.synth.layout import LAYOUT_MPP, Kind
 from drunet.synth.pyramid import aperio_description, count_levels, write_pyramid
 
 SEED = 20240917
-SHEET = Path(__file__).parents[2] / "resources" / "demo" / "slides.tsv"
+SHEETS = Path(__file__).parents[2] / "resources" / "demo"
 TILE = 64
+DRAWN_BEFORE = {
+    "psa_train_1": [
+        [210.87, 168.67, 172.37, 210.17],
+        [195.19, 143.58, 149.38, 172.18],
+        [236.61, 177.11, 160.35, 215.65],
+    ],
+    "test_plain": [
+        [229.15, 201.74, 182.67, 209.40],
+        [179.73, 153.23, 157.44, 168.48],
+        [206.76, 190.58, 190.17, 191.37],
+    ],
+}
 
 
 @cache
@@ -56,21 +72,48 @@ def at_one_um(slide_id: str, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def colour_tiles(slide_id: str) -> tuple[NDArray[np.float64], NDArray[np.int_]]:
-    """Mean RGB and label of the tissue tiles of a slide, 64 px at 1 µm/px."""
+    """Mean RGB of the tissue tiles of a slide, and their labels."""
     image = at_one_um(slide_id, drawn(slide_id).image)
+    return labelled_tiles(slide_id, lambda here: image[here].mean((0, 1)))
+
+
+def labelled_tiles(
+    slide_id: str, describe: Callable[[tuple[slice, slice]], Any]
+) -> tuple[NDArray[np.float64], NDArray[np.int_]]:
+    """What `describe` says of each tissue tile of a slide, 64 px at 1 µm/px, and its label."""
     tissue = at_one_um(slide_id, (drawn(slide_id).layout.kinds != Kind.GLASS).astype(np.uint8))
     tumour, known = rasterised(slide_id, {"Tumor"}), np.ones(tissue.shape, bool)
     if demo.SLIDES[slide_id].annotation_kind == "psa":
         known = rasterised(slide_id)
-    colours, labels = [], []
-    for y in range(0, image.shape[0] - TILE + 1, TILE):
-        for x in range(0, image.shape[1] - TILE + 1, TILE):
+    described, labels = [], []
+    for y in range(0, tissue.shape[0] - TILE + 1, TILE):
+        for x in range(0, tissue.shape[1] - TILE + 1, TILE):
             here = (slice(y, y + TILE), slice(x, x + TILE))
             share = tumour[here].mean()
             if tissue[here].mean() >= 0.25 and known[here].mean() >= 0.5 and (share == 0 or share >= 0.05):
-                colours.append(image[here].mean((0, 1)))
+                described.append(describe(here))
                 labels.append(int(share >= 0.05))
-    return np.array(colours), np.array(labels)
+    return np.array(described), np.array(labels)
+
+
+def at_layout(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A slide of 1 µm/px at the resolution of its layout."""
+    size = (round(image.shape[1] / LAYOUT_MPP), round(image.shape[0] / LAYOUT_MPP))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def nuclear_tiles(slide_id: str) -> tuple[NDArray[np.float64], NDArray[np.int_]]:
+    """How much the density of red light varies in each tile at six scales, and the tiles' labels."""
+    image = at_one_um(slide_id, drawn(slide_id).image)
+    density = -np.log10((image[..., 0].astype(np.float32) + 1) / 246)
+    scales = []
+    for sigma in (1.0, 1.5, 2.2, 3.2, 4.5, 6.5):
+        scales.append(sigma**2 * cv2.Laplacian(cv2.GaussianBlur(density, (0, 0), sigma), cv2.CV_32F))
+    return labelled_tiles(slide_id, lambda here: np.ravel([_spread(layer[here]) for layer in scales]))
+
+
+def _spread(values: NDArray[np.float32]) -> list[float]:
+    return [float(values.std()), *np.percentile(values, [5, 95]).tolist()]
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +124,27 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_sheet_lists_exactly_the_slides_of_the_demo() -> None:
-    with SHEET.open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines, delimiter="\t"))
-    assert rows == demo.sheet_rows()
-    assert [row["slide_id"] for row in rows] == list(demo.SLIDES)
+def test_the_sheets_list_exactly_the_slides_of_the_demo() -> None:
+    listed = []
+    for name, organ in (("slides", "lung"), ("breast", "breast")):
+        with (SHEETS / f"{name}.tsv").open(encoding="utf-8", newline="") as lines:
+            rows = list(csv.DictReader(lines, delimiter="\t"))
+        # The demo's own sheet need not name a cohort.
+        expected = demo.sheet_rows(organ)
+        assert rows == [{key: row[key] for key in rows[0]} for row in expected]
+        listed += [row["slide_id"] for row in rows]
+    assert listed == list(demo.SLIDES)
+
+
+def test_the_cohort_to_start_from_is_named_so_and_shares_no_patient_with_the_other() -> None:
+    lung, breast = demo.sheet_rows("lung"), demo.sheet_rows("breast")
+    assert {row["cohort"] for row in breast} == {"breast"}
+    assert not {row["patient_id"] for row in lung} & {row["patient_id"] for row in breast}
+    assert {(row["split"], row["annotation_kind"]) for row in breast} == {
+        ("train", "psa"),
+        ("train", "wta"),
+        ("val", "wta"),
+    }
 
 
 def test_no_patient_is_on_both_sides_of_a_split() -> None:
@@ -225,6 +284,56 @@ def test_colour_alone_does_not_find_the_tumour() -> None:
     for weight in (None, "balanced"):
         model = LogisticRegression(max_iter=1000, class_weight=weight).fit(colours, labels)
         assert f1_score(truth, model.predict(unseen)) < 0.70
+
+
+@pytest.mark.parametrize("slide_id", sorted(DRAWN_BEFORE))
+def test_a_slide_stays_as_it_was_when_others_are_added(slide_id: str) -> None:
+    """Mean green of twelve fields, kept from before breast was added; another random stream shifts them by tens."""
+    green = drawn(slide_id).image[..., 1].astype(float)
+    fields = [[part.mean() for part in np.array_split(rows, 4, axis=1)] for rows in np.array_split(green, 3, axis=0)]
+    np.testing.assert_allclose(fields, DRAWN_BEFORE[slide_id], atol=0.05)
+
+
+def test_partial_regions_of_breast_hold_no_lung_and_tumour_cells_only_where_they_say_so() -> None:
+    slide = drawn("breast_psa_1")
+    kinds = set(np.unique(slide.layout.kinds).tolist())
+    assert Kind.FAT in kinds and Kind.ALVEOLI not in kinds
+    names = [feature["properties"]["classification"]["name"] for feature in slide.annotation["features"]]
+    assert names.count("Tumor") >= 4 and names.count("Normal") >= 4 and "Alveoli" not in names
+    assert slide.tumour_cells[rasterised("breast_psa_1", {"Tumor"})].mean() > 0.5
+    assert slide.tumour_cells[rasterised("breast_psa_1", {*names} - {"Tumor"})].mean() == 0.0
+
+
+def test_fat_is_empty_and_the_stain_is_bluer_than_in_any_lung() -> None:
+    """Beer-Lambert by hand: red over green density of haematoxylin, where nuclei of an aggregate lie."""
+    breast = drawn("breast_psa_1")
+    fat = breast.layout.kinds == Kind.FAT
+    assert np.median(at_layout(breast.image)[fat]) > 230
+
+    def ratio(slide_id: str) -> float:
+        slide = drawn(slide_id)
+        density = -np.log10((at_layout(slide.image)[slide.layout.kinds == Kind.IMMUNE] + 1) / 246)
+        dark = density[density[:, 0] > np.quantile(density[:, 0], 0.9)].mean(0)
+        return float(dark[0] / dark[1])
+
+    assert ratio("breast_psa_1") > max(map(ratio, ("psa_train_1", "wta_train_4", "test_tma_hole", "test_pen"))) * 1.1
+
+
+def test_what_tells_tumour_by_nuclei_in_breast_serves_lung_in_part() -> None:
+    """Spread of density at the scale of nuclei (Laplacian of Gaussian), learnt on two slides of each organ."""
+    breast, lung, test = (
+        [np.concatenate(part) for part in zip(*map(nuclear_tiles, ids), strict=True)]
+        for ids in (
+            ("breast_wta_1", "breast_wta_2"),
+            ("psa_train_1", "wta_train_4"),
+            ("test_tma_hole", "test_pen", "test_no_tumour", "test_plain"),
+        )
+    )
+    area = {}
+    for name, (features, labels) in (("breast", breast), ("lung", lung)):
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)).fit(features, labels)
+        area[name] = roc_auc_score(test[1], model.predict_proba(test[0])[:, 1])
+    assert 0.6 < area["breast"] < area["lung"] - 0.05, area
 
 
 def test_noise_has_unit_deviation_and_no_direction() -> None:

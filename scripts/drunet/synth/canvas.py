@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from drunet.synth.fields import Field, enlarge, inside_distance, lattice, smooth_noise, warp
 from drunet.synth.layout import LAYOUT_MPP, Kind, Layout
-from drunet.synth.nuclei import Bank, Body, stamp
+from drunet.synth.nuclei import TUMOUR, Bank, Body, stamp
 
 Mask = NDArray[np.bool_]
 
@@ -20,9 +20,13 @@ Mask = NDArray[np.bool_]
 class Look:
     """How one slide is stained and how its tumour grows.
 
-    `haematoxylin` and `eosin` scale the stains, the hues (0-1) move their vectors between the two of the literature;
-    `cell` is the size of tumour cells and their nuclei, `clear` the share of stain missing from their cytoplasm,
-    `lumens` the share of tumour that forms glands, `inflamed` scales the lymphocytes scattered in stroma.
+    `haematoxylin` and `eosin` scale the stains, the hues move their vectors between the two of the literature (0-1) or
+    beyond them; `cell` is the size of tumour cells and their nuclei, `clear` the share of stain missing from their
+    cytoplasm, `lumens` the share of tumour that forms glands; `inflamed`, `fibroblasts` and `soot` scale what lies
+    scattered in stroma.
+
+    The rest goes with the organ: the `nucleus` of tumour cells and their `spacing`, the width of their `nests`, of the
+    `septa` between nests and of the `rim` of the tumour that no septum cuts, the wavelength of their `glands`; all µm.
     """
 
     haematoxylin: float = 1.0
@@ -33,6 +37,14 @@ class Look:
     clear: float = 0.0
     lumens: float = 0.06
     inflamed: float = 1.0
+    fibroblasts: float = 1.0
+    soot: float = 1.0
+    nucleus: Body = TUMOUR
+    spacing: float = 14.2
+    nests: float = 135.0
+    septa: float = 3.6
+    rim: float = 5.0
+    glands: float = 62.0
 
 
 class Canvas:

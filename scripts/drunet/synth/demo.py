@@ -1,5 +1,7 @@
 """The demo cohort: small slides that stand in for scanned lung sections, with truth known to the pixel.
 
+A few more stand in for breast, for models to be trained on first: as an established model is that came from elsewhere.
+
 Tumour differs from other tissue by its nuclei and its growth, hardly by its colour: reactive glands and lymphoid tissue
 are as dark, and the stain varies between patients.
 """
@@ -8,28 +10,21 @@ from __future__ import annotations
 
 import os
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drunet.atomic import whole_file, write_json
-from drunet.synth.canvas import Look
-from drunet.synth.layout import Kind, Layout, Shares, plan
+from drunet.synth.breast import BREAST
+from drunet.synth.layout import Layout, plan
+from drunet.synth.lung import LUNG
 from drunet.synth.pyramid import aperio_description, write_pyramid
 from drunet.synth.regions import feature_collection, partial_regions, whole_tumour
 from drunet.synth.tissue_texture import paint
 
-PSA_REGIONS = {
-    Kind.TUMOUR: 9,
-    Kind.STROMA: 5,
-    Kind.ALVEOLI: 3,
-    Kind.EPITHELIUM: 6,
-    Kind.IMMUNE: 4,
-    Kind.VESSEL: 2,
-    Kind.NECROSIS: 2,
-}
+ORGANS = {"lung": LUNG, "breast": BREAST}
 
 
 @dataclass(frozen=True)
@@ -40,6 +35,8 @@ class DemoSlide:
     ----------
     patient_id, split, annotation_kind : str
         As in the sample sheet.
+    organ : str
+        A key of `ORGANS`.
     width, height : int
         Level-0 px.
     mpp : float
@@ -57,6 +54,7 @@ class DemoSlide:
     patient_id: str
     split: str
     annotation_kind: str
+    organ: str = "lung"
     width: int = 2048
     height: int = 1536
     mpp: float = 1.0
@@ -90,6 +88,7 @@ class Drawn:
 
 # 2560 x 1920 px at 0.5 µm/px: a smaller piece of tissue, scanned finer.
 _FINE: dict[str, Any] = {"width": 2560, "height": 1920, "mpp": 0.5, "aperio": True}
+_BREAST: dict[str, Any] = {"organ": "breast", "width": 1536, "height": 1280}
 
 SLIDES: dict[str, DemoSlide] = {
     "psa_train_1": DemoSlide("patient_01", "train", "psa", tumour=0.36),
@@ -111,50 +110,32 @@ SLIDES: dict[str, DemoSlide] = {
     "test_plain": DemoSlide("patient_15", "test", "wta", tumour=0.30, **_FINE),
     "test_truncated": DemoSlide("patient_16", "test", "wta", width=1024, height=768, truncated=True),
     "test_no_resolution": DemoSlide("patient_17", "test", "wta", width=1024, height=768, resolution_known=False),
+    "breast_psa_1": DemoSlide("patient_18", "train", "psa", tumour=0.38, **_BREAST),
+    "breast_psa_2": DemoSlide("patient_19", "train", "psa", tumour=0.36, **_BREAST),
+    "breast_wta_1": DemoSlide("patient_20", "train", "wta", tumour=0.34, **_BREAST),
+    "breast_wta_2": DemoSlide("patient_21", "train", "wta", tumour=0.40, **_BREAST),
+    "breast_val": DemoSlide("patient_22", "val", "wta", tumour=0.36, **_BREAST),
 }
 
 
 def draw_slide(slide_id: str, seed: int) -> Drawn:
     """Draw one slide of `SLIDES`; the same ID and seed give the same pixels."""
     recipe = SLIDES[slide_id]
+    organ = ORGANS[recipe.organ]
+    # A slide's stream follows from its ID alone, so that slides may be added without another one changing.
     rng = np.random.default_rng([seed, zlib.crc32(slide_id.encode())])
-    look = patient_look(np.random.default_rng([seed, zlib.crc32(recipe.patient_id.encode())]))
-    shares = _shares(rng, recipe.tumour)
+    look = organ.look(np.random.default_rng([seed, zlib.crc32(recipe.patient_id.encode())]))
+    shares = organ.shares(rng, recipe.tumour)
     vessels = max(round(14 * recipe.width * recipe.height * recipe.mpp**2 / 3.1e6), 4)
     layout = plan(rng, recipe.height * recipe.mpp, recipe.width * recipe.mpp, shares, vessels, recipe.punches)
     if recipe.annotation_kind == "psa":
-        regions = partial_regions(rng, layout, recipe.mpp, PSA_REGIONS)
+        regions = partial_regions(rng, layout, recipe.mpp, organ.regions)
     else:
         regions = whole_tumour(layout, recipe.mpp)
-    painting = paint(rng, layout, (recipe.height, recipe.width), recipe.mpp, look, recipe.pen_strokes)
+    size = (recipe.height, recipe.width)
+    painting = paint(rng, layout, size, recipe.mpp, look, organ.own_tissues, recipe.pen_strokes)
     annotation = feature_collection(regions, f"{slide_id}/{seed}")
     return Drawn(painting.image, painting.tumour_cells, layout, annotation)
-
-
-def patient_look(rng: np.random.Generator) -> Look:
-    """Stain and tumour of one patient: every block of it was stained in the same bath."""
-    return Look(
-        haematoxylin=rng.uniform(0.78, 1.22),
-        eosin=rng.uniform(0.72, 1.25),
-        haematoxylin_hue=rng.uniform(0.0, 1.0),
-        eosin_hue=rng.uniform(0.1, 1.0),
-        cell=rng.uniform(0.96, 1.12),
-        clear=rng.uniform(0.0, 0.45),
-        lumens=rng.uniform(0.0, 0.12),
-        inflamed=rng.uniform(0.5, 1.6),
-    )
-
-
-def _shares(rng: np.random.Generator, tumour: float) -> Shares:
-    common = Shares(
-        tissue=rng.uniform(0.60, 0.68),
-        tumour=tumour,
-        necrosis=rng.uniform(0.05, 0.10),
-        alveoli=rng.uniform(0.15, 0.24),
-        epithelium=rng.uniform(0.22, 0.30),
-        immune=rng.uniform(0.11, 0.17),
-    )
-    return replace(common, necrosis=0.0) if tumour == 0 else common
 
 
 def write_slide(
@@ -187,8 +168,8 @@ def write_slide(
     write_json(geojson_path, drawn.annotation)
 
 
-def sheet_rows() -> list[dict[str, str]]:
-    """Rows of the demo's sample sheet, in the order of `SLIDES`."""
+def sheet_rows(organ: str = "lung") -> list[dict[str, str]]:
+    """Rows of the sample sheet of one organ's slides, in the order of `SLIDES`; the cohort is named after the organ."""
     return [
         {
             "slide_id": slide_id,
@@ -197,6 +178,8 @@ def sheet_rows() -> list[dict[str, str]]:
             "split": slide.split,
             "annotation": f"{slide_id}.geojson",
             "annotation_kind": slide.annotation_kind,
+            "cohort": slide.organ,
         }
         for slide_id, slide in SLIDES.items()
+        if slide.organ == organ
     ]

@@ -21,11 +21,12 @@ class Kind(IntEnum):
     GLASS = 0
     STROMA = 1
     ALVEOLI = 2
-    EPITHELIUM = 3
-    IMMUNE = 4
-    VESSEL = 5
-    TUMOUR = 6
-    NECROSIS = 7
+    FAT = 3
+    EPITHELIUM = 4
+    IMMUNE = 5
+    VESSEL = 6
+    TUMOUR = 7
+    NECROSIS = 8
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,14 @@ class Shares:
     """How much of a slide each tissue takes; all in 0-1.
 
     `tissue` is of the slide, `tumour` of the tissue, `necrosis` of the tumour, the others of the tissue that is left;
-    what remains is stroma. `epithelium` is reactive, not tumour.
+    what remains is stroma. `epithelium` is normal or reactive, not tumour.
     """
 
     tissue: float = 0.66
     tumour: float = 0.32
     necrosis: float = 0.08
     alveoli: float = 0.22
+    fat: float = 0.0
     epithelium: float = 0.22
     immune: float = 0.14
 
@@ -211,9 +213,13 @@ def plan(
     left = float(free.sum())
     for kind, share, wavelength in (
         (Kind.ALVEOLI, shares.alveoli, 620),
+        (Kind.FAT, shares.fat, 560),
         (Kind.EPITHELIUM, shares.epithelium, 420),
         (Kind.IMMUNE, shares.immune, 230),
     ):
+        # A tissue that the organ lacks draws no noise, so that it leaves the slides of other organs as they are.
+        if share <= 0:
+            continue
         available = free & (kinds == Kind.STROMA)
         noise = octaves(rng, shape, wavelength / LAYOUT_MPP, 3)
         chosen = top_share(noise, available, share * left / max(float(available.sum()), 1.0))

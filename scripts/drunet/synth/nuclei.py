@@ -32,7 +32,10 @@ class Body:
 
 
 TUMOUR = Body(12.6, 9.8, 0.16, 0.060, 0.30, rim=0.26, clumps=0.34, nucleoli=2, dark=0.10)
+DUCTAL_TUMOUR = Body(10.8, 8.9, 0.14, 0.050, 0.40, rim=0.18, clumps=0.32, nucleoli=1, dark=0.14)
 EPITHELIUM = Body(9.2, 5.6, 0.07, 0.020, 0.50, rim=0.08, clumps=0.16)
+LUMINAL = Body(7.2, 6.0, 0.06, 0.020, 0.42, rim=0.08, clumps=0.14)
+MYOEPITHELIUM = Body(8.4, 3.4, 0.14, 0.030, 0.50, rim=0.04, clumps=0.12)
 LYMPHOCYTE = Body(6.2, 5.7, 0.09, 0.020, 0.68, rim=0.03, clumps=0.20)
 PLASMA_CELL = Body(7.4, 6.4, 0.08, 0.020, 0.56, rim=0.08, clumps=0.30)
 SPINDLE = Body(14.5, 3.3, 0.22, 0.035, 0.50, rim=0.06, clumps=0.14)

@@ -18,6 +18,7 @@ CLASSES = {
     Kind.TUMOUR: ("Tumor", (200, 0, 0)),
     Kind.STROMA: ("Stroma", (150, 200, 150)),
     Kind.ALVEOLI: ("Alveoli", (90, 170, 220)),
+    Kind.FAT: ("Normal", (70, 150, 90)),
     Kind.EPITHELIUM: ("Normal", (70, 150, 90)),
     Kind.IMMUNE: ("Immune cells", (160, 90, 160)),
     Kind.VESSEL: ("Vessel", (220, 120, 40)),

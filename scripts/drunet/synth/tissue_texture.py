@@ -6,6 +6,7 @@ sum into light. Stain vectors lie between those of Ruifrok (2001) and Macenko (2
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -33,14 +34,23 @@ class Painting:
 
 
 def paint(
-    rng: np.random.Generator, layout: Layout, shape: tuple[int, int], mpp: float, look: Look, pen_strokes: int = 0
+    rng: np.random.Generator,
+    layout: Layout,
+    shape: tuple[int, int],
+    mpp: float,
+    look: Look,
+    own_tissues: Iterable[Callable[[Canvas], None]],
+    pen_strokes: int = 0,
 ) -> Painting:
-    """Paint one slide of `shape` (h, w) px at `mpp` µm/px; see `Look` for what varies between slides."""
+    """Paint one slide of `shape` (h, w) px at `mpp` µm/px.
+
+    See `Look` for what varies between slides; `own_tissues` paint what only this organ has.
+    """
     canvas = Canvas(rng, layout, shape, mpp, look)
     cells = tumour_cells(canvas)
     paint_stroma(canvas, cells)
-    paint_alveoli(canvas)
-    paint_epithelium(canvas)
+    for paint_own in own_tissues:
+        paint_own(canvas)
     paint_immune(canvas)
     paint_necrosis(canvas)
     paint_vessels(canvas)
@@ -50,10 +60,10 @@ def paint(
 
 def tumour_cells(canvas: Canvas) -> Mask:
     """Nests within the outline: thin septa of stroma part them, glands open in them."""
-    pitch = 135.0
-    septa = walls(canvas.rng, canvas.shape, pitch / canvas.mpp, 20 / canvas.mpp, merge=0.3) * canvas.mpp
-    thick = np.clip(3.6 + 2.4 * canvas.noise(80), 0.0, 9.0)
-    return np.asarray((canvas.outline > 0.5) & ~((septa < thick) & (canvas.outline > 5.0)))
+    look = canvas.look
+    septa = walls(canvas.rng, canvas.shape, look.nests / canvas.mpp, 20 / canvas.mpp, merge=0.3) * canvas.mpp
+    thick = np.clip(look.septa + 2.4 * canvas.noise(80), 0.0, 2.5 * look.septa)
+    return np.asarray((canvas.outline > 0.5) & ~((septa < thick) & (canvas.outline > look.rim)))
 
 
 def paint_stroma(canvas: Canvas, nests: Mask) -> None:
@@ -68,53 +78,14 @@ def paint_stroma(canvas: Canvas, nests: Mask) -> None:
     )
     clefts = canvas.edge((wave - 1.15 + 0.22 * np.clip(canvas.noise(150), -1.5, 1.5)) * 2.2)
     canvas.wash(np.where(stroma, clefts * 0.9, 0).astype(np.float32))
-    cellular = np.clip(0.50 + 0.32 * canvas.noise(240), 0.1, 1.0)
+    cellular = np.clip(0.50 + 0.32 * canvas.noise(240), 0.1, 1.0) * canvas.look.fibroblasts
     stroma &= ~canvas.where(Kind.VESSEL)
     canvas.scatter(stroma, nuclei.SPINDLE, 13.0, cellular, canvas.fibre_angle)
     crowd = np.clip(0.10 + 0.16 * canvas.noise(170), 0.01, 0.6) * canvas.look.inflamed
     canvas.scatter(stroma, nuclei.LYMPHOCYTE, 9.0, crowd)
     canvas.scatter(stroma, nuclei.PLASMA_CELL, 11.0, crowd * 0.6)
-    soot = np.clip(canvas.noise(190) - 2.1, 0, 1) * 0.9
+    soot = np.clip(canvas.noise(190) - 2.1, 0, 1) * 0.9 * canvas.look.soot
     canvas.scatter(stroma, nuclei.SOOT, 3.5, soot, jitter=0.5)
-
-
-def paint_alveoli(canvas: Canvas) -> None:
-    """Air spaces between thin septa, with capillaries, macrophages and a few free red cells."""
-    lung = canvas.where(Kind.ALVEOLI)
-    distance = walls(canvas.rng, canvas.shape, 74 / canvas.mpp, 13 / canvas.mpp, merge=0.28) * canvas.mpp
-    thick = 3.0 + 1.3 * canvas.noise(40) + 1.0 * canvas.noise(260)
-    thick = np.where(canvas.noise(120) > 1.5, -1.0, np.clip(thick, 1.5, 8.0)).astype(np.float32)
-    septum = canvas.edge(thick + 0.7 * canvas.noise(7) - distance)
-    ground = np.clip(1 + 0.22 * canvas.noise(9), 0.3, 1.8)
-    canvas.fill(lung, septum * 0.07 * ground, septum * 0.235 * ground)
-    wall = lung & (septum > 0.55)
-    canvas.scatter(wall, nuclei.SEPTAL, 6.4, 0.50)
-    canvas.scatter(wall, nuclei.RED_CELL, 6.0, np.clip(0.18 + 0.2 * canvas.noise(160), 0, 0.7), layer=canvas.red)
-    air = lung & (distance > thick + 8)
-    foam = np.clip(0.10 + 0.14 * canvas.noise(280), 0, 0.6)
-    centres = canvas.scatter(air, nuclei.FOAM, 22.0, foam, layer=canvas.e)
-    spot = np.zeros(canvas.shape, bool)
-    y, x = centres.astype(np.int64).T
-    spot[y, x] = True
-    spot = cv2.dilate(spot.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    canvas.scatter(spot, nuclei.MACROPHAGE, 4.5, 0.8)
-    canvas.scatter(lung & (distance > thick + 4), nuclei.RED_CELL, 8.5, 0.02, layer=canvas.red)
-
-
-def paint_epithelium(canvas: Canvas) -> None:
-    """Reactive glands: regular, small, elongated nuclei standing across the wall, round open lumens."""
-    area = canvas.where(Kind.EPITHELIUM)
-    gland = cv2.GaussianBlur(canvas.noise(66), (0, 0), 3 / canvas.mpp)
-    dy, dx = cv2.Sobel(gland, cv2.CV_32F, 0, 1, ksize=5), cv2.Sobel(gland, cv2.CV_32F, 1, 0, ksize=5)
-    across = np.asarray(cv2.phase(dx, dy), np.float32)
-    lumen, lining = gland > 1.30, (gland > -0.75) & (gland <= 1.30)
-    ground = 1 + 0.10 * canvas.noise(10)
-    canvas.fill(area & (gland <= -0.75), 0.035 + 0.01 * canvas.fibre, np.clip(0.18 + 0.05 * canvas.fibre, 0.04, 0.4))
-    canvas.fill(area & lining, 0.095 * ground, 0.175 * ground)
-    canvas.fill(area & lumen, 0.004, 0.012)
-    canvas.scatter(area & lining & (gland < 1.12), nuclei.EPITHELIUM, 8.3, 0.93, across, jitter=0.26)
-    canvas.scatter(area & (gland < -0.85), nuclei.SPINDLE, 11.0, 0.5, canvas.fibre_angle)
-    canvas.scatter(area & (gland < -0.85), nuclei.LYMPHOCYTE, 8.5, 0.25)
 
 
 def paint_immune(canvas: Canvas) -> None:
@@ -182,15 +153,15 @@ def paint_tumour(canvas: Canvas, nests: Mask) -> None:
     """Invasive carcinoma: crowded, large, uneven, vesicular nuclei with nucleoli in visible cytoplasm."""
     look = canvas.look
     depth = canvas.inside(nests)
-    glands = canvas.noise(62)
+    glands = canvas.noise(look.glands)
     lumen = (glands > np.quantile(glands, 1 - look.lumens)) & (depth > 9)
     lumen = cv2.GaussianBlur(lumen.astype(np.float32), (0, 0), 2.0 / canvas.mpp) > 0.5
     body = nests & ~lumen
     size = look.cell
-    nucleus = replace(nuclei.TUMOUR, length=nuclei.TUMOUR.length * size, width=nuclei.TUMOUR.width * size)
+    nucleus = replace(look.nucleus, length=look.nucleus.length * size, width=look.nucleus.width * size)
     crowd = np.clip(0.90 + 0.10 * canvas.noise(110), 0.45, 1.0)
     room = canvas.inside(body)
-    seeds = canvas.scatter(room > 2.0, nucleus, 14.2 * size, crowd, jitter=0.28)
+    seeds = canvas.scatter(room > 2.0, nucleus, look.spacing * size, crowd, jitter=0.28)
     cells, border = canvas.cells_of(seeds)
     tint = canvas.tint(cells)
     patchy = canvas.noise(160)
