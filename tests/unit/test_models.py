@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from drunet.errors import ModelError
-from drunet.models import dr_fused, registry
+from drunet.models import backbones, registry
 from drunet.models.dr_fused import build_dr_fused
 from drunet.models.drunet_unet import build_drunet_unet
 
@@ -45,8 +45,8 @@ def tiny_backbone(channels: int) -> Any:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Put tiny backbones in place of the real ones; returns options that fit them."""
-    monkeypatch.setitem(dr_fused.BACKBONES, "densenet201", tiny_backbone(4))
-    monkeypatch.setitem(dr_fused.BACKBONES, "resnet101v2", tiny_backbone(6))
+    monkeypatch.setitem(backbones.BACKBONES, "densenet201", tiny_backbone(4))
+    monkeypatch.setitem(backbones.BACKBONES, "resnet101v2", tiny_backbone(6))
     return {"size": 32, "densenet_cut": "block2_conv", "resnet_cut": "block1_bn", "dense_units": 8}
 
 
@@ -118,7 +118,7 @@ def test_freezing_starts_at_the_input_and_stops_batch_norm(tiny: dict[str, Any])
 def test_backbone_weights_come_from_the_files_named(tiny: dict[str, Any], tmp_path: Path) -> None:
     files = {}
     for name, value in (("densenet201", 0.25), ("resnet101v2", 0.75)):
-        backbone = dr_fused.BACKBONES[name](include_top=False, weights=None, input_shape=(48, 48, 3))
+        backbone = backbones.BACKBONES[name](include_top=False, weights=None, input_shape=(48, 48, 3))
         backbone.set_weights([np.full_like(w, value) for w in backbone.get_weights()])
         backbone.save_weights(tmp_path / f"{name}.weights.h5")
         files[name] = tmp_path / f"{name}.weights.h5"

@@ -16,6 +16,11 @@ from drunet.errors import ModelError
 ARCHITECTURES: dict[str, str] = {
     "dr_fused": "drunet.models.dr_fused:build_dr_fused",
     "drunet_unet": "drunet.models.drunet_unet:build_drunet_unet",
+    "h2gnet_classifier": "drunet.models.h2gnet_classifier:build_h2gnet_classifier",
+    "h2gnet_unet": "drunet.models.h2gnet_unet:build_h2gnet_unet",
+    "backbone": "drunet.models.backbone_classifier:build_backbone_classifier",
+    "prototypes": "drunet.models.prototypes:build_prototypes",
+    "clustered": "drunet.models.cluster_head:build_clustered",
 }
 
 

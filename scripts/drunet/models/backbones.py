@@ -1,0 +1,220 @@
+"""Backbones from Keras' applications: built without their top, cut, frozen, with the weights that are asked for.
+
+All take RGB in [0, 1], as the authors' code feeds both branches of DR-fused, and not each application's own
+preprocessing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import layers
+
+from drunet.errors import ModelError
+from drunet.models.options import momentum_check, refuse_unfit, within
+
+_V2 = {"include_preprocessing": False}
+
+BACKBONES: dict[str, Callable[..., keras.Model]] = {
+    "vgg19": keras.applications.VGG19,
+    "resnet101v2": keras.applications.ResNet101V2,
+    "mobilenetv2": keras.applications.MobileNetV2,
+    "efficientnetv2": partial(keras.applications.EfficientNetV2B0, **_V2),
+    "efficientnetv2b1": partial(keras.applications.EfficientNetV2B1, **_V2),
+    "efficientnetv2b2": partial(keras.applications.EfficientNetV2B2, **_V2),
+    "efficientnetv2b3": partial(keras.applications.EfficientNetV2B3, **_V2),
+    "efficientnetv2s": partial(keras.applications.EfficientNetV2S, **_V2),
+    "efficientnetv2m": partial(keras.applications.EfficientNetV2M, **_V2),
+    "efficientnetv2l": partial(keras.applications.EfficientNetV2L, **_V2),
+    "inceptionv3": keras.applications.InceptionV3,
+    "densenet121": keras.applications.DenseNet121,
+    "densenet201": keras.applications.DenseNet201,
+}
+SMALLEST = 32  # px; what Keras' applications need, but for those below
+_SMALLEST_INPUT = {"inceptionv3": 75}
+
+Weights = str | Mapping[str, str | os.PathLike[str]]
+
+
+def check_backbone(name: str, where: str) -> None:
+    """Refuse a backbone that there is not.
+
+    Raises
+    ------
+    ModelError
+    """
+    if name not in BACKBONES:
+        close = difflib.get_close_matches(str(name), BACKBONES, n=1)
+        hint = f"Did you mean '{close[0]}'? " if close else ""
+        raise ModelError("unknown backbone", where=where, found=name, mend=f"{hint}Known: {', '.join(BACKBONES)}.")
+
+
+def check_classifier_options(
+    where: str,
+    *,
+    size: int,
+    dense_units: int,
+    dropout: float,
+    classes: int,
+    freeze_fraction: float,
+    batch_norm_momentum: float | None,
+) -> None:
+    """Check what all classifiers on backbones are told alike; `where` is the architecture.
+
+    Raises
+    ------
+    ModelError
+        For the first option out of range.
+    """
+    whole = within(size, SMALLEST) and size == int(size)
+    share = freeze_fraction == 1 or within(freeze_fraction, 0, 1)
+    refuse_unfit(
+        where,
+        {
+            "size": (size, whole, f"Use tiles of at least {SMALLEST} px."),
+            "dense_units": (dense_units, within(dense_units, 1), "Use at least 1."),
+            "dropout": (dropout, within(dropout, 0, 1), "Use a rate from 0 to below 1."),
+            "classes": (classes, within(classes, 2), "Use at least 2."),
+            "freeze_fraction": (freeze_fraction, share, "Use a share from 0 to 1."),
+            "batch_norm_momentum": momentum_check(batch_norm_momentum),
+        },
+    )
+
+
+def weight_sources(weights: Weights, names: Iterable[str]) -> dict[str, str | None]:
+    """Say where the initial weights of some backbones come from.
+
+    Parameters
+    ----------
+    weights : "random", "imagenet" or mapping of backbone to file
+        A mapping may name further backbones, so that one serves several networks.
+    names : iterable of str
+
+    Returns
+    -------
+    dict of str to str or None
+        None for random, "imagenet", or a path.
+
+    Raises
+    ------
+    ModelError
+        For anything else, or a backbone without a file.
+    """
+    names = list(names)
+    form = _files_form(names)
+    if isinstance(weights, Mapping):
+        if not set(names) <= set(weights) <= set(BACKBONES):
+            mend = f"Name a file for each: {form}."
+            raise ModelError("wrong backbones", where="weights", found=", ".join(map(str, weights)), mend=mend)
+        return {name: os.fspath(weights[name]) for name in names}
+    if weights not in ("random", "imagenet"):
+        raise ModelError(
+            "unknown initial weights", where="weights", found=weights, mend=f"Use random, imagenet or {form}."
+        )
+    return dict.fromkeys(names, None if weights == "random" else weights)
+
+
+def features(
+    name: str,
+    image: Any,
+    *,
+    sources: Mapping[str, str | None],
+    cut: str | None = None,
+    freeze_fraction: float = 0.0,
+    batch_norm_momentum: float | None = None,
+    where: str,
+) -> Any:
+    """Pass an image through a backbone.
+
+    Parameters
+    ----------
+    name : str
+        A key of `BACKBONES`, and the name of the layer that the backbone becomes.
+    image : symbolic tensor (n, size, size, 3)
+        Smaller than the backbone bears (InceptionV3: 75 px), it is first enlarged bilinearly, in the graph.
+    sources : mapping of str to str or None
+        From `weight_sources`, of all backbones of the network.
+    cut : str or None
+        Layer at which the backbone ends; None for all of it but the top.
+    freeze_fraction : float
+        Share of the layers that is held fixed, counted from the input. A frozen batch normalisation also uses its
+        moving averages, in training too.
+    batch_norm_momentum : float or None
+        Of every batch normalisation; None keeps Keras' own.
+    where : str
+        The architecture, for messages.
+
+    Returns
+    -------
+    symbolic tensor (n, h, w, channels)
+
+    Raises
+    ------
+    ModelError
+        For a cut that names no layer, or weights that cannot be had or do not fit.
+    """
+    size, needed = image.shape[1], _SMALLEST_INPUT.get(name, SMALLEST)
+    if size < needed:
+        image = layers.Resizing(needed, needed, interpolation="bilinear", name=f"{name}_enlarged")(image)
+    whole = _application(name, max(size, needed), sources, where)
+    trunk = whole if cut is None else _truncated(whole, name, cut, where)
+    trunk.name = name
+    for layer in trunk.layers:
+        if batch_norm_momentum is not None and isinstance(layer, layers.BatchNormalization):
+            layer.momentum = batch_norm_momentum
+    for layer in trunk.layers[: round(freeze_fraction * len(trunk.layers))]:
+        layer.trainable = False
+    return trunk(image)
+
+
+def _files_form(names: Iterable[str]) -> str:
+    """How a configuration names a weights file per backbone."""
+    return "{" + ", ".join(f"{name}: FILE" for name in names) + "}"
+
+
+def _truncated(backbone: keras.Model, name: str, cut: str, where: str) -> keras.Model:
+    names = [layer.name for layer in backbone.layers]
+    if cut not in names:
+        close = difflib.get_close_matches(cut, names, n=3)
+        mend = f"Name a layer of {name}, e.g. {', '.join(close) or names[-1]}."
+        raise ModelError(f"{name} has no such layer", where=where, found=cut, mend=mend)
+    whole = keras.Model(backbone.input, backbone.get_layer(cut).output, name=name)
+    # The layers behind the cut hang on the backbone's graph and would stay in memory with all their weights.
+    trunk = keras.models.clone_model(whole)
+    trunk.set_weights(whole.get_weights())
+    return trunk
+
+
+def _application(name: str, size: int, sources: Mapping[str, str | None], where: str) -> keras.Model:
+    build, source = BACKBONES[name], sources[name]
+    shape = (size, size, 3)
+    if source == "imagenet":
+        try:
+            return build(include_top=False, weights="imagenet", input_shape=shape)
+        except Exception as error:  # Keras raises a bare Exception where a download fails
+            mend = (
+                "Without a network, fetch Keras' files for include_top=False elsewhere and name them: "
+                f"weights: {_files_form(sources)}."
+            )
+            raise ModelError(f"the ImageNet weights of {name} cannot be had", where=where, mend=mend) from error
+    model = build(include_top=False, weights=None, input_shape=shape)
+    if source is not None:
+        _load(model, name, source)
+    return model
+
+
+def _load(model: keras.Model, name: str, path: str) -> None:
+    where = f"weights.{name}"
+    if not Path(path).is_file():
+        raise ModelError("there is no such file", where=where, found=path, mend="Check the path.")
+    try:
+        model.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        mend = f"Name a file with the weights of Keras' {name} for include_top=False."
+        raise ModelError(f"the file does not hold the weights of {name}", where=where, found=path, mend=mend) from error

@@ -1,0 +1,222 @@
+"""What a network costs: its size, its arithmetic and its time per tile, all taken from the ONNX file that is run."""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pandas as pd
+
+from drunet.errors import ModelError
+from drunet.inference import EngineOptions, Layout, check_classifier, open_session
+
+_WARM_UPS = 2  # runs that are not timed: the first ones allocate and choose kernels
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Size and arithmetic of a network.
+
+    Attributes
+    ----------
+    weights : int
+        Numbers of floating point that the file holds. Less than the parameters in training, for the conversion folds
+        batch normalisation into the convolutions before it.
+    flops : int
+        Operations for one tile: twice the multiply-accumulates of convolutions and dense layers. Activations, pooling,
+        normalisation and additions are not counted, as is usual.
+    """
+
+    weights: int
+    flops: int
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Time per tile.
+
+    Attributes
+    ----------
+    milliseconds : float
+        Median over the repeats.
+    fastest, slowest : float
+        The extremes, in milliseconds.
+    batch_size, repeats, threads : int
+    provider : str
+    """
+
+    milliseconds: float
+    fastest: float
+    slowest: float
+    batch_size: int
+    repeats: int
+    threads: int
+    provider: str
+
+
+def arithmetic(path: str | os.PathLike[str]) -> Arithmetic:
+    """Count the weights and the operations of an ONNX file, for one sample.
+
+    Raises
+    ------
+    ModelError
+        If the size of a tensor cannot be inferred, e.g. where the file leaves the picture's sides open.
+    """
+    model = onnx.load(os.fspath(path))
+    weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    for entry in model.graph.input:
+        entry.type.tensor_type.shape.dim[0].dim_value = 1
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    shapes = dict(weights)
+    for value in [*inferred.input, *inferred.value_info, *inferred.output]:
+        shapes[value.name] = tuple(
+            d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim
+        )
+    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+    held = sum(math.prod(t.dims) for t in model.graph.initializer if t.data_type in floats)
+    macs = sum(_COUNTERS[n.op_type](n, shapes) for n in model.graph.node if n.op_type in _COUNTERS)
+    return Arithmetic(held, 2 * macs)
+
+
+def time_per_tile(
+    models: Mapping[str, str | os.PathLike[str]],
+    size: int,
+    options: EngineOptions,
+    *,
+    repeats: int,
+    layouts: Mapping[str, Layout] | None = None,
+    seed: int = 0,
+) -> dict[str, Timing]:
+    """Time classifiers on the same tiles, in turn, so that a machine that slows down slows all of them.
+
+    Reading tiles from a slide is not in it.
+
+    Parameters
+    ----------
+    models : mapping of name to ONNX file
+    size : int
+        Side of a tile, px.
+    options : EngineOptions
+        Provider, precision, batch size and threads are used.
+    repeats : int
+        Timed batches per model.
+    layouts : mapping of name to Layout, optional
+        Of models that want their tiles otherwise than `Layout()` says.
+    seed : int
+        Of the tiles.
+
+    Returns
+    -------
+    dict of str to Timing
+
+    Raises
+    ------
+    ModelError
+        If a model does not fit the tiles.
+    ProviderError
+        As `drunet.inference.open_session`.
+    """
+    tiles = np.random.default_rng(seed).integers(0, 256, (options.batch_size, size, size, 3)).astype(np.float32)
+    ready: dict[str, tuple[ort.InferenceSession, dict[str, np.ndarray]]] = {}
+    for name, path in models.items():
+        layout = (layouts or {}).get(name, Layout())
+        session = open_session(path, options, where=name)
+        feed = (tiles if layout.channels_last else tiles.transpose(0, 3, 1, 2)) * np.float32(layout.scale)
+        ready[name] = session, {check_classifier(session, layout, size, where=name): np.ascontiguousarray(feed)}
+    seconds: dict[str, list[float]] = {name: [] for name in ready}
+    for turn in range(_WARM_UPS + repeats):
+        for name, (session, inputs) in ready.items():
+            start = time.perf_counter()
+            session.run(None, inputs)
+            if turn >= _WARM_UPS:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: _timing(values, options) for name, values in seconds.items()}
+
+
+def cost_table(
+    parameters: Mapping[str, int | None], counted: Mapping[str, Arithmetic], timed: Mapping[str, Timing]
+) -> pd.DataFrame:
+    """What each classifier costs.
+
+    Parameters
+    ----------
+    parameters : mapping of name to int or None
+        Of the network in training; None for a finished file, of which the weights held are given instead.
+    counted, timed : mapping of name to Arithmetic, Timing
+
+    Returns
+    -------
+    DataFrame
+        arm, parameters, gflops, ms_per_tile, fastest, slowest, batch_size, repeats, threads, provider.
+    """
+    rows = [
+        {
+            "arm": name,
+            "parameters": parameters[name] or arithmetic.weights,
+            "gflops": arithmetic.flops / 1e9,
+            "ms_per_tile": timed[name].milliseconds,
+            **{
+                k: getattr(timed[name], k)
+                for k in ("fastest", "slowest", "batch_size", "repeats", "threads", "provider")
+            },
+        }
+        for name, arithmetic in counted.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _timing(seconds: list[float], options: EngineOptions) -> Timing:
+    milliseconds = [1000 * s / options.batch_size for s in seconds]
+    return Timing(
+        milliseconds=statistics.median(milliseconds),
+        fastest=min(milliseconds),
+        slowest=max(milliseconds),
+        batch_size=options.batch_size,
+        repeats=len(seconds),
+        threads=options.threads,
+        provider=options.provider,
+    )
+
+
+def _known(shapes: Mapping[str, tuple[int, ...]], name: str, node: onnx.NodeProto) -> tuple[int, ...]:
+    shape = shapes.get(name)
+    if shape is None or any(d < 0 for d in shape):
+        raise ModelError(
+            "the arithmetic cannot be counted, because the size of a tensor is open",
+            where=f"ONNX node {node.name or node.op_type}",
+            found=f"{name}: {shape}",
+            mend="Export the model with fixed height, width and channels.",
+        )
+    return shape
+
+
+def _convolution(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Each output is a sum over the kernel and the input channels of its group: kernel (out, in / groups, h, w)."""
+    return math.prod(_known(shapes, node.output[0], node)) * math.prod(_known(shapes, node.input[1], node)[1:])
+
+
+def _transposed_convolution(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Each input is spread over the kernel and the output channels of its group: kernel (in, out / groups, h, w)."""
+    return math.prod(_known(shapes, node.input[0], node)) * math.prod(_known(shapes, node.input[1], node)[1:])
+
+
+def _product(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Each output is a sum over the dimension that the two matrices share."""
+    transposed = any(a.name == "transA" and a.i for a in node.attribute)
+    shared = _known(shapes, node.input[0], node)[-2 if transposed else -1]
+    return math.prod(_known(shapes, node.output[0], node)) * shared
+
+
+_COUNTERS = {
+    "Conv": _convolution,
+    "ConvTranspose": _transposed_convolution,
+    "Gemm": _product,
+    "MatMul": _product,
+}

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from drunet.errors import ModelError
+from drunet.export.onnx_model import write_onnx
+from drunet.inference import EngineOptions, Layout, check_classifier, open_session
+from drunet.models import backbones, registry
+from drunet.models.backbone_classifier import build_backbone_classifier
+from drunet.models.backbones import weight_sources
+from drunet.models.h2gnet_classifier import build_h2gnet_classifier
+from drunet.training.loop import save_inference_weights
+
+# Width of the last layer and parameters without top, as torchvision, timm and Keras agree on them. DenseNet201 and
+# ResNet101V2 are built at this size in the tests of DR-fused.
+WIDTHS = {
+    "vgg19": (512, 20_024_384),
+    "mobilenetv2": (1280, 2_257_984),
+    "efficientnetv2": (1280, 5_919_312),
+    "inceptionv3": (2048, 21_802_784),
+}
+
+
+def tiny(channels: int = 4) -> Any:
+    """Stand in for a Keras application: the same arguments, four layers."""
+
+    def build(include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> keras.Model:
+        assert not include_top
+        if weights == "imagenet":
+            raise Exception("URL fetch failure")
+        x = image = keras.Input(input_shape)
+        for i in range(2):
+            x = keras.layers.Conv2D(channels, 3, padding="same", name=f"block{i}_conv")(x)
+            x = keras.layers.BatchNormalization(name=f"block{i}_bn")(x)
+        return keras.Model(image, x, name="as_keras_calls_it")
+
+    return build
+
+
+@pytest.fixture
+def small_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("mobilenetv2", "vgg19", "inceptionv3"):
+        monkeypatch.setitem(backbones.BACKBONES, name, tiny())
+
+
+@pytest.mark.parametrize("name", WIDTHS)
+def test_the_backbones_of_the_comparison_take_the_tiles_of_the_demo(name: str) -> None:
+    model = build_backbone_classifier(64, backbone=name, seed=1)
+    width, parameters = WIDTHS[name]
+    assert model.get_layer(f"{name}_pool").output.shape == (None, width)
+    assert model.get_layer(name).count_params() == parameters
+    assert model.count_params() == parameters + width * 512 + 512 + 512 * 2 + 2
+    assert (model.inputs[0].shape, model.output.shape) == ((None, 64, 64, 3), (None, 2))
+    # EfficientNetV2 of Keras would scale by itself: a second time, for these tiles are in [0, 1] already.
+    assert not {type(layer).__name__ for layer in model.get_layer(name).layers} & {"Rescaling", "Normalization"}
+
+
+def test_only_inceptionv3_is_shown_more_pixels_than_there_are(small_backbones: None) -> None:
+    seen = {
+        name: build_backbone_classifier(64, backbone=name).get_layer(name).input.shape[1:3]
+        for name in ("vgg19", "mobilenetv2", "inceptionv3")
+    }
+    assert seen == {"vgg19": (64, 64), "mobilenetv2": (64, 64), "inceptionv3": (75, 75)}
+    large = build_backbone_classifier(80, backbone="inceptionv3")
+    assert large.get_layer("inceptionv3").input.shape[1:3] == (80, 80)
+    # What is seen is the same picture, larger: an even field stays even and in range.
+    enlarged = build_backbone_classifier(64, backbone="inceptionv3").get_layer("inceptionv3_enlarged")
+    np.testing.assert_allclose(np.asarray(enlarged(np.full((1, 64, 64, 3), 0.7, np.float32))), 0.7, rtol=1e-6)
+
+
+def test_a_backbone_is_whole_or_ends_at_its_cut(small_backbones: None) -> None:
+    whole = build_backbone_classifier(32, backbone="vgg19", batch_norm_momentum=0.8).get_layer("vgg19")
+    cut = build_backbone_classifier(32, backbone="vgg19", cut="block0_bn").get_layer("vgg19")
+    assert [layer.name for layer in whole.layers][-1] == "block1_bn"
+    assert [layer.name for layer in cut.layers][-1] == "block0_bn"
+    assert whole.get_layer("block1_bn").momentum == 0.8 and cut.get_layer("block0_bn").momentum == 0.99
+
+
+def test_a_frozen_share_starts_at_the_input(small_backbones: None) -> None:
+    trunk = build_backbone_classifier(32, backbone="vgg19", freeze_fraction=0.6).get_layer("vgg19")
+    assert [layer.trainable for layer in trunk.layers] == [False] * 3 + [True] * 2
+
+
+def test_weights_are_read_from_the_file_of_the_backbone(small_backbones: None, tmp_path: Path) -> None:
+    whole = backbones.BACKBONES["vgg19"](include_top=False, weights=None, input_shape=(32, 32, 3))
+    whole.set_weights([np.full_like(w, 0.5) for w in whole.get_weights()])
+    whole.save_weights(tmp_path / "own.weights.h5")
+    # One mapping may serve several networks.
+    files = {"vgg19": tmp_path / "own.weights.h5", "densenet201": tmp_path / "absent.h5"}
+    model = build_backbone_classifier(64, backbone="vgg19", weights=files)
+    assert {float(v) for w in model.get_layer("vgg19").get_weights() for v in np.unique(w)} == {0.5}
+    with pytest.raises(ModelError, match=r"wrong backbones.*\{mobilenetv2: FILE\}"):
+        build_h2gnet_classifier(64, weights=files)
+    with pytest.raises(ModelError, match=r"cannot be had.*weights: \{vgg19: FILE\}"):
+        build_backbone_classifier(64, backbone="vgg19", weights="imagenet")
+
+
+@pytest.mark.parametrize("architecture", ["backbone", "h2gnet_classifier"])
+def test_trained_weights_go_back_into_the_same_network(
+    small_backbones: None, tmp_path: Path, architecture: str
+) -> None:
+    options: dict[str, Any] = {"size": 64} | ({"backbone": "inceptionv3"} if architecture == "backbone" else {})
+    trained, fresh = (registry.build(architecture, **options, seed=seed) for seed in (1, 2))
+    save_inference_weights(trained, tmp_path / "m.weights.h5")
+    registry.load_weights(fresh, tmp_path / "m.weights.h5")
+    for one, other in zip(trained.get_weights(), fresh.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_sources_are_told_per_backbone() -> None:
+    names = ["densenet201", "resnet101v2"]
+    assert weight_sources("random", names) == dict.fromkeys(names)
+    assert weight_sources("imagenet", names) == dict.fromkeys(names, "imagenet")
+    assert weight_sources({"densenet201": "a", "resnet101v2": Path("b"), "vgg19": "c"}, names) == {
+        "densenet201": "a",
+        "resnet101v2": "b",
+    }
+    with pytest.raises(ModelError, match="wrong backbones"):
+        weight_sources({"densenet201": "a", "resnet101v2": "b", "vgg91": "c"}, names)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"backbone": "vgg91"}, "Did you mean 'vgg19'"),
+        ({"backbone": "vgg19", "cut": "block1_cnv"}, "block1_conv"),
+        ({"backbone": "vgg19", "size": 31}, "at least 32"),
+        ({"backbone": "vgg19", "size": 64.5}, "at least 32"),
+        ({"backbone": "vgg19", "weights": "imagnet"}, r"random, imagenet or \{vgg19: FILE\}"),
+        ({"backbone": "vgg19", "dropout": 1}, "below 1"),
+    ],
+)
+def test_a_mistaken_option_is_refused(small_backbones: None, change: dict[str, Any], word: str) -> None:
+    with pytest.raises(ModelError, match=word):
+        registry.build("backbone", **{"size": 64, **change})
+
+
+def test_a_classifier_of_enlarged_tiles_answers_alike_in_onnx(small_backbones: None, tmp_path: Path) -> None:
+    model = build_backbone_classifier(64, backbone="inceptionv3", seed=4)
+    # Weights so large that the answers differ from tile to tile: an untrained network says a half of everything.
+    rng = np.random.default_rng(1)
+    model.get_layer("probabilities").kernel.assign(rng.normal(0, 3, (512, 2)))
+    facts = write_onnx(model, tmp_path / "m.onnx", opset=17, scales={"input_image": 1 / 255}, facts={}, seed=2)
+    assert facts["parity"] <= 1e-4
+    session = open_session(tmp_path / "m.onnx", EngineOptions(threads=1), where="m")
+    check_classifier(session, Layout(), 64, where="m")
+    brightness = np.float32([0.1, 0.5, 1])[:, None, None, None]
+    tiles = rng.integers(0, 256, (3, 64, 64, 3)).astype(np.float32) * brightness
+    answer = session.run(None, {"input_image": tiles})[0]
+    np.testing.assert_allclose(answer, np.asarray(model(tiles / 255, training=False)), atol=1e-4)
+    assert np.ptp(answer[:, 1]) > 0.01
