@@ -259,6 +259,75 @@ def summarise(
     )
 
 
+def pooled_intervals(
+    p_tumour: np.ndarray,
+    label: np.ndarray,
+    groups: Sequence[Hashable] | np.ndarray,
+    threshold: float,
+    *,
+    resamples: int,
+    seed: int,
+    level: float = 0.95,
+) -> dict[str, tuple[float, float]]:
+    """Bootstrap intervals of scores over tiles thrown together, where whole groups (patients) are drawn.
+
+    Parameters
+    ----------
+    p_tumour, label, threshold
+        As for `tile_scores`, of all slides together.
+    groups : (n,)
+        Whom each tile belongs to.
+    resamples, seed, level
+        As for `summarise`.
+
+    Returns
+    -------
+    dict of str to (float, float)
+        Percentile bounds of precision, recall, f1 and auc; NaN with fewer than two groups. Draws in which a score is
+        not defined do not count for it.
+    """
+    p_tumour, label = np.asarray(p_tumour, dtype=np.float64), np.asarray(label)
+    counts = ((label == 0) | (label == 1)) & np.isfinite(p_tumour)
+    p, positive = p_tumour[counts], label[counts] == 1
+    names, owner = np.unique(np.asarray(groups, dtype=object).astype(str)[counts], return_inverse=True)
+    if len(names) < 2:
+        return dict.fromkeys(("precision", "recall", "f1", "auc"), (NAN, NAN))
+    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+
+    def total(chosen: np.ndarray) -> np.ndarray:
+        return drawn @ np.bincount(owner[chosen], minlength=len(names))
+
+    called = p >= threshold
+    hits, n_called, n_tumour, n_other = total(called & positive), total(called), total(positive), total(~positive)
+    # A draw's area under the curve is a sum over pairs of groups: positives of one against negatives of the other.
+    groups_p = [(p[positive & (owner == i)], p[~positive & (owner == i)]) for i in range(len(names))]
+    won = np.array([[_wins(above, below) for _, below in groups_p] for above, _ in groups_p])
+    with np.errstate(invalid="ignore"):
+        scores = {
+            "precision": hits / n_called,
+            "recall": hits / n_tumour,
+            "f1": 2 * hits / (n_called + n_tumour),
+            "auc": ((drawn @ won) * drawn).sum(axis=1) / (n_tumour * n_other),
+        }
+    return {name: _bounds(values, level) for name, values in scores.items()}
+
+
+def _wins(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Pairs in which the positive scores above the negative, a tie counting half."""
+    ordered = np.sort(negative)
+    return (
+        float(np.searchsorted(ordered, positive, "left").sum() + np.searchsorted(ordered, positive, "right").sum()) / 2
+    )
+
+
+def _bounds(values: np.ndarray, level: float) -> tuple[float, float]:
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return NAN, NAN
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
 def _bootstrap(score: np.ndarray, owner: np.ndarray, resamples: int, seed: int, level: float) -> tuple[float, float]:
     if resamples < 1 or not 0 < level < 1:
         raise ValueError(f"resamples must be positive and level between 0 and 1, not {resamples} and {level}")
@@ -266,8 +335,7 @@ def _bootstrap(score: np.ndarray, owner: np.ndarray, resamples: int, seed: int, 
     total, count = np.bincount(index, weights=score), np.bincount(index)
     drawn = np.random.default_rng(seed).integers(0, total.size, (resamples, total.size))
     means = total[drawn].sum(axis=1) / count[drawn].sum(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return _bounds(means, level)
 
 
 def _hausdorff(predicted: np.ndarray, truth: np.ndarray, sampling: tuple[float, float]) -> tuple[float, float]:
