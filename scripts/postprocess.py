@@ -1,6 +1,7 @@
 """Turn a refined probability into outlines, a mask and a picture."""
 
 from drunet.annotation import read_annotation
+from drunet.annotation.provenance import origin
 from drunet.atomic import read_json
 from drunet.console import job
 from drunet.export.mask_image import write_mask
@@ -21,7 +22,17 @@ with job(snakemake.log[0]):
     smallest = min_fragment_um2(settings["min_fragment_um2"], refiner, grid)
     mask = segment_slide(probability, read_mask(snakemake.input.tissue), grid, smallest, settings)
     shapes = polygons(mask, (grid.width, grid.height))
-    write_geojson(snakemake.output.outline, shapes, slide_id=slide_id, name="Tumor", colour=(200, 0, 0), mpp=grid.mpp)
+    facts = read_field(snakemake.input.heatmap)[1]
+    refined_by = {refiner["name"]: refiner["sha256"]} if refiner else {}
+    write_geojson(
+        snakemake.output.outline,
+        shapes,
+        slide_id=slide_id,
+        name="Tumor",
+        colour=(200, 0, 0),
+        mpp=grid.mpp,
+        origin=origin(snakemake.wildcards.run, {facts["model"]: facts["model_sha256"], **refined_by}),
+    )
     finest, resolution = finest_mask(mask, grid, settings["mpp"])
     write_mask(snakemake.output.mask, finest, resolution, f"tumour of {slide_id}, 255 is tumour")
     truth = None

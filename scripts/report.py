@@ -8,6 +8,7 @@ from drunet.atomic import read_json
 from drunet.console import job
 from drunet.report.collect import held_out_tiles, model_row, notes, read_metrics, read_slides, run_times, versions
 from drunet.report.page import OverlayEntry, ReportInputs, write_page
+from drunet.report.section import read_section
 from drunet.report.tables import read_published
 
 with job(snakemake.log[0]):
@@ -20,22 +21,24 @@ with job(snakemake.log[0]):
         for h, o in zip(inputs.heatmaps, inputs.overlays, strict=True)
     ]
     histories = {m: pd.read_csv(path, sep="\t") for m, path in zip(params.trained, inputs.histories, strict=True)}
+    slides = read_slides(inputs.slides)
     write_page(
         snakemake.output.page,
         ReportInputs(
             title=params.title,
-            slides=read_slides(inputs.slides),
+            slides=slides,
             metrics=read_metrics(dict(zip(params.runs, inputs.metrics, strict=True)), params.measured),
             tile_metrics=read_metrics(dict(zip(classifiers.values(), inputs.tile_metrics, strict=True)), [], "model"),
             overlays=overlays,
             histories=histories,
             runtimes=run_times(params.benchmarks),
             models=[model_row(read_json(path)) for path in inputs.exports],
+            sections=[read_section(path) for path in inputs.sections],
             versions=versions(),
             published=read_published(Path(inputs.published[0]).parent),
             runs=params.runs,
             tiles=held_out_tiles(measured, inputs.measured, classifiers),
-            notes=notes(params.measured),
+            notes=notes(params.measured, slides),
             threshold=params.threshold,
             resamples=params.resamples,
             seed=params.seed,

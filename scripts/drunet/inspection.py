@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from drunet.annotation import read_annotation
+from drunet.annotation.provenance import Provenance, provenance_of
+from drunet.console import say
 from drunet.errors import AnnotationError, SlideError
 from drunet.slide import Slide
 from drunet.tissue import check_brightfield, tissue_mask
@@ -25,6 +27,7 @@ COLUMNS = (
     "vendor",
     "levels",
     "objective_power",
+    "annotation_origin",
     "reason",
     "mend",
 )
@@ -46,7 +49,7 @@ def inspect(
     -------
     dict
         status (one of `drunet.errors.SLIDE_STATUSES`), reason and mend (empty when ok), and what is known of width,
-        height, mpp, mpp_source, vendor, levels, objective_power.
+        height, mpp, mpp_source, vendor, levels, objective_power, annotation_origin (`Provenance` in words).
     """
     facts: dict[str, Any] = {}
     try:
@@ -73,6 +76,9 @@ def inspect(
                 height=properties.height,
                 classes=classes,
             )
+            provenance = provenance_of(annotation, slide_id)
+            facts["annotation_origin"] = str(provenance)
+            _warn_if_unedited(provenance, slide_id)
     except SlideError as error:
         return {"slide_id": slide_id, "status": error.status, **facts, **_reason(error)}
     except AnnotationError as error:
@@ -108,6 +114,14 @@ def find_tissue(slide: Slide, settings: Mapping[str, Any]) -> Any:
 def status_table(reports: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row per slide with `COLUMNS`, in the order given; what is not known is empty."""
     return pd.DataFrame([{c: report.get(c, "") for c in COLUMNS} for report in reports], columns=list(COLUMNS))
+
+
+def _warn_if_unedited(provenance: Provenance, slide_id: str) -> None:
+    if provenance.how == "unedited":
+        say(
+            f"WARNING  {slide_id}: the annotation is an outline of {' and '.join(provenance.sources)} that nobody "
+            "edited. A model learns nothing new from it, and scores against it say how alike two models are."
+        )
 
 
 def _reason(error: SlideError | AnnotationError) -> dict[str, str]:

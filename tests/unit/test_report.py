@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from drunet.metrics import summarise
-from drunet.report import figures, page, tables, verdict
+from drunet.report import collect, figures, page, tables, verdict
 from drunet.report.comparison import PUBLISHED
 
 PUBLISHED_FOLDER = Path(__file__).parents[2] / "resources" / "published"
@@ -358,3 +358,18 @@ def test_a_cohort_with_nothing_but_slides_still_has_a_page(slides: pd.DataFrame,
 def test_the_same_inputs_give_the_same_page(report: Path, inputs: page.ReportInputs, tmp_path: Path) -> None:
     page.write_page(tmp_path / "again.html", inputs)
     assert (tmp_path / "again.html").read_bytes() == report.read_bytes()
+
+
+def test_a_test_slide_annotated_with_a_models_help_is_named() -> None:
+    origins = [
+        "drawn",
+        "",
+        "corrected from run drunet (dr_fused 0123456789ab; drunet 0.1.0)",
+        "unedited from run drunet",
+    ]
+    slides = pd.DataFrame(
+        {"slide_id": list("abcd"), "split": ["test", "test", "test", "train"], "annotation_origin": origins}
+    )
+    said = [line for line in collect.notes([], slides) if "model's outline" in line]
+    assert len(said) == 1
+    assert said[0].startswith("The annotation of c ") and "dr_fused" in said[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,28 @@ from drunet.annotation.region import Region, Source
 EXPORT_AGAIN = "Export it from QuPath with File > Export objects as GeoJSON."
 # QuPath objects that software made or that only organise others; nobody drew them as an annotation.
 NOT_DRAWN = {"detection", "cell", "tile", "tma_core", "root"}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One annotation as the file has it, not yet held against slide and classes.
+
+    Attributes
+    ----------
+    item : str
+        What to call it in a message.
+    polygons : list of list of float64 (n, 2)
+        Per polygon its outer ring and its holes, closed.
+    name : str or None
+        Its class.
+    metadata : dict
+        What the program that wrote it noted beside.
+    """
+
+    item: str
+    polygons: list[list[np.ndarray]]
+    name: str | None
+    metadata: dict[str, Any]
 
 
 def read_geojson(data: bytes, source: Source) -> tuple[Region, ...]:
@@ -25,20 +49,25 @@ def read_geojson(data: bytes, source: Source) -> tuple[Region, ...]:
     AnnotationError
         Naming the feature, for everything that cannot be understood.
     """
+    return tuple(source.region(drawn.polygons, drawn.name, drawn.item) for drawn in drawn_features(data, source))
+
+
+def drawn_features(data: bytes, source: Source) -> Iterator[Drawn]:
+    """Yield the annotations of a file one by one; raises as `read_geojson` does."""
     features = _features(_parse(data, source), source)
-    regions = []
+    count = 0
     for number, feature in enumerate(features, start=1):
         item = _item(number, len(features), feature)
         properties = _properties(feature, source, item)
         if _object_type(properties) not in NOT_DRAWN:
-            regions.append(_region(feature, properties, source, item))
-    if features and not regions:
+            count += 1
+            yield Drawn(item, _polygons(feature, source, item), _class_name(properties), _metadata(properties))
+    if features and not count:
         raise source.error(
             "there are objects, but none of them is an annotation",
             found=f"{len(features)} detections or cores",
             mend="Export the annotations, too, or an empty list if there are none.",
         )
-    return tuple(regions)
 
 
 def _parse(data: bytes, source: Source) -> Any:
@@ -97,7 +126,12 @@ def _class_name(properties: dict[str, Any]) -> str | None:
     return classification if isinstance(classification, str) else None
 
 
-def _region(feature: dict[str, Any], properties: dict[str, Any], source: Source, item: str) -> Region:
+def _metadata(properties: dict[str, Any]) -> dict[str, Any]:
+    metadata = properties.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _polygons(feature: dict[str, Any], source: Source, item: str) -> list[list[np.ndarray]]:
     geometry = feature.get("geometry")
     kind = geometry.get("type") if isinstance(geometry, dict) else None
     if kind not in ("Polygon", "MultiPolygon"):
@@ -111,8 +145,7 @@ def _region(feature: dict[str, Any], properties: dict[str, Any], source: Source,
     polygons = [coordinates] if kind == "Polygon" else coordinates
     if not isinstance(polygons, list) or not polygons or not all(isinstance(p, list) for p in polygons):
         raise source.error("the region has no outline", item=item, mend=EXPORT_AGAIN)
-    rings = [[_ring(ring, source, item) for ring in polygon] for polygon in polygons]
-    return source.region(rings, _class_name(properties), item)
+    return [[_ring(ring, source, item) for ring in polygon] for polygon in polygons]
 
 
 def _ring(positions: Any, source: Source, item: str) -> np.ndarray:

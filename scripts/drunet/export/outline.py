@@ -14,6 +14,7 @@ from shapely.geometry import Polygon, mapping
 from shapely.geometry.base import BaseGeometry
 
 from drunet.annotation.outline import outline, polygons_of
+from drunet.annotation.provenance import OUTLINE, OUTLINES, outline_digest
 from drunet.atomic import whole_file
 
 # QuPath matches annotations by id: the same slide and outline always get the same one.
@@ -49,29 +50,45 @@ def write_geojson(
     colour: tuple[int, int, int],
     mpp: float,
     measurements: Mapping[str, float] | None = None,
+    origin: Mapping[str, str] | None = None,
 ) -> None:
     """Write outlines as a FeatureCollection that QuPath reads.
 
     Every feature has a unique id, closed rings wound as RFC 7946 section 3.1.6 asks, a colour under ``classification``
     and ``measurements`` as a mapping with its area in mm². Features are written one by one, so that memory does not
-    grow with their number.
+    grow with their text.
+
+    Parameters
+    ----------
+    origin : mapping, optional
+        From `drunet.annotation.provenance.origin`: noted in each feature's ``metadata`` with a digest of the outline,
+        so that the file, once corrected in QuPath, still says what it was made from.
     """
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')
-        for index, shape in enumerate(outlines):
+        shapes = list(outlines)
+        for index, shape in enumerate(shapes):
+            geometry = _rounded(mapping(shapely.orient_polygons(shape)))
             feature = {
                 "type": "Feature",
                 "id": str(uuid.uuid5(_NAMESPACE, f"{slide_id}/{name}/{index}")),
-                "geometry": _rounded(mapping(shapely.orient_polygons(shape))),
+                "geometry": geometry,
                 "properties": {
                     "objectType": "annotation",
                     "classification": {"name": name, "color": list(colour)},
                     "isLocked": False,
                     "measurements": {"Area mm^2": round(shape.area * (mpp / 1000) ** 2, 6), **(measurements or {})},
+                    **({"metadata": _metadata(origin, geometry, name, len(shapes))} if origin else {}),
                 },
             }
             file.write(("," if index else "") + "\n" + json.dumps(feature))
         file.write("\n]}\n")
+
+
+def _metadata(origin: Mapping[str, str], geometry: Mapping[str, Any], name: str, count: int) -> dict[str, str]:
+    coordinates = geometry["coordinates"]
+    polygons = [coordinates] if geometry["type"] == "Polygon" else coordinates
+    return {**origin, OUTLINE: outline_digest(polygons, name), OUTLINES: str(count)}
 
 
 def _rounded(geometry: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 import drunet
+from drunet.annotation.provenance import provenance_sentence
 from drunet.atomic import write_text
 
 TASKS = {
@@ -59,6 +60,7 @@ def write_card(
 
 - Training slides ({len(facts["training_slides"])}): {slides}
 - Validation slides ({len(facts["validation_slides"])}): {held_out}{samples}
+- Annotations: {provenance_sentence(facts["annotation_provenance"])}
 
 ## Result
 

@@ -88,9 +88,9 @@ def box_plot(metrics_frame: pd.DataFrame, value: str = "dsc") -> Figure:
     runs, stages = list(dict.fromkeys(frame["run"])), ordered(frame["stage"], STAGES)
     with matplotlib.rc_context(STYLE):
         height = 1.5 + max(1, len(runs)) * (0.35 + 0.36 * max(1, len(stages)))
-        figure, (axes,) = _figure(height)
+        figure, (axes,) = new_figure(height)
         if frame.empty:
-            return _nothing(figure, axes, "no slide has a value to draw")
+            return nothing_drawn(figure, axes, "no slide has a value to draw")
         jitter = np.random.default_rng(0)
         ticks = []
         for i, run in enumerate(runs):
@@ -99,7 +99,7 @@ def box_plot(metrics_frame: pd.DataFrame, value: str = "dsc") -> Figure:
             for j, stage in enumerate(stages):
                 points = frame.loc[(frame["run"] == run) & (frame["stage"] == stage), value].to_numpy(dtype=float)
                 if points.size:
-                    _box(axes, points, base + j, PALETTE[j % len(PALETTE)], jitter)
+                    draw_box(axes, points, base + j, PALETTE[j % len(PALETTE)], jitter)
         axes.set_yticks(ticks, [str(run) for run in runs])
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
@@ -134,7 +134,7 @@ def training_curves(history_frame: pd.DataFrame, title: str) -> Figure:
     curves = [c for c in curves if pd.api.types.is_numeric_dtype(history_frame[c])][:2]
     epoch = history_frame["epoch"].to_numpy()
     with matplotlib.rc_context(STYLE):
-        figure, panels = _figure(2.9, panels=len(curves))
+        figure, panels = new_figure(2.9, panels=len(curves))
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
         for axes, curve in zip(panels, curves, strict=True):
             _curve(axes, epoch, history_frame[curve].to_numpy(dtype=float), "training", PALETTE[0])
@@ -167,9 +167,9 @@ def runtime_bars(frame: pd.DataFrame) -> Figure:
     require_columns(frame, ("stage", "seconds"), "runtimes")
     per_stage = frame.groupby("stage")["seconds"].agg(["sum", "median", "count"]).sort_values("sum", ascending=False)
     with matplotlib.rc_context(STYLE):
-        figure, (axes,) = _figure(1.0 + 0.36 * max(1, len(per_stage)))
+        figure, (axes,) = new_figure(1.0 + 0.36 * max(1, len(per_stage)))
         if per_stage.empty:
-            return _nothing(figure, axes, "no times were recorded")
+            return nothing_drawn(figure, axes, "no times were recorded")
         totals = per_stage["sum"].to_numpy(dtype=float)
         unit, divisor = _time_unit(float(totals.max()))
         position = np.arange(len(per_stage))
@@ -202,7 +202,7 @@ def roc_curve(tiles: Mapping[str, pd.DataFrame]) -> Figure:
     Figure
     """
     with matplotlib.rc_context(STYLE):
-        figure, (axes,) = _figure(4.2, width=5.2)
+        figure, (axes,) = new_figure(4.2, width=5.2)
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1.0, linestyle=(0, (1, 2)))
         for i, (name, frame) in enumerate(tiles.items()):
             require_columns(frame, ("p_tumour", "label"), f"tiles of {name}")
@@ -231,13 +231,15 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = DPI) -> Non
         figure.savefig(temporary, dpi=dpi, metadata={date: None} if date else None)
 
 
-def _figure(height: float, *, width: float = WIDTH, panels: int = 1) -> tuple[Figure, list[Axes]]:
+def new_figure(height: float, *, width: float = WIDTH, panels: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of `width` × `height` inches with panels side by side; make and fill it under `rc_context(STYLE)`."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(1, panels, squeeze=False)[0])
 
 
-def _box(axes: Axes, points: np.ndarray, position: float, colour: str, jitter: np.random.Generator) -> None:
+def draw_box(axes: Axes, points: np.ndarray, position: float, colour: str, jitter: np.random.Generator) -> None:
+    """A horizontal box at a height of the y axis, with every point over it."""
     line = {"color": colour, "linewidth": 1.2}
     axes.boxplot(
         points,
@@ -274,7 +276,8 @@ def _time_unit(seconds: float) -> tuple[str, float]:
     return ("hours", 3600.0) if seconds >= 7200 else ("minutes", 60.0) if seconds >= 120 else ("seconds", 1.0)
 
 
-def _nothing(figure: Figure, axes: Axes, words: str) -> Figure:
+def nothing_drawn(figure: Figure, axes: Axes, words: str) -> Figure:
+    """The figure without axes, saying why there is nothing to see."""
     axes.set_axis_off()
     axes.text(0, 0.5, words, color=MUTED, transform=axes.transAxes)
     return figure

@@ -6,24 +6,20 @@ printed. All text goes through the template engine's escaping.
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
-from PIL import Image
 
 from drunet.atomic import write_text
 from drunet.report import figures
 from drunet.report.comparison import backbones_table, experiments_table, other_tables
+from drunet.report.embedding import embed_figure, embed_picture, templates
+from drunet.report.section import Section, section_view
 from drunet.report.tables import (
     SPLITS,
     STAGES,
@@ -74,6 +70,8 @@ class ReportInputs:
         stage, slide (empty where a job concerns none), seconds.
     models : list of dict
         name, architecture, parameters, parity, sha256, and whatever else is worth a column.
+    sections : list of Section
+        Of the studies that were made beside the runs.
     versions : dict of str to str
     published : dict of str to DataFrame
         As `drunet.report.tables.read_published` gives them.
@@ -97,6 +95,7 @@ class ReportInputs:
     histories: dict[str, pd.DataFrame] = field(default_factory=dict)
     runtimes: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["stage", "slide", "seconds"]))
     models: Sequence[dict[str, Any]] = ()
+    sections: Sequence[Section] = ()
     versions: dict[str, str] = field(default_factory=dict)
     published: dict[str, pd.DataFrame] = field(default_factory=dict)
     notes: Sequence[str] = ()
@@ -112,38 +111,36 @@ def write_page(path: str | os.PathLike[str], inputs: ReportInputs) -> None:
     require_columns(inputs.slides, ("slide_id", "split", "status"), "slides")
     summary = summary_table(inputs.metrics, resamples=inputs.resamples, seed=inputs.seed)
     split = judged_split(summary)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("template.html").render(
-        title=inputs.title,
-        verdict=verdict(inputs.slides, summary),
-        headline=headline(inputs.slides, summary, split),
-        left_out=_left_out(inputs.slides),
-        slide_table=_slide_table(inputs.slides),
-        slides_open=len(inputs.slides) <= MANY_SLIDES,
-        summary=_summary_html(summary[summary["split"] == split]),
-        other_splits=_summary_html(summary[summary["split"] != split]),
-        box_plots=_box_plots(inputs.metrics, split),
-        slide_metrics=_metrics_html(inputs.metrics, inputs.slides),
-        metrics_open=len(inputs.metrics) <= MANY_SLIDES,
-        gallery=_gallery(inputs),
-        gallery_open=MANY_PICTURES,
-        tile_table=_tile_html(inputs.tile_metrics),
-        roc=_embed(figures.roc_curve(inputs.tiles)) if inputs.tiles else None,
-        trainings=[(name, _embed(figures.training_curves(h, name))) for name, h in inputs.histories.items()],
-        experiments=_experiments(inputs, summary, split),
-        backbones=backbones_table(inputs.published, inputs.tiles, inputs.threshold),
-        other_published=other_tables(inputs.published),
-        runtime_figure=_embed(figures.runtime_bars(inputs.runtimes)) if len(inputs.runtimes) else None,
-        models=_models_html(inputs.models),
-        versions=inputs.versions,
-        notes=list(inputs.notes),
-        resamples=inputs.resamples,
+    page = (
+        templates()
+        .get_template("template.html")
+        .render(
+            title=inputs.title,
+            verdict=verdict(inputs.slides, summary),
+            headline=headline(inputs.slides, summary, split),
+            left_out=_left_out(inputs.slides),
+            slide_table=_slide_table(inputs.slides),
+            slides_open=len(inputs.slides) <= MANY_SLIDES,
+            summary=_summary_html(summary[summary["split"] == split]),
+            other_splits=_summary_html(summary[summary["split"] != split]),
+            box_plots=_box_plots(inputs.metrics, split),
+            slide_metrics=_metrics_html(inputs.metrics, inputs.slides),
+            metrics_open=len(inputs.metrics) <= MANY_SLIDES,
+            gallery=_gallery(inputs),
+            gallery_open=MANY_PICTURES,
+            tile_table=_tile_html(inputs.tile_metrics),
+            roc=embed_figure(figures.roc_curve(inputs.tiles)) if inputs.tiles else None,
+            trainings=[(name, embed_figure(figures.training_curves(h, name))) for name, h in inputs.histories.items()],
+            experiments=_experiments(inputs, summary, split),
+            backbones=backbones_table(inputs.published, inputs.tiles, inputs.threshold),
+            other_published=other_tables(inputs.published),
+            runtime_figure=embed_figure(figures.runtime_bars(inputs.runtimes)) if len(inputs.runtimes) else None,
+            models=_models_html(inputs.models),
+            sections=[section_view(section) for section in inputs.sections],
+            versions=inputs.versions,
+            notes=list(inputs.notes),
+            resamples=inputs.resamples,
+        )
     )
     write_text(path, page)
 
@@ -171,6 +168,7 @@ def _slide_table(slides: pd.DataFrame) -> Markup:
         Column("slide_id", "slide", text),
         Column("split", "split", split_name),
         Column("annotation_kind", "annotation", text),
+        Column("annotation_origin", "annotation's origin", text),
         Column("status", "status", lambda status: text(status).replace("_", " ")),
         Column("size", "size (px)", text, numeric=True),
         Column("mpp", "µm/px", number(4), numeric=True),
@@ -213,7 +211,7 @@ def _box_plots(metrics: pd.DataFrame, split: str | None) -> list[tuple[str, str]
     judged = metrics[splits_of(metrics) == split]
     plots = [("Dice", "dsc"), ("Hausdorff distance", "hd95_um")]
     return [
-        (f"{words}, {split_name(split)} slides", _embed(figures.box_plot(judged, value)))
+        (f"{words}, {split_name(split)} slides", embed_figure(figures.box_plot(judged, value)))
         for words, value in plots
         if value in judged.columns and judged[value].notna().any()
     ]
@@ -258,7 +256,7 @@ def _gallery(inputs: ReportInputs) -> list[dict[str, Any]]:
             "split": split_name(splits.get(entry.slide, "")),
             "dice": captions.get((entry.slide, entry.run), ""),
             "pictures": [
-                (words, _embed_picture(path, longest))
+                (words, embed_picture(path, longest))
                 for words, path in (("heatmap", entry.heatmap_picture), ("segmentation", entry.overlay))
                 if path is not None
             ],
@@ -322,26 +320,3 @@ def _models_html(models: Sequence[dict[str, Any]]) -> Markup | None:
 
 def _parity(value: Any) -> str:
     return f"{value:.1e}" if isinstance(value, float) and not pd.isna(value) else text(value)
-
-
-def _embed(figure: Figure) -> str:
-    """A figure as a data address; twice the pixels of its place on the page, for sharp screens and print."""
-    buffer = io.BytesIO()
-    with matplotlib.rc_context(figures.STYLE):
-        figure.savefig(buffer, format="png", dpi=200)
-    return _data_address("png", buffer.getvalue())
-
-
-def _embed_picture(path: Path, longest: int) -> str:
-    """A picture no larger than `longest` as a data address; made anew from its pixels, so that no metadata follows."""
-    with Image.open(path) as picture:
-        small = picture.convert("RGB")
-    small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    # Full colour resolution: halved, it would smear the thin outlines.
-    small.save(buffer, "JPEG", quality=86, subsampling=0, optimize=True)
-    return _data_address("jpeg", buffer.getvalue())
-
-
-def _data_address(kind: str, content: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,0 +1,168 @@
+"""A study's part of the report: what it says, shows and counts, kept as a file that the main report reads again."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from drunet.atomic import read_json, write_json, write_text
+from drunet.report.embedding import embed_drawing, embed_picture, templates
+from drunet.report.tables import NOTHING, Column, html_table, number, text
+
+# Longest side, in px, of an embedded figure: twice its place on the page.
+LONGEST = 2200
+# Above these counts a table is folded away, and a cell's words take several lines.
+MANY_ROWS, MANY_LETTERS = 30, 26
+# What a table's letters cannot say: names of the columns that the studies share.
+HEADINGS = {
+    "p_holm": "p (Holm)",
+    "dsc": "Dice",
+    "iou": "IoU",
+    "auc": "AUC",
+    "f1": "F1",
+    "hd_um": "HD (µm)",
+    "hd95_um": "HD95 (µm)",
+    "sd": "sd",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a study tells its reader, in this order.
+
+    Attributes
+    ----------
+    title : str
+    lead : str
+        What was asked, how, and the answer, in a few sentences; an empty line starts another paragraph.
+    tables : sequence of (caption, DataFrame)
+        Shown as they are: columns by their names, numbers in digits that suit their size, text as text.
+    figures : sequence of (caption, Path)
+        PNG (drawings) or JPEG (pictures), inside the folder that the section is written to.
+    notes : sequence of str
+        What a reader must know to judge the above.
+    """
+
+    title: str
+    lead: str
+    tables: Sequence[tuple[str, pd.DataFrame]] = ()
+    figures: Sequence[tuple[str, Path]] = ()
+    notes: Sequence[str] = ()
+
+
+def write_section(folder: str | os.PathLike[str], section: Section) -> None:
+    """Write `section.json`, for the main report, and `report.html`, for a reader, into a study's folder.
+
+    Raises
+    ------
+    ValueError
+        A figure lies outside the folder: the file would not survive its being moved or copied.
+    """
+    home = Path(folder)
+    write_json(
+        home / "section.json",
+        {
+            "title": section.title,
+            "lead": section.lead,
+            "tables": [{"caption": caption, **_plain_table(frame)} for caption, frame in section.tables],
+            "figures": [{"caption": caption, "file": _inside(home, path)} for caption, path in section.figures],
+            "notes": list(section.notes),
+        },
+    )
+    page = templates().get_template("section_page.html").render(section=section_view(section))
+    write_text(home / "report.html", page)
+
+
+def read_section(path: str | os.PathLike[str]) -> Section:
+    """Read a `section.json` that `write_section` wrote; figures come with the folder of the file before them."""
+    home, content = Path(path).parent, read_json(path)
+    return Section(
+        title=content["title"],
+        lead=content["lead"],
+        tables=[(t["caption"], pd.DataFrame(t["rows"], columns=t["columns"])) for t in content["tables"]],
+        figures=[(f["caption"], home / f["file"]) for f in content["figures"]],
+        notes=content["notes"],
+    )
+
+
+def section_view(section: Section) -> dict[str, Any]:
+    """What the template shows: paragraphs, (caption, table, folded), (caption, data address) and notes."""
+    return {
+        "title": section.title,
+        "paragraphs": [words for words in section.lead.split("\n\n") if words.strip()],
+        "tables": [(caption, shown_table(frame), len(frame) > MANY_ROWS) for caption, frame in section.tables],
+        "figures": [(caption, _embedded(path)) for caption, path in section.figures],
+        "notes": list(section.notes),
+    }
+
+
+def shown_table(frame: pd.DataFrame) -> Markup:
+    """A table of any make as HTML: digits chosen by column, p-values as p-values, long words on several lines."""
+    return html_table(frame, [_column(str(key), frame[key]) for key in frame.columns])
+
+
+def p_value(value: Any) -> str:
+    """A p-value as papers print it: `0.042`, `< 0.001`."""
+    if value is None or math.isnan(float(value)):
+        return NOTHING
+    return "< 0.001" if float(value) < 0.001 else f"{float(value):.3f}"
+
+
+def _column(key: str, values: pd.Series) -> Column:
+    heading = HEADINGS.get(key, key.replace("_", " "))
+    if key == "p" or key.startswith("p_"):
+        return Column(key, heading, p_value, numeric=True)
+    if pd.api.types.is_bool_dtype(values):
+        return Column(key, heading, lambda flag: "yes" if flag else "no")
+    if pd.api.types.is_numeric_dtype(values):
+        return Column(key, heading, number(_digits(values)), numeric=True)
+    words = [text(value) for value in values]
+    style = "wrap" if max(map(len, words), default=0) > MANY_LETTERS else ""
+    return Column(key, heading, text, numeric=_numbers_in_print(words), style=style)
+
+
+def _digits(values: pd.Series) -> int:
+    """Decimals that leave about three figures to the column's largest number; none where all are whole."""
+    known = values.dropna().astype(float)
+    known = known[known.abs() < math.inf]
+    if known.empty or (known == known.round()).all():
+        return 0
+    largest = float(known.abs().max())
+    return 3 if largest < 10 else 1 if largest < 1000 else 0
+
+
+def _numbers_in_print(words: Sequence[str]) -> bool:
+    """Whether a column of text holds printed numbers (a published 0.90), possibly with gaps."""
+    printed = [w for w in words if w != NOTHING]
+    return bool(printed) and all(w.lstrip("<≤-−+ ").replace(".", "", 1).isdigit() for w in printed)
+
+
+def _plain_table(frame: pd.DataFrame) -> dict[str, Any]:
+    rows = [[_plain(value) for value in row] for row in frame.itertuples(index=False, name=None)]
+    return {"columns": [str(key) for key in frame.columns], "rows": rows}
+
+
+def _plain(value: Any) -> Any:
+    """A cell as JSON has it: numpy's numbers as Python's, what is missing or infinite as null."""
+    value = value.item() if hasattr(value, "item") else value
+    if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value if isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _inside(folder: Path, path: Path) -> str:
+    try:
+        return path.resolve().relative_to(folder.resolve()).as_posix()
+    except ValueError:
+        raise ValueError(f"the figure {path.name} must lie inside the study's folder") from None
+
+
+def _embedded(path: Path) -> str:
+    return (embed_drawing if path.suffix.lower() == ".png" else embed_picture)(path, LONGEST)
