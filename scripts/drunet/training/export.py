@@ -25,14 +25,7 @@ def export_trained(
 
     Pictures go in as 0..255: the graph itself divides by 255 (authors' code: x / 255 for both branches).
     """
-    settings, seed = facts["settings"], facts["seed"]
-    if "classifier" in settings:
-        options = refiner_options(settings, seed)
-    else:
-        # Starting weights are about to be overwritten: they need not be there any more.
-        options = builder_options({**settings, "weights": "random"}, facts["size"], seed)
-    model = registry.build(settings["architecture"], **options)
-    registry.load_weights(model, weights)
+    model = rebuild_trained(facts, weights)
     scales = {tensor.name: 1.0 if tensor.name == HEATMAP else 1 / 255 for tensor in model.inputs}
     return write_onnx(
         model,
@@ -40,5 +33,26 @@ def export_trained(
         opset=opset,
         scales=scales,
         facts={"model": name, "architecture": facts["architecture"]},
-        seed=seed,
+        seed=facts["seed"],
     )
+
+
+def rebuild_trained(facts: Mapping[str, Any], weights: str | os.PathLike[str]) -> Any:
+    """Build a model as its training did and load its weights, in float32: a keras.Model that takes pictures in [0, 1].
+
+    Raises
+    ------
+    ModelError
+        If the weights do not fit the facts.
+    """
+    settings, seed = facts["settings"], facts["seed"]
+    if "classifier" in settings:
+        options = refiner_options(settings, seed)
+    else:
+        # Starting weights are about to be overwritten: they need not be there any more.
+        options = builder_options({**settings, "weights": "random"}, facts["size"], seed)
+        # What is known only once the data are seen, such as the classes that clusters became.
+        options |= facts.get("builder", {})
+    model = registry.build(settings["architecture"], **options)
+    registry.load_weights(model, weights)
+    return model

@@ -1,0 +1,97 @@
+"""Which tiles to look into: sure hits and sure mistakes, from different slides and places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from drunet.tiles import NON_TUMOUR, TUMOUR
+
+FALSE_POSITIVE, TRUE_POSITIVE = "false positive", "true positive"
+# In the order of the paper's figure 7: a, b, c and d, e, f.
+KINDS = {FALSE_POSITIVE: NON_TUMOUR, TRUE_POSITIVE: TUMOUR}
+_FURTHER = 100.0  # what a slide's further tiles cost: more than higher probabilities elsewhere can make good
+
+
+def choose_tiles(
+    tiles: pd.DataFrame, *, true_positives: int, false_positives: int, threshold: float, apart: int = 2
+) -> pd.DataFrame:
+    """Choose tiles that the classifier calls tumour, rightly and wrongly.
+
+    They come from as many slides as can be, both kinds together (the paper took six tiles from six slides); of the
+    choices that do, the one with the highest probabilities is taken. The same tiles give the same choice.
+
+    Parameters
+    ----------
+    tiles : DataFrame
+        slide, column, row, label (1 tumour, 0 non-tumour, others do not count), p_tumour (NaN does not count), and
+        whatever else.
+    true_positives, false_positives : int
+        How many of each kind; fewer are given where there are no more.
+    threshold : float
+        Probability from which a tile is called tumour.
+    apart : int
+        Tiles of one kind and slide are this many columns or rows from each other, at least; 1 lets them touch.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `tiles`, and kind ("false positive", "true positive"): false positives first, each kind by
+        falling probability.
+    """
+    wanted = {FALSE_POSITIVE: false_positives, TRUE_POSITIVE: true_positives}
+    ranked = tiles[tiles["p_tumour"] >= threshold].sort_values(
+        ["p_tumour", "slide", "row", "column"], ascending=[False, True, True, True]
+    )
+    parts = [
+        _spread(part, wanted[kind], apart).assign(kind=kind)
+        for kind, label in KINDS.items()
+        for _, part in ranked[ranked["label"] == label].groupby("slide", sort=True)
+    ]
+    if not parts:
+        return ranked.iloc[:0].assign(kind=pd.Series(dtype=str))
+    candidates = pd.concat(parts, ignore_index=True)
+    chosen = candidates.iloc[_from_most_slides(candidates, wanted)]
+    return chosen.sort_values(["kind", "p_tumour"], ascending=[True, False], kind="stable").reset_index(drop=True)
+
+
+def _spread(ranked: pd.DataFrame, wanted: int, apart: int) -> pd.DataFrame:
+    """The first tiles of a ranking that lie apart from those before them."""
+    places = ranked[["column", "row"]].to_numpy(np.int64)
+    kept: list[int] = []
+    for i, place in enumerate(places):
+        if len(kept) == wanted:
+            break
+        if not kept or np.abs(places[kept] - place).max(axis=1).min() >= apart:
+            kept.append(i)
+    return ranked.iloc[kept]
+
+
+def _from_most_slides(candidates: pd.DataFrame, wanted: Mapping[str, int]) -> np.ndarray:
+    """Positions of the chosen: a small integer programme, for a greedy choice may use up the only slide of a kind."""
+    count = len(candidates)
+    if count == 0:
+        return np.zeros(0, np.int64)
+    slide, slides = pd.factorize(candidates["slide"])
+    kind, kinds = pd.factorize(candidates["kind"])
+    targets = np.minimum([wanted[k] for k in kinds], np.bincount(kind))
+    most = int(targets.sum())
+    # Unknowns: take a tile or not; and per slide whether it gives a first tile, and how many further ones.
+    cost = np.concatenate([-candidates["p_tumour"].to_numpy(np.float64), np.tile([0, _FURTHER], len(slides))])
+    upper = np.concatenate([np.ones(count), np.tile([1, most], len(slides))])
+    given = sparse.kron(sparse.eye_array(len(slides)), np.ones((1, 2)))
+    kinds_and_slides = [[_indicator(kind, len(kinds)), None], [_indicator(slide, len(slides)), -given]]
+    sums = np.concatenate([targets, np.zeros(len(slides))])
+    balance = LinearConstraint(sparse.block_array(kinds_and_slides, format="csr"), sums, sums)
+    exact = {"mip_rel_gap": 0.0}
+    solved = milp(cost, integrality=np.ones(len(cost)), bounds=Bounds(0, upper), constraints=balance, options=exact)
+    return np.flatnonzero(solved.x[:count] > 0.5)
+
+
+def _indicator(group: np.ndarray, groups: int) -> sparse.csr_array:
+    """Matrix (groups, members) of ones where a member belongs to a group."""
+    return sparse.csr_array((np.ones(len(group)), (group, np.arange(len(group)))), shape=(groups, len(group)))
