@@ -20,6 +20,7 @@ with job(snakemake.log[0]):
         classes=params.classes,
         seed=params.seed,
         folder=state,
+        start=next(iter(inputs.weights), None) if isinstance(inputs.weights, list) else inputs.weights,
     )
     output = snakemake.output
     trained.write(output.weights, output.history, output.facts, params.settings)

@@ -11,6 +11,7 @@ from drunet.annotation import Annotation, Region
 from drunet.augment.pipeline import Augmentation, MultiLens
 from drunet.grid import Grid
 from drunet.sampling import GridTiles, RegionCrops
+from drunet.sampling.balance import oversample
 from drunet.slide import Slide
 from drunet.synth.pyramid import write_pyramid
 from drunet.tiles import TileRules
@@ -124,6 +125,18 @@ def test_slides_can_be_read_again_after_closing(slides: list[SlideSource]) -> No
     batches.close()
     assert same(before, batches[0])
     batches.close()
+
+
+def test_a_balance_shapes_what_is_learnt_from_and_not_what_is_validated_on(slides: list[SlideSource]) -> None:
+    source = [GridTiles(0, table(10).query("label == 1 or index % 4 == 0"))]
+    plain = tiles(slides, source)
+    balanced = tiles(slides, source, balance=oversample)
+    for balanced.epoch in (0, 3):
+        labels = np.concatenate([balanced[i][1] for i in range(len(balanced))])
+        assert labels.sum(axis=0).tolist() == [np.bincount(plain.crops.label).max()] * 2
+    assert len(balanced) == -(-len(balanced.crops) // 7)
+    check = tiles(slides, source, fixed=True, balance=oversample)
+    assert sorted(check.crops.y) == sorted(plain.crops.y)
 
 
 # ---- whole slides for the refiner

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 
@@ -20,7 +21,7 @@ from drunet.models import registry
 from drunet.report.card import write_card
 from drunet.synth.pyramid import write_pyramid
 from drunet.tiles import TileRules, tile_table, write_table
-from drunet.training import classifier, refiner
+from drunet.training import classifier, loop, refiner
 from drunet.training.classifier import AnnotatedSlide, Trained, identity, train_classifier
 from drunet.training.export import export_trained
 from drunet.training.loop import save_inference_weights
@@ -45,6 +46,8 @@ SETTINGS: dict[str, Any] = {
     "options": {"filters": 6},
     "freeze_fraction": 0.0,
     "batch_norm_momentum": None,
+    "data": {"sampling": {"strategy": "as_is"}},
+    "loss": {"name": "cross_entropy", "class_weights": None},
     "training": PLAN,
     "augment": {"flip": True, "quarter_turns": True},
 }
@@ -115,10 +118,14 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> MakeSlide:
 
 
 def train(folder: Path, training: list[AnnotatedSlide], validation: list[AnnotatedSlide], **changes: Any) -> Trained:
-    settings = {**SETTINGS, **changes.get("settings", {})}
+    settings = {**SETTINGS, **changes.pop("settings", {})}
     return train_classifier(
-        "c1", settings, training, validation, rules=TileRules(), classes=CLASSES, seed=3, folder=folder
+        "c1", settings, training, validation, rules=TileRules(), classes=CLASSES, seed=3, folder=folder, **changes
     )
+
+
+def by_strategy(strategy: str, **options: Any) -> dict[str, Any]:
+    return {"data": {"sampling": {"strategy": strategy, **options}}, "training": {**PLAN, "epochs": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -202,12 +209,114 @@ def test_one_class_alone_cannot_be_learnt(make: MakeSlide, tmp_path: Path) -> No
         train(tmp_path / "state", [only], [])
 
 
+@pytest.fixture(scope="module")
+def uneven(make: MakeSlide) -> AnnotatedSlide:
+    """A slide of 16 x 8 tiles, of which the first three columns are tumour."""
+    return make("uneven", 7, tumor=shapely.box(0, 0, 96, 256))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "tumour", "non_tumour"), [("as_is", 24, 104), ("oversample", 104, 104), ("undersample", 24, 24)]
+)
+def test_a_strategy_decides_what_an_epoch_shows(
+    uneven: AnnotatedSlide, tmp_path: Path, strategy: str, tumour: int, non_tumour: int
+) -> None:
+    facts = train(tmp_path / "state", [uneven], [uneven], settings=by_strategy(strategy)).facts
+    assert facts["samples_per_epoch"] == {"tumour": tumour, "non_tumour": non_tumour}
+    assert facts["validation_samples"] == {"tumour": 24, "non_tumour": 104}
+    assert facts["sampling"] == {"strategy": strategy}
+
+
+def test_balanced_weights_are_counted_over_a_whole_epoch_and_remembered(uneven: AnnotatedSlide, tmp_path: Path) -> None:
+    weighted = {**by_strategy("as_is"), "loss": {"name": "cross_entropy", "class_weights": "balanced"}}
+    weighted["training"] = {**PLAN, "epochs": 1, "steps_per_epoch": 2}
+    facts = train(tmp_path / "state", [uneven], [], settings=weighted).facts
+    np.testing.assert_allclose(facts["loss"]["class_weights"], [128 / 208, 128 / 48])
+    assert sum(facts["samples_per_epoch"].values()) == 32
+
+
+def test_strata_find_the_tissues_of_the_slides(make: MakeSlide, tmp_path: Path) -> None:
+    # The grain makes tiles on the left differ in mean colour; the right half is one tissue.
+    slide = make("strata", 8, tumor=shapely.box(128, 0, 384, 256))
+    facts = train(tmp_path / "state", [slide], [], settings=by_strategy("strata", clusters=2)).facts
+    assert facts["sampling"]["strategy"] == "strata" and len(facts["sampling"]["clusters"]) == 2
+    assert sum(c["tumour"] for c in facts["sampling"]["clusters"]) == 64
+    assert facts["samples_per_epoch"] == {"tumour": 64, "non_tumour": 64}
+    with pytest.raises(TrainingDataError, match=r"classifiers\.c1\.data\.sampling: there are fewer tiles"):
+        train(tmp_path / "state", [slide], [], settings=by_strategy("strata", clusters=400))
+
+
+def scores_of(folder: Path, name: str, p: np.ndarray) -> str:
+    row, column = (a.ravel() for a in np.indices(GRID.shape))
+    frame = pd.DataFrame({"column": column, "row": row, "p_tumour": p.ravel()})
+    write_table(folder / f"{name}.parquet", frame, {"grid": GRID.to_dict()})
+    return str(folder / f"{name}.parquet")
+
+
+def test_two_passes_learn_from_the_areas_that_a_first_model_got_wrong(
+    uneven: AnnotatedSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    p = np.full(GRID.shape, 0.2)
+    p[2, 8:13] = [0.9, 0.6, 0.8, 0.55, 0.7]
+    settings = by_strategy("induced_imbalance", first_model="c0", tumour=8, non_tumour=10, hard=2)
+    facts = train(tmp_path / "state", [uneven], [uneven], settings=settings, scores=[scores_of(tmp_path, "p", p)]).facts
+    assert facts["samples_per_epoch"] == {"tumour": 8, "non_tumour": 10}
+    assert facts["validation_samples"] == {"tumour": 24, "non_tumour": 104}
+    hard = [a for a in facts["sampling"]["areas"] if a["kind"] == "hard"]
+    assert [(a["slide"], a["x"], a["y"], a["score"]) for a in hard] == [
+        ("uneven", 9 * 32, 2 * 32, 0.6),
+        ("uneven", 11 * 32, 2 * 32, 0.55),
+    ]
+    assert "fewer areas" not in capsys.readouterr().err
+    json.dumps(facts)
+    more = by_strategy("induced_imbalance", first_model="c0", tumour=48, non_tumour=60, hard=12)
+    facts = train(tmp_path / "s2", [uneven], [], settings=more, scores=[scores_of(tmp_path, "p", p)]).facts
+    assert facts["sampling"]["used"] == {"tumour": 24, "clear": 25, "hard": 5}
+    assert "c1: fewer areas than asked for: asked 48 tumour, 48 clear, 12 hard" in capsys.readouterr().err
+
+
+def test_scores_that_change_start_a_training_anew(uneven: AnnotatedSlide, tmp_path: Path) -> None:
+    seen = []
+    for value in (0.1, 0.2):
+        scores = [scores_of(tmp_path, "p", np.full(GRID.shape, value))]
+        seen.append(identity(SETTINGS, classifier._learnt_files([uneven], scores), [], 1))
+    assert len(set(seen)) == 2
+    assert classifier._learnt_files([uneven], ()) == [uneven.files]
+
+
+def test_a_killed_training_ends_with_the_same_weights(
+    make: MakeSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slides = [make("strata", 8, tumor=shapely.box(128, 0, 384, 256))], list[AnnotatedSlide]()
+    settings = {**by_strategy("strata", clusters=2), "loss": {"name": "focal", "class_weights": "balanced"}}
+    settings["training"] = {**PLAN, "epochs": 2, "steps_per_epoch": 2}
+    whole = train(tmp_path / "whole", *slides, settings=settings)
+    kept = loop._Keeper.on_epoch_end
+
+    def killed(self: Any, epoch: int, logs: Any = None) -> None:
+        kept(self, epoch, logs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Keeper, "on_epoch_end", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "killed", *slides, settings=settings)
+    resumed = train(tmp_path / "killed", *slides, settings=settings)
+    assert len(resumed.history) == 2
+    for a, b in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_a_mistake_in_the_settings_is_named_by_its_key(make: MakeSlide, tmp_path: Path) -> None:
     slide = make("wta1", 2)
     with pytest.raises(ConfigError, match=r"classifiers\.c1\.augment\.flop"):
         train(tmp_path / "state", [slide], [], settings={"augment": {"flop": True}})
     with pytest.raises(ConfigError, match=r"classifiers\.c1\.training: .*found: epoch\)"):
         train(tmp_path / "state", [slide], [], settings={"training": {**PLAN, "epoch": 3}})
+    with pytest.raises(ConfigError, match=r"classifiers\.c1\.data\.sampling\.strategy: unknown"):
+        train(tmp_path / "state", [slide], [], settings=by_strategy("smote"))
+    with pytest.raises(ConfigError, match=r"classifiers\.c1\.loss\.name: unknown"):
+        train(tmp_path / "state", [slide], [], settings={"loss": {"name": "hinge", "class_weights": None}})
 
 
 def test_a_trainings_identity_is_all_that_decides_its_result(tmp_path: Path) -> None:
@@ -259,8 +368,10 @@ def test_a_refiner_needs_tumour(make: MakeSlide, tmp_path: Path) -> None:
 
 def test_starting_weights_from_a_file_replace_those_that_the_builder_would_fetch() -> None:
     from_file = {**SETTINGS, "weights": "models/start.weights.h5"}
-    assert classifier.starting_file(from_file) == "models/start.weights.h5"
-    assert classifier.builder_options(from_file, 16, 1)["weights"] == "random"
+    from_model = {**SETTINGS, "weights": {"model": "other"}}
+    for whole in (from_file, from_model):
+        assert classifier.starts_whole(whole)
+        assert classifier.builder_options(whole, 16, 1)["weights"] == "random"
     for weights in ("imagenet", "random", {"densenet201": "d.h5"}):
-        assert classifier.starting_file({**SETTINGS, "weights": weights}) is None
+        assert not classifier.starts_whole({**SETTINGS, "weights": weights})
         assert classifier.builder_options({**SETTINGS, "weights": weights}, 16, 1)["weights"] == weights

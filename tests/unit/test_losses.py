@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
 
-from drunet.training.losses import DiceLoss, ThresholdedDice
+from drunet.errors import ConfigError
+from drunet.training.losses import LOSSES, DiceLoss, FocalLoss, ThresholdedDice, classification_loss
+
+COUNTS = {"tumour": 10, "non_tumour": 30}
 
 
 def maps(seed: int, n: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -99,3 +104,99 @@ def test_a_step_down_the_gradient_lowers_the_loss() -> None:
     history = model.fit(truth[..., 1:], truth, epochs=12, verbose=0).history
     assert history["loss"][-1] < history["loss"][0] - 0.02
     assert "dice" in history
+
+
+# Losses of classifiers: truth and prediction as [non-tumour, tumour].
+TRUTH = np.array([[1, 0], [0, 1], [0, 1], [1, 0]], np.float32)
+GUESS = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]], np.float32)
+OF_TRUTH = np.array([0.9, 0.8, 0.3, 0.4])
+IS_TUMOUR = np.array([0, 1, 1, 0])
+
+
+def loss_of(**config: Any) -> float:
+    return float(classification_loss({"class_weights": None, **config}, COUNTS, "here.loss")[0](TRUTH, GUESS))
+
+
+def test_plain_cross_entropy_is_keras_own() -> None:
+    assert loss_of(name="cross_entropy") == pytest.approx(-np.log(OF_TRUTH).mean(), rel=1e-6)
+    loss, facts = classification_loss({"name": "cross_entropy", "class_weights": None}, COUNTS, "here")
+    assert type(loss) is keras.losses.CategoricalCrossentropy
+    assert facts == {"name": "cross_entropy", "class_weights": None}
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0, 5.0])
+def test_focal_loss_is_the_published_formula(gamma: float) -> None:
+    by_hand = -((1 - OF_TRUTH) ** gamma) * np.log(OF_TRUTH)
+    assert loss_of(name="focal", gamma=gamma) == pytest.approx(by_hand.mean(), rel=1e-5)
+    alpha = np.where(IS_TUMOUR, 0.25, 0.75)
+    assert loss_of(name="focal", gamma=gamma, alpha=0.25) == pytest.approx((alpha * by_hand).mean(), rel=1e-5)
+
+
+def test_focal_loss_is_keras_own_but_for_certainty() -> None:
+    own = keras.losses.CategoricalFocalCrossentropy(alpha=[0.7, 0.3], gamma=2.0)
+    assert loss_of(name="focal", alpha=0.3) == pytest.approx(float(own(TRUTH, GUESS)), rel=1e-5)
+    read = keras.losses.deserialize(keras.losses.serialize(FocalLoss(1.5, [2, 3])))
+    assert float(read(TRUTH, GUESS)) == float(FocalLoss(1.5, [2, 3])(TRUTH, GUESS))
+
+
+def test_focal_loss_discounts_as_published_where_nothing_else_is_said() -> None:
+    assert loss_of(name="focal") == loss_of(name="focal", gamma=2.0, alpha=None)
+    # Lin et al.: at gamma 2 a sample at 0.9 costs a hundredth of its cross-entropy.
+    loss, _ = classification_loss({"name": "focal"}, COUNTS, "here")
+    one = float(loss(TRUTH[:1], GUESS[:1]))
+    assert one == pytest.approx(-np.log(0.9) / 100, rel=1e-4)
+
+
+def test_class_weights_are_those_of_weighted_samples() -> None:
+    weights = [0.4, 2.5]
+    plain = keras.losses.CategoricalCrossentropy()
+    expected = float(plain(TRUTH, GUESS, sample_weight=np.take(weights, IS_TUMOUR)))
+    assert loss_of(name="cross_entropy", class_weights=weights) == pytest.approx(expected, rel=1e-5)
+    focal = keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=3.0)
+    expected = float(focal(TRUTH, GUESS, sample_weight=np.take(weights, IS_TUMOUR)))
+    assert loss_of(name="focal", gamma=3.0, class_weights=weights) == pytest.approx(expected, rel=1e-5)
+
+
+def test_balanced_weights_are_scikit_learns_and_average_to_one() -> None:
+    from sklearn.utils.class_weight import compute_class_weight
+
+    _, facts = classification_loss({"name": "cross_entropy", "class_weights": "balanced"}, COUNTS, "here")
+    labels = np.repeat([0, 1], [COUNTS["non_tumour"], COUNTS["tumour"]])
+    expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels)
+    np.testing.assert_allclose(facts["class_weights"], expected)
+    assert np.take(facts["class_weights"], labels).mean() == pytest.approx(1)
+
+
+def test_what_a_network_is_most_wrong_about_teaches_it_too() -> None:
+    """At certainty as elsewhere, weights of 1 and gamma 0 pull exactly as the plain cross-entropy does."""
+    pulled = []
+    for config in ({"name": "cross_entropy"}, {"name": "cross_entropy", "class_weights": [1, 1]}, {"name": "focal"}):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, activation="softmax")])
+        model.compile(keras.optimizers.SGD(0.5), classification_loss(config, COUNTS, "here")[0])
+        before = model.get_weights()[0]
+        model.train_on_batch(np.array([[0.1, 2], [3, -1], [0, 0.5], [80, -80]], np.float32), TRUTH)
+        pulled.append(model.get_weights()[0] - before)
+    np.testing.assert_allclose(pulled[1], pulled[0], rtol=1e-5, atol=1e-6)
+    # The last sample alone, wrong beyond 1e-7, moves the weights by 0.5 / 4 * 80.
+    assert all(np.abs(p).max() > 9 for p in pulled)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"name": "hinge"}, r"here\.loss\.name: unknown loss \(found: hinge\)\. Known: cross_entropy, focal\."),
+        ({"name": "cross_entropy", "gamma": 2}, r"cross_entropy has no such option \(found: gamma\).*class_weights"),
+        ({"name": "focal", "beta": 2}, r"focal has no such option .*gamma, alpha, class_weights"),
+        ({"name": "focal", "gamma": -1}, r"here\.loss\.gamma: .*found: -1"),
+        ({"name": "focal", "alpha": 1.5}, r"here\.loss\.alpha: .*found: 1\.5"),
+        ({"name": "focal", "class_weights": "even"}, r"here\.loss\.class_weights: .*found: even"),
+        ({"name": "focal", "class_weights": [1, 2, 3]}, r"class_weights: .*\[non-tumour, tumour\]"),
+        ({"name": "focal", "class_weights": [0, 2]}, r"class_weights: .*two positive numbers"),
+    ],
+)
+def test_a_wrong_loss_ends_in_one_message(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        loss_of(**config)
+    assert "\n" not in str(caught.value)
+    assert list(LOSSES) == ["cross_entropy", "focal"]

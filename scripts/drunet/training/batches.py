@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from drunet.augment.pipeline import Augmentation
-from drunet.sampling import Crops, GridTiles, RegionCrops, draw_epoch
+from drunet.sampling import Balance, Crops, Source, draw_epoch
 from drunet.slide import Slide
 
 # Keeps the draws of augmentation apart from those of sampling, which use the same seed and epoch.
@@ -64,6 +64,8 @@ class TileBatches(_Epochs):
         Crops per epoch; by default each source once.
     fixed : bool
         Validation: the same crops in every epoch, nothing augmented.
+    balance : callable, optional
+        How the crops of an epoch are evened out; see `drunet.sampling.draw_epoch`.
 
     Yields
     ------
@@ -73,7 +75,7 @@ class TileBatches(_Epochs):
     def __init__(
         self,
         slides: Sequence[SlideSource],
-        sources: Sequence[GridTiles | RegionCrops],
+        sources: Sequence[Source],
         *,
         size: int,
         mpp: float,
@@ -82,25 +84,31 @@ class TileBatches(_Epochs):
         augmentation: Augmentation | None = None,
         samples: int | None = None,
         fixed: bool = False,
+        balance: Balance | None = None,
     ) -> None:
         super().__init__(seed, batch_size)
         self._slides, self._sources = list(slides), list(sources)
         self._size, self._mpp, self._samples, self._fixed = size, mpp, samples, fixed
         self._augmentation = None if fixed else augmentation
+        self._balance = None if fixed else balance
         self._open: dict[int, Slide] = {}
-        first = draw_epoch(self._sources, seed, 0, samples, both_classes=not fixed)
-        self._drawn: tuple[int, Crops] = (0, first)
+        self._drawn: tuple[int, Crops] = (0, self._epoch_crops(0))
 
     @property
     def crops(self) -> Crops:
         """The crops of the current epoch."""
         epoch = 0 if self._fixed else self.epoch
         if self._drawn[0] != epoch:
-            self._drawn = (epoch, draw_epoch(self._sources, self.seed, epoch, self._samples))
+            self._drawn = (epoch, self._epoch_crops(epoch))
         return self._drawn[1]
 
+    def _epoch_crops(self, epoch: int) -> Crops:
+        return draw_epoch(
+            self._sources, self.seed, epoch, self._samples, both_classes=not self._fixed, balance=self._balance
+        )
+
     def __len__(self) -> int:
-        # Random crops vary in number by nothing: an epoch has as many as the first.
+        # Neither random crops nor a balance vary in number: an epoch has as many as the first.
         return math.ceil(len(self._drawn[1]) / self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:

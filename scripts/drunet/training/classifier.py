@@ -14,16 +14,20 @@ import numpy as np
 import pandas as pd
 
 from drunet.annotation import Annotation, read_annotation
+from drunet.annotation.provenance import summarise_provenance
 from drunet.atomic import whole_file, write_json
 from drunet.augment.pipeline import Augmentation
+from drunet.console import say
 from drunet.errors import TrainingDataError
 from drunet.grid import Grid
 from drunet.inference import sha256
 from drunet.models import registry
-from drunet.sampling import GridTiles, RegionCrops
+from drunet.sampling import GridTiles, RegionCrops, Source, draw_epoch
+from drunet.sampling.strategies import LearningSlides, Sampling, sampled
 from drunet.tiles import TileRules, read_table
 from drunet.training.batches import SlideSource, TileBatches
 from drunet.training.loop import Plan, compute_precision, save_inference_weights, train
+from drunet.training.losses import classification_loss
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,8 @@ def train_classifier(
     classes: Mapping[str, Sequence[str]],
     seed: int,
     folder: Path,
+    start: str | None = None,
+    scores: Sequence[str] = (),
 ) -> Trained:
     """Train a patch-wise classifier.
 
@@ -114,22 +120,40 @@ def train_classifier(
         or number of threads adds floating-point sums in another order.
     folder : Path
         Where the state is kept from which a killed training goes on.
+    start : str, optional
+        File with the weights to begin with: what `weights` names, or the trained model that it names.
+    scores : list of str
+        Per training slide, its tiles as the first model of the strategy `induced_imbalance` sees them.
 
     Raises
     ------
+    ConfigError
+        If the settings name what there is not.
     TrainingDataError
-        If there are no training slides, no labelled tiles, or one class only.
+        If there are no training slides, no labelled tiles, one class only, or not what the sampling strategy needs.
     """
-    _need_slides(training, name)
+    need_slides(training, name)
     plan = Plan.from_config(settings["training"], f"classifiers.{name}.training")
     augmentation = Augmentation.from_config(settings["augment"], where=f"classifiers.{name}.augment")
     grids = [Grid.from_dict(read_table(s.tiles)[1]["grid"]) for s in [*training, *validation]]
     size, mpp = grids[0].size, grids[0].tile_mpp
 
-    def batches(slides: Sequence[AnnotatedSlide], fixed: bool) -> TileBatches:
+    sources = crop_sources(training, classes, rules)
+    sampling = sampled(
+        sources,
+        LearningSlides([s.source.slide_id for s in training], [s.source.open for s in training], scores, size * mpp),
+        settings["data"]["sampling"],
+        seed=seed,
+        where=f"classifiers.{name}.data.sampling",
+    )
+    if note := sampling.facts.get("note"):
+        say(f"{name}: {note}")
+    loss, loss_facts = classification_loss(settings["loss"], _epoch_counts(sampling, seed), f"classifiers.{name}.loss")
+
+    def batches(slides: Sequence[AnnotatedSlide], seen: Sampling, fixed: bool) -> TileBatches:
         return TileBatches(
             [s.source for s in slides],
-            _crop_sources(slides, classes, rules),
+            seen.sources,
             size=size,
             mpp=mpp,
             batch_size=plan.batch_size,
@@ -137,25 +161,27 @@ def train_classifier(
             augmentation=augmentation,
             samples=None if fixed or plan.steps_per_epoch is None else plan.steps_per_epoch * plan.batch_size,
             fixed=fixed,
+            balance=seen.balance,
         )
 
-    train_batches = batches(training, False)
-    validation_batches = batches(validation, True) if validation else None
+    train_batches = batches(training, sampling, False)
+    held_out = Sampling(crop_sources(validation, classes, rules))
+    validation_batches = batches(validation, held_out, True) if validation else None
     if validation_batches is not None and not len(validation_batches):
         validation_batches = None
     compute_precision(plan.precision)
     model = registry.build(settings["architecture"], **builder_options(settings, size, seed))
-    if weights := starting_file(settings):
-        registry.load_weights(model, weights)
+    if starts_whole(settings):
+        registry.load_weights(model, str(start))
     history = train(
         model,
-        loss="categorical_crossentropy",
+        loss=loss,
         metrics=["accuracy"],
         batches=train_batches,
         validation=validation_batches,
         plan=plan,
         folder=folder,
-        identity=identity(settings, [s.files for s in training], [s.files for s in validation], seed),
+        identity=identity(settings, _learnt_files(training, scores), [s.files for s in validation], seed, start),
         name=name,
     )
     facts = {
@@ -164,8 +190,11 @@ def train_classifier(
         "mpp": mpp,
         "training_slides": [s.source.slide_id for s in training],
         "validation_slides": [s.source.slide_id for s in validation],
+        "annotation_provenance": summarise_provenance({s.source.slide_id: s.annotation for s in training}),
         "samples_per_epoch": _count(train_batches.crops.label),
         "validation_samples": _count(validation_batches.crops.label) if validation_batches else None,
+        "sampling": sampling.facts,
+        "loss": loss_facts,
         "epochs": len(history),
         "seed": seed,
         "keras": keras.__version__,
@@ -180,7 +209,7 @@ def builder_options(settings: Mapping[str, Any], size: int, seed: int) -> dict[s
     """Arguments of a classifier's builder, from its configuration."""
     return {
         "size": size,
-        "weights": "random" if starting_file(settings) else settings["weights"],
+        "weights": "random" if starts_whole(settings) else settings["weights"],
         "freeze_fraction": settings["freeze_fraction"],
         "batch_norm_momentum": settings["batch_norm_momentum"],
         "seed": seed,
@@ -188,10 +217,10 @@ def builder_options(settings: Mapping[str, Any], size: int, seed: int) -> dict[s
     }
 
 
-def starting_file(settings: Mapping[str, Any]) -> str | None:
-    """File with the weights of the whole model that training starts from, if the configuration names one."""
+def starts_whole(settings: Mapping[str, Any]) -> bool:
+    """Whether training starts from the weights of a whole model: a file's, or another trained model's."""
     weights = settings["weights"]
-    return weights if isinstance(weights, str) and weights not in ("random", "imagenet") else None
+    return weights not in ("random", "imagenet") if isinstance(weights, str) else "model" in weights
 
 
 def identity(
@@ -199,17 +228,20 @@ def identity(
     training: Sequence[Sequence[str]],
     validation: Sequence[Sequence[str]],
     seed: int,
+    start: str | None = None,
 ) -> str:
-    """Digest of all that decides a result: settings, seed, Keras' version, each slide's files, and its side."""
+    """Digest of all that decides a result: settings, seed, Keras' version, each slide's files, its side, the start."""
     digests = [[[sha256(file) for file in files] for files in slides] for slides in (training, validation)]
-    decisive = json.dumps([settings, seed, keras.__version__, digests], sort_keys=True)
+    begun = sha256(start) if start else None
+    decisive = json.dumps([settings, seed, keras.__version__, digests, begun], sort_keys=True)
     return hashlib.sha256(decisive.encode()).hexdigest()
 
 
-def _crop_sources(
+def crop_sources(
     slides: Sequence[AnnotatedSlide], classes: Mapping[str, Sequence[str]], rules: TileRules
-) -> list[GridTiles | RegionCrops]:
-    sources: list[GridTiles | RegionCrops] = []
+) -> list[Source]:
+    """Where crops come from: random ones in the regions of partially annotated slides, the labelled tiles of others."""
+    sources: list[Source] = []
     for index, slide in enumerate(slides):
         table, grid, annotation = slide.read(classes)
         if slide.kind == "psa":
@@ -219,11 +251,27 @@ def _crop_sources(
     return sources
 
 
+def _learnt_files(training: Sequence[AnnotatedSlide], scores: Sequence[str]) -> list[list[str]]:
+    own = [slide.files for slide in training]
+    return [[*files, score] for files, score in zip(own, scores, strict=True)] if scores else own
+
+
+def _epoch_counts(sampling: Sampling, seed: int) -> dict[str, int]:
+    """Classes in a whole epoch, however few of its steps are taken."""
+    return _count(draw_epoch(sampling.sources, seed, 0, balance=sampling.balance).label)
+
+
 def _count(label: np.ndarray) -> dict[str, int]:
     return {"tumour": int((label == 1).sum()), "non_tumour": int((label == 0).sum())}
 
 
-def _need_slides(training: Sequence[AnnotatedSlide], name: str) -> None:
+def need_slides(training: Sequence[AnnotatedSlide], name: str) -> None:
+    """Refuse to train classifier `name` on no slides.
+
+    Raises
+    ------
+    TrainingDataError
+    """
     if not training:
         raise TrainingDataError(
             "no usable slide to learn from",

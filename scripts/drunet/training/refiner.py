@@ -11,13 +11,14 @@ import keras
 import numpy as np
 
 from drunet.annotation import Annotation, rasterise
+from drunet.annotation.provenance import summarise_provenance
 from drunet.augment.pipeline import Augmentation
 from drunet.errors import TrainingDataError
 from drunet.heatmap import read_heatmap
 from drunet.models import registry
 from drunet.refine import refiner_inputs
 from drunet.training.batches import SlideBatches
-from drunet.training.classifier import AnnotatedSlide, Trained, identity
+from drunet.training.classifier import AnnotatedSlide, Trained, identity, starts_whole
 from drunet.training.loop import Plan, compute_precision, train
 from drunet.training.losses import DiceLoss, ThresholdedDice
 
@@ -44,6 +45,7 @@ def train_refiner(
     classes: Mapping[str, Sequence[str]],
     seed: int,
     folder: Path,
+    start: str | None = None,
 ) -> Trained:
     """Train a refiner; parameters as in `drunet.training.classifier.train_classifier`.
 
@@ -84,6 +86,8 @@ def train_refiner(
     checks = SlideBatches(*_stack(held_out), batch_size=1, seed=seed, fixed=True) if held_out else None
     compute_precision(plan.precision)
     model = registry.build(settings["architecture"], **refiner_options(settings, seed))
+    if starts_whole(settings):
+        registry.load_weights(model, str(start))
     history = train(
         model,
         loss=DiceLoss(),
@@ -92,7 +96,7 @@ def train_refiner(
         validation=checks,
         plan=plan,
         folder=folder,
-        identity=identity(settings, [s.files for s in training], [s.files for s in validation], seed),
+        identity=identity(settings, [s.files for s in training], [s.files for s in validation], seed, start),
         name=name,
     )
     facts = {
@@ -100,6 +104,7 @@ def train_refiner(
         "size": size,
         "training_slides": [s.slide.source.slide_id for s in training],
         "validation_slides": [s.slide.source.slide_id for s in validation],
+        "annotation_provenance": summarise_provenance({s.slide.source.slide_id: s.slide.annotation for s in training}),
         "smallest_tumour_um2": round(min(smallest), 1),
         "epochs": len(history),
         "seed": seed,

@@ -1,4 +1,4 @@
-"""Which crops a training epoch sees.
+"""The crops of a training epoch.
 
 Whole tumour annotation (WTA): every labelled tile of the grid, once per epoch. Partial selective annotation (PSA): a
 random crop inside every marked region, once per epoch (paper, "Data augmentation"); a region that holds several tiles
@@ -7,8 +7,10 @@ counts as that many samples, so that area, not the annotator's way of dividing i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -61,8 +63,12 @@ class Crops:
         return cls(*(np.concatenate(none + [getattr(p, f) for p in parts]) for f in ("slide", "x", "y", "label")))
 
 
+# Says which crops of a round are shown, and how often: (generator, crops) -> crops.
+Balance: TypeAlias = Callable[[np.random.Generator, Crops], Crops]
+
+
 class GridTiles:
-    """The labelled tiles of one slide, the same in every epoch."""
+    """The labelled tiles of one slide, the same in every epoch. Its areas are the tiles."""
 
     def __init__(self, slide: int, table: pd.DataFrame) -> None:
         labelled = table[table["label"] != UNLABELLED]
@@ -77,9 +83,38 @@ class GridTiles:
         """All labelled tiles; nothing is drawn."""
         return self._crops
 
+    @property
+    def labels(self) -> np.ndarray:
+        """Label of each area, int (n,)."""
+        return self._crops.label
+
+    @property
+    def corners(self) -> np.ndarray:
+        """Level-0 px (x, y) of the top left corner of each area, int (n, 2)."""
+        return np.stack([self._crops.x, self._crops.y], axis=1)
+
+    def scores(self, tiles: pd.DataFrame) -> np.ndarray:
+        """What a classifier said of each area: float (n,), NaN where it said nothing.
+
+        Parameters
+        ----------
+        tiles : DataFrame
+            x, y (level-0 px of the top left corner), p_tumour.
+        """
+        own = pd.DataFrame({"x": self._crops.x, "y": self._crops.y})
+        return own.merge(tiles, on=["x", "y"], how="left", validate="1:1")["p_tumour"].to_numpy(np.float64)
+
+    def only(self, chosen: Iterable[int]) -> GridTiles:
+        """The same slide with some of its areas."""
+        other = copy.copy(self)
+        other._crops = self._crops.take(np.asarray(list(chosen), np.int64))
+        return other
+
 
 class RegionCrops:
     """Random crops inside the marked regions of one slide, drawn anew for every epoch, always as many.
+
+    Its areas are the regions.
 
     No crop touches what is to be ignored, and none of non-tumour holds more tumour than the rules allow: a region in
     which there is no such place is left out, for its label would be wrong.
@@ -117,6 +152,46 @@ class RegionCrops:
         ]
         x, y, label = np.array(crops, np.int64).reshape(-1, 3).T
         return Crops(np.full(len(x), self._slide), x, y, label)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Label of each area, int (n,)."""
+        return np.array([label for _, label, _ in self._regions], np.int64)
+
+    @property
+    def corners(self) -> np.ndarray:
+        """Level-0 px (x, y) of the top left corner of each area's bounding box, int (n, 2)."""
+        return np.array([region.bounds[:2] for region, _, _ in self._regions]).reshape(-1, 2).astype(np.int64)
+
+    def scores(self, tiles: pd.DataFrame) -> np.ndarray:
+        """The highest probability of tumour in each area: float (n,), NaN where no tile says anything.
+
+        Counted are tiles of which the share `min_annotated` lies inside the region; where none does, the tile that
+        holds most of the region.
+
+        Parameters
+        ----------
+        tiles : DataFrame
+            x, y (level-0 px of the top left corner), p_tumour.
+        """
+        known = tiles[tiles["p_tumour"].notna()]
+        corner = known[["x", "y"]].to_numpy(np.float64)
+        boxes = shapely.box(*corner.T, *(corner + self._side).T)
+        probability, tree = known["p_tumour"].to_numpy(np.float64), shapely.STRtree(boxes)
+        scores = np.full(len(self._regions), np.nan)
+        for i, (region, _, _) in enumerate(self._regions):
+            near = tree.query(region, predicate="intersects")
+            inside = shapely.area(shapely.intersection(region, boxes[near]))
+            counted = inside >= (self._rules.min_annotated - _SLACK) * self._side**2
+            if inside.max(initial=0) > 0:
+                scores[i] = probability[near][counted if counted.any() else inside == inside.max()].max()
+        return scores
+
+    def only(self, chosen: Iterable[int]) -> RegionCrops:
+        """The same slide with some of its areas."""
+        other = copy.copy(self)
+        other._regions = [self._regions[i] for i in chosen]
+        return other
 
     def _crop(
         self, rng: np.random.Generator, region: BaseGeometry, label: int, reserve: tuple[int, int]
@@ -168,13 +243,17 @@ class RegionCrops:
         return min(max(round(x - half), 0), last_x), min(max(round(y - half), 0), last_y)
 
 
+Source: TypeAlias = GridTiles | RegionCrops
+
+
 def draw_epoch(
-    sources: Sequence[GridTiles | RegionCrops],
+    sources: Sequence[Source],
     seed: int,
     epoch: int,
     samples: int | None = None,
     *,
     both_classes: bool = True,
+    balance: Balance | None = None,
 ) -> Crops:
     """The crops of one epoch in random order; the same seed and epoch give the same crops.
 
@@ -184,6 +263,8 @@ def draw_epoch(
         Length of the epoch: fewer are drawn without replacement, more by further rounds of drawing.
     both_classes : bool
         Refuse crops of one class only. Nothing can be learnt from them, but a model can be validated on them.
+    balance : callable, optional
+        Applied to every round of drawing; by default every crop is shown once a round.
 
     Raises
     ------
@@ -191,11 +272,16 @@ def draw_epoch(
         If there is no crop, or only one class.
     """
     rng = np.random.default_rng([seed, epoch])
-    rounds = [Crops.join([s.draw(rng) for s in sources])]
-    if both_classes:
-        check_classes(rounds[0].label)
+
+    def drawn(check: bool) -> Crops:
+        crops = Crops.join([s.draw(rng) for s in sources])
+        if check:
+            check_classes(crops.label)
+        return balance(rng, crops) if balance else crops
+
+    rounds = [drawn(both_classes)]
     while samples is not None and sum(map(len, rounds)) < samples:
-        rounds.append(Crops.join([s.draw(rng) for s in sources]))
+        rounds.append(drawn(False))
     orders = [crops.take(rng.permutation(len(crops))) for crops in rounds]
     epoch_crops = Crops.join(orders)
     return epoch_crops if samples is None else epoch_crops.take(np.arange(samples))

@@ -1,0 +1,45 @@
+"""Classes as often as each other: over- and under-sampling.
+
+Both take the crops of an epoch as they were drawn, so that they fit tiles of the grid and crops of regions alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from drunet.sampling.crops import Crops
+
+
+def oversample(rng: np.random.Generator, crops: Crops) -> Crops:
+    """Repeat the rarer class until there is as much of it as of the other, every crop as often give or take one."""
+    members = _by_class(crops)
+    return evened(rng, crops, members, [max(map(len, members))] * len(members))
+
+
+def undersample(rng: np.random.Generator, crops: Crops) -> Crops:
+    """Cut the commoner class down to as much as there is of the other: another part of it in every epoch."""
+    members = _by_class(crops)
+    return evened(rng, crops, members, [min(map(len, members))] * len(members))
+
+
+def evened(rng: np.random.Generator, crops: Crops, members: Sequence[np.ndarray], counts: Sequence[int]) -> Crops:
+    """Draw from groups of crops, in each every member as often as any other give or take one.
+
+    Parameters
+    ----------
+    members : list of int arrays
+        Positions in `crops` of each group; none is empty.
+    counts : list of int
+        How many of each group.
+    """
+    order = []
+    for group, count in zip(members, counts, strict=True):
+        rounds, rest = divmod(count, len(group))
+        order += [np.tile(group, rounds), rng.permutation(group)[:rest]]
+    return crops.take(np.concatenate(order))
+
+
+def _by_class(crops: Crops) -> list[np.ndarray]:
+    return [np.flatnonzero(crops.label == label) for label in np.unique(crops.label)]
