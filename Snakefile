@@ -18,11 +18,19 @@ include: "workflow/rules/slides.smk"
 include: "workflow/rules/tissue.smk"
 include: "workflow/rules/tiles.smk"
 include: "workflow/rules/models.smk"
+include: "workflow/rules/clusters.smk"
 include: "workflow/rules/heatmaps.smk"
 include: "workflow/rules/segment.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/targets.smk"
+include: "workflow/rules/studies.smk"
+
+
+for known in STUDIES.values():
+    if not known.problem and Path(workflow.basedir, f"workflow/studies/{known.target}.smk").exists():
+
+        include: f"workflow/studies/{known.target}.smk"
 
 
 rule all:
@@ -30,4 +38,5 @@ rule all:
         "<results>/report/report.html",
         [f"<results>/models/{m}/card.md" for m in USED_MODELS if not is_finished(m)],
         for_usable("<results>/heatmaps/{model}/{slide}.tif", model=USED_CLASSIFIERS),
-        for_usable("<results>/runs/{run}/{slide}/segmentation.geojson", run=config["runs"]),
+        for_usable("<results>/runs/{run}/{slide}/segmentation.geojson", run=RUNS),
+        expand("<results>/studies/{study}/report.html", study=config["studies"]),

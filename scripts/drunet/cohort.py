@@ -38,6 +38,8 @@ class SheetRow:
         ``wta`` (the whole tumour is outlined), ``psa`` (parts are marked, the rest is unknown) or empty.
     mpp : float or None
         Level-0 µm/px, where the file does not say it or says it wrongly.
+    cohort : str
+        Name of the collection that it belongs to, by which models choose what they learn from; may be empty.
     """
 
     slide_id: str
@@ -47,6 +49,7 @@ class SheetRow:
     annotation: str
     annotation_kind: str
     mpp: float | None = None
+    cohort: str = ""
 
 
 def is_safe_id(value: str) -> bool:
@@ -84,8 +87,24 @@ def read_sheets(paths: str | Sequence[str], root: str | None = None) -> dict[str
             rows[row.slide_id] = row
     if not rows:
         raise SheetError("the sheet lists no slide", where=str(paths), mend="Add one row per slide.")
-    _check_patients(rows.values(), str(paths))
+    check_patients(rows.values(), str(paths))
     return rows
+
+
+def join_sheets(rows: Mapping[str, SheetRow], more: Mapping[str, SheetRow], where: str) -> dict[str, SheetRow]:
+    """Rows of two sheets in one, the patients of both kept on one side of the split.
+
+    Raises
+    ------
+    SheetError
+        A slide ID in both, or a patient in two splits.
+    """
+    if twice := sorted(set(rows) & set(more)):
+        mend = "Give every slide its own slide_id."
+        raise SheetError("a slide_id is given twice", where=where, found=", ".join(twice[:3]), mend=mend)
+    joined = {**rows, **more}
+    check_patients(joined.values(), where)
+    return joined
 
 
 def check_files(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) -> None:
@@ -141,7 +160,7 @@ def _records(path: str) -> list[tuple[int, Mapping[str, str]]]:
             f"the sheet lacks the column{'s' * (len(lacking) > 1)} {', '.join(lacking)}",
             where=path,
             found=", ".join(header)[:200] or "nothing",
-            mend=f"Its header needs {', '.join(REQUIRED)}, separated by tabs; `mpp` may be added.",
+            mend=f"Its header needs {', '.join(REQUIRED)}, separated by tabs; `mpp` and `cohort` may be added.",
         )
     if len(set(header)) < len(header):
         raise SheetError(
@@ -230,6 +249,7 @@ def _row(values: Mapping[str, str], where: str, root: Path) -> SheetRow:
         annotation=_resolve(root, values["annotation"]) if values["annotation"] else "",
         annotation_kind=values["annotation_kind"],
         mpp=_mpp(values.get("mpp", ""), where),
+        cohort=values.get("cohort", ""),
     )
 
 
@@ -249,7 +269,13 @@ def _mpp(value: str, where: str) -> float | None:
     return mpp
 
 
-def _check_patients(rows: Iterable[SheetRow], where: str) -> None:
+def check_patients(rows: Iterable[SheetRow], where: str) -> None:
+    """Refuse a patient whose slides stand in two splits.
+
+    Raises
+    ------
+    SheetError
+    """
     seen: dict[str, SheetRow] = {}
     for row in rows:
         if not row.split:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import copy
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import Any
 
 import jsonschema
 
-from drunet.errors import ConfigError
+from drunet.errors import ConfigError, closest
+from drunet.models import registry
 
 _FOLD_NAME = re.compile(r"\.fold\d+of\d+$")
 _TYPES = {
@@ -24,8 +25,64 @@ _TYPES = {
 }
 
 
-def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+# Blocks that mean something only as a whole: a part of another model's would be a mixture of the two.
+_WHOLE = ("options", "weights", "multi_lens", "sampling", "loss")
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any], whole: Iterable[str] = ()) -> dict[str, Any]:
+    """A copy of `base` with what `over` says: mappings merge, anything else, and what is in `whole`, is replaced."""
+    result = copy.deepcopy(dict(base))
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value, whole) if both and key not in whole else copy.deepcopy(value)
+    return result
+
+
+def resolve_models(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Write out models that say `like: NAME`: everything as in that model but for what they say themselves.
+
+    `options`, `weights`, `loss`, `data.sampling` and `augment.multi_lens` are taken whole or not at all, and options
+    never from another architecture.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such model, or models are like each other in a circle.
+    """
+    result = dict(config)
+    for kind in ("classifiers", "refiners"):
+        models = config.get(kind)
+        if isinstance(models, Mapping):
+            result[kind] = {name: _resolved_model(kind, name, models, ()) for name in models}
+    return result
+
+
+def _resolved_model(kind: str, name: str, models: Mapping[str, Any], above: tuple[str, ...]) -> Any:
+    model = models[name]
+    if not isinstance(model, Mapping) or "like" not in model:
+        return model
+    where, base = f"{kind}.{name}.like", model["like"]
+    if base not in models:
+        raise ConfigError("unknown model", where=where, found=base, mend=closest(str(base), models))
+    if base in (name, *above):
+        mend = "Write one of them out in full."
+        raise ConfigError("models are like each other in a circle", where=where, found=base, mend=mend)
+    own = {key: value for key, value in model.items() if key != "like"}
+    other = _resolved_model(kind, base, models, (name, *above))
+    if "onnx" in own:
+        return own
+    if own.get("architecture", other.get("architecture")) != other.get("architecture"):
+        other = {**other, "options": {}}
+    return merged(other, own, _WHOLE)
+
+
+def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any], prefix: str = "") -> None:
     """Validate against a JSON schema (draft 2020-12).
+
+    Parameters
+    ----------
+    prefix : str
+        Where the mapping stands in the configuration, for messages.
 
     Raises
     ------
@@ -35,18 +92,18 @@ def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """
     errors = list(jsonschema.Draft202012Validator(schema).iter_errors(config))
     if errors:
-        raise _translated(jsonschema.exceptions.best_match(errors) or errors[0])
+        raise _translated(jsonschema.exceptions.best_match(errors) or errors[0], prefix)
 
 
-def check_references(config: Mapping[str, Any], studies: Iterable[str] = ()) -> None:
-    """Check that names lead somewhere: runs and refiners to models of the configuration, studies to those there are.
+def check_references(config: Mapping[str, Any]) -> None:
+    """Check that names lead somewhere: runs, refiners, starts and first models to models of the configuration.
 
     Raises
     ------
     ConfigError
+    ModelError
+        For an architecture that there is not.
     """
-    for name in config.get("studies", []):
-        _known("studies", name, dict.fromkeys(studies), "study")
     for name in config["classifiers"]:
         if _FOLD_NAME.search(name):
             raise ConfigError(
@@ -60,8 +117,20 @@ def check_references(config: Mapping[str, Any], studies: Iterable[str] = ()) -> 
         if parts["refiner"] is not None:
             _known(f"runs.{run}.refiner", parts["refiner"], config["refiners"], "refiner")
     for name, refiner in config["refiners"].items():
-        if "onnx" not in refiner:
-            _known(f"refiners.{name}.classifier", refiner["classifier"], config["classifiers"], "classifier")
+        if "onnx" in refiner:
+            continue
+        _known(f"refiners.{name}.classifier", refiner["classifier"], config["classifiers"], "classifier")
+        if refiner["weights"] == "imagenet":
+            where = f"refiners.{name}.weights"
+            mend = "Use random, a weights file, or {model: NAME}."
+            raise ConfigError("there are no ImageNet weights of a refiner", where=where, found="imagenet", mend=mend)
+    for kind in ("classifiers", "refiners"):
+        for name, settings in config[kind].items():
+            if "architecture" in settings:
+                registry.module_of(settings["architecture"])
+            _check_start(config[kind], kind, name)
+    for name in config["classifiers"]:
+        _check_first_models(config["classifiers"], name)
     both = sorted(set(config["classifiers"]) & set(config["refiners"]))
     if both:
         raise ConfigError(
@@ -78,6 +147,73 @@ def check_references(config: Mapping[str, Any], studies: Iterable[str] = ()) -> 
             found=f"{tiles['max_non_tumour']}, with min_tumour {tiles['min_tumour']}",
             mend="Keep max_non_tumour below min_tumour.",
         )
+
+
+def _first_model(settings: Mapping[str, Any]) -> str | None:
+    first: str | None = settings.get("data", {}).get("sampling", {}).get("first_model")
+    return first
+
+
+def _check_first_models(classifiers: Mapping[str, Any], name: str) -> None:
+    """Follow a model's first model, and that one's, to one that needs none."""
+    path = [name]
+    while (first := _first_model(classifiers[path[-1]])) is not None:
+        where = f"classifiers.{path[-1]}.data.sampling.first_model"
+        _known(where, first, classifiers, "classifier")
+        if first in path:
+            raise ConfigError("models are each other's first model", where=where, found=first, mend="Name another.")
+        path.append(first)
+
+
+# Options that decide nothing about the arrays of weights: a fine-tuned model may differ from its start in them.
+_FREE_OPTIONS = {"size", "dropout", "spatial_dropout"}
+# Architectures that take a trained model's backbone alone, and build the rest anew.
+BACKBONE_STARTS = {"prototypes": ("h2gnet_classifier",), "clustered": ("h2gnet_classifier",)}
+
+
+def start_of(settings: Mapping[str, Any]) -> str | None:
+    """Name of the trained model that a model starts from, if it is fine-tuned."""
+    weights = settings.get("weights")
+    return weights["model"] if isinstance(weights, Mapping) and "model" in weights else None
+
+
+def _check_start(models: Mapping[str, Any], kind: str, name: str) -> None:
+    """Follow the starts of a model back to one that is not fine-tuned."""
+    path, settings = [name], models[name]
+    while (start := start_of(settings)) is not None:
+        where = f"{kind}.{path[-1]}.weights.model"
+        _known(where, start, models, kind[:-1])
+        if set(settings["weights"]) != {"model"}:
+            found = ", ".join(settings["weights"])
+            raise ConfigError("a start is one model and nothing else", where=where, found=found, mend="Keep `model`.")
+        if start in path:
+            mend = "Let one of them start from random weights, imagenet or a file."
+            raise ConfigError("models start from each other in a circle", where=where, found=start, mend=mend)
+        if "onnx" in models[start]:
+            mend = "Name the weights file that the ONNX file was made from: weights: FILE."
+            raise ConfigError("a finished ONNX model cannot be trained further", where=where, found=start, mend=mend)
+        _check_same_network(settings, models[start], where, start)
+        path.append(start)
+        settings = models[start]
+
+
+def _check_same_network(settings: Mapping[str, Any], start: Mapping[str, Any], where: str, name: str) -> None:
+    if start["architecture"] in BACKBONE_STARTS.get(settings["architecture"], ()):
+        return
+    here, there = _network(settings), _network(start)
+    if here != there:
+        raise ConfigError(
+            "the model to start from is another network",
+            where=where,
+            found=f"{name}: {there}; here: {here}",
+            mend="Start from a model with the same architecture and options, or from random weights.",
+        )
+
+
+def _network(settings: Mapping[str, Any]) -> str:
+    """What decides which arrays of weights a model has, as text."""
+    options = {k: v for k, v in sorted(settings["options"].items()) if k not in _FREE_OPTIONS}
+    return f"{settings['architecture']} {options or ''}".strip()
 
 
 def check_model_files(config: Mapping[str, Any]) -> None:
@@ -105,14 +241,7 @@ def _named_files(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     weights = settings["weights"]
     if isinstance(weights, str):
         return [] if weights in ("random", "imagenet") else [("weights", weights)]
-    return [(f"weights.{backbone}", path) for backbone, path in weights.items()]
-
-
-def closest(value: str, known: Iterable[str]) -> str:
-    """A hint `Did you mean x?` when something known is spelt alike, else the list of what is known."""
-    names = sorted(known)
-    match = difflib.get_close_matches(value, names, n=1)
-    return f"Did you mean {match[0]}?" if match else f"Known: {', '.join(names) or 'none'}."
+    return [(f"weights.{backbone}", path) for backbone, path in weights.items() if backbone != "model"]
 
 
 def _known(where: str, name: str, defined: Mapping[str, Any], what: str) -> None:
@@ -120,8 +249,9 @@ def _known(where: str, name: str, defined: Mapping[str, Any], what: str) -> None
         raise ConfigError(f"unknown {what}", where=where, found=name, mend=closest(name, defined))
 
 
-def _translated(error: jsonschema.ValidationError) -> ConfigError:
-    where = ".".join(str(p) for p in error.absolute_path) or "configuration"
+def _translated(error: jsonschema.ValidationError, prefix: str) -> ConfigError:
+    steps = [prefix] if prefix else []
+    where = ".".join([*steps, *map(str, error.absolute_path)]) or "configuration"
     # `schema` and `instance` are what the failing keyword was applied to.
     schema: Mapping[str, Any] = error.schema if isinstance(error.schema, Mapping) else {}
     instance: Any = error.instance

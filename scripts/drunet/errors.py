@@ -5,6 +5,9 @@ Every message is built from the same four parts: what is wrong, where, the value
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 SLIDE_STATUSES = (
     "ok",
     "missing",
@@ -72,3 +75,10 @@ class ModelError(DrunetError):
 
 class ProviderError(DrunetError):
     """The execution provider asked for is not the one ONNX Runtime gives."""
+
+
+def closest(value: str, known: Iterable[str]) -> str:
+    """A hint `Did you mean x?` when something known is spelt alike, else the list of what is known."""
+    names = sorted(known)
+    match = difflib.get_close_matches(value, names, n=1)
+    return f"Did you mean {match[0]}?" if match else f"Known: {', '.join(names) or 'none'}."

@@ -31,7 +31,7 @@ def summary(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     project = make_project(tmp_path_factory.mktemp("cross") / "project", repository)
     shipped = yaml.safe_load((repository / "config.yaml").read_text(encoding="utf-8"))
     project.config.update(classifiers=shipped["classifiers"], refiners=shipped["refiners"], runs=shipped["runs"])
-    project.config["classifiers"]["dr_fused"]["data"] = {"annotation_kinds": ["wta"], "cross_fit_folds": FOLDS}
+    project.config["classifiers"]["dr_fused"]["data"].update(annotation_kinds=["wta"], cross_fit_folds=FOLDS)
     project.rows = []
     for number, (slide_id, (patient, split)) in enumerate(SLIDES.items()):
         image, outline = picture(np.random.default_rng(number))

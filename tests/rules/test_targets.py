@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,18 @@ from tiny_cohort import ROOT, Finished, Project
 from drunet.cohort import ID_PATTERN
 
 TARGETS = {"all", "inspect", "tissue", "tiles", "models", "classify", "heatmaps", "segment", "metrics", "report"}
+STUDY_TARGETS = {
+    "studies",
+    "experiments",
+    "study_sampling",
+    "study_backbones",
+    "study_clustering",
+    "study_multi_lens",
+    "study_top_skip",
+    "study_saliency",
+    "scoring_sheet",
+    "study_scores",
+}
 STAGES = {
     "make_demo_slide",
     "inspect_slide",
@@ -33,7 +46,29 @@ STAGES = {
     "measure",
     "gather_metrics",
     "report",
+    "embed_tiles",
+    "cluster_tiles",
+    "train_clustered",
 }
+STUDY_RULES = {
+    "compare_runs",
+    "compare_sampling",
+    "compare_backbones",
+    "time_backbones",
+    "show_clusters",
+    "compare_top_skip",
+    "explain_classifier",
+    "gather_explanations",
+    "draw_case",
+    "make_scoring_sheets",
+    "read_scores",
+    "read_image_set",
+    "train_lens_arm",
+    "time_lenses",
+    "draw_lens_grid",
+    "report_multi_lens",
+}
+WORKING = STAGES | STUDY_RULES
 # Jobs of each target once the slides are inspected: three slides can be used, two of them are annotated.
 PREPARED = {"detect_tissue": 3, "extract_tiles": 3}
 CLASSIFIED = {**PREPARED, "adopt_onnx": 1, "classify_tiles": 3}
@@ -88,17 +123,19 @@ with open("rules.json", "w") as file:
 
 
 @pytest.fixture(scope="module")
-def rules(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What Snakemake understood of every rule, by name, with resources set for all that let them be set."""
-    repository = tmp_path_factory.mktemp("described") / "drunet"
-    shutil.copytree(finished.repository, repository)
-    (repository / "describe.smk").write_text(DUMP, encoding="utf-8")
-    project = finished.copy_to(tmp_path_factory.mktemp("described") / "project")
-    project.config["resources"] = {name: {"mem_mb": 4321, "runtime": 17} for name in settable_rules()}
+def rules(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What Snakemake understood of every rule, by name, with the configuration that ships and all resources set."""
+    described = tmp_path_factory.mktemp("described") / "drunet"
+    shutil.copytree(repository, described)
+    (described / "describe.smk").write_text(DUMP, encoding="utf-8")
+    config = yaml.safe_load((described / "config.yaml").read_text(encoding="utf-8"))
+    config["resources"] = {name: {"mem_mb": 4321, "runtime": 17} for name in settable_rules()}
+    project = Project(described, described, config)
+    (described / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     # The last `-s` counts; without the profile its defaults do not stand in for what a rule lacks.
-    done = project.write().run("-s", str(repository / "describe.smk"), "--workflow-profile", "none", "--list-rules")
+    done = project.run("-s", str(described / "describe.smk"), "--workflow-profile", "none", "--list-rules")
     assert done.status == 0, done.output
-    return dict(json.loads((project.folder / "rules.json").read_text(encoding="utf-8")))
+    return dict(json.loads((described / "rules.json").read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +152,17 @@ def asked(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 def test_the_rules_are_those_of_the_design(rules: dict[str, dict[str, Any]]) -> None:
-    assert set(rules) == TARGETS | STAGES
+    assert set(rules) == TARGETS | STUDY_TARGETS | WORKING
+
+
+def test_a_rule_has_a_script_of_its_name(rules: dict[str, dict[str, Any]]) -> None:
+    # Few-shot and many-shot models are trained by a rule of their own, but classified, exported and described as any.
+    assert {name: Path(rules[name]["script"]).stem for name in WORKING} == {name: name for name in WORKING}
+    assert {path.stem for path in (ROOT / "scripts").glob("*.py")} == WORKING
 
 
 def test_every_rule_that_works_has_log_benchmark_environment_and_resources(rules: dict[str, dict[str, Any]]) -> None:
-    for name in STAGES:
+    for name in sorted(WORKING):
         rule = rules[name]
         assert rule["script"], name
         assert rule["log"], name
@@ -132,7 +175,7 @@ def test_every_rule_that_works_has_log_benchmark_environment_and_resources(rules
 
 
 def test_log_and_benchmark_are_kept_apart_per_output(rules: dict[str, dict[str, Any]]) -> None:
-    for name in STAGES:
+    for name in sorted(WORKING):
         wanted = set(re.findall(r"{(\w+)", " ".join(rules[name]["output"])))
         for path in [*rules[name]["log"], rules[name]["benchmark"]]:
             assert set(re.findall(r"{(\w+)", path)) == wanted, f"{name}: {path}"
@@ -140,7 +183,7 @@ def test_log_and_benchmark_are_kept_apart_per_output(rules: dict[str, dict[str, 
 
 def test_all_targets_are_listed_for_the_user(finished: Project) -> None:
     done = finished.run("--list-target-rules")
-    assert set(done.output.split()) >= TARGETS
+    assert set(done.output.split()) >= TARGETS | {"experiments", "studies", "study_multi_lens"}
 
 
 @pytest.mark.parametrize("target", JOBS)
@@ -161,10 +204,19 @@ def test_the_workflow_passes_snakemakes_own_lint(finished: Project) -> None:
 
 def test_what_the_configuration_sets_for_a_rule_reaches_it(rules: dict[str, dict[str, Any]]) -> None:
     settable = settable_rules()
-    assert settable <= STAGES
+    assert settable <= WORKING
     # Gathering and describing take seconds however large the cohort, and the demo is the same size for everyone.
-    assert STAGES - settable == {"make_demo_slide", "list_slides", "gather_metrics", "describe_model"}
-    for name in STAGES:
+    fixed = {
+        "make_demo_slide",
+        "list_slides",
+        "gather_metrics",
+        "describe_model",
+        "gather_explanations",
+        "draw_lens_grid",
+    }
+    # What trains over clusters trains a classifier.
+    assert WORKING - settable == {*fixed, "train_clustered"}
+    for name in sorted(WORKING - {"train_clustered"}):
         given = rules[name]["resources"]
         assert (given["mem_mb"] == "4321") == (name in settable), name
         assert (given["runtime"] == "17") == (name in settable), name

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,27 +13,56 @@ from snakemake.exceptions import WorkflowError
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from drunet import cohort, configuration
-from drunet.errors import DrunetError
+from drunet import cohort, configuration, study_settings
+from drunet.errors import DrunetError, closest
 from drunet.fingerprint import fingerprint
 from drunet.models import registry
 
+WORKFLOW = Path(workflow.basedir) / "workflow"
+RESOURCES = Path(workflow.basedir) / "resources"
+
+
+def checked_config():
+    """The main runs, the studies, and the configuration with the models of all studies that fit it."""
+    schema = yaml.safe_load((WORKFLOW / "schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    try:
+        own = configuration.resolve_models(config)
+        configuration.check_schema(own, schema)
+        configuration.check_references(own)
+        configuration.check_model_files(own)
+        studies = study_settings.load_studies(own, RESOURCES / "studies", WORKFLOW / "schemas/studies", schema)
+        studies = {name: lent_slides(study) for name, study in studies.items()}
+        for name in own.get("studies", []):
+            if studies[name].problem:
+                raise WorkflowError(studies[name].problem)
+        return own["runs"], studies, study_settings.with_studies(own, studies)
+    except DrunetError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def lent_slides(study):
+    """A study with the slides that its models learn from and that are left alone otherwise, or with what is wrong."""
+    if study.problem or not study.settings.get("learning_sheet"):
+        return study
+    try:
+        rows = cohort.read_sheets(study.settings["learning_sheet"], study.settings["learning_root"])
+        cohort.check_files(rows.values(), demo_files())
+        return replace(study, rows=rows)
+    except DrunetError as error:
+        problem = f"study_settings.{study.name}.learning_sheet: {error}"
+        return replace(study, blocks={}, problem=problem)
+
 
 def checked_cohort():
-    """Validate the configuration and read the sheet; a mistake ends in one message."""
-    schema = Path(workflow.basedir) / "workflow/schemas/config.schema.yaml"
+    """The sheet's rows, and those that the studies lend."""
     try:
-        configuration.check_schema(config, yaml.safe_load(schema.read_text(encoding="utf-8")))
-        studies = [p.stem for p in (Path(workflow.basedir) / "workflow/studies").glob("*.smk")]
-        configuration.check_references(config, studies)
-        configuration.check_model_files(config)
-        for kind in ("classifiers", "refiners"):
-            for name, settings in config[kind].items():
-                if "architecture" in settings:
-                    registry.module_of(settings["architecture"])
         rows = cohort.read_sheets(config["cohort"]["sheet"], config["cohort"]["root"])
         cohort.check_files(rows.values(), demo_files())
-        return rows
+        lent = {}
+        for study in STUDIES.values():
+            lent = cohort.join_sheets(lent, study.rows, f"study_settings.{study.name}.learning_sheet")
+        cohort.join_sheets(rows, lent, "study_settings")
+        return rows, lent
     except DrunetError as error:
         raise WorkflowError(str(error)) from None
 
@@ -43,8 +73,11 @@ def demo_files():
 
 
 DEMO = "results/demo"
-DEMO_SLIDES = list(cohort.read_sheets(str(Path(workflow.basedir) / "resources/demo/slides.tsv"), DEMO))
-ROWS = checked_cohort()
+DEMO_SLIDES = list(cohort.read_sheets([str(p) for p in sorted((RESOURCES / "demo").glob("*.tsv"))], DEMO))
+RUNS, STUDIES, EVERYTHING = checked_config()
+config.update(EVERYTHING)
+ROWS, LEARNING_ROWS = checked_cohort()
+ALL_ROWS = {**ROWS, **LEARNING_ROWS}
 RESULTS = config["results"]
 ANNOTATED = [s for s, row in ROWS.items() if row.annotation]
 
@@ -63,9 +96,9 @@ wildcard_constraints:
 
 def row(wildcards):
     """The sheet's row of the slide in hand."""
-    if wildcards.slide not in ROWS:
+    if wildcards.slide not in ALL_ROWS:
         raise WorkflowError(f"{wildcards.slide}: no such slide in the sheet {config['cohort']['sheet']}.")
-    return ROWS[wildcards.slide]
+    return ALL_ROWS[wildcards.slide]
 
 
 def slide_file(wildcards):
@@ -98,6 +131,25 @@ def usable_slides():
     table = pd.read_csv(checkpoints.list_slides.get().output.table, sep="\t", dtype=str, keep_default_na=False)
     ok = set(table.loc[table["status"] == "ok", "slide_id"])
     return [s for s in ROWS if s in ok]
+
+
+def slides_in(split):
+    """Usable annotated slides of a split."""
+    return [s for s in measured_slides() if ROWS[s].split == split]
+
+
+def study(name):
+    """Settings of a study, without its models and runs."""
+    return STUDIES[name].settings
+
+
+def refuse(study):
+    """An input function that ends in what keeps a study from being made."""
+
+    def problem(_):
+        raise WorkflowError(f"{study.target} cannot be made with this configuration: {study.problem}")
+
+    return problem
 
 
 def for_usable(pattern, **wildcards):

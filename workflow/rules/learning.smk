@@ -17,13 +17,34 @@ def is_finished(model):
     return "onnx" in settings_of(model)
 
 
-def annotated_slides(split, kinds):
-    return [s for s in usable_slides() if ROWS[s].split == split and ROWS[s].annotation_kind in kinds]
+def annotated_slides(split, kinds, cohorts=None):
+    """Slides of a split, annotated in one of these ways; `cohorts` null: of the sheet, else of the cohorts of this name.
+
+    Slides that a study lends are not sorted by a checkpoint, for Snakemake resolves but one: a bad one ends in its message.
+    """
+    known = [*usable_slides(), *LEARNING_ROWS]
+    chosen = [s for s in known if (s in ROWS if cohorts is None else ALL_ROWS[s].cohort in cohorts)]
+    return [s for s in chosen if ALL_ROWS[s].split == split and ALL_ROWS[s].annotation_kind in kinds]
+
+
+def checked_cohorts(model):
+    """Names of the cohorts that a model learns from; a name that no slide bears ends in one message."""
+    cohorts = settings_of(model)["data"]["cohorts"]
+    known = {r.cohort for r in ALL_ROWS.values() if r.cohort}
+    for name in cohorts or []:
+        if name not in known:
+            raise WorkflowError(
+                f"data.cohorts of {model}: unknown cohort: {name}. {closest(name, known)} "
+                "The sheet's column `cohort` names them."
+            )
+    return cohorts
 
 
 def base_training_slides(classifier):
     settings = settings_of(classifier)
-    return [] if "onnx" in settings else annotated_slides("train", settings["data"]["annotation_kinds"])
+    if "onnx" in settings:
+        return []
+    return annotated_slides("train", settings["data"]["annotation_kinds"], checked_cohorts(classifier))
 
 
 def fold_of(classifier, slide):
@@ -31,10 +52,10 @@ def fold_of(classifier, slide):
     slides = base_training_slides(classifier)
     folds = settings_of(classifier)["data"]["cross_fit_folds"]
     try:
-        assigned = cohort.patient_folds([ROWS[s].patient_id for s in slides], folds, config["seed"])
+        assigned = cohort.patient_folds([ALL_ROWS[s].patient_id for s in slides], folds, config["seed"])
     except DrunetError as error:
         raise WorkflowError(str(error)) from None
-    return assigned[ROWS[slide].patient_id], folds
+    return assigned[ALL_ROWS[slide].patient_id], folds
 
 
 def training_slides(model):
@@ -46,16 +67,35 @@ def training_slides(model):
 
 def validation_slides(model):
     """Slides that decide when to stop: the validation split, of the kinds learnt from if it has such."""
-    kinds = settings_of(model)["data"]["annotation_kinds"]
-    return annotated_slides("val", kinds) or (annotated_slides("val", ["wta"]) if "psa" in kinds else [])
+    kinds, cohorts = settings_of(model)["data"]["annotation_kinds"], checked_cohorts(model)
+    own = annotated_slides("val", kinds, cohorts)
+    return own or (annotated_slides("val", ["wta"], cohorts) if "psa" in kinds else [])
+
+
+def starting_model(model):
+    """The trained model that a model starts from, if it is fine-tuned."""
+    return configuration.start_of(settings_of(model))
+
+
+def patients_seen(classifier):
+    """Patients that a classifier, or any model that it was fine-tuned from, learnt from."""
+    own = {ALL_ROWS[s].patient_id for s in base_training_slides(classifier)}
+    start = starting_model(classifier)
+    return own | (patients_seen(start) if start else set())
 
 
 def unseen_by(classifier, slide):
     """The classifier, or the fold of it, that did not learn from this slide's patient."""
-    patients = {ROWS[s].patient_id for s in base_training_slides(classifier)}
-    if ROWS[slide].patient_id not in patients:
+    patient = ALL_ROWS[slide].patient_id
+    if patient not in patients_seen(classifier):
         return classifier
-    own = [s for s in base_training_slides(classifier) if ROWS[s].patient_id == ROWS[slide].patient_id][0]
+    start = starting_model(classifier)
+    if start and patient in patients_seen(start):
+        raise WorkflowError(
+            f"{classifier} starts from {start}, which learnt from the patient of {slide}: no heatmap of this slide can be "
+            "made by a model that has not seen it. Let the two learn from different cohorts, or start anew."
+        )
+    own = [s for s in base_training_slides(classifier) if ALL_ROWS[s].patient_id == patient][0]
     fold, folds = fold_of(classifier, own)
     return f"{classifier}.fold{fold}of{folds}"
 
@@ -69,11 +109,11 @@ def learning_files(pattern):
 
 
 def learning_paths(wildcards):
-    return [ROWS[s].path for s in learning_slides(wildcards)]
+    return [ALL_ROWS[s].path for s in learning_slides(wildcards)]
 
 
 def learning_annotations(wildcards):
-    return [ROWS[s].annotation for s in learning_slides(wildcards)]
+    return [ALL_ROWS[s].annotation for s in learning_slides(wildcards)]
 
 
 def learning_heatmaps(wildcards):
@@ -83,7 +123,17 @@ def learning_heatmaps(wildcards):
 
 
 def learning_rows(wildcards):
-    return [{"slide_id": s, "mpp": ROWS[s].mpp, "kind": ROWS[s].annotation_kind} for s in learning_slides(wildcards)]
+    rows = [(s, ALL_ROWS[s]) for s in learning_slides(wildcards)]
+    return [{"slide_id": s, "mpp": r.mpp, "kind": r.annotation_kind} for s, r in rows]
+
+
+def learning_scores(wildcards):
+    """Induced imbalance: per training slide, the tiles as the first model sees them that did not learn from it."""
+    first = settings_of(wildcards.model)["data"]["sampling"].get("first_model")
+    if not first:
+        return []
+    slides = training_slides(wildcards.model)
+    return [f"{RESULTS}/heatmaps/{unseen_by(first, s)}/{s}.parquet" for s in slides]
 
 
 def training_count(wildcards):
@@ -91,7 +141,10 @@ def training_count(wildcards):
 
 
 def starting_weights(wildcards):
-    """Weight files that the configuration names: inputs, so that another file trains anew."""
+    """Weight files that training starts from: inputs, so that another file trains anew."""
+    start = starting_model(wildcards.model)
+    if start:
+        return f"{RESULTS}/models/{start}/weights.weights.h5"
     weights = settings_of(wildcards.model)["weights"]
     if isinstance(weights, str):
         return [] if weights in ("random", "imagenet") else weights

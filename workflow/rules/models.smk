@@ -4,6 +4,7 @@ rule train_classifier:
         tiles=learning_files("<results>/slides/{slide}/tiles.parquet"),
         annotations=learning_annotations,
         weights=starting_weights,
+        scores=learning_scores,
     output:
         weights="<results>/models/{model}/weights.weights.h5",
         history="<results>/models/{model}/history.tsv",

@@ -1,21 +1,22 @@
-USED_CLASSIFIERS = list(dict.fromkeys(run["classifier"] for run in config["runs"].values()))
-USED_MODELS = list(dict.fromkeys(m for run in config["runs"].values() for m in run.values() if m))
+USED_CLASSIFIERS = list(dict.fromkeys(run["classifier"] for run in RUNS.values()))
+USED_MODELS = list(dict.fromkeys(m for run in RUNS.values() for m in run.values() if m))
 
 
 rule report:
     input:
         slides="<results>/slides.tsv",
-        metrics=expand("<results>/runs/{run}/metrics.tsv", run=config["runs"]),
-        tile_metrics=expand("<results>/runs/{run}/tile_metrics.tsv", run=config["runs"]),
+        metrics=expand("<results>/runs/{run}/metrics.tsv", run=RUNS),
+        tile_metrics=expand("<results>/runs/{run}/tile_metrics.tsv", run=RUNS),
         measured=lambda wildcards: expand(
-            "<results>/runs/{run}/{slide}/metrics.json", run=config["runs"], slide=measured_slides()
+            "<results>/runs/{run}/{slide}/metrics.json", run=RUNS, slide=measured_slides()
         ),
-        overlays=for_usable("<results>/runs/{run}/{slide}/overlay.jpg", run=config["runs"]),
-        heatmaps=for_usable("<results>/runs/{run}/{slide}/heatmap.jpg", run=config["runs"]),
+        overlays=for_usable("<results>/runs/{run}/{slide}/overlay.jpg", run=RUNS),
+        heatmaps=for_usable("<results>/runs/{run}/{slide}/heatmap.jpg", run=RUNS),
         exports=expand("<results>/models/{model}/export.json", model=USED_MODELS),
         histories=[f"<results>/models/{m}/history.tsv" for m in USED_MODELS if not is_finished(m)],
         published=sorted(str(p) for p in (Path(workflow.basedir) / "resources/published").glob("*.tsv")),
-        template=str(SCRIPTS / "drunet/report/template.html"),
+        sections=expand("<results>/studies/{study}/section.json", study=config["studies"]),
+        templates=[str(SCRIPTS / "drunet/report" / f) for f in ("template.html", "section.html", "style.css")],
     output:
         page=report("<results>/report/report.html", caption="../report/page.rst", category="Report"),
     log:
@@ -26,7 +27,7 @@ rule report:
         "../../envs/data.yaml"
     params:
         title=config["report"]["title"],
-        runs=config["runs"],
+        runs=RUNS,
         measured=measured_rows,
         trained=[m for m in USED_MODELS if not is_finished(m)],
         benchmarks=f"{RESULTS}/benchmarks",

@@ -34,9 +34,14 @@ rule heatmaps:
 
 rule segment:
     input:
-        for_usable("<results>/runs/{run}/{slide}/segmentation.geojson", run=config["runs"]),
+        for_usable("<results>/runs/{run}/{slide}/segmentation.geojson", run=RUNS),
 
 
 rule metrics:
     input:
-        expand("<results>/runs/{run}/metrics.tsv", run=config["runs"]),
+        expand("<results>/runs/{run}/metrics.tsv", run=RUNS),
+
+
+rule studies:
+    input:
+        expand("<results>/studies/{study}/report.html", study=[s.name for s in STUDIES.values() if not s.problem]),

@@ -1,0 +1,192 @@
+"""Settings of the side-studies, and the models and runs that they bring along.
+
+A study's defaults stand in `resources/studies/{name}.yaml`; the configuration's `study_settings.{name}` says what
+differs. Models and runs that a study names are trained, exported and measured by the rules of the main chain.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from drunet.cohort import SheetRow
+from drunet.configuration import check_model_files, check_references, check_schema, merged, resolve_models
+from drunet.errors import ConfigError, DrunetError, closest
+
+# Settings of studies that name runs or classifiers.
+_NAMING = {"labels": "runs", "scored_runs": "runs", "with_run": "runs", "without_run": "runs", "models": "classifiers"}
+MODEL_BLOCKS = ("classifiers", "refiners", "runs")
+# Files in workflow/studies are named after the target that a user types.
+TARGETS = {"experiments": "experiments", "scores": "scoring_sheet"}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A side-study of this configuration.
+
+    Attributes
+    ----------
+    name : str
+        As under `studies` and `study_settings`, and as its folder in the results.
+    settings : dict
+        Without models and runs.
+    blocks : dict
+        `classifiers`, `refiners` and `runs` that it adds.
+    rows : dict of slide_id to SheetRow
+        Slides that its models learn from and that are left alone otherwise.
+    problem : str or None
+        Why it cannot be made with this configuration: its target ends in this message, and nothing else does.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    blocks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rows: dict[str, SheetRow] = field(default_factory=dict)
+    problem: str | None = None
+
+    @property
+    def target(self) -> str:
+        """Stem of its file in `workflow/studies`."""
+        return target_of(self.name)
+
+
+def target_of(name: str) -> str:
+    """Name of a study's file in `workflow/studies`, and of the target in it."""
+    return TARGETS.get(name, f"study_{name}")
+
+
+def load_studies(
+    config: Mapping[str, Any], defaults: Path, schemas: Path, main_schema: Mapping[str, Any]
+) -> dict[str, Study]:
+    """Read every study's settings and try its models against the configuration.
+
+    Parameters
+    ----------
+    config : mapping
+        The main configuration, checked, `like` resolved.
+    defaults, schemas : Path
+        Folders with `{name}.yaml` and `{name}.schema.yaml`.
+    main_schema : mapping
+        Of the main configuration, which the models of a study obey too.
+
+    Returns
+    -------
+    dict of name to Study
+        A study that does not fit this configuration (say, because it builds on a model that is not there) comes with
+        its problem, and without models.
+
+    Raises
+    ------
+    ConfigError
+        If `study_settings` or `studies` name a study that there is not, or two studies give one name to two things.
+    """
+    names = sorted(path.stem for path in defaults.glob("*.yaml"))
+    given = config.get("study_settings", {})
+    for where, wanted in (("study_settings", given), ("studies", config.get("studies", []))):
+        for name in wanted:
+            if name not in names:
+                raise ConfigError("unknown study", where=where, found=name, mend=closest(name, names))
+    studies = {}
+    for name in names:
+        settings = merged(yaml.safe_load((defaults / f"{name}.yaml").read_text(encoding="utf-8")), given.get(name, {}))
+        blocks = {key: settings.pop(key) or {} for key in MODEL_BLOCKS if key in settings}
+        try:
+            schema = yaml.safe_load((schemas / f"{name}.schema.yaml").read_text(encoding="utf-8"))
+            check_schema(settings, schema, f"study_settings.{name}")
+            studies[name] = Study(name, settings, _resolved(config, blocks, main_schema, name))
+        except DrunetError as error:
+            studies[name] = Study(name, settings, problem=str(error))
+    everything = with_studies(config, studies)
+    return {name: _with_known_names(study, everything) for name, study in studies.items()}
+
+
+def with_studies(config: Mapping[str, Any], studies: Mapping[str, Study]) -> dict[str, Any]:
+    """The configuration with the models and runs of all studies that fit.
+
+    Raises
+    ------
+    ConfigError
+        If two studies give the same name to something.
+    """
+    everything: dict[str, Any] = {**config, **{key: dict(config[key]) for key in MODEL_BLOCKS}}
+    for study in studies.values():
+        for key, block in study.blocks.items():
+            for name, value in block.items():
+                if name in everything[key]:
+                    raise ConfigError(
+                        "two studies use one name",
+                        where=f"study_settings.{study.name}.{key}",
+                        found=name,
+                        mend="Rename one of them.",
+                    )
+                everything[key][name] = value
+    return everything
+
+
+def _resolved(
+    config: Mapping[str, Any],
+    blocks: Mapping[str, dict[str, Any]],
+    schema: Mapping[str, Any],
+    name: str,
+) -> dict[str, dict[str, Any]]:
+    """A study's models in full, checked as if they stood in the configuration."""
+    trial: dict[str, Any] = {**config}
+    for key, block in blocks.items():
+        # A model of the configuration may be varied by a study but never replaced in silence.
+        if taken := sorted(set(block) & set(config[key])):
+            raise ConfigError(
+                "a study would replace what the configuration has",
+                where=f"study_settings.{name}.{key}",
+                found=", ".join(taken),
+                mend="Rename it in the study's settings.",
+            )
+        trial[key] = {**config[key], **copy.deepcopy(block)}
+    trial = resolve_models(trial)
+    check_schema(trial, schema)
+    check_references(trial)
+    check_model_files(trial)
+    return {key: {model: trial[key][model] for model in block} for key, block in blocks.items()}
+
+
+def _with_known_names(study: Study, everything: Mapping[str, Any]) -> Study:
+    """The study, or what is wrong with the names in its settings: a study may name another's models and runs."""
+    try:
+        _check_arms(study.settings, f"study_settings.{study.name}")
+        for kind, key, wanted in _named(study.settings):
+            if wanted not in everything[kind]:
+                where, mend = f"study_settings.{study.name}.{key}", closest(wanted, everything[kind])
+                raise ConfigError(f"unknown {kind[:-1]}", where=where, found=wanted, mend=mend)
+    except ConfigError as error:
+        # What its models lack comes first: names of models that could not be made are unknown as well.
+        return replace(study, blocks={}, problem=study.problem or str(error))
+    return study
+
+
+def _named(settings: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Names of runs and classifiers in a study's settings: what is named, the key it stands under, the name."""
+    named: list[tuple[str, str, str]] = []
+    for key, kind in _NAMING.items():
+        value = settings.get(key, [])
+        if isinstance(value, str):
+            named.append((kind, key, value))
+        elif isinstance(value, Mapping):
+            named.extend((kind, f"{key}.{label}", name) for label, name in value.items())
+        else:
+            named.extend((kind, key, name) for name in value)
+    arms = settings.get("arms", {}).items()
+    return named + [("classifiers", f"arms.{name}.classifier", arm["classifier"]) for name, arm in arms if arm]
+
+
+def _check_arms(settings: Mapping[str, Any], where: str) -> None:
+    """Refuse a study of no arms (null takes one out), and one that is held against an arm that there is not."""
+    arms = {name: arm for name, arm in settings.get("arms", {}).items() if arm}
+    if "arms" in settings and not arms:
+        raise ConfigError("no arm is left", where=f"{where}.arms", mend="Leave at least one in.")
+    reference = settings.get("reference")
+    if reference is not None and reference not in arms:
+        raise ConfigError("unknown arm", where=f"{where}.reference", found=reference, mend=closest(reference, arms))

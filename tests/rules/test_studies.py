@@ -1,0 +1,115 @@
+"""Studies in the plan: what they train and from what, and what is said where the configuration has no ground for one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from tiny_cohort import Project, feature_collection, make_project, picture, sheet_row
+
+from drunet.atomic import write_json
+from drunet.synth.pyramid import write_pyramid
+
+# Slide: patient, split, cohort.
+SLIDES = {
+    "near_a": ("pa", "train", "near"),
+    "near_b": ("pb", "train", "near"),
+    "near_v": ("pc", "val", "near"),
+    "far_a": ("pd", "train", "far"),
+    "far_b": ("pe", "train", "far"),
+    "tested": ("pf", "test", "near"),
+}
+
+
+@pytest.fixture(scope="module")
+def learning(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Inspected slides of two cohorts, a classifier of the far one, and one fine-tuned from it on the near one."""
+    project = make_project(tmp_path_factory.mktemp("studies") / "project", repository)
+    shipped = yaml.safe_load((repository / "config.yaml").read_text(encoding="utf-8"))
+    dr_fused, unet = shipped["classifiers"]["dr_fused"], shipped["refiners"]["unet"]
+    dr_fused["data"].update(annotation_kinds=["wta"], cohorts=["far"])
+    tuned = {"like": "dr_fused", "weights": {"model": "dr_fused"}, "data": {"cohorts": ["near"]}}
+    project.config["classifiers"] = {"dr_fused": dr_fused, "tuned": tuned}
+    project.config["refiners"] = {
+        "unet": {**unet, "classifier": "tuned", "data": {**unet["data"], "cohorts": ["near"]}}
+    }
+    project.config["runs"] = {"one": {"classifier": "tuned", "refiner": "unet"}}
+    project.rows = []
+    for number, (slide_id, (patient, split, cohort)) in enumerate(SLIDES.items()):
+        image, outline = picture(np.random.default_rng(number))
+        write_pyramid(project.folder / f"slides/{slide_id}.tif", image, 1.0)
+        write_json(project.folder / f"slides/{slide_id}.geojson", feature_collection(outline))
+        row = sheet_row(slide_id, patient, f"{slide_id}.tif", split=split, labelled=True)
+        project.rows.append({**row, "cohort": cohort})
+    looked = project.write().run("inspect")
+    assert looked.status == 0, looked.output
+    return project
+
+
+def test_a_fine_tuned_model_waits_for_the_weights_that_it_starts_from(learning: Project) -> None:
+    done = learning.dry_run("results/models/tuned/weights.weights.h5")
+    assert done.status == 0, done.output
+    assert done.rules()["train_classifier"] == 2
+    first, then = (done.output.index(f"Training the classifier {name}") for name in ("dr_fused", "tuned"))
+    assert first < then
+
+
+def test_a_model_learns_from_the_cohorts_that_it_names(learning: Project) -> None:
+    done = learning.dry_run("results/models/dr_fused/weights.weights.h5")
+    assert done.rules()["extract_tiles"] == 2, "far_a and far_b"
+    done = learning.dry_run("results/models/tuned/weights.weights.h5")
+    assert done.rules()["extract_tiles"] == 5, "those, and near_a, near_b and near_v"
+
+
+def test_folds_of_a_fine_tuned_model_all_start_from_the_same_weights(learning: Project) -> None:
+    done = learning.dry_run("results/models/unet/weights.weights.h5")
+    assert done.status == 0, done.output
+    # dr_fused, tuned for the validation slide, and tuned without each of the two near patients.
+    assert done.rules()["train_classifier"] == 4
+    assert "tuned.fold0of2" in done.output and "tuned.fold1of2" in done.output
+    assert "dr_fused.fold" not in done.output
+
+
+def test_a_refiner_gets_no_heatmap_of_a_patient_that_the_start_of_its_classifier_has_seen(
+    learning: Project, tmp_path: Path
+) -> None:
+    project = learning.copy_to(tmp_path / "project")
+    project.config["refiners"]["unet"]["data"]["cohorts"] = ["far"]
+    done = project.write().dry_run("results/models/unet/weights.weights.h5")
+    assert done.status != 0
+    assert "tuned starts from dr_fused, which learnt from the patient of far_a" in done.output
+    assert "different cohorts" in done.output
+    assert "Traceback (most recent call last)" not in done.output
+
+
+def test_an_unknown_cohort_is_refused_with_those_there_are(learning: Project, tmp_path: Path) -> None:
+    project = learning.copy_to(tmp_path / "project")
+    project.config["classifiers"]["tuned"]["data"]["cohorts"] = ["nears"]
+    done = project.write().dry_run("results/models/tuned/weights.weights.h5")
+    assert done.status != 0
+    assert "data.cohorts of tuned: unknown cohort: nears. Did you mean near?" in done.output
+
+
+def test_a_study_without_ground_says_so_and_keeps_nothing_else_from_running(finished: Project) -> None:
+    # The tiny cohort has no dr_fused for the study's models to be like.
+    refused = finished.dry_run("experiments")
+    assert refused.status != 0
+    said = [
+        line for line in refused.output.splitlines() if "experiments cannot be made with this configuration" in line
+    ]
+    assert len(said) == 1, refused.output
+    assert "unknown model" in said[0] and "dr_fused" in said[0]
+    assert "Traceback (most recent call last)" not in refused.output
+    assert finished.dry_run("all").status == 0
+
+
+def test_a_study_without_ground_that_is_asked_for_by_the_configuration_stops_at_once(
+    finished: Project, tmp_path: Path
+) -> None:
+    project = finished.copy_to(tmp_path / "project")
+    project.config["studies"] = ["experiments"]
+    done = project.write().dry_run()
+    assert done.status != 0
+    assert "unknown model" in done.output

@@ -1,0 +1,343 @@
+"""Models that are like others, models that start from others, and the settings of studies."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from drunet.configuration import check_references, check_schema, merged, resolve_models, start_of
+from drunet.errors import ConfigError
+from drunet.study_settings import load_studies, target_of, with_studies
+
+ROOT = Path(__file__).parents[2]
+Json = dict[str, Any]
+
+
+def shipped() -> Json:
+    return dict(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
+
+
+def main_schema() -> Json:
+    return dict(yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")))
+
+
+@pytest.fixture
+def config() -> Json:
+    return shipped()
+
+
+def problem_of(config: Json) -> str:
+    with pytest.raises(ConfigError) as caught:
+        check_references(resolve_models(config))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# Like another model
+
+
+def test_a_model_like_another_differs_in_what_it_says_and_nothing_else(config: Json) -> None:
+    config["classifiers"]["short"] = {"like": "dr_fused", "training": {"epochs": 2}, "data": {"cohorts": ["here"]}}
+    resolved = resolve_models(config)["classifiers"]
+    expected = copy.deepcopy(config["classifiers"]["dr_fused"])
+    expected["training"]["epochs"] = 2
+    expected["data"]["cohorts"] = ["here"]
+    assert resolved["short"] == expected
+    assert resolved["dr_fused"] == config["classifiers"]["dr_fused"]
+
+
+def test_likeness_goes_over_several_steps_in_any_order_of_the_file(config: Json) -> None:
+    config["classifiers"] = {
+        "third": {"like": "second", "freeze_fraction": 0.5},
+        "second": {"like": "dr_fused", "weights": "imagenet"},
+        **config["classifiers"],
+    }
+    third = resolve_models(config)["classifiers"]["third"]
+    assert (third["freeze_fraction"], third["weights"], third["architecture"]) == (0.5, "imagenet", "dr_fused")
+
+
+def test_blocks_that_mean_something_only_as_a_whole_are_not_mixed(config: Json) -> None:
+    base = config["classifiers"]["dr_fused"]
+    base["weights"] = {"densenet201": "d.h5", "resnet101v2": "r.h5"}
+    base["loss"] = {"name": "focal", "gamma": 2.0, "class_weights": None}
+    config["classifiers"]["other"] = {
+        "like": "dr_fused",
+        "weights": {"model": "dr_fused"},
+        "loss": {"name": "cross_entropy", "class_weights": "balanced"},
+        "augment": {"multi_lens": {"lenses": 2, "radius": [3, 5], "strength": [0, 0.1]}},
+    }
+    other = resolve_models(config)["classifiers"]["other"]
+    assert other["weights"] == {"model": "dr_fused"}
+    assert other["loss"] == {"name": "cross_entropy", "class_weights": "balanced"}
+    assert "probability" not in other["augment"]["multi_lens"]
+    assert other["augment"]["flip"] is True
+
+
+def test_options_of_one_architecture_never_reach_another(config: Json) -> None:
+    config["refiners"]["nine"] = {"like": "unet", "architecture": "h2gnet_unet", "options": {"size": 256}}
+    config["refiners"]["bare"] = {"like": "unet", "architecture": "h2gnet_unet"}
+    resolved = resolve_models(config)["refiners"]
+    assert resolved["nine"]["options"] == {"size": 256}
+    assert resolved["bare"]["options"] == {}
+
+
+def test_what_is_like_another_is_a_copy_of_it() -> None:
+    base = {"a": {"b": [1]}}
+    copied = merged(base, {"a": {"c": 2}})
+    copied["a"]["b"].append(3)
+    assert base == {"a": {"b": [1]}}
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ({"one": {"like": "dr_fusd"}}, ("classifiers.one.like", "unknown model", "Did you mean dr_fused?")),
+        ({"one": {"like": "two"}, "two": {"like": "one"}}, ("circle", "Write one of them out")),
+        ({"one": {"like": "one"}}, ("circle",)),
+    ],
+)
+def test_a_likeness_that_leads_nowhere_is_refused(config: Json, models: Json, said: tuple[str, ...]) -> None:
+    config["classifiers"].update(models)
+    message = problem_of(config)
+    assert all(part in message for part in said)
+
+
+# Starting from another model
+
+
+def test_a_fine_tuned_model_names_its_start(config: Json) -> None:
+    config["classifiers"]["tuned"] = {"like": "dr_fused", "weights": {"model": "dr_fused"}}
+    resolved = resolve_models(config)
+    check_schema(resolved, main_schema())
+    check_references(resolved)
+    assert start_of(resolved["classifiers"]["tuned"]) == "dr_fused"
+    assert start_of(resolved["classifiers"]["dr_fused"]) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"architecture": "h2gnet_classifier"}, ("another network", "dr_fused: dr_fused", "here: h2gnet_classifier")),
+        ({"options": {"dense_units": 64}}, ("another network", "dense_units")),
+        ({"weights": {"model": "dr_fuse"}}, ("weights.model", "unknown classifier", "Did you mean dr_fused?")),
+        ({"weights": {"model": "tuned"}}, ("circle",)),
+        ({"weights": {"model": "dr_fused", "densenet201": "d.h5"}}, ("one model and nothing else",)),
+        ({"weights": {"model": "finished"}}, ("cannot be trained further", "finished", "weights file")),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(config: Json, change: Json, said: tuple[str, ...]) -> None:
+    config["classifiers"]["finished"] = {"onnx": "finished.onnx"}
+    config["classifiers"]["tuned"] = {"like": "dr_fused", "weights": {"model": "dr_fused"}, **change}
+    message = problem_of(config)
+    assert "classifiers.tuned.weights.model" in message
+    assert all(part in message for part in said)
+
+
+def test_dropout_and_size_may_change_between_a_start_and_what_starts_from_it(config: Json) -> None:
+    config["refiners"]["tuned"] = {
+        "like": "unet",
+        "weights": {"model": "unet"},
+        "options": {**config["refiners"]["unet"]["options"], "size": 512, "spatial_dropout": 0.0},
+    }
+    check_references(resolve_models(config))
+
+
+def test_a_refiner_has_no_imagenet_weights(config: Json) -> None:
+    config["refiners"]["unet"]["weights"] = "imagenet"
+    assert "no ImageNet weights of a refiner" in problem_of(config)
+
+
+def test_a_first_model_is_another_one_that_there_is(config: Json) -> None:
+    sampling = {"strategy": "induced_imbalance", "first_model": "dr_fuse", "tumour": 40, "non_tumour": 50, "hard": 10}
+    config["classifiers"]["second"] = {"like": "dr_fused", "data": {"sampling": sampling}}
+    assert "Did you mean dr_fused?" in problem_of(config)
+    sampling["first_model"] = "second"
+    assert "each other's first model" in problem_of(config)
+
+
+# Studies
+
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "repeats": {"type": "integer", "minimum": 1},
+        "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        "models": {"type": "array", "items": {"type": "string"}},
+        "arms": {"type": "object"},
+        "reference": {"type": "string"},
+    },
+}
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    defaults, schemas = tmp_path / "studies", tmp_path / "schemas"
+    for folder in (defaults, schemas):
+        folder.mkdir()
+    settings = {"repeats": 3, "classifiers": {"small": {"like": "dr_fused", "training": {"epochs": 1}}}}
+    (defaults / "moon.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    (schemas / "moon.schema.yaml").write_text(yaml.safe_dump(SCHEMA), encoding="utf-8")
+    return defaults, schemas
+
+
+def test_a_study_brings_its_models_along_in_full(config: Json, folders: tuple[Path, Path]) -> None:
+    studies = load_studies(config, *folders, main_schema())
+    assert studies["moon"].problem is None
+    assert studies["moon"].settings == {"repeats": 3}
+    everything = with_studies(config, studies)
+    assert everything["classifiers"]["small"]["training"]["epochs"] == 1
+    assert everything["classifiers"]["small"]["architecture"] == "dr_fused"
+    assert set(config["classifiers"]) == {"dr_fused"}, "the configuration itself is left alone"
+
+
+def test_the_configuration_overrides_a_studys_settings_and_models(config: Json, folders: tuple[Path, Path]) -> None:
+    config["study_settings"] = {"moon": {"repeats": 5, "classifiers": {"small": {"training": {"epochs": 9}}}}}
+    study = load_studies(config, *folders, main_schema())["moon"]
+    assert study.settings == {"repeats": 5}
+    assert study.blocks["classifiers"]["small"]["training"]["epochs"] == 9
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"repeats": 0}, ("study_settings.moon.repeats", "at least 1")),
+        ({"repeat": 2}, ("study_settings.moon", "unknown key", "Did you mean repeats?")),
+        ({"classifiers": {"small": {"like": "dr_lost"}}}, ("classifiers.small.like", "dr_lost")),
+        ({"classifiers": {"dr_fused": {"like": "small"}}}, ("would replace", "dr_fused")),
+        ({"labels": {"I": "drunett"}}, ("study_settings.moon.labels.I", "unknown run", "Did you mean drunet?")),
+        ({"arms": {"one": {"classifier": "smal"}}}, ("study_settings.moon.arms.one.classifier", "Did you mean small?")),
+        ({"arms": {"one": None}}, ("study_settings.moon.arms", "no arm is left")),
+        (
+            {"arms": {"one": {"classifier": "small"}}, "reference": "two"},
+            ("study_settings.moon.reference", "unknown arm", "two"),
+        ),
+        ({"models": ["smal"]}, ("study_settings.moon.models", "unknown classifier", "Did you mean small?")),
+        (
+            {"runs": {"night": {"classifier": "smal", "refiner": None}}},
+            ("runs.night.classifier", "Did you mean small?"),
+        ),
+    ],
+)
+def test_a_study_that_does_not_fit_says_why_and_brings_nothing(
+    config: Json, folders: tuple[Path, Path], given: Json, said: tuple[str, ...]
+) -> None:
+    config["study_settings"] = {"moon": given}
+    study = load_studies(config, *folders, main_schema())["moon"]
+    assert study.problem is not None
+    assert all(part in study.problem for part in said)
+    assert with_studies(config, {"moon": study})["classifiers"] == config["classifiers"]
+
+
+@pytest.mark.parametrize("key", ["study_settings", "studies"])
+def test_an_unknown_study_is_refused_with_the_closest(config: Json, folders: tuple[Path, Path], key: str) -> None:
+    config[key] = {"mon": {}} if key == "study_settings" else ["mon"]
+    with pytest.raises(ConfigError, match=r"unknown study .*mon.* Did you mean moon\?"):
+        load_studies(config, *folders, main_schema())
+
+
+def test_a_study_may_name_the_models_of_another(config: Json, folders: tuple[Path, Path]) -> None:
+    defaults, schemas = folders
+    (defaults / "sun.yaml").write_text(yaml.safe_dump({"models": ["small", "dr_fused"]}), encoding="utf-8")
+    (schemas / "sun.schema.yaml").write_bytes((schemas / "moon.schema.yaml").read_bytes())
+    assert load_studies(config, *folders, main_schema())["sun"].problem is None
+    config["study_settings"] = {"moon": {"repeats": 0}}
+    alone = load_studies(config, *folders, main_schema())["sun"].problem
+    assert alone is not None and "unknown classifier" in alone and "small" in alone
+
+
+def test_two_studies_cannot_give_two_models_one_name(config: Json, folders: tuple[Path, Path]) -> None:
+    defaults, schemas = folders
+    for suffix, folder in ((".yaml", defaults), (".schema.yaml", schemas)):
+        (folder / f"sun{suffix}").write_bytes((folder / f"moon{suffix}").read_bytes())
+    with pytest.raises(ConfigError, match=r"two studies use one name .*small"):
+        load_studies(config, defaults, schemas, main_schema())
+
+
+# The studies that ship
+
+STUDIES = sorted(path.stem for path in (ROOT / "resources/studies").glob("*.yaml"))
+
+
+def test_every_study_has_settings_a_schema_and_rules() -> None:
+    rules = {path.stem for path in (ROOT / "workflow/studies").glob("*.smk")}
+    assert {target_of(name) for name in STUDIES} == rules
+    schemas = {path.name.removesuffix(".schema.yaml") for path in (ROOT / "workflow/schemas/studies").iterdir()}
+    assert schemas == set(STUDIES)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_studies_that_ship_fit_the_configuration_that_ships(name: str, config: Json) -> None:
+    studies = load_studies(config, ROOT / "resources/studies", ROOT / "workflow/schemas/studies", main_schema())
+    assert studies[name].problem is None
+
+
+@pytest.mark.parametrize("overlays", [["full_scale"], ["full_scale", "full_scale_studies"]])
+def test_the_full_scale_studies_fit_too(overlays: list[str], config: Json) -> None:
+    for overlay in overlays:
+        config = merged(config, yaml.safe_load((ROOT / f"resources/{overlay}.yaml").read_text(encoding="utf-8")))
+    studies = load_studies(config, ROOT / "resources/studies", ROOT / "workflow/schemas/studies", main_schema())
+    assert {name: study.problem for name, study in studies.items() if study.problem} == {}
+    for settings in with_studies(config, studies)["classifiers"].values():
+        assert settings["training"]["epochs"] >= 1
+
+
+def test_the_ten_runs_of_the_paper_differ_as_its_table_says(config: Json) -> None:
+    """Table 2: which part is H2G-Net's or DRU-Net's, and what each learnt from."""
+    studies = load_studies(config, ROOT / "resources/studies", ROOT / "workflow/schemas/studies", main_schema())
+    everything = with_studies(config, studies)
+    labels = studies["experiments"].settings["labels"]
+    assert list(labels) == ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"]
+
+    def learnt(kind: str, name: str | None) -> tuple[str, ...]:
+        if name is None:
+            return ()
+        model = everything[kind][name]
+        data = (model["data"]["cohorts"] or ["lung"])[0], *model["data"]["annotation_kinds"]
+        return (model["architecture"], *data, "fine-tuned" if start_of(model) else "from scratch")
+
+    table = {}
+    for label, run in labels.items():
+        parts = everything["runs"][run]
+        table[label] = learnt("classifiers", parts["classifier"]), learnt("refiners", parts["refiner"])
+    pretrained = (
+        ("h2gnet_classifier", "breast", "psa", "from scratch"),
+        ("h2gnet_unet", "breast", "wta", "from scratch"),
+    )
+    tuned = {kind: ("h2gnet_classifier", "lung", kind, "fine-tuned") for kind in ("wta", "psa")}
+    refined = ("h2gnet_unet", "lung", "wta", "fine-tuned")
+    assert table["I"] == pretrained
+    assert table["II"] == (tuned["wta"], pretrained[1])
+    assert table["III"] == (pretrained[0], refined)
+    assert table["IV"] == (tuned["wta"], refined)
+    assert table["V"] == (("dr_fused", "lung", "wta", "from scratch"), ("drunet_unet", "lung", "wta", "from scratch"))
+    assert table["VI"] == (tuned["psa"], pretrained[1])
+    assert table["VII"] == (tuned["psa"], refined)
+    assert [part[0] for part in table["VIII"][:1]] == ["prototypes"] and table["VIII"][1] == ()
+    assert [part[0] for part in table["IX"][:1]] == ["clustered"] and table["IX"][1] == ()
+    assert table["X"] == (("dr_fused", "lung", "psa", "from scratch"), ("drunet_unet", "lung", "wta", "from scratch"))
+
+
+def test_a_refiner_of_a_run_learnt_from_the_heatmaps_of_the_runs_classifier(config: Json) -> None:
+    """Or is the pretrained one, or follows the same classifier: else it would meet heatmaps of a kind it never saw."""
+    studies = load_studies(config, ROOT / "resources/studies", ROOT / "workflow/schemas/studies", main_schema())
+    everything = with_studies(config, studies)
+    for label, run in studies["experiments"].settings["labels"].items():
+        parts = everything["runs"][run]
+        if parts["refiner"] not in (None, "h2gnet_unet_pretrained"):
+            assert everything["refiners"][parts["refiner"]]["classifier"] == parts["classifier"], label
+
+
+def test_no_model_and_no_run_stands_under_two_names(config: Json) -> None:
+    """What several runs and studies need is trained and computed once."""
+    studies = load_studies(config, ROOT / "resources/studies", ROOT / "workflow/schemas/studies", main_schema())
+    everything = with_studies(config, studies)
+    for kind in ("classifiers", "refiners", "runs"):
+        written = [yaml.safe_dump(value, sort_keys=True) for value in everything[kind].values()]
+        twice = [name for name, text in zip(everything[kind], written, strict=True) if written.count(text) > 1]
+        assert twice == [], kind
