@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 
+from drunet.clustering.sharing import clustered_models, clusters_of
 from drunet.errors import ConfigError, closest
 from drunet.models import registry
 
@@ -26,7 +27,7 @@ _TYPES = {
 
 
 # Blocks that mean something only as a whole: a part of another model's would be a mixture of the two.
-_WHOLE = ("options", "weights", "multi_lens", "sampling", "loss")
+_WHOLE = ("options", "weights", "multi_lens", "sampling", "clustering", "loss")
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any], whole: Iterable[str] = ()) -> dict[str, Any]:
@@ -41,8 +42,8 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any], whole: Iterable[str
 def resolve_models(config: Mapping[str, Any]) -> dict[str, Any]:
     """Write out models that say `like: NAME`: everything as in that model but for what they say themselves.
 
-    `options`, `weights`, `loss`, `data.sampling` and `augment.multi_lens` are taken whole or not at all, and options
-    never from another architecture.
+    `options`, `weights`, `loss`, `data.sampling`, `data.clustering` and `augment.multi_lens` are taken whole or not at
+    all, and options never from another architecture.
 
     Raises
     ------
@@ -131,6 +132,8 @@ def check_references(config: Mapping[str, Any]) -> None:
             _check_start(config[kind], kind, name)
     for name in config["classifiers"]:
         _check_first_models(config["classifiers"], name)
+    for name in clustered_models(config["classifiers"]):
+        clusters_of(name, config["classifiers"])
     both = sorted(set(config["classifiers"]) & set(config["refiners"]))
     if both:
         raise ConfigError(

@@ -1,0 +1,104 @@
+"""How good a clustering is: small where clusters are tight and unlike each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.spatial.distance import pdist, squareform
+
+Fitness = Callable[[np.ndarray], float]
+
+
+def make_fitness(name: str, points: np.ndarray) -> Fitness:
+    """Bind a measure to points, so that what depends on them alone is computed once.
+
+    Parameters
+    ----------
+    name : str
+        A key of `MEASURES`.
+    points : float (n, d)
+
+    Returns
+    -------
+    callable
+        int (n,) labels 0..k-1, every one of them used and k at least 2, to a number of which less is better.
+    """
+    return MEASURES[name](points)
+
+
+def variance_ratio(points: np.ndarray) -> Fitness:
+    """Variance within clusters over variance between them: [W / (n - k)] / [B / (k - 1)].
+
+    W and B are the sums of squared distances of points from their cluster's mean, and of these means, once per point,
+    from the mean of all: the two that the paper sets against each other (Discussion), and the inverse of the index of
+    Calinski and Harabasz (1974). Clusters count by their size, so that a few odd tiles do not make the best cluster.
+    """
+    centred = points - points.mean(axis=0)
+    total = float((centred**2).sum())
+
+    def measure(labels: np.ndarray) -> float:
+        members = np.eye(labels.max() + 1)[labels]
+        count = members.sum(axis=0)
+        between = float((((members.T @ centred) ** 2).sum(axis=1) / count).sum())
+        clusters, n = len(count), len(labels)
+        if not between > 0 or n <= clusters:
+            return np.inf
+        return max(total - between, 0.0) / (n - clusters) * (clusters - 1) / between
+
+    return measure
+
+
+def davies_bouldin(points: np.ndarray) -> Fitness:
+    """Davies and Bouldin (1979): mean over clusters of max_j (s_i + s_j) / d_ij.
+
+    s_i is the mean distance of a cluster's points from their mean, d_ij the distance between two means. Every
+    cluster counts the same: a small one far from the rest pays. Clusters whose means coincide give infinity.
+    """
+
+    def measure(labels: np.ndarray) -> float:
+        means = cluster_means(points, labels)
+        count = np.bincount(labels)
+        spread = np.bincount(labels, np.linalg.norm(points - means[labels], axis=1)) / count
+        between = squareform(pdist(means))
+        np.fill_diagonal(between, np.inf)
+        if not between.min() > 0:
+            return np.inf
+        return float(((spread[:, None] + spread[None, :]) / between).max(axis=1).mean())
+
+    return measure
+
+
+def silhouette(points: np.ndarray) -> Fitness:
+    """1 - the mean silhouette (Rousseeuw 1987), the fitness of the authors' code; holds all n² distances."""
+    distances = squareform(pdist(points)).astype(np.float32)
+
+    def measure(labels: np.ndarray) -> float:
+        rows = np.arange(len(labels))
+        members = np.eye(labels.max() + 1, dtype=np.float32)[labels]
+        count = members.sum(axis=0)
+        sums = distances @ members
+        own = sums[rows, labels] / np.maximum(count[labels] - 1, 1)
+        means = sums / count
+        means[rows, labels] = np.inf
+        other = means.min(axis=1)
+        larger = np.maximum(own, other)
+        # A point alone in its cluster, or on top of all others, counts 0.
+        defined = (count[labels] > 1) & (larger > 0)
+        values = np.divide(other - own, larger, out=np.zeros_like(larger), where=defined)
+        return float(1 - values.mean(dtype=np.float64))
+
+    return measure
+
+
+MEASURES: dict[str, Callable[[np.ndarray], Fitness]] = {
+    "variance_ratio": variance_ratio,
+    "davies_bouldin": davies_bouldin,
+    "silhouette": silhouette,
+}
+
+
+def cluster_means(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Means (k, d) of the points with each label; every label 0..k-1 is used."""
+    members = np.eye(labels.max() + 1)[labels]
+    return np.asarray((members.T @ points) / members.sum(axis=0)[:, None])

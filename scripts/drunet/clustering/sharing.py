@@ -1,0 +1,66 @@
+"""Whose clusters a model learns: its own, or those of another that looks at the same tiles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from drunet.errors import ConfigError
+
+ARCHITECTURES = ("prototypes", "clustered")
+# What decides which tiles are seen and how they look: models that share clusters agree in it.
+_DECISIVE = (("weights",), ("data", "annotation_kinds"), ("data", "cohorts"), ("data", "cross_fit_folds"))
+_FOLD = re.compile(r"(?P<base>.+?)(?P<fold>\.fold\d+of\d+)?")
+
+
+def clustered_models(classifiers: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of the classifiers that learn clusters."""
+    return [name for name, settings in classifiers.items() if settings.get("architecture") in ARCHITECTURES]
+
+
+def clusters_of(model: str, classifiers: Mapping[str, Mapping[str, Any]]) -> str:
+    """The model, or fold of one, under whose name a model's clusters are kept.
+
+    Parameters
+    ----------
+    model : str
+        A classifier that learns clusters, or a fold of one, `NAME.fold0of2`.
+    classifiers : mapping
+        As in the configuration.
+
+    Raises
+    ------
+    ConfigError
+        If `data.clustering` is missing, or shares with a model that has no clusters of its own or learns from other
+        tiles.
+    """
+    parts = _FOLD.fullmatch(model)
+    base, fold = (parts["base"], parts["fold"] or "") if parts else (model, "")
+    settings, where = classifiers[base], f"classifiers.{base}.data.clustering"
+    block = settings["data"].get("clustering")
+    if block is None:
+        mend = "Say how tiles are clustered, or {shared_with: NAME} for another model's clusters."
+        raise ConfigError("a model that learns clusters needs this block", where=where, mend=mend)
+    if "shared_with" not in block:
+        return model
+    other = block["shared_with"]
+    if set(block) != {"shared_with"}:
+        found = ", ".join(sorted(set(block) - {"shared_with"}))
+        raise ConfigError("shared clusters have no settings of their own", where=where, found=found, mend="Remove it.")
+    owners = [n for n in clustered_models(classifiers) if "shared_with" not in classifiers[n]["data"]["clustering"]]
+    if other not in owners:
+        known = f"Models with clusters of their own: {', '.join(owners)}." if owners else "No model has its own."
+        raise ConfigError("no such clusters", where=f"{where}.shared_with", found=other, mend=known)
+    for keys in _DECISIVE:
+        own, their = settings, classifiers[other]
+        for key in keys:
+            own, their = own[key], their[key]
+        if own != their:
+            raise ConfigError(
+                f"{base} and {other} do not learn from the same tiles, so that they cannot share clusters",
+                where=f"classifiers.{base}.{'.'.join(keys)}",
+                found=own,
+                mend=f"Use {their}, or give {base} clusters of its own.",
+            )
+    return f"{other}{fold}"

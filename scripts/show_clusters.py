@@ -1,0 +1,40 @@
+"""Show what the search for clusters found, and how well the models that learn the clusters do."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from drunet.atomic import read_json, whole_file
+from drunet.console import job
+from drunet.report.section import write_section
+from drunet.report.tables import write_tsv
+from drunet.studies import clustering as study
+from drunet.studies.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
+
+with job(snakemake.log[0]):
+    inputs, output, params = snakemake.input, snakemake.output, snakemake.params
+    arms, owners, count = params.arms, params.owners, len(params.slides)
+    # Answers come arm by arm, each in the slides' order.
+    answers = {arm: inputs.answers[i * count : (i + 1) * count] for i, arm in enumerate(arms)}
+    tiles = {arm: labelled_tiles(params.slides, inputs.tables, paths) for arm, paths in answers.items()}
+    thresholds = dict.fromkeys(arms, DEFAULT_THRESHOLD)
+    metrics = arm_metrics(tiles, thresholds, resamples=params.bootstrap, seed=params.seed)
+    validity = {m: pd.read_csv(path, sep="\t") for m, path in zip(owners, inputs.validity, strict=True)}
+    write_tsv(study.with_validity(metrics, validity), output.metrics)
+    figures = []
+    for kind, made, shown in (("fitness", inputs.curves, output.curves), ("montage", inputs.montages, output.montages)):
+        for model, source, target in zip(owners, made, shown, strict=True):
+            # A section holds its own figures, so that its folder can be given away.
+            with whole_file(target) as temporary:
+                shutil.copyfile(source, temporary)
+            figures.append((model, kind, Path(target)))
+    section = study.clustering_section(
+        metrics,
+        validity,
+        {m: read_json(path) for m, path in zip(owners, inputs.clusters, strict=True)},
+        {m: read_json(path) for m, path in zip(params.learners, inputs.trained, strict=True)},
+        figures,
+        arms=arms,
+    )
+    write_section(Path(output.section).parent, section)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import make_blobs
+
+from drunet.clustering.evolution import Search
+from drunet.clustering.tiles import TileClusters, cluster_tiles
+from drunet.errors import ConfigError
+from drunet.report.cluster_figures import choose_examples, fitness_curve, montage
+from drunet.report.figures import save
+from drunet.report.section import write_section
+from drunet.studies import clustering as study
+from drunet.studies.classifier_arms import arm_metrics
+
+ARMS = {
+    "few_shot": {"classifier": "few", "label": "Few-shot (VIII)"},
+    "two": {"classifier": "plain", "label": "Two classes"},
+}
+DATA = {"annotation_kinds": ["psa"], "cohorts": None, "cross_fit_folds": 2}
+CLASSIFIERS: dict[str, Any] = {
+    "few": {"architecture": "prototypes", "weights": "random", "data": {**DATA, "clustering": {"tiles": 9}}},
+    "many": {"architecture": "clustered", "weights": "random", "data": {**DATA, "clustering": {"shared_with": "few"}}},
+    "plain": {"architecture": "dr_fused"},
+}
+TRAINED = {
+    "few": {
+        "classes": [
+            {"label": "non-tumour", "clusters": [0], "tiles": 40},
+            {"label": "tumour", "clusters": [0, 1], "tiles": 50},
+        ],
+        "merged": ["tumour of cluster 1 has 2 tiles, fewer than 5: learnt with tumour of cluster 0"],
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def found() -> TileClusters:
+    points, _ = make_blobs(90, centers=[[0, 0], [9, 0], [0, 9]], random_state=0)
+    table = pd.DataFrame({"split": "training", "slide": "s", "x": range(90), "y": 0, "label": np.arange(90) % 2})
+    table["f0"], table["f1"] = points.T
+    return cluster_tiles(table, Search(4, 2, 20, 15, 60, 5, 90), seed=1, where="x")
+
+
+def metrics() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    label = np.arange(60) % 2
+    tiles = pd.DataFrame({"slide": "s", "patient": [str(i % 3) for i in range(60)], "label": label})
+    arms = {arm: tiles.assign(p_tumour=np.clip(label + rng.normal(0, 0.4, 60), 0, 1)) for arm in ARMS}
+    return arm_metrics(arms, dict.fromkeys(ARMS, 0.5), resamples=50, seed=1)
+
+
+def test_a_cluster_shows_its_labels_in_their_proportion_and_a_rare_one_too() -> None:
+    labels = [1] * 30 + [0] * 10 + [1] + [0] * 59 + [0] * 3
+    table = pd.DataFrame({"split": "training", "label": labels, "cluster": [0] * 40 + [1] * 60 + [2] * 3})
+    table.loc[len(table)] = ["validation", 1, 2]
+    chosen = choose_examples(table, 8, seed=1)
+    counts = chosen.groupby(["cluster", "label"]).size().to_dict()
+    assert counts == {(0, 1): 6, (0, 0): 2, (1, 1): 1, (1, 0): 7, (2, 0): 3}
+    assert not chosen.index.duplicated().any()
+    pd.testing.assert_frame_equal(chosen, choose_examples(table, 8, seed=1))
+    for _, own in chosen.groupby("cluster"):
+        assert own["label"].is_monotonic_decreasing
+
+
+def test_a_montage_has_a_row_per_cluster_and_names_its_share_of_tumour(found: TileClusters) -> None:
+    examples = choose_examples(found.table, 4, seed=1)
+    figure = montage(examples, lambda tile: np.full((16, 16, 3), 200, np.uint8), found.facts["members"], 64.0)
+    assert len(figure.axes) == found.facts["clusters"]
+    words = [axes.texts[0].get_text() for axes in figure.axes]
+    for k, member in enumerate(found.facts["members"]):
+        assert words[k] == f"cluster {k}\n{member['tiles']} tiles\n{member['tumour']:.0%} tumour"
+    strip = figure.axes[0].get_images()[0].get_array()
+    assert strip is not None and {(213, 94, 0), (0, 114, 178)} <= {tuple(map(int, p)) for p in strip.reshape(-1, 3)}
+
+
+def test_the_study_says_what_was_found_and_shows_it(found: TileClusters, tmp_path: Path) -> None:
+    curve, picture = tmp_path / "figures/few_fitness.png", tmp_path / "figures/few_montage.jpg"
+    save(fitness_curve(found.clusters.curve, "variance_ratio", "few"), curve)
+    examples = choose_examples(found.table, 4, seed=1)
+    save(montage(examples, lambda tile: np.zeros((9, 9, 3), np.uint8), found.facts["members"], 64.0), picture)
+    section = study.clustering_section(
+        metrics(),
+        {"few": found.validity},
+        {"few": {**found.facts, "cut_by_seconds": True}},
+        TRAINED,
+        [("few", "fitness", curve), ("few", "montage", picture)],
+        arms=ARMS,
+    )
+    assert f"settled on {found.facts['clusters']} clusters" in section.lead and "Two classes 0." in section.lead
+    scores, validity, classes = (table for _, table in section.tables)
+    assert scores["classifier"].tolist() == ["Few-shot (VIII)", "Two classes"]
+    assert validity["method"].iloc[0] == "evolutionary"
+    assert classes["clusters"].tolist() == ["0", "0, 1"] and classes["training_tiles"].tolist() == [40, 50]
+    assert TRAINED["few"]["merged"][0] in section.notes and any("ran out of its seconds" in n for n in section.notes)
+    write_section(tmp_path, section)
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+def test_metrics_hold_the_arms_and_the_validity_of_the_clusters(found: TileClusters) -> None:
+    table = study.with_validity(metrics(), {"few": found.validity})
+    assert table.columns.tolist() == ["arm", "protocol", "repeat", "metric", "value"]
+    own = table[(table["protocol"] == "clusters of few") & (table["arm"] == "evolutionary")]
+    values = own.set_index("metric")["value"]
+    assert values["clusters"] == found.facts["clusters"] and values["agreement"] == 1
+
+
+def test_a_study_that_cannot_be_made_says_why() -> None:
+    assert study.misfit(ARMS, CLASSIFIERS) is None
+    assert study.cluster_owners({**ARMS, "m": {"classifier": "many", "label": "m"}}, CLASSIFIERS) == ["few"]
+    assert "no arm learns clusters" in str(study.misfit({"two": ARMS["two"]}, CLASSIFIERS))
+    bare = {**CLASSIFIERS, "few": {**CLASSIFIERS["few"], "data": DATA}}
+    with pytest.raises(ConfigError, match=r"classifiers\.few\.data\.clustering: a model that learns clusters"):
+        study.cluster_owners(ARMS, bare)
