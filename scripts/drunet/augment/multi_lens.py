@@ -90,15 +90,18 @@ def draw_lenses(
         raise ValueError(f"unknown range of centres {centres!r}, expected one of {CENTRE_RANGES}")
     if not 1 <= radius[0] < radius[1]:
         raise ValueError(f"radii are drawn from [min, max) with 1 <= min < max, got {radius}")
-    axes = []
-    for side in size:
-        margin = 0 if centres == "anywhere" else min(radius[1] - 1, (side - 1) // 2)
-        axes.append(rng.integers(margin, side - margin, size=lenses))
+    axes = [rng.integers(*centre_range(side, radius, centres), size=lenses) for side in size]
     radii, strengths = [], []
     for _ in range(lenses):
         radii.append(rng.integers(*radius))
         strengths.append(rng.uniform(*strength))
     return Lenses(np.stack(axes, axis=1), np.array(radii, dtype=np.int64), np.array(strengths, dtype=np.float64))
+
+
+def centre_range(side: int, radius: tuple[int, int], centres: str) -> tuple[int, int]:
+    """Whole positions [low, high) that a centre may take along one side of an image; see `draw_lenses`."""
+    margin = 0 if centres == "anywhere" else min(radius[1] - 1, (side - 1) // 2)
+    return margin, side - margin
 
 
 def distort_reference(image: NDArray, lenses: Lenses) -> NDArray:

@@ -1,0 +1,17 @@
+"""Draw a grid on a patch of a slide and look at it through lenses."""
+
+from drunet.console import job
+from drunet.report.figures import save
+from drunet.slide import Slide
+from drunet.studies.multi_lens_arms import lenses_of
+from drunet.studies.multi_lens_figures import grid_picture, sample_tile
+from drunet.tiles import read_table
+
+with job(snakemake.log[0]):
+    params, picture = snakemake.params, snakemake.params.picture
+    size = picture["size"]
+    x, y = sample_tile(read_table(snakemake.input.tiles[0])[0])
+    with Slide(snakemake.input.slide[0], params.slide, params.mpp) as slide:
+        patch = slide.read(x, y, (size, size), params.tile_mpp)
+    strong, medium = (lenses_of(params.lenses, picture[key], size) for key in ("too_strong", "medium"))
+    save(grid_picture(patch, strong, medium, seed=params.seed), snakemake.output.grid)

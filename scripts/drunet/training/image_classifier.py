@@ -1,0 +1,241 @@
+"""Training a classifier on a set of small images, with and without multi-lens distortion, on equal terms.
+
+What an arm leaves out draws nothing from what both do: each image has a random generator of its own for the other
+augmentation, and the lenses have theirs inside the model. Two arms with one seed see the same images in the same order,
+flipped and coloured alike, start from the same weights and drop the same units.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from drunet.augment.pipeline import Augmentation, MultiLens
+from drunet.errors import TrainingDataError
+from drunet.inference import sha256
+from drunet.models import registry
+from drunet.training.loop import Plan, compute_precision, train
+from drunet.training.multi_lens_batch import MultiLensDistortion
+
+# Keeps the draws of augmentation apart from those of the order, which use the same seed and epoch.
+_AUGMENTATION_STREAM = 11
+
+
+class ImageBatches(keras.utils.PyDataset):
+    """Labelled images of any size, brought to one size and augmented.
+
+    Parameters
+    ----------
+    images : uint8 (n, h, w, 1 or 3)
+    labels : int (n,)
+    size : int
+        Side of what the network sees, px; reduced by area, enlarged by cubic interpolation.
+    batch_size, seed : int
+    augmentation : Augmentation or None
+    fixed : bool
+        Validation and test: in the order given, nothing augmented.
+
+    Yields
+    ------
+    (float32 (b, size, size, 3) in [0, 1], int32 (b,))
+    """
+
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        *,
+        size: int,
+        batch_size: int,
+        seed: int,
+        augmentation: Augmentation | None = None,
+        fixed: bool = False,
+    ) -> None:
+        super().__init__(workers=1, use_multiprocessing=False)
+        self._images, self._labels = images, labels
+        self._size, self._batch_size, self._fixed = size, batch_size, fixed
+        self._augmentation = None if fixed else augmentation
+        self.seed, self.epoch = seed, 0
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._images) / self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        chosen = self._order()[index * self._batch_size : (index + 1) * self._batch_size]
+        images = np.stack([self._image(i) for i in chosen])
+        return images.astype(np.float32) / np.float32(255), self._labels[chosen].astype(np.int32)
+
+    def _order(self) -> NDArray[np.int64]:
+        count = len(self._images)
+        return np.arange(count) if self._fixed else np.random.default_rng([self.seed, self.epoch]).permutation(count)
+
+    def _image(self, i: int) -> NDArray[np.uint8]:
+        image = at_side(self._images[i], self._size)
+        if self._augmentation is None:
+            return image
+        rng = np.random.default_rng([self.seed, self.epoch, i, _AUGMENTATION_STREAM])
+        return np.asarray(self._augmentation(rng, image)[0])
+
+
+def at_side(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """An image (h, w, 1 or 3) as RGB (side, side, 3)."""
+    if image.shape[:2] != (side, side):
+        way = cv2.INTER_AREA if max(image.shape[:2]) > side else cv2.INTER_CUBIC
+        image = np.asarray(cv2.resize(image, (side, side), interpolation=way), dtype=np.uint8)
+    image = image.reshape(side, side, -1)
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images and labels of one part: uint8 (n, h, w, c) and int (n,)."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def take(self, chosen: NDArray[np.int64]) -> Images:
+        """Those that are named."""
+        return Images(self.images[chosen], self.labels[chosen])
+
+
+def split_training(
+    count: int, *, share: float, validation_share: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw at random which images are learnt from, and which of the drawn ones only decide when training was best.
+
+    Parameters
+    ----------
+    count : int
+        Images that there are.
+    share : float
+        Share of them that is drawn (published: 0.1).
+    validation_share : float
+        Share of the drawn ones that is set aside; 0 sets none aside.
+    seed : int
+
+    Returns
+    -------
+    (int array, int array)
+        Sorted indices to learn from and for validation.
+    """
+    drawn = np.random.default_rng(seed).permutation(count)[: max(1, round(share * count))]
+    aside = round(validation_share * len(drawn))
+    return np.sort(drawn[aside:]), np.sort(drawn[:aside])
+
+
+def lens_layer(lenses: MultiLens, seed: int) -> MultiLensDistortion:
+    """The layer that distorts as an arm asks for; with no lenses it does nothing, but is there all the same."""
+    return MultiLensDistortion(
+        lenses.lenses, lenses.radius, lenses.strength, lenses.probability, lenses.centres, seed=seed, name="multi_lens"
+    )
+
+
+def distorting(model: keras.Model, layer: MultiLensDistortion) -> keras.Model:
+    """A model that sees, in training, its images through lenses."""
+    image = keras.Input(model.input_shape[1:], name="image")
+    return keras.Model(image, model(layer(image)), name=model.name)
+
+
+def identity(settings: Mapping[str, Any], strength: float, seed: int, files: Sequence[str]) -> str:
+    """Digest of all that decides a result: settings, arm, seed, Keras' version, images and starting weights."""
+    decisive = json.dumps([settings, strength, seed, keras.__version__, [sha256(f) for f in files]], sort_keys=True)
+    return hashlib.sha256(decisive.encode()).hexdigest()
+
+
+def train_image_classifier(
+    name: str,
+    settings: Mapping[str, Any],
+    training: Images,
+    test: Images,
+    *,
+    classes: int,
+    lenses: MultiLens,
+    seed: int,
+    folder: Path,
+    identity: str,
+) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """Train one arm with one seed, and say what it takes the test images for.
+
+    Parameters
+    ----------
+    name : str
+        How messages call the training.
+    settings : mapping
+        architecture, options, weights, freeze_fraction, batch_norm_momentum, size, share, validation_share, augment,
+        training; as in the study's settings.
+    training, test : Images
+    classes : int
+    lenses : MultiLens
+        No lenses is the arm without.
+    seed : int
+        Of the choice of images, the initial weights, the order, the augmentation and the dropout.
+    folder : Path
+        Where the state is kept from which a killed training goes on.
+    identity : str
+        Digest of all that decides the result.
+
+    Returns
+    -------
+    (DataFrame, int (n,))
+        The history, an epoch per row, and the class predicted for each test image.
+
+    Raises
+    ------
+    TrainingDataError
+        If the images drawn are of one class only.
+    """
+    plan, size = Plan.from_config(settings["training"], "training"), settings["size"]
+    chosen, aside = split_training(
+        len(training.images), share=settings["share"], validation_share=settings["validation_share"], seed=seed
+    )
+    learnt, validation = training.take(chosen), training.take(aside)
+    if len(np.unique(learnt.labels)) < 2:
+        found = f"{len(learnt.labels)} images"
+        raise TrainingDataError("images of one class only were drawn", where=name, found=found, mend="Raise `share`.")
+
+    def batches(part: Images, fixed: bool) -> ImageBatches:
+        return ImageBatches(
+            part.images,
+            part.labels,
+            size=size,
+            batch_size=plan.batch_size,
+            seed=seed,
+            augmentation=Augmentation.from_config(settings["augment"]),
+            fixed=fixed,
+        )
+
+    compute_precision(plan.precision)
+    model = registry.build(
+        settings["architecture"],
+        size=size,
+        classes=classes,
+        weights=settings["weights"],
+        freeze_fraction=settings["freeze_fraction"],
+        batch_norm_momentum=settings["batch_norm_momentum"],
+        seed=seed,
+        **settings["options"],
+    )
+    whole = distorting(model, lens_layer(lenses, seed))
+    history = train(
+        whole,
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        batches=batches(learnt, False),
+        validation=batches(validation, True) if len(aside) else None,
+        plan=plan,
+        folder=folder,
+        identity=identity,
+        name=name,
+    )
+    return history, np.argmax(model.predict(batches(test, True), verbose=0), axis=1)

@@ -1,0 +1,29 @@
+"""Compare trainings with and without multi-lens distortion: tables, figures and the study's section."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from drunet.console import job
+from drunet.report.figures import save
+from drunet.report.section import write_section
+from drunet.report.tables import write_tsv
+from drunet.studies import multi_lens
+from drunet.studies.multi_lens_figures import paired_dots, strength_sweep
+from drunet.studies.multi_lens_section import section_of
+
+with job(snakemake.log[0]):
+    inputs, outputs, settings = snakemake.input, snakemake.output, snakemake.params.settings
+    outcomes = multi_lens.read_outcomes(inputs.outcomes)
+    published = pd.read_csv(inputs.published, sep="\t", dtype=str, keep_default_na=False)
+    comparison = multi_lens.compare(
+        outcomes, multi_lens.read_predictions(inputs.predictions), published, settings["strength"]
+    )
+    times = pd.read_csv(inputs.times, sep="\t")
+    write_tsv(multi_lens.long_metrics(outcomes), outputs.metrics)
+    write_tsv(comparison.table, outputs.comparison)
+    write_tsv(comparison.mcnemar, outputs.mcnemar)
+    save(paired_dots(outcomes, comparison.published, settings["strength"]), outputs.pairs)
+    save(strength_sweep(outcomes), outputs.sweep)
+    folder = Path(outputs.section).parent
+    write_section(folder, section_of(comparison, outcomes, times, settings, folder / "figures"))

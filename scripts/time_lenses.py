@@ -1,0 +1,22 @@
+"""Time training with and without lenses, in turn."""
+
+from drunet.console import job
+from drunet.report.tables import write_tsv
+from drunet.studies.multi_lens_arms import lenses_of
+from drunet.training.step_time import measure_step_times
+
+with job(snakemake.log[0]):
+    settings = snakemake.params.settings
+    cost = settings["cost"]
+    times = measure_step_times(
+        settings["architecture"],
+        options=settings["options"],
+        size=cost["size"],
+        batch_size=cost["batch_size"],
+        lenses=lenses_of(settings["multi_lens"], settings["strength"], cost["size"]),
+        augment=settings["augment"],
+        steps=cost["steps"],
+        rounds=cost["rounds"],
+        seed=snakemake.params.seed,
+    )
+    write_tsv(times, snakemake.output.times)

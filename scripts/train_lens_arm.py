@@ -1,0 +1,43 @@
+"""Train a classifier of small images once, with lenses of one strength or none, and judge it on the test images."""
+
+import shutil
+from pathlib import Path
+
+from drunet.console import job
+from drunet.studies.image_sets import read_written_image_sets
+from drunet.studies.multi_lens import write_outcome
+from drunet.studies.multi_lens_arms import lenses_of, strength_of
+from drunet.training.image_classifier import Images, identity, train_image_classifier
+
+with job(snakemake.log[0]):
+    wildcards, settings = snakemake.wildcards, snakemake.params.settings
+    training, test = read_written_image_sets(snakemake.input.images)
+    strength, seed = strength_of(wildcards.arm), snakemake.params.seed + int(wildcards.seed)
+    state = Path(snakemake.output.outcome).with_suffix(".state")
+    history, predicted = train_image_classifier(
+        f"{wildcards.dataset}, {wildcards.arm}, seed {wildcards.seed}",
+        settings,
+        Images(training.images, training.labels),
+        Images(test.images, test.labels),
+        classes=len(training.classes),
+        lenses=lenses_of(settings["multi_lens"], strength, settings["size"]),
+        seed=seed,
+        folder=state,
+        identity=identity(settings, strength, seed, [snakemake.input.images, *snakemake.input.weights]),
+    )
+    write_outcome(
+        snakemake.output.outcome,
+        snakemake.output.predictions,
+        facts={
+            "dataset": wildcards.dataset,
+            "arm": wildcards.arm,
+            "strength": strength,
+            "seed": int(wildcards.seed),
+            "training_images": round(settings["share"] * len(training)),
+            "test_images": len(test),
+        },
+        history=history,
+        labels=test.labels,
+        predicted=predicted,
+    )
+    shutil.rmtree(state)
