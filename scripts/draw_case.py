@@ -1,0 +1,10 @@
+"""Draw a slide with a run's outline for readers who are not to know whose it is."""
+
+from drunet.console import job
+from drunet.export.mask_image import read_mask_image
+from drunet.slide import Slide
+from drunet.studies.case_picture import write_case
+
+with job(snakemake.log[0]), Slide(snakemake.input.slide, snakemake.wildcards.slide, snakemake.params.mpp) as slide:
+    mask = read_mask_image(snakemake.input.mask)
+    write_case(snakemake.output.picture, slide, mask, snakemake.params.longest)

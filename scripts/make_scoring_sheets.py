@@ -1,0 +1,21 @@
+"""Deal the cases to the readers, and write their sheets and the key."""
+
+import hashlib
+
+from drunet.console import job
+from drunet.export.mask_image import read_mask_image
+from drunet.report.tables import write_tsv
+from drunet.studies.scoring_sheet import deal_cases, with_pictures, write_reader
+
+with job(snakemake.log[0]):
+    inputs, output, params = snakemake.input, snakemake.output, snakemake.params
+    cases = [tuple(case) for case in params.cases]
+    digests = {
+        case: hashlib.sha256(read_mask_image(path).tobytes()).hexdigest()
+        for case, path in zip(cases, inputs.masks, strict=True)
+    }
+    key = with_pictures(deal_cases(cases, params.readers, params.repeats, params.seed), digests)
+    pictures = dict(zip(cases, inputs.pictures, strict=True))
+    for reader, *paths in zip(params.readers, output.sheets, output.cases, output.instructions, strict=True):
+        write_reader(*paths, key[key["reader"] == reader], pictures)
+    write_tsv(key, output.key)

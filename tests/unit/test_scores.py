@@ -1,0 +1,380 @@
+"""Scoring sheets: blinded when they go out, checked when they come back, and summed up as by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from scipy import stats
+
+from drunet.configuration import check_schema
+from drunet.errors import ConfigError, SheetError
+from drunet.report.section import read_section, write_section
+from drunet.slide import Slide
+from drunet.studies import score_section
+from drunet.studies.case_picture import OUTLINE, draw_outline, write_case
+from drunet.studies.scores import (
+    agreement,
+    correlation,
+    long_metrics,
+    read_filled,
+    summarise_scores,
+    weighted_kappa,
+)
+from drunet.studies.scoring_sheet import SCALE, deal_cases, misfit, with_pictures, write_reader
+
+ROOT = Path(__file__).parents[2]
+FACTS = ROOT / "resources/published/drunet_facts.tsv"
+CASES = [(run, f"lung_{n:03d}") for run in ("drunet", "other") for n in range(1, 11)]
+READERS = ("reader_1", "reader_2")
+DIGESTS = {case: f"{number:064x}" for number, case in enumerate(CASES)}
+
+
+def dealt(repeats: float = 0.2, seed: int = 3) -> pd.DataFrame:
+    return with_pictures(deal_cases(CASES, READERS, repeats, seed), DIGESTS)
+
+
+def one_reader() -> pd.DataFrame:
+    key = dealt()
+    return key[key["reader"] == "reader_1"]
+
+
+def filled(path: Path, key: pd.DataFrame, change: Callable[[pd.DataFrame], Any] = lambda t: None) -> Path:
+    table = key[["case", "picture"]].assign(score=[str(n % 6) for n in range(len(key))], comment="")
+    table = table[["case", "score", "comment", "picture"]].reset_index(drop=True)
+    changed = change(table)
+    (table if changed is None else changed).to_csv(path, sep="\t", index=False)
+    return path
+
+
+# Sheets that go out ---------------------------------------------------------------------------------------------------
+
+
+def test_every_reader_sees_every_case_in_an_order_of_their_own() -> None:
+    key = dealt()
+    orders = []
+    for reader in READERS:
+        mine = key[key["reader"] == reader]
+        assert mine["case"].tolist() == [f"case_{n:02d}" for n in range(1, 25)]
+        seen = list(zip(mine["run"], mine["slide"], strict=True))
+        assert set(seen) == set(CASES)
+        assert mine.loc[mine["presentation"] == 2].shape[0] == 4
+        orders.append(seen)
+    assert orders[0] != orders[1] != CASES
+    pd.testing.assert_frame_equal(key, dealt())
+    assert dealt(seed=4)["slide"].tolist() != key["slide"].tolist()
+
+
+def test_another_reader_changes_nothing_for_those_who_are_there() -> None:
+    more = deal_cases(CASES, ("reader_0", *READERS), 0.2, 3)
+    pd.testing.assert_frame_equal(
+        more[more["reader"] != "reader_0"].reset_index(drop=True), deal_cases(CASES, READERS, 0.2, 3)
+    )
+
+
+def test_pictures_of_one_slide_are_kept_apart() -> None:
+    slides = one_reader()["slide"].tolist()
+    places = {slide: [i for i, s in enumerate(slides) if s == slide] for slide in slides}
+    assert min(b - a for p in places.values() for a, b in pairwise(p)) >= 4
+
+
+def test_a_reader_gets_nothing_that_tells_slide_run_or_repetition(tmp_path: Path) -> None:
+    key = one_reader()
+    pictures = {}
+    for number, case in enumerate(CASES):
+        pictures[case] = str(tmp_path / f"{number}.jpg")
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(pictures[case])
+    folder = tmp_path / "reader_1"
+    write_reader(folder / "sheet.tsv", folder / "cases", folder / "instructions.html", key, pictures)
+    names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert names == {"sheet.tsv", "instructions.html", *(f"cases/{case}.jpg" for case in key["case"])}
+    words = (folder / "sheet.tsv").read_text(encoding="utf-8-sig") + (folder / "instructions.html").read_text()
+    assert not re.search("lung|drunet\\b(?!_)|other", words)
+    for row in key.itertuples():
+        assert (folder / f"cases/{row.case}.jpg").read_bytes() == Path(pictures[row.run, row.slide]).read_bytes()
+    assert key["picture"].is_unique
+    sheet = pd.read_csv(folder / "sheet.tsv", sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    assert sheet.columns.tolist() == ["case", "score", "comment", "picture"]
+    assert (sheet["score"] == "").all()
+    page = (folder / "instructions.html").read_text(encoding="utf-8")
+    assert all(meaning in page for meaning in SCALE.values()) and "24 pictures" in page
+
+
+def test_a_sheet_that_was_filled_in_where_it_was_made_is_never_replaced(tmp_path: Path) -> None:
+    key = one_reader()
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
+    pictures = dict.fromkeys(CASES, str(tmp_path / "a.jpg"))
+    sheet = tmp_path / "sheet.tsv"
+    for _ in range(2):  # an empty one is
+        write_reader(sheet, tmp_path / "cases", tmp_path / "i.html", key, pictures)
+    before = filled(sheet, key).read_bytes()
+    with pytest.raises(SheetError, match=r"has been filled in where it was made.*24 scores.*scores\.filled"):
+        write_reader(sheet, tmp_path / "cases", tmp_path / "i.html", key, pictures)
+    assert sheet.read_bytes() == before
+
+
+def test_without_cases_there_is_one_clear_message() -> None:
+    with pytest.raises(SheetError, match="no outline to score"):
+        deal_cases([], READERS, 0, 1)
+
+
+def test_the_picture_shows_the_outline_and_leaves_the_tissue_and_names_out(
+    tmp_path: Path, jpeg_slide: Callable[..., Path]
+) -> None:
+    image = np.full((300, 400, 3), (220, 160, 190), np.uint8)
+    mask = np.zeros((150, 200), bool)
+    mask[50:100, 50:150] = True
+    drawn = draw_outline(image, mask)
+    touched = (drawn != image).any(axis=2)
+    # Smoothed edges mix a line of one pixel with its rim.
+    assert np.abs(drawn[[100, 150], [200, 100]].astype(int) - OUTLINE).max() <= 50
+    rows, columns = np.nonzero(touched)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == pytest.approx((100, 199, 100, 299), abs=4)
+    assert not touched[106:194, 106:294].any()
+    path = tmp_path / "case.jpg"
+    with Slide(str(jpeg_slide(image, 1.0)), "lung_001", None) as slide:
+        write_case(path, slide, mask, 200)
+        with Image.open(path) as picture:
+            assert picture.width == 200 and not picture.getexif()
+        assert b"lung_001" not in path.read_bytes()
+        write_case(tmp_path / "large.jpg", slide, mask, 9000)
+        with Image.open(tmp_path / "large.jpg") as picture:
+            assert picture.width == 400
+
+
+# Sheets that come back ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("encoding", "separator"), [("utf-8", "\t"), ("utf-8-sig", ";"), ("utf-16", "\t"), ("cp1252", ",")]
+)
+def test_a_sheet_is_read_however_a_spreadsheet_saved_it(tmp_path: Path, encoding: str, separator: str) -> None:
+    key = one_reader()
+    table = key[["case", "picture"]].assign(score=4, comment="größer;\n„als“, vorher")
+    table.loc[table.index[0], "score"] = 0
+    shuffled = table[["comment", "score", "picture", "case"]].iloc[::-1]
+    content = shuffled.to_csv(sep=separator, index=False, lineterminator="\r\n") + separator * 3 + "\r\n"
+    (tmp_path / "s.csv").write_bytes(content.encode(encoding))
+    scores = read_filled(tmp_path / "s.csv", key)
+    assert scores["case"].tolist() == key["case"].tolist()
+    assert scores["score"].tolist() == [0, *[4] * 23]
+
+
+def set_score(value: str) -> Callable[[pd.DataFrame], None]:
+    def change(table: pd.DataFrame) -> None:
+        table.loc[2, "score"] = value
+
+    return change
+
+
+def rename(case: str) -> Callable[[pd.DataFrame], None]:
+    def change(table: pd.DataFrame) -> None:
+        table.loc[2, "case"] = case
+
+    return change
+
+
+def other_picture(table: pd.DataFrame) -> None:
+    table.loc[2, "picture"] = "p0000000"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (set_score(""), ("the score is empty", "case_03 in line 4")),
+        (set_score("6"), ("line 4", "outside 0 to 5", "case_03: '6'")),
+        (set_score("-1"), ("line 4", "outside 0 to 5", "case_03: '-1'")),
+        (set_score("3.5"), ("line 4", "not a whole number", "case_03: '3.5'")),
+        (set_score("good"), ("line 4", "not a whole number", "case_03: 'good'")),
+        (set_score("nan"), ("line 4", "not a whole number", "case_03: 'nan'")),
+        (set_score("1e999"), ("line 4", "not a whole number", "case_03: '1e999'")),
+        (rename("case_02"), ("line 4", "given twice", "case_02")),
+        (rename("case_77"), ("line 4", "no such case", "case_77")),
+        (rename(""), ("line 4", "no such case", "an empty cell")),
+        (other_picture, ("line 4", "another picture", "case_03", "p0000000")),
+        (lambda t: t.drop(index=[0, 5]), ("2 of 24 cases are missing", "case_01, case_06")),
+        (lambda t: t.drop(columns="score"), ("needs the column score", "case, comment, picture")),
+        (lambda t: t.head(0)[[]], ("needs the columns case, score, picture", "nothing")),
+    ],
+)
+def test_a_sheet_with_a_mistake_ends_in_one_message_with_file_line_case_and_value(
+    tmp_path: Path, change: Callable[[pd.DataFrame], Any], words: tuple[str, ...]
+) -> None:
+    path = filled(tmp_path / "mine.tsv", one_reader(), change)
+    with pytest.raises(SheetError) as caught:
+        read_filled(path, one_reader())
+    for word in ("mine.tsv", *words):
+        assert word in str(caught.value)
+
+
+def test_another_readers_sheet_and_a_spreadsheet_file_are_refused(tmp_path: Path) -> None:
+    key = dealt()
+    path = filled(tmp_path / "theirs.tsv", key[key["reader"] == "reader_2"])
+    with pytest.raises(SheetError, match="another picture"):
+        read_filled(path, one_reader())
+    path.write_bytes(b"PK\x03\x04" + bytes(40))
+    with pytest.raises(SheetError, match="spreadsheet program's own format"):
+        read_filled(path, one_reader())
+
+
+# Numbers --------------------------------------------------------------------------------------------------------------
+
+
+def test_kappa_as_by_hand() -> None:
+    # Squared differences: 0 0 1 0 4 0, mean 5/6. By chance, over all 36 pairs: (59 + 19 + 15 + 11 + 31 + 19) / 36.
+    one, other = [1, 5, 3, 4, 2, 5], [1, 5, 4, 4, 4, 5]
+    assert weighted_kappa(one, other) == pytest.approx(1 - (5 / 6) / (154 / 36)) == pytest.approx(62 / 77)
+    assert weighted_kappa([0, 5], [5, 0]) == pytest.approx(-1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=30))
+def test_quadratic_kappa_is_lins_concordance(pairs: list[tuple[int, int]]) -> None:
+    # Lin 1989 with population moments: 2 cov / (var + var + (difference of means)²), the same number by another way.
+    a, b = np.array(pairs, float).T
+    below = a.var() + b.var() + (a.mean() - b.mean()) ** 2
+    if below == 0:
+        assert np.isnan(weighted_kappa(a.astype(int), b.astype(int)))
+    else:
+        expected = 2 * ((a - a.mean()) * (b - b.mean())).mean() / below
+        assert weighted_kappa(a.astype(int), b.astype(int)) == pytest.approx(expected, abs=1e-12)
+
+
+def scored(
+    given_by: dict[str, list[int]], again: dict[str, list[int]] | None = None, run: str = "drunet"
+) -> pd.DataFrame:
+    """Scores of slides 0, 1, 2 …, with a Dice that rises from slide to slide."""
+    rows = []
+    for presentation, table in ((1, given_by), (2, again or {})):
+        for reader, scores in table.items():
+            for slide, score in enumerate(scores):
+                rows.append((reader, f"s{slide}", run, presentation, score, 0.5 + 0.05 * slide))
+    return pd.DataFrame(rows, columns=["reader", "slide", "run", "presentation", "score", "dsc"])
+
+
+def test_zero_is_counted_apart_and_both_means_are_given() -> None:
+    summary = summarise_scores(scored({"a": [0, 4, 5, 3], "b": [0, 4, 4, 4]}, {"a": [1, 1]})).set_index("reader")
+    assert summary.loc["a", ["n", "rated", "score_0", "score_1", "score_4"]].tolist() == [4, 3, 1, 0, 1]
+    assert summary.loc["a", ["mean", "sd", "mean_with_0"]].tolist() == pytest.approx([4, 1, 3])
+    assert summary.loc["all readers", ["n", "rated", "mean"]].tolist() == pytest.approx([8, 6, 4])
+    assert len(summarise_scores(scored({"a": [0, 0]}))) == 1
+    assert np.isnan(summarise_scores(scored({"a": [0, 0]})).loc[0, "mean"])
+
+
+def test_agreement_is_between_first_looks_and_of_readers_with_themselves() -> None:
+    table = agreement(scored({"a": [5, 4, 0, 3], "b": [5, 3, 4, 3], "c": [1, 2, 3, 4]}, {"a": [5, 3]})).set_index("who")
+    assert table.index.tolist() == ["a and b", "a and c", "b and c", "a with themselves"]
+    assert table.loc["a and b", ["n", "exact", "n_rated"]].tolist() == [4, 0.5, 3]
+    assert table.loc["a and b", "kappa"] == pytest.approx(weighted_kappa([5, 4, 0, 3], [5, 3, 4, 3]))
+    assert table.loc["a and b", "kappa_rated"] == pytest.approx(weighted_kappa([5, 4, 3], [5, 3, 3]))
+    assert table.loc["a with themselves", ["n", "exact"]].tolist() == [2, 0.5]
+    assert agreement(scored({"a": [1, 2]})).empty
+
+
+def test_the_correlation_is_spearmans_on_what_was_rated() -> None:
+    scores = scored({"a": [1, 3, 2, 4, 0], "b": [2, 2, 2, 2, 2]})
+    table = correlation(scores).set_index("reader")
+    # Ranks 1 3 2 4 against 1 2 3 4: 1 - 6·2 / (4·15) = 0.8.
+    assert table.loc["a", ["n", "rho"]].tolist() == pytest.approx([4, 0.8])
+    assert table.loc["a", "p"] == pytest.approx(stats.spearmanr([1, 3, 2, 4], [1, 2, 3, 4]).pvalue)
+    assert np.isnan(table.loc["b", ["rho", "p"]].tolist()).all()
+    assert table.loc["mean of readers", "n"] == 5
+    scores.loc[0, "dsc"] = np.nan
+    assert correlation(scores).loc[0, "n"] == 3
+
+
+def test_the_long_table_holds_every_number_once() -> None:
+    scores = scored({"a": [5, 4, 2, 3], "b": [5, 3, 4, 3]})
+    found = summarise_scores(scores), agreement(scores), correlation(scores)
+    table = long_metrics(*found)
+    assert table.columns.tolist() == ["arm", "protocol", "repeat", "metric", "value"]
+    assert len(table) == 3 * 11 + 1 * 5 + 3 * 3
+    keyed = table.set_index(["protocol", "repeat", "metric"])["value"]
+    assert keyed.index.is_unique
+    assert keyed["scores", "a", "mean"] == 3.5
+    assert keyed["agreement", "a and b", "kappa"] == found[1].loc[0, "kappa"]
+
+
+# The section ----------------------------------------------------------------------------------------------------------
+
+
+def section_of(scores: pd.DataFrame, folder: Path, unread: tuple[str, ...] = ()) -> Any:
+    found = summarise_scores(scores), agreement(scores), correlation(scores)
+    (folder / "figures").mkdir(parents=True)
+    figures = score_section.write_figures(folder / "figures", scores)
+    published = score_section.published_mean(FACTS)
+    write_section(folder, score_section.scores_section(*found, figures, published, unread))
+    return read_section(folder / "section.json")
+
+
+def test_the_section_says_the_mean_beside_the_published_one(tmp_path: Path) -> None:
+    section = section_of(scored({"a": [4, 5, 3, 4, 0], "b": [4, 4, 3, 5, 4]}), tmp_path)
+    assert "2 readers gave the outlines of run drunet a mean of 4.00 out of 5" in section.lead
+    assert "3.95" in section.lead and "weighted kappa of" in section.lead
+    assert [len(frame) for _, frame in section.tables] == [3, 1, 3]
+    for _, path in section.figures:
+        with Image.open(path) as picture:
+            assert picture.width > 1200
+
+
+def test_one_reader_has_no_kappa_and_the_section_says_so(tmp_path: Path) -> None:
+    section = section_of(scored({"a": [4, 5, 3]}), tmp_path, unread=("b",))
+    assert "kappa of" not in section.lead
+    assert any("no agreement to measure" in note for note in section.notes)
+    assert any("No sheet has come back from b" in note for note in section.notes)
+
+
+def test_without_sheets_the_section_says_what_to_do_and_the_tables_are_empty(tmp_path: Path) -> None:
+    section = score_section.empty_section({"a": "results/studies/scores/a", "b": "results/studies/scores/b"}, "3.95")
+    for word in ("scoring_sheet", "study_settings.scores.filled", "study_scores", "results/studies/scores/a (a)"):
+        assert word in section.lead
+    write_section(tmp_path, section)
+    none = dealt().head(0).assign(score=0, dsc=0.0)
+    assert long_metrics(summarise_scores(none), agreement(none), correlation(none)).empty
+
+
+# Settings -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_settings_that_ship_obey_their_schema_and_others_do_not() -> None:
+    settings = yaml.safe_load((ROOT / "resources/studies/scores.yaml").read_text(encoding="utf-8"))
+    schema = yaml.safe_load((ROOT / "workflow/schemas/studies/scores.schema.yaml").read_text(encoding="utf-8"))
+    check_schema(settings, schema)
+    json.dumps(settings)
+    wrong = [
+        {"readers": ["../x"]},
+        {"readers": ["a", "a"]},
+        {"repeats": 2},
+        {"filled": {"..": "x.tsv"}},
+        {"split": "all"},
+        {"raeders": []},
+    ]
+    for change in wrong:
+        with pytest.raises(ConfigError):
+            check_schema({**settings, **change}, schema)
+
+
+def test_settings_that_lead_nowhere_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    (folder / "a").mkdir(parents=True)
+    (folder / "a/sheet.tsv").write_text("", encoding="utf-8")
+    (tmp_path / "a.tsv").write_text("", encoding="utf-8")
+    settings = {"scored_runs": ["drunet"], "readers": ["a"], "filled": {"a": str(tmp_path / "a.tsv")}}
+    assert misfit(settings, folder) is None
+
+    def problem(**change: Any) -> str:
+        return str(misfit({**settings, **change}, folder))
+
+    assert "filled.b: unknown reader" in problem(filled={"b": "x"})
+    assert "made anew" in problem(filled={"a": str(folder / "a/../a/sheet.tsv")})
+    assert "not there" in problem(filled={"a": str(tmp_path / "none.tsv")})
