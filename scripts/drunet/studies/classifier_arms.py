@@ -1,0 +1,188 @@
+"""Classifiers side by side, judged by the labelled tiles of the same slides.
+
+An arm is a classifier with a threshold. Two views of each: `pooled` over all tiles, as published tables of patch-wise
+classifiers are, and `mean_of_slides`, where a slide with many tiles weighs no more than one with few.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from drunet.errors import TrainingDataError
+from drunet.metrics import pooled_intervals, summarise, tile_scores
+from drunet.tiles import read_table
+
+SCORES = ("f1", "precision", "recall", "auc")
+POOLED, MEAN_OF_SLIDES = "pooled", "mean_of_slides"
+DEFAULT_THRESHOLD = 0.5
+_LONG = ["arm", "protocol", "repeat", "metric", "value"]
+
+
+def labelled_tiles(
+    slides: Sequence[Mapping[str, Any]],
+    tables: Sequence[str | os.PathLike[str]],
+    classified: Sequence[str | os.PathLike[str]],
+) -> pd.DataFrame:
+    """Read what one classifier said of the labelled tiles of some slides.
+
+    Parameters
+    ----------
+    slides : list of mapping
+        slide and patient (a number or a name that is the same for all slides of a patient).
+    tables, classified : list of paths
+        `tiles.parquet` and the classified tiles of each slide, in the order of `slides`.
+
+    Returns
+    -------
+    DataFrame
+        slide, patient (str), p_tumour (float, NaN where unreadable), label (1 tumour, 0 non-tumour); a row per
+        labelled tile.
+    """
+    frames = []
+    for slide, table, answers in zip(slides, tables, classified, strict=True):
+        labelled = read_table(table)[0]
+        joined = labelled[["column", "row", "label"]].merge(
+            read_table(answers)[0], on=["column", "row"], validate="1:1"
+        )
+        joined = joined.loc[joined["label"] >= 0, ["p_tumour", "label"]].astype({"p_tumour": float, "label": int})
+        joined.insert(0, "patient", str(slide["patient"]))
+        joined.insert(0, "slide", str(slide["slide"]))
+        frames.append(joined)
+    columns = ["slide", "patient", "p_tumour", "label"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def tuned_threshold(tiles: pd.DataFrame, *, where: str) -> float:
+    """The threshold of highest F1 on validation tiles, half-way between two probabilities; of equals nearest to 0.5.
+
+    Parameters
+    ----------
+    tiles : DataFrame
+        From `labelled_tiles`, of the validation slides. Never of those that the arm is then measured on.
+    where : str
+        The arm, for messages.
+
+    Raises
+    ------
+    TrainingDataError
+        If the tiles are not of both classes.
+    """
+    known = tiles[tiles["p_tumour"].notna()]
+    positive = known["label"].to_numpy() == 1
+    if positive.all() or not positive.any():
+        raise TrainingDataError(
+            "a threshold cannot be tuned on one class alone",
+            where=where,
+            found=f"{np.count_nonzero(positive)} tumour, {np.count_nonzero(~positive)} non-tumour tiles in validation",
+            mend="Mark slides with both classes `val` in the sheet, or keep the threshold at 0.5.",
+        )
+    p = known["p_tumour"].to_numpy(float)
+    # Between two neighbouring probabilities nothing changes: their middle stands for all, and is not on a tile's own.
+    known_p = np.unique(p)
+    candidates = np.unique([DEFAULT_THRESHOLD, known_p[0], *(known_p[:-1] + known_p[1:]) / 2])
+    called = len(p) - np.searchsorted(np.sort(p), candidates)
+    hits = positive.sum() - np.searchsorted(np.sort(p[positive]), candidates)
+    f1 = 2 * hits / (called + positive.sum())
+    best = candidates[f1 == f1.max()]
+    return float(best[np.argmin(np.abs(best - DEFAULT_THRESHOLD))])
+
+
+def slide_scores(arms: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float]) -> pd.DataFrame:
+    """Score every slide under every arm.
+
+    Parameters
+    ----------
+    arms : mapping of arm to DataFrame
+        From `labelled_tiles`, of the slides to be measured.
+    thresholds : mapping of arm to float
+
+    Returns
+    -------
+    DataFrame
+        arm, slide, patient, threshold, tiles, precision, recall, f1, auc, unreadable. What is not defined is NaN, as in
+        `drunet.metrics.tile_scores`.
+    """
+    rows = []
+    for arm, tiles in arms.items():
+        for (slide, patient), own in tiles.groupby(["slide", "patient"], sort=False):
+            scores = tile_scores(own["p_tumour"].to_numpy(), own["label"].to_numpy(), thresholds[arm])
+            rows.append(
+                {"arm": arm, "slide": slide, "patient": patient, "threshold": thresholds[arm], **scores.to_dict()}
+            )
+    return pd.DataFrame(rows)
+
+
+def arm_metrics(
+    arms: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float], *, resamples: int, seed: int
+) -> pd.DataFrame:
+    """Measure arms in both views, with 95 % bootstrap intervals over patients.
+
+    Parameters
+    ----------
+    arms, thresholds
+        As for `slide_scores`.
+    resamples, seed : int
+        Of the bootstrap. All arms are resampled alike.
+
+    Returns
+    -------
+    DataFrame
+        arm, protocol (`pooled` or `mean_of_slides`), repeat (empty), metric, value. Metrics are the scores, each with
+        `_low` and `_high`; pooled also threshold, tiles, unreadable, slides, patients. Under `mean_of_slides`
+        `{score}_slides` is on how many slides the score is defined.
+
+    Raises
+    ------
+    TrainingDataError
+        If an arm has no tile.
+    """
+    if empty := [arm for arm, tiles in arms.items() if tiles.empty]:
+        raise TrainingDataError(
+            "there is no labelled tile to measure",
+            where=empty[0],
+            found="no usable annotated slide of the split, or none with labelled tiles",
+            mend="Mark annotated slides `test` in the sheet; results/slides.tsv says what was left out.",
+        )
+    rows: list[tuple[str, str, str, str, float]] = []
+    per_slide = slide_scores(arms, thresholds)
+    for arm, tiles in arms.items():
+        p, label = tiles["p_tumour"].to_numpy(), tiles["label"].to_numpy()
+        pooled = tile_scores(p, label, thresholds[arm]).to_dict()
+        bounds = pooled_intervals(
+            p, label, tiles["patient"].to_numpy(), thresholds[arm], resamples=resamples, seed=seed
+        )
+        values: dict[str, float] = {}
+        for score in SCORES:
+            low, high = bounds[score]
+            values |= {score: pooled[score], f"{score}_low": low, f"{score}_high": high}
+        values |= {k: pooled[k] for k in ("tiles", "unreadable")}
+        values |= {"threshold": thresholds[arm], "slides": tiles["slide"].nunique()}
+        values |= {"patients": tiles["patient"].nunique()}
+        rows += [(arm, POOLED, "", metric, float(value)) for metric, value in values.items()]
+        own = per_slide[per_slide["arm"] == arm]
+        for score in SCORES:
+            mean = summarise(own[score].to_numpy(), own["patient"].to_numpy(), resamples=resamples, seed=seed)
+            for metric, value in ((score, mean.mean), (f"{score}_low", mean.low), (f"{score}_high", mean.high)):
+                rows.append((arm, MEAN_OF_SLIDES, "", metric, value))
+            rows.append((arm, MEAN_OF_SLIDES, "", f"{score}_slides", float(mean.n)))
+    return pd.DataFrame(rows, columns=_LONG)
+
+
+def wide(metrics: pd.DataFrame, protocol: str = POOLED) -> pd.DataFrame:
+    """One row per arm and one column per metric, of one protocol; arms and metrics in the order of their rows."""
+    own = metrics[metrics["protocol"] == protocol]
+    table = own.pivot_table(index="arm", columns="metric", values="value", sort=False, dropna=False)
+    return table.reset_index().rename_axis(columns=None)
+
+
+def with_interval(row: Mapping[Any, Any], score: str, digits: int = 2) -> str:
+    """A score of a row of `wide` as text, `0.87 (0.80–0.93)`; without the bracket where there is no interval."""
+    value, low, high = (float(row[k]) for k in (score, f"{score}_low", f"{score}_high"))
+    if np.isnan(value):
+        return ""
+    return f"{value:.{digits}f}" + ("" if np.isnan(low) else f" ({low:.{digits}f}–{high:.{digits}f})")

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from matplotlib.text import Annotation
+
+from drunet.models import backbones
+from drunet.models.cost import Arithmetic, Timing, cost_table
+from drunet.report.backbone_figures import f1_against_time
+from drunet.report.figures import save
+from drunet.report.section import write_section
+from drunet.report.tables import read_published
+from drunet.studies.backbones import backbones_section, points, scores_table, strayed, time_axis, with_cost
+from drunet.studies.classifier_arms import arm_metrics
+
+ROOT = Path(__file__).parents[2]
+ARMS = {
+    "vgg19": {"classifier": "m1", "label": "VGG19", "published": "VGG19"},
+    "own": {"classifier": "m2", "label": "Ours", "published": None},
+}
+TRAINING = {"epochs": 3, "steps_per_epoch": None, "batch_size": 16, "optimiser": "adamax", "learning_rate": 0.001}
+
+
+def tiles(skill: float, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    label = np.arange(120) % 2
+    p = 1 / (1 + np.exp(-skill * (2 * label - 1) - rng.normal(0, 1, 120)))
+    return pd.DataFrame(
+        {
+            "slide": np.repeat(["a", "b", "c"], 40),
+            "patient": np.repeat(["1", "1", "2"], 40),
+            "p_tumour": p,
+            "label": label,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def metrics() -> pd.DataFrame:
+    return arm_metrics({"vgg19": tiles(0.5), "own": tiles(2)}, dict.fromkeys(ARMS, 0.5), resamples=50, seed=0)
+
+
+@pytest.fixture(scope="module")
+def cost() -> pd.DataFrame:
+    timed = {
+        "vgg19": Timing(8.0, 7.0, 9.0, batch_size=8, repeats=5, threads=1, provider="cpu"),
+        "own": Timing(2.0, 1.5, 3.0, batch_size=8, repeats=5, threads=1, provider="cpu"),
+    }
+    counted = {"vgg19": Arithmetic(19_000_000, 3_000_000_000), "own": Arithmetic(2_000_000, 500_000_000)}
+    return cost_table({"vgg19": 20_000_000, "own": None}, counted, timed)
+
+
+@pytest.fixture
+def published() -> pd.DataFrame:
+    return read_published(ROOT / "resources" / "published")["drunet_backbones"]
+
+
+def test_cost_is_told_in_billions_and_milliseconds_and_a_finished_file_by_its_weights(cost: pd.DataFrame) -> None:
+    assert cost["arm"].tolist() == ["vgg19", "own"]
+    assert cost["parameters"].tolist() == [20_000_000, 2_000_000]
+    assert cost["gflops"].tolist() == [3.0, 0.5] and cost["ms_per_tile"].tolist() == [8.0, 2.0]
+    assert time_axis(cost) == "milliseconds per tile on ONNX Runtime (cpu, 1 thread), logarithmic"
+    assert "all cores" in time_axis(cost.assign(threads=0)) and "4 threads" in time_axis(cost.assign(threads=4))
+
+
+def test_cost_joins_the_long_table_as_a_protocol_of_its_own(metrics: pd.DataFrame, cost: pd.DataFrame) -> None:
+    long = with_cost(metrics, cost)
+    assert long.columns.tolist() == ["arm", "protocol", "repeat", "metric", "value"]
+    own = long[(long["protocol"] == "cost") & (long["arm"] == "own")]
+    assert dict(zip(own["metric"], own["value"], strict=True)) == {
+        "parameters": 2e6,
+        "gflops": 0.5,
+        "ms_per_tile": 2.0,
+    }
+    assert len(long) == len(metrics) + 6
+
+
+def test_published_scores_stand_beside_the_measured_as_printed(metrics: pd.DataFrame, published: pd.DataFrame) -> None:
+    table = scores_table(metrics, ARMS, published)
+    assert table["backbone"].tolist() == ["VGG19", "Ours"]
+    assert table[["published F1", "published precision", "published recall"]].to_numpy().tolist() == [
+        ["0.87", "0.86", "0.87"],
+        ["", "", ""],
+    ]
+    f1 = metrics[(metrics["arm"] == "own") & (metrics["protocol"] == "pooled") & (metrics["metric"] == "f1")]
+    assert table["F1"].iloc[1].startswith(f"{f1['value'].iloc[0]:.2f} (")
+
+
+def test_arms_that_were_not_trained_alike_are_said_to_be() -> None:
+    base = {"architecture": "dr_fused", "options": {}, "weights": "random", "training": TRAINING}
+    other = {**base, "architecture": "backbone", "options": {"backbone": "vgg19"}}
+    assert strayed({"a": base, "b": other}) == []
+    assert strayed({"a": base, "b": {**other, "training": {**TRAINING, "epochs": 4}}}) == ["training"]
+    assert strayed({"a": base, "b": {"onnx": "m.onnx"}}) == ["weights", "training", "onnx"]
+
+
+def test_the_section_names_the_best_the_quickest_and_the_protocol(
+    metrics: pd.DataFrame, cost: pd.DataFrame, published: pd.DataFrame, tmp_path: Path
+) -> None:
+    figure = tmp_path / "figures" / "f1.png"
+    save(f1_against_time(points(metrics, cost, ARMS)), figure)
+    settings: dict[str, Any] = {arm: {"weights": "random", "training": TRAINING} for arm in ARMS}
+    section = backbones_section(metrics, cost, figure, arms=ARMS, published=published, settings=settings, size=64)
+    assert "Highest F1: Ours" in section.lead and "Quickest: Ours, 2.00 ms" in section.lead
+    assert "120 labelled tiles of 3 test slides (2 patients)" in section.lead
+    assert "from random weights, at most 3 epochs of every tile once" in section.notes[0]
+    write_section(tmp_path, section)
+    assert "Backbones of the patch-wise classifier" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_names_in_the_figure_cover_neither_each_other_nor_an_interval() -> None:
+    names = ["VGG19", "ResNet101V2", "MobileNetV2", "EfficientNetV2-B0", "InceptionV3", "DenseNet201", "DR-fused"]
+    f1 = np.array([0.87, 0.89, 0.86, 0.89, 0.90, 0.91, 0.94])
+    frame = pd.DataFrame({"label": names, "f1": f1, "f1_low": f1 - 0.1, "f1_high": f1 + 0.05, "parameters": 2e7})
+    figure = f1_against_time(frame.assign(ms_per_tile=[60, 22, 2.1, 3.2, 9, 14, 12.5]))
+    (axes,) = figure.axes
+    figure.canvas.draw()
+    words = [text for text in axes.texts if isinstance(text, Annotation)]
+    assert [w.get_text() for w in words] == [f"{name} (20 M)" for name in names]
+    boxes = [w.get_window_extent() for w in words]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert all(axes.get_window_extent().contains(*corner) for box in boxes for corner in box.corners())
+
+
+def test_a_classifier_without_any_f1_is_left_out_of_the_figure() -> None:
+    frame = pd.DataFrame({"label": ["a"], "f1": [math.nan], "f1_low": [math.nan], "f1_high": [math.nan]})
+    figure = f1_against_time(frame.assign(ms_per_tile=[1.0], parameters=[1e6]))
+    assert "none of the classifiers" in figure.axes[0].texts[0].get_text()
+
+
+def test_the_settings_compare_what_the_paper_compared(published: pd.DataFrame) -> None:
+    content = yaml.safe_load((ROOT / "resources/studies/backbones.yaml").read_text(encoding="utf-8"))
+    assert [arm["published"] for arm in content["arms"].values()] == published["architecture"].tolist()
+    for name, settings in content["classifiers"].items():
+        if name != "backbone_dr_fused":
+            assert settings["like"] == "backbone_dr_fused" and settings["options"]["backbone"] in backbones.BACKBONES
+            assert set(settings) == {"like", "architecture", "options"}

@@ -1,0 +1,182 @@
+"""The comparison of sampling strategies: thresholds, tables and the section, from files as the workflow leaves them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from sklearn.metrics import f1_score
+
+from drunet.errors import SheetError, TrainingDataError
+from drunet.report.figures import save
+from drunet.report.section import read_section, write_section
+from drunet.statistics import paired_tests
+from drunet.studies.classifier_arms import arm_metrics, slide_scores
+from drunet.studies.sampling_arms import models_of
+from drunet.studies.sampling_section import (
+    PAPER,
+    interval_dots,
+    learnt_table,
+    sampling_section,
+    scores_table,
+    thresholds_of,
+    tiles_by_model,
+)
+from drunet.tiles import write_table
+
+ROOT = Path(__file__).parents[2]
+DEFAULTS = yaml.safe_load((ROOT / "resources/studies/sampling.yaml").read_text(encoding="utf-8"))
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/studies/sampling.schema.yaml").read_text(encoding="utf-8"))
+ARMS: dict[str, dict[str, Any]] = {
+    "psa": {"classifier": "a", "threshold": 0.5},
+    "wta": {"classifier": "b", "threshold": 0.5},
+    "wta_threshold": {"classifier": "b", "threshold": "validation"},
+}
+SLIDES = [{"slide": f"s{i}", "patient": i // 2} for i in range(4)]
+
+
+def settings_and_models() -> tuple[dict[str, Any], dict[str, Any]]:
+    settings = {k: v for k, v in DEFAULTS.items() if k != "classifiers"}
+    return settings, DEFAULTS["classifiers"]
+
+
+def tiles(seed: int, shift: float = 0.0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    label = np.tile([0, 0, 1], 40)
+    p = np.clip(0.4 + 0.3 * label + rng.normal(0, 0.2, 120) + shift, 0, 1)
+    slide = np.repeat(np.arange(4), 30)
+    return pd.DataFrame(
+        {"slide": [f"s{i}" for i in slide], "patient": (slide // 2).astype(str), "p_tumour": p, "label": label}
+    )
+
+
+def facts(sampling: Mapping[str, Any], loss: Mapping[str, Any], kinds: list[str]) -> dict[str, Any]:
+    return {
+        "settings": {"data": {"annotation_kinds": kinds}},
+        "samples_per_epoch": {"tumour": 40, "non_tumour": 50},
+        "sampling": sampling,
+        "loss": {"name": "cross_entropy", "class_weights": None, **loss},
+    }
+
+
+FACTS = {
+    "a": facts(
+        {"strategy": "induced_imbalance", "used": {"tumour": 4, "clear": 4, "hard": 1}, "note": "fewer areas"},
+        {},
+        ["psa"],
+    ),
+    "b": facts(
+        {"strategy": "as_is"}, {"name": "focal", "gamma": 2.0, "alpha": None, "class_weights": [0.5, 2.0]}, ["wta"]
+    ),
+}
+
+
+# Settings
+
+
+def test_the_settings_that_ship_obey_their_schema_and_name_each_other_rightly() -> None:
+    settings, models = settings_and_models()
+    Draft202012Validator.check_schema(SCHEMA)
+    Draft202012Validator(SCHEMA).validate(settings)
+    assert set(settings["arms"]) == set(PAPER)
+    assert set(models_of(settings["arms"])) == set(models), "no model is trained for nothing"
+    assert models_of(settings["arms"], tuned=True) == ["sampling_wta"]
+    published = models["sampling_psa_induced"]["data"]["sampling"]
+    assert (published["tumour"], published["non_tumour"], published["hard"]) == (40, 50, 10)
+
+
+# Tiles and thresholds
+
+
+def test_every_model_gets_its_own_answers_on_its_own_slides(tmp_path: Path) -> None:
+    grid = pd.DataFrame({"column": [0, 1, 2], "row": [0, 0, 0], "label": [1, 0, -1]})
+    tables, answers = [], []
+    slides = {"m1": SLIDES[:2], "m2": SLIDES[2:3]}
+    for n, (model, slide) in enumerate((m, s["slide"]) for m, own in slides.items() for s in own):
+        tables.append(tmp_path / f"{model}_{slide}_tiles.parquet")
+        answers.append(tmp_path / f"{model}_{slide}.parquet")
+        write_table(tables[-1], grid, {})
+        write_table(answers[-1], grid[["column", "row"]].assign(p_tumour=[n / 10, 0.5, 0.9]), {})
+    read = tiles_by_model(list(slides), slides, tables, answers)
+    assert read["m1"][["slide", "p_tumour"]].to_numpy().tolist() == [["s0", 0], ["s0", 0.5], ["s1", 0.1], ["s1", 0.5]]
+    assert read["m2"][["slide", "p_tumour"]].to_numpy().tolist() == [["s2", 0.2], ["s2", 0.5]]
+    with pytest.raises(SheetError, match="no usable annotated slide for m3"):
+        tiles_by_model(["m3"], {"m3": []}, [], [])
+
+
+def test_only_an_arm_that_asks_for_it_has_its_threshold_tuned_and_on_validation_tiles_alone() -> None:
+    validation = tiles(9, shift=0.2)
+    thresholds = thresholds_of(ARMS, {"b": validation})
+    assert (thresholds["psa"], thresholds["wta"]) == (0.5, 0.5)
+    truth, p = validation["label"], validation["p_tumour"]
+    best = max(f1_score(truth, p >= t) for t in np.append(p, 0.5))
+    assert f1_score(truth, p >= thresholds["wta_threshold"]) == pytest.approx(best)
+    assert thresholds["wta_threshold"] > 0.5
+    with pytest.raises(TrainingDataError, match=r"study_settings\.sampling\.arms\.wta_threshold: .*one class alone"):
+        thresholds_of(ARMS, {"b": validation[validation["label"] == 1]})
+
+
+# What is shown
+
+
+@pytest.fixture(scope="module")
+def compared() -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
+    thresholds = {"psa": 0.5, "wta": 0.5, "wta_threshold": 0.61}
+    arms = {"psa": tiles(1), "wta": tiles(2), "wta_threshold": tiles(2)}
+    metrics = arm_metrics(arms, thresholds, resamples=200, seed=0)
+    return metrics, slide_scores(arms, thresholds), thresholds
+
+
+def test_a_tuned_threshold_moves_precision_and_leaves_the_auc(compared: Any) -> None:
+    shown = scores_table(compared[0]).set_index("arm")
+    assert shown.loc["wta", "auc"] == shown.loc["wta_threshold", "auc"]
+    assert shown.loc["wta", "precision"] != shown.loc["wta_threshold", "precision"]
+    own = tiles(1)
+    expected = f1_score(own["label"], own["p_tumour"] >= 0.5)
+    assert shown.loc["psa", "f1"].startswith(f"{expected:.2f} (")
+
+
+def test_what_an_arm_learns_from_is_said_in_numbers(compared: Any) -> None:
+    table = learnt_table({**ARMS, "finished": {"classifier": "c"}}, FACTS, {**compared[2], "finished": 0.5})
+    row = table.set_index("arm")
+    assert row.loc["psa", ["annotation", "sampling", "loss"]].tolist() == ["PSA", "induced imbalance", "cross-entropy"]
+    assert row.loc["wta", "loss"] == "focal, γ 2, weights 0.50 : 2.00"
+    assert row.loc["wta", ["tumour", "non_tumour"]].tolist() == [40, 50]
+    assert row.loc["wta_threshold", "threshold"] == 0.61
+    assert pd.isna(row.loc["finished", "tumour"]) and row.loc["finished", "paper"] == ""
+
+
+def test_the_section_says_what_was_measured_and_what_was_published(compared: Any, tmp_path: Path) -> None:
+    metrics, by_slide, thresholds = compared
+    picture = tmp_path / "figures" / "strategies.png"
+    picture.parent.mkdir()
+    save(interval_dots(metrics, {"psa": "PSA", "wta": "WTA", "wta_threshold": "WTA"}, "psa"), picture)
+    tests = paired_tests(by_slide, value="f1", reference="psa")
+    learnt = learnt_table(ARMS, FACTS, thresholds)
+    write_section(tmp_path, sampling_section(metrics, learnt, tests, picture, reference="psa", facts=FACTS))
+    section = read_section(tmp_path / "section.json")
+    best = scores_table(metrics).set_index("arm")["f1"]
+    assert f"The highest F1 is that of {best.idxmax().replace('_', ' ')}: {best.max()}" in section.lead
+    assert "120 labelled tiles of 4 test slides" in section.lead and "without figures" in section.lead
+    assert [len(frame) for _, frame in section.tables] == [3, 3, 2]
+    assert any("a learnt from 4 tumour, 4 clear, 1 hard areas (fewer areas)" in note for note in section.notes)
+    assert (tmp_path / "report.html").stat().st_size > picture.stat().st_size
+
+
+def test_the_figure_shows_every_arm_once_at_its_score(compared: Any) -> None:
+    metrics = compared[0]
+    figure = interval_dots(metrics, {"wta": "WTA", "psa": "PSA", "wta_threshold": "WTA"}, "psa")
+    axes = figure.axes
+    assert [a.get_title(loc="left") for a in axes] == ["F1", "Precision", "Recall", "AUC"]
+    names = [t.get_text() for t in axes[0].get_yticklabels()]
+    assert sorted(names) == ["psa", "wta", "wta threshold"] and names.index("wta threshold") - names.index("wta") == 1
+    pooled = metrics[(metrics["protocol"] == "pooled") & (metrics["metric"] == "recall")].set_index("arm")["value"]
+    drawn = axes[2].collections[-1].get_offsets()[:, 0]
+    np.testing.assert_allclose(drawn, [pooled[n.replace(" ", "_")] for n in names])
+    assert all(a.get_xlim()[0] < min(pooled) for a in axes)
