@@ -1,4 +1,4 @@
-"""Studies in the plan: what they train and from what, and what is said where the configuration has no ground for one."""
+"""Studies in the plan: what they train and from what, and what is said where the configuration has no ground."""
 
 from __future__ import annotations
 

@@ -95,8 +95,8 @@ def notes(measured: Sequence[Mapping[str, Any]], slides: pd.DataFrame) -> list[s
     if any(row["kind"] == "psa" for row in measured):
         lines.append("On partially annotated slides only the marked regions count, and no distances are given.")
     lines += [
-        f"The annotation of {row['slide_id']} began as a model's outline ({row['annotation_origin']}): it flatters the model "
-        "that it came from, and its kin."
+        f"The annotation of {row['slide_id']} began as a model's outline ({row['annotation_origin']}): "
+        "it flatters the model that it came from, and its kin."
         for row in slides.to_dict("records")
         if row["split"] == "test" and row["annotation_origin"] not in ("", "drawn")
     ]

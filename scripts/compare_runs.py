@@ -1,0 +1,47 @@
+"""Set the runs of the paper's Table 2 beside each other: scores, tests, seconds, pictures."""
+
+from pathlib import Path
+
+from drunet.atomic import read_json
+from drunet.console import job, progress
+from drunet.report.section import write_section
+from drunet.report.tables import read_published, write_tsv
+from drunet.studies import experiments as study
+from drunet.studies.experiments_section import draw_figures, experiments_section
+from drunet.studies.run_pictures import SlideFiles, seen_by_runs
+
+with job(snakemake.log[0]):
+    inputs, output, params = snakemake.input, snakemake.output, snakemake.params
+    labels, runs, settings, slides = params.labels, params.runs, params.settings, params.slides
+    # Files come run by run, each in the slides' order.
+    n = len(slides)
+    of_run = {run: slice(i * n, (i + 1) * n) for i, run in enumerate(params.order)}
+    measured = {run: [read_json(p) for p in inputs.measured[part]] for run, part in of_run.items()}
+    scores = study.score_table(labels, measured, slides)
+
+    margins, pictures = {}, {}
+    with progress(n, "looking at the slides", "slides") as bar:
+        for i, (row, slide, annotation, tissue) in enumerate(
+            zip(slides, inputs.slides, inputs.annotations, inputs.tissues, strict=True)
+        ):
+            files = SlideFiles(row["slide"], slide, annotation, tissue, row["kind"], params.mpp[i])
+            masks = {run: inputs.masks[part][i] for run, part in of_run.items()}
+            shown = params.picture_px if i < settings["pictures"] else None
+            shares, seen = seen_by_runs(files, masks, longest=shown, **params.counting)
+            margins |= {(run, row["slide"]): share for run, share in shares.items()}
+            pictures |= {(run, row["slide"]): picture for run, picture in seen.items()}
+            bar.update()
+    scores = study.with_margins(scores, margins)
+
+    table = study.runs_table(scores, labels, runs, params.models, resamples=settings["bootstrap"], seed=params.seed)
+    tests = study.tests_table(scores, labels, runs)
+    seconds = study.seconds_table(Path(params.benchmarks), labels, runs, [row["slide"] for row in slides])
+    for frame, path in ((study.long_table(scores), output.metrics), (table, output.runs), (tests, output.tests)):
+        write_tsv(frame, path)
+    write_tsv(seconds, output.seconds)
+
+    published = read_published(Path(inputs.published).parent)["drunet_experiments"]
+    paths = {name: Path(output[name]) for name in ("with_refiner", "without_refiner", "pictures", "seconds_figure")}
+    figures = draw_figures(paths, scores, seconds, pictures, labels, runs, published)
+    section = experiments_section(table, tests, seconds, published, figures, band_um=settings["band_um"])
+    write_section(Path(output.section).parent, section)

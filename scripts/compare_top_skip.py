@@ -1,0 +1,41 @@
+"""Compare two refiners, with and without the skip connection at full resolution, on the same slides."""
+
+from pathlib import Path
+
+from drunet.atomic import read_json
+from drunet.console import job
+from drunet.export.mask_image import read_mask_image
+from drunet.heatmap import read_field
+from drunet.report.experiment_figures import paired_dots
+from drunet.report.figures import save
+from drunet.report.section import write_section
+from drunet.report.tables import read_published, write_tsv
+from drunet.studies import top_skip as study
+
+with job(snakemake.log[0]):
+    inputs, output, params = snakemake.input, snakemake.output, snakemake.params
+    study.check_pair(*params.refiners, "study_settings.top_skip")
+    slides = params.slides
+    # Files come arm by arm, each in the slides' order.
+    of_arm = {study.WITH: slice(0, len(slides)), study.WITHOUT: slice(len(slides), None)}
+    measured = {arm: [read_json(path) for path in inputs.measured[part]] for arm, part in of_arm.items()}
+    counted = {}
+    for arm, part in of_arm.items():
+        for row, refined, mask in zip(slides, inputs.refined[part], inputs.masks[part], strict=True):
+            counted[arm, row["slide"], "refined"] = study.fragments(read_field(refined)[0] >= params.threshold)
+            counted[arm, row["slide"], "segmentation"] = study.fragments(read_mask_image(mask))
+    scores = study.score_table(measured, counted, slides)
+    changes = study.changes_table(scores)
+    write_tsv(study.long_table(scores), output.metrics)
+    write_tsv(changes, output.changes)
+    panels = [
+        ("after refinement", "Hausdorff distance (µm)", study.paired(scores, "refined", "hd_um")),
+        ("final segmentation", "Hausdorff distance (µm)", study.paired(scores, "segmentation", "hd_um")),
+        ("after refinement", "fragments", study.paired(scores, "refined", "fragments")),
+    ]
+    save(paired_dots(panels), output.figure, dpi=200)
+    facts = read_published(Path(inputs.published).parent)["drunet_facts"].set_index("figure")["value"]
+    patients = len({row["patient"] for row in slides})
+    figures = {"Distances and fragments per slide, with and without the connection": Path(output.figure)}
+    section = study.top_skip_section(changes, figures, facts[study.PUBLISHED], patients)
+    write_section(Path(output.section).parent, section)

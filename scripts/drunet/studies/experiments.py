@@ -1,0 +1,253 @@
+"""The paper's runs I to X beside each other: scores, tests and seconds on the same slides (Table 2, Figs 3 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from drunet.errors import ConfigError
+from drunet.evaluation import gather
+from drunet.report.tables import STAGES, require_columns, summary_table
+from drunet.statistics import holm, paired_tests
+
+Runs = Mapping[str, Mapping[str, Any]]
+
+# With and without refiner: the first and the last of the stages that every run has.
+BEFORE, AFTER = STAGES[0], STAGES[-1]
+SCORES = ("dsc", "iou", "hd_um", "hd95_um", "precision", "recall", "margin")
+# What a slide passes through in a run, and which wildcard besides the slide names the job's benchmark file.
+SLIDE_STAGES = {
+    "detect_tissue": "tissue",
+    "extract_tiles": "tiles",
+    "classify_tiles": "classification",
+    "stitch_heatmap": "stitching",
+    "refine_heatmap": "refinement",
+    "postprocess": "outline and pictures",
+}
+_PER_CLASSIFIER, _PER_RUN = ("classify_tiles", "stitch_heatmap"), ("refine_heatmap", "postprocess")
+
+
+def score_table(
+    labels: Mapping[str, str], measured: Mapping[str, Sequence[Mapping[str, Any]]], slides: Sequence[Mapping[str, Any]]
+) -> pd.DataFrame:
+    """A row per experiment, slide and stage.
+
+    Parameters
+    ----------
+    labels : mapping of experiment to run
+    measured : mapping of run to the slides' metrics.json
+    slides : sequence of mapping
+        slide, split and patient, in the same order.
+
+    Returns
+    -------
+    DataFrame
+        experiment, run, slide, split, patient_id, stage, dsc, iou, hd_um, hd95_um, precision, recall.
+
+    Raises
+    ------
+    ConfigError
+        There is no slide to compare on.
+    """
+    require_slides(slides, "study_settings.experiments.split")
+    patients = {s["slide"]: s["patient"] for s in slides}
+    tables = []
+    for experiment, run in labels.items():
+        table = gather(measured[run], slides)[0].assign(experiment=experiment, run=run)
+        tables.append(table.assign(patient_id=table["slide"].map(patients)))
+    joined = pd.concat(tables, ignore_index=True)
+    first = ["experiment", "run", "slide", "split", "patient_id", "stage"]
+    return joined[first + [c for c in joined.columns if c not in first]]
+
+
+def require_slides(slides: Sequence[Mapping[str, Any]], where: str) -> None:
+    """Raise ConfigError when a split has no usable annotated slide."""
+    if not slides:
+        raise ConfigError(
+            "there is no slide to compare on",
+            where=where,
+            mend="Choose a split of which results/slides.tsv lists a usable slide with an annotation.",
+        )
+
+
+def with_margins(scores: pd.DataFrame, margins: Mapping[tuple[str, str], float]) -> pd.DataFrame:
+    """Add the column margin (share of the tumour's margin called tumour) to the last stage, by run and slide."""
+    shares = [
+        margins.get((run, slide), np.nan) if stage == AFTER else np.nan
+        for run, slide, stage in zip(scores["run"], scores["slide"], scores["stage"], strict=True)
+    ]
+    return scores.assign(margin=shares)
+
+
+def long_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """The scores as every study keeps them: arm (experiment), protocol (stage), repeat (slide), metric, value."""
+    metrics = [m for m in SCORES if m in scores.columns]
+    long = scores.melt(id_vars=["experiment", "stage", "slide"], value_vars=metrics, var_name="metric")
+    names = {"experiment": "arm", "stage": "protocol", "slide": "repeat"}
+    return long.dropna(subset="value").rename(columns=names).reset_index(drop=True)
+
+
+def learnt_from(models: Mapping[str, Mapping[str, Any]], name: str | None) -> str:
+    """What a model learnt from, in the order in which it did: `pretrained on breast (PSA), then this cohort (WTA)`."""
+    if name is None:
+        return ""
+    settings = models[name]
+    if "onnx" in settings:
+        return "a finished model"
+    data, weights = settings["data"], settings["weights"]
+    kinds = " and ".join(kind.upper() for kind in data["annotation_kinds"])
+    own = f"{', '.join(data.get('cohorts') or ['this cohort'])} ({kinds})"
+    if isinstance(weights, Mapping) and "model" in weights:
+        return f"{learnt_from(models, weights['model'])}, then {own}"
+    return own if weights == "random" else f"{'ImageNet' if weights == 'imagenet' else 'a weights file'}, then {own}"
+
+
+def runs_table(
+    scores: pd.DataFrame,
+    labels: Mapping[str, str],
+    runs: Runs,
+    models: Mapping[str, Mapping[str, Any]],
+    *,
+    resamples: int,
+    seed: int,
+) -> pd.DataFrame:
+    """A row per experiment: what it is made of, and its scores without refiner (`before_…`) and at the end.
+
+    Returns
+    -------
+    DataFrame
+        experiment, run, classifier, classifier_data, refiner, refiner_data, slides, patients, then per score mean, sd,
+        median, low and high (95 % bootstrap interval of the mean, by patient); for distances and the margin also n,
+        the slides that have one.
+    """
+    wanted = [(BEFORE, "before_dsc", "dsc"), (BEFORE, "before_iou", "iou")]
+    wanted += [(AFTER, score, score) for score in ("dsc", "iou", "hd_um", "hd95_um", "margin") if score in scores]
+    summaries = {score: _summaries(scores, score, resamples, seed) for score in {score for _, _, score in wanted}}
+    rows = []
+    for experiment, run in labels.items():
+        parts = runs[run]
+        counted = scores[scores["experiment"] == experiment]
+        row: dict[str, Any] = {
+            "experiment": experiment,
+            "run": run,
+            "classifier": parts["classifier"],
+            "classifier_data": learnt_from(models, parts["classifier"]),
+            "refiner": parts["refiner"] or "none",
+            "refiner_data": learnt_from(models, parts["refiner"]),
+            "slides": counted["slide"].nunique(),
+            "patients": counted["patient_id"].nunique(),
+        }
+        for stage, prefix, score in wanted:
+            summary = summaries[score][experiment, stage]
+            if score not in ("dsc", "iou"):
+                row[f"{prefix}_n"] = int(summary["n"])
+            row |= {f"{prefix}_{key}": summary[key] for key in ("mean", "sd", "median", "low", "high")}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def tests_table(scores: pd.DataFrame, labels: Mapping[str, str], runs: Runs, value: str = "dsc") -> pd.DataFrame:
+    """Wilcoxon's signed-rank tests of a score between runs on the same slides, Holm's correction within each family.
+
+    Returns
+    -------
+    DataFrame
+        family, score, and the columns of `drunet.statistics.paired_tests`. Families: `with refiner` (all pairs of
+        experiments, last stage), `without refiner` (all pairs of classifiers, heatmaps), `effect of the refiner`
+        (per experiment that has one, last stage against heatmap).
+    """
+    after, before = scores[scores["stage"] == AFTER], scores[scores["stage"] == BEFORE]
+    refined = [experiment for experiment, run in labels.items() if runs[run]["refiner"]]
+    within = [_effect_of_refiner(scores[scores["experiment"] == experiment], value) for experiment in refined]
+    families = {
+        "with refiner": paired_tests(after, arm="experiment", value=value),
+        "without refiner": paired_tests(_one_per_classifier(before, labels, runs), arm="experiment", value=value),
+    }
+    if within:
+        joined = pd.concat(within, ignore_index=True)
+        families["effect of the refiner"] = joined.assign(p_holm=holm(joined["p"].to_numpy(dtype=float)))
+    joined = pd.concat([t.assign(family=name, score=value) for name, t in families.items()], ignore_index=True)
+    return joined[["family", "score", *families["with refiner"].columns]]
+
+
+def named_after(scores: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the last stage, with the column name for a figure: `II  run`."""
+    after = scores[scores["stage"] == AFTER]
+    return after.assign(name=after["experiment"] + "  " + after["run"])
+
+
+def named_before(scores: pd.DataFrame, labels: Mapping[str, str], runs: Runs) -> pd.DataFrame:
+    """Rows of the heatmaps, each classifier once, named `II, IV  classifier`."""
+    rows = _one_per_classifier(scores[scores["stage"] == BEFORE], labels, runs)
+    classifiers = rows["run"].map(lambda run: str(runs[run]["classifier"]))
+    return rows.assign(name=rows["experiment"] + "  " + classifiers)
+
+
+def seconds_table(benchmarks: Path, labels: Mapping[str, str], runs: Runs, slides: Sequence[str]) -> pd.DataFrame:
+    """Seconds of every job that a slide passes through, from Snakemake's benchmark files.
+
+    A job that several runs share (tissue, tiles, a classifier's heatmap) counts for each of them: the table says how
+    long a slide takes in a run, not what the experiments cost together. Every job starts Python anew.
+
+    Returns
+    -------
+    DataFrame
+        experiment, run, slide, stage, seconds, shared_by (experiments that use the job); jobs without a benchmark
+        file (their results came from elsewhere) are left out.
+    """
+    rows = []
+    for experiment, run in labels.items():
+        for stage in SLIDE_STAGES:
+            folder, users = _job(stage, run, runs)
+            shared = sum(users(other) for other in labels.values())
+            for slide in slides:
+                path = benchmarks / stage / folder / f"{slide}.tsv"
+                if path.is_file():
+                    seconds = float(pd.read_csv(path, sep="\t")["s"].mean())
+                    rows.append([experiment, run, slide, stage, seconds, shared])
+    return pd.DataFrame(rows, columns=["experiment", "run", "slide", "stage", "seconds", "shared_by"])
+
+
+def published_of(published: pd.DataFrame, labels: Mapping[str, str], column: str) -> dict[str, float]:
+    """Published numbers by experiment, where the paper states one."""
+    require_columns(published, ("experiment", column), "drunet_experiments")
+    stated = published[published["experiment"].isin(labels) & (published[column] != "")]
+    return dict(zip(stated["experiment"], stated[column].astype(float), strict=True))
+
+
+def _summaries(scores: pd.DataFrame, score: str, resamples: int, seed: int) -> dict[tuple[str, str], dict[str, Any]]:
+    """`summary_table` by experiment and stage."""
+    named = scores.assign(run=scores["experiment"])
+    summary = summary_table(named, value=score, resamples=resamples, seed=seed)
+    return {(row["run"], row["stage"]): dict(row) for _, row in summary.iterrows()}
+
+
+def _job(stage: str, run: str, runs: Runs) -> tuple[str, Any]:
+    """Folder of a stage's benchmark files, and whether another run uses the same job."""
+    if stage in _PER_RUN:
+        return run, lambda other: other == run
+    if stage in _PER_CLASSIFIER:
+        classifier = runs[run]["classifier"]
+        return classifier, lambda other: runs[other]["classifier"] == classifier
+    return "", lambda other: True
+
+
+def _effect_of_refiner(rows: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Last stage against heatmap of one experiment."""
+    ends = rows[rows["stage"].isin((BEFORE, AFTER))].sort_values("stage", ascending=BEFORE > AFTER, kind="stable")
+    words = ends["stage"].map({BEFORE: "without", AFTER: "with refiner"})
+    return paired_tests(ends.assign(arm=ends["experiment"] + " " + words), value=value)
+
+
+def _one_per_classifier(before: pd.DataFrame, labels: Mapping[str, str], runs: Runs) -> pd.DataFrame:
+    """Heatmap rows of one experiment per classifier, which stands for all that share it: `I, III`."""
+    sharing: dict[str, list[str]] = {}
+    for experiment, run in labels.items():
+        sharing.setdefault(str(runs[run]["classifier"]), []).append(experiment)
+    names = {experiments[0]: ", ".join(experiments) for experiments in sharing.values()}
+    rows = before[before["experiment"].isin(names)]
+    return rows.assign(experiment=rows["experiment"].map(names))

@@ -1,0 +1,40 @@
+"""Show which parts of true and false positive tiles a classifier's decision hangs on."""
+
+from drunet.atomic import read_json, write_text
+from drunet.console import job, say
+from drunet.report.figures import save
+from drunet.saliency.explanation import classified_tiles, explain, explanation_metrics, read_tiles
+from drunet.saliency.figure import saliency_figure
+from drunet.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE, choose_tiles
+from drunet.studies.saliency import chosen_table, metrics_table
+from drunet.training.export import rebuild_trained
+
+with job(snakemake.log[0]):
+    inputs, params, output = snakemake.input, snakemake.params, snakemake.output
+    settings, model_name = params.settings, snakemake.wildcards.model
+    facts = read_json(inputs.facts)
+    wanted = {FALSE_POSITIVE: settings["false_positives"], TRUE_POSITIVE: settings["true_positives"]}
+    chosen = choose_tiles(
+        classified_tiles([s["slide_id"] for s in params.slides], inputs.tiles, inputs.heatmaps),
+        true_positives=wanted[TRUE_POSITIVE],
+        false_positives=wanted[FALSE_POSITIVE],
+        threshold=params.threshold,
+        apart=settings["apart"],
+    )
+    sources = {s["slide_id"]: (path, s["mpp"]) for s, path in zip(params.slides, inputs.slides, strict=True)}
+    images = read_tiles(chosen, sources, facts["size"], facts["mpp"])
+    say(f"Explaining {model_name} on {len(chosen)} tiles")
+    explanation = None
+    if len(chosen):
+        explanation = explain(
+            rebuild_trained(facts, inputs.weights),
+            images,
+            layers=settings["layers"].get(model_name),
+            **{key: settings[key] for key in ("score", "baseline", "steps", "batch_size")},
+        )
+    rows = explanation.shown() if explanation else {}
+    side = facts["size"] * facts["mpp"]
+    save(saliency_figure(images, chosen, rows, wanted=wanted, side_um=side), output.figure, dpi=250)
+    metrics = metrics_table(model_name, settings["split"], explanation_metrics(explanation, chosen))
+    write_text(output.metrics, metrics.to_csv(sep="\t", index=False))
+    write_text(output.tiles, chosen_table(chosen).to_csv(sep="\t", index=False))

@@ -1,0 +1,279 @@
+"""Runs beside each other: tables against numbers worked by hand, figures looked at as artists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+from scipy.stats import wilcoxon
+
+from drunet.annotation import Annotation
+from drunet.annotation.region import Region
+from drunet.errors import ConfigError
+from drunet.evaluation import share_called_tumour, tumour_margin
+from drunet.report.experiment_figures import picture_grid, run_boxes, stacked_seconds
+from drunet.report.section import read_section, write_section
+from drunet.report.tables import read_published
+from drunet.statistics import holm
+from drunet.studies import experiments as study
+from drunet.studies.experiments_section import draw_figures, experiments_section
+
+PUBLISHED = read_published(Path(__file__).parents[2] / "resources/published")["drunet_experiments"]
+LABELS = {"I": "one", "III": "three", "VIII": "bare"}
+RUNS = {
+    "one": {"classifier": "breast", "refiner": "unet"},
+    "three": {"classifier": "breast", "refiner": "unet_tuned"},
+    "bare": {"classifier": "few_shot", "refiner": None},
+}
+SLIDES = [{"slide": f"S{i}", "split": "test", "kind": "wta", "patient": i // 2} for i in range(8)]
+MODELS: dict[str, Any] = {
+    "breast": {"weights": "random", "data": {"annotation_kinds": ["psa"], "cohorts": ["breast"]}},
+    "unet": {"onnx": "x.onnx"},
+    "unet_tuned": {"weights": {"model": "unet_base"}, "data": {"annotation_kinds": ["wta"], "cohorts": None}},
+    "unet_base": {"weights": {"model": "unet_first"}, "data": {"annotation_kinds": ["wta"], "cohorts": ["A", "B"]}},
+    "unet_first": {"weights": "imagenet", "data": {"annotation_kinds": ["wta", "psa"], "cohorts": None}},
+    "few_shot": {"weights": "start.h5", "data": {"annotation_kinds": ["psa"], "cohorts": None}},
+}
+
+
+def measured() -> dict[str, list[dict[str, Any]]]:
+    """Heatmaps depend on the classifier alone; the last stage of `three` beats that of `one` on every slide."""
+    noise = np.random.default_rng(5).uniform(0, 0.05, (3, 8))
+    base = {"one": (0.5, 0.6), "three": (0.5, 0.7), "bare": (0.4, 0.4)}
+    results: dict[str, list[dict[str, Any]]] = {}
+    for run, (before, after) in base.items():
+        for i in range(8):
+            first = before + noise[0 if RUNS[run]["classifier"] == "breast" else 1][i]
+            stages = [("heatmap", first), ("refined", after), ("segmentation", after + noise[2][i])]
+            rows = [
+                {"stage": s, "dsc": d, "iou": d / (2 - d), "hd_um": None, "hd95_um": 100.0, "precision": d, "recall": d}
+                for s, d in stages
+                if RUNS[run]["refiner"] or s != "refined"
+            ]
+            results.setdefault(run, []).append({"stages": rows, "tiles": {}})
+    return results
+
+
+@pytest.fixture(scope="module")
+def scores() -> pd.DataFrame:
+    table = study.score_table(LABELS, measured(), SLIDES)
+    return study.with_margins(table, {(r, f"S{i}"): 0.1 * (i % 2) for r in RUNS for i in range(8)})
+
+
+@pytest.fixture(scope="module")
+def runs(scores: pd.DataFrame) -> pd.DataFrame:
+    return study.runs_table(scores, LABELS, RUNS, MODELS, resamples=200, seed=1)
+
+
+@pytest.fixture
+def benchmarks(tmp_path: Path) -> Path:
+    for stage, folder, seconds in [
+        ("detect_tissue", "", 1.0),
+        ("extract_tiles", "", 2.0),
+        ("classify_tiles", "breast", 10.0),
+        ("classify_tiles", "few_shot", 20.0),
+        ("stitch_heatmap", "breast", 0.5),
+        ("refine_heatmap", "one", 3.0),
+        ("refine_heatmap", "three", 4.0),
+        ("postprocess", "one", 5.0),
+        ("measure", "one", 1000.0),
+    ]:
+        path = tmp_path / stage / folder / "S0.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\n{seconds}\t0:00:01\n", encoding="utf-8")
+    return tmp_path
+
+
+# --- tables
+
+
+def test_what_a_model_learnt_from_is_told_from_its_first_start_on() -> None:
+    assert study.learnt_from(MODELS, "breast") == "breast (PSA)"
+    assert study.learnt_from(MODELS, "unet") == "a finished model"
+    assert study.learnt_from(MODELS, None) == ""
+    tuned = "ImageNet, then this cohort (WTA and PSA), then A, B (WTA), then this cohort (WTA)"
+    assert study.learnt_from(MODELS, "unet_tuned") == tuned
+    assert study.learnt_from(MODELS, "few_shot") == "a weights file, then this cohort (PSA)"
+
+
+def test_every_experiment_has_its_scores_with_and_without_refiner(scores: pd.DataFrame, runs: pd.DataFrame) -> None:
+    assert list(runs["experiment"]) == ["I", "III", "VIII"]
+    assert list(runs["refiner"]) == ["unet", "unet_tuned", "none"]
+    assert (runs["slides"] == 8).all() and (runs["patients"] == 4).all()
+    for _, row in runs.iterrows():
+        own = scores[scores["experiment"] == row["experiment"]]
+        last, first = own[own["stage"] == "segmentation"]["dsc"], own[own["stage"] == "heatmap"]["dsc"]
+        expected = (last.mean(), last.std(), last.median(), first.mean())
+        assert (row["dsc_mean"], row["dsc_sd"], row["dsc_median"], row["before_dsc_mean"]) == pytest.approx(expected)
+        assert row["dsc_low"] <= row["dsc_mean"] <= row["dsc_high"]
+        assert (row["hd_um_n"], row["hd95_um_n"]) == (0, 8)
+        assert row["margin_mean"] == pytest.approx(0.05)
+
+
+def test_tests_compare_runs_on_their_last_stage_and_classifiers_once(scores: pd.DataFrame) -> None:
+    tests = study.tests_table(scores, LABELS, RUNS).set_index(["family", "arm_a", "arm_b"])
+    assert list(tests.loc["with refiner"].index) == [("I", "III"), ("I", "VIII"), ("III", "VIII")]
+    # I and III share a classifier, whose heatmaps would be compared with themselves.
+    assert list(tests.loc["without refiner"].index) == [("I, III", "VIII")]
+    # VIII has no refiner whose effect there could be.
+    refined = tests.loc["effect of the refiner"]
+    assert list(refined.index) == [("I with refiner", "I without"), ("III with refiner", "III without")]
+    assert (refined["median_difference"] > 0).all() and (refined["effect"] == 1).all()
+
+
+def test_p_values_are_those_of_the_slides_and_corrected_within_a_family(scores: pd.DataFrame) -> None:
+    tests = study.tests_table(scores, LABELS, RUNS)
+    last = scores[scores["stage"] == "segmentation"].pivot_table(index="slide", columns="experiment", values="dsc")
+    row = tests[(tests["family"] == "with refiner") & (tests["arm_a"] == "I") & (tests["arm_b"] == "VIII")].iloc[0]
+    assert row["p"] == pytest.approx(wilcoxon(last["I"], last["VIII"]).pvalue)
+    for _, family in tests.groupby("family"):
+        assert family["p_holm"].to_numpy() == pytest.approx(holm(family["p"].to_numpy()))
+
+
+def test_the_long_table_holds_every_defined_score_once(scores: pd.DataFrame) -> None:
+    long = study.long_table(scores)
+    assert list(long.columns) == ["arm", "protocol", "repeat", "metric", "value"]
+    assert not long.duplicated(["arm", "protocol", "repeat", "metric"]).any()
+    assert long["value"].notna().all() and "hd_um" not in set(long["metric"])
+    chosen = long[(long["arm"] == "III") & (long["protocol"] == "segmentation") & (long["metric"] == "dsc")]
+    assert len(chosen) == 8
+
+
+def test_seconds_are_of_the_jobs_that_a_slide_passes_through_in_a_run(benchmarks: Path) -> None:
+    table = study.seconds_table(benchmarks, LABELS, RUNS, ["S0", "S1"])
+    totals = table.groupby("experiment", sort=False)["seconds"].sum().to_dict()
+    assert totals == {"I": 21.5, "III": 17.5, "VIII": 23.0}  # measuring is no part of it; S1 has no benchmarks
+    shared = table.set_index(["experiment", "stage"])["shared_by"]
+    assert shared["I", "detect_tissue"] == 3
+    assert shared["I", "classify_tiles"] == 2 and shared["VIII", "classify_tiles"] == 1
+    assert shared["III", "refine_heatmap"] == 1
+
+
+def test_published_figures_are_found_by_the_number_of_the_experiment() -> None:
+    assert study.published_of(PUBLISHED, {"I": "", "III": "", "X": ""}, "dsc_mean") == {"I": 0.76, "X": 0.91}
+    assert study.published_of(PUBLISHED, {"mine": "run"}, "dsc_mean") == {}
+
+
+def test_a_split_without_slides_is_one_clear_message() -> None:
+    with pytest.raises(ConfigError, match=r"experiments\.split: there is no slide to compare on"):
+        study.score_table(LABELS, {run: [] for run in RUNS}, [])
+
+
+# --- the margin
+
+
+def square(kind: str = "wta", **regions: shapely.Polygon) -> Annotation:
+    """Tumour from 40 to 60 of a slide of 100 × 100 px, and further regions."""
+    shapes = {"tumour": shapely.box(40, 40, 60, 60), **regions}
+    return Annotation(kind, tuple(Region(shape, label, label) for label, shape in shapes.items()))  # type: ignore[arg-type]
+
+
+def margin(annotation: Annotation, tissue: np.ndarray, band: float) -> np.ndarray:
+    return tumour_margin(annotation, tissue, slide_size=(100, 100), slide_mpp=2.0, mpp=2.0, band=band)
+
+
+def test_the_margin_is_as_wide_as_asked_for_in_micrometres() -> None:
+    found = margin(square(), np.ones((50, 50), bool), band=10.0)
+    assert not found[40:60, 40:60].any()
+    row = np.flatnonzero(found[50])
+    assert (row.min(), row.max()) == (35, 64)  # 5 px of 2 µm on either side
+    # Five rows along each side, and in each corner the pixels within five of the last one of tumour.
+    corner = sum(a * a + b * b <= 25 for a in range(1, 6) for b in range(1, 6))
+    assert found.sum() == 4 * 20 * 5 + 4 * corner
+
+
+def test_the_margin_leaves_out_glass_what_is_ignored_and_what_nobody_marked() -> None:
+    tissue = np.zeros((100, 100), bool)
+    tissue[:, 60:] = True
+    assert np.flatnonzero(margin(square(), tissue, 10.0)[50]).tolist() == [60, 61, 62, 63, 64]
+    ignored = margin(square(ignore=shapely.box(0, 0, 100, 50)), np.ones((100, 100), bool), 10.0)
+    assert not ignored[:50].any() and ignored[50:].any()
+    partial = margin(square("psa", non_tumour=shapely.box(62, 40, 90, 60)), np.ones((100, 100), bool), 10.0)
+    assert np.flatnonzero(partial[50]).tolist() == [62, 63, 64] and not partial[30].any()
+
+
+def test_a_slide_without_tumour_has_no_margin() -> None:
+    found = margin(Annotation("wta", ()), np.ones((100, 100), bool), 10.0)
+    assert not found.any()
+    assert np.isnan(share_called_tumour(np.ones((100, 100), bool), found))
+
+
+def test_the_share_counts_the_margin_alone() -> None:
+    found = margin(square(), np.ones((100, 100), bool), 10.0)
+    half = np.zeros((200, 200), bool)  # a mask at another resolution
+    half[:, 100:] = True
+    assert share_called_tumour(half, found) == pytest.approx(0.5)
+    assert share_called_tumour(np.pad(np.ones((20, 20), bool), 40), found) == 0
+
+
+# --- figures
+
+
+def test_boxes_show_every_slide_the_mean_and_the_published_mean(scores: pd.DataFrame) -> None:
+    named = study.named_after(scores)
+    figure = run_boxes(named, published={"I  one": 0.76}, slides="8 slides")
+    axes = figure.axes[0]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["I  one", "III  three", "VIII  bare"]
+    drawn = np.concatenate([np.asarray(c.get_offsets())[:, 0] for c in axes.collections])
+    assert sorted(drawn) == pytest.approx(sorted(named["dsc"]))
+    diamonds = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_marker() == "D"]
+    means = named.groupby("name", sort=False)["dsc"].mean()
+    expected = [(means.iloc[0], 0), (0.76, 0), (means.iloc[1], 1), (means.iloc[2], 2)]
+    assert np.array(diamonds) == pytest.approx(np.array(expected))
+    assert "8 slides" in axes.get_xlabel()
+
+
+def test_runs_that_share_a_classifier_share_a_box(scores: pd.DataFrame) -> None:
+    named = study.named_before(scores, LABELS, RUNS)
+    assert list(dict.fromkeys(named["name"])) == ["I, III  breast", "VIII  few_shot"]
+    assert len(named) == 16
+
+
+def test_a_run_without_a_score_says_so(scores: pd.DataFrame) -> None:
+    axes = run_boxes(study.named_after(scores), value="hd_um").axes[0]
+    assert [t.get_text() for t in axes.texts] == ["not defined"] * 3
+
+
+def test_seconds_are_stacked_to_their_sum(benchmarks: Path) -> None:
+    table = study.seconds_table(benchmarks, LABELS, RUNS, ["S0"]).assign(name=lambda rows: rows["experiment"])
+    axes = stacked_seconds(table, study.SLIDE_STAGES).axes[0]
+    ends = [max(p.get_x() + p.get_width() for p in axes.patches if round(p.get_y() + 0.31) == y) for y in range(3)]
+    assert ends == pytest.approx([21.5, 17.5, 23.0])
+    assert [t.get_text() for t in axes.texts] == ["22 s", "18 s", "23 s"]
+
+
+def test_the_grid_has_a_place_per_run_and_slide_and_leaves_unknown_ones_empty() -> None:
+    picture = np.full((30, 40, 3), 128, np.uint8)
+    figure = picture_grid([("slide", ""), ("I", "one")], ["A", "B"], {("slide", "A"): picture, ("I", "A"): picture})
+    assert len(figure.axes) == 6 and sum(len(a.images) for a in figure.axes) == 2
+    assert [a.get_title() for a in figure.axes[1:3]] == ["A", "B"]
+
+
+# --- the section
+
+
+def test_the_section_says_what_came_out_and_shows_published_figures_apart(
+    scores: pd.DataFrame, runs: pd.DataFrame, benchmarks: Path, tmp_path: Path
+) -> None:
+    seconds = study.seconds_table(benchmarks, LABELS, RUNS, ["S0"])
+    picture = np.full((30, 40, 3), 128, np.uint8)
+    pictures = {(run, "S0"): picture for run in ("", *RUNS)}
+    names = ("with_refiner.png", "without_refiner.png", "seconds_figure.png", "pictures.jpg")
+    paths = {Path(name).stem: tmp_path / "figures" / name for name in names}
+    figures = draw_figures(paths, scores, seconds, pictures, LABELS, RUNS, PUBLISHED)
+    tests = study.tests_table(scores, LABELS, RUNS)
+    write_section(tmp_path, experiments_section(runs, tests, seconds, PUBLISHED, figures, band_um=200.0))
+    section = read_section(tmp_path / "section.json")
+    assert "3 runs, judged on the same 8 slides of 4 patients. III (three) has the highest mean Dice" in section.lead
+    assert "raises the mean Dice in 2 of 2 runs" in section.lead
+    tables = dict(section.tables)
+    shown = next(table for caption, table in tables.items() if caption.startswith("Scores"))
+    assert list(shown["published Dice"]) == ["0.76", "", ""]
+    seconds_shown = tables["Seconds per slide, by stage"].set_index("experiment")
+    assert seconds_shown.loc["I", "total"] == 21.5 and seconds_shown.loc["I", "published"] == "62"
+    assert all(path.is_file() for _, path in section.figures) and len(section.figures) == 4
+    assert any("200 µm" in note for note in section.notes)
