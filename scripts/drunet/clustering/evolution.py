@@ -10,8 +10,7 @@ evolution algorithm").
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from scipy.optimize import OptimizeResult, differential_evolution
 
 from drunet.clustering.fitness import MEASURES, Fitness, cluster_means, make_fitness
 from drunet.console import say
-from drunet.errors import ConfigError, TrainingDataError
+from drunet.errors import ConfigError, TrainingDataError, check_keys
 
 # A cluster takes part where its activation exceeds this.
 _ACTIVE = 0.5
@@ -67,15 +66,7 @@ class Search:
         ConfigError
             For keys that are missing or unknown, and values out of range.
         """
-        names = {f.name for f in fields(cls)}
-        given = set(config) if isinstance(config, Mapping) else set()
-        if not names - {"fitness"} <= given <= names:
-            raise ConfigError(
-                "the clustering is not complete, or has keys that mean nothing",
-                where=where,
-                found=", ".join(sorted((given ^ names) - {"fitness"})),
-                mend=f"It has the keys {', '.join(sorted(names))}.",
-            )
+        check_keys(cls, config, where, optional=["fitness"])
         search = cls(**config)
         least = {"max_clusters": 2, "components": 1, "population": 5, "generations": 1, "seconds": 1, "min_tiles": 1}
         for key, bound in {**least, "tiles": 4}.items():

@@ -47,19 +47,65 @@ class _Epochs(keras.utils.PyDataset):
         return np.random.default_rng([self.seed, self.epoch, index, _AUGMENTATION_STREAM])
 
 
-class TileBatches(_Epochs):
-    """Tiles for the patch-wise classifier.
+class TileReader(_Epochs):
+    """What all data made of tiles have in common: how tiles are read, and that slides stay open between batches.
 
     Parameters
     ----------
     slides : list of SlideSource
-    sources : list of GridTiles or RegionCrops
-        Where crops come from; their `slide` indexes `slides`.
     size, mpp : int, float
         Side of a tile in pixels, and its resolution in µm/px.
     batch_size : int
     seed : int
     augmentation : Augmentation or None
+    """
+
+    def __init__(
+        self,
+        slides: Sequence[SlideSource],
+        *,
+        size: int,
+        mpp: float,
+        batch_size: int,
+        seed: int,
+        augmentation: Augmentation | None,
+    ) -> None:
+        super().__init__(seed, batch_size)
+        self._slides, self._size, self._mpp = list(slides), size, mpp
+        self._augmentation = augmentation
+        self._open: dict[int, Slide] = {}
+
+    def read(self, crops: Crops, rng: np.random.Generator) -> np.ndarray:
+        """Pixels of crops, augmented: float32 (n, size, size, 3) in [0, 1]."""
+        pixels = np.empty((len(crops), self._size, self._size, 3), np.float32)
+        for k in range(len(crops)):
+            corner = int(crops.x[k]), int(crops.y[k])
+            tile = self._slide(int(crops.slide[k])).read(*corner, (self._size, self._size), self._mpp)
+            pixels[k] = self._augmentation(rng, tile)[0] if self._augmentation else tile
+        pixels /= 255
+        return pixels
+
+    def _slide(self, index: int) -> Slide:
+        if index not in self._open:
+            self._open[index] = self._slides[index].open()
+        return self._open[index]
+
+    def close(self) -> None:
+        """Close the slides that were opened for reading."""
+        for slide in self._open.values():
+            slide.close()
+        self._open.clear()
+
+
+class TileBatches(TileReader):
+    """Tiles for the patch-wise classifier.
+
+    Parameters
+    ----------
+    slides, size, mpp, batch_size, seed, augmentation
+        As in `TileReader`.
+    sources : list of GridTiles or RegionCrops
+        Where crops come from; their `slide` indexes `slides`.
     samples : int, optional
         Crops per epoch; by default each source once.
     fixed : bool
@@ -86,12 +132,10 @@ class TileBatches(_Epochs):
         fixed: bool = False,
         balance: Balance | None = None,
     ) -> None:
-        super().__init__(seed, batch_size)
-        self._slides, self._sources = list(slides), list(sources)
-        self._size, self._mpp, self._samples, self._fixed = size, mpp, samples, fixed
-        self._augmentation = None if fixed else augmentation
+        shown = None if fixed else augmentation
+        super().__init__(slides, size=size, mpp=mpp, batch_size=batch_size, seed=seed, augmentation=shown)
+        self._sources, self._samples, self._fixed = list(sources), samples, fixed
         self._balance = None if fixed else balance
-        self._open: dict[int, Slide] = {}
         self._drawn: tuple[int, Crops] = (0, self._epoch_crops(0))
 
     @property
@@ -112,27 +156,10 @@ class TileBatches(_Epochs):
         return math.ceil(len(self._drawn[1]) / self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        crops, rng = self.crops, self._rng(index)
-        chosen = range(index * self.batch_size, min((index + 1) * self.batch_size, len(crops)))
-        tiles = np.empty((len(chosen), self._size, self._size, 3), np.float32)
-        for k, i in enumerate(chosen):
-            tile = self._slide(int(crops.slide[i])).read(
-                int(crops.x[i]), int(crops.y[i]), (self._size, self._size), self._mpp
-            )
-            tiles[k] = self._augmentation(rng, tile)[0] if self._augmentation else tile
-        tiles /= 255
-        return tiles, np.eye(2, dtype=np.float32)[crops.label[chosen.start : chosen.stop]]
-
-    def _slide(self, index: int) -> Slide:
-        if index not in self._open:
-            self._open[index] = self._slides[index].open()
-        return self._open[index]
-
-    def close(self) -> None:
-        """Close the slides that were opened for reading."""
-        for slide in self._open.values():
-            slide.close()
-        self._open.clear()
+        crops = self.crops
+        chosen = np.arange(index * self.batch_size, min((index + 1) * self.batch_size, len(crops)))
+        taken = crops.take(chosen)
+        return self.read(taken, self._rng(index)), np.eye(2, dtype=np.float32)[taken.label]
 
 
 class SlideBatches(_Epochs):

@@ -6,33 +6,28 @@ As in `drunet.training.batches`, every batch is drawn from (seed, epoch, index) 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
 from drunet.augment.pipeline import Augmentation
-from drunet.errors import ConfigError
+from drunet.errors import ConfigError, check_keys
 from drunet.sampling import Crops
-from drunet.slide import Slide
-from drunet.training.batches import SlideSource
+from drunet.training.batches import SlideSource, TileReader
 
 
-class ClassTiles(keras.utils.PyDataset):
-    """What batches and episodes have in common: the tiles, and how they are read.
+class ClassTiles(TileReader):
+    """What batches and episodes have in common: the tiles and their classes.
 
     Parameters
     ----------
-    slides : list of SlideSource
+    slides, size, mpp, batch_size, seed, augmentation
+        As in `TileReader`.
     tiles : Crops
         Their `slide` indexes `slides`, their `label` is a class, 0..classes-1.
     classes : int
-    size, mpp : int, float
-        Side of a tile in pixels, and its resolution in µm/px.
-    seed : int
-    augmentation : Augmentation or None
     """
 
     def __init__(
@@ -44,34 +39,11 @@ class ClassTiles(keras.utils.PyDataset):
         size: int,
         mpp: float,
         seed: int,
+        batch_size: int,
         augmentation: Augmentation | None = None,
     ) -> None:
-        # One reader beside the training step keeps the order of batches.
-        super().__init__(workers=1, use_multiprocessing=False)
-        self.tiles, self.classes, self.seed, self.epoch = tiles, classes, seed, 0
-        self._slides, self._size, self._mpp = list(slides), size, mpp
-        self._augmentation = augmentation
-        self._open: dict[int, Slide] = {}
-
-    def read(self, chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Pixels of the tiles at positions `chosen`: float32 (n, size, size, 3) in [0, 1]."""
-        pixels = np.empty((len(chosen), self._size, self._size, 3), np.float32)
-        for k, i in enumerate(chosen):
-            slide = self._slide(int(self.tiles.slide[i]))
-            tile = slide.read(int(self.tiles.x[i]), int(self.tiles.y[i]), (self._size, self._size), self._mpp)
-            pixels[k] = self._augmentation(rng, tile)[0] if self._augmentation else tile
-        return pixels / 255
-
-    def _slide(self, index: int) -> Slide:
-        if index not in self._open:
-            self._open[index] = self._slides[index].open()
-        return self._open[index]
-
-    def close(self) -> None:
-        """Close the slides that were opened for reading."""
-        for slide in self._open.values():
-            slide.close()
-        self._open.clear()
+        super().__init__(slides, size=size, mpp=mpp, batch_size=batch_size, seed=seed, augmentation=augmentation)
+        self.tiles, self.classes = tiles, classes
 
 
 class ClassBatches(ClassTiles):
@@ -79,7 +51,6 @@ class ClassBatches(ClassTiles):
 
     Parameters
     ----------
-    batch_size : int
     steps : int, optional
         Batches per epoch; by default every tile once.
     fixed : bool
@@ -92,12 +63,12 @@ class ClassBatches(ClassTiles):
     (float32 (n, size, size, 3) in [0, 1], float32 (n, classes) one-hot)
     """
 
-    def __init__(self, *args: Any, batch_size: int, steps: int | None = None, fixed: bool = False, **tiles: Any):
+    def __init__(self, *args: Any, steps: int | None = None, fixed: bool = False, **tiles: Any):
         super().__init__(*args, **tiles)
-        self._batch, self._steps, self._fixed = batch_size, steps, fixed
+        self._steps, self._fixed = steps, fixed
 
     def __len__(self) -> int:
-        return self._steps or math.ceil(len(self.tiles) / self._batch)
+        return self._steps or math.ceil(len(self.tiles) / self.batch_size)
 
     def order(self) -> np.ndarray:
         """Positions of the tiles of the current epoch."""
@@ -105,13 +76,12 @@ class ClassBatches(ClassTiles):
         if self._fixed:
             return np.arange(count)
         rng = np.random.default_rng([self.seed, self.epoch])
-        wanted = self._steps * self._batch if self._steps else count
+        wanted = self._steps * self.batch_size if self._steps else count
         return np.concatenate([rng.permutation(count) for _ in range(math.ceil(wanted / count))])[:wanted]
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        chosen = self.order()[index * self._batch : (index + 1) * self._batch]
-        pixels = self.read(chosen, np.random.default_rng([self.seed, self.epoch, index]))
-        return pixels, np.eye(self.classes, dtype=np.float32)[self.tiles.label[chosen]]
+        taken = self.tiles.take(self.order()[index * self.batch_size : (index + 1) * self.batch_size])
+        return self.read(taken, self._rng(index)), np.eye(self.classes, dtype=np.float32)[taken.label]
 
 
 @dataclass(frozen=True)
@@ -142,15 +112,8 @@ class EpisodePlan:
         ConfigError
             For keys that are missing or unknown, and values out of range.
         """
-        names = {f.name for f in fields(cls)}
-        given = set(config) if isinstance(config, Mapping) else set()
-        if given != names:
-            found = ", ".join(sorted(given ^ names))
-            mend = f"It has exactly the keys {', '.join(sorted(names))}."
-            raise ConfigError(
-                "the episodes are not complete, or have unknown keys", where=where, found=found, mend=mend
-            )
-        for key in sorted(names):
+        check_keys(cls, config, where)
+        for key in sorted(config):
             value, least = config[key], 2 if key == "ways" else 1
             known = isinstance(value, int) and not isinstance(value, bool) and value >= least
             if not known and not (key == "ways" and value is None):
@@ -190,7 +153,7 @@ class Episodes(ClassTiles):
     """
 
     def __init__(self, *args: Any, plan: EpisodePlan, fixed: bool = False, **tiles: Any):
-        super().__init__(*args, **tiles)
+        super().__init__(*args, batch_size=1, **tiles)
         self._plan, self._fixed = plan, fixed
         self.known = episode_classes(self.tiles, plan)
         if len(self.known) < 2:
@@ -203,7 +166,7 @@ class Episodes(ClassTiles):
 
     def draw(self, index: int) -> np.ndarray:
         """Positions of an episode's tiles: int (ways, shots + queries)."""
-        rng = self._rng(index, 0)
+        rng = self._draws(index, 0)
         chosen = np.sort(rng.choice(self.known, self.ways, replace=False))
         return np.stack([rng.choice(self._members[k], self._plan.tiles, replace=False) for k in chosen])
 
@@ -212,9 +175,9 @@ class Episodes(ClassTiles):
         chosen = np.concatenate([drawn[:, :shots].ravel(), drawn[:, shots:].ravel()])
         way = np.arange(self.ways)
         target = np.concatenate([way.repeat(shots), way.repeat(self._plan.queries)])
-        return self.read(chosen, self._rng(index, 1)), np.eye(self.ways, dtype=np.float32)[target]
+        return self.read(self.tiles.take(chosen), self._draws(index, 1)), np.eye(self.ways, dtype=np.float32)[target]
 
-    def _rng(self, index: int, stream: int) -> np.random.Generator:
+    def _draws(self, index: int, stream: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, 0 if self._fixed else self.epoch, index, stream])
 
 

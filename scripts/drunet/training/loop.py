@@ -7,7 +7,7 @@ import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pandas as pd
 
 from drunet.atomic import whole_file, write_json
 from drunet.console import say
-from drunet.errors import ConfigError, TrainingDataError
+from drunet.errors import TrainingDataError, check_keys
 from drunet.training.batch_norm import BatchNormEstimator
 
 OPTIMISERS = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax, "sgd": keras.optimizers.SGD}
@@ -56,14 +56,7 @@ class Plan:
     @classmethod
     def from_config(cls, config: Mapping[str, Any], where: str) -> Plan:
         """Read a `training` block; `where` is its key, for messages."""
-        names = {f.name for f in fields(cls)}
-        if set(config) != names:
-            raise ConfigError(
-                "the training plan is not complete, or has keys that mean nothing",
-                where=where,
-                found=", ".join(sorted(set(config) ^ names)),
-                mend=f"It has exactly {', '.join(sorted(names))}.",
-            )
+        check_keys(cls, config, where)
         return cls(**config)
 
 
