@@ -50,6 +50,17 @@ def trained(**settings: object) -> Mistake:
     return make
 
 
+def fine_tuned(start: dict[str, object], **settings: object) -> Mistake:
+    """A classifier that goes on from `start`, which is like the shipped one but for what is said."""
+
+    def make(project: Project) -> None:
+        trained()(project)
+        project.config["classifiers"]["start"] = {"like": "tone", **start}
+        project.config["classifiers"]["tuned"] = {"like": "tone", "weights": {"model": "start"}, **settings}
+
+    return make
+
+
 # Each with the four parts of its message: where, what, found, mend.
 MISTAKES: dict[str, tuple[Mistake, tuple[str, str, str, str]]] = {
     "unknown key": (
@@ -79,6 +90,26 @@ MISTAKES: dict[str, tuple[Mistake, tuple[str, str, str, str]]] = {
     "unknown architecture": (
         trained(architecture="dr_fusd"),
         ("architecture", "unknown architecture", "dr_fusd", "Did you mean 'dr_fused'?"),
+    ),
+    "fine-tuning another network": (
+        fine_tuned({"architecture": "h2gnet_classifier"}),
+        ("classifiers.tuned.weights.model:", "another network", "start: h2gnet_classifier", "the same architecture"),
+    ),
+    "fine-tuning a finished model": (
+        fine_tuned({"onnx": "tone.onnx"}),
+        ("classifiers.tuned.weights.model:", "cannot be trained further", "start", "Name the weights file"),
+    ),
+    "model like one that is not there": (
+        fine_tuned({}, like="tune"),
+        ("classifiers.tuned.like:", "unknown model", "tune", "Did you mean"),
+    ),
+    "run of a model that is not there": (
+        setting("runs.by_colour.refiner", "thru"),
+        ("runs.by_colour.refiner:", "unknown refiner", "thru", "Did you mean through?"),
+    ),
+    "unknown loss": (
+        trained(loss={"name": "focl", "class_weights": None}),
+        ("classifiers.tone.loss.name:", "the value does not fit", "'focl'", "cross_entropy, focal"),
     ),
     "resources of an unknown rule": (
         setting("resources", {"classify_tile": {"mem_mb": 9000}}),
