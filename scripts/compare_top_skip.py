@@ -14,7 +14,6 @@ from drunet.studies import top_skip as study
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
-    study.check_pair(*params.refiners, "study_settings.top_skip")
     slides = params.slides
     # Files come arm by arm, each in the slides' order.
     of_arm = {study.WITH: slice(0, len(slides)), study.WITHOUT: slice(len(slides), None)}

@@ -36,5 +36,5 @@ with job(snakemake.log[0]):
     side = facts["size"] * facts["mpp"]
     save(saliency_figure(images, chosen, rows, wanted=wanted, side_um=side), output.figure, dpi=250)
     metrics = metrics_table(model_name, settings["split"], explanation_metrics(explanation, chosen))
-    write_text(output.metrics, metrics.to_csv(sep="\t", index=False))
+    write_text(output.metrics, metrics.to_csv(sep="\t", index=False, na_rep="nan"))
     write_text(output.tiles, chosen_table(chosen).to_csv(sep="\t", index=False))

@@ -70,8 +70,9 @@ def _resolved_model(kind: str, name: str, models: Mapping[str, Any], above: tupl
         raise ConfigError("models are like each other in a circle", where=where, found=base, mend=mend)
     own = {key: value for key, value in model.items() if key != "like"}
     other = _resolved_model(kind, base, models, (name, *above))
-    if "onnx" in own:
-        return own
+    if "onnx" in other:
+        mend = "Write it out in full, or let it be like a model that is trained here."
+        raise ConfigError("nothing can be like a finished ONNX model", where=where, found=base, mend=mend)
     if own.get("architecture", other.get("architecture")) != other.get("architecture"):
         other = {**other, "options": {}}
     return merged(other, own, _WHOLE)

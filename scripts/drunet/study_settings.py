@@ -7,16 +7,16 @@ differs. Models and runs that a study names are trained, exported and measured b
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from drunet.cohort import SheetRow
+from drunet.cohort import SheetRow, check_files, read_sheets
 from drunet.configuration import check_model_files, check_references, check_schema, merged, resolve_models
-from drunet.errors import ConfigError, DrunetError, closest
+from drunet.errors import ConfigError, DrunetError, SheetError, closest
 
 # Settings of studies that name runs or classifiers.
 _NAMING = {"labels": "runs", "scored_runs": "runs", "with_run": "runs", "without_run": "runs", "models": "classifiers"}
@@ -61,7 +61,11 @@ def target_of(name: str) -> str:
 
 
 def load_studies(
-    config: Mapping[str, Any], defaults: Path, schemas: Path, main_schema: Mapping[str, Any]
+    config: Mapping[str, Any],
+    defaults: Path,
+    schemas: Path,
+    main_schema: Mapping[str, Any],
+    made_by_workflow: Iterable[str] = (),
 ) -> dict[str, Study]:
     """Read every study's settings and try its models against the configuration.
 
@@ -73,6 +77,8 @@ def load_studies(
         Folders with `{name}.yaml` and `{name}.schema.yaml`.
     main_schema : mapping
         Of the main configuration, which the models of a study obey too.
+    made_by_workflow : iterable of str
+        Files that need not be there, as the workflow makes them.
 
     Returns
     -------
@@ -91,18 +97,51 @@ def load_studies(
         for name in wanted:
             if name not in names:
                 raise ConfigError("unknown study", where=where, found=name, mend=closest(name, names))
+    made = list(made_by_workflow)
     studies = {}
     for name in names:
-        settings = merged(yaml.safe_load((defaults / f"{name}.yaml").read_text(encoding="utf-8")), given.get(name, {}))
+        settings = _settings(
+            yaml.safe_load((defaults / f"{name}.yaml").read_text(encoding="utf-8")), given.get(name, {})
+        )
         blocks = {key: settings.pop(key) or {} for key in MODEL_BLOCKS if key in settings}
         try:
             schema = yaml.safe_load((schemas / f"{name}.schema.yaml").read_text(encoding="utf-8"))
             check_schema(settings, schema, f"study_settings.{name}")
-            studies[name] = Study(name, settings, _resolved(config, blocks, main_schema, name))
+            settings = _without_nulls(settings)
+            resolved = _resolved(config, blocks, main_schema, name)
+            studies[name] = Study(name, settings, resolved, _lent(settings, made, name))
         except DrunetError as error:
             studies[name] = Study(name, settings, problem=str(error))
-    everything = with_studies(config, studies)
-    return {name: _with_known_names(study, everything) for name, study in studies.items()}
+    return _with_known_names(config, studies)
+
+
+def _settings(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's settings; a finished model takes the place of one to be trained, whatever is said of that."""
+    settings = merged(defaults, given, whole=("options", "weights"))
+    for kind in ("classifiers", "refiners"):
+        for name, model in (given.get(kind) or {}).items():
+            if isinstance(model, Mapping) and "onnx" in model:
+                settings[kind][name] = dict(model)
+    return settings
+
+
+def _without_nulls(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without the labels and arms that are null: so one is left out of those that a study has."""
+    kept = {key: {k: v for k, v in settings[key].items() if v} for key in ("labels", "arms") if key in settings}
+    return {**settings, **kept}
+
+
+def _lent(settings: Mapping[str, Any], made: Iterable[str], name: str) -> dict[str, SheetRow]:
+    """Slides of a study's own sheet: its models learn from them, and they are left alone otherwise."""
+    if not settings.get("learning_sheet"):
+        return {}
+    try:
+        rows = read_sheets(settings["learning_sheet"], settings["learning_root"])
+        check_files(rows.values(), made)
+    except SheetError as error:
+        where = f"study_settings.{name}.learning_sheet"
+        raise SheetError(error.what, where=where, found=error.found, mend="Name another sheet, or null.") from error
+    return rows
 
 
 def with_studies(config: Mapping[str, Any], studies: Mapping[str, Study]) -> dict[str, Any]:
@@ -153,18 +192,33 @@ def _resolved(
     return {key: {model: trial[key][model] for model in block} for key, block in blocks.items()}
 
 
-def _with_known_names(study: Study, everything: Mapping[str, Any]) -> Study:
-    """The study, or what is wrong with the names in its settings: a study may name another's models and runs."""
+def _with_known_names(config: Mapping[str, Any], studies: Mapping[str, Study]) -> dict[str, Study]:
+    """The studies, those with a problem whose settings name what there is not.
+
+    A study may name another's models and runs, which are not there if that one has a problem: hence in rounds.
+    """
+    known = dict(studies)
+    while True:
+        everything = with_studies(config, known)
+        problems = {name: problem for name, study in known.items() if (problem := _misnamed(study, everything))}
+        if not problems:
+            return known
+        known |= {name: Study(name, known[name].settings, problem=problem) for name, problem in problems.items()}
+
+
+def _misnamed(study: Study, everything: Mapping[str, Any]) -> str | None:
+    if study.problem:
+        return None
+    where = f"study_settings.{study.name}"
     try:
-        _check_arms(study.settings, f"study_settings.{study.name}")
+        _check_arms(study.settings, where)
         for kind, key, wanted in _named(study.settings):
             if wanted not in everything[kind]:
-                where, mend = f"study_settings.{study.name}.{key}", closest(wanted, everything[kind])
-                raise ConfigError(f"unknown {kind[:-1]}", where=where, found=wanted, mend=mend)
+                mend = closest(wanted, everything[kind])
+                raise ConfigError(f"unknown {kind[:-1]}", where=f"{where}.{key}", found=wanted, mend=mend)
     except ConfigError as error:
-        # What its models lack comes first: names of models that could not be made are unknown as well.
-        return replace(study, blocks={}, problem=study.problem or str(error))
-    return study
+        return str(error)
+    return None
 
 
 def _named(settings: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -179,12 +233,12 @@ def _named(settings: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         else:
             named.extend((kind, key, name) for name in value)
     arms = settings.get("arms", {}).items()
-    return named + [("classifiers", f"arms.{name}.classifier", arm["classifier"]) for name, arm in arms if arm]
+    return named + [("classifiers", f"arms.{name}.classifier", arm["classifier"]) for name, arm in arms]
 
 
 def _check_arms(settings: Mapping[str, Any], where: str) -> None:
-    """Refuse a study of no arms (null takes one out), and one that is held against an arm that there is not."""
-    arms = {name: arm for name, arm in settings.get("arms", {}).items() if arm}
+    """Refuse a study of no arms, and one that is held against an arm that there is not."""
+    arms = settings.get("arms", {})
     if "arms" in settings and not arms:
         raise ConfigError("no arm is left", where=f"{where}.arms", mend="Leave at least one in.")
     reference = settings.get("reference")

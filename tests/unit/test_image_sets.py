@@ -187,6 +187,35 @@ def test_a_zip_may_list_its_labels(write) -> None:
     assert [training.classes[i] for i in training.labels] == ["y", "x"]
 
 
+def test_the_folder_that_an_archive_is_often_packed_in_is_looked_through(write) -> None:
+    members = {"set/train/red/1.png": RED, "set/train/blue/2.png": BLUE, "set/test/blue/4.png": BLUE}
+    path = write("set.zip", zipped(members))
+    training, test = read_image_sets([path], [path])
+    assert (len(training), len(test)) == (2, 1)
+
+
+def test_one_zip_without_parts_cannot_serve_for_learning_and_judging(write) -> None:
+    path = write("set.zip", zipped({"red/1.png": RED, "blue/2.png": BLUE}))
+    with pytest.raises(TrainingDataError, match=r"one zip serves for learning and for judging .* Put train/ and test/"):
+        read_image_sets([path], [path])
+
+
+def test_a_list_of_labels_with_a_gap_is_refused(write) -> None:
+    for row in (b"2.png\n", b"2.png,\n", b",y\n"):
+        members = {"labels.csv": b"file,label\n1.png,x\n" + row, "1.png": RED, "2.png": BLUE}
+        assert "lacks its file or its label" in message(
+            [write("a.zip", zipped(members))], [write("b.zip", zipped(members))]
+        )
+
+
+def test_a_pickle_cannot_unpack_to_more_than_it_holds(write) -> None:
+    # A text kept once and turned into bytes again and again.
+    text = b"\x80\x02c_codecs\nencode\nq\x00X\x10\x00\x00\x00" + b"a" * 16 + b"q\x01X\x06\x00\x00\x00latin1q\x02"
+    again = b"h\x00h\x01h\x02\x86R"
+    path = write("batch", text + again * 50 + b".")
+    assert "unpacks to more than it holds" in message([path], [write("other", text + again * 50 + b".")])
+
+
 def message(training: list[Path], test: list[Path] | None = None) -> str:
     with pytest.raises(TrainingDataError) as caught:
         read_image_sets(training, test or training)

@@ -280,3 +280,10 @@ def test_the_last_line_of_a_ci_run_is_pytests_own_summary(tmp_path: Path) -> Non
     assert done.returncode == 1
     assert "linted" in done.stdout
     assert done.stdout.splitlines()[-1] == "=== 1 failed, 2 passed in 3.21s ==="
+
+
+def test_no_rule_asks_for_cores_that_a_cluster_does_not_tell() -> None:
+    # `workflow.cores` raises where jobs go to a cluster, and a dry run hides it.
+    rules = [*ROOT.glob("workflow/*/*.smk"), ROOT / "Snakefile"]
+    assert len(rules) > 20
+    assert [path.name for path in rules if "workflow.cores" in path.read_text(encoding="utf-8")] == []

@@ -11,7 +11,8 @@ import yaml
 
 from drunet.configuration import check_references, check_schema, merged, resolve_models, start_of
 from drunet.errors import ConfigError
-from drunet.study_settings import load_studies, target_of, with_studies
+from drunet.study_settings import Study, load_studies, target_of, with_studies
+from drunet.synth.demo import SLIDES
 
 ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
@@ -23,6 +24,16 @@ def shipped() -> Json:
 
 def main_schema() -> Json:
     return dict(yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")))
+
+
+def shipped_studies(config: Json) -> dict[str, Study]:
+    """The studies that ship, as the workflow reads them: it makes the demo slides itself."""
+    made = [f"results/demo/{slide}{end}" for slide in SLIDES for end in (".tif", ".geojson")]
+    settings = config.setdefault("study_settings", {})
+    # Paths of the settings start where the workflow is run.
+    sheet = str(ROOT / "resources/demo/breast.tsv")
+    settings["experiments"] = merged({"learning_sheet": sheet}, settings.get("experiments", {}))
+    return load_studies(config, ROOT / "resources/studies", ROOT / "workflow/schemas/studies", main_schema(), made)
 
 
 @pytest.fixture
@@ -251,6 +262,60 @@ def test_a_study_may_name_the_models_of_another(config: Json, folders: tuple[Pat
     assert alone is not None and "unknown classifier" in alone and "small" in alone
 
 
+def test_a_study_that_loses_its_ground_takes_those_that_build_on_it_along(
+    config: Json, folders: tuple[Path, Path]
+) -> None:
+    defaults, schemas = folders
+    # `earth` is read before `moon`, whose late problem takes `small` away.
+    (defaults / "earth.yaml").write_text(yaml.safe_dump({"models": ["small"]}), encoding="utf-8")
+    (schemas / "earth.schema.yaml").write_bytes((schemas / "moon.schema.yaml").read_bytes())
+    config["study_settings"] = {"moon": {"labels": {"I": "nowhere"}}}
+    studies = load_studies(config, *folders, main_schema())
+    assert "unknown run" in str(studies["moon"].problem)
+    assert "unknown classifier" in str(studies["earth"].problem)
+
+
+def test_a_sheet_that_a_study_lacks_is_its_own_problem(config: Json, folders: tuple[Path, Path]) -> None:
+    defaults, schemas = folders
+    settings = {"learning_sheet": str(defaults / "gone.tsv"), "learning_root": None}
+    (defaults / "moon.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    (schemas / "moon.schema.yaml").write_text("{}", encoding="utf-8")
+    study = load_studies(config, *folders, main_schema())["moon"]
+    assert study.rows == {}
+    assert "study_settings.moon.learning_sheet" in str(study.problem) and "gone.tsv" in str(study.problem)
+
+
+@pytest.mark.parametrize("given", [{"arms": {"one": {"threshold": 0.5}}}, {"models": None}, {"labels": {"I": 3}}])
+def test_settings_that_break_the_schema_end_in_one_message(
+    config: Json, folders: tuple[Path, Path], given: Json
+) -> None:
+    schema = copy.deepcopy(SCHEMA)
+    arm = {"type": "object", "required": ["classifier"]}
+    schema["properties"] |= {"arms": {"type": "object", "additionalProperties": arm}}  # type: ignore[operator]
+    (folders[1] / "moon.schema.yaml").write_text(yaml.safe_dump(schema), encoding="utf-8")
+    config["study_settings"] = {"moon": given}
+    problem = load_studies(config, *folders, main_schema())["moon"].problem
+    assert problem is not None and problem.startswith("study_settings.moon")
+
+
+def test_null_leaves_a_run_out(config: Json, folders: tuple[Path, Path]) -> None:
+    config["study_settings"] = {"experiments": {"labels": {"I": None, "II": None}}}
+    study = shipped_studies(config)
+    assert list(study["experiments"].settings["labels"])[:2] == ["III", "IV"]
+
+
+def test_a_finished_model_takes_the_place_of_one_to_be_trained(config: Json, tmp_path: Path) -> None:
+    (tmp_path / "h2g.onnx").write_bytes(b"")
+    finished = {"onnx": str(tmp_path / "h2g.onnx"), "tumour_index": 1}
+    config["study_settings"] = {"experiments": {"refiners": {"unet_on_wta": finished}}}
+    study = shipped_studies(config)
+    assert study["experiments"].problem is None
+    assert study["experiments"].blocks["refiners"]["unet_on_wta"] == finished
+    config["study_settings"] = {"experiments": {"classifiers": {"h2gnet_pretrained": finished}}}
+    study = shipped_studies(config)
+    assert "nothing can be like a finished ONNX model" in str(study["experiments"].problem)
+
+
 def test_two_studies_cannot_give_two_models_one_name(config: Json, folders: tuple[Path, Path]) -> None:
     defaults, schemas = folders
     for suffix, folder in ((".yaml", defaults), (".schema.yaml", schemas)):
@@ -273,7 +338,7 @@ def test_every_study_has_settings_a_schema_and_rules() -> None:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_studies_that_ship_fit_the_configuration_that_ships(name: str, config: Json) -> None:
-    studies = load_studies(config, ROOT / "resources/studies", ROOT / "workflow/schemas/studies", main_schema())
+    studies = shipped_studies(config)
     assert studies[name].problem is None
 
 
@@ -281,7 +346,7 @@ def test_the_studies_that_ship_fit_the_configuration_that_ships(name: str, confi
 def test_the_full_scale_studies_fit_too(overlays: list[str], config: Json) -> None:
     for overlay in overlays:
         config = merged(config, yaml.safe_load((ROOT / f"resources/{overlay}.yaml").read_text(encoding="utf-8")))
-    studies = load_studies(config, ROOT / "resources/studies", ROOT / "workflow/schemas/studies", main_schema())
+    studies = shipped_studies(config)
     assert {name: study.problem for name, study in studies.items() if study.problem} == {}
     for settings in with_studies(config, studies)["classifiers"].values():
         assert settings["training"]["epochs"] >= 1
@@ -289,7 +354,7 @@ def test_the_full_scale_studies_fit_too(overlays: list[str], config: Json) -> No
 
 def test_the_ten_runs_of_the_paper_differ_as_its_table_says(config: Json) -> None:
     """Table 2: which part is H2G-Net's or DRU-Net's, and what each learnt from."""
-    studies = load_studies(config, ROOT / "resources/studies", ROOT / "workflow/schemas/studies", main_schema())
+    studies = shipped_studies(config)
     everything = with_studies(config, studies)
     labels = studies["experiments"].settings["labels"]
     assert list(labels) == ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"]
@@ -325,7 +390,7 @@ def test_the_ten_runs_of_the_paper_differ_as_its_table_says(config: Json) -> Non
 
 def test_a_refiner_of_a_run_learnt_from_the_heatmaps_of_the_runs_classifier(config: Json) -> None:
     """Or is the pretrained one, or follows the same classifier: else it would meet heatmaps of a kind it never saw."""
-    studies = load_studies(config, ROOT / "resources/studies", ROOT / "workflow/schemas/studies", main_schema())
+    studies = shipped_studies(config)
     everything = with_studies(config, studies)
     for label, run in studies["experiments"].settings["labels"].items():
         parts = everything["runs"][run]
@@ -335,7 +400,7 @@ def test_a_refiner_of_a_run_learnt_from_the_heatmaps_of_the_runs_classifier(conf
 
 def test_no_model_and_no_run_stands_under_two_names(config: Json) -> None:
     """What several runs and studies need is trained and computed once."""
-    studies = load_studies(config, ROOT / "resources/studies", ROOT / "workflow/schemas/studies", main_schema())
+    studies = shipped_studies(config)
     everything = with_studies(config, studies)
     for kind in ("classifiers", "refiners", "runs"):
         written = [yaml.safe_dump(value, sort_keys=True) for value in everything[kind].values()]

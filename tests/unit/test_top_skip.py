@@ -113,3 +113,13 @@ def test_the_long_table_leaves_undefined_scores_out(scores: pd.DataFrame) -> Non
     assert list(long.columns) == ["arm", "protocol", "repeat", "metric", "value"]
     gone = (long["arm"] == study.WITH) & (long["repeat"] == "S6") & long["metric"].isin(["hd_um", "hd95_um"])
     assert not gone.any() and long["value"].notna().all()
+
+
+def test_runs_without_a_trained_refiner_are_refused_before_anything_is_made() -> None:
+    settings = {"with_run": "a", "without_run": "b"}
+    refiners = {"skip": refiner(True), "plain": refiner(False), "done": {"onnx": "x.onnx"}}
+    runs = {"a": {"classifier": "c", "refiner": "skip"}, "b": {"classifier": "c", "refiner": "plain"}}
+    assert study.misfit(settings, runs, refiners) is None
+    for other, found in ((None, "b with none"), ("done", "b with the finished done"), ("skip", "top_skip")):
+        said = study.misfit(settings, {**runs, "b": {"classifier": "c", "refiner": other}}, refiners)
+        assert said is not None and "\n" not in said and found in said

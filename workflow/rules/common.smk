@@ -2,7 +2,6 @@
 
 import re
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -30,27 +29,14 @@ def checked_config():
         configuration.check_schema(own, schema)
         configuration.check_references(own)
         configuration.check_model_files(own)
-        studies = study_settings.load_studies(own, RESOURCES / "studies", WORKFLOW / "schemas/studies", schema)
-        studies = {name: lent_slides(study) for name, study in studies.items()}
+        folders = RESOURCES / "studies", WORKFLOW / "schemas/studies"
+        studies = study_settings.load_studies(own, *folders, schema, demo_files())
         for name in own.get("studies", []):
             if studies[name].problem:
                 raise WorkflowError(studies[name].problem)
         return own["runs"], studies, study_settings.with_studies(own, studies)
     except DrunetError as error:
         raise WorkflowError(str(error)) from None
-
-
-def lent_slides(study):
-    """A study with the slides that its models learn from and that are left alone otherwise, or with what is wrong."""
-    if study.problem or not study.settings.get("learning_sheet"):
-        return study
-    try:
-        rows = cohort.read_sheets(study.settings["learning_sheet"], study.settings["learning_root"])
-        cohort.check_files(rows.values(), demo_files())
-        return replace(study, rows=rows)
-    except DrunetError as error:
-        problem = f"study_settings.{study.name}.learning_sheet: {error}"
-        return replace(study, blocks={}, problem=problem)
 
 
 def checked_cohort():
@@ -136,6 +122,14 @@ def usable_slides():
 def slides_in(split):
     """Usable annotated slides of a split."""
     return [s for s in measured_slides() if ROWS[s].split == split]
+
+
+def shown_slide():
+    """One slide to show something on: a test slide if there is one."""
+    slides = (slides_in("test") + usable_slides())[:1]
+    if not slides:
+        raise WorkflowError("no slide of the cohort can be used; results/slides.tsv says why.")
+    return slides
 
 
 def study(name):

@@ -34,7 +34,7 @@ rule time_backbones:
         ],
         code=code("time_backbones"),
     # Every core, whatever the network uses of them: a job beside it would be measured too.
-    threads: workflow.cores or 8
+    threads: workflow.resource_settings.cores or 8
     resources:
         mem_mb=resource("time_backbones", "mem_mb", 4000),
         runtime=resource("time_backbones", "runtime", 30),

@@ -94,7 +94,7 @@ rule time_lenses:
         seed=config["seed"],
         code=code("time_lenses", registry.module_of(MULTI_LENS["architecture"])),
     # All cores: nothing else of this workflow may run beside a measurement.
-    threads: workflow.cores
+    threads: workflow.resource_settings.cores or 8
     resources:
         mem_mb=resource("time_lenses", "mem_mb", 6000),
         runtime=resource("time_lenses", "runtime", 60),
@@ -107,9 +107,9 @@ rule time_lenses:
 
 rule draw_lens_grid:
     input:
-        slide=lambda wildcards: [ROWS[s].path for s in (slides_in("test") + usable_slides())[:1]],
+        slide=lambda wildcards: [ROWS[s].path for s in shown_slide()],
         tiles=lambda wildcards: expand(
-            "<results>/slides/{slide}/tiles.parquet", slide=(slides_in("test") + usable_slides())[:1]
+            "<results>/slides/{slide}/tiles.parquet", slide=shown_slide()
         ),
     output:
         grid="<results>/studies/multi_lens/figures/grid.png",
@@ -120,8 +120,8 @@ rule draw_lens_grid:
     conda:
         "../../envs/data.yaml"
     params:
-        slide=lambda wildcards: (slides_in("test") + usable_slides())[0],
-        mpp=lambda wildcards: ROWS[(slides_in("test") + usable_slides())[0]].mpp,
+        slide=lambda wildcards: shown_slide()[0],
+        mpp=lambda wildcards: ROWS[shown_slide()[0]].mpp,
         tile_mpp=config["tiles"]["mpp"],
         lenses=MULTI_LENS["multi_lens"],
         picture=MULTI_LENS["picture"],

@@ -1,6 +1,11 @@
 """Two refiners, with and without the skip connection at full resolution: `snakemake --cores N study_top_skip`."""
 
+from dataclasses import replace
+
+from drunet.studies import top_skip
+
 TOP_SKIP = study("top_skip")
+TOP_SKIP_MISFIT = top_skip.misfit(TOP_SKIP, config["runs"], config["refiners"])
 # With the connection first: the change that is shown is from the first to the second.
 TOP_SKIP_RUNS = [TOP_SKIP["with_run"], TOP_SKIP["without_run"]]
 
@@ -12,6 +17,7 @@ rule study_top_skip:
 
 rule compare_top_skip:
     input:
+        fits=refuse(replace(STUDIES["top_skip"], problem=TOP_SKIP_MISFIT)) if TOP_SKIP_MISFIT else [],
         measured=lambda wildcards: expand(
             "<results>/runs/{run}/{slide}/metrics.json", run=TOP_SKIP_RUNS, slide=slides_in(TOP_SKIP["split"])
         ),
@@ -35,7 +41,6 @@ rule compare_top_skip:
     conda:
         "../../envs/data.yaml"
     params:
-        refiners=lambda wildcards: [config["refiners"][config["runs"][run]["refiner"]] for run in TOP_SKIP_RUNS],
         slides=lambda wildcards: [s for s in measured_rows(wildcards) if s["split"] == TOP_SKIP["split"]],
         threshold=config["measure"]["threshold"],
         code=code("compare_top_skip"),

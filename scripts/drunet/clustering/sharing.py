@@ -48,7 +48,8 @@ def clusters_of(model: str, classifiers: Mapping[str, Mapping[str, Any]]) -> str
     if set(block) != {"shared_with"}:
         found = ", ".join(sorted(set(block) - {"shared_with"}))
         raise ConfigError("shared clusters have no settings of their own", where=where, found=found, mend="Remove it.")
-    owners = [n for n in clustered_models(classifiers) if "shared_with" not in classifiers[n]["data"]["clustering"]]
+    blocks = {n: classifiers[n]["data"].get("clustering") for n in clustered_models(classifiers)}
+    owners = [n for n, own in blocks.items() if own and "shared_with" not in own]
     if other not in owners:
         known = f"Models with clusters of their own: {', '.join(owners)}." if owners else "No model has its own."
         raise ConfigError("no such clusters", where=f"{where}.shared_with", found=other, mend=known)

@@ -71,11 +71,12 @@ def arithmetic(path: str | os.PathLike[str]) -> Arithmetic:
     """
     model = onnx.load(os.fspath(path))
     weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    for entry in model.graph.input:
+    # Older files list their weights among the inputs.
+    for entry in (i for i in model.graph.input if i.name not in weights):
         entry.type.tensor_type.shape.dim[0].dim_value = 1
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = dict(weights)
-    for value in [*inferred.input, *inferred.value_info, *inferred.output]:
+    for value in [v for v in (*inferred.input, *inferred.value_info, *inferred.output) if v.name not in weights]:
         shapes[value.name] = tuple(
             d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim
         )

@@ -136,7 +136,7 @@ def _shrunk(asked: Mapping[str, int], had: Mapping[str, int], where: str) -> dic
     ]
     factor = min(1.0, *shares)
     others = max(1, int(non_tumour * factor + _EVEN))
-    hard = min(had["hard"], round(asked["hard"] * factor))
+    hard = min(had["hard"], others, round(asked["hard"] * factor))
     clear = min(had["clear"], others - hard)
     return {"tumour": max(1, int(asked["tumour"] * factor + _EVEN)), "clear": clear, "hard": hard}
 

@@ -104,7 +104,8 @@ def clustering_section(
     captions = {
         "fitness": "The search for the clusters of {model}: fitness of the population's best and of its middle, and "
         "how many clusters the best one has.",
-        "montage": "Tiles of each cluster of {model}, drawn at random; n beside each row. The search saw no label.",
+        "montage": "Tiles of each cluster of {model}, drawn within each label in its proportion; n beside each row. "
+        "The search saw no label.",
     }
     shown = {
         "clusters": "clusters",

@@ -157,11 +157,12 @@ def tests_table(scores: pd.DataFrame, labels: Mapping[str, str], runs: Runs, val
     -------
     DataFrame
         family, score, and the columns of `drunet.statistics.paired_tests`. Families: `with refiner` (all pairs of
-        experiments, last stage), `without refiner` (all pairs of classifiers, heatmaps), `effect of the refiner`
-        (per experiment that has one, last stage against heatmap).
+        experiments, last stage), `without refiner` (all pairs of classifiers, heatmaps), `refiner and post-processing`
+        (per run that has a refiner, last stage against heatmap).
     """
     after, before = scores[scores["stage"] == AFTER], scores[scores["stage"] == BEFORE]
-    refined = [experiment for experiment, run in labels.items() if runs[run]["refiner"]]
+    # Two experiments may show one run: it is tested once.
+    refined = list({run: experiment for experiment, run in labels.items() if runs[run]["refiner"]}.values())
     within = [_effect_of_refiner(scores[scores["experiment"] == experiment], value) for experiment in refined]
     families = {
         "with refiner": paired_tests(after, arm="experiment", value=value),
@@ -169,7 +170,7 @@ def tests_table(scores: pd.DataFrame, labels: Mapping[str, str], runs: Runs, val
     }
     if within:
         joined = pd.concat(within, ignore_index=True)
-        families["effect of the refiner"] = joined.assign(p_holm=holm(joined["p"].to_numpy(dtype=float)))
+        families["refiner and post-processing"] = joined.assign(p_holm=holm(joined["p"].to_numpy(dtype=float)))
     joined = pd.concat([t.assign(family=name, score=value) for name, t in families.items()], ignore_index=True)
     return joined[["family", "score", *families["with refiner"].columns]]
 

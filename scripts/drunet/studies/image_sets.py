@@ -14,7 +14,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -85,7 +85,7 @@ def read_image_sets(
     ------
     TrainingDataError
         For a file that is missing, damaged, of no known format or larger than `LIMIT`; images and labels that differ in
-        number; images of several sizes; one class only; a test class that cannot be learnt.
+        number; images of several sizes; one class only; a test class that cannot be learnt; one part named for both.
     """
     parts = {name: _read_part(files, name) for name, files in (("training", training), ("test", test))}
     classes = _sorted(set(parts["training"][1]))
@@ -102,6 +102,9 @@ def read_image_sets(
     if images.shape[1:] != others.shape[1:]:
         found = f"{_size(images)} to learn from, {_size(others)} to be judged by"
         raise _error("test images are of another size", test[0], found, "Both parts must come from the same set.")
+    if same := [path for path in training if path in test and _kind(Path(path)) == "zip" and not _in_parts(path)]:
+        mend = "Put train/ and test/ into it, or name another file."
+        raise _error("one zip serves for learning and for judging", same[0], "no train/ and test/ in it", mend)
     index = {value: i for i, value in enumerate(classes)}
     names = tuple(str(value) for value in classes)
     first, second = (
@@ -302,12 +305,29 @@ def _read_zip(path: Path, part: str) -> _Part:
 
 def _members(archive: zipfile.ZipFile, part: str) -> dict[PurePosixPath, zipfile.ZipInfo]:
     """Files of a part by their names below its folder; of the whole archive, if it has no such folders."""
-    files = {PurePosixPath(i.filename): i for i in archive.infolist() if not i.is_dir()}
-    files = {n: i for n, i in files.items() if not any(p.startswith((".", "__MACOSX")) for p in n.parts)}
-    known = {name for names in PARTS.values() for name in names}
-    if not any(len(name.parts) > 1 and name.parts[0].lower() in known for name in files):
-        return files
+    files = _files(archive)
+    if not _has_parts(files):
+        # Archives are often made of one folder that holds all.
+        inner = {PurePosixPath(*n.parts[1:]): i for n, i in files.items() if len(n.parts) > 1}
+        if len({n.parts[0] for n in files}) > 1 or not _has_parts(inner):
+            return files
+        files = inner
     return {PurePosixPath(*n.parts[1:]): i for n, i in files.items() if n.parts[0].lower() in PARTS[part]}
+
+
+def _files(archive: zipfile.ZipFile) -> dict[PurePosixPath, zipfile.ZipInfo]:
+    files = {PurePosixPath(i.filename): i for i in archive.infolist() if not i.is_dir()}
+    return {n: i for n, i in files.items() if not any(p.startswith((".", "__MACOSX")) for p in n.parts)}
+
+
+def _in_parts(path: str | os.PathLike[str]) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return _files(archive).keys() != _members(archive, "test").keys()
+
+
+def _has_parts(names: Iterable[PurePosixPath]) -> bool:
+    known = {name for names in PARTS.values() for name in names}
+    return any(len(name.parts) > 1 and name.parts[0].lower() in known for name in names)
 
 
 def _listed_labels(
@@ -319,7 +339,10 @@ def _listed_labels(
             rows = csv.DictReader(io.StringIO(archive.read(info).decode("utf-8-sig")), delimiter=delimiter)
             if not {"file", "label"} <= set(rows.fieldnames or []):
                 raise ValueError(f"{name} has no columns file and label")
-            return {PurePosixPath(row["file"]): row["label"] for row in rows}
+            listed = list(rows)
+            if any(not row["file"] or not row["label"] for row in listed):
+                raise ValueError(f"a row of {name} lacks its file or its label")
+            return {PurePosixPath(row["file"]): row["label"] for row in listed}
     return None
 
 
@@ -352,10 +375,11 @@ def _checked_images(images: NDArray[Any], path: Path) -> NDArray[np.uint8]:
 @contextmanager
 def _one_message(files: Sequence[Path]) -> Iterator[None]:
     """Turn whatever a damaged file makes a decoder say into one message."""
-    damage = (OSError, ValueError, EOFError, SyntaxError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile)
+    decoding = (OSError, ValueError, TypeError, EOFError, SyntaxError, RuntimeError)
+    formats = (struct.error, zlib.error, zipfile.BadZipFile, csv.Error)
     try:
         yield
-    except (*damage, Image.DecompressionBombError) as error:
+    except (*decoding, *formats, Image.DecompressionBombError) as error:
         raise _error("the file cannot be read", files[0], str(error)[:120] or type(error).__name__, _FETCH) from error
 
 

@@ -51,7 +51,7 @@ def write_outcome(
     """Write what came of one training: facts and scores (JSON), and a row per test image (TSV)."""
     pd.DataFrame({"label": labels, "predicted": predicted}).to_csv(table, sep="\t", index=False)
     scores = {
-        "f1_macro": float(f1_score(labels, predicted, average="macro", zero_division=0)),
+        "f1_macro": float(f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0)),
         "accuracy": float(accuracy_score(labels, predicted)),
         "seconds_per_epoch": float(history["seconds"].median()),
         "epochs": len(history),

@@ -61,7 +61,12 @@ def grid_picture(
             seen, title = lined, f"{letter}) {words}"
             if lens is not None:
                 drawn = draw_lenses(
-                    np.random.default_rng(seed), (height, width), lens.lenses, lens.radius, lens.strength
+                    np.random.default_rng(seed),
+                    (height, width),
+                    lens.lenses,
+                    lens.radius,
+                    lens.strength,
+                    centres=lens.centres,
                 )
                 seen = distort(lined, drawn)
                 title += f": {lens.lenses} lenses, ±{max(map(abs, lens.strength)):g}"

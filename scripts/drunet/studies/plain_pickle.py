@@ -78,7 +78,7 @@ def read_plain_pickle(content: bytes) -> Any:
     ValueError
         If the file is cut off, is no pickle, or asks for anything else; the message names it.
     """
-    machine = _Machine()
+    machine = _Machine(len(content))
     try:
         for opcode, argument, _ in pickletools.genops(content):
             machine.step(opcode.name, argument)
@@ -90,9 +90,12 @@ def read_plain_pickle(content: bytes) -> Any:
 class _Machine:
     """The stack and the memo of a pickle in the reading."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        # Bytes that texts were turned into: a small file could ask for the same long text again and again.
+        self.encoded = 0
 
     def step(self, name: str, argument: Any) -> None:
         """Do what one opcode says, or refuse it."""
@@ -179,7 +182,11 @@ class _Machine:
             self.stack.append(_Bytes())
         elif meaning == "encode":
             # How Python 3 writes bytes for Python 2.
-            self.stack.append(_expect(arguments[0], str).encode("latin-1"))
+            content = _expect(arguments[0], str).encode("latin-1")
+            self.encoded += len(content)
+            if self.encoded > self.limit:
+                raise ValueError("the pickle unpacks to more than it holds")
+            self.stack.append(content)
         elif meaning == "frombuffer":
             content, dtype, shape, order = arguments
             self.stack.append(_Array(_array(content, dtype, shape, order in ("F", b"F"))))

@@ -112,7 +112,10 @@ def learnt_table(
         if known:
             counts = known["samples_per_epoch"]
             row |= {"annotation": marks_of(known["settings"])}
-            row |= {"sampling": known["sampling"]["strategy"].replace("_", " "), "loss": _loss_name(known["loss"])}
+            row |= {
+                "sampling": known.get("sampling", {"strategy": "over clusters"})["strategy"].replace("_", " "),
+                "loss": _loss_name(known["loss"]) if "loss" in known else "",
+            }
             row |= {"tumour": counts["tumour"], "non_tumour": counts["non_tumour"]}
         rows.append({**row, "threshold": thresholds[name], "paper": PAPER.get(name, "")})
     columns = ["arm", "annotation", "sampling", "loss", "tumour", "non_tumour", "threshold", "paper"]
@@ -238,8 +241,8 @@ _NOTES = (
 def _imbalance_notes(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     notes = []
     for model, known in facts.items():
-        sampling = known["sampling"]
-        if sampling["strategy"] == "induced_imbalance":
+        sampling = known.get("sampling", {})
+        if sampling.get("strategy") == "induced_imbalance":
             used = ", ".join(f"{count} {kind}" for kind, count in sampling["used"].items())
             why = f" ({sampling['note']})" if sampling["note"] else ""
             notes.append(f"{model} learnt from {used} areas{why}; its training.json names them with their scores.")

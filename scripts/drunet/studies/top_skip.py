@@ -58,6 +58,22 @@ def check_pair(with_skip: Mapping[str, Any], without: Mapping[str, Any], where: 
         )
 
 
+def misfit(settings: Mapping[str, Any], runs: Mapping[str, Any], refiners: Mapping[str, Any]) -> str | None:
+    """Why the study cannot be made of these runs and refiners; None if it can."""
+    where = "study_settings.top_skip"
+    names = [runs[settings[key]]["refiner"] for key in ("with_run", "without_run")]
+    try:
+        for key, name in zip(("with_run", "without_run"), names, strict=True):
+            if name is None or "onnx" in refiners[name]:
+                mend = "Name a run with a refiner that is trained here."
+                found = f"{settings[key]} with {'none' if name is None else f'the finished {name}'}"
+                raise ConfigError("a run without such a refiner", where=f"{where}.{key}", found=found, mend=mend)
+        check_pair(*(refiners[name] for name in names), where)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
 def fragments(mask: np.ndarray) -> int:
     """Connected components (8-neighbourhood) of a bool (h, w) mask."""
     count, _ = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
