@@ -91,9 +91,8 @@ def read_image_sets(
     classes = _sorted(set(parts["training"][1]))
     if len(classes) < 2:
         found = f"{len(parts['training'][1])} images of {len(classes)} class"
-        raise _error(
-            "one class only: there is nothing to tell apart", training[0], found, "Name a set with two or more."
-        )
+        mend = "Name a set with two or more."
+        raise _error("one class only: there is nothing to tell apart", training[0], found, mend)
     unknown = _sorted(set(parts["test"][1]) - set(classes))
     if unknown:
         mend = "Both parts must come from the same set."
