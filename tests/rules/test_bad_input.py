@@ -51,11 +51,11 @@ def trained(**settings: object) -> Mistake:
 
 
 def fine_tuned(start: dict[str, object], **settings: object) -> Mistake:
-    """A classifier that goes on from `start`, which is like the shipped one but for what is said."""
+    """A classifier that goes on from `start`: a finished one, or like the shipped one but for what is said."""
 
     def make(project: Project) -> None:
         trained()(project)
-        project.config["classifiers"]["start"] = {"like": "tone", **start}
+        project.config["classifiers"]["start"] = start if "onnx" in start else {"like": "tone", **start}
         project.config["classifiers"]["tuned"] = {"like": "tone", "weights": {"model": "start"}, **settings}
 
     return make

@@ -31,6 +31,7 @@ from drunet.studies.plain_pickle import read_plain_pickle
 
 # Decoded bytes of a file: the whole of CIFAR-10 is 0.2 GB.
 LIMIT = 2 * 1024**3
+_ONE_SET = "Both parts must come from the same set."
 FORMATS = "idx or idx.gz, Keras' npz, CIFAR's python batches, or a zip of images"
 PARTS = {"training": ("train", "training"), "test": ("test", "testing")}
 _PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}
@@ -95,12 +96,12 @@ def read_image_sets(
         raise _error("one class only: there is nothing to tell apart", training[0], found, mend)
     unknown = _sorted(set(parts["test"][1]) - set(classes))
     if unknown:
-        mend = "Both parts must come from the same set."
-        raise _error("test images of a class that is not learnt", test[0], ", ".join(map(str, unknown[:5])), mend)
+        found = ", ".join(map(str, unknown[:5]))
+        raise _error("test images of a class that is not learnt", test[0], found, _ONE_SET)
     (images, _), (others, _) = parts.values()
     if images.shape[1:] != others.shape[1:]:
         found = f"{_size(images)} to learn from, {_size(others)} to be judged by"
-        raise _error("test images are of another size", test[0], found, "Both parts must come from the same set.")
+        raise _error("test images are of another size", test[0], found, _ONE_SET)
     if same := [path for path in training if path in test and _kind(Path(path)) == "zip" and not _in_parts(path)]:
         mend = "Put train/ and test/ into it, or name another file."
         raise _error("one zip serves for learning and for judging", same[0], "no train/ and test/ in it", mend)

@@ -63,7 +63,10 @@ def _lead(table: pd.DataFrame, settings: Mapping[str, Any], seeds: int) -> str:
     share = " or ".join(f"{100 * s:g} %" for s in sorted(shares))
     network = settings["options"].get("backbone", settings["architecture"])
     rises, sets = int((table["change"] > 0).sum()), len(table)
-    found = ", ".join(row.dataset + f" {row.change:+.3f}".replace("-", "−") for row in table.itertuples())
+    found = ", ".join(
+        f"{name} " + f"{change:+.3f}".replace("-", "−")
+        for name, change in zip(table["dataset"], table["change"], strict=True)
+    )
     lenses = f"{settings['multi_lens']['lenses']} lenses of ±{settings['strength']:g}"
     return (
         f"Does multi-lens distortion help a classifier? {network} learnt from {share} of each set's training images at "

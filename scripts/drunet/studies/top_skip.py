@@ -68,7 +68,7 @@ def misfit(settings: Mapping[str, Any], runs: Mapping[str, Any], refiners: Mappi
                 mend = "Name a run with a refiner that is trained here."
                 found = f"{settings[key]} with {'none' if name is None else f'the finished {name}'}"
                 raise ConfigError("a run without such a refiner", where=f"{where}.{key}", found=found, mend=mend)
-        check_pair(*(refiners[name] for name in names), where)
+        check_pair(refiners[names[0]], refiners[names[1]], where)
     except ConfigError as error:
         return str(error)
     return None
