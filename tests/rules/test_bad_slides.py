@@ -153,7 +153,7 @@ def test_a_provider_that_is_not_there_fails_instead_of_falling_back(own_copy: Pr
 def test_imagenet_weights_without_a_network_are_named_as_the_cause(own_copy: Project, tmp_path: Path) -> None:
     shipped = yaml.safe_load((own_copy.repository / "config.yaml").read_text(encoding="utf-8"))
     own_copy.config["classifiers"]["dr"] = {**shipped["classifiers"]["dr_fused"], "weights": "imagenet"}
-    own_copy.config["classifiers"]["dr"]["data"] = {"annotation_kinds": ["wta"], "cross_fit_folds": 2}
+    own_copy.config["classifiers"]["dr"]["data"].update(annotation_kinds=["wta"])
     for row in own_copy.rows:
         row["split"] = row["split"] and "train"
     blocked = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "no_proxy": ""}

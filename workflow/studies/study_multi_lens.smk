@@ -128,8 +128,8 @@ rule draw_lens_grid:
         seed=config["seed"],
         code=code("draw_lens_grid"),
     resources:
-        mem_mb=resource("draw_lens_grid", "mem_mb", 2000),
-        runtime=resource("draw_lens_grid", "runtime", 10),
+        mem_mb=2000,
+        runtime=10,
     message:
         "Drawing lenses on a grid"
     script:
@@ -162,8 +162,8 @@ rule report_multi_lens:
         settings=MULTI_LENS,
         code=code("report_multi_lens"),
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=resource("report_multi_lens", "mem_mb", 2000),
+        runtime=resource("report_multi_lens", "runtime", 10),
     message:
         "Setting training with and without lenses beside each other"
     script:
