@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import pickletools
 import struct
 import zipfile
 from collections.abc import Callable
@@ -114,8 +115,8 @@ def python2_batch(rows: np.ndarray, labels: list[int], key: bytes = b"fine_label
 def test_batches_of_python_2_are_read_with_their_fine_labels(write) -> None:
     rows, labels = cifar_rows(4), [5, 9, 9, 5]
     content = python2_batch(rows, labels)
-    # The hand-made file is what pickle itself takes it for.
-    np.testing.assert_array_equal(pickle.loads(content, encoding="bytes")[b"data"], rows)  # noqa: S301 - made above
+    # The hand-made file is a whole pickle: the standard library's disassembler, which runs nothing, checks its stack.
+    pickletools.dis(content, out=io.StringIO())
     path = write("train", content)
     training, _ = read_image_sets([path], [path])
     np.testing.assert_array_equal(training.images.transpose(0, 3, 1, 2).reshape(4, -1), rows)
