@@ -108,9 +108,7 @@ rule time_lenses:
 rule draw_lens_grid:
     input:
         slide=lambda wildcards: [ROWS[s].path for s in shown_slide()],
-        tiles=lambda wildcards: expand(
-            "<results>/slides/{slide}/tiles.parquet", slide=shown_slide()
-        ),
+        tiles=lambda wildcards: expand("<results>/slides/{slide}/tiles.parquet", slide=shown_slide()),
     output:
         grid="<results>/studies/multi_lens/figures/grid.png",
     log:
