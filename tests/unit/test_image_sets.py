@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from drunet.errors import TrainingDataError
-from drunet.studies import image_sets
+from drunet.studies import image_zip
 from drunet.studies.image_sets import (
     at_most,
     embedded_digits,
@@ -266,7 +266,7 @@ def test_archives_that_cannot_be_used_end_in_one_message(write, tmp_path: Path) 
 
 
 def test_claims_beyond_the_limit_are_refused_before_they_cost_memory(write, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(image_sets, "LIMIT", 2000)
+    monkeypatch.setattr(image_zip, "LIMIT", 2000)
     labels = write("labels", idx(LABELS))
     claim = bytes([0, 0, 8, 3]) + struct.pack(">3I", 60000, 60000, 60000)
     assert "more than an image set may hold" in message([write("claim", gzip.compress(claim)), labels])

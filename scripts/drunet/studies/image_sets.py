@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import math
 import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -26,16 +25,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drunet.atomic import whole_file
-from drunet.errors import TrainingDataError
+from drunet.studies.image_zip import Part, has_parts_in_it, read_zip, refusal, within_limit
 from drunet.studies.plain_pickle import read_plain_pickle
 
-# Decoded bytes of a file: the whole of CIFAR-10 is 0.2 GB.
-LIMIT = 2 * 1024**3
 _ONE_SET = "Both parts must come from the same set."
 FORMATS = "idx or idx.gz, Keras' npz, CIFAR's python batches, or a zip of images"
-PARTS = {"training": ("train", "training"), "test": ("test", "testing")}
-_PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}
-_LABEL_FILES = {"labels.csv": ",", "labels.tsv": "\t"}
 _FETCH = "Fetch the file again."
 
 
@@ -59,10 +53,6 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-
-# Images with a label each as the file has it: a number or a class name.
-_Part = tuple[NDArray[np.uint8], list[Any]]
 
 
 def read_image_sets(
@@ -93,18 +83,18 @@ def read_image_sets(
     if len(classes) < 2:
         found = f"{len(parts['training'][1])} images of {len(classes)} class"
         mend = "Name a set with two or more."
-        raise _error("one class only: there is nothing to tell apart", training[0], found, mend)
+        raise refusal("one class only: there is nothing to tell apart", training[0], found, mend)
     unknown = _sorted(set(parts["test"][1]) - set(classes))
     if unknown:
         found = ", ".join(map(str, unknown[:5]))
-        raise _error("test images of a class that is not learnt", test[0], found, _ONE_SET)
+        raise refusal("test images of a class that is not learnt", test[0], found, _ONE_SET)
     (images, _), (others, _) = parts.values()
     if images.shape[1:] != others.shape[1:]:
         found = f"{_size(images)} to learn from, {_size(others)} to be judged by"
-        raise _error("test images are of another size", test[0], found, _ONE_SET)
-    if same := [path for path in training if path in test and _kind(Path(path)) == "zip" and not _in_parts(path)]:
+        raise refusal("test images are of another size", test[0], found, _ONE_SET)
+    if same := [path for path in training if path in test and _kind(Path(path)) == "zip" and not has_parts_in_it(path)]:
         mend = "Put train/ and test/ into it, or name another file."
-        raise _error("one zip serves for learning and for judging", same[0], "no train/ and test/ in it", mend)
+        raise refusal("one zip serves for learning and for judging", same[0], "no train/ and test/ in it", mend)
     index = {value: i for i, value in enumerate(classes)}
     names = tuple(str(value) for value in classes)
     first, second = (
@@ -159,34 +149,34 @@ def embedded_digits() -> tuple[ImageSet, ImageSet]:
     return first, second
 
 
-def _read_part(paths: Sequence[str | os.PathLike[str]], part: str) -> _Part:
+def _read_part(paths: Sequence[str | os.PathLike[str]], part: str) -> Part:
     files = [Path(path) for path in paths]
     for path in files:
         if not path.is_file():
-            raise _error("there is no such file", path, None, "Correct the path; relative ones start where you are.")
+            raise refusal("there is no such file", path, None, "Correct the path; relative ones start where you are.")
     kinds = {path: _kind(path) for path in files}
     if len(set(kinds.values())) > 1:
         found = ", ".join(f"{path.name}: {kind}" for path, kind in kinds.items())
-        raise _error("the files of one part are of several formats", files[0], found, "Name files of one set.")
+        raise refusal("the files of one part are of several formats", files[0], found, "Name files of one set.")
     kind = kinds[files[0]]
     wanted = {"idx": 2, "npz": 1, "zip": 1}.get(kind, len(files))
     if len(files) != wanted:
         what = "a file of images and one of labels" if kind == "idx" else "one file"
-        raise _error(f"{kind} needs {what} for each part", files[0], f"{len(files)} files", "Name them.")
+        raise refusal(f"{kind} needs {what} for each part", files[0], f"{len(files)} files", "Name them.")
     with _one_message(files):
         if kind == "idx":
             images, labels = _read_idx(files)
         elif kind == "npz":
             images, labels = _read_npz(files[0], part)
         elif kind == "zip":
-            images, labels = _read_zip(files[0], part)
+            images, labels = read_zip(files[0], part)
         else:
             images, labels = _read_batches(files)
     if len(images) != len(labels):
         found = f"{len(images)} images and {len(labels)} labels"
-        raise _error("images and labels differ in number", files[0], found, "Name files that belong together.")
+        raise refusal("images and labels differ in number", files[0], found, "Name files that belong together.")
     if not len(images):
-        raise _error("the file holds no images", files[0], None, f"Expected {FORMATS}.")
+        raise refusal("the file holds no images", files[0], None, f"Expected {FORMATS}.")
     return images, labels
 
 
@@ -200,16 +190,16 @@ def _kind(path: Path) -> str:
             return "npz" if any(name.endswith(".npy") for name in archive.namelist()) else "zip"
     if start[:1] == b"\x80":
         return "batches"
-    raise _error("not a known format of images", path, f"begins with {start!r}", f"Expected {FORMATS}.")
+    raise refusal("not a known format of images", path, f"begins with {start!r}", f"Expected {FORMATS}.")
 
 
-def _read_idx(files: Sequence[Path]) -> _Part:
+def _read_idx(files: Sequence[Path]) -> Part:
     arrays = [_idx_array(path) for path in files]
     images = [a for a in arrays if a.ndim in (3, 4)]
     labels = [a for a in arrays if a.ndim == 1]
     if not len(images) == len(labels) == 1:
         found = " and ".join(f"{a.ndim} dimensions" for a in arrays)
-        raise _error("idx needs a file of images and one of labels", files[0], found, "Name one of each.")
+        raise refusal("idx needs a file of images and one of labels", files[0], found, "Name one of each.")
     return _checked_images(images[0], files[0]), labels[0].tolist()
 
 
@@ -221,27 +211,27 @@ def _idx_array(path: Path) -> NDArray[np.uint8]:
         file: BinaryIO | gzip.GzipFile = gzip.GzipFile(fileobj=raw) if zipped else raw
         start = file.read(4)
         if len(start) < 4 or start[:3] != b"\0\0\x08" or not 1 <= start[3] <= 4:
-            raise _error("not an idx file of bytes", path, f"begins with {start!r}", f"Expected {FORMATS}.")
+            raise refusal("not an idx file of bytes", path, f"begins with {start!r}", f"Expected {FORMATS}.")
         sides = struct.unpack(f">{start[3]}I", file.read(4 * start[3]))
-        expected = _within_limit(math.prod(sides), path)
+        expected = within_limit(math.prod(sides), path)
         content = file.read(expected + 1)
     if len(content) != expected:
         found = f"{'fewer' if len(content) < expected else 'more'} bytes than {' x '.join(map(str, sides))}"
-        raise _error("the file does not hold what its header says", path, found, _FETCH)
+        raise refusal("the file does not hold what its header says", path, found, _FETCH)
     return np.frombuffer(content, np.uint8).reshape(sides)
 
 
-def _read_npz(path: Path, part: str) -> _Part:
+def _read_npz(path: Path, part: str) -> Part:
     end = "train" if part == "training" else "test"
     with zipfile.ZipFile(path) as archive:
         members = {name.removesuffix(".npy"): name for name in archive.namelist()}
         lacking = [key for key in (f"x_{end}", f"y_{end}") if key not in members]
         if lacking:
             mend = "Keras' files hold x_train, y_train, x_test and y_test."
-            raise _error(f"the npz lacks {' and '.join(lacking)}", path, ", ".join(sorted(members)[:8]), mend)
+            raise refusal(f"the npz lacks {' and '.join(lacking)}", path, ", ".join(sorted(members)[:8]), mend)
         images, labels = (_npy_array(archive, members[f"{letter}_{end}"], path) for letter in "xy")
     if not np.issubdtype(labels.dtype, np.integer) or labels.size != len(labels):
-        raise _error("labels must be whole numbers, one each", path, f"{labels.dtype} {labels.shape}", _FETCH)
+        raise refusal("labels must be whole numbers, one each", path, f"{labels.dtype} {labels.shape}", _FETCH)
     return _checked_images(images, path), labels.ravel().tolist()
 
 
@@ -256,111 +246,32 @@ def _npy_array(archive: zipfile.ZipFile, member: str, path: Path) -> NDArray[Any
     claimed = math.prod(shape) * dtype.itemsize
     if not dtype.hasobject and claimed != held:
         found = f"{held} bytes for {dtype} {shape}"
-        raise _error(f"{member} does not hold what its header says", path, found, _FETCH)
-    _within_limit(claimed, path)
+        raise refusal(f"{member} does not hold what its header says", path, found, _FETCH)
+    within_limit(claimed, path)
     with archive.open(member) as file:
         # Objects are pickles: refused.
         return np.asarray(npy.read_array(file, allow_pickle=False))
 
 
-def _read_batches(files: Sequence[Path]) -> _Part:
+def _read_batches(files: Sequence[Path]) -> Part:
     images, labels = [], []
     for path in files:
-        _within_limit(path.stat().st_size, path)
+        within_limit(path.stat().st_size, path)
         batch = read_plain_pickle(path.read_bytes())
         if not isinstance(batch, dict):
-            raise _error("not a CIFAR batch", path, type(batch).__name__, f"Expected {FORMATS}.")
+            raise refusal("not a CIFAR batch", path, type(batch).__name__, f"Expected {FORMATS}.")
         named = {key.decode("latin-1") if isinstance(key, bytes) else key: value for key, value in batch.items()}
         pixels, own = named.get("data"), named.get("labels", named.get("fine_labels"))
         # A row is a picture: the 1024 red values, then the green and the blue ones.
         if not isinstance(pixels, np.ndarray) or pixels.ndim != 2 or pixels.shape[1] != 3072 or own is None:
             mend = "A batch has `data` of n x 3072 bytes, and `labels` or `fine_labels`."
-            raise _error("not a CIFAR batch", path, ", ".join(sorted(named)[:8]), mend)
+            raise refusal("not a CIFAR batch", path, ", ".join(sorted(named)[:8]), mend)
         if len(pixels) != len(own) or not all(isinstance(value, int) for value in own):
             found = f"{len(pixels)} images and {len(own)} labels"
-            raise _error("images and labels differ in number", path, found, _FETCH)
+            raise refusal("images and labels differ in number", path, found, _FETCH)
         images.append(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
         labels.extend(own)
     return np.ascontiguousarray(np.concatenate(images)), labels
-
-
-def _read_zip(path: Path, part: str) -> _Part:
-    with zipfile.ZipFile(path) as archive:
-        members = _members(archive, part)
-        _within_limit(sum(info.file_size for info in members.values()), path)
-        labels = _listed_labels(archive, members)
-        pictures = {name: info for name, info in members.items() if name.suffix.lower() in _PICTURES}
-        if labels is None:
-            labels = {name: name.parent.name for name in pictures}
-            if homeless := [name for name, label in labels.items() if not label]:
-                mend = "Put every picture into a folder named after its class, or add labels.csv (file, label)."
-                raise _error("a picture without a class", path, homeless[0].name, mend)
-        lacking = [name for name in labels if name not in pictures]
-        if lacking:
-            mend = "Every file of labels.csv must be a PNG, JPEG or BMP in the zip."
-            raise _error("labels name a picture that is not there", path, lacking[0].name, mend)
-        names = sorted(labels)
-        return _pictures(archive, [pictures[name] for name in names], path), [labels[name] for name in names]
-
-
-def _members(archive: zipfile.ZipFile, part: str) -> dict[PurePosixPath, zipfile.ZipInfo]:
-    """Files of a part by their names below its folder; of the whole archive, if it has no such folders."""
-    files = _files(archive)
-    if not _has_parts(files):
-        # Archives are often made of one folder that holds all.
-        inner = {PurePosixPath(*n.parts[1:]): i for n, i in files.items() if len(n.parts) > 1}
-        if len({n.parts[0] for n in files}) > 1 or not _has_parts(inner):
-            return files
-        files = inner
-    return {PurePosixPath(*n.parts[1:]): i for n, i in files.items() if n.parts[0].lower() in PARTS[part]}
-
-
-def _files(archive: zipfile.ZipFile) -> dict[PurePosixPath, zipfile.ZipInfo]:
-    files = {PurePosixPath(i.filename): i for i in archive.infolist() if not i.is_dir()}
-    return {n: i for n, i in files.items() if not any(p.startswith((".", "__MACOSX")) for p in n.parts)}
-
-
-def _in_parts(path: str | os.PathLike[str]) -> bool:
-    with zipfile.ZipFile(path) as archive:
-        return _files(archive).keys() != _members(archive, "test").keys()
-
-
-def _has_parts(names: Iterable[PurePosixPath]) -> bool:
-    known = {name for names in PARTS.values() for name in names}
-    return any(len(name.parts) > 1 and name.parts[0].lower() in known for name in names)
-
-
-def _listed_labels(
-    archive: zipfile.ZipFile, members: dict[PurePosixPath, zipfile.ZipInfo]
-) -> dict[PurePosixPath, str] | None:
-    for name, delimiter in _LABEL_FILES.items():
-        info = members.get(PurePosixPath(name))
-        if info is not None:
-            rows = csv.DictReader(io.StringIO(archive.read(info).decode("utf-8-sig")), delimiter=delimiter)
-            if not {"file", "label"} <= set(rows.fieldnames or []):
-                raise ValueError(f"{name} has no columns file and label")
-            listed = list(rows)
-            if any(not row["file"] or not row["label"] for row in listed):
-                raise ValueError(f"a row of {name} lacks its file or its label")
-            return {PurePosixPath(row["file"]): row["label"] for row in listed}
-    return None
-
-
-def _pictures(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo], path: Path) -> NDArray[np.uint8]:
-    images = np.empty((0, 0, 0, 3), np.uint8)
-    for i, info in enumerate(members):
-        form = _PICTURES[PurePosixPath(info.filename).suffix.lower()]
-        with Image.open(io.BytesIO(archive.read(info)), formats=[form]) as picture:
-            # The size is known before a pixel is decoded, and one size serves all.
-            shape = (picture.height, picture.width, 3)
-            if i == 0:
-                _within_limit(len(members) * math.prod(shape), path)
-                images = np.empty((len(members), *shape), np.uint8)
-            if shape != images.shape[1:]:
-                found = f"{picture.width} x {picture.height} after {images.shape[2]} x {images.shape[1]}"
-                raise _error("pictures of several sizes", path, found, "Bring them to one size first.")
-            images[i] = np.asarray(picture.convert("RGB"))
-    return images
 
 
 def _checked_images(images: NDArray[Any], path: Path) -> NDArray[np.uint8]:
@@ -368,7 +279,7 @@ def _checked_images(images: NDArray[Any], path: Path) -> NDArray[np.uint8]:
     images = images[..., None] if images.ndim == 3 else images
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[1:]:
         found = f"{images.dtype} {images.shape}"
-        raise _error("not a set of images", path, found, "Expected uint8, grey or RGB: (n, h, w), or (n, h, w, 3).")
+        raise refusal("not a set of images", path, found, "Expected uint8, grey or RGB: (n, h, w), or (n, h, w, 3).")
     return images
 
 
@@ -380,14 +291,7 @@ def _one_message(files: Sequence[Path]) -> Iterator[None]:
     try:
         yield
     except (*decoding, *formats, Image.DecompressionBombError) as error:
-        raise _error("the file cannot be read", files[0], str(error)[:120] or type(error).__name__, _FETCH) from error
-
-
-def _within_limit(size: int, path: Path) -> int:
-    if size > LIMIT:
-        found = f"{size / 1024**3:.1f} GiB decoded"
-        raise _error("more than an image set may hold", path, found, f"At most {LIMIT / 1024**3:g} GiB are read.")
-    return size
+        raise refusal("the file cannot be read", files[0], str(error)[:120] or type(error).__name__, _FETCH) from error
 
 
 def _sorted(values: set[Any]) -> list[Any]:
@@ -396,7 +300,3 @@ def _sorted(values: set[Any]) -> list[Any]:
 
 def _size(images: NDArray[Any]) -> str:
     return f"{images.shape[2]} x {images.shape[1]} px, {images.shape[3]} channels"
-
-
-def _error(what: str, path: str | os.PathLike[str], found: object, mend: str) -> TrainingDataError:
-    return TrainingDataError(what, where=os.fspath(path), found=found, mend=mend)
