@@ -71,6 +71,10 @@ class TrainingDataError(DrunetError):
     """There is nothing to learn from: no tiles, one class only, no held-out slides."""
 
 
+class ImageSetError(DrunetError):
+    """A folder of labelled images, or what is said about it, cannot be used."""
+
+
 class ModelError(DrunetError):
     """A model, or its weights, does not fit what it is asked to do."""
 

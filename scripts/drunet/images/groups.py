@@ -1,0 +1,141 @@
+"""Which images stem from one source, as a file says it."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from drunet.errors import ImageSetError
+
+_SHOWN = 3
+_CLASS = ("label", "class")
+
+
+def read_groups(
+    path: str | os.PathLike[str], images: pd.DataFrame, where: str, *, others: Collection[str] = ()
+) -> pd.Series:
+    """Read the group of every image.
+
+    Parameters
+    ----------
+    path : path
+        CSV or TSV with the columns file and group; further ones mean nothing, but class (or label), which helps to tell
+        files of one name apart. A file is named by its path below the folder of images, or by as much of its end as
+        leaves no doubt: its bare name, where that is the only one.
+    images : DataFrame
+        file, label and digest, as from `drunet.images.folder.list_images`.
+    where : str
+        How messages call the file: the configuration's key.
+    others : collection of str
+        Files that are there, of other classes or unreadable, which the file may name too; those of `images` again
+        change nothing.
+
+    Returns
+    -------
+    Series of str
+        Named group, with the index of `images`.
+
+    Raises
+    ------
+    ImageSetError
+        For a file that cannot be read or lacks a column; files that are not there, in doubt, or in two groups; images
+        without a group; a group with images of two classes; one picture in two groups.
+    """
+    table, kind = _read(path, where)
+    unused = sorted(set(others) - set(images["file"]))
+    everything = [*images["file"], *unused]
+    labels = [*images["label"], *(PurePosixPath(file).parent.name for file in unused)]
+    ends = _ends(everything)
+    found: dict[int, str] = {}
+    absent: list[str] = []
+    doubtful: list[str] = []
+    twice: list[str] = []
+    empty: list[str] = []
+    for row in table.to_dict("records"):
+        name, group = PurePosixPath(row["file"].strip()).as_posix(), row["group"].strip()
+        places = ends.get(name, [])
+        # The whole path comes first: another file's path may end alike.
+        places = [p for p in places if everything[p] == name] or places
+        places = [p for p in places if kind is None or labels[p] == row[kind].strip()]
+        if len(places) != 1:
+            (doubtful if places else absent).append(name)
+        elif not group:
+            empty.append(name)
+        elif found.setdefault(places[0], group) != group:
+            twice.append(name)
+    _refuse(absent, "the groups file names images that are not there", where, "Correct the names, or remove the rows.")
+    mend = "Name them by their path below the folder of images, or add a column class."
+    _refuse(doubtful, "the groups file leaves open which image it means", where, mend)
+    _refuse(twice, "the groups file puts an image into two groups", where, "Keep one.")
+    mend = "Add a row for each; an image that shares its source with no other has a group of its own."
+    lacking = [file for i, file in enumerate(images["file"]) if i not in found]
+    _refuse(lacking, "images have no group", where, mend)
+    _refuse(empty, "images have no group", where, mend)
+    groups = pd.Series([found[i] for i in range(len(images))], index=images.index, name="group", dtype=str)
+    _check(images, groups, where)
+    return groups
+
+
+def group_facts(images: pd.DataFrame) -> dict[str, int]:
+    """Counts of a set with groups: images, groups, largest (images of the largest), singletons (groups of one)."""
+    sizes = images["group"].value_counts()
+    return {
+        "images": len(images),
+        "groups": len(sizes),
+        "largest": int(sizes.max()),
+        "singletons": int((sizes == 1).sum()),
+    }
+
+
+def _read(path: str | os.PathLike[str], where: str) -> tuple[pd.DataFrame, str | None]:
+    """The table and the name of its column of classes, if it has one."""
+    mend = "It is a CSV or TSV in UTF-8 with the columns file and group."
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+        separator = "\t" if "\t" in text.partition("\n")[0] else ","
+        rows = list(csv.DictReader(text.splitlines(), delimiter=separator, restval=""))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ImageSetError(
+            "the groups file cannot be read", where=where, found=type(error).__name__, mend=mend
+        ) from error
+    table = pd.DataFrame(rows)
+    lacking = [key for key in ("file", "group") if key not in table.columns]
+    if lacking:
+        header = text.partition("\n")[0][:80] or "an empty file"
+        what = f"the groups file lacks {' and '.join(lacking)}"
+        raise ImageSetError(what, where=where, found=header, mend=mend)
+    return table, next((key for key in _CLASS if key in table.columns), None)
+
+
+def _ends(files: Sequence[str]) -> dict[str, list[int]]:
+    """Positions of the files by every end that a path can be named by."""
+    ends: dict[str, list[int]] = {}
+    for i, file in enumerate(files):
+        parts = PurePosixPath(file).parts
+        for k in range(len(parts)):
+            ends.setdefault("/".join(parts[k:]), []).append(i)
+    return ends
+
+
+def _refuse(files: Sequence[str], what: str, where: str, mend: str) -> None:
+    if files:
+        raise ImageSetError(what, where=where, found=f"{len(files)}: {_first(files)}", mend=mend)
+
+
+def _check(images: pd.DataFrame, groups: pd.Series, where: str) -> None:
+    classes = images["label"].groupby(groups).nunique()
+    # A source has one diagnosis; and no split could be both whole in its groups and even in its classes.
+    mend = "A group belongs to one class: give groups of different classes different names."
+    _refuse(list(classes.index[classes > 1]), "groups hold images of two classes", where, mend)
+    pictures = groups.groupby(images["digest"]).transform("nunique") > 1
+    mend = "They are the same picture: give them one group."
+    _refuse(list(images.loc[pictures, "file"]), "identical images are in different groups", where, mend)
+
+
+def _first(files: Iterable[str]) -> str:
+    names = list(files)
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

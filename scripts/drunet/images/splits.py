@@ -1,0 +1,213 @@
+"""Dividing a set of images into parts: at random, as published, or with every group whole.
+
+Where several images are made from one source, a random split leaks: the network is judged by variants of what it has
+learnt. Both protocols keep the shares of the classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from drunet.errors import ImageSetError
+
+PROTOCOLS = ("random", "grouped")
+PART_NAMES = ("training", "validation", "test")
+# Keeps the draw of validation images apart from that of folds and parts, which use the same seed.
+_VALIDATION_STREAM = 23
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Positions (rows) of the images of each part, sorted; validation may be empty."""
+
+    training: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def assign_folds(images: pd.DataFrame, protocol: str, folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold in which each image is tested.
+
+    Parameters
+    ----------
+    images : DataFrame
+        label and group, a row per image.
+    protocol : {"random", "grouped"}
+        By image (scikit-learn's StratifiedKFold), or by group (StratifiedGroupKFold).
+    folds : int
+        At least 2.
+    seed : int
+
+    Returns
+    -------
+    int64 (n,)
+        0 to folds - 1.
+
+    Raises
+    ------
+    ImageSetError
+        If a class has fewer images (groups) than folds, or is missing from a fold.
+    """
+    _check_enough(images, protocol, folds, "folds")
+    kind = StratifiedGroupKFold if protocol == "grouped" else StratifiedKFold
+    divide = kind(n_splits=folds, shuffle=True, random_state=seed)
+    assigned = np.full(len(images), -1, dtype=np.int64)
+    units = images["group"].to_numpy() if protocol == "grouped" else None
+    for fold, (_, test) in enumerate(divide.split(np.zeros(len(images)), images["label"].to_numpy(), units)):
+        assigned[test] = fold
+    _check_present(images, assigned, range(folds), "fold")
+    return assigned
+
+
+def assign_parts(
+    images: pd.DataFrame, protocol: str, parts: Mapping[str, float], seed: int | list[int]
+) -> NDArray[np.str_]:
+    """The part of each image, by proportion and class by class.
+
+    Units (images, or groups) are drawn in random order, large groups first, and each goes to the part that lacks most
+    to its share of the class. No part is left without a class while there are units enough: the last ones go where
+    nothing is.
+
+    Parameters
+    ----------
+    images : DataFrame
+        label and group, a row per image.
+    protocol : {"random", "grouped"}
+    parts : mapping of str to number
+        Counts (`{training: 10200, validation: 2550, test: 2250}`) or shares, all above 0; only proportions matter. By
+        image, a part's number per class is within 1 of its share; by group, within the size of a group.
+    seed : int or list of int
+
+    Returns
+    -------
+    str array (n,)
+
+    Raises
+    ------
+    ImageSetError
+        If a class has fewer images (groups) than there are parts.
+    """
+    _check_enough(images, protocol, len(parts), "parts")
+    names, total = list(parts), sum(parts.values())
+    if min(parts.values()) <= 0:
+        raise ValueError(f"every part needs a share above 0, got {dict(parts)}")
+    rng = np.random.default_rng(seed)
+    assigned = np.full(len(images), "", dtype=f"<U{max(map(len, names))}")
+    labels, units = images["label"].to_numpy(), _units(images, protocol)
+    for label in sorted(set(labels)):
+        own = np.flatnonzero(labels == label)
+        lacking = np.array([parts[name] * len(own) / total for name in names], dtype=np.float64)
+        empty = set(range(len(names)))
+        members = _members(own, units[own], rng)
+        for k, unit in enumerate(members):
+            open_parts = sorted(empty) if len(members) - k <= len(empty) else list(range(len(names)))
+            part = max(open_parts, key=lambda p: lacking[p])
+            assigned[unit] = names[part]
+            lacking[part] -= len(unit)
+            empty.discard(part)
+    return assigned
+
+
+def folds_of(split: Mapping[str, Any]) -> list[int]:
+    """The folds of a task's `split` that are trained: those of `run`, or all; of parts, the single one called 0."""
+    return [0] if "parts" in split else list(split.get("run", range(split["folds"])))
+
+
+def split_of(
+    images: pd.DataFrame, protocol: str, split: Mapping[str, Any], fold: int, validation_share: float, seed: int
+) -> Split:
+    """Which images are learnt from, decide when training was best, and judge.
+
+    Parameters
+    ----------
+    images : DataFrame
+        label and group, a row per image.
+    protocol : {"random", "grouped"}
+    split : mapping
+        A task's: `{folds: 5, run: [0, 1]}`, or `{parts: {training: …, validation: …, test: …}}`.
+    fold : int
+        With parts, 0.
+    validation_share : float
+        Share of what is left beside the test that is set aside, by the same protocol; 0 sets none aside. Not used where
+        the parts name a validation of their own.
+    seed : int
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    ImageSetError
+        As `assign_folds` and `assign_parts`.
+    """
+    if fold not in range(split.get("folds", 1)):
+        raise ValueError(f"there is no fold {fold} in {dict(split)}")
+    if "parts" in split:
+        if set(split["parts"]) | {"validation"} != set(PART_NAMES):
+            raise ValueError(f"parts are {', '.join(PART_NAMES)}, not {', '.join(split['parts'])}")
+        part = assign_parts(images, protocol, split["parts"], seed)
+        training, validation, test = (np.flatnonzero(part == name) for name in PART_NAMES)
+    else:
+        tested = assign_folds(images, protocol, split["folds"], seed) == fold
+        training, validation, test = np.flatnonzero(~tested), np.empty(0, np.int64), np.flatnonzero(tested)
+    if validation_share and not len(validation):
+        shares = {"training": 1 - validation_share, "validation": validation_share}
+        part = assign_parts(images.iloc[training], protocol, shares, [seed, fold, _VALIDATION_STREAM])
+        training, validation = training[part == "training"], training[part == "validation"]
+    return Split(training, validation, test)
+
+
+def leak(images: pd.DataFrame, training: NDArray[np.int64], test: NDArray[np.int64]) -> float:
+    """Share of the test images whose group is among the training images: 0 where groups are whole.
+
+    Parameters
+    ----------
+    images : DataFrame
+        group, a row per image.
+    training, test : int array
+        Positions; validation belongs to what a network has seen, so hand it in with the training.
+    """
+    groups = images["group"].to_numpy()
+    return float(np.isin(groups[test], groups[training]).mean()) if len(test) else 0.0
+
+
+def _units(images: pd.DataFrame, protocol: str) -> NDArray[Any]:
+    """What is not divided: the group of each image, or the image itself."""
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"unknown protocol {protocol!r}, expected one of {PROTOCOLS}")
+    return images["group"].to_numpy() if protocol == "grouped" else np.arange(len(images))
+
+
+def _members(own: NDArray[np.int64], units: NDArray[Any], rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """Positions of each unit, in random order but larger ones first: the small ones even out what those leave."""
+    _, inverse, sizes = np.unique(units, return_inverse=True, return_counts=True)
+    members = np.split(own[np.argsort(inverse, kind="stable")], np.cumsum(sizes)[:-1])
+    order = rng.permutation(len(members))
+    return sorted((members[i] for i in order), key=len, reverse=True)
+
+
+def _check_enough(images: pd.DataFrame, protocol: str, wanted: int, what: str) -> None:
+    counts = pd.Series(_units(images, protocol)).groupby(images["label"].to_numpy()).nunique()
+    few = counts[counts < wanted]
+    if len(few):
+        unit = "groups" if protocol == "grouped" else "images"
+        found = f"{few.iloc[0]} {unit} for {wanted} {what}"
+        mend = f"Ask for fewer {what}, add images, or leave the class out."
+        raise ImageSetError(f"a class has fewer {unit} than {what}", where=str(few.index[0]), found=found, mend=mend)
+
+
+def _check_present(images: pd.DataFrame, assigned: NDArray[Any], names: Any, what: str) -> None:
+    for name in names:
+        for label in sorted(set(images["label"]) - set(images["label"].to_numpy()[assigned == name])):
+            mend = f"One group holds most of the class: ask for fewer {what}s."
+            raise ImageSetError(
+                f"a class is missing from a {what}", where=str(label), found=f"{what} {name}", mend=mend
+            )

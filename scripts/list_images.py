@@ -1,0 +1,34 @@
+"""List a folder of labelled images, and say which of them stem from one source."""
+
+from drunet.atomic import write_json
+from drunet.console import job
+from drunet.images.folder import find_files, list_images, write_list
+from drunet.images.groups import group_facts, read_groups
+from drunet.images.near_duplicates import agreement, find_groups
+from drunet.report.figures import save
+from drunet.report.group_montage import group_montage
+
+with job(snakemake.log[0]):
+    inputs, output, params = snakemake.input, snakemake.output, snakemake.params
+    root, known = str(inputs.get("root") or params.root), inputs.get("groups")
+    settings = dict(params.near_duplicates)
+    compare = settings.pop("compare", False)
+    images, unreadable = list_images(
+        root, params.classes, max_unreadable=params.max_unreadable, where=root, threads=snakemake.threads
+    )
+    facts = {"unreadable": len(unreadable)}
+    if not known or compare:
+        found, search = find_groups(images, root, settings, params.seed, threads=snakemake.threads)
+    if known:
+        groups = read_groups(str(known), images, str(known), others=find_files(root, root))
+        facts |= {"source": "file", **group_facts(images.assign(group=groups))}
+        if compare:
+            # What the search would have found: the file is the judge of its precision.
+            facts["search"] = {**search, "agreement": agreement(found, groups)}
+    else:
+        groups = found
+        facts |= {"source": "search", **search}
+    write_list(output.images, images.assign(group=groups))
+    write_list(output.unreadable, unreadable)
+    save(group_montage(images, root, groups), output.montage, dpi=220)
+    write_json(output.facts, facts)
