@@ -1,7 +1,8 @@
 """Backbones from Keras' applications: built without their top, cut, frozen, with the weights that are asked for.
 
-All take RGB in [0, 1], as the authors' code feeds both branches of DR-fused, and not each application's own
-preprocessing.
+What they see is up to the architecture: RGB in [0, 1], as the authors' code feeds both branches of DR-fused, or scaled
+by `drunet.models.image_normalisation`. Keras trained its ImageNet weights with `caffe` (VGG, ResNet), `imagenet`
+(DenseNet, EfficientNetV2-B) and `symmetric` (ResNetV2, MobileNet, Inception, Xception, EfficientNetV2-S to L).
 """
 
 from __future__ import annotations
@@ -17,13 +18,19 @@ import keras
 from keras import layers
 
 from drunet.errors import ModelError
-from drunet.models.options import momentum_check, refuse_unfit, within
+from drunet.models.options import SMALLEST, freeze_check, momentum_check, refuse_unfit, within
+from drunet.models.trunk import prepare_trunk
 
 _V2 = {"include_preprocessing": False}
 
 BACKBONES: dict[str, Callable[..., keras.Model]] = {
+    "vgg16": keras.applications.VGG16,
     "vgg19": keras.applications.VGG19,
+    "resnet50": keras.applications.ResNet50,
+    "resnet101": keras.applications.ResNet101,
+    "resnet50v2": keras.applications.ResNet50V2,
     "resnet101v2": keras.applications.ResNet101V2,
+    "mobilenet": keras.applications.MobileNet,
     "mobilenetv2": keras.applications.MobileNetV2,
     "efficientnetv2": partial(keras.applications.EfficientNetV2B0, **_V2),
     "efficientnetv2b1": partial(keras.applications.EfficientNetV2B1, **_V2),
@@ -33,11 +40,12 @@ BACKBONES: dict[str, Callable[..., keras.Model]] = {
     "efficientnetv2m": partial(keras.applications.EfficientNetV2M, **_V2),
     "efficientnetv2l": partial(keras.applications.EfficientNetV2L, **_V2),
     "inceptionv3": keras.applications.InceptionV3,
+    "inceptionresnetv2": keras.applications.InceptionResNetV2,
+    "xception": keras.applications.Xception,
     "densenet121": keras.applications.DenseNet121,
     "densenet201": keras.applications.DenseNet201,
 }
-SMALLEST = 32  # px; what Keras' applications need, but for those below
-_SMALLEST_INPUT = {"inceptionv3": 75}
+_SMALLEST_INPUT = {"inceptionv3": 75, "inceptionresnetv2": 75, "xception": 71}  # px; of the others: SMALLEST
 
 Weights = str | Mapping[str, str | os.PathLike[str]]
 
@@ -64,8 +72,11 @@ def check_classifier_options(
     classes: int,
     freeze_fraction: float,
     batch_norm_momentum: float | None,
+    least_units: int = 1,
 ) -> None:
     """Check what all classifiers on backbones are told alike; `where` is the architecture.
+
+    `least_units` is what the hidden layer may be reduced to: 0 where there may be none.
 
     Raises
     ------
@@ -73,15 +84,14 @@ def check_classifier_options(
         For the first option out of range.
     """
     whole = within(size, SMALLEST) and size == int(size)
-    share = freeze_fraction == 1 or within(freeze_fraction, 0, 1)
     refuse_unfit(
         where,
         {
             "size": (size, whole, f"Use tiles of at least {SMALLEST} px."),
-            "dense_units": (dense_units, within(dense_units, 1), "Use at least 1."),
+            "dense_units": (dense_units, within(dense_units, least_units), f"Use at least {least_units}."),
             "dropout": (dropout, within(dropout, 0, 1), "Use a rate from 0 to below 1."),
             "classes": (classes, within(classes, 2), "Use at least 2."),
-            "freeze_fraction": (freeze_fraction, share, "Use a share from 0 to 1."),
+            "freeze_fraction": freeze_check(freeze_fraction),
             "batch_norm_momentum": momentum_check(batch_norm_momentum),
         },
     )
@@ -127,6 +137,7 @@ def features(
     sources: Mapping[str, str | None],
     cut: str | None = None,
     freeze_fraction: float = 0.0,
+    trainable_layers: int | None = None,
     batch_norm_momentum: float | None = None,
     where: str,
 ) -> Any:
@@ -137,16 +148,14 @@ def features(
     name : str
         A key of `BACKBONES`, and the name of the layer that the backbone becomes.
     image : symbolic tensor (n, size, size, 3)
-        Smaller than the backbone bears (InceptionV3: 75 px), it is first enlarged bilinearly, in the graph.
+        Smaller than the backbone bears (Inception: 75 px, Xception: 71 px), it is first enlarged bilinearly, in the
+        graph.
     sources : mapping of str to str or None
         From `weight_sources`, of all backbones of the network.
     cut : str or None
         Layer at which the backbone ends; None for all of it but the top.
-    freeze_fraction : float
-        Share of the layers that is held fixed, counted from the input. A frozen batch normalisation also uses its
-        moving averages, in training too.
-    batch_norm_momentum : float or None
-        Of every batch normalisation; None keeps Keras' own.
+    freeze_fraction, trainable_layers, batch_norm_momentum
+        As `drunet.models.trunk.prepare_trunk`.
     where : str
         The architecture, for messages.
 
@@ -157,7 +166,7 @@ def features(
     Raises
     ------
     ModelError
-        For a cut that names no layer, or weights that cannot be had or do not fit.
+        For a cut that names no layer, more layers to learn than there are, or weights that cannot be had or do not fit.
     """
     size, needed = image.shape[1], _SMALLEST_INPUT.get(name, SMALLEST)
     if size < needed:
@@ -165,11 +174,13 @@ def features(
     whole = _application(name, max(size, needed), sources, where)
     trunk = whole if cut is None else _truncated(whole, name, cut, where)
     trunk.name = name
-    for layer in trunk.layers:
-        if batch_norm_momentum is not None and isinstance(layer, layers.BatchNormalization):
-            layer.momentum = batch_norm_momentum
-    for layer in trunk.layers[: round(freeze_fraction * len(trunk.layers))]:
-        layer.trainable = False
+    prepare_trunk(
+        trunk,
+        where=where,
+        freeze_fraction=freeze_fraction,
+        trainable_layers=trainable_layers,
+        batch_norm_momentum=batch_norm_momentum,
+    )
     return trunk(image)
 
 

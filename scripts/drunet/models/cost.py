@@ -6,7 +6,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +80,7 @@ def arithmetic(path: str | os.PathLike[str]) -> Arithmetic:
         shapes[value.name] = tuple(
             d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim
         )
+    shapes |= _measured(model, shapes, [i for i in model.graph.input if i.name not in weights])
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
     held = sum(math.prod(t.dims) for t in model.graph.initializer if t.data_type in floats)
     macs = sum(_COUNTERS[n.op_type](n, shapes) for n in model.graph.node if n.op_type in _COUNTERS)
@@ -95,6 +96,30 @@ def time_per_tile(
     layouts: Mapping[str, Layout] | None = None,
     seed: int = 0,
 ) -> dict[str, Timing]:
+    """Time classifiers on the same tiles; parameters and errors as for `seconds_in_turn`.
+
+    Returns
+    -------
+    dict of str to Timing
+    """
+    seconds = seconds_in_turn(models, size, options, repeats=repeats, layouts=layouts, seed=seed)
+    return timings(seconds, options)
+
+
+def timings(seconds: Mapping[str, Sequence[float]], options: EngineOptions) -> dict[str, Timing]:
+    """Times per tile from the seconds per batch of `seconds_in_turn`."""
+    return {name: _timing(values, options) for name, values in seconds.items()}
+
+
+def seconds_in_turn(
+    models: Mapping[str, str | os.PathLike[str]],
+    size: int,
+    options: EngineOptions,
+    *,
+    repeats: int,
+    layouts: Mapping[str, Layout] | None = None,
+    seed: int = 0,
+) -> dict[str, list[float]]:
     """Time classifiers on the same tiles, in turn, so that a machine that slows down slows all of them.
 
     Reading tiles from a slide is not in it.
@@ -115,7 +140,8 @@ def time_per_tile(
 
     Returns
     -------
-    dict of str to Timing
+    dict of str to list of float
+        Seconds per batch: the same position in two lists is the same turn.
 
     Raises
     ------
@@ -138,7 +164,36 @@ def time_per_tile(
             session.run(None, inputs)
             if turn >= _WARM_UPS:
                 seconds[name].append(time.perf_counter() - start)
-    return {name: _timing(values, options) for name, values in seconds.items()}
+    return seconds
+
+
+def speed_table(seconds: Mapping[str, Sequence[float]], reference: str, batch_size: int) -> pd.DataFrame:
+    """How much faster than one of them classifiers are.
+
+    A turn's ratio compares batches that ran one after the other: what slows the machine for longer than a turn cancels.
+
+    Parameters
+    ----------
+    seconds : mapping of name to list of float
+        From `seconds_in_turn`.
+    reference : str
+        The one that the others are held against.
+    batch_size : int
+        Tiles in a batch.
+
+    Returns
+    -------
+    DataFrame
+        arm; tiles_per_s (median over the turns); ratio (median of the turns' ratios of the reference's seconds to its
+        own: above 1 is faster), ratio_low and ratio_high (quartiles).
+    """
+    base = np.asarray(seconds[reference])
+    rows = []
+    for name, values in seconds.items():
+        low, middle, high = (float(q) for q in np.quantile(base / np.asarray(values), (0.25, 0.5, 0.75)))
+        rate = batch_size / statistics.median(values)
+        rows.append({"arm": name, "tiles_per_s": rate, "ratio": middle, "ratio_low": low, "ratio_high": high})
+    return pd.DataFrame(rows)
 
 
 def cost_table(
@@ -173,7 +228,7 @@ def cost_table(
     return pd.DataFrame(rows)
 
 
-def _timing(seconds: list[float], options: EngineOptions) -> Timing:
+def _timing(seconds: Sequence[float], options: EngineOptions) -> Timing:
     milliseconds = [1000 * s / options.batch_size for s in seconds]
     return Timing(
         milliseconds=statistics.median(milliseconds),
@@ -186,9 +241,34 @@ def _timing(seconds: list[float], options: EngineOptions) -> Timing:
     )
 
 
+def _measured(
+    model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]], inputs: Sequence[onnx.ValueInfoProto]
+) -> dict[str, tuple[int, ...]]:
+    """Shapes that inference leaves open although those of the inputs are known, taken from a run on one empty sample.
+
+    Attention is converted into a graph that computes shapes by itself, in ways that inference does not follow.
+    """
+    counted = [name for n in model.graph.node if n.op_type in _COUNTERS for name in (*n.input[:2], n.output[0])]
+    missing = [name for name in dict.fromkeys(counted) if _is_open(shapes.get(name))]
+    if not missing or any(_is_open(shapes[i.name]) for i in inputs):
+        return {}
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    known = {output.name for output in model.graph.output}
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in missing if name not in known)
+    session = ort.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
+    dtypes = {i.name: onnx.helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in inputs}
+    empty = {name: np.zeros(shapes[name], dtype) for name, dtype in dtypes.items()}
+    return {name: array.shape for name, array in zip(missing, session.run(missing, empty), strict=True)}
+
+
+def _is_open(shape: tuple[int, ...] | None) -> bool:
+    return shape is None or any(side < 0 for side in shape)
+
+
 def _known(shapes: Mapping[str, tuple[int, ...]], name: str, node: onnx.NodeProto) -> tuple[int, ...]:
     shape = shapes.get(name)
-    if shape is None or any(d < 0 for d in shape):
+    if shape is None or _is_open(shape):
         raise ModelError(
             "the arithmetic cannot be counted, because the size of a tensor is open",
             where=f"ONNX node {node.name or node.op_type}",

@@ -95,8 +95,9 @@ def build_dr_fused(
 
 
 def head(x: Any, dense_units: int, dropout: float, classes: int) -> Any:
-    """From pooled features (n, channels) to probabilities (n, classes)."""
+    """From pooled features (n, channels) to probabilities (n, classes); no units: no hidden layer."""
     x = layers.Dropout(dropout, name="dropout")(x)
-    x = layers.Dense(dense_units, activation="relu", name="hidden")(x)
+    if dense_units:
+        x = layers.Dense(dense_units, activation="relu", name="hidden")(x)
     # A softmax in half precision loses what mixed precision must keep.
     return layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(x)

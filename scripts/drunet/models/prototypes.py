@@ -12,9 +12,9 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from drunet.models.backbones import SMALLEST, Weights, features, weight_sources
+from drunet.models.backbones import Weights, features, weight_sources
 from drunet.models.class_sums import ClassSums, check_labels
-from drunet.models.options import momentum_check, refuse_unfit, within
+from drunet.models.options import SMALLEST, momentum_check, refuse_unfit, within
 
 BACKBONE, EMBEDDING, PROTOTYPES = "mobilenetv2", "embedding", "prototypes"
 _WHERE = "architecture prototypes"

@@ -1,0 +1,150 @@
+"""A conventional convolutional network, without shortcuts, that others are compared with.
+
+The paper on distillation (Tian et al. 2024, Table 3) compares with a CNN of which it says nothing but that
+convolutions are 3x3 with stride 1 (Table 1). This is a small network after VGG (Simonyan and Zisserman 2014): blocks of
+3x3 convolutions with ReLU, halved by 2x2 max-pooling, then a hidden dense layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+from drunet.models.image_normalisation import normalisation_check, normalised
+from drunet.models.options import check_own_network, switch_check, whole, whole_check
+from drunet.models.trunk import prepare_trunk
+
+_WHERE = "architecture plain_cnn"
+
+
+def build_plain_cnn(
+    size: int,
+    *,
+    weights: str = "random",
+    classes: int = 2,
+    filters: Sequence[int] = (32, 64, 128, 256),
+    convolutions: int = 1,
+    batch_norm: bool = False,
+    dense_units: int = 128,
+    normalise: str = "imagenet",
+    dropout: float = 0.5,
+    freeze_fraction: float = 0.0,
+    batch_norm_momentum: float | None = None,
+    seed: int = 0,
+) -> keras.Model:
+    """Build the classifier.
+
+    Parameters
+    ----------
+    size : int
+        Side of the square tile, px; at least 32. The weights of the hidden layer depend on it.
+    weights : "random"
+        There are no weights to begin with but those of a whole trained model, which are read afterwards.
+    classes : int
+        Outputs of the softmax.
+    filters : sequence of int
+        Channels of each block; one place must be left after halving so often.
+    convolutions : int
+        Of each block.
+    batch_norm : bool
+        Normalise after each convolution, which VGG does not.
+    dense_units : int
+        Width of the hidden layer.
+    normalise : {"imagenet", "symmetric", "caffe", "none"}
+        How pixels are scaled inside the graph, see `drunet.models.image_normalisation`.
+    dropout : float
+        Rate after the hidden layer, in [0, 1).
+    freeze_fraction : float
+        Share of the convolutional layers that is held fixed, counted from the input.
+    batch_norm_momentum : float or None
+        Of every batch normalisation, in [0, 1); None keeps Keras' own.
+    seed : int
+        Of the initial weights and the dropout. Sets the global seed of Keras.
+
+    Returns
+    -------
+    keras.Model
+        `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, classes). The convolutions are the layer
+        `convolutions`.
+
+    Raises
+    ------
+    ModelError
+        For an option out of range.
+    """
+    check_own_network(
+        _WHERE,
+        size=size,
+        weights=weights,
+        classes=classes,
+        dropout=dropout,
+        freeze_fraction=freeze_fraction,
+        batch_norm_momentum=batch_norm_momentum,
+        more={
+            "filters": filters_check(filters, size),
+            "convolutions": whole_check(convolutions),
+            "batch_norm": switch_check(batch_norm),
+            "dense_units": whole_check(dense_units),
+            "normalise": normalisation_check(normalise),
+        },
+    )
+    keras.utils.set_random_seed(seed)
+    image = keras.Input((size, size, 3), name="input_image")
+    trunk = convolution_blocks(size, filters, convolutions, batch_norm)
+    prepare_trunk(trunk, where=_WHERE, freeze_fraction=freeze_fraction, batch_norm_momentum=batch_norm_momentum)
+    x = layers.Flatten(name="flat")(trunk(normalised(image, normalise)))
+    x = layers.Dense(dense_units, activation="relu", kernel_initializer="he_normal", name="hidden")(x)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    # A softmax in half precision loses what mixed precision must keep.
+    x = layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(x)
+    return keras.Model(image, x, name="plain_cnn")
+
+
+def convolution_blocks(size: int, filters: Sequence[int], convolutions: int, batch_norm: bool) -> keras.Model:
+    """Build blocks of 3x3 convolutions, each halved by max-pooling.
+
+    Parameters
+    ----------
+    size : int
+        Side of the input, px.
+    filters : sequence of int
+        Channels of each block.
+    convolutions : int
+        Of each block.
+    batch_norm : bool
+        Normalise after each convolution.
+
+    Returns
+    -------
+    keras.Model
+        `convolutions`, from (n, size, size, 3) to (n, h, w, channels) at size / 2^blocks, rounded down.
+    """
+    x: Any
+    x = image = keras.Input((size, size, 3), name="image")
+    for block, width in enumerate(filters, start=1):
+        for number in range(1, convolutions + 1):
+            name = f"block{block}_{number}"
+            x = layers.Conv2D(
+                width,
+                3,
+                padding="same",
+                use_bias=not batch_norm,
+                kernel_initializer="he_normal",
+                name=f"{name}_conv",
+            )(x)
+            if batch_norm:
+                x = layers.BatchNormalization(name=f"{name}_bn")(x)
+            x = layers.ReLU(name=f"{name}_relu")(x)
+        x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+    return keras.Model(image, x, name="convolutions")
+
+
+def filters_check(filters: object, size: int) -> tuple[object, bool, str]:
+    """The check of the blocks' channels, which also says how many blocks a tile bears."""
+    listed = isinstance(filters, list | tuple) and len(filters) > 0 and all(whole(width, 1) for width in filters)
+    most = int(size).bit_length() - 1 if whole(size, 1) else 0
+    fits = listed and len(filters) <= most  # type: ignore[arg-type]
+    return filters, fits, f"List 1 to {most} whole numbers for tiles of {size} px."

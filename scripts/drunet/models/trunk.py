@@ -1,0 +1,48 @@
+"""What of a network's trunk learns, and how fast its batch normalisation forgets."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from drunet.errors import ModelError
+
+
+def prepare_trunk(
+    trunk: keras.Model,
+    *,
+    where: str,
+    freeze_fraction: float = 0.0,
+    trainable_layers: int | None = None,
+    batch_norm_momentum: float | None = None,
+) -> None:
+    """Hold the first layers of a trunk fixed and set the momentum of its batch normalisations, in place.
+
+    Parameters
+    ----------
+    trunk : keras.Model
+    where : str
+        The architecture, for messages.
+    freeze_fraction : float
+        Share of the layers that is held fixed, counted from the input. A frozen batch normalisation also uses its
+        moving averages, in training too.
+    trainable_layers : int or None
+        Only so many layers learn, counted from the output; None goes by `freeze_fraction`.
+    batch_norm_momentum : float or None
+        Of every batch normalisation; None keeps what it has.
+
+    Raises
+    ------
+    ModelError
+        If more layers are to learn than there are.
+    """
+    count = len(trunk.layers)
+    if trainable_layers is not None and trainable_layers > count:
+        mend = f"{trunk.name} has {count} layers: use null for all of them, or 0 to {count}."
+        raise ModelError("'trainable_layers' is out of range", where=where, found=trainable_layers, mend=mend)
+    fixed = round(freeze_fraction * count) if trainable_layers is None else count - trainable_layers
+    for layer in trunk.layers:
+        if batch_norm_momentum is not None and isinstance(layer, layers.BatchNormalization):
+            layer.momentum = batch_norm_momentum
+    for layer in trunk.layers[:fixed]:
+        layer.trainable = False
