@@ -5,8 +5,6 @@ from drunet.console import job
 from drunet.images.folder import find_files, list_images, write_list
 from drunet.images.groups import group_facts, read_groups
 from drunet.images.near_duplicates import agreement, find_groups
-from drunet.report.figures import save
-from drunet.report.group_montage import group_montage
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
@@ -30,5 +28,4 @@ with job(snakemake.log[0]):
         facts |= {"source": "search", **search}
     write_list(output.images, images.assign(group=groups))
     write_list(output.unreadable, unreadable)
-    save(group_montage(images, root, groups), output.montage, dpi=220)
     write_json(output.facts, facts)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from PIL import Image
 
 from drunet.errors import ImageSetError
 from drunet.images import folder
+from drunet.images.content import content_state
 from drunet.images.folder import find_files, list_images, read_image, read_list, write_list
 from drunet.images.groups import group_facts, read_groups
 
@@ -49,7 +53,7 @@ def refused(match: str, root: Path, classes: list[str] | None = None, limit: flo
 
 
 def test_images_are_listed_by_file_with_class_and_size(lungs: Path, make: Make) -> None:
-    make("lung/aca/deeper/notes.txt.png", 30)
+    make("lung/other/notes.txt.png", 30)
     (lungs / "groups.csv").write_text("no image")
     (lungs / "lung" / "aca" / ".hidden.png").write_bytes(b"no image")
     make(".cache/aca/x.png", 31)
@@ -60,7 +64,32 @@ def test_images_are_listed_by_file_with_class_and_size(lungs: Path, make: Make) 
     assert images["label"].tolist() == ["aca"] * 3 + ["scc"] * 3
     assert set(images["width"]) == {5} and set(images["height"]) == {7}
     assert unreadable.empty
-    assert set(listed(lungs)[0]["label"]) == {"aca", "scc", "deeper"}
+    assert set(listed(lungs)[0]["label"]) == {"aca", "scc", "other"}
+
+
+def test_an_image_belongs_to_the_nearest_folder_above_it_that_is_a_class(lungs: Path, make: Make) -> None:
+    make("lung/aca/extra/e.png", 30)
+    make("lung/aca/extra/2024/scc/f.png", 31)
+    refused(r"one class name stands in two places .*lung/aca/extra/2024/scc and lung/scc", lungs, ["aca", "scc"])
+    labels = listed(lungs, ["aca", "extra"])[0].set_index("file")["label"]
+    assert labels["lung/aca/extra/e.png"] == labels["lung/aca/extra/2024/scc/f.png"] == "extra"
+    assert labels.value_counts().to_dict() == {"aca": 3, "extra": 2}
+
+
+@pytest.mark.parametrize("above", ["", "train/", "set/train/"])
+def test_classes_may_hold_a_folder_for_each_patient(make: Make, tmp_path: Path, above: str) -> None:
+    for k, file in enumerate(("aca/p1/1.png", "aca/p2/1.png", "scc/p1/1.png", "scc/p3/slide/1.png")):
+        make(above + file, k)
+    images = listed(tmp_path / "set", ["scc", "aca"])[0]
+    assert images["label"].tolist() == ["aca", "aca", "scc", "scc"]
+    assert images["file"].tolist()[3] == f"{above}scc/p3/slide/1.png"
+    refused(r"no folder of this class \(found: sccc\)\. Did you mean scc\?", tmp_path / "set", ["aca", "sccc"])
+    make("normal/p1/2.png", 8)
+    unused = find_files(tmp_path / "set", "the set")
+    rows = [("aca", "p1/1.png"), ("aca", "p2/1.png"), ("scc", "p1/1.png"), ("scc", "slide/1.png"), ("normal", "2.png")]
+    text = "class,file,group\n" + "".join(f"{label},{file},{file[:2]}\n" for label, file in rows)
+    groups = read_groups(groups_file(tmp_path, text), images, "groups", others=unused)
+    assert groups.tolist() == ["p1", "p2", "p1", "sl"]
 
 
 def test_the_digest_is_that_of_the_pixels_and_their_shape(lungs: Path, make: Make) -> None:
@@ -200,7 +229,21 @@ def test_groups_are_read_by_path_or_by_a_name_that_leaves_no_doubt(lungs: Path, 
     assert groups.tolist() == ["1", "1", "2", "3", "4", "4"]
     tabs = groups_file(tmp_path, "\ufeff" + GROUPED.replace(",", "\t"))
     assert read_groups(tabs, images, "groups").tolist() == groups.tolist()
-    assert group_facts(images.assign(group=groups)) == {"images": 6, "groups": 4, "largest": 2, "singletons": 2}
+    assert group_facts(images.assign(group=groups)) == {
+        "images": 6,
+        "groups": 4,
+        "largest": 2,
+        "singletons": 2,
+        "spanning": 0,
+    }
+
+
+def test_a_group_may_span_classes_and_is_counted(lungs: Path, tmp_path: Path) -> None:
+    images = listed(lungs)[0]
+    groups = read_groups(groups_file(tmp_path, GROUPED.replace(",3\n", ",2\n")), images, "groups")
+    assert groups.tolist() == ["1", "1", "2", "2", "4", "4"]
+    facts = group_facts(images.assign(group=groups))
+    assert (facts["groups"], facts["spanning"], facts["largest"]) == (3, 1, 2)
 
 
 def test_a_class_tells_files_of_one_name_apart(make: Make, tmp_path: Path) -> None:
@@ -224,7 +267,6 @@ def test_a_class_tells_files_of_one_name_apart(make: Make, tmp_path: Path) -> No
         (GROUPED.replace("aca,a2.png,2\n", ""), r"images have no group \(found: 1: lung/aca/a2\.png\)"),
         (GROUPED.replace("a2.png,2", "a2.png, "), r"images have no group \(found: 1: lung/aca/a2\.png\)"),
         (GROUPED + "aca,a0.png,2\n", r"into two groups \(found: 1: a0\.png\)"),
-        (GROUPED.replace(",3\n", ",2\n"), r"groups hold images of two classes \(found: 1: 2\)"),
     ],
 )
 def test_a_wrong_groups_file_is_refused(lungs: Path, tmp_path: Path, text: str, message: str) -> None:
@@ -250,3 +292,60 @@ def test_a_groups_file_may_name_images_that_are_not_used(lungs: Path, tmp_path: 
     assert read_groups(path, images, "groups", others=others).nunique() == 4
     with pytest.raises(ImageSetError, match="not there"):
         read_groups(path, images, "groups")
+
+
+def touched(path: Path, nanoseconds: int) -> None:
+    os.utime(path, ns=(nanoseconds, nanoseconds))
+
+
+def test_the_content_of_classes_is_told_by_name_size_and_time(lungs: Path, make: Make) -> None:
+    make("lung/other/o.png", 20)
+    make("lung/aca/p1/deep.JPG", 21)
+    state = content_state(lungs, ["aca", "scc"])
+    assert state == content_state(str(lungs), ("scc", "aca")) != content_state(lungs, None)
+    touched(lungs / "lung/other/o.png", 7)
+    (lungs / "lung/aca/notes.txt").write_text("no image")
+    (lungs / "lung/aca/.hidden.png").write_bytes(b"no image")
+    assert content_state(lungs, ["aca", "scc"]) == state
+
+    states = [state]
+    one = lungs / "lung/aca/p1/deep.JPG"
+    whole = one.read_bytes()
+    for change in (
+        lambda: touched(one, 10**18),
+        lambda: touched(one, 10**18 + 1),
+        lambda: (one.write_bytes(whole + b"0"), touched(one, 10**18 + 1)),
+        lambda: one.rename(one.with_name("other.jpg")),
+        lambda: one.with_name("other.jpg").unlink(),
+    ):
+        change()
+        states.append(content_state(lungs, ["aca", "scc"]))
+    assert len(set(states)) == len(states)
+    again = content_state(lungs, ["aca", "scc"])
+    assert again == states[-1] and content_state(lungs, ["scc"]) not in states
+
+
+def test_the_content_of_a_moved_set_is_the_same_and_a_missing_one_is_absent(lungs: Path, tmp_path: Path) -> None:
+    state = content_state(lungs, None)
+    (lungs / "lung/again").symlink_to(lungs / "lung/scc")
+    moved = lungs.rename(tmp_path / "elsewhere")
+    assert content_state(moved, None) == state
+    assert content_state(lungs, None) == content_state(moved / "lung/aca/a0.png", ["aca"]) == "absent"
+    (moved / "lung/aca/nowhere.png").symlink_to(moved / "gone.png")
+    assert content_state(moved, None) != state
+
+
+def test_every_image_listed_counts_in_the_content(lungs: Path, make: Make) -> None:
+    make("lung/aca/p1/deep.png", 21)
+    make("lung/aca/p1/scan.tiff", 22)
+    for file in listed(lungs, ["aca", "scc"])[0]["file"]:
+        before = content_state(lungs, ["aca", "scc"])
+        touched(lungs / file, 5)
+        assert content_state(lungs, ["aca", "scc"]) != before
+
+
+def test_asking_for_the_content_imports_nothing_heavy() -> None:
+    ask = "import sys, drunet.images.content; print({'PIL', 'cv2', 'numpy', 'pandas'} & set(sys.modules))"
+    scripts = Path(folder.__file__).parents[2]
+    told = subprocess.run([sys.executable, "-c", ask], cwd=scripts, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "set()"

@@ -44,6 +44,69 @@ def test_parts_share_nothing_hold_every_class_and_keep_groups_whole(
             assert leak(images, found.validation, found.test) == 0
 
 
+@st.composite
+def patients(draw: st.DrawFn) -> pd.DataFrame:
+    """Patients of whom some have images of two or three classes, unlike in number."""
+    held = st.lists(st.integers(0, 6), min_size=3, max_size=3).filter(any)
+    several = draw(st.lists(held, min_size=1, max_size=25))
+    alone = [[6 * (k == c) for k in range(3)] for c in range(3) for _ in range(draw(st.integers(4, 6)))]
+    rows = [
+        (label, f"p{g}")
+        for g, counts in enumerate([*several, *alone])
+        for label, count in zip("abc", counts, strict=True)
+        for _ in range(count)
+    ]
+    return pd.DataFrame(rows, columns=["label", "group"]).sample(frac=1, random_state=0).reset_index(drop=True)
+
+
+@settings(deadline=None, max_examples=60)
+@given(patients(), st.integers(0, 99))
+def test_a_group_that_spans_classes_is_never_divided_and_parts_keep_their_proportion(
+    images: pd.DataFrame, seed: int
+) -> None:
+    part = assign_parts(images, "grouped", PUBLISHED, seed)
+    np.testing.assert_array_equal(part, assign_parts(images, "grouped", PUBLISHED, seed))
+    assert pd.Series(part).groupby(images["group"]).nunique().max() == 1
+    for name, wanted in PUBLISHED.items():
+        for _, own in images.groupby("label"):
+            number = (part[own.index] == name).sum()
+            assert number > 0
+            assert abs(number - wanted / 15000 * len(own)) <= 1.5 * own["group"].value_counts().max()
+
+
+@settings(deadline=None, max_examples=25)
+@given(patients(), splits, st.integers(0, 99))
+def test_no_part_of_a_split_shares_a_group_that_spans_classes(images: pd.DataFrame, split: dict, seed: int) -> None:
+    for fold in folds_of(split):
+        found = split_of(images, "grouped", split, fold, 0.25, seed)
+        parts = [set(images["group"].iloc[part]) for part in (found.training, found.validation, found.test)]
+        assert all(parts) and sum(map(len, parts)) == images["group"].nunique()
+        assert sum(map(len, (found.training, found.validation, found.test))) == len(images)
+
+
+def test_groups_that_span_classes_fill_every_part_of_every_class() -> None:
+    # Each patient has both classes: by hand, three parts of ten patients alike are 8, 1 and 1.
+    rows = [(label, f"p{g}") for g in range(10) for label in ("normal", "tumour") for _ in range(4)]
+    images = pd.DataFrame(rows, columns=["label", "group"])
+    counts = pd.crosstab(images["label"], assign_parts(images, "grouped", {"a": 8, "b": 1, "c": 1}, 0))
+    assert counts.to_numpy().tolist() == [[32, 4, 4]] * 2
+    # A triangle of patients, each of two classes: two parts cannot both have all three.
+    rows = [(label, pair) for pair in ("ab", "bc", "ca") for label in pair]
+    with pytest.raises(ImageSetError, match=r"a class is missing from a part .*ask for fewer parts"):
+        assign_parts(pd.DataFrame(rows, columns=["label", "group"]), "grouped", {"a": 1, "b": 1}, 0)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("parts", [{"training": 8, "validation": 0, "test": 2}, {"training": 8, "test": 2}])
+def test_parts_without_validation_leave_it_to_its_share(protocol: str, parts: dict) -> None:
+    images = images_of({"aca": [1] * 50, "scc": [1] * 100})
+    found = split_of(images, protocol, {"parts": parts}, 0, 0.25, 0)
+    assert [len(part) for part in (found.training, found.validation, found.test)] == pytest.approx([90, 30, 30], abs=1)
+    none = split_of(images, protocol, {"parts": parts}, 0, 0.0, 0)
+    assert [len(part) for part in (none.training, none.validation, none.test)] == [120, 0, 30]
+    np.testing.assert_array_equal(none.test, found.test)
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_folds_test_each_image_once_and_keep_the_shares_of_classes(protocol: str) -> None:
     images = images_of({"aca": [4] * 25, "scc": [4] * 50})

@@ -184,6 +184,35 @@ def test_bridges_are_the_links_that_hold_two_parts_of_two_together(n: int, drawn
     assert count_bridges(n, np.array(links, dtype=np.int64).reshape(-1, 2)) == expected
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_bridges_of_larger_graphs_are_those_that_taking_each_link_away_shows(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count = 40
+    links = np.unique(np.sort(rng.integers(0, count, (25 + 4 * seed, 2)), axis=1), axis=0)
+    links = links[links[:, 0] != links[:, 1]]
+
+    def parts(some: np.ndarray) -> np.ndarray:
+        graph = np.zeros((count, count))
+        graph[some[:, 0], some[:, 1]] = 1
+        return connected_components(graph, directed=False)[1]
+
+    expected = 0
+    for k, (one, other) in enumerate(links):
+        left = parts(np.delete(links, k, axis=0))
+        expected += left[one] != left[other] and min((left == left[one]).sum(), (left == left[other]).sum()) > 1
+    assert expected > 0 or seed > 3
+    turned = np.concatenate([links[:, ::-1], links[:3]])
+    assert count_bridges(count, links) == count_bridges(count, turned) == expected
+
+
+def test_a_long_chain_is_all_bridges_but_its_ends_and_a_ring_has_none() -> None:
+    count = 20_000
+    order = np.random.default_rng(0).permutation(count)
+    chain = np.column_stack([order[:-1], order[1:]])
+    assert count_bridges(count, chain) == count - 3
+    assert count_bridges(count, np.vstack([chain, [order[-1], order[0]]])) == 0
+
+
 def test_the_bound_on_false_links_is_clopper_and_pearsons() -> None:
     facts = check_facts(tried=2000, false_links=3, compared=5000, links=900)
     bound = binomtest(3, 2000).proportion_ci(confidence_level=0.90, method="exact").high

@@ -1,7 +1,8 @@
 """A folder of class-named folders of images, listed once: what everything else reads is this list.
 
 The class of an image is the name of the folder that it lies in, at whatever depth (LC25000:
-`lung_image_sets/lung_aca/lungaca1.jpeg`). Nothing that a file claims is trusted: its format is told by its content, and
+`lung_image_sets/lung_aca/lungaca1.jpeg`), or, where the classes are named, of the nearest folder above it that is one
+of them (`lung_aca/patient_01/1.jpeg`). Nothing that a file claims is trusted: its format is told by its content, and
 its size is seen before a pixel is decoded.
 """
 
@@ -24,8 +25,8 @@ from PIL import Image
 from drunet.atomic import whole_file
 from drunet.console import progress
 from drunet.errors import ImageSetError, closest
+from drunet.images.content import SUFFIXES
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 COLUMNS = ("file", "label", "width", "height", "digest")
 # A patch is far smaller; what Pillow itself refuses begins at 179 megapixels.
@@ -51,7 +52,8 @@ def list_images(
     ----------
     root : path
     classes : sequence of str or None
-        The classes wanted; None takes every folder that images lie in.
+        The classes wanted: an image belongs to the nearest folder above it that is one of them, however many others
+        (a patient's, say) lie between, and to none where no folder is. None: to the folder that it lies in.
     max_unreadable : float
         Share of the images, 0 to 1, that may be unreadable. They are left out.
     where : str
@@ -171,24 +173,13 @@ def _facts(root: Path, file: str) -> tuple[int, int, str] | str:
 def _labels(root: Path, classes: Sequence[str] | None, where: str) -> dict[str, str]:
     """The class of each image file below `root` that belongs to one of the classes."""
     folders = _folders(root, where)
-    names = {folder: PurePosixPath(folder).name for folder in folders}
-    if classes is None:
-        if stray := folders.get(""):
-            mend = "Put every image into a folder named after its class, or name the classes."
-            raise ImageSetError("images lie outside of any class folder", where=where, found=stray[0], mend=mend)
-        # A folder that only holds folders is no class.
-        wanted = {f for f in folders if folders[f] or not _has_inner(f, folders)} - {""}
-    else:
-        known = {name for folder, name in names.items() if folder and folders[folder]}
-        for name in classes:
-            if name not in names.values():
-                mend = closest(name, known)
-                raise ImageSetError("there is no folder of this class", where=where, found=name, mend=mend)
-        wanted = {folder for folder, name in names.items() if folder and name in classes}
+    owned = _own_folders(folders, where) if classes is None else _class_folders(folders, classes, where)
+    names = {folder: PurePosixPath(folder).name for folder in owned}
+    holding = {names[folder] for folder, files in owned.items() if files}
     places: dict[str, str] = {}
-    for folder in sorted(wanted):
-        if not folders[folder]:
-            if classes is not None and any(names[f] == names[folder] and folders[f] for f in wanted):
+    for folder in sorted(owned):
+        if not owned[folder]:
+            if classes is not None and names[folder] in holding:
                 continue
             mend = f"Fill or remove it. Images end in {', '.join(SUFFIXES)}."
             raise ImageSetError("a class folder holds no image", where=where, found=folder, mend=mend)
@@ -197,7 +188,32 @@ def _labels(root: Path, classes: Sequence[str] | None, where: str) -> dict[str, 
             mend = "Rename one, unless they are one class: then put them into one folder, or into train/ and test/."
             found = f"{places[names[folder]]} and {place}"
             raise ImageSetError("one class name stands in two places", where=where, found=found, mend=mend)
-    return {file: names[folder] for folder in wanted for file in folders[folder]}
+    return {file: names[folder] for folder, files in owned.items() for file in files}
+
+
+def _own_folders(folders: dict[str, list[str]], where: str) -> dict[str, list[str]]:
+    """Each folder with the images that lie in it; one that only holds folders is no class."""
+    if stray := folders.get(""):
+        mend = "Put every image into a folder named after its class, or name the classes."
+        raise ImageSetError("images lie outside of any class folder", where=where, found=stray[0], mend=mend)
+    return {f: files for f, files in folders.items() if f and (files or not _has_inner(f, folders))}
+
+
+def _class_folders(folders: dict[str, list[str]], classes: Sequence[str], where: str) -> dict[str, list[str]]:
+    """Each folder of one of the classes with the images below it that no such folder nearer to them owns."""
+    names = {folder: PurePosixPath(folder).name for folder in folders if folder}
+    known = {part for folder, files in folders.items() if files for part in PurePosixPath(folder).parts}
+    for name in classes:
+        if name not in names.values():
+            mend = closest(name, known)
+            raise ImageSetError("there is no folder of this class", where=where, found=name, mend=mend)
+    owned: dict[str, list[str]] = {folder: [] for folder, name in names.items() if name in classes}
+    for folder, files in folders.items():
+        above = (str(place) for place in (PurePosixPath(folder), *PurePosixPath(folder).parents))
+        nearest = next((place for place in above if place in owned), None)
+        if nearest is not None:
+            owned[nearest] += files
+    return owned
 
 
 def _folders(root: Path, where: str) -> dict[str, list[str]]:

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
+from scipy.sparse.csgraph import connected_components
 from scipy.stats import beta
 from sklearn.metrics import homogeneity_completeness_v_measure
 from sklearn.metrics.cluster import pair_confusion_matrix
@@ -273,6 +273,9 @@ def identical_pairs(digests: pd.Series) -> NDArray[np.int64]:
 def count_bridges(count: int, links: NDArray[np.int64]) -> int:
     """Links without which a group would fall into two parts of two or more images each.
 
+    One depth-first pass, linear in images and links (R. Tarjan, "A note on finding the bridges of a graph", 1974): a
+    link down to an image is a bridge if nothing from there on links back above it.
+
     Parameters
     ----------
     count : int
@@ -280,21 +283,48 @@ def count_bridges(count: int, links: NDArray[np.int64]) -> int:
     links : int64 (m, 2)
     """
     graph = _graph(count, links)
-    components = connected_components(graph, directed=False)[1]
-    # Every bridge is in every spanning tree.
-    tree = minimum_spanning_tree(graph).tocoo()
-    bridges = 0
-    members = pd.Series(np.arange(count)).groupby(components).indices
-    for first, second in zip(tree.row, tree.col, strict=True):
-        own = members[components[first]]
-        if len(own) < 4:
+    begins, neighbours = graph.indptr.tolist(), graph.indices.tolist()
+    order = [-1] * count
+    found = bridges = 0
+    for root in range(count):
+        if order[root] < 0:
+            before = found
+            cut = _cut_off(root, begins, neighbours, order, before)
+            found = before + cut.pop()
+            bridges += sum(1 < part < found - before - 1 for part in cut)
+    return bridges
+
+
+def _cut_off(root: int, begins: list[int], neighbours: list[int], order: list[int], found: int) -> list[int]:
+    """Images beyond each bridge of the root's group, and last the images of the group.
+
+    `order` takes the order in which images are found, from `found` on. The path is kept in a list, not in calls: a
+    group may be a long chain.
+    """
+    cut: list[int] = []
+    order[root] = found
+    # Of each image on the path: itself, the one before it, the next of its links, and how far up it is linked back.
+    path = [[root, -1, begins[root], found]]
+    first, found = found, found + 1
+    while path:
+        step = path[-1]
+        image, before, link, reach = step
+        if link < begins[image + 1]:
+            step[2] += 1
+            other = neighbours[link]
+            if order[other] < 0:
+                order[other] = found
+                path.append([other, image, begins[other], found])
+                found += 1
+            elif other != before:
+                step[3] = min(reach, order[other])
             continue
-        part = graph[own][:, own].tolil()
-        a, b = np.searchsorted(own, [first, second])
-        part[a, b] = part[b, a] = 0
-        parts = connected_components(part.tocsr(), directed=False)[1]
-        bridges += parts.max() == 1 and np.bincount(parts).min() > 1
-    return int(bridges)
+        path.pop()
+        if path:
+            path[-1][3] = min(path[-1][3], reach)
+            if reach == order[image]:
+                cut.append(found - order[image])
+    return [*cut, found - first]
 
 
 def _look(

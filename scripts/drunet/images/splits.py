@@ -72,8 +72,9 @@ def assign_parts(
     """The part of each image, by proportion and class by class.
 
     Units (images, or groups) are drawn in random order, large groups first, and each goes to the part that lacks most
-    to its share of the class. No part is left without a class while there are units enough: the last ones go where
-    nothing is.
+    to its share of the class. Groups that span classes come before all others, which then even out what they leave;
+    each goes where it lessens most what the parts lack or exceed, every class counted relative to its size (least
+    squares). No part is left without a class while there are units enough: the last ones go where nothing is.
 
     Parameters
     ----------
@@ -82,7 +83,8 @@ def assign_parts(
     protocol : {"random", "grouped"}
     parts : mapping of str to number
         Counts (`{training: 10200, validation: 2550, test: 2250}`) or shares, all above 0; only proportions matter. By
-        image, a part's number per class is within 1 of its share; by group, within the size of a group.
+        image, a part's number per class is within 1 of its share; by group, within the size of a group where no group
+        spans classes.
     seed : int or list of int
 
     Returns
@@ -92,27 +94,35 @@ def assign_parts(
     Raises
     ------
     ImageSetError
-        If a class has fewer images (groups) than there are parts.
+        If a class has fewer images (groups) than there are parts, or is missing from a part because groups span
+        classes.
     """
     _check_enough(images, protocol, len(parts), "parts")
     names, total = list(parts), sum(parts.values())
     if min(parts.values()) <= 0:
         raise ValueError(f"every part needs a share above 0, got {dict(parts)}")
-    rng = np.random.default_rng(seed)
-    assigned = np.full(len(images), "", dtype=f"<U{max(map(len, names))}")
-    labels, units = images["label"].to_numpy(), _units(images, protocol)
-    for label in sorted(set(labels)):
-        own = np.flatnonzero(labels == label)
-        lacking = np.array([parts[name] * len(own) / total for name in names], dtype=np.float64)
-        empty = set(range(len(names)))
-        members = _members(own, units[own], rng)
-        for k, unit in enumerate(members):
-            open_parts = sorted(empty) if len(members) - k <= len(empty) else list(range(len(names)))
-            part = max(open_parts, key=lambda p: lacking[p])
-            assigned[unit] = names[part]
-            lacking[part] -= len(unit)
-            empty.discard(part)
-    return assigned
+    classes, number = np.unique(images["label"].to_numpy(), return_inverse=True)
+    sizes = np.bincount(number)
+    members = _members(number, _units(images, protocol), np.random.default_rng(seed))
+    counts = [np.bincount(number[unit], minlength=len(classes)) for unit in members]
+    left = np.count_nonzero(counts, axis=0)
+    lacking = np.array([[parts[name] * size / total for name in names] for size in sizes], dtype=np.float64)
+    empty = np.ones(lacking.shape, dtype=bool)
+    assigned = np.full(len(images), -1, dtype=np.int64)
+    for unit, count in zip(members, counts, strict=True):
+        own = np.flatnonzero(count)
+        weight = count[own] / sizes[own] ** 2
+        # Classes of which no more units are left than parts that lack them.
+        due = own[left[own] <= empty[own].sum(axis=1)]
+        need = np.column_stack([empty[due].sum(axis=0), (weight / weight.sum()) @ lacking[own]])
+        part = max(range(len(names)), key=lambda p: tuple(need[p]))
+        assigned[unit] = part
+        lacking[own, part] -= count[own]
+        empty[own, part] = False
+        left[own] -= 1
+    named = np.array(names)[assigned]
+    _check_present(images, named, names, "part")
+    return named
 
 
 def folds_of(split: Mapping[str, Any]) -> list[int]:
@@ -131,7 +141,8 @@ def split_of(
         label and group, a row per image.
     protocol : {"random", "grouped"}
     split : mapping
-        A task's: `{folds: 5, run: [0, 1]}`, or `{parts: {training: …, validation: …, test: …}}`.
+        A task's: `{folds: 5, run: [0, 1]}`, or `{parts: {training: …, validation: …, test: …}}`; a validation of 0 is
+        as none.
     fold : int
         With parts, 0.
     validation_share : float
@@ -153,7 +164,8 @@ def split_of(
     if "parts" in split:
         if set(split["parts"]) | {"validation"} != set(PART_NAMES):
             raise ValueError(f"parts are {', '.join(PART_NAMES)}, not {', '.join(split['parts'])}")
-        part = assign_parts(images, protocol, split["parts"], seed)
+        parts = {name: size for name, size in split["parts"].items() if name != "validation" or size}
+        part = assign_parts(images, protocol, parts, seed)
         training, validation, test = (np.flatnonzero(part == name) for name in PART_NAMES)
     else:
         tested = assign_folds(images, protocol, split["folds"], seed) == fold
@@ -186,12 +198,21 @@ def _units(images: pd.DataFrame, protocol: str) -> NDArray[Any]:
     return images["group"].to_numpy() if protocol == "grouped" else np.arange(len(images))
 
 
-def _members(own: NDArray[np.int64], units: NDArray[Any], rng: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Positions of each unit, in random order but larger ones first: the small ones even out what those leave."""
-    _, inverse, sizes = np.unique(units, return_inverse=True, return_counts=True)
-    members = np.split(own[np.argsort(inverse, kind="stable")], np.cumsum(sizes)[:-1])
-    order = rng.permutation(len(members))
-    return sorted((members[i] for i in order), key=len, reverse=True)
+def _members(number: NDArray[np.int64], units: NDArray[Any], rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """Positions of each unit: those of several classes first, then class by class.
+
+    In random order but larger ones first: the small ones even out what those leave.
+    """
+    spanning = (pd.Series(number).groupby(units).transform("nunique") > 1).to_numpy()
+    members: list[NDArray[np.int64]] = []
+    for chosen in (spanning, *(~spanning & (number == k) for k in range(number.max() + 1))):
+        own = np.flatnonzero(chosen)
+        if not len(own):
+            continue
+        _, inverse, sizes = np.unique(units[own], return_inverse=True, return_counts=True)
+        some = np.split(own[np.argsort(inverse, kind="stable")], np.cumsum(sizes)[:-1])
+        members += sorted((some[i] for i in rng.permutation(len(some))), key=len, reverse=True)
+    return members
 
 
 def _check_enough(images: pd.DataFrame, protocol: str, wanted: int, what: str) -> None:
@@ -207,7 +228,7 @@ def _check_enough(images: pd.DataFrame, protocol: str, wanted: int, what: str) -
 def _check_present(images: pd.DataFrame, assigned: NDArray[Any], names: Any, what: str) -> None:
     for name in names:
         for label in sorted(set(images["label"]) - set(images["label"].to_numpy()[assigned == name])):
-            mend = f"One group holds most of the class: ask for fewer {what}s."
+            mend = f"Too few groups hold it, or one holds most of it: ask for fewer {what}s."
             raise ImageSetError(
                 f"a class is missing from a {what}", where=str(label), found=f"{what} {name}", mend=mend
             )
