@@ -1,9 +1,8 @@
 """Classify the tiles of a slide on ONNX Runtime."""
 
 from drunet.console import job
-from drunet.export.adoption import layout_of
 from drunet.grid import Grid
-from drunet.inference import EngineOptions, classify, open_session, sha256
+from drunet.inference import EngineOptions, classify, layout_of, open_session, sha256
 from drunet.slide import Slide
 from drunet.tiles import read_table, write_table
 

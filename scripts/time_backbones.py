@@ -2,8 +2,7 @@
 
 from drunet.atomic import read_json
 from drunet.console import job
-from drunet.export.adoption import layout_of
-from drunet.inference import EngineOptions
+from drunet.inference import EngineOptions, layout_of
 from drunet.models.cost import arithmetic, cost_table, time_per_tile
 from drunet.report.tables import write_tsv
 

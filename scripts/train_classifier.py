@@ -4,13 +4,25 @@ import shutil
 from pathlib import Path
 
 from drunet.console import job
+from drunet.inference import EngineOptions, layout_of
 from drunet.tiles import TileRules
 from drunet.training.classifier import AnnotatedSlide, train_classifier
+from drunet.training.lesson import Lesson
 
 with job(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params
     slides = AnnotatedSlide.zip(params.slides, inputs.slides, inputs.tiles, inputs.annotations)
     state = Path(snakemake.output.weights).parent / ".state"
+    lesson = None
+    if params.settings.get("distillation"):
+        lesson = Lesson.read(
+            snakemake.wildcards.model,
+            params.settings,
+            inputs.teacher,
+            size=params.tile["size"],
+            layout=layout_of(params.teacher),
+            options=EngineOptions(**params.engine, threads=snakemake.threads),
+        )
     trained = train_classifier(
         snakemake.wildcards.model,
         params.settings,
@@ -22,6 +34,7 @@ with job(snakemake.log[0]):
         folder=state,
         scores=inputs.scores,
         start=next(iter(inputs.weights), None) if isinstance(inputs.weights, list) else inputs.weights,
+        lesson=lesson,
     )
     output = snakemake.output
     trained.write(output.weights, output.history, output.facts, params.settings)

@@ -13,6 +13,7 @@ import jsonschema
 from drunet.clustering.sharing import clustered_models, clusters_of
 from drunet.errors import ConfigError, closest
 from drunet.models import registry
+from drunet.training.teaching import check_teachers
 
 _FOLD_NAME = re.compile(r"\.fold\d+of\d+$")
 _TYPES = {
@@ -27,7 +28,7 @@ _TYPES = {
 
 
 # Blocks that mean something only as a whole: a part of another model's would be a mixture of the two.
-_WHOLE = ("options", "weights", "multi_lens", "sampling", "clustering", "loss")
+_WHOLE = ("options", "weights", "multi_lens", "sampling", "clustering", "loss", "distillation")
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any], whole: Iterable[str] = ()) -> dict[str, Any]:
@@ -42,8 +43,8 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any], whole: Iterable[str
 def resolve_models(config: Mapping[str, Any]) -> dict[str, Any]:
     """Write out models that say `like: NAME`: everything as in that model but for what they say themselves.
 
-    `options`, `weights`, `loss`, `data.sampling`, `data.clustering` and `augment.multi_lens` are taken whole or not at
-    all, and options never from another architecture.
+    `options`, `weights`, `loss`, `distillation`, `data.sampling`, `data.clustering` and `augment.multi_lens` are taken
+    whole or not at all, and options never from another architecture.
 
     Raises
     ------
@@ -98,7 +99,7 @@ def check_schema(config: Mapping[str, Any], schema: Mapping[str, Any], prefix: s
 
 
 def check_references(config: Mapping[str, Any]) -> None:
-    """Check that names lead somewhere: runs, refiners, starts and first models to models of the configuration.
+    """Check that names lead somewhere: runs, refiners, starts, first models and teachers to models that there are.
 
     Raises
     ------
@@ -133,6 +134,7 @@ def check_references(config: Mapping[str, Any]) -> None:
             _check_start(config[kind], kind, name)
     for name in config["classifiers"]:
         _check_first_models(config["classifiers"], name)
+    check_teachers(config["classifiers"])
     for name in clustered_models(config["classifiers"]):
         clusters_of(name, config["classifiers"])
     both = sorted(set(config["classifiers"]) & set(config["refiners"]))

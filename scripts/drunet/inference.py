@@ -12,7 +12,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,6 +79,15 @@ class Layout:
     channels_last: bool = True
     scale: float = 1.0
     tumour: int = 1
+
+
+def layout_of(settings: Mapping[str, Any]) -> Layout:
+    """How a model wants its tiles, by its entry in the configuration; a trained model's graph normalises by itself."""
+    return Layout(
+        channels_last=settings.get("channels_last", True),
+        scale=settings.get("scale", 1.0),
+        tumour=settings.get("tumour_index", 1),
+    )
 
 
 class TileReader(Protocol):

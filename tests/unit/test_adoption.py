@@ -8,8 +8,8 @@ import pytest
 from tiny_onnx import SIZE, colour_model, refiner_model
 
 from drunet.errors import ModelError
-from drunet.export.adoption import adopt, layout_of
-from drunet.inference import Layout
+from drunet.export.adoption import adopt
+from drunet.inference import Layout, layout_of
 
 
 def take(source: Path, target: Path, role: str = "classifier", size: int = SIZE, **settings: Any) -> dict[str, Any]:

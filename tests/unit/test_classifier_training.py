@@ -227,6 +227,18 @@ def test_a_strategy_decides_what_an_epoch_shows(
     assert facts["sampling"] == {"strategy": strategy}
 
 
+@pytest.mark.parametrize(("at_most", "used"), [(40, 40), (127, 127), (128, 128), (5000, 128), (None, 128)])
+def test_at_most_so_many_tiles_decide_which_epoch_was_best(
+    uneven: AnnotatedSlide, tmp_path: Path, at_most: int | None, used: int
+) -> None:
+    limited = by_strategy("as_is")
+    limited["data"]["validation_tiles"] = at_most
+    counts = train(tmp_path / "state", [uneven], [uneven], settings=limited).facts["validation_samples"]
+    assert sum(counts.values()) == used
+    # Drawn at random: about as many of each class as there are.
+    assert counts["tumour"] == pytest.approx(24 * used / 128, abs=6)
+
+
 def test_balanced_weights_are_counted_over_a_whole_epoch_and_remembered(uneven: AnnotatedSlide, tmp_path: Path) -> None:
     weighted = {**by_strategy("as_is"), "loss": {"name": "cross_entropy", "class_weights": "balanced"}}
     weighted["training"] = {**PLAN, "epochs": 1, "steps_per_epoch": 2}

@@ -19,7 +19,7 @@ import pytest
 
 from drunet.errors import ConfigError, TrainingDataError
 from drunet.training import loop
-from drunet.training.loop import Plan, compute_precision, save_inference_weights, train
+from drunet.training.loop import Plan, Trainer, compute_precision, save_inference_weights, train
 
 PLAN: dict[str, Any] = {
     "optimiser": "adam",
@@ -250,6 +250,87 @@ def test_inference_weights_hold_no_optimiser_and_fit_the_model(tmp_path: Path, r
     other = network(seed=50)
     other.load_weights(path)
     assert equal(other, runs[True].model) and [p.name for p in tmp_path.iterdir()] == ["model.weights.h5"]
+
+
+def test_a_learning_rate_falls_by_a_factor_after_every_so_many_epochs() -> None:
+    # 000: 1e-3, less by a fifth after each ten epochs.
+    block = {**PLAN, "learning_rate": 1e-3, "decay": {"factor": 0.8, "epochs": 10}}
+    plan = Plan.from_config(block, "here")
+    expected = {0: 1e-3, 9: 1e-3, 10: 8e-4, 19: 8e-4, 20: 6.4e-4, 35: 5.12e-4}
+    assert {epoch: plan.learning_rate_in(epoch) for epoch in expected} == pytest.approx(expected)
+    constant = Plan.from_config({**PLAN, "decay": None}, "here")
+    assert constant == Plan.from_config(PLAN, "here") and constant.learning_rate_in(99) == PLAN["learning_rate"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"factor": 0.0, "epochs": 1}, {"factor": 1.1, "epochs": 1}, {"factor": 0.8, "epochs": 0}, {"factor": 0.8}]
+)
+def test_a_learning_rate_that_cannot_fall_so_is_told(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"here\.decay"):
+        Plan.from_config({**PLAN, "decay": wrong}, "here")
+
+
+def test_a_restart_learns_at_the_pace_of_its_epoch_and_starting_over_at_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decay = {"factor": 0.5, "epochs": 2}
+    paces: list[float] = []
+
+    class Noting(Points):
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            if index == 0 and model is not None and model.optimizer is not None:
+                paces.append(float(model.optimizer.learning_rate))
+            return super().__getitem__(index)
+
+    model = network()
+    straight, history = fit(tmp_path / "one", model, batches=Noting(), decay=decay, reestimate_batches=0)
+    # Keras itself looks at the first batches before the first epoch.
+    assert paces[-5:] == pytest.approx([0.01, 0.01, 0.005, 0.005, 0.0025])
+    real, calls = loop.write_json, iter(range(1, 99))
+
+    def killing(*args: Any) -> None:
+        if next(calls) == 4:
+            raise Killed
+        real(*args)
+
+    monkeypatch.setattr(loop, "write_json", killing)
+    with pytest.raises(Killed):
+        fit(tmp_path / "two", decay=decay, reestimate_batches=0)
+    monkeypatch.setattr(loop, "write_json", real)
+    resumed, again = fit(tmp_path / "two", network(seed=50), decay=decay, reestimate_batches=0)
+    assert equal(resumed, straight)
+    pd.testing.assert_frame_equal(again.drop(columns="seconds"), history.drop(columns="seconds"), check_exact=True)
+
+
+def test_a_model_that_starts_over_learns_as_a_new_one_and_is_not_traced_anew(tmp_path: Path) -> None:
+    traced: list[int] = []
+
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        traced.append(1)
+        return keras.losses.categorical_crossentropy(y_true, y_pred)
+
+    plan = Plan.from_config({**PLAN, "epochs": 3, "decay": {"factor": 0.5, "epochs": 1}}, "here")
+    model = network()
+    beginning = model.get_weights()
+    trainer = Trainer(model, loss=loss, metrics=["accuracy"], plan=plan)
+
+    def once(folder: str, seed: int) -> pd.DataFrame:
+        validation = Points(seed=9, fixed=True)
+        return trainer.train(
+            batches=Points(seed), validation=validation, folder=tmp_path / folder, identity=folder, name="m1"
+        )
+
+    first = once("a", seed=4)
+    learnt, times = model.get_weights(), len(traced)
+    assert times
+    trainer.start_over(beginning)
+    once("b", seed=5)
+    assert not np.array_equal(model.get_weights()[0], learnt[0])
+    trainer.start_over(beginning)
+    again = once("c", seed=4)
+    pd.testing.assert_frame_equal(first.drop(columns="seconds"), again.drop(columns="seconds"), check_exact=True)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), learnt, strict=True))
+    assert len(traced) == times
 
 
 @pytest.fixture

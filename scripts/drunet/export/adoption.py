@@ -9,17 +9,8 @@ from typing import Any
 
 from drunet.atomic import whole_file
 from drunet.errors import ModelError
-from drunet.inference import EngineOptions, Layout, check_classifier, open_session, sha256
+from drunet.inference import EngineOptions, check_classifier, layout_of, open_session, sha256
 from drunet.refine import refiner_size
-
-
-def layout_of(settings: Mapping[str, Any]) -> Layout:
-    """How a model wants its tiles, by its entry in the configuration; a trained model's graph normalises by itself."""
-    return Layout(
-        channels_last=settings.get("channels_last", True),
-        scale=settings.get("scale", 1.0),
-        tumour=settings.get("tumour_index", 1),
-    )
 
 
 def adopt(

@@ -45,6 +45,7 @@ def write_card(
     held_out = ", ".join(facts["validation_slides"]) or "none: the training loss decided"
     counts = facts.get("samples_per_epoch")
     samples = f"\n- Samples per epoch: {counts['tumour']} tumour, {counts['non_tumour']} non-tumour" if counts else ""
+    taught = f"\n- {_taught(facts['distillation'])}" if facts.get("distillation") else ""
     write_text(
         path,
         f"""# {name}
@@ -52,7 +53,7 @@ def write_card(
 {task}
 
 - Architecture: {facts["architecture"]}
-- Starting weights: {settings["weights"]}
+- Starting weights: {settings["weights"]}{taught}
 - Weights (SHA-256): `{weights_sha256}`
 - Made with drunet {drunet.__version__}, Keras {facts["keras"]}, seed {facts["seed"]}
 
@@ -80,4 +81,14 @@ Measured on the slides named here and in the report, and on nothing else. For re
 {json.dumps(dict(settings), indent=2)}
 ```
 """,
+    )
+
+
+def _taught(lesson: Mapping[str, Any]) -> str:
+    batch = lesson["batch"]
+    return (
+        f"Distilled from {lesson['teacher']} (SHA-256 `{lesson['sha256']}`) at temperature {lesson['temperature']:g}, "
+        f"weight {lesson['weight']:g}: batches of {batch['labelled']} labelled and {batch['unlabelled']} unlabelled "
+        f"tiles, the latter out of {lesson['tissue_tiles']} tissue tiles of the training slides. What its teacher gets "
+        "wrong it has learnt too"
     )

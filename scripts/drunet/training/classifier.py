@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from drunet.sampling import GridTiles, RegionCrops, Source, draw_epoch
 from drunet.sampling.strategies import LearningSlides, Sampling, sampled
 from drunet.tiles import TileRules, read_table
 from drunet.training.batches import SlideSource, TileBatches
+from drunet.training.lesson import LabelBatches, Lesson
 from drunet.training.loop import Plan, compute_precision, save_inference_weights, train
 from drunet.training.losses import classification_loss
+from drunet.training.unlabelled import TaughtBatches, tissue_tiles
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ def train_classifier(
     folder: Path,
     start: str | None = None,
     scores: Sequence[str] = (),
+    lesson: Lesson | None = None,
 ) -> Trained:
     """Train a patch-wise classifier.
 
@@ -124,6 +128,8 @@ def train_classifier(
         File with the weights to begin with: what `weights` names, or the trained model that it names.
     scores : list of str
         Per training slide, its tiles as the first model of the strategy `induced_imbalance` sees them.
+    lesson : Lesson, optional
+        What `distillation` asks for.
 
     Raises
     ------
@@ -133,6 +139,8 @@ def train_classifier(
         If there are no training slides, no labelled tiles, one class only, or not what the sampling strategy needs.
     """
     need_slides(training, name)
+    if bool(settings.get("distillation")) != bool(lesson):
+        raise ValueError("a lesson and the `distillation` block that it was read from come together")
     plan = Plan.from_config(settings["training"], f"classifiers.{name}.training")
     augmentation = Augmentation.from_config(settings["augment"], where=f"classifiers.{name}.augment")
     grids = [Grid.from_dict(read_table(s.tiles)[1]["grid"]) for s in [*training, *validation]]
@@ -149,39 +157,30 @@ def train_classifier(
     if note := sampling.facts.get("note"):
         say(f"{name}: {note}")
     loss, loss_facts = classification_loss(settings["loss"], _epoch_counts(sampling, seed), f"classifiers.{name}.loss")
+    metric: Any = "accuracy"
+    if lesson is not None:
+        loss, metric = lesson.loss(), lesson.metric()
 
-    def batches(slides: Sequence[AnnotatedSlide], seen: Sampling, fixed: bool) -> TileBatches:
-        return TileBatches(
-            [s.source for s in slides],
-            seen.sources,
-            size=size,
-            mpp=mpp,
-            batch_size=plan.batch_size,
-            seed=seed + fixed,
-            augmentation=augmentation,
-            samples=None if fixed or plan.steps_per_epoch is None else plan.steps_per_epoch * plan.batch_size,
-            fixed=fixed,
-            balance=seen.balance,
-        )
-
-    train_batches = batches(training, sampling, False)
-    held_out = Sampling(crop_sources(validation, classes, rules))
-    validation_batches = batches(validation, held_out, True) if validation else None
-    if validation_batches is not None and not len(validation_batches):
-        validation_batches = None
+    tiles: dict[str, Any] = {"size": size, "mpp": mpp, "batch_size": plan.batch_size}
+    shown = {**tiles, "seed": seed, "augmentation": augmentation, "balance": sampling.balance}
+    train_batches = _training_batches(training, sampling.sources, plan.steps_per_epoch, lesson, rules, shown)
+    held_out = crop_sources(validation, classes, rules)
+    at_most = settings["data"].get("validation_tiles")
+    validation_batches = _validation_batches(validation, held_out, lesson, seed, at_most, tiles)
     compute_precision(plan.precision)
     model = registry.build(settings["architecture"], **builder_options(settings, size, seed))
     if starts_whole(settings):
         registry.load_weights(model, str(start))
+    learnt = _learnt_files(training, scores) + ([[lesson.file]] if lesson else [])
     history = train(
         model,
         loss=loss,
-        metrics=["accuracy"],
+        metrics=[metric],
         batches=train_batches,
         validation=validation_batches,
         plan=plan,
         folder=folder,
-        identity=identity(settings, _learnt_files(training, scores), [s.files for s in validation], seed, start),
+        identity=identity(settings, learnt, [s.files for s in validation], seed, start),
         name=name,
     )
     facts = {
@@ -199,10 +198,46 @@ def train_classifier(
         "seed": seed,
         "keras": keras.__version__,
     }
+    if lesson is not None and isinstance(train_batches, TaughtBatches):
+        facts["distillation"] = lesson.facts(train_batches)
     for data in (train_batches, validation_batches):
         if data is not None:
             data.close()
     return Trained(model, history, facts)
+
+
+def _training_batches(
+    slides: Sequence[AnnotatedSlide],
+    sources: Sequence[Source],
+    steps: int | None,
+    lesson: Lesson | None,
+    rules: TileRules,
+    tiles: Mapping[str, Any],
+) -> TileBatches:
+    pixels = [s.source for s in slides]
+    if lesson is not None:
+        tissue = tissue_tiles([read_table(s.tiles)[0] for s in slides], rules)
+        return lesson.batches(pixels, sources, tissue, steps=steps, **tiles)
+    return TileBatches(pixels, sources, samples=None if steps is None else steps * tiles["batch_size"], **tiles)
+
+
+def _validation_batches(
+    slides: Sequence[AnnotatedSlide],
+    sources: Sequence[Source],
+    lesson: Lesson | None,
+    seed: int,
+    at_most: int | None,
+    tiles: Mapping[str, Any],
+) -> TileBatches | None:
+    """The same crops in every epoch, at most so many, drawn once; None where there are none."""
+    if not slides:
+        return None
+    kind = LabelBatches if lesson else TileBatches
+    batches = partial(kind, [s.source for s in slides], sources, seed=seed + 1, fixed=True, **tiles)
+    every = batches()
+    if at_most is not None and len(every.crops) > at_most:
+        return batches(samples=at_most)
+    return every if len(every) else None
 
 
 def builder_options(settings: Mapping[str, Any], size: int, seed: int) -> dict[str, Any]:

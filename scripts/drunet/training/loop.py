@@ -17,10 +17,28 @@ import pandas as pd
 
 from drunet.atomic import whole_file, write_json
 from drunet.console import say
-from drunet.errors import TrainingDataError, check_keys
+from drunet.errors import ConfigError, TrainingDataError, check_keys
 from drunet.training.batch_norm import BatchNormEstimator
 
 OPTIMISERS = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax, "sgd": keras.optimizers.SGD}
+
+
+@dataclass(frozen=True)
+class Decay:
+    """A learning rate that falls in steps: times `factor` (in (0, 1]) after every so many `epochs`."""
+
+    factor: float
+    epochs: int
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], where: str) -> Decay:
+        """Read a `decay` block; `where` is its key, for messages."""
+        check_keys(cls, config, where)
+        decay = cls(**config)
+        if not 0 < decay.factor <= 1 or decay.epochs < 1:
+            mend = "factor is above 0 and at most 1, epochs a whole number from 1."
+            raise ConfigError("the learning rate cannot fall so", where=where, found=dict(config), mend=mend)
+        return decay
 
 
 @dataclass(frozen=True)
@@ -42,6 +60,8 @@ class Plan:
     reestimate_batches : int
         Batches over which batch-norm statistics are taken anew before every validation, and at the end where there is
         none; 0 leaves the moving averages, which in a short run lag behind the weights and make validation a lottery.
+    decay : Decay or None
+        None keeps the learning rate as it is.
     """
 
     optimiser: str
@@ -52,12 +72,20 @@ class Plan:
     patience: int
     precision: str
     reestimate_batches: int
+    decay: Decay | None = None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], where: str) -> Plan:
         """Read a `training` block; `where` is its key, for messages."""
-        check_keys(cls, config, where)
-        return cls(**config)
+        check_keys(cls, config, where, optional=["decay"])
+        decay = config.get("decay")
+        return cls(**{**config, "decay": None if decay is None else Decay.from_config(decay, f"{where}.decay")})
+
+    def learning_rate_in(self, epoch: int) -> float:
+        """The learning rate of an epoch (from 0): of the epoch alone, so that a restart learns at the same pace."""
+        if self.decay is None:
+            return self.learning_rate
+        return float(self.learning_rate * self.decay.factor ** (epoch // self.decay.epochs))
 
 
 def train(
@@ -102,25 +130,63 @@ def train(
     TrainingDataError
         If the loss, a metric, or one of them in validation, becomes NaN or infinite.
     """
-    model.compile(optimizer=OPTIMISERS[plan.optimiser](plan.learning_rate), loss=loss, metrics=list(metrics))
-    model.optimizer.build(model.trainable_variables)
-    state = _State(model, folder, identity)
-    keeper = _Keeper(state, batches, plan, name, "val_loss" if validation is not None else "loss")
-    model.fit(
-        batches,
-        validation_data=validation,
-        initial_epoch=len(state.history),
-        epochs=plan.epochs if state.wait < plan.patience else len(state.history),
-        callbacks=[keeper],
-        verbose=0,
-        shuffle=False,
+    return Trainer(model, loss=loss, metrics=metrics, plan=plan).train(
+        batches=batches, validation=validation, folder=folder, identity=identity, name=name
     )
-    state.load_best()
-    if validation is None:
-        # A restart that finds everything trained takes the statistics over the same batches.
-        batches.epoch = len(state.history) - 1
-        keeper.reestimate()
-    return pd.DataFrame(state.history)
+
+
+class Trainer:
+    """A compiled model that may be trained several times: what the first training traces serves the others too.
+
+    Tracing a deep network takes as long as several short epochs; over folds, with one loss and one plan, it is the same
+    every time.
+
+    Parameters
+    ----------
+    model : keras.Model
+        As it is now it begins the first time; before any other time, `start_over`.
+    loss, metrics
+        As for `keras.Model.compile`.
+    plan : Plan
+    """
+
+    def __init__(self, model: keras.Model, *, loss: Any, metrics: Sequence[Any], plan: Plan) -> None:
+        self.model, self.plan = model, plan
+        model.compile(optimizer=OPTIMISERS[plan.optimiser](plan.learning_rate), loss=loss, metrics=list(metrics))
+        model.optimizer.build(model.trainable_variables)
+        self._estimator = BatchNormEstimator(model)
+
+    def start_over(self, weights: Sequence[Any]) -> None:
+        """Put weights (from `get_weights`) back and make the optimiser forget, without tracing anything anew."""
+        self.model.set_weights(weights)
+        optimiser = self.model.optimizer
+        # Cleared in place: the traced step goes on using this very object.
+        fresh = type(optimiser).from_config(optimiser.get_config())
+        fresh.build(self.model.trainable_variables)
+        for variable, first in zip(optimiser.variables, fresh.variables, strict=True):
+            variable.assign(first)
+
+    def train(self, *, batches: Any, validation: Any | None, folder: Path, identity: str, name: str) -> pd.DataFrame:
+        """Train once; parameters, result and errors as of `drunet.training.loop.train`."""
+        model, plan = self.model, self.plan
+        state = _State(model, folder, identity)
+        watched = "val_loss" if validation is not None else "loss"
+        keeper = _Keeper(state, batches, plan, name, watched, self._estimator)
+        model.fit(
+            batches,
+            validation_data=validation,
+            initial_epoch=len(state.history),
+            epochs=plan.epochs if state.wait < plan.patience else len(state.history),
+            callbacks=[keeper],
+            verbose=0,
+            shuffle=False,
+        )
+        state.load_best()
+        if validation is None:
+            # A restart that finds everything trained takes the statistics over the same batches.
+            batches.epoch = len(state.history) - 1
+            keeper.reestimate()
+        return pd.DataFrame(state.history)
 
 
 def compute_precision(precision: str) -> None:
@@ -205,17 +271,32 @@ def save_inference_weights(model: keras.Model, path: Path) -> None:
     save_weights(keras.Model(model.inputs, model.outputs, name=model.name), path)
 
 
+def _shown(batches: Any, index: int) -> Any:
+    """What the network is shown of a batch; data whose answers are dear give it alone, by `inputs`."""
+    return batches.inputs(index) if hasattr(batches, "inputs") else batches[index][0]
+
+
 class _Keeper(keras.callbacks.Callback):
     """Sets the epoch of the data, watches the loss, keeps the state, and says how far it is."""
 
-    def __init__(self, state: _State, batches: Any, plan: Plan, name: str, watched: str) -> None:
+    def __init__(
+        self,
+        state: _State,
+        batches: Any,
+        plan: Plan,
+        name: str,
+        watched: str,
+        estimator: BatchNormEstimator | None = None,
+    ) -> None:
         super().__init__()
         self._state, self._batches, self._plan, self._name, self._watched = state, batches, plan, name, watched
         self._begun = 0.0
-        self._estimate: BatchNormEstimator | None = None
+        self._estimator = estimator
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._batches.epoch = epoch
+        if self._plan.decay is not None:
+            self.model.optimizer.learning_rate = self._plan.learning_rate_in(epoch)
         # Dropout's generators are not part of a weights file: set anew, a restart draws what it would have drawn. At
         # random, because they count upwards: from [seed, epoch] an epoch would repeat most of the one before.
         rng = np.random.default_rng([self._batches.seed, epoch])
@@ -230,9 +311,8 @@ class _Keeper(keras.callbacks.Callback):
     def reestimate(self) -> None:
         """Take batch-norm statistics of the current weights over the first batches of the current epoch."""
         count = min(self._plan.reestimate_batches, len(self._batches))
-        if count:
-            self._estimate = self._estimate or BatchNormEstimator(self.model)
-            self._estimate(self._batches[i][0] for i in range(count))
+        if count and self._estimator is not None:
+            self._estimator(_shown(self._batches, i) for i in range(count))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         values = {k: float(v) for k, v in (logs or {}).items()}

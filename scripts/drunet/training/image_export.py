@@ -1,0 +1,78 @@
+"""From the weights of an arm's trials to ONNX files: one network, built once, with each trial's weights in turn."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from drunet.atomic import write_json
+from drunet.errors import ModelError
+from drunet.export.onnx_model import write_onnx
+from drunet.inference import sha256
+from drunet.models import registry
+from drunet.training.teacher import CLASSES
+
+_SUFFIX = ".weights.h5"
+
+
+def export_arm(
+    facts: Mapping[str, Any],
+    weights: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    opset: int,
+    name: str,
+) -> list[str]:
+    """Export every trial of an arm whose weights are there.
+
+    Pictures go in as 0..255: the graph itself divides by 255.
+
+    Parameters
+    ----------
+    facts : mapping
+        What `train_arm` left.
+    weights : path
+        Folder of `{protocol}.{fold}.weights.h5`.
+    folder : path
+        For `{protocol}.{fold}.onnx` and, beside each, a JSON file with what `write_onnx` says of it.
+    opset : int
+    name : str
+        Of the model, kept in the files beside the names of its classes.
+
+    Returns
+    -------
+    list of str
+        The trials.
+
+    Raises
+    ------
+    ModelError
+        If there are no weights, they do not fit the facts, or ONNX Runtime does not answer like Keras.
+    """
+    files = sorted(Path(weights).glob(f"*{_SUFFIX}"))
+    if not files:
+        mend = "Train the arm again."
+        raise ModelError("there are no weights to export", where=name, found=Path(weights).name, mend=mend)
+    model = registry.build(facts["architecture"], **facts["builder"])
+    keys = [file.name.removesuffix(_SUFFIX) for file in files]
+    for key, file in zip(keys, files, strict=True):
+        registry.load_weights(model, file)
+        path = Path(folder) / f"{key}.onnx"
+        report = write_onnx(
+            model,
+            path,
+            opset=opset,
+            scales={tensor.name: 1 / 255 for tensor in model.inputs},
+            facts={
+                "model": f"{name} {key}",
+                "architecture": facts["architecture"],
+                CLASSES: json.dumps(list(facts["classes"])),
+            },
+            seed=facts["seed"],
+        )
+        known = {"name": name, "trial": key, "architecture": facts["architecture"], "classes": facts["classes"]}
+        write_json(path.with_suffix(".json"), {**report, **known, "sha256": sha256(path)})
+    return keys

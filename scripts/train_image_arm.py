@@ -1,0 +1,37 @@
+"""Train a network on the images of a task, in every protocol and fold, and test it."""
+
+import shutil
+from pathlib import Path
+
+from drunet.augment.image_view import View
+from drunet.console import job
+from drunet.images.folder import read_list
+from drunet.inference import EngineOptions
+from drunet.training.image_arm import keep_weights, train_arm
+
+with job(snakemake.log[0]):
+    inputs, outputs, params, wildcards = snakemake.input, snakemake.output, snakemake.params, snakemake.wildcards
+    name = f"{wildcards.study}, {wildcards.task}, {wildcards.arm}"
+    lesson = params.lesson or {}
+    state = Path(outputs.predictions).with_suffix(".state")
+    teachers = {path.stem: path for path in Path(inputs.teacher).glob("*.onnx")} if inputs.teacher else {}
+    outcome = train_arm(
+        name,
+        params.arm,
+        params.task,
+        read_list(inputs.images),
+        params.root,
+        view=View.from_config(params.view, f"study_settings.{wildcards.study}.view"),
+        validation_share=params.validation_share,
+        distillation=lesson.get("distillation"),
+        seed=params.seed,
+        folder=state,
+        teachers=teachers,
+        engine=EngineOptions(**lesson.get("engine", {})),
+        threads=snakemake.threads,
+        # Decoded images may take a quarter of the job's memory.
+        keep_mb=snakemake.resources.mem_mb / 4,
+    )
+    keep_weights(state, params.keep, outputs.weights)
+    outcome.write(outputs.predictions, outputs.facts, outputs.history)
+    shutil.rmtree(state)
