@@ -27,6 +27,8 @@ from drunet.training.export import export_trained
 from drunet.training.loop import save_inference_weights
 from drunet.training.refiner import RefinerSlide, train_refiner
 
+loop.KEEP_EVERY = 0.0  # a state after every epoch
+
 CLASSES = {"tumour": ["tumor"], "non_tumour": ["normal"], "ignore": []}
 GRID = Grid(width=512, height=256, mpp=0.5, tile_mpp=1.0, size=16, step=16)
 LEFT, RIGHT = shapely.box(0, 0, 256, 256), shapely.box(256, 0, 512, 256)

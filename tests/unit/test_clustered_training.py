@@ -23,7 +23,7 @@ from drunet.sampling import Crops
 from drunet.slide import Slide
 from drunet.synth.pyramid import write_pyramid
 from drunet.tiles import TileRules, write_table
-from drunet.training import features
+from drunet.training import features, loop
 from drunet.training.batches import SlideSource
 from drunet.training.class_batches import ClassBatches, EpisodePlan, Episodes
 from drunet.training.classifier import AnnotatedSlide, Trained
@@ -31,6 +31,8 @@ from drunet.training.clustered import train_clustered
 from drunet.training.features import embed_tiles, load_start, rebuild
 from drunet.training.loop import save_inference_weights
 from drunet.training.prototypical import PrototypicalLoss, QueryAccuracy, class_means, train_prototypical
+
+loop.KEEP_EVERY = 0.0  # a state after every epoch
 
 SIZE, ROWS, COLUMNS = 16, 8, 12
 GRID = Grid(width=384, height=256, mpp=0.5, tile_mpp=1.0, size=SIZE, step=SIZE)

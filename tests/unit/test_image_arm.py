@@ -16,9 +16,11 @@ from PIL import Image
 from drunet.augment.image_view import View
 from drunet.errors import ConfigError, ImageSetError, ModelError
 from drunet.models import registry
-from drunet.training import image_arm, image_trials
+from drunet.training import image_arm, image_trials, loop
 from drunet.training.image_arm import keep_weights, rebuild_arm, train_arm, weights_file
 from drunet.training.image_export import export_arm
+
+loop.KEEP_EVERY = 0.0  # a state after every epoch
 
 SIDE = 8
 CLASSES = ["aca", "n", "scc"]

@@ -257,7 +257,7 @@ def test_durations_are_readable(value: float, shown: str) -> None:
 
 def test_published_figures_keep_their_digits() -> None:
     published = tables.read_published(PUBLISHED_FOLDER)
-    assert set(published) == {"drunet_experiments", "drunet_multi_lens", "drunet_backbones", "drunet_facts"}
+    assert {"drunet_experiments", "drunet_multi_lens", "drunet_backbones", "drunet_facts"} <= set(published)
     backbones = published["drunet_backbones"].set_index("architecture")
     assert backbones.loc["InceptionV3", "f1"] == "0.90"
     assert published["drunet_experiments"].set_index("experiment").loc["X", "dsc_mean"] == "0.91"

@@ -21,6 +21,8 @@ from drunet.errors import ConfigError, TrainingDataError
 from drunet.training import loop
 from drunet.training.loop import Plan, Trainer, compute_precision, save_inference_weights, train
 
+loop.KEEP_EVERY = 0.0  # a state after every epoch
+
 PLAN: dict[str, Any] = {
     "optimiser": "adam",
     "learning_rate": 0.01,
@@ -223,6 +225,43 @@ def test_another_identity_starts_anew(tmp_path: Path, runs: dict[bool, Run]) -> 
     shutil.copytree(runs[False].folder, tmp_path / "state")
     model, history = fit(tmp_path / "state", identity="two")
     assert len(history) == 5 and equal(model, runs[True].model)
+
+
+def test_a_training_that_kept_no_state_for_long_ends_with_the_same_weights(
+    tmp_path: Path, runs: dict[bool, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "KEEP_EVERY", 1e6)
+    for validated, run in runs.items():
+        model, history = fit(tmp_path / "state", **with_or_without(validated))
+        assert equal(model, run.model)
+        assert history.drop(columns="seconds").equals(run.history.drop(columns="seconds"))
+        assert not list((tmp_path / "state").iterdir())
+
+
+def test_the_best_weights_reach_the_disk_with_a_later_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Learning far too fast, the first epoch stays the best; the clock lets the third one be written.
+    settings: dict[str, Any] = {"learning_rate": 0.5, "epochs": 4, "patience": 9}
+    whole, history = fit(tmp_path / "whole", **settings)
+    assert history["val_loss"].idxmin() < 2
+    written = []
+    monkeypatch.setattr(loop, "KEEP_EVERY", 1e6)
+    keep = loop._State.keep
+
+    def third(state: Any, improved: bool) -> None:
+        monkeypatch.setattr(loop, "KEEP_EVERY", 0.0 if len(state.history) == 3 else 1e6)
+        keep(state, improved)
+        written.append(len(list(state.folder.glob("best-*"))))
+        if len(state.history) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop._State, "keep", third)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "killed", **settings)
+    assert written == [0, 0, 1, 1]
+    monkeypatch.setattr(loop._State, "keep", keep)
+    resumed, again = fit(tmp_path / "killed", network(seed=50), **settings)
+    assert equal(resumed, whole)
+    assert len(again) == 4
 
 
 def test_the_state_keeps_two_slots_and_one_best(runs: dict[bool, Run]) -> None:

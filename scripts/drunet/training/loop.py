@@ -20,6 +20,9 @@ from drunet.console import say
 from drunet.errors import ConfigError, TrainingDataError, check_keys
 from drunet.training.batch_norm import BatchNormEstimator
 
+# Seconds from one state on disk to the next: writing that of a deep network takes longer than a short epoch.
+KEEP_EVERY = 30.0
+
 OPTIMISERS = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax, "sgd": keras.optimizers.SGD}
 
 
@@ -102,8 +105,9 @@ def train(
 ) -> pd.DataFrame:
     """Train a model in place; it ends with its best weights.
 
-    A copy of everything that training needs is kept in `folder` after each epoch. Killed and started again with the
-    same `identity`, training goes on where it stood and ends with the same weights; with another it starts anew.
+    A copy of everything that training needs is kept in `folder`: after an epoch, twice a minute at most. Killed and
+    started again with the same `identity`, training goes on from there and ends with the same weights; with another it
+    starts anew.
 
     Parameters
     ----------
@@ -195,12 +199,14 @@ def compute_precision(precision: str) -> None:
 
 
 class _State:
-    """What a restart needs, on disk: weights, optimiser, best weights, history."""
+    """What a restart needs, on disk (weights, optimiser, best weights, history), and the best weights in memory."""
 
     def __init__(self, model: keras.Model, folder: Path, identity: str) -> None:
         self.model, self.folder, self.identity = model, folder, identity
         self.history: list[dict[str, float]] = []
         self.best, self.wait = math.inf, 0
+        self._best_weights: list[np.ndarray] | None = None
+        self._written = time.perf_counter()
         self._restore()
 
     def _restore(self) -> None:
@@ -219,11 +225,17 @@ class _State:
         return self.folder / f"{slot}.weights.h5"
 
     def keep(self, improved: bool) -> None:
-        """Write the state so that a kill at any moment leaves the old one or the new one, whole."""
+        """Write the state, if it is time to: a kill at any moment leaves the old one or the new one, whole."""
+        if improved:
+            self._best_weights = self.model.get_weights()
+        if time.perf_counter() - self._written < KEEP_EVERY:
+            return
         slot = "even" if len(self.history) % 2 == 0 else "odd"
         save_weights(self.model, self._weights(slot))
         if improved:
             _same_file(self._weights(slot), self._best_file(self.best))
+        elif not self._best_file(self.best).is_file():
+            self._write_best()
         record = {
             "identity": self.identity,
             "slot": slot,
@@ -235,14 +247,23 @@ class _State:
         for stale in self.folder.glob("best-*.weights.h5"):
             if stale != self._best_file(self.best):
                 stale.unlink()
+        self._written = time.perf_counter()
+
+    def _write_best(self) -> None:
+        """Write the best weights, of an epoch that was not written itself."""
+        current = self.model.get_weights()
+        self.model.set_weights(self._best_weights)
+        save_weights(self.model, self._best_file(self.best))
+        self.model.set_weights(current)
 
     def _best_file(self, value: float) -> Path:
         return self.folder / f"best-{value:.9g}.weights.h5"
 
     def load_best(self) -> None:
-        best = self._best_file(self.best)
-        if best.is_file():
-            self.model.load_weights(best)
+        if self._best_weights is not None:
+            self.model.set_weights(self._best_weights)
+        elif self._best_file(self.best).is_file():
+            self.model.load_weights(self._best_file(self.best))
 
 
 def _same_file(path: Path, other: Path) -> None:

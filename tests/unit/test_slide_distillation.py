@@ -1,0 +1,300 @@
+"""Students beside their teacher: ratios of speed, changes of Dice, what was asked, and the settings that ship."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from matplotlib.patches import Rectangle
+
+from drunet.configuration import resolve_models
+from drunet.errors import ConfigError
+from drunet.inference import EngineOptions
+from drunet.models.cost import Arithmetic, cost_table, speed_table, timings
+from drunet.report.figures import save
+from drunet.report.section import read_section, write_section
+from drunet.studies import slide_distillation as study
+from drunet.studies.classifier_arms import arm_metrics
+from drunet.studies.slide_distillation_figures import speed_against_dice
+from drunet.studies.slide_distillation_section import section_of
+from drunet.study_settings import load_studies
+
+ROOT = Path(__file__).parents[2]
+ARMS = {
+    "big": {"classifier": "c0", "run": "r0", "alone": "a0", "label": "Big"},
+    "wide": {"classifier": "c1", "run": "r1", "alone": "a1", "label": "width 256"},
+    "slim": {"classifier": "c2", "run": "r2", "alone": "a2", "label": "width 64"},
+    "half": {"classifier": "c3", "run": "r3", "alone": None, "label": "width 64, half the side"},
+    "labels": {"classifier": "c4", "run": "r4", "alone": None, "label": "width 64, labels alone"},
+}
+LESSON = {"teacher": "c0", "temperature": 4.0, "weight": 0.7, "unlabelled_share": 0.5}
+
+
+def student(width: int, shrink: int, lesson: dict[str, Any] | None = LESSON) -> dict[str, Any]:
+    options = {"pyramid_width": width, "shrink": shrink}
+    return {"architecture": "mfstudentlnet", "options": options, "distillation": lesson}
+
+
+SETTINGS = {
+    "big": {"architecture": "dr_fused", "options": {}},
+    "wide": student(256, 1),
+    "slim": student(64, 1),
+    "half": student(64, 2),
+    "labels": student(64, 1, None),
+}
+SLIDES = [{"slide": f"s{i}", "split": "test", "patient": i // 2} for i in range(4)]
+ASKED = {"speed": 2.5, "dsc": 0.03}
+# Final Dice of every slide; heatmaps are 0.1 lower, refined 0.05, and without refiner 0.08.
+FINAL = {
+    "big": [0.90, 0.92, 0.94, 1.00],
+    "wide": [0.90, 0.91, 0.93, 0.98],
+    "slim": [0.88, 0.90, 0.92, 0.94],
+    "half": [0.80, 0.80, 0.80, 0.80],
+    "labels": [0.70, 0.80, 0.90, math.nan],
+}
+
+
+def measured() -> dict[str, list[dict[str, Any]]]:
+    below = {"heatmap": 0.1, "refined": 0.05, "segmentation": 0.0}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for arm, dice in FINAL.items():
+        for way, lower in (("run", below), ("alone", {"heatmap": 0.1, "segmentation": 0.08})):
+            if ARMS[arm][way]:
+                found[str(ARMS[arm][way])] = [
+                    {"stages": [stage_of(stage, d - less) for stage, less in lower.items()], "tiles": tiles_of()}
+                    for d in dice
+                ]
+    return found
+
+
+def stage_of(stage: str, dsc: float) -> dict[str, Any]:
+    others = dict.fromkeys(("iou", "hd_um", "hd95_um", "precision", "recall"), 0.5)
+    return {"stage": stage, "dsc": None if math.isnan(dsc) else dsc, **others}
+
+
+def tiles_of() -> dict[str, Any]:
+    return {"tiles": 2, "precision": 1.0, "recall": 1.0, "f1": 1.0, "auc": 1.0, "unreadable": 0}
+
+
+@pytest.fixture
+def scores() -> pd.DataFrame:
+    return study.dice_scores(ARMS, measured(), SLIDES)
+
+
+@pytest.fixture
+def dice(scores: pd.DataFrame) -> pd.DataFrame:
+    return study.dice_table(scores, "big", resamples=200, seed=1)
+
+
+@pytest.fixture
+def cost() -> pd.DataFrame:
+    rng = np.random.default_rng(2)
+    turns = rng.uniform(1, 2, 21)
+    faster = {"big": 1.0, "wide": 2.0, "slim": 4.0, "half": 9.0, "labels": 4.0}
+    seconds = {arm: (turns / times).tolist() for arm, times in faster.items()}
+    speed = speed_table(seconds, "big", 8)
+    counted = {arm: Arithmetic(1_000_000, 400_000_000) for arm in ARMS}
+    table = cost_table(
+        dict.fromkeys(ARMS, 1_200_000), counted, timings(seconds, EngineOptions(batch_size=8, threads=1))
+    )
+    return table.merge(speed, on="arm", validate="1:1")
+
+
+def test_a_ratio_is_taken_within_a_turn_so_that_a_slow_machine_changes_nothing(cost: pd.DataFrame) -> None:
+    # The machine's pace varies twofold between turns; every ratio is exact.
+    ratio = cost.set_index("arm")["ratio"]
+    np.testing.assert_allclose(ratio[["big", "wide", "slim", "half"]], [1, 2, 4, 9])
+    np.testing.assert_allclose(cost["ratio_low"], cost["ratio_high"])
+    np.testing.assert_allclose(1000 / cost["tiles_per_s"], cost["ms_per_tile"])
+
+
+def test_quartiles_of_a_ratio_are_those_of_its_turns() -> None:
+    table = speed_table({"t": [2.0] * 5, "s": [2.0, 1.0, 0.5, 0.25, 4.0]}, "t", 10).set_index("arm")
+    assert table.loc["s", ["ratio_low", "ratio", "ratio_high"]].tolist() == [1.0, 2.0, 4.0]
+    assert table.loc["s", "tiles_per_s"] == 10.0 and table.loc["t", "tiles_per_s"] == 5.0
+
+
+def test_every_stage_of_both_runs_is_kept_once(scores: pd.DataFrame) -> None:
+    assert scores[scores["arm"] == "wide"].groupby("stage", sort=False)["slide"].count().to_dict() == dict.fromkeys(
+        ("heatmap", "refined", "segmentation", "unrefined"), 4
+    )
+    assert set(scores.loc[scores["arm"] == "half", "stage"]) == {"heatmap", "refined", "segmentation"}
+    one = scores[(scores["arm"] == "slim") & (scores["slide"] == "s2")].set_index("stage")["dsc"]
+    assert one.to_dict() == pytest.approx({"heatmap": 0.82, "refined": 0.87, "segmentation": 0.92, "unrefined": 0.84})
+    assert study.runs_of(ARMS) == ["r0", "a0", "r1", "a1", "r2", "a2", "r3", "r4"]
+    with pytest.raises(ConfigError, match="no slide to compare on"):
+        study.dice_scores(ARMS, measured(), [])
+
+
+def test_changes_are_over_the_slides_that_both_have(dice: pd.DataFrame) -> None:
+    final = dice[dice["stage"] == "segmentation"].set_index("arm")
+    assert final.loc["slim", "mean"] == pytest.approx(0.91) and final.loc["slim", "difference"] == pytest.approx(-0.03)
+    # The fourth slide is not defined: over the others big has 0.92.
+    assert final.loc["labels", "difference"] == pytest.approx(0.8 - 0.92)
+    assert final.loc["labels", "slides"] == 3 and final.loc["big", "patients"] == 2
+    assert final.loc["big", ["difference", "difference_low", "difference_high"]].tolist() == [0, 0, 0]
+    # Of two patients the bootstrap draws the one, the other or both: the bounds are the patients' own means.
+    assert final.loc["slim", ["difference_low", "difference_high"]].tolist() == pytest.approx([-0.04, -0.02])
+
+
+def test_the_last_stage_that_all_have_decides(dice: pd.DataFrame) -> None:
+    assert study.deciding_stage(dice) == "segmentation"
+    assert study.deciding_stage(dice[(dice["arm"] != "half") | (dice["stage"] == "heatmap")]) == "heatmap"
+
+
+def test_good_is_both_fast_and_close(cost: pd.DataFrame, dice: pd.DataFrame) -> None:
+    found = study.answered(cost, dice, {"speed": 2.5, "dsc": 0.0301}, "big", "segmentation").set_index("arm")
+    assert found["fast"].to_dict() == {"wide": False, "slim": True, "half": True, "labels": True}
+    assert found["close"].to_dict() == {"wide": True, "slim": True, "half": False, "labels": False}
+    assert found.index[found["good"]].tolist() == ["slim"]
+    assert not study.answered(cost, dice, {"speed": 4.1, "dsc": 0.0301}, "big", "segmentation")["good"].any()
+    assert not study.answered(cost, dice, {"speed": 2.5, "dsc": 0.0299}, "big", "segmentation")["good"].any()
+
+
+def test_a_student_without_teacher_is_set_beside_its_twin() -> None:
+    assert study.twin_of("labels", SETTINGS) == "slim"
+    assert study.twin_of("slim", SETTINGS) is None
+    assert study.twin_of("labels", {**SETTINGS, "slim": {**SETTINGS["slim"], "weights": "w.h5"}}) is None
+
+
+def test_the_long_table_holds_tiles_cost_and_slides(scores: pd.DataFrame, cost: pd.DataFrame) -> None:
+    long = study.long_table(tile_metrics(), cost, scores)
+    assert long.columns.tolist() == ["arm", "protocol", "repeat", "metric", "value"]
+    assert {"pooled", "cost", "heatmap", "unrefined", "refined", "segmentation"} <= set(long["protocol"])
+    own = long[(long["arm"] == "slim") & (long["protocol"] == "segmentation")]
+    assert dict(zip(own["repeat"], own["value"], strict=True)) == dict(
+        zip(("s0", "s1", "s2", "s3"), FINAL["slim"], strict=True)
+    )
+    own = long[(long["arm"] == "labels") & (long["protocol"] == "segmentation")]
+    assert own["repeat"].tolist() == ["s0", "s1", "s2"]
+
+
+def tile_metrics() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    label = np.arange(40) % 2
+    frame = pd.DataFrame({"slide": np.repeat(["s0", "s2"], 20), "patient": np.repeat(["0", "1"], 20), "label": label})
+    arms = {arm: frame.assign(p_tumour=np.clip(0.6 * label + rng.uniform(0, 0.6, 40), 0, 1)) for arm in ARMS}
+    return arm_metrics(arms, dict.fromkeys(ARMS, 0.5), resamples=50, seed=0)
+
+
+def drawn(cost: pd.DataFrame, dice: pd.DataFrame) -> pd.DataFrame:
+    stages = ["heatmap", "segmentation"]
+    return study.points(cost, dice, ARMS, SETTINGS, reference="big", size=64, stages=stages)
+
+
+def test_points_know_what_a_student_sees_and_who_taught_it(cost: pd.DataFrame, dice: pd.DataFrame) -> None:
+    points = drawn(cost, dice).drop_duplicates("arm").set_index("arm")
+    assert points["kind"].to_dict() == {
+        "big": "reference",
+        "wide": "taught",
+        "slim": "taught",
+        "half": "taught",
+        "labels": "untaught",
+    }
+    assert points["seen"].drop("big").tolist() == [64, 64, 32, 64] and math.isnan(points.loc["big", "seen"])
+    assert points["words"].to_dict() == {"big": "Big", "wide": "256", "slim": "64", "half": "64", "labels": "64"}
+
+
+def test_the_figure_shades_what_was_asked_for(cost: pd.DataFrame, dice: pd.DataFrame, tmp_path: Path) -> None:
+    stages = {"heatmap": "heatmap", "segmentation": "final segmentation"}
+    points = drawn(cost, dice)
+    figure = speed_against_dice(points, asked=ASKED, stages=stages, unit="tiles/s", slides="4 test slides")
+    teacher = points[points["arm"] == "big"].set_index("stage")
+    for axes, stage in zip(figure.axes, stages, strict=True):
+        (corner,) = [p for p in axes.patches if isinstance(p, Rectangle)]
+        assert corner.get_x() == pytest.approx(2.5 * teacher.loc[stage, "tiles_per_s"])
+        assert corner.get_y() == pytest.approx(teacher.loc[stage, "dsc"] - 0.03)
+        # A line per number of pixels seen: two students at 64 px, one at 32.
+        assert sorted(len(line.get_xdata()) for line in axes.lines) == [1, 2]
+        assert [t.get_text() for t in axes.texts] == ["teacher", "256", "64", "64", "64"]
+    save(figure, tmp_path / "f.png")
+    nothing = points.assign(dsc=math.nan)
+    empty = speed_against_dice(nothing, asked=ASKED, stages=stages, unit="tiles/s", slides="0 slides")
+    assert "no slide" in empty.axes[0].texts[0].get_text()
+
+
+def test_the_section_says_who_is_good_enough_and_what_a_teacher_gives(
+    cost: pd.DataFrame, dice: pd.DataFrame, tmp_path: Path
+) -> None:
+    stages = {"segmentation": "final segmentation"}
+    points = drawn(cost, dice)
+    figure = tmp_path / "figures" / "f.png"
+    figure.parent.mkdir()
+    save(speed_against_dice(points, asked=ASKED, stages=stages, unit="tiles/s", slides="4 slides"), figure)
+    asked = {"speed": 2.5, "dsc": 0.0301}
+    section = section_of(
+        tile_metrics(), cost, dice, figure, arms=ARMS, settings=SETTINGS, reference="big", asked=asked, size=64
+    )
+    assert "1 of 3 distilled students are so: width 64, 4.0 times, −0.030." in section.lead
+    assert "width 64 reaches 0.910 with it, and 0.800 from labels alone" in section.lead
+    speed, agreement = (table for _, table in section.tables)
+    assert speed["times the teacher's (quartiles)"].tolist()[1] == "2.00 (2.00–2.00)"
+    assert speed["GMAC per tile"].tolist() == [0.2] * 5
+    assert agreement["as asked"].tolist() == ["", "no", "yes", "no", "no"]
+    assert agreement["outlined without refiner"].tolist()[3:] == ["", ""]
+    assert "4 test slides (2 patients)" in section.tables[1][0]
+    assert "temperature 4 with weight 0.7" in section.notes[1]
+    write_section(tmp_path, section)
+    assert read_section(tmp_path / "section.json").title == section.title
+
+
+@pytest.fixture
+def shipped() -> tuple[dict[str, Any], dict[str, Any]]:
+    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    return config, schema
+
+
+def test_the_settings_that_ship_vary_width_and_shrink_alone(shipped: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    config, schema = shipped
+    folders = ROOT / "resources/studies", ROOT / "workflow/schemas/studies"
+    found = load_studies(resolve_models(config), *folders, schema, made_by_demo())["slide_distillation"]
+    assert found.problem is None
+    models = {**config["classifiers"], **found.blocks["classifiers"]}
+    settings = {arm: models[given["classifier"]] for arm, given in found.settings["arms"].items()}
+    reference = found.settings["reference"]
+    taught = {arm: s for arm, s in settings.items() if study.is_taught(s)}
+    assert {s["distillation"]["teacher"] for s in taught.values()} == {settings[reference] and "dr_fused"}
+    assert 4 <= len(taught) <= 6 and len({s["options"]["shrink"] for s in taught.values()}) > 1
+    kept = [{k: v for k, v in s.items() if k != "options"} for s in taught.values()]
+    assert all(s == kept[0] for s in kept)
+    (untaught,) = [arm for arm in settings if arm not in taught and arm != reference]
+    assert study.twin_of(untaught, settings) is not None
+    runs = {**config["runs"], **found.blocks["runs"]}
+    for given in found.settings["arms"].values():
+        assert runs[given["run"]] == {"classifier": given["classifier"], "refiner": "unet"}
+        assert runs[given["alone"]] == {"classifier": given["classifier"], "refiner": None}
+
+
+def test_an_arm_with_a_run_that_there_is_not_is_named(shipped: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    config, schema = shipped
+    folders = ROOT / "resources/studies", ROOT / "workflow/schemas/studies"
+    arm = {"student_64": {"alone": "student_46_alone"}}
+    changed = {**resolve_models(config), "study_settings": {"slide_distillation": {"arms": arm}}}
+    problem = load_studies(changed, *folders, schema, made_by_demo())["slide_distillation"].problem
+    assert problem is not None and "slide_distillation.arms.student_64.alone" in problem
+    assert "Did you mean student_" in problem
+
+
+def made_by_demo() -> list[str]:
+    names = [
+        row.split("\t")[0]
+        for sheet in (ROOT / "resources/demo").glob("*.tsv")
+        for row in sheet.read_text(encoding="utf-8").splitlines()[1:]
+    ]
+    return [f"results/demo/{name}{suffix}" for name in names for suffix in (".tif", ".geojson")]
+
+
+def test_a_student_on_default_options_is_drawn_as_the_builder_makes_it() -> None:
+    from inspect import signature
+
+    from drunet.models.mfstudentlnet import build_mfstudentlnet
+    from drunet.studies import slide_distillation
+
+    defaults = {name: p.default for name, p in signature(build_mfstudentlnet).parameters.items()}
+    assert {name: defaults[name] for name in slide_distillation._STUDENT} == slide_distillation._STUDENT
