@@ -20,6 +20,8 @@ from drunet.errors import ConfigError, DrunetError, SheetError, closest
 
 # Settings of studies that name runs or classifiers.
 _NAMING = {"labels": "runs", "scored_runs": "runs", "with_run": "runs", "without_run": "runs", "models": "classifiers"}
+# Keys of an arm that do.
+_ARM_NAMING = {"classifier": "classifiers", "run": "runs", "alone": "runs"}
 MODEL_BLOCKS = ("classifiers", "refiners", "runs")
 # Files in workflow/studies are named after the target that a user types.
 TARGETS = {"experiments": "experiments", "scores": "scoring_sheet"}
@@ -105,8 +107,7 @@ def load_studies(
         )
         blocks = {key: settings.pop(key) or {} for key in MODEL_BLOCKS if key in settings}
         try:
-            schema = yaml.safe_load((schemas / f"{name}.schema.yaml").read_text(encoding="utf-8"))
-            check_schema(settings, schema, f"study_settings.{name}")
+            check_schema(settings, _schema(schemas, name), f"study_settings.{name}")
             settings = _without_nulls(settings)
             resolved = _resolved(config, blocks, main_schema, name)
             studies[name] = Study(name, settings, resolved, _lent(settings, made, name))
@@ -115,9 +116,18 @@ def load_studies(
     return _with_known_names(config, studies)
 
 
+def _schema(schemas: Path, name: str) -> dict[str, Any]:
+    """A study's schema; one that says `extends: OTHER` adds to what studies of a kind share, a folder above."""
+    own: dict[str, Any] = yaml.safe_load((schemas / f"{name}.schema.yaml").read_text(encoding="utf-8"))
+    if "extends" not in own:
+        return own
+    shared = yaml.safe_load((schemas.parent / f"{own.pop('extends')}.schema.yaml").read_text(encoding="utf-8"))
+    return merged(shared, {**own, "required": [*shared["required"], *own.get("required", [])]})
+
+
 def _settings(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """A study's settings; a finished model takes the place of one to be trained, whatever is said of that."""
-    settings = merged(defaults, given, whole=("options", "weights"))
+    settings = merged(defaults, given, whole=("options", "weights", "split"))
     for kind in ("classifiers", "refiners"):
         for name, model in (given.get(kind) or {}).items():
             if isinstance(model, Mapping) and "onnx" in model:
@@ -127,7 +137,9 @@ def _settings(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str
 
 def _without_nulls(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings without the labels and arms that are null: so one is left out of those that a study has."""
-    kept = {key: {k: v for k, v in settings[key].items() if v} for key in ("labels", "arms") if key in settings}
+    # Tasks of a study of images name its arms, and pass over those that are null.
+    keys = [key for key in ("labels", "arms") if key in settings and "images" not in settings]
+    kept = {key: {k: v for k, v in settings[key].items() if v} for key in keys}
     return {**settings, **kept}
 
 
@@ -212,6 +224,7 @@ def _misnamed(study: Study, everything: Mapping[str, Any]) -> str | None:
     where = f"study_settings.{study.name}"
     try:
         _check_arms(study.settings, where)
+        _check_runs(study.settings, everything["runs"], where)
         for kind, key, wanted in _named(study.settings):
             if wanted not in everything[kind]:
                 mend = closest(wanted, everything[kind])
@@ -232,8 +245,26 @@ def _named(settings: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             named.extend((kind, f"{key}.{label}", name) for label, name in value.items())
         else:
             named.extend((kind, key, name) for name in value)
-    arms = settings.get("arms", {}).items()
-    return named + [("classifiers", f"arms.{name}.classifier", arm["classifier"]) for name, arm in arms]
+    for name, arm in _arms(settings).items():
+        named.extend((kind, f"arms.{name}.{key}", arm[key]) for key, kind in _ARM_NAMING.items() if arm.get(key))
+    return named
+
+
+def _arms(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: arm for name, arm in settings.get("arms", {}).items() if arm}
+
+
+def _check_runs(settings: Mapping[str, Any], runs: Mapping[str, Any], where: str) -> None:
+    """Refuse an arm whose run is another classifier's, or has a refiner where it should have none, or none."""
+    for name, arm in _arms(settings).items():
+        for key, refined in (("run", True), ("alone", False)):
+            run = runs.get(arm.get(key))
+            if run and (run["classifier"] != arm["classifier"] or (run["refiner"] is not None) != refined):
+                found = f"{arm[key]}: {run['classifier']}, {run['refiner'] or 'no refiner'}"
+                mend = f"Name a run of {arm['classifier']} {'with a' if refined else 'without'} refiner, or null."
+                raise ConfigError(
+                    "the run is not this arm's", where=f"{where}.arms.{name}.{key}", found=found, mend=mend
+                )
 
 
 def _check_arms(settings: Mapping[str, Any], where: str) -> None:

@@ -55,21 +55,36 @@ def f1_against_time(frame: pd.DataFrame, *, unit: str = "ms per tile") -> Figure
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
-        _name_points(figure, axes, known)
+        words = [f"{row['label']} ({row['parameters'] / 1e6:.0f} M)" for row in known.to_dict("records")]
+        name_points(
+            figure,
+            axes,
+            known[["ms_per_tile", "f1", "f1_low", "f1_high"]]
+            .set_axis(["x", "y", "low", "high"], axis=1)
+            .assign(words=words),
+        )
     return figure
 
 
-def _name_points(figure: Figure, axes: Axes, frame: pd.DataFrame) -> None:
-    """Write each point's name where it covers neither another name nor a point."""
+def name_points(figure: Figure, axes: Axes, points: pd.DataFrame) -> None:
+    """Write each point's name where it covers neither another name nor a point.
+
+    Parameters
+    ----------
+    figure, axes
+        With their limits set.
+    points : DataFrame
+        x, y, low and high (ends of its upright line; NaN where it has none), words.
+    """
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer = canvas.get_renderer()
-    ends = frame.assign(low=frame["f1_low"].fillna(frame["f1"]), high=frame["f1_high"].fillna(frame["f1"]))
+    ends = points.assign(low=points["low"].fillna(points["y"]), high=points["high"].fillna(points["y"]))
     upright = [
         Bbox([[x - 5, bottom - 5], [x + 5, top + 5]])
         for (x, bottom), (_, top) in zip(
-            axes.transData.transform(ends[["ms_per_tile", "low"]].to_numpy(float)),
-            axes.transData.transform(ends[["ms_per_tile", "high"]].to_numpy(float)),
+            axes.transData.transform(ends[["x", "low"]].to_numpy(float)),
+            axes.transData.transform(ends[["x", "high"]].to_numpy(float)),
             strict=True,
         )
     ]
@@ -79,8 +94,8 @@ def _name_points(figure: Figure, axes: Axes, frame: pd.DataFrame) -> None:
         # Where nothing is free, the first place has to do.
         for side, away, across in (*_PLACES, _PLACES[0]):
             words = axes.annotate(
-                f"{row['label']} ({row['parameters'] / 1e6:.0f} M)",
-                (row["ms_per_tile"], row["high"] if side > 0 else row["low"]),
+                row["words"],
+                (row["x"], row["high"] if side > 0 else row["low"]),
                 (0, side * away),
                 textcoords="offset points",
                 ha=across,

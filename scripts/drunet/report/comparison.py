@@ -78,11 +78,11 @@ def backbones_table(
 
 
 def other_tables(published: Mapping[str, pd.DataFrame]) -> list[tuple[str, Markup]]:
-    """(title, table) of the published figures that nothing here is measured against."""
+    """(title, table) of DRU-Net's published figures that nothing here is measured against."""
     return [
         (TITLES.get(name, name.replace("_", " ")), html_table(frame, plain_columns(frame), caption=PUBLISHED))
         for name, frame in published.items()
-        if name not in _COMPARED
+        if name not in _COMPARED and name.startswith("drunet_")
     ]
 
 

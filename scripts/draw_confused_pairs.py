@@ -1,0 +1,23 @@
+"""Show malignant images that were taken for the other cancer, and what the decisions hang on."""
+
+import pandas as pd
+
+from drunet.atomic import read_json
+from drunet.console import job
+from drunet.report.figures import save
+from drunet.studies.image_pictures import confused_figure
+
+with job(snakemake.log[0]):
+    inputs, params = snakemake.input, snakemake.params
+    wanted = params.confused
+    figure = confused_figure(
+        pd.read_parquet(inputs.predictions),
+        read_json(inputs.facts),
+        inputs.weights,
+        params.root,
+        trial=params.trial,
+        classes=wanted["classes"],
+        pairs=wanted["pairs"],
+        at_most=wanted["at_most"],
+    )
+    save(figure, snakemake.output.figure, dpi=250)

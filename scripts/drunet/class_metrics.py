@@ -1,0 +1,307 @@
+"""How well images are told apart: scores of predicted probabilities, for two classes or more.
+
+Predictions are tables with a row per test image: `protocol`, `fold`, `label`, `group`, and `p_<class>` for each class,
+in the order of the classes. An image counts for its likeliest class; of equal ones the first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import roc_curve
+
+from drunet.metrics import NAN, area_under_roc
+
+SCORES = ("accuracy", "mcc", "precision", "recall", "f1", "auc")
+_PREFIX = "p_"
+# Draws whose weights are held at once.
+_CHUNK = 100
+# Places along the false positive rate at which curves are averaged; fine enough for any figure.
+_PLACES = 2001
+
+
+@dataclass(frozen=True)
+class Roc:
+    """A receiver operating characteristic.
+
+    Attributes
+    ----------
+    false_rate, true_rate : float (k,)
+        From (0, 0) to (1, 1).
+    auc : float
+        Area; of an average of curves, the average of their areas.
+    """
+
+    false_rate: NDArray[np.float64]
+    true_rate: NDArray[np.float64]
+    auc: float
+
+
+def classes_in(predictions: pd.DataFrame) -> list[str]:
+    """Names of the classes, in the order of their columns."""
+    return [str(c)[len(_PREFIX) :] for c in predictions.columns if str(c).startswith(_PREFIX)]
+
+
+def probabilities(predictions: pd.DataFrame) -> NDArray[np.float64]:
+    """Probabilities (n, classes), in the order of `classes_in`.
+
+    Raises
+    ------
+    ValueError
+        If one is not a number: an image without an answer must not count as one of the first class.
+    """
+    found = predictions[[_PREFIX + name for name in classes_in(predictions)]].to_numpy(dtype=np.float64)
+    if not np.isfinite(found).all():
+        raise ValueError(f"{int((~np.isfinite(found)).any(axis=1).sum())} images have no probabilities")
+    return found
+
+
+def truth(predictions: pd.DataFrame) -> NDArray[np.int64]:
+    """Index (n,) of each image's own class.
+
+    Raises
+    ------
+    ValueError
+        If a label is none of the classes.
+    """
+    names = classes_in(predictions)
+    index = pd.Index(names).get_indexer(pd.Index(predictions["label"]))
+    if (index < 0).any():
+        stranger = predictions["label"].to_numpy()[index < 0][0]
+        raise ValueError(f"the label {stranger!r} is none of the classes {', '.join(names)}")
+    return index.astype(np.int64)
+
+
+def called(predictions: pd.DataFrame) -> NDArray[np.int64]:
+    """Index (n,) of the class that each image is taken for."""
+    return np.argmax(probabilities(predictions), axis=1).astype(np.int64)
+
+
+def confusion(predictions: pd.DataFrame) -> NDArray[np.int64]:
+    """Images by true class (rows) and called class (columns), summed over whatever folds the table holds."""
+    count = len(classes_in(predictions))
+    cells = truth(predictions) * count + called(predictions)
+    return np.bincount(cells, minlength=count * count).reshape(count, count)
+
+
+def scores_of_counts(counts: NDArray) -> dict[str, NDArray[np.float64]]:
+    """Scores that a confusion matrix alone decides.
+
+    Parameters
+    ----------
+    counts : (..., classes, classes)
+        Rows are true classes; one matrix or many.
+
+    Returns
+    -------
+    dict of str to float (...)
+        accuracy; mcc, the multi-class Matthews correlation R_K (Gorodkin 2004, equation 8), for two classes the binary
+        one, and 0 where all images are called, or are, of one class; precision, recall and f1, each the plain average
+        over classes (macro). A class that is never called has precision 0; a class without images has no recall and, if
+        never called either, no precision and F1: it is left out of those averages.
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    per_class = _per_class(counts)
+    total = counts.sum(axis=(-2, -1))
+    hits = np.trace(counts, axis1=-2, axis2=-1)
+    own, said = counts.sum(axis=-1), counts.sum(axis=-2)
+    spread = (total**2 - (own**2).sum(axis=-1)) * (total**2 - (said**2).sum(axis=-1))
+    covariance = hits * total - (own * said).sum(axis=-1)
+    return {
+        "accuracy": _ratio(hits, total),
+        "mcc": np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1)), 0.0),
+        **{name: _average(per_class[name]) for name in ("precision", "recall", "f1")},
+    }
+
+
+def scores(predictions: pd.DataFrame) -> dict[str, float]:
+    """All of `SCORES` of one fold; `auc` is the average over classes of the area of each against the rest."""
+    found = {name: float(value) for name, value in scores_of_counts(confusion(predictions)).items()}
+    return {**found, "auc": float(_average(_areas(predictions)))}
+
+
+def class_scores(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Each class against the rest, over all rows of the table.
+
+    Returns
+    -------
+    DataFrame
+        class, n (images of it), precision, recall (sensitivity), specificity, f1, auc. For two classes the row of the
+        positive one is what is usually reported. Without any division by nothing: see `scores_of_counts`; specificity
+        and auc are NaN where all images are of one class.
+    """
+    counts = confusion(predictions)
+    per_class = _per_class(counts.astype(np.float64))
+    others = counts.sum() - counts.sum(axis=1)
+    wrongly = counts.sum(axis=0) - np.diag(counts)
+    return pd.DataFrame(
+        {
+            "class": classes_in(predictions),
+            "n": counts.sum(axis=1),
+            "precision": per_class["precision"],
+            "recall": per_class["recall"],
+            "specificity": _ratio(others - wrongly, others),
+            "f1": per_class["f1"],
+            "auc": _areas(predictions),
+        }
+    )
+
+
+def fold_scores(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Scores of every protocol and fold: protocol, fold, metric (`SCORES` and `recall <class>`), value."""
+    rows = []
+    for (protocol, fold), part in predictions.groupby(["protocol", "fold"], sort=False):
+        recalls = class_scores(part).set_index("class")["recall"]
+        found = {**scores(part), **{f"recall {name}": float(value) for name, value in recalls.items()}}
+        rows += [{"protocol": protocol, "fold": fold, "metric": m, "value": v} for m, v in found.items()]
+    return pd.DataFrame(rows, columns=["protocol", "fold", "metric", "value"])
+
+
+def mean_and_sd(folds: pd.DataFrame) -> pd.DataFrame:
+    """Average `fold_scores` over folds: protocol, metric, folds, mean, sd (of a sample, n - 1; one fold has none)."""
+    by = folds.groupby(["protocol", "metric"], sort=False)["value"]
+    return by.agg(folds="count", mean="mean", sd="std").reset_index()
+
+
+def summary(predictions: pd.DataFrame, *, resamples: int, seed: int) -> pd.DataFrame:
+    """Scores over folds, or where one fold alone was run with an interval over groups of images.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+    resamples, seed : int
+        Of `group_intervals`.
+
+    Returns
+    -------
+    DataFrame
+        protocol, metric (`SCORES`), folds, mean, sd, low, high. Either sd or low and high are NaN.
+    """
+    table = mean_and_sd(fold_scores(predictions))
+    table = table[table["metric"].isin(SCORES)].reset_index(drop=True).assign(low=NAN, high=NAN)
+    for protocol in table["protocol"].unique():
+        part = predictions[predictions["protocol"] == protocol]
+        if len(part["fold"].unique()) > 1:
+            continue
+        bounds = group_intervals(part, resamples=resamples, seed=seed)
+        for index in table.index[table["protocol"] == protocol]:
+            table.loc[index, ["low", "high"]] = bounds[str(table.loc[index, "metric"])]
+    return table
+
+
+def group_intervals(
+    predictions: pd.DataFrame, *, resamples: int, seed: int, level: float = 0.95
+) -> dict[str, tuple[float, float]]:
+    """Bootstrap intervals of `SCORES` in one fold, where whole groups of images are drawn with replacement.
+
+    Images made from one source are no independent witnesses; drawn one by one they would make intervals too narrow.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Of one fold.
+    resamples, seed : int
+    level : float
+        Coverage.
+
+    Returns
+    -------
+    dict of str to (float, float)
+        Percentile bounds; NaN with fewer than two groups. Draws without any image of one of the classes do not count.
+    """
+    names, owner = np.unique(predictions["group"].astype(str).to_numpy(), return_inverse=True)
+    if len(names) < 2:
+        return dict.fromkeys(SCORES, (NAN, NAN))
+    count, own, said = len(classes_in(predictions)), truth(predictions), called(predictions)
+    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+    cells = np.zeros((len(names), count * count))
+    np.add.at(cells, (owner, own * count + said), 1)
+    counts = (drawn @ cells).reshape(resamples, count, count)
+    # A draw that lost a class is another task.
+    whole = (counts.sum(axis=-1) > 0)[:, np.unique(own)].all(axis=1)
+    drawn, found = drawn[whole], scores_of_counts(counts[whole])
+    given = probabilities(predictions)
+    areas = [_weighted_areas(given[:, k], own == k, drawn, owner) for k in range(count)]
+    found["auc"] = _average(np.stack(areas, axis=-1))
+    return {name: _bounds(found[name], level) for name in SCORES}
+
+
+def roc_curves(predictions: pd.DataFrame) -> dict[str, Roc]:
+    """Curve of each class against the rest, averaged over folds at equal false positive rate.
+
+    A class that a fold lacks is left out of it; one that no fold has is left out altogether.
+    """
+    found: dict[str, list[Roc]] = {name: [] for name in classes_in(predictions)}
+    for _, part in predictions.groupby("fold", sort=True):
+        own, given = truth(part), probabilities(part)
+        for k, name in enumerate(found):
+            if 0 < np.count_nonzero(own == k) < len(own):
+                found[name].append(_roc(given[:, k], own == k))
+    return {name: mean_roc(curves) for name, curves in found.items() if curves}
+
+
+def mean_roc(curves: list[Roc]) -> Roc:
+    """Average curves at equal false positive rate (over classes: the macro average)."""
+    places = np.linspace(0, 1, _PLACES)
+    rates = np.mean([np.interp(places, c.false_rate, c.true_rate) for c in curves], axis=0)
+    start = np.zeros(1)
+    return Roc(np.append(start, places), np.append(start, rates), float(np.mean([c.auc for c in curves])))
+
+
+def _roc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> Roc:
+    false_rate, true_rate, _ = roc_curve(positive, score)
+    return Roc(false_rate, true_rate, area_under_roc(score, positive))
+
+
+def _areas(predictions: pd.DataFrame) -> NDArray[np.float64]:
+    """Area under the curve of each class against the rest (classes,)."""
+    own, given = truth(predictions), probabilities(predictions)
+    return np.array([area_under_roc(given[:, k], own == k) for k in range(given.shape[1])])
+
+
+def _per_class(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Precision, recall and F1 (..., classes) of confusion matrices."""
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    own, said = counts.sum(axis=-1), counts.sum(axis=-2)
+    there = own + said > 0
+    precision = np.where(said > 0, _ratio(hits, said), np.where(there, 0.0, NAN))
+    return {"precision": precision, "recall": _ratio(hits, own), "f1": _ratio(2 * hits, own + said)}
+
+
+def _weighted_areas(
+    score: NDArray[np.float64], positive: NDArray[np.bool_], drawn: NDArray[np.int64], owner: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Area under the curve in every draw (draws,): the share of pairs won, images weighing as often as drawn."""
+    _, place = np.unique(score, return_inverse=True)
+    order = np.argsort(place, kind="stable")
+    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
+    areas = []
+    for first in range(0, len(drawn), _CHUNK):
+        weight = drawn[first : first + _CHUNK][:, owner[order]].astype(np.float64)
+        above = np.add.reduceat(weight * positive[order], starts, axis=1)
+        below = np.add.reduceat(weight * ~positive[order], starts, axis=1)
+        won = (above * (np.cumsum(below, axis=1) - below / 2)).sum(axis=1)
+        areas.append(_ratio(won, above.sum(axis=1) * below.sum(axis=1)))
+    return np.concatenate(areas) if areas else np.zeros(0)
+
+
+def _average(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the last axis of what is defined; NaN where nothing is."""
+    known = np.isfinite(values)
+    return _ratio(np.where(known, values, 0).sum(axis=-1), known.sum(axis=-1))
+
+
+def _ratio(part: NDArray, whole: NDArray) -> NDArray[np.float64]:
+    part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
+    return np.divide(part, whole, out=np.full(np.broadcast_shapes(part.shape, whole.shape), NAN), where=whole > 0)
+
+
+def _bounds(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return NAN, NAN
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

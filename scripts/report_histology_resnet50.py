@@ -1,0 +1,43 @@
+"""Put the ResNet-50 study together: scores beside the published ones, figures, and the study's page."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from drunet.atomic import read_json
+from drunet.console import job
+from drunet.images.folder import read_list
+from drunet.report.figures import save
+from drunet.report.section import write_section
+from drunet.report.tables import read_published, write_tsv
+from drunet.studies import histology_resnet50 as study
+from drunet.studies.histology_resnet50_section import section_of
+from drunet.studies.image_study import leaks, long_metrics, read_arms, summaries
+
+with job(snakemake.log[0]):
+    inputs, output, params = snakemake.input, snakemake.output, snakemake.params
+    settings, folder = params.settings, Path(output.section).parent
+    malignant = settings["confused"]["classes"]
+    arms = read_arms(settings["arms"], params.arms, inputs.predictions, inputs.facts, params.networks, inputs.histories)
+    costs = {task: pd.read_csv(path, sep="\t") for task, path in zip(params.tasks, inputs.costs, strict=True)}
+    scores = summaries(arms, resamples=settings["bootstrap"], seed=params.seed)
+    leak = leaks(arms, read_list(inputs.images))
+    published = read_published(Path(inputs.published[0]).parent)["resnet50_lc25000"]
+    table = study.fine_tuning_table(scores, arms, study.published_facts(published), malignant)
+    metrics = [long_metrics(arms, costs), study.confused_metrics(arms, malignant)]
+    write_tsv(pd.concat(metrics, ignore_index=True), output.metrics)
+    for name, figure in study.figures(scores, leak, arms).items():
+        save(figure, folder / "figures" / f"{name}.png", dpi=200)
+    section = section_of(
+        scores,
+        leak,
+        table,
+        arms,
+        costs[arms[0].task],
+        settings,
+        folder / "figures",
+        grouping=read_json(inputs.groups),
+        unreadable=len(read_list(inputs.unreadable)),
+        picture=bool(inputs.picture),
+    )
+    write_section(folder, section)
