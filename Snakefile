@@ -25,6 +25,8 @@ include: "workflow/rules/metrics.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/targets.smk"
 include: "workflow/rules/studies.smk"
+include: "workflow/rules/image_arms.smk"
+include: "workflow/rules/images.smk"
 
 
 for known in STUDIES.values():

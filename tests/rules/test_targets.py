@@ -27,6 +27,9 @@ STUDY_TARGETS = {
     "study_saliency",
     "scoring_sheet",
     "study_scores",
+    "study_histology_distillation",
+    "study_histology_resnet50",
+    "study_slide_distillation",
 }
 STAGES = {
     "make_demo_slide",
@@ -67,6 +70,19 @@ STUDY_RULES = {
     "time_lenses",
     "draw_lens_grid",
     "report_multi_lens",
+    "make_patch_set",
+    "list_images",
+    "show_groups",
+    "train_image_arm",
+    "fit_prior_model",
+    "export_image_arm",
+    "time_image_arms",
+    "draw_attention",
+    "draw_confused_pairs",
+    "report_histology_distillation",
+    "report_histology_resnet50",
+    "time_students",
+    "report_slide_distillation",
 }
 WORKING = STAGES | STUDY_RULES
 # Jobs of each target once the slides are inspected: three slides can be used, two of them are annotated.
@@ -208,6 +224,8 @@ def test_what_the_configuration_sets_for_a_rule_reaches_it(rules: dict[str, dict
     # Gathering and describing take seconds however large the cohort, and the demo is the same size for everyone.
     fixed = {
         "make_demo_slide",
+        "make_patch_set",
+        "show_groups",
         "list_slides",
         "gather_metrics",
         "describe_model",

@@ -16,6 +16,7 @@ from drunet import cohort, configuration, study_settings
 from drunet.errors import DrunetError, closest
 from drunet.fingerprint import fingerprint
 from drunet.models import registry
+from drunet.training import teaching
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
 RESOURCES = Path(workflow.basedir) / "resources"

@@ -78,10 +78,15 @@ def starting_model(model):
 
 
 def patients_seen(classifier):
-    """Patients that a classifier, or any model that it was fine-tuned from, learnt from."""
+    """Patients that a classifier, any model that it was fine-tuned from, or its teacher learnt from."""
     own = {ALL_ROWS[s].patient_id for s in base_training_slides(classifier)}
-    start = starting_model(classifier)
-    return own | (patients_seen(start) if start else set())
+    return own.union(*(patients_seen(other) for other in taught_by(classifier)))
+
+
+def taught_by(classifier):
+    """The trained models whose knowledge a classifier begins with or is given."""
+    others = [starting_model(classifier), teaching.teacher_of(settings_of(classifier))]
+    return [other for other in others if other and not is_finished(other)]
 
 
 def unseen_by(classifier, slide):
@@ -95,8 +100,14 @@ def unseen_by(classifier, slide):
             f"{classifier} starts from {start}, which learnt from the patient of {slide}: no heatmap of this slide can be "
             "made by a model that has not seen it. Let the two learn from different cohorts, or start anew."
         )
-    own = [s for s in base_training_slides(classifier) if ALL_ROWS[s].patient_id == patient][0]
-    fold, folds = fold_of(classifier, own)
+    own = [s for s in base_training_slides(classifier) if ALL_ROWS[s].patient_id == patient]
+    if not own:
+        teacher = teaching.teacher_of(settings_of(classifier))
+        raise WorkflowError(
+            f"{classifier} is taught by {teacher}, which learnt from the patient of {slide}: no heatmap of this slide can be "
+            "made by a model that has not seen it. Let the two learn from the same cohorts."
+        )
+    fold, folds = fold_of(classifier, own[0])
     return f"{classifier}.fold{fold}of{folds}"
 
 
@@ -134,6 +145,38 @@ def learning_scores(wildcards):
         return []
     slides = training_slides(wildcards.model)
     return [f"{RESULTS}/heatmaps/{unseen_by(first, s)}/{s}.parquet" for s in slides]
+
+
+def teacher_model(model):
+    """The classifier that a student learns from: for a fold of the student one that has not seen the slides left out."""
+    fold = FOLD.fullmatch(model)
+    teacher = teaching.teacher_of(settings_of(model))
+    if not teacher or not fold or is_finished(teacher):
+        return teacher
+    left_out = [s for s in base_training_slides(fold["base"]) if fold_of(fold["base"], s)[0] == int(fold["fold"])]
+    fit = {unseen_by(teacher, s) for s in left_out}
+    if len(fit) > 1:
+        raise WorkflowError(
+            f"{model} is taught by {teacher}, no fold of which leaves out the same patients. Give both the same `data`."
+        )
+    return fit.pop()
+
+
+def teacher_file(wildcards):
+    teacher = teacher_model(wildcards.model)
+    return f"{RESULTS}/models/{teacher}/model.onnx" if teacher else []
+
+
+def teacher_layout(wildcards):
+    """How a student's teacher wants its tiles; nothing for one that was trained here."""
+    teacher = teacher_model(wildcards.model)
+    settings = settings_of(teacher) if teacher else {}
+    return {k: v for k, v in settings.items() if k in ("channels_last", "scale", "tumour_index")}
+
+
+def teacher_engine(wildcards):
+    """What a teacher computes with; nothing without one, so that no other training hangs on it."""
+    return {k: config["inference"][k] for k in ("provider", "precision")} if teacher_model(wildcards.model) else {}
 
 
 def training_count(wildcards):

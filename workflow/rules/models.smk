@@ -5,6 +5,7 @@ rule train_classifier:
         annotations=learning_annotations,
         weights=starting_weights,
         scores=learning_scores,
+        teacher=teacher_file,
     output:
         weights="<results>/models/{model}/weights.weights.h5",
         history="<results>/models/{model}/history.tsv",
@@ -24,6 +25,8 @@ rule train_classifier:
         rules={k: config["tiles"][k] for k in ("min_tissue", "min_tumour", "max_non_tumour", "min_annotated")},
         tile={k: config["tiles"][k] for k in ("mpp", "size", "step")},
         classes=config["cohort"]["annotation_classes"],
+        teacher=teacher_layout,
+        engine=teacher_engine,
         seed=config["seed"],
         code=lambda wildcards: code("train_classifier", architecture_module(wildcards.model)),
     threads: resource("train_classifier", "threads", 8)

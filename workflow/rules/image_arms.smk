@@ -1,0 +1,118 @@
+"""What the rules of studies on folders of images need to know of them."""
+
+from dataclasses import replace
+
+from drunet.images.content import content_state
+from drunet.studies import image_tasks
+
+IMAGE_STUDIES = {name: s.settings for name, s in STUDIES.items() if not s.problem and "images" in s.settings}
+MISFITS = {name: image_tasks.misfit(name, settings) for name, settings in IMAGE_STUDIES.items()}
+# Class-named folders that the workflow draws itself, for studies that are given no images.
+DRAWN_PATCHES = f"{DEMO}/patches"
+PATCH_SET = yaml.safe_load((RESOURCES / "demo/patches.yaml").read_text(encoding="utf-8"))
+
+
+def of_image_studies(names):
+    """A pattern of what the tasks of all these studies have by `names`; nothing, where there is none."""
+    found = {
+        re.escape(name)
+        for study, settings in IMAGE_STUDIES.items()
+        if not MISFITS[study]
+        for task in image_tasks.tasks_of(settings)
+        for name in names(settings, task)
+    }
+    return "|".join(sorted(found)) or "(?!)"
+
+
+def fits(name):
+    """What every rule that starts a study asks for first: nothing, or an error that says why it cannot be made."""
+    return refuse(replace(STUDIES[name], problem=MISFITS[name])) if MISFITS[name] else []
+
+
+def image_study(wildcards):
+    return IMAGE_STUDIES[wildcards.study]
+
+
+def image_task(wildcards):
+    return image_tasks.tasks_of(image_study(wildcards))[wildcards.task]
+
+
+def image_trials(wildcards):
+    """The task as the arm in hand has it."""
+    return image_tasks.arm_task(image_study(wildcards), wildcards.task, wildcards.arm)
+
+
+def image_lesson(wildcards):
+    """How an arm learns from its teacher, and what that one computes with; nothing for an arm without one."""
+    if not image_arm(wildcards).get("teacher"):
+        return None
+    engine = {k: config["inference"][k] for k in ("provider", "precision")}
+    return {"distillation": image_study(wildcards)["distillation"], "engine": engine}
+
+
+def image_content(wildcards):
+    """State of a user's images: one that is replaced in place is noticed too."""
+    root = image_study(wildcards)["images"]["root"]
+    return content_state(root, image_classes(wildcards)) if root else None
+
+
+def image_arm(wildcards):
+    return image_tasks.arm_settings(image_study(wildcards), wildcards.arm)
+
+
+def image_classes(wildcards):
+    return image_tasks.classes_of(image_study(wildcards))
+
+
+def image_root(wildcards):
+    """The folder of images: what the settings name, or the drawn set."""
+    return image_study(wildcards)["images"]["root"] or DRAWN_PATCHES
+
+
+def drawn_images(wildcards):
+    """The drawn set, where a study has no images of its own."""
+    return [] if image_study(wildcards)["images"]["root"] else DRAWN_PATCHES
+
+
+def image_folders(wildcards):
+    """A user's folders of the classes, which are newer once images were added."""
+    return image_tasks.class_folders(image_study(wildcards)["images"]["root"], image_classes(wildcards))
+
+
+def image_groups(wildcards):
+    return image_study(wildcards)["images"]["groups"] or []
+
+
+def image_teacher(wildcards):
+    teacher = image_arm(wildcards).get("teacher")
+    return f"{RESULTS}/studies/{wildcards.study}/{wildcards.task}/{teacher}/onnx" if teacher else []
+
+
+def image_weights(wildcards):
+    return image_tasks.starting_files(image_arm(wildcards))
+
+
+def image_arm_module(wildcards):
+    return registry.module_of(image_arm(wildcards)["architecture"])
+
+
+def arm_files(study, task, file, names=image_tasks.arms_of):
+    """A file of every arm of a task, in the order of the arms."""
+    return [f"{RESULTS}/studies/{study}/{task}/{arm}/{file}" for arm in names(IMAGE_STUDIES[study], task)]
+
+
+def arm_keys(name, names=image_tasks.arms_of):
+    """`task/arm` of all arms of a study."""
+    settings = IMAGE_STUDIES[name]
+    tasks = [] if MISFITS[name] else image_tasks.tasks_of(settings)
+    return [f"{task}/{arm}" for task in tasks for arm in names(settings, task)]
+
+
+def of_arms(name, file, names=image_tasks.arms_of):
+    """A file of every arm of every task of a study, in the order of `arm_keys`."""
+    return [f"{RESULTS}/studies/{name}/{key}/{file}" for key in arm_keys(name, names)]
+
+
+def arm_module(settings, key):
+    """The module that holds the architecture of the arm `task/arm`."""
+    return registry.module_of(settings["arms"][key.partition("/")[2]]["architecture"])
