@@ -100,8 +100,9 @@ def roc_panels(panels: Mapping[str, Mapping[str, Roc]], *, of: str = "the class"
         if not wanted:
             return nothing_drawn(*_one_panel(0.6), "no arm has both a class and its rest")
         columns = min(len(wanted), 2 if len(wanted) in (2, 4) else 3)
-        rows, width = math.ceil(len(wanted) / columns), WIDTH if columns > 1 else 0.6 * WIDTH
-        figure = Figure(figsize=(width, rows * (width / columns + 0.25)), layout="constrained")
+        # One panel is as large as one of two: a page shows every figure at its own width.
+        rows, side = math.ceil(len(wanted) / columns), WIDTH / max(columns, 2)
+        figure = Figure(figsize=(WIDTH, rows * (side + 0.25)), layout="constrained")
         FigureCanvasAgg(figure)
         grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
         for axes in grid.ravel()[len(wanted) :]:
