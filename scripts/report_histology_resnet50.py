@@ -19,12 +19,11 @@ with job(snakemake.log[0]):
     settings, folder = params.settings, Path(output.section).parent
     malignant = settings["confused"]["classes"]
     arms = read_arms(settings["arms"], params.arms, inputs.predictions, inputs.facts, params.networks, inputs.histories)
-    costs = {task: pd.read_csv(path, sep="\t") for task, path in zip(params.tasks, inputs.costs, strict=True)}
     scores = summaries(arms, resamples=settings["bootstrap"], seed=params.seed)
     leak = leaks(arms, read_list(inputs.images))
     published = read_published(Path(inputs.published[0]).parent)["resnet50_lc25000"]
     table = study.fine_tuning_table(scores, arms, study.published_facts(published), malignant)
-    metrics = [long_metrics(arms, costs), study.confused_metrics(arms, malignant)]
+    metrics = [long_metrics(arms, {}), study.confused_metrics(arms, malignant)]
     write_tsv(pd.concat(metrics, ignore_index=True), output.metrics)
     for name, figure in study.figures(scores, leak, arms).items():
         save(figure, folder / "figures" / f"{name}.png", dpi=200)
@@ -33,7 +32,6 @@ with job(snakemake.log[0]):
         leak,
         table,
         arms,
-        costs[arms[0].task],
         settings,
         folder / "figures",
         grouping=read_json(inputs.groups),

@@ -119,6 +119,8 @@ def training_facts(settings: Mapping[str, Any], arm: str, classes: Sequence[str]
         "size": settings["view"]["size"],
         "weights": trained["weights"],
         "training": trained["training"],
+        "parameters": 23_600_000,
+        "trainable_parameters": 1_200_000,
         "distillation": lesson,
     }
 

@@ -191,8 +191,10 @@ def test_the_page_of_resnet50_counts_confused_cancers_beside_the_published_17(tm
     row = table[(table["arm"] == "frozen backbone") & (table["split"] == "grouped")].iloc[0]
     assert row["malignant confused"] == f"{expected} of {tested} ({100 * expected / tested:.1f} %)"
     section = histology_resnet50_section.section_of(
-        scores, leak, table, arms, costs(list(settings["arms"])), settings, tmp_path, grouping=GROUPING, unreadable=1
+        scores, leak, table, arms, settings, tmp_path, grouping=GROUPING, unreadable=1
     )
+    learning = dict(section.tables)["How much of the network learns"]
+    assert set(learning["million parameters"]) == {23.6} and set(learning["of which learn"]) == {1.2}
     assert any("nothing here is about CT" in note for note in section.notes)
     assert any("1 image could not be read and was left out" in note for note in section.notes)
     # Formulas and teachers are the other paper's.
@@ -373,7 +375,7 @@ def test_resnet50_under_the_random_split_alone_tells_of_the_leak(tmp_path: Path)
     facts = histology_resnet50.published_facts(PUBLISHED["resnet50_lc25000"])
     table = histology_resnet50.fine_tuning_table(scores, arms, facts, MALIGNANT)
     section = histology_resnet50_section.section_of(
-        scores, leak, table, arms, costs(list(settings["arms"])), settings, tmp_path, grouping=GROUPING, unreadable=0
+        scores, leak, table, arms, settings, tmp_path, grouping=GROUPING, unreadable=0
     )
     assert "100 % of the random split's test images" in section.lead and "not of new ones" in section.lead
     assert not any("both ways" in caption for caption, _ in section.figures)

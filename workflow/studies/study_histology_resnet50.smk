@@ -2,8 +2,6 @@
 
 RESNET50 = study("histology_resnet50")
 RESNET50_FITS = not MISFITS["histology_resnet50"]
-# What an image costs is told of the first task: a class more or less changes it by a hair.
-RESNET50_TIMED = list(image_tasks.tasks_of(RESNET50))[:1] if RESNET50_FITS else []
 # `task/arm` of the picture; without that arm the page goes without.
 RESNET50_ARM = image_tasks.pictured(RESNET50, "confused") if RESNET50_FITS else None
 
@@ -52,7 +50,6 @@ rule report_histology_resnet50:
         predictions=of_arms("histology_resnet50", "predictions.parquet"),
         facts=of_arms("histology_resnet50", "training.json"),
         histories=of_arms("histology_resnet50", "history.tsv", image_tasks.networks_of),
-        costs=expand("<results>/studies/histology_resnet50/{task}/cost.tsv", task=RESNET50_TIMED),
         picture="<results>/studies/histology_resnet50/figures/confused.png" if RESNET50_ARM else [],
         published=[str(RESOURCES / "published" / file) for file in ("resnet50_lc25000.tsv",)],
     output:
@@ -67,7 +64,6 @@ rule report_histology_resnet50:
         "../../envs/data.yaml"
     params:
         settings=RESNET50,
-        tasks=RESNET50_TIMED,
         arms=arm_keys("histology_resnet50"),
         networks=arm_keys("histology_resnet50", image_tasks.networks_of),
         seed=config["seed"],

@@ -12,7 +12,6 @@ from drunet.report.section import Section
 from drunet.studies.histology_resnet50 import confused_of, shown_confused
 from drunet.studies.image_study import (
     ImageArm,
-    cost_of,
     honest_protocol,
     honest_table,
     per_class_table,
@@ -23,7 +22,6 @@ from drunet.studies.image_study import (
 from drunet.studies.image_study_notes import (
     averages_note,
     data_notes,
-    engine,
     groups_caption,
     leak_sentence,
     protocol_note,
@@ -50,7 +48,6 @@ def section_of(
     leak: pd.DataFrame,
     table: pd.DataFrame,
     arms: Sequence[ImageArm],
-    cost: pd.DataFrame,
     settings: Mapping[str, Any],
     folder: Path,
     *,
@@ -67,8 +64,6 @@ def section_of(
     table : DataFrame
         From `fine_tuning_table`.
     arms : list of ImageArm
-    cost : DataFrame
-        cost.tsv of the task.
     settings : mapping
         The study's.
     folder : Path
@@ -87,7 +82,7 @@ def section_of(
             (splits_caption(scores), honest_table(scores, leak)),
             (f"Beside the published figures: {averages_note(scores)}", table),
             ("Each class against the rest", per_class_table(arms)),
-            (f"What an image costs, {engine(cost)}", cost_of(arms, cost)),
+            ("How much of the network learns", _learning(arms)),
         ],
         figures=[f for f in _figures(scores, settings, arms, folder, grouping) if picture or f[1].stem != "confused"],
         notes=[
@@ -100,6 +95,18 @@ def section_of(
             "decision explains the mistake, and does not make it right.",
         ],
     )
+
+
+def _learning(arms: Sequence[ImageArm]) -> pd.DataFrame:
+    rows = [
+        {
+            "arm": arm.label,
+            "million parameters": arm.facts["parameters"] / 1e6,
+            "of which learn": arm.facts["trainable_parameters"] / 1e6,
+        }
+        for arm in arms
+    ]
+    return pd.DataFrame(rows)
 
 
 def _lead(scores: pd.DataFrame, leak: pd.DataFrame, arms: Sequence[ImageArm], settings: Mapping[str, Any]) -> str:
