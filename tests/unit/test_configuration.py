@@ -101,9 +101,12 @@ def test_no_mapping_of_the_schema_lets_unknown_keys_pass(schema: Json) -> None:
     assert schema["additionalProperties"] is False
 
 
-# Means something for one strategy, loss or architecture only; the code that reads it says what it lacks.
+# Means something for one strategy, loss or architecture only, and the code that reads it says what it lacks; or is read
+# as null where it is absent, so that configurations of before go on.
 DEPENDENT = {
-    ".$defs.classifier.data": {"clustering", "episodes"},
+    ".$defs.classifier": {"distillation"},
+    ".$defs.classifier.data": {"clustering", "episodes", "validation_tiles"},
+    ".$defs.training": {"decay"},
     ".$defs.sampling": {"clusters", "first_model", "tumour", "non_tumour", "hard", "threshold"},
     ".$defs.loss": {"gamma", "alpha"},
 }
