@@ -25,7 +25,7 @@ def of_image_studies(names):
 
 
 def fits(name):
-    """What every rule that starts a study asks for first: nothing, or an error that says why it cannot be made."""
+    """What a study asks for first: nothing, or an error that tells why it cannot be made."""
     return refuse(replace(STUDIES[name], problem=MISFITS[name])) if MISFITS[name] else []
 
 
@@ -111,8 +111,3 @@ def arm_keys(name, names=image_tasks.arms_of):
 def of_arms(name, file, names=image_tasks.arms_of):
     """A file of every arm of every task of a study, in the order of `arm_keys`."""
     return [f"{RESULTS}/studies/{name}/{key}/{file}" for key in arm_keys(name, names)]
-
-
-def arm_module(settings, key):
-    """The module that holds the architecture of the arm `task/arm`."""
-    return registry.module_of(settings["arms"][key.partition("/")[2]]["architecture"])

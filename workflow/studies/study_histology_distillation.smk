@@ -29,9 +29,9 @@ rule draw_attention:
     conda:
         "../../envs/train.yaml"
     params:
-        root=DISTILLED["images"]["root"] or DRAWN_PATCHES,
-        trial=lambda wildcards: image_tasks.shown_trial(DISTILLED["tasks"][DISTILLED_ARM.partition("/")[0]]),
-        code=lambda wildcards: code("draw_attention", arm_module(DISTILLED, DISTILLED_ARM)),
+        root=lambda wildcards: DISTILLED["images"]["root"] or DRAWN_PATCHES,
+        trial=lambda wildcards: image_tasks.trial_of(DISTILLED, DISTILLED_ARM),
+        code=lambda wildcards: code("draw_attention", image_tasks.module_of(DISTILLED, DISTILLED_ARM)),
     resources:
         mem_mb=resource("draw_attention", "mem_mb", 4000),
         runtime=resource("draw_attention", "runtime", 20),

@@ -27,10 +27,10 @@ rule draw_confused_pairs:
     conda:
         "../../envs/train.yaml"
     params:
-        root=RESNET50["images"]["root"] or DRAWN_PATCHES,
-        trial=lambda wildcards: image_tasks.shown_trial(RESNET50["tasks"][RESNET50_ARM.partition("/")[0]]),
+        root=lambda wildcards: RESNET50["images"]["root"] or DRAWN_PATCHES,
+        trial=lambda wildcards: image_tasks.trial_of(RESNET50, RESNET50_ARM),
         confused=RESNET50["confused"],
-        code=lambda wildcards: code("draw_confused_pairs", arm_module(RESNET50, RESNET50_ARM)),
+        code=lambda wildcards: code("draw_confused_pairs", image_tasks.module_of(RESNET50, RESNET50_ARM)),
     resources:
         mem_mb=resource("draw_confused_pairs", "mem_mb", 4000),
         runtime=resource("draw_confused_pairs", "runtime", 20),

@@ -87,6 +87,16 @@ def pictured(settings: Mapping[str, Any], key: str) -> str | None:
     return next((f"{task}/{arm}" for task in tasks_of(settings) if arm in networks_of(settings, task)), None)
 
 
+def trial_of(settings: Mapping[str, Any], key: str) -> str:
+    """The training of `task/arm` that its picture is of."""
+    return shown_trial(tasks_of(settings)[key.partition("/")[0]])
+
+
+def module_of(settings: Mapping[str, Any], key: str) -> str:
+    """Name of the module that holds the architecture of `task/arm`."""
+    return registry.module_of(settings["arms"][key.partition("/")[2]]["architecture"])
+
+
 def starting_files(arm: Mapping[str, Any]) -> list[str]:
     """Files with weights that an arm starts from."""
     weights = arm.get("weights", "random")
