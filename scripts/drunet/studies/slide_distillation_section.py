@@ -99,12 +99,16 @@ def agreement_shown(
     stages = [s for s in STAGES if s in set(dice["stage"])]
     rows = []
     for arm in dict.fromkeys(dice["arm"]):
-        row = {"classifier": arms[arm]["label"], "tile F1": with_interval(dict(tiles.loc[arm]), "f1")}
+        # What was asked for stands first: on a narrow page the stages are what is scrolled to.
+        row = {
+            "classifier": arms[arm]["label"],
+            "change": _change(cells.loc[(arm, stage)]) if arm in good else "",
+            "as asked": ("yes" if good[arm] else "no") if arm in good else "",
+            "tile F1": with_interval(dict(tiles.loc[arm]), "f1"),
+        }
         for each in stages:
             known = (arm, each) in cells.index
             row[STAGES[each]] = _interval(cells.loc[(arm, each)]) if known else ""
-        row["change"] = _change(cells.loc[(arm, stage)]) if arm in good else ""
-        row["as asked"] = ("yes" if good[arm] else "no") if arm in good else ""
         rows.append(row)
     return pd.DataFrame(rows)
 
