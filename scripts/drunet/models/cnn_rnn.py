@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from drunet.models.dr_fused import head
 from drunet.models.image_normalisation import normalisation_check, normalised
 from drunet.models.options import check_own_network, switch_check, whole_check
 from drunet.models.plain_cnn import convolution_blocks, filters_check
@@ -96,7 +97,4 @@ def build_cnn_rnn(
     x = layers.Reshape((rows, columns * channels), name="rows")(x)
     # Unrolled, for the rows are few and known: a loop in the graph is slow, and some ONNX engines have none.
     x = layers.GRU(units, unroll=True, use_cudnn=False, name="recurrent")(x)
-    x = layers.Dropout(dropout, name="dropout")(x)
-    # A softmax in half precision loses what mixed precision must keep.
-    x = layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(x)
-    return keras.Model(image, x, name="cnn_rnn")
+    return keras.Model(image, head(x, 0, dropout, classes), name="cnn_rnn")

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from drunet.models.dr_fused import head
 from drunet.models.feature_pyramid import feature_pyramid
 from drunet.models.image_normalisation import normalisation_check, normalised
 from drunet.models.options import check_own_network, refuse_unfit, switch_check, whole_check
@@ -125,10 +126,7 @@ def build_mfstudentlnet(
     if squeeze_excitation:
         stages = _recalibrated(stages, reduction)
     x = _fused(stages, pyramid_width, pyramid_activation) if pyramid else _pooled(stages["c5"], "c5")
-    if dropout:
-        x = layers.Dropout(dropout, name="dropout")(x)
-    # A softmax in half precision loses what mixed precision must keep.
-    x = layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(x)
+    x = head(x, 0, dropout, classes)
     return keras.Model(image, x, name="mfstudentlnet")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from drunet.models.dr_fused import head
 from drunet.models.image_normalisation import normalisation_check, normalised
 from drunet.models.options import check_own_network, switch_check, whole, whole_check
 from drunet.models.trunk import prepare_trunk
@@ -97,10 +98,7 @@ def build_plain_cnn(
     prepare_trunk(trunk, where=_WHERE, freeze_fraction=freeze_fraction, batch_norm_momentum=batch_norm_momentum)
     x = layers.Flatten(name="flat")(trunk(normalised(image, normalise)))
     x = layers.Dense(dense_units, activation="relu", kernel_initializer="he_normal", name="hidden")(x)
-    x = layers.Dropout(dropout, name="dropout")(x)
-    # A softmax in half precision loses what mixed precision must keep.
-    x = layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(x)
-    return keras.Model(image, x, name="plain_cnn")
+    return keras.Model(image, head(x, 0, dropout, classes), name="plain_cnn")
 
 
 def convolution_blocks(size: int, filters: Sequence[int], convolutions: int, batch_norm: bool) -> keras.Model:
