@@ -1,12 +1,8 @@
 """What the rules of studies on folders of images need to know of them."""
 
-from dataclasses import replace
-
 from drunet.images.content import content_state
-from drunet.studies import image_tasks
 
 IMAGE_STUDIES = {name: s.settings for name, s in STUDIES.items() if not s.problem and "images" in s.settings}
-MISFITS = {name: image_tasks.misfit(name, settings) for name, settings in IMAGE_STUDIES.items()}
 # Class-named folders that the workflow draws itself, for studies that are given no images.
 DRAWN_PATCHES = f"{DEMO}/patches"
 PATCH_SET = yaml.safe_load((RESOURCES / "demo/patches.yaml").read_text(encoding="utf-8"))
@@ -16,17 +12,11 @@ def of_image_studies(names):
     """A pattern of what the tasks of all these studies have by `names`; nothing, where there is none."""
     found = {
         re.escape(name)
-        for study, settings in IMAGE_STUDIES.items()
-        if not MISFITS[study]
+        for settings in IMAGE_STUDIES.values()
         for task in image_tasks.tasks_of(settings)
         for name in names(settings, task)
     }
     return "|".join(sorted(found)) or "(?!)"
-
-
-def fits(name):
-    """What a study asks for first: nothing, or an error that tells why it cannot be made."""
-    return refuse(replace(STUDIES[name], problem=MISFITS[name])) if MISFITS[name] else []
 
 
 def image_study(wildcards):
@@ -104,8 +94,7 @@ def arm_files(study, task, file, names=image_tasks.arms_of):
 def arm_keys(name, names=image_tasks.arms_of):
     """`task/arm` of all arms of a study."""
     settings = IMAGE_STUDIES[name]
-    tasks = [] if MISFITS[name] else image_tasks.tasks_of(settings)
-    return [f"{task}/{arm}" for task in tasks for arm in names(settings, task)]
+    return [f"{task}/{arm}" for task in image_tasks.tasks_of(settings) for arm in names(settings, task)]
 
 
 def of_arms(name, file, names=image_tasks.arms_of):

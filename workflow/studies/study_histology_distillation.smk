@@ -1,17 +1,15 @@
 """A distilled histology classifier, its ablation and its rivals: `snakemake --cores N study_histology_distillation`."""
 
 DISTILLED = study("histology_distillation")
-DISTILLED_FITS = not MISFITS["histology_distillation"]
 # What an image costs is told of the first task: a class more or less changes it by a hair.
-DISTILLED_TIMED = list(image_tasks.tasks_of(DISTILLED))[:1] if DISTILLED_FITS else []
+DISTILLED_TIMED = list(image_tasks.tasks_of(DISTILLED))[:1]
 # `task/arm` of the picture; without that arm the page goes without.
-DISTILLED_ARM = image_tasks.pictured(DISTILLED, "attention") if DISTILLED_FITS else None
+DISTILLED_ARM = image_tasks.pictured(DISTILLED, "attention")
 
 
 rule study_histology_distillation:
     input:
-        fits=fits("histology_distillation"),
-        page="<results>/studies/histology_distillation/report.html",
+        "<results>/studies/histology_distillation/report.html",
 
 
 rule draw_attention:
@@ -43,7 +41,6 @@ rule draw_attention:
 
 rule report_histology_distillation:
     input:
-        fits=fits("histology_distillation"),
         images="<results>/studies/histology_distillation/images.tsv",
         unreadable="<results>/studies/histology_distillation/unreadable.tsv",
         groups="<results>/studies/histology_distillation/groups.json",

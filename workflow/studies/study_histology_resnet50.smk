@@ -1,15 +1,13 @@
 """ResNet-50 on lung patches, frozen, in part and whole: `snakemake --cores N study_histology_resnet50`."""
 
 RESNET50 = study("histology_resnet50")
-RESNET50_FITS = not MISFITS["histology_resnet50"]
 # `task/arm` of the picture; without that arm the page goes without.
-RESNET50_ARM = image_tasks.pictured(RESNET50, "confused") if RESNET50_FITS else None
+RESNET50_ARM = image_tasks.pictured(RESNET50, "confused")
 
 
 rule study_histology_resnet50:
     input:
-        fits=fits("histology_resnet50"),
-        page="<results>/studies/histology_resnet50/report.html",
+        "<results>/studies/histology_resnet50/report.html",
 
 
 rule draw_confused_pairs:
@@ -42,7 +40,6 @@ rule draw_confused_pairs:
 
 rule report_histology_resnet50:
     input:
-        fits=fits("histology_resnet50"),
         images="<results>/studies/histology_resnet50/images.tsv",
         unreadable="<results>/studies/histology_resnet50/unreadable.tsv",
         groups="<results>/studies/histology_resnet50/groups.json",

@@ -7,12 +7,14 @@ prior models that do so. Every arm of a task sees the same images on the same si
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from drunet.configuration import merged
 from drunet.errors import ConfigError, DrunetError, closest
 from drunet.models import registry
+from drunet.study_settings import Study
 
 # Protocols of splitting, the honest one last: pictures and exported models are its.
 PROTOCOLS = ("random", "grouped")
@@ -119,6 +121,13 @@ def misfit(name: str, settings: Mapping[str, Any]) -> str | None:
     except DrunetError as error:
         return str(error)
     return None
+
+
+def checked(study: Study) -> Study:
+    """A study of images with what keeps it from being made, if anything does; any other study as it is."""
+    if study.problem or "images" not in study.settings:
+        return study
+    return replace(study, problem=misfit(study.name, study.settings))
 
 
 def _check(where: str, settings: Mapping[str, Any]) -> None:
