@@ -30,7 +30,7 @@ def test_parts_share_nothing_hold_every_class_and_keep_groups_whole(
     sizes: dict[str, list[int]], split: dict, protocol: str, share: float, seed: int
 ) -> None:
     images = images_of(sizes)
-    for fold in folds_of(split):
+    for fold in folds_of(split, protocol):
         found = split_of(images, protocol, split, fold, share, seed)
         parts = [found.training, found.validation, found.test]
         aside = "parts" in split or share > 0
@@ -77,7 +77,7 @@ def test_a_group_that_spans_classes_is_never_divided_and_parts_keep_their_propor
 @settings(deadline=None, max_examples=25)
 @given(patients(), splits, st.integers(0, 99))
 def test_no_part_of_a_split_shares_a_group_that_spans_classes(images: pd.DataFrame, split: dict, seed: int) -> None:
-    for fold in folds_of(split):
+    for fold in folds_of(split, "grouped"):
         found = split_of(images, "grouped", split, fold, 0.25, seed)
         parts = [set(images["group"].iloc[part]) for part in (found.training, found.validation, found.test)]
         assert all(parts) and sum(map(len, parts)) == images["group"].nunique()
@@ -179,5 +179,8 @@ def test_what_no_split_means_is_a_programming_error() -> None:
         split_of(images, "random", {"folds": 3}, 3, 0.0, 0)
     with pytest.raises(ValueError, match="parts are training"):
         split_of(images, "random", {"parts": {"training": 1, "testing": 1}}, 0, 0.0, 0)
-    assert folds_of({"folds": 4}) == [0, 1, 2, 3]
-    assert folds_of({"folds": 5, "run": [0, 3]}) == [0, 3]
+    assert folds_of({"folds": 4}, "random") == [0, 1, 2, 3]
+    assert folds_of({"folds": 5, "run": [0, 3]}, "random") == [0, 3]
+    by_protocol = {"folds": 3, "run": {"random": [1]}}
+    assert folds_of(by_protocol, "random") == [1]
+    assert folds_of(by_protocol, "grouped") == [0, 1, 2]

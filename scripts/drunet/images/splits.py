@@ -125,9 +125,16 @@ def assign_parts(
     return named
 
 
-def folds_of(split: Mapping[str, Any]) -> list[int]:
-    """The folds of a task's `split` that are trained: those of `run`, or all; of parts, the single one called 0."""
-    return [0] if "parts" in split else list(split.get("run", range(split["folds"])))
+def folds_of(split: Mapping[str, Any], protocol: str) -> list[int]:
+    """The folds of a task's `split` that are trained under a protocol; of parts, the single one called 0.
+
+    `run` lists them, for all protocols or for each by its name; without it, or without the protocol in it, all are.
+    """
+    if "parts" in split:
+        return [0]
+    run = split.get("run", {})
+    folds = run.get(protocol) if isinstance(run, Mapping) else run
+    return list(range(split["folds"]) if folds is None else folds)
 
 
 def split_of(
@@ -141,7 +148,7 @@ def split_of(
         label and group, a row per image.
     protocol : {"random", "grouped"}
     split : mapping
-        A task's: `{folds: 5, run: [0, 1]}`, or `{parts: {training: …, validation: …, test: …}}`; a validation of 0 is
+        A task's: `{folds: 5}`, or `{parts: {training: …, validation: …, test: …}}`; a validation of 0 is
         as none.
     fold : int
         With parts, 0.

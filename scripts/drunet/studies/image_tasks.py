@@ -13,6 +13,7 @@ from typing import Any
 
 from drunet.configuration import merged
 from drunet.errors import ConfigError, DrunetError, closest
+from drunet.images.splits import folds_of
 from drunet.models import registry
 from drunet.study_settings import Study
 
@@ -61,13 +62,16 @@ def arm_task(settings: Mapping[str, Any], task: str, arm: str) -> dict[str, Any]
     protocols = [p for p in block["protocols"] if p in only.get("protocols", block["protocols"])]
     split = dict(block["split"])
     if "run" in split:
-        split["run"] = [fold for fold in split["run"] if fold in only.get("run", split["run"])]
+        folds = {protocol: folds_of(split, protocol) for protocol in protocols}
+        split["run"] = {p: [fold for fold in own if fold in only.get("run", own)] for p, own in folds.items()}
+        if len({tuple(own) for own in split["run"].values()}) == 1:
+            split["run"] = next(iter(split["run"].values()))
     return {"classes": block["classes"], "protocols": protocols, "split": split}
 
 
 def trials_of(task: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Protocol and fold of each of a task's trainings; a split into parts has one fold, 0."""
-    return [(protocol, fold) for protocol in task["protocols"] for fold in task["split"].get("run", [0])]
+    return [(protocol, fold) for protocol in task["protocols"] for fold in folds_of(task["split"], protocol)]
 
 
 def shown_trial(task: Mapping[str, Any]) -> str:
@@ -176,8 +180,9 @@ def _check_task(where: str, settings: Mapping[str, Any], task: str, block: Mappi
     if not arms_of(settings, task):
         raise ConfigError("no arm is left", where=f"{where}.arms", mend="Leave at least one in.")
     split = block["split"]
-    if "folds" in split and (wrong := [fold for fold in split["run"] if fold >= split["folds"]]):
-        mend = f"Folds are numbered from 0 to {split['folds'] - 1}."
+    count = split.get("folds", 1)
+    if wrong := [fold for _, fold in trials_of(block) if fold >= count]:
+        mend = f"Folds are numbered from 0 to {count - 1}."
         raise ConfigError("there is no such fold", where=f"{where}.split.run", found=wrong[0], mend=mend)
     if not networks_of(settings, task):
         mend = "Leave at least one network in: what an image costs is told of networks."

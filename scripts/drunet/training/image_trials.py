@@ -133,7 +133,7 @@ def draw_trials(
         if protocol not in PROTOCOLS:
             mend = closest(str(protocol), PROTOCOLS)
             raise ConfigError("unknown protocol of splitting", where=where, found=protocol, mend=mend)
-        for fold in folds_of(task["split"]):
+        for fold in folds_of(task["split"], protocol):
             split = split_of(images, protocol, task["split"], fold, validation_share, seed)
             learnt = set(images["label"].iloc[split.training])
             for label in task["classes"]:
