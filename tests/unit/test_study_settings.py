@@ -352,6 +352,15 @@ def test_the_full_scale_studies_fit_too(overlays: list[str], config: Json) -> No
         assert settings["training"]["epochs"] >= 1
 
 
+def test_no_arm_keeps_the_demos_short_training_at_full_scale(config: Json) -> None:
+    for overlay in ("full_scale", "full_scale_studies"):
+        config = merged(config, yaml.safe_load((ROOT / f"resources/{overlay}.yaml").read_text(encoding="utf-8")))
+    for name, study in shipped_studies(config).items():
+        for arm, own in study.settings.get("arms", {}).items() if "images" in study.settings else ():
+            usual = study.settings["training"]["epochs"]
+            assert merged(study.settings["training"], own.get("training", {}))["epochs"] == usual, f"{name}: {arm}"
+
+
 def test_the_ten_runs_of_the_paper_differ_as_its_table_says(config: Json) -> None:
     """Table 2: which part is H2G-Net's or DRU-Net's, and what each learnt from."""
     studies = shipped_studies(config)
