@@ -75,6 +75,10 @@ class ImageSetError(DrunetError):
     """A folder of labelled images, or what is said about it, cannot be used."""
 
 
+class CtError(DrunetError):
+    """CT slices, their annotation or a window cannot be used; the message holds nothing that names a patient."""
+
+
 class ModelError(DrunetError):
     """A model, or its weights, does not fit what it is asked to do."""
 

@@ -229,6 +229,11 @@ def test_groups_are_read_by_path_or_by_a_name_that_leaves_no_doubt(lungs: Path, 
     assert groups.tolist() == ["1", "1", "2", "3", "4", "4"]
     tabs = groups_file(tmp_path, "\ufeff" + GROUPED.replace(",", "\t"))
     assert read_groups(tabs, images, "groups").tolist() == groups.tolist()
+    quoted = groups_file(tmp_path, GROUPED.replace(",", "\t").replace("\t1\n", '\t"1\n'))
+    assert read_groups(quoted, images, "groups").tolist() == ['"1', '"1', "2", "3", "4", "4"]
+    # As R writes a table.
+    words = "\n".join("\t".join(f'"{cell}"' for cell in line.split(",")) for line in GROUPED.splitlines())
+    assert read_groups(groups_file(tmp_path, words), images, "groups").tolist() == groups.tolist()
     assert group_facts(images.assign(group=groups)) == {
         "images": 6,
         "groups": 4,
@@ -267,6 +272,8 @@ def test_a_class_tells_files_of_one_name_apart(make: Make, tmp_path: Path) -> No
         (GROUPED.replace("aca,a2.png,2\n", ""), r"images have no group \(found: 1: lung/aca/a2\.png\)"),
         (GROUPED.replace("a2.png,2", "a2.png, "), r"images have no group \(found: 1: lung/aca/a2\.png\)"),
         (GROUPED + "aca,a0.png,2\n", r"into two groups \(found: 1: a0\.png\)"),
+        ("file,group\n", r"images have no group \(found: 6: "),
+        (GROUPED.replace("a2.png,2", 'a2.png,"2'), r"cannot be read \(found: Error\)"),
     ],
 )
 def test_a_wrong_groups_file_is_refused(lungs: Path, tmp_path: Path, text: str, message: str) -> None:

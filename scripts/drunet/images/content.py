@@ -8,13 +8,16 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Iterator
-from pathlib import Path
+
+from drunet.user_paths import is_folder
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 ABSENT = "absent"
 
 
-def content_state(root: str | os.PathLike[str], classes: Collection[str] | None) -> str:
+def content_state(
+    root: str | os.PathLike[str], classes: Collection[str] | None, suffixes: tuple[str, ...] | None = SUFFIXES
+) -> str:
     """A digest that changes when an image is added, removed, renamed or replaced in place.
 
     Parameters
@@ -22,6 +25,8 @@ def content_state(root: str | os.PathLike[str], classes: Collection[str] | None)
     root : path
     classes : collection of str or None
         Images below folders of these names count, at whatever depth; None: all below `root`.
+    suffixes : tuple of str or None
+        How the names of images end, in small letters; None: every file counts, as DICOM files need no suffix.
 
     Returns
     -------
@@ -30,10 +35,10 @@ def content_state(root: str | os.PathLike[str], classes: Collection[str] | None)
         and folders, and links to folders, are passed over, as `drunet.images.folder` does. "absent" where there is no
         such folder. What cannot be read counts as such: it is for the listing to complain.
     """
-    if not Path(root).is_dir():
+    if not is_folder(root):
         return ABSENT
     wanted = None if classes is None else frozenset(classes)
-    facts = sorted(_facts(os.fspath(root), "", wanted, wanted is None))
+    facts = sorted(_facts(os.fspath(root), "", wanted, wanted is None, "" if suffixes is None else suffixes))
     digest = hashlib.sha256()
     for file, size, modified in facts:
         # No name holds a NUL, so that no two sets of files read alike.
@@ -41,7 +46,9 @@ def content_state(root: str | os.PathLike[str], classes: Collection[str] | None)
     return digest.hexdigest()
 
 
-def _facts(folder: str, prefix: str, wanted: frozenset[str] | None, inside: bool) -> Iterator[tuple[str, int, int]]:
+def _facts(
+    folder: str, prefix: str, wanted: frozenset[str] | None, inside: bool, ends: str | tuple[str, ...]
+) -> Iterator[tuple[str, int, int]]:
     """Path, size and time of the images below a folder; `inside`: a folder of a class, or below one."""
     try:
         with os.scandir(folder) as found:
@@ -53,8 +60,8 @@ def _facts(folder: str, prefix: str, wanted: frozenset[str] | None, inside: bool
         file = prefix + entry.name
         if entry.is_dir(follow_symlinks=False):
             # `wanted` is None only where everything counts.
-            yield from _facts(entry.path, f"{file}/", wanted, inside or entry.name in (wanted or ()))
-        elif inside and entry.name.lower().endswith(SUFFIXES):
+            yield from _facts(entry.path, f"{file}/", wanted, inside or entry.name in (wanted or ()), ends)
+        elif inside and entry.name.lower().endswith(ends):
             yield file, *_size_and_time(entry)
 
 

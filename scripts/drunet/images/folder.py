@@ -26,8 +26,9 @@ from drunet.atomic import whole_file
 from drunet.console import progress
 from drunet.errors import ImageSetError, closest
 from drunet.images.content import SUFFIXES
+from drunet.user_paths import is_folder, is_there
 
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 COLUMNS = ("file", "label", "width", "height", "digest")
 # A patch is far smaller; what Pillow itself refuses begins at 179 megapixels.
 MOST_PIXELS = 100_000_000
@@ -124,7 +125,7 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         range nothing tells.
     """
     try:
-        with Image.open(path, formats=_FORMATS) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             if picture.width * picture.height > MOST_PIXELS:
                 found = f"{picture.width} x {picture.height} px"
                 raise _unreadable(path, "larger than a patch may be", found)
@@ -218,8 +219,8 @@ def _class_folders(folders: dict[str, list[str]], classes: Sequence[str], where:
 
 def _folders(root: Path, where: str) -> dict[str, list[str]]:
     """Image files of every folder below `root` (itself: ""), hidden ones left out."""
-    if not root.is_dir():
-        found = "a file" if root.exists() else None
+    if not is_folder(root):
+        found = "a file" if is_there(root) else None
         mend = "Name the folder that holds a folder of images for each class."
         raise ImageSetError("there is no such folder of images", where=where, found=found, mend=mend)
     home = root.resolve()

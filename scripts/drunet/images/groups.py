@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Collection, Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -52,7 +54,7 @@ def read_groups(
     unused = sorted(set(others) - set(images["file"]))
     everything = [*images["file"], *unused]
     labels = [*images["label"], *(PurePosixPath(file).parent.name for file in unused)]
-    ends = _ends(everything)
+    ends = path_ends(everything)
     found: dict[int, str] = {}
     absent: list[str] = []
     doubtful: list[str] = []
@@ -108,23 +110,52 @@ def _read(path: str | os.PathLike[str], where: str) -> tuple[pd.DataFrame, str |
     """The table and the name of its column of classes, if it has one."""
     mend = "It is a CSV or TSV in UTF-8 with the columns file and group."
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-        separator = "\t" if "\t" in text.partition("\n")[0] else ","
-        rows = list(csv.DictReader(text.splitlines(), delimiter=separator, restval=""))
+        lines = table_rows(path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ImageSetError(
             "the groups file cannot be read", where=where, found=type(error).__name__, mend=mend
         ) from error
-    table = pd.DataFrame(rows)
+    header = lines[0][1] if lines else []
+    rows = [dict(zip_longest(header, row[: len(header)], fillvalue="")) for _, row in lines[1:]]
+    table = pd.DataFrame(rows, columns=list(dict.fromkeys(header)))
     lacking = [key for key in ("file", "group") if key not in table.columns]
     if lacking:
-        header = text.partition("\n")[0][:80] or "an empty file"
         what = f"the groups file lacks {' and '.join(lacking)}"
-        raise ImageSetError(what, where=where, found=header, mend=mend)
+        raise ImageSetError(what, where=where, found=",".join(header)[:80] or "an empty file", mend=mend)
     return table, next((key for key in _CLASS if key in table.columns), None)
 
 
-def _ends(files: Sequence[str]) -> dict[str, list[int]]:
+def table_rows(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
+    """The rows of a user's CSV or TSV that are not blank, the header first, each with the number of its first line.
+
+    A quote in a TSV is a character like any other, unless its header is quoted; elsewhere a quote that is not closed,
+    or closed within a cell, is an error: read as it stands it would swallow the rows that follow.
+
+    Raises
+    ------
+    OSError, UnicodeDecodeError, csv.Error
+        If it cannot be read, is not UTF-8, or is quoted wrongly.
+    """
+    text = Path(path).read_text(encoding="utf-8-sig")
+    header = text.lstrip("\n").partition("\n")[0]
+    tabs = "\t" in header
+    # Not `splitlines`, to which some characters end a line that end none in a table.
+    reader = csv.reader(
+        io.StringIO(text),
+        delimiter="\t" if tabs else ",",
+        quoting=csv.QUOTE_NONE if tabs and '"' not in header else csv.QUOTE_MINIMAL,
+        strict=True,
+    )
+    rows: list[tuple[int, list[str]]] = []
+    line = 1
+    for row in reader:
+        if any(cell.strip() for cell in row):
+            rows.append((line, row))
+        line = reader.line_num + 1
+    return rows
+
+
+def path_ends(files: Sequence[str]) -> dict[str, list[int]]:
     """Positions of the files by every end that a path can be named by."""
     ends: dict[str, list[int]] = {}
     for i, file in enumerate(files):

@@ -1,0 +1,26 @@
+"""Turn a user's CT images, DICOM or pictures, into grey PNG with neutral names."""
+
+from drunet.atomic import write_json
+from drunet.console import job
+from drunet.ct.images import collect_images
+from drunet.ct.window import Window
+from drunet.images.folder import write_list
+
+with job(snakemake.log[0]):
+    output, params = snakemake.output, snakemake.params
+    # Paths may name a patient: messages call them by their keys.
+    where = f"study_settings.{snakemake.wildcards.study}.collect"
+    found = collect_images(
+        str(params.root),
+        params.classes,
+        output.folder,
+        window=Window.from_config(params.window, f"{where}.window"),
+        annotations=params.get("annotations"),
+        sources=params.get("sources"),
+        max_unreadable=params.max_unreadable,
+        where=where,
+    )
+    write_list(output.sources, found.sources)
+    write_list(output.boxes, found.boxes)
+    write_list(output.unreadable, found.unreadable)
+    write_json(output.facts, found.facts)

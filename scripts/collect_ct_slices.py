@@ -1,0 +1,26 @@
+"""Match CT slices with their tumour boxes, and turn them into grey PNG with neutral names."""
+
+from drunet.atomic import write_json
+from drunet.console import job
+from drunet.ct.slices import collect_slices
+from drunet.ct.window import Window
+from drunet.images.folder import write_list
+
+with job(snakemake.log[0]):
+    output, params = snakemake.output, snakemake.params
+    # Paths may name a patient: messages call them by their keys.
+    where = "study_settings.ct_boxes.slices"
+    table, matching = collect_slices(
+        str(params.root),
+        params.get("annotations"),
+        output.folder,
+        window=Window.from_config(params.window, f"{where}.window"),
+        subtypes=params.subtypes,
+        at_most=params.at_most,
+        rule=params.rule,
+        seed=params.seed,
+        max_unreadable=params.max_unreadable,
+        where=where,
+    )
+    write_list(output.slices, table)
+    write_json(output.facts, matching)

@@ -1,0 +1,1 @@
+"""Computed tomography: DICOM slices, windows, Pascal VOC boxes, and their conversion into plain pictures."""

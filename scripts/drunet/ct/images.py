@@ -1,0 +1,320 @@
+"""A folder of class-named folders of CT images, DICOM among them, as plain grey pictures of the same layout.
+
+DICOM and XML are read once, here. What comes out names no patient and no article: pictures are called by the number of
+the file that they were made of, sources are numbered.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from drunet.atomic import whole_folder
+from drunet.console import progress, say
+from drunet.ct.annotation import NO_ANNOTATIONS, Annotations, Boxes, find_annotations
+from drunet.ct.dicom import is_directory, read_slice
+from drunet.ct.facts import FACTS, dicom_facts, picture_facts
+from drunet.ct.files import UserFiles, check_unreadable, find_user_files, is_dicom
+from drunet.ct.sources import read_sources
+from drunet.ct.window import Window
+from drunet.errors import CtError, ImageSetError
+from drunet.images.content import SUFFIXES
+from drunet.images.folder import PARTS, read_image
+
+SOURCE_COLUMNS = ("file", "label", "source", "part", *FACTS)
+BOX_COLUMNS = ("file", "xmin", "ymin", "xmax", "ymax")
+UNREADABLE_COLUMNS = ("number", "reason")
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What `collect_images` tells beside the pictures that it writes.
+
+    Attributes
+    ----------
+    sources : DataFrame
+        A row per image: file (`Cancer/00017.png`), label, source ("" or a number: the patient or article), part ("",
+        training, validation or test), and the facts of the original file (`drunet.ct.facts`).
+    boxes : DataFrame
+        A row per annotated box: file, xmin, ymin, xmax, ymax (px of the picture).
+    unreadable : DataFrame
+        number, reason.
+    facts : dict
+        Counts: images, classes (images of each), dicom, duplicates (DICOM of a UID seen before; kept), annotated
+        (images with a box), sources, without_source (images), without_patient (DICOM without a patient ID), unreadable,
+        annotation_without_dicom, wrong_names, duplicate_annotations, unusable_annotations, outside_boxes, empty_boxes.
+    """
+
+    sources: pd.DataFrame = field(repr=False)
+    boxes: pd.DataFrame = field(repr=False)
+    unreadable: pd.DataFrame = field(repr=False)
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What is kept of an image that was read."""
+
+    facts: dict[str, Any]
+    uid: str | None = field(default=None, repr=False)
+    patient: str = field(default="", repr=False)
+    patient_tag: str | None = None
+
+
+def collect_images(
+    root: str | os.PathLike[str],
+    classes: Sequence[str],
+    folder: str | os.PathLike[str],
+    *,
+    window: Window,
+    annotations: str | os.PathLike[str] | None,
+    sources: str | os.PathLike[str] | None,
+    max_unreadable: float,
+    where: str,
+) -> Collected:
+    """Write the images of each class as 8-bit grey PNG in their stored size.
+
+    Parameters
+    ----------
+    root : path
+        An image belongs to the nearest folder above it that is named as a class. DICOM is told by content, the other
+        kinds by their names' ends; further files, and DICOMDIR, are passed over.
+    classes : sequence of str
+    folder : path
+        Written whole or not at all: `<class>/<number>.png`, where the number is that of the original in the byte-wise
+        order of all files below `root`, by which the user, and nobody else, can find it again.
+    window : Window
+        For DICOM. Other pictures are grey already, or become so by luminance (ITU-R BT.601).
+    annotations : path or None
+        XML of Pascal VOC, named by the UIDs of DICOM slices.
+    sources : path or None
+        Table of the columns file and source (patient or article). A DICOM slice that it does not name has the source
+        that other slices of its patient have (several of these become one), else its patient is its source: that is the
+        patient ID, else the study, else the series. Of a slice that has none of them nothing is known.
+    max_unreadable : float
+        Share of the images, 0 to 1, that may be unreadable, and of matching annotations that may be unusable.
+    where : str
+        The configuration's block, whose `root`, `annotations` and `sources` messages name.
+
+    Returns
+    -------
+    Collected
+
+    Raises
+    ------
+    CtError
+        Where a folder or a class is missing or empty, for one class only, where some images lie in folders named as
+        parts (Training, Validation, Testing) and some do not, where too much cannot be read, and as the readers of
+        annotations and sources.
+    """
+    files = find_user_files(root, f"{where}.root")
+    labels = _labels(files, classes)
+    parts = _parts(files, labels)
+    notes = find_annotations(find_user_files(annotations, f"{where}.annotations")) if annotations else NO_ANNOTATIONS
+    known = read_sources(sources, files, labels, f"{where}.sources") if sources else {}
+    unreadable: list[tuple[int, str]] = []
+    with whole_folder(folder) as new:
+        kept = _convert(new, files, labels, window, unreadable)
+        check_unreadable(files, unreadable, len(labels), max_unreadable)
+        _check_read(kept, labels, classes, files.where)
+        boxes, counts = _boxes(kept, labels, notes, max_unreadable)
+    table = _table(kept, labels, parts, known)
+    facts: dict[str, Any] = {
+        "images": len(table),
+        "classes": {name: int((table["label"] == name).sum()) for name in classes},
+        "dicom": int((table["format"] == "dicom").sum()),
+        "duplicates": _duplicates(kept),
+        "annotated": int(boxes["file"].nunique()),
+        "sources": int(table.loc[table["source"] != "", "source"].nunique()),
+        "without_source": int((table["source"] == "").sum()),
+        "without_patient": sum(read.patient_tag not in (None, "PatientID") for read in kept.values()),
+        "unreadable": len(unreadable),
+        **counts,
+    }
+    say(f"{len(table)} images of {len(classes)} classes")
+    return Collected(table, boxes, pd.DataFrame(unreadable, columns=list(UNREADABLE_COLUMNS)), facts)
+
+
+def _labels(files: UserFiles, classes: Sequence[str]) -> dict[int, str]:
+    """Class of each image by its number, in the order of the files."""
+    if len(set(classes)) < 2:
+        mend = "Name a folder, or classes, with two or more."
+        found = f"{len(set(classes))} named"
+        raise CtError("one class only: there is nothing to tell apart", where=files.where, found=found, mend=mend)
+    folders: set[str] = set()
+    labels: dict[int, str] = {}
+    for number in files.visible():
+        path = PurePosixPath(files.name(number))
+        label = next((part for part in reversed(path.parts[:-1]) if part in classes), None)
+        if label is None:
+            continue
+        folders.add(label)
+        if path.suffix.lower() in SUFFIXES or _holds_slice(files.path(number)):
+            labels[number] = label
+    for name in classes:
+        if name not in folders:
+            mend = "Folders are named exactly as the classes, and hold files."
+            raise CtError("there is no folder of this class", where=files.where, found=name, mend=mend)
+        if name not in labels.values():
+            mend = f"Fill or remove it. Images are DICOM or end in {', '.join(SUFFIXES)}."
+            raise CtError("a class folder holds no image", where=files.where, found=name, mend=mend)
+    return labels
+
+
+def _parts(files: UserFiles, labels: Mapping[int, str]) -> dict[int, str]:
+    """Part of each image by the nearest folder that names one; "" where none of them lies in such a folder."""
+    parts: dict[int, str] = {}
+    for number in labels:
+        folders = (part.lower() for part in reversed(PurePosixPath(files.name(number)).parts[:-1]))
+        parts[number] = _part(next((part for part in folders if part in PARTS), ""))
+    outside = sum(not part for part in parts.values())
+    if 0 < outside < len(parts):
+        mend = "Put each into Training, Validation or Testing, or none."
+        found = f"{outside} of {len(parts)} images in none"
+        raise CtError(
+            "some images lie in a part of the set, and some in none", where=files.where, found=found, mend=mend
+        )
+    return parts
+
+
+def _holds_slice(path: Path) -> bool:
+    return (path.suffix.lower() == ".dcm" or is_dicom(path)) and not is_directory(path)
+
+
+def _part(folder: str) -> str:
+    for part in ("training", "validation", "test"):
+        # train, val and valid are beginnings, testing is longer.
+        if folder and (part.startswith(folder) or folder.startswith(part)):
+            return part
+    return ""
+
+
+def _convert(
+    folder: Path, files: UserFiles, labels: Mapping[int, str], window: Window, unreadable: list[tuple[int, str]]
+) -> dict[int, _Read]:
+    """Write the picture of each image that can be read."""
+    kept: dict[int, _Read] = {}
+    for label in set(labels.values()):
+        (folder / label).mkdir()
+    with progress(len(labels), f"Converting {files.where}", "images") as bar:
+        for number, label in labels.items():
+            bar.update()
+            try:
+                grey, read = _read(files.path(number), files.label(number), window)
+            except (CtError, ImageSetError) as error:
+                # No more than what is wrong: what was found may repeat the path.
+                unreadable.append((number, error.what))
+                continue
+            Image.fromarray(grey).save(folder / _file(label, number))
+            kept[number] = read
+    return kept
+
+
+def _read(path: Path, where: str, window: Window) -> tuple[NDArray[np.uint8], _Read]:
+    if is_dicom(path) or path.suffix.lower() == ".dcm":
+        ct = read_slice(path, where)
+        height, width = ct.hu.shape
+        facts = dicom_facts(path, width, height, ct.bits)
+        # Its own UID groups a slice with no other: its source is unknown.
+        patient = "" if ct.patient_tag == "SOPInstanceUID" else ct.patient
+        return window.grey(ct.hu), _Read(facts, ct.uid, patient, ct.patient_tag)
+    pixels = read_image(path)
+    grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+    return grey, _Read(picture_facts(path, pixels))
+
+
+def _file(label: str, number: int) -> str:
+    return f"{label}/{number:05d}.png"
+
+
+def _check_read(kept: Mapping[int, _Read], labels: Mapping[int, str], classes: Sequence[str], where: str) -> None:
+    there = {labels[number] for number in kept}
+    for name in classes:
+        if name not in there:
+            raise CtError("no image of a class can be read", where=where, found=name, mend="Replace them.")
+
+
+def _boxes(
+    kept: Mapping[int, _Read], labels: Mapping[int, str], notes: Annotations, max_unreadable: float
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Boxes of the DICOM slices that have an annotation, and counts."""
+    rows: list[tuple[Any, ...]] = []
+    counts: Counter[str] = Counter()
+    unusable: list[tuple[int, str]] = []
+    usable: dict[str | None, Boxes] = {}
+    sizes = {read.uid: (read.facts["width"], read.facts["height"]) for read in kept.values() if read.uid}
+    matched = [uid for uid in notes.numbers if uid in sizes]
+    for uid in matched:
+        try:
+            usable[uid] = notes.read(uid).on_image(*sizes[uid], notes.files.label(notes.numbers[uid]))
+        except CtError as error:
+            unusable.append((notes.numbers[uid], error.what))
+            continue
+        counts.update(outside_boxes=usable[uid].outside, empty_boxes=usable[uid].empty)
+    check_unreadable(notes.files, unusable, len(matched), max_unreadable)
+    for number, read in kept.items():
+        if read.uid in usable:
+            rows += [(_file(labels[number], number), *box) for box in usable[read.uid].corners]
+    facts = {
+        "annotation_without_dicom": len(notes.numbers) - len(matched),
+        "wrong_names": notes.wrong_names,
+        "duplicate_annotations": notes.duplicates,
+        "unusable_annotations": len(unusable),
+        "outside_boxes": int(counts["outside_boxes"]),
+        "empty_boxes": int(counts["empty_boxes"]),
+    }
+    return pd.DataFrame(rows, columns=list(BOX_COLUMNS)), facts
+
+
+def _table(
+    kept: Mapping[int, _Read], labels: Mapping[int, str], parts: Mapping[int, str], known: Mapping[int, str]
+) -> pd.DataFrame:
+    """A row per image, by file; sources are numbered as they come.
+
+    A patient and an article of one name are one source: to hold apart what is one would leak, to join what is two costs
+    a little freedom in dividing.
+    """
+    texts = _sources({number: read.patient for number, read in kept.items()}, known)
+    sources: dict[str, int] = {}
+    rows = []
+    for number, read in kept.items():
+        text = texts[number]
+        source = str(sources.setdefault(text, len(sources) + 1)) if text else ""
+        file = _file(labels[number], number)
+        rows.append({"file": file, "label": labels[number], "source": source, "part": parts[number], **read.facts})
+    return pd.DataFrame(rows, columns=list(SOURCE_COLUMNS)).sort_values("file", ignore_index=True)
+
+
+def _sources(patients: Mapping[int, str], known: Mapping[int, str]) -> dict[int, str]:
+    """Source of each image: what the table says, else of its patient, "" where neither is known.
+
+    A patient whom the table names in part is not divided: all sources that it gives to slices of his become one, and
+    the others take it. Where it names all his slices it is followed, as patient IDs may stand for many (`anonymous`).
+    """
+    partly = {patient for number, patient in patients.items() if patient and number not in known}
+    joined: dict[str, str] = {}
+
+    def first(text: str) -> str:
+        while text in joined:
+            text = joined[text]
+        return text
+
+    for number, patient in patients.items():
+        if number in known and patient in partly and (one := first(patient)) != (other := first(known[number])):
+            joined[one] = other
+    return {number: first(known.get(number) or patient) for number, patient in patients.items()}
+
+
+def _duplicates(kept: Mapping[int, _Read]) -> int:
+    uids = [read.uid for read in kept.values() if read.uid]
+    return len(uids) - len(set(uids))

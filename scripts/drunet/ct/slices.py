@@ -1,0 +1,301 @@
+"""Annotated slices of a collection such as Lung-PET-CT-Dx, as plain grey pictures and a table of boxes.
+
+DICOM and XML are read once, here. What comes out names no patient: pictures are called by the number of the file that
+they were made of, patients are numbered.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from drunet.atomic import whole_folder
+from drunet.console import progress, say
+from drunet.ct.annotation import Annotations, Boxes, find_annotations
+from drunet.ct.dicom import SliceIds, is_directory, read_ids, read_slice
+from drunet.ct.files import UserFiles, check_unreadable, find_user_files, is_dicom
+from drunet.ct.window import Window
+from drunet.errors import CtError
+
+RULES = ("largest", "union", "first")
+COLUMNS = ("file", "subtype", "patient", "width", "height", "xmin", "ymin", "xmax", "ymax", "boxes")
+# Subtypes of Lung-PET-CT-Dx.
+LETTERS = ("A", "B", "E", "G")
+# A patient's folder or ID of Lung-PET-CT-Dx: Lung_Dx-A0001, or A0001 as the annotations have it.
+_PATIENT = re.compile(r"(?:.*[^A-Za-z0-9])?([A-Za-z])\d{3,6}")
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """An annotated slice that could be taken."""
+
+    number: int
+    ids: SliceIds
+    subtype: str
+    box: NDArray[np.float64] = field(repr=False)
+    boxes: int
+
+
+def collect_slices(
+    root: str | os.PathLike[str],
+    annotations: str | os.PathLike[str] | None,
+    folder: str | os.PathLike[str],
+    *,
+    window: Window,
+    subtypes: Sequence[str],
+    at_most: int | None,
+    rule: str,
+    seed: int,
+    max_unreadable: float,
+    where: str,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Match slices with annotations by SOP instance UID, and write them as 8-bit grey PNG in their stored size.
+
+    Parameters
+    ----------
+    root : path
+        DICOM files at any depth, told by content. Files of other kinds are passed over.
+    annotations : path or None
+        XML files named by UID, at any depth; None: below `root` too.
+    folder : path
+        Written whole or not at all: `<number>.png`, where the number is that of the DICOM file in the byte-wise order
+        of all files below `root`, by which the user, and nobody else, can find it again.
+    window : Window
+    subtypes : sequence of str
+        Letters of the subtypes that are wanted (A, B, E, G). A slice's is the letter of its patient's folder, else of
+        the patient ID, else of the annotation's folder, else the name of a box: a patient's diagnosis comes before what
+        a box was called. Where both are there and differ, that is counted. A folder or ID with the letter of no subtype
+        tells nothing.
+    at_most : int or None
+        Slices drawn of each subtype, at random; None: all.
+    rule : {"largest", "union", "first"}
+        Which box stands for a slice with several: that of the largest area, the one around all, or the first written.
+    seed : int
+    max_unreadable : float
+        Share, 0 to 1, of the DICOM files that may be unreadable, and of the matching annotations that may be unusable.
+    where : str
+        The configuration's block, whose `root` and `annotations` messages name.
+
+    Returns
+    -------
+    (DataFrame, dict)
+        A row per slice: file, subtype, patient (1, 2, …), width and height (px), xmin, ymin, xmax, ymax (px, of the
+        chosen box), boxes (usable ones of the slice). Counts, see `_matching`.
+
+    Raises
+    ------
+    CtError
+        Where a folder is missing, too much cannot be read, or a subtype, or everything, is without an annotated slice.
+    """
+    if rule not in RULES:
+        raise ValueError(f"unknown rule {rule!r}, expected one of {RULES}")
+    counts: Counter[str] = Counter()
+    files = find_user_files(root, f"{where}.root")
+    boxes_in = find_user_files(annotations, f"{where}.annotations") if annotations is not None else files
+    notes = find_annotations(boxes_in)
+    ids, unreadable = _read_all_ids(files, counts)
+    check_unreadable(files, unreadable, counts["dicom"], max_unreadable)
+    matched = {number: each for number, each in ids.items() if each.uid in notes.numbers}
+    if not matched:
+        found = f"{len(ids)} CT slices, {len(notes.numbers)} annotations named by a UID"
+        mend = "An annotation is called by the SOP instance UID of its slice, and ends in .xml."
+        raise CtError("no slice has an annotation", where=files.where, found=found, mend=mend)
+    candidates = _candidates(matched, files, notes, subtypes, rule, max_unreadable, counts)
+    chosen = _draw(candidates, subtypes, at_most, seed, files.where)
+    with whole_folder(folder) as new:
+        table = _write(new, chosen, files, window, unreadable)
+        check_unreadable(files, unreadable, counts["dicom"], max_unreadable)
+        if lost := sorted(set(subtypes) - set(table["subtype"])):
+            found, mend = ", ".join(lost), "Put intact files in their place, or leave the subtype out of `subtypes`."
+            raise CtError("no annotated slice of a subtype can be read", where=files.where, found=found, mend=mend)
+    nameless = {_file(each.number) for each in chosen if each.ids.patient_tag != "PatientID"}
+    counts["without_patient"] = int(table["file"].isin(nameless).sum())
+    counts["unreadable"] = len(unreadable)
+    counts["left_out"] = len(candidates) - len(chosen)
+    say(f"{len(table)} annotated slices of {table['patient'].nunique()} patients")
+    return table, _matching(table, ids, matched, notes, counts, rule)
+
+
+def choose_box(boxes: Boxes, rule: str) -> NDArray[np.float64]:
+    """The box that stands for a slice: float64 (4,), xmin, ymin, xmax, ymax; rules as in `collect_slices`."""
+    corners = boxes.corners
+    if rule == "union":
+        return np.concatenate([corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)])
+    sides = corners[:, 2:] - corners[:, :2]
+    return corners[int(sides.prod(axis=1).argmax()) if rule == "largest" else 0]
+
+
+def subtype_letter(names: Sequence[str], subtypes: Sequence[str]) -> str | None:
+    """The letter in the first name that is built like a patient's of Lung-PET-CT-Dx, in capitals; None without one.
+
+    Letters of the wanted `subtypes` are looked for first, then those of the others in `LETTERS`: a folder of another
+    kind (P0001, S2024) may be built alike, and tells nothing.
+    """
+    letters = [match[1].upper() for name in names if (match := _PATIENT.fullmatch(name))]
+    return next((letter for known in (subtypes, LETTERS) for letter in letters if letter in known), None)
+
+
+def _read_all_ids(files: UserFiles, counts: Counter[str]) -> tuple[dict[int, SliceIds], list[tuple[int, str]]]:
+    """What every DICOM file is that holds a CT slice not seen before, and the files that cannot be read."""
+    ids: dict[int, SliceIds] = {}
+    seen: set[str] = set()
+    unreadable: list[tuple[int, str]] = []
+    numbers = list(files.visible())
+    with progress(len(numbers), f"Looking through {files.where}", "files") as bar:
+        for number in numbers:
+            bar.update()
+            path = files.path(number)
+            if not is_dicom(path) and path.suffix.lower() != ".dcm":
+                continue
+            counts["dicom"] += 1
+            try:
+                found = read_ids(path, files.label(number))
+            except CtError as error:
+                if is_directory(path):
+                    counts["not_ct"] += 1
+                else:
+                    unreadable.append((number, error.what))
+                continue
+            if not found.is_ct:
+                counts["not_ct"] += 1
+            elif found.uid in seen:
+                counts["duplicates"] += 1
+            else:
+                seen.add(found.uid)
+                ids[number] = found
+    if not counts["dicom"]:
+        mend = "Name the folder that holds the series."
+        raise CtError("there is no DICOM file", where=files.where, found=f"{len(files)} files", mend=mend)
+    return ids, unreadable
+
+
+def _candidates(
+    matched: dict[int, SliceIds],
+    files: UserFiles,
+    notes: Annotations,
+    subtypes: Sequence[str],
+    rule: str,
+    max_unreadable: float,
+    counts: Counter[str],
+) -> list[_Candidate]:
+    """Slices with a box and of a wanted subtype, in the order of the files."""
+    found: list[_Candidate] = []
+    unusable: list[tuple[int, str]] = []
+    for number, ids in matched.items():
+        note = notes.numbers[ids.uid]
+        try:
+            boxes = notes.read(ids.uid).on_image(ids.columns, ids.rows, notes.files.label(note))
+        except CtError as error:
+            unusable.append((note, error.what))
+            continue
+        counts.update(outside_boxes=boxes.outside, empty_boxes=boxes.empty)
+        if not len(boxes):
+            counts["without_box"] += 1
+            continue
+        named = [name.upper() for name in boxes.names if name.upper() in subtypes]
+        patient = [*Path(files.name(number)).parts[:-1], ids.patient, *Path(notes.files.name(note)).parts[:-1]]
+        subtype = subtype_letter(patient, subtypes) or (named[0] if named else None)
+        counts["subtype_differs"] += any(name != subtype for name in named)
+        if subtype is None or subtype not in subtypes:
+            counts["no_subtype" if subtype is None else "other_subtype"] += 1
+            continue
+        counts["several_boxes"] += len(boxes) > 1
+        found.append(_Candidate(number, ids, subtype, choose_box(boxes, rule), len(boxes)))
+    check_unreadable(notes.files, unusable, len(matched), max_unreadable)
+    counts["unusable_annotations"] = len(unusable)
+    return found
+
+
+def _draw(
+    candidates: list[_Candidate], subtypes: Sequence[str], at_most: int | None, seed: int, where: str
+) -> list[_Candidate]:
+    """At most so many of each subtype; what is drawn of one depends on no other."""
+    chosen: list[_Candidate] = []
+    for subtype in subtypes:
+        own = [each for each in candidates if each.subtype == subtype]
+        if not own:
+            there = Counter(each.subtype for each in candidates)
+            found = f"{subtype}; there are {', '.join(f'{n} of {s}' for s, n in sorted(there.items())) or 'none'}"
+            mend = "Add such slices, or leave the subtype out of `subtypes`."
+            raise CtError("a subtype has no annotated slice", where=where, found=found, mend=mend)
+        if at_most is not None and len(own) > at_most:
+            rng = np.random.default_rng([seed, *subtype.encode()])
+            own = [own[i] for i in sorted(rng.permutation(len(own))[:at_most])]
+        chosen += own
+    return sorted(chosen, key=lambda each: each.number)
+
+
+def _write(
+    folder: Path, chosen: list[_Candidate], files: UserFiles, window: Window, unreadable: list[tuple[int, str]]
+) -> pd.DataFrame:
+    """Write the pictures; slices whose pixels cannot be read are added to `unreadable`."""
+    rows: list[tuple[Any, ...]] = []
+    patients: dict[str, int] = {}
+    with progress(len(chosen), f"Converting {files.where}", "slices") as bar:
+        for each in chosen:
+            bar.update()
+            try:
+                hu = read_slice(files.path(each.number), files.label(each.number)).hu
+            except CtError as error:
+                unreadable.append((each.number, error.what))
+                continue
+            file = _file(each.number)
+            Image.fromarray(window.grey(hu)).save(folder / file)
+            patient = patients.setdefault(each.ids.patient, len(patients) + 1)
+            rows.append((file, each.subtype, patient, *hu.shape[::-1], *each.box, each.boxes))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _file(number: int) -> str:
+    return f"{number:05d}.png"
+
+
+def _matching(
+    table: pd.DataFrame,
+    ids: dict[int, SliceIds],
+    matched: dict[int, SliceIds],
+    notes: Annotations,
+    counts: Counter[str],
+    rule: str,
+) -> dict[str, Any]:
+    """Counts of what was there and what was done with it.
+
+    slices (written), patients and subtypes (of those), without_patient (of those: no patient ID, so that study, else
+    series, else the slice stands for the patient), annotated (CT slices with an annotation); on either side what
+    lacks the other; of files not_ct, unreadable, duplicates (of a UID, the first counts), wrong_names and
+    duplicate_annotations; of annotations unusable_annotations and without_box; of boxes outside_boxes and empty_boxes;
+    of slices several_boxes, other_subtype, no_subtype, subtype_differs (the box was named otherwise) and left_out (more
+    than wanted); rule.
+    """
+    names = [
+        "without_patient",
+        "not_ct",
+        "unreadable",
+        "duplicates",
+        "unusable_annotations",
+        "without_box",
+        "outside_boxes",
+    ]
+    names += ["empty_boxes", "several_boxes", "other_subtype", "no_subtype", "subtype_differs", "left_out"]
+    return {
+        "slices": len(table),
+        "patients": int(table["patient"].nunique()),
+        "subtypes": {str(k): int(n) for k, n in table["subtype"].value_counts().sort_index().items()},
+        "annotated": len(matched),
+        "dicom_without_annotation": len(ids) - len(matched),
+        "annotation_without_dicom": len(notes.numbers) - len(matched),
+        "wrong_names": notes.wrong_names,
+        "duplicate_annotations": notes.duplicates,
+        **{name: int(counts[name]) for name in names},
+        "rule": rule,
+    }
