@@ -1,11 +1,13 @@
-"""Fit a prior model (support vectors, a forest, nearest neighbours) on the images of a task, and test it."""
+"""Fit a model that is no network on the images of a task, or on facts of their files alone, and test it."""
 
 from drunet.console import job
 from drunet.images.folder import read_list
+from drunet.images.sources import read_sources
 from drunet.studies.prior_models import fit_prior_model
 
 with job(snakemake.log[0]):
     outputs, params, wildcards = snakemake.output, snakemake.params, snakemake.wildcards
+    facts = snakemake.input.get("facts")
     outcome = fit_prior_model(
         f"{wildcards.study}, {wildcards.task}, {wildcards.arm}",
         params.classic,
@@ -14,6 +16,7 @@ with job(snakemake.log[0]):
         params.root,
         validation_share=params.validation_share,
         seed=params.seed,
+        file_facts=read_sources(facts) if facts else None,
         threads=snakemake.threads,
     )
     outcome.write(outputs.predictions, outputs.facts)

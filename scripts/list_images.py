@@ -5,19 +5,25 @@ from drunet.console import job
 from drunet.images.folder import find_files, list_images, write_list
 from drunet.images.groups import group_facts, read_groups
 from drunet.images.near_duplicates import agreement, find_groups
+from drunet.images.sources import in_order_of, read_sources, sourced_groups
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
-    root, known = str(inputs.get("root") or params.root), inputs.get("groups")
+    root, known, sources = str(inputs.get("root") or params.root), inputs.get("groups"), inputs.get("sources")
     settings = dict(params.near_duplicates)
     compare = settings.pop("compare", False)
     images, unreadable = list_images(
         root, params.classes, max_unreadable=params.max_unreadable, where=root, threads=snakemake.threads
     )
     facts = {"unreadable": len(unreadable)}
-    if not known or compare:
+    if not sources and (not known or compare):
         found, search = find_groups(images, root, settings, params.seed, threads=snakemake.threads)
-    if known:
+    if sources:
+        table = in_order_of(images, read_sources(sources))
+        groups, told = sourced_groups(images, table["source"], root, settings, params.seed, threads=snakemake.threads)
+        images = images.assign(part=table["part"])
+        facts |= {"source": "sources", **told}
+    elif known:
         groups = read_groups(str(known), images, str(known), others=find_files(root, root))
         facts |= {"source": "file", **group_facts(images.assign(group=groups))}
         if compare:

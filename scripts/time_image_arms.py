@@ -14,9 +14,8 @@ with job(snakemake.log[0]):
     models = dict(zip(params.arms, files, strict=True))
     facts = [read_json(path) for path in inputs.facts]
     speed = {key: value for key, value in params.timing.items() if key != "repeats"}
-    timed = time_per_tile(
-        models, facts[0]["size"], EngineOptions(**params.engine, **speed), repeats=params.timing["repeats"]
-    )
+    sizes = {arm: known["size"] for arm, known in zip(params.arms, facts, strict=True)}
+    timed = time_per_tile(models, sizes, EngineOptions(**params.engine, **speed), repeats=params.timing["repeats"])
     parameters = {arm: known["parameters"] for arm, known in zip(params.arms, facts, strict=True)}
     counted = {arm: arithmetic(path) for arm, path in models.items()}
     write_tsv(cost_table(parameters, counted, timed), snakemake.output.cost)

@@ -7,7 +7,8 @@ from drunet.augment.image_view import View
 from drunet.console import job
 from drunet.images.folder import read_list
 from drunet.inference import EngineOptions
-from drunet.training.image_arm import keep_weights, train_arm
+from drunet.training.image_arm import train_arm
+from drunet.training.kept import keep_weights
 
 with job(snakemake.log[0]):
     inputs, outputs, params, wildcards = snakemake.input, snakemake.output, snakemake.params, snakemake.wildcards

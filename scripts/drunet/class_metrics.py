@@ -16,6 +16,8 @@ from sklearn.metrics import roc_curve
 from drunet.metrics import NAN, area_under_roc
 
 SCORES = ("accuracy", "mcc", "precision", "recall", "f1", "auc")
+# Where one class is what is looked for: recall is the sensitivity to it.
+POSITIVE_SCORES = ("accuracy", "precision", "recall", "f1", "auc", "specificity", "mcc")
 _PREFIX = "p_"
 # Draws whose weights are held at once.
 _CHUNK = 100
@@ -117,10 +119,56 @@ def scores_of_counts(counts: NDArray) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def scores(predictions: pd.DataFrame) -> dict[str, float]:
-    """All of `SCORES` of one fold; `auc` is the average over classes of the area of each against the rest."""
-    found = {name: float(value) for name, value in scores_of_counts(confusion(predictions)).items()}
-    return {**found, "auc": float(_average(_areas(predictions)))}
+def positive_scores_of_counts(counts: NDArray, positive: int) -> dict[str, NDArray[np.float64]]:
+    """Scores of finding one class, as a confusion matrix alone decides them.
+
+    Parameters
+    ----------
+    counts : (..., classes, classes)
+        Rows are true classes; one matrix or many.
+    positive : int
+        Index of the class that is looked for; the others are thrown together.
+
+    Returns
+    -------
+    dict of str to float (...)
+        accuracy and mcc as `scores_of_counts`; precision TP / (TP + FP), 0 where the class is never called; recall
+        (sensitivity) TP / (TP + FN); specificity TN / (TN + FP); f1, the harmonic mean of precision and recall. NaN
+        where nothing decides: no recall without images of the class, no specificity without others.
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    whole, per_class = scores_of_counts(counts), _per_class(counts)
+    own, said = counts.sum(axis=-1), counts.sum(axis=-2)
+    others = counts.sum(axis=(-2, -1)) - own[..., positive]
+    wrongly = said[..., positive] - counts[..., positive, positive]
+    return {
+        "accuracy": whole["accuracy"],
+        **{name: per_class[name][..., positive] for name in ("precision", "recall", "f1")},
+        "specificity": _ratio(others - wrongly, others),
+        "mcc": whole["mcc"],
+    }
+
+
+def scores(predictions: pd.DataFrame, positive: str | None = None) -> dict[str, float]:
+    """All scores of one fold.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+    positive : str, optional
+        The class that is looked for.
+
+    Returns
+    -------
+    dict of str to float
+        `SCORES`, where `auc` is the average over classes of the area of each against the rest; or `POSITIVE_SCORES` of
+        the class that is looked for.
+    """
+    index = _index(predictions, positive)
+    areas = _areas(predictions)
+    area = _average(areas) if index is None else areas[index]
+    found = {**_of_counts(confusion(predictions), index), "auc": area}
+    return {name: float(found[name]) for name in _names(positive)}
 
 
 def class_scores(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -150,12 +198,12 @@ def class_scores(predictions: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def fold_scores(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Scores of every protocol and fold: protocol, fold, metric (`SCORES` and `recall <class>`), value."""
+def fold_scores(predictions: pd.DataFrame, positive: str | None = None) -> pd.DataFrame:
+    """Scores of every protocol and fold: protocol, fold, metric (those of `scores`, and `recall <class>`), value."""
     rows = []
     for (protocol, fold), part in predictions.groupby(["protocol", "fold"], sort=False):
         recalls = class_scores(part).set_index("class")["recall"]
-        found = {**scores(part), **{f"recall {name}": float(value) for name, value in recalls.items()}}
+        found = {**scores(part, positive), **{f"recall {name}": float(value) for name, value in recalls.items()}}
         rows += [{"protocol": protocol, "fold": fold, "metric": m, "value": v} for m, v in found.items()]
     return pd.DataFrame(rows, columns=["protocol", "fold", "metric", "value"])
 
@@ -166,7 +214,7 @@ def mean_and_sd(folds: pd.DataFrame) -> pd.DataFrame:
     return by.agg(folds="count", mean="mean", sd="std").reset_index()
 
 
-def summary(predictions: pd.DataFrame, *, resamples: int, seed: int) -> pd.DataFrame:
+def summary(predictions: pd.DataFrame, *, resamples: int, seed: int, positive: str | None = None) -> pd.DataFrame:
     """Scores over folds, or where one fold alone was run with an interval over groups of images.
 
     Parameters
@@ -174,28 +222,30 @@ def summary(predictions: pd.DataFrame, *, resamples: int, seed: int) -> pd.DataF
     predictions : DataFrame
     resamples, seed : int
         Of `group_intervals`.
+    positive : str, optional
+        See `scores`.
 
     Returns
     -------
     DataFrame
-        protocol, metric (`SCORES`), folds, mean, sd, low, high. Either sd or low and high are NaN.
+        protocol, metric (those of `scores`), folds, mean, sd, low, high. Either sd or low and high are NaN.
     """
-    table = mean_and_sd(fold_scores(predictions))
-    table = table[table["metric"].isin(SCORES)].reset_index(drop=True).assign(low=NAN, high=NAN)
+    table = mean_and_sd(fold_scores(predictions, positive))
+    table = table[table["metric"].isin(_names(positive))].reset_index(drop=True).assign(low=NAN, high=NAN)
     for protocol in table["protocol"].unique():
         part = predictions[predictions["protocol"] == protocol]
         if len(part["fold"].unique()) > 1:
             continue
-        bounds = group_intervals(part, resamples=resamples, seed=seed)
+        bounds = group_intervals(part, resamples=resamples, seed=seed, positive=positive)
         for index in table.index[table["protocol"] == protocol]:
             table.loc[index, ["low", "high"]] = bounds[str(table.loc[index, "metric"])]
     return table
 
 
 def group_intervals(
-    predictions: pd.DataFrame, *, resamples: int, seed: int, level: float = 0.95
+    predictions: pd.DataFrame, *, resamples: int, seed: int, level: float = 0.95, positive: str | None = None
 ) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals of `SCORES` in one fold, where whole groups of images are drawn with replacement.
+    """Bootstrap intervals of scores in one fold, where whole groups of images are drawn with replacement.
 
     Images made from one source are no independent witnesses; drawn one by one they would make intervals too narrow.
 
@@ -206,6 +256,8 @@ def group_intervals(
     resamples, seed : int
     level : float
         Coverage.
+    positive : str, optional
+        See `scores`, which says what there is an interval of.
 
     Returns
     -------
@@ -214,7 +266,8 @@ def group_intervals(
     """
     names, owner = np.unique(predictions["group"].astype(str).to_numpy(), return_inverse=True)
     if len(names) < 2:
-        return dict.fromkeys(SCORES, (NAN, NAN))
+        return dict.fromkeys(_names(positive), (NAN, NAN))
+    index = _index(predictions, positive)
     count, own, said = len(classes_in(predictions)), truth(predictions), called(predictions)
     drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
     cells = np.zeros((len(names), count * count))
@@ -222,11 +275,11 @@ def group_intervals(
     counts = (drawn @ cells).reshape(resamples, count, count)
     # A draw that lost a class is another task.
     whole = (counts.sum(axis=-1) > 0)[:, np.unique(own)].all(axis=1)
-    drawn, found = drawn[whole], scores_of_counts(counts[whole])
+    drawn, found = drawn[whole], _of_counts(counts[whole], index)
     given = probabilities(predictions)
-    areas = [_weighted_areas(given[:, k], own == k, drawn, owner) for k in range(count)]
+    areas = [_weighted_areas(given[:, k], own == k, drawn, owner) for k in (range(count) if index is None else [index])]
     found["auc"] = _average(np.stack(areas, axis=-1))
-    return {name: _bounds(found[name], level) for name in SCORES}
+    return {name: _bounds(found[name], level) for name in _names(positive)}
 
 
 def roc_curves(predictions: pd.DataFrame) -> dict[str, Roc]:
@@ -249,6 +302,21 @@ def mean_roc(curves: list[Roc]) -> Roc:
     rates = np.mean([np.interp(places, c.false_rate, c.true_rate) for c in curves], axis=0)
     start = np.zeros(1)
     return Roc(np.append(start, places), np.append(start, rates), float(np.mean([c.auc for c in curves])))
+
+
+def _names(positive: str | None) -> tuple[str, ...]:
+    return SCORES if positive is None else POSITIVE_SCORES
+
+
+def _index(predictions: pd.DataFrame, positive: str | None) -> int | None:
+    names = classes_in(predictions)
+    if positive is not None and positive not in names:
+        raise ValueError(f"the class {positive!r} is none of {', '.join(names)}")
+    return None if positive is None else names.index(positive)
+
+
+def _of_counts(counts: NDArray, positive: int | None) -> dict[str, NDArray[np.float64]]:
+    return scores_of_counts(counts) if positive is None else positive_scores_of_counts(counts, positive)
 
 
 def _roc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> Roc:

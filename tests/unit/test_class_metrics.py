@@ -178,3 +178,43 @@ def test_a_missing_answer_and_an_unknown_label_are_refused() -> None:
 def test_draws_that_lose_a_class_do_not_count() -> None:
     frame = answer([[8, 0, 0], [0, 8, 0], [0, 0, 1]], CLASSES)
     assert all(bounds == (1, 1) for bounds in cm.group_intervals(frame, resamples=200, seed=0).values())
+
+
+def test_scores_of_the_class_looked_for_are_the_counts_of_the_paper() -> None:
+    tp, fn, fp, tn = 41, 9, 4, 46
+    frame = answer([[tn, fp], [fn, tp]], ("Non-cancer", "Cancer"))
+    found = cm.scores(frame, "Cancer")
+    assert tuple(found) == cm.POSITIVE_SCORES
+    by_hand = {
+        "accuracy": (tp + tn) / (tp + tn + fp + fn),
+        "precision": tp / (tp + fp),
+        "recall": tp / (tp + fn),
+        "specificity": tn / (tn + fp),
+        "f1": 2 * tp / (2 * tp + fp + fn),
+    }
+    assert {name: found[name] for name in by_hand} == pytest.approx(by_hand)
+    assert found["auc"] == pytest.approx(sklearn_metrics.roc_auc_score(frame["label"] == "Cancer", frame["p_Cancer"]))
+    # Looked for the other way round, sensitivity and specificity change places, and MCC stays.
+    other = cm.scores(frame, "Non-cancer")
+    assert (other["recall"], other["specificity"]) == pytest.approx((found["specificity"], found["recall"]))
+    assert other["mcc"] == pytest.approx(found["mcc"])
+    with pytest.raises(ValueError, match="'cancer' is none of Non-cancer, Cancer"):
+        cm.scores(frame, "cancer")
+
+
+def test_intervals_of_the_class_looked_for_score_every_draw_as_a_table_would_be() -> None:
+    frame = predictions(60, classes=("Non-cancer", "Cancer"), skill=0.7)
+    names = sorted(frame["group"].unique())
+    drawn = np.random.default_rng(3).multinomial(len(names), np.full(len(names), 1 / len(names)), size=40)
+    parts = dict(iter(frame.groupby("group")))
+    tables = [
+        pd.concat([parts[n] for n, times in zip(names, line, strict=True) for _ in range(times)]) for line in drawn
+    ]
+    by_hand = pd.DataFrame([cm.scores(table, "Cancer") for table in tables])
+    bounds = cm.group_intervals(frame, resamples=40, seed=3, positive="Cancer")
+    assert tuple(bounds) == cm.POSITIVE_SCORES
+    for metric, (low, high) in bounds.items():
+        assert (low, high) == pytest.approx(tuple(np.quantile(by_hand[metric].dropna(), (0.025, 0.975))))
+    table = cm.summary(frame, resamples=40, seed=3, positive="Cancer").set_index("metric")
+    assert set(table.index) == set(cm.POSITIVE_SCORES)
+    assert table.loc["specificity", ["low", "high"]].tolist() == pytest.approx(list(bounds["specificity"]))

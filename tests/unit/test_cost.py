@@ -34,14 +34,14 @@ def graph(
     return path
 
 
-def classifier(path: Path, classes: int = 2, channels_last: bool = True) -> Path:
+def classifier(path: Path, classes: int = 2, channels_last: bool = True, side: int = 8) -> Path:
     """A classifier: mean over the picture, a dense layer and a softmax."""
     nodes = [
         helper.make_node("ReduceMean", ["x"], ["m"], axes=[1, 2] if channels_last else [2, 3], keepdims=0),
         helper.make_node("MatMul", ["m", "w"], ["d"]),
         helper.make_node("Softmax", ["d"], ["y"]),
     ]
-    return graph(path, nodes, ["n", 8, 8, 3] if channels_last else ["n", 3, 8, 8], {"w": (3, classes)})
+    return graph(path, nodes, ["n", side, side, 3] if channels_last else ["n", 3, side, side], {"w": (3, classes)})
 
 
 @pytest.mark.parametrize(
@@ -137,3 +137,11 @@ def test_every_model_is_timed_on_the_same_tiles(tmp_path: Path) -> None:
 def test_a_model_for_other_tiles_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="does not take the tiles"):
         time_per_tile({"a": classifier(tmp_path / "a.onnx")}, 16, EngineOptions(threads=1), repeats=1)
+
+
+def test_models_of_several_sizes_are_each_timed_at_their_own(tmp_path: Path) -> None:
+    models = {"a": classifier(tmp_path / "a.onnx"), "b": classifier(tmp_path / "b.onnx", side=16)}
+    timings = time_per_tile(models, {"a": 8, "b": 16}, EngineOptions(batch_size=2, threads=1), repeats=1)
+    assert list(timings) == ["a", "b"]
+    with pytest.raises(ModelError, match="b: the model does not take the tiles"):
+        time_per_tile(models, {"a": 8, "b": 8}, EngineOptions(batch_size=2, threads=1), repeats=1)

@@ -13,12 +13,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from drunet.augment.degraded import Degradation
 from drunet.augment.image_view import View
 from drunet.errors import ConfigError, ImageSetError, ModelError
 from drunet.models import registry
 from drunet.training import image_arm, image_trials, loop
-from drunet.training.image_arm import keep_weights, rebuild_arm, train_arm, weights_file
+from drunet.training.image_arm import rebuild_arm, train_arm
 from drunet.training.image_export import export_arm
+from drunet.training.kept import keep_weights, weights_file
 
 loop.KEEP_EVERY = 0.0  # a state after every epoch
 
@@ -333,3 +335,29 @@ def test_the_outcome_is_written_as_the_pages_read_it(tmp_path: Path, trained: An
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "p.parquet"), outcome.predictions)
     assert list(pd.read_csv(tmp_path / "h.tsv", sep="\t")) == list(image_trials.HISTORY)
     assert json.loads((tmp_path / "t.json").read_text())["architecture"] == "tiny"
+
+
+def test_given_parts_and_what_is_left_of_an_image_reach_training_test_and_facts(
+    tmp_path: Path, root: Path, images: pd.DataFrame
+) -> None:
+    """Only the rim is seen: pictures whose inside is lost are answered alike."""
+    part = ["test" if "_1" in file else "training" for file in images["file"]]
+    task = {"protocols": ["given"], "split": {"parts": {"training": 1, "test": 1}}}
+    view = View(SIDE, SIDE, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), fit="stretch", sees=Degradation(border=0.2))
+    given = {"task": task, "view": view, "validation_share": 0.0, "arm": {"training": {**TRAINING, "epochs": 1}}}
+    outcome = run(tmp_path / "state", root, images.assign(part=part), **given)
+    assert set(outcome.predictions["file"]) == {file for file in images["file"] if "_1" in file}
+    assert [trial["leak"] for trial in outcome.facts["trials"]] == [1.0]
+    facts = json.loads(json.dumps(outcome.facts))
+    assert facts["view"]["sees"] == {"border": 0.2} and View.from_config(facts["view"]) == view
+    hollow = tmp_path / "hollow"
+    for file in images["file"]:
+        pixels = np.asarray(Image.open(root / file)).copy()
+        pixels[3:-3, 3:-3] = 7
+        (hollow / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(hollow / file)
+    again = run(tmp_path / "again", hollow, images.assign(part=part), **given)
+    pd.testing.assert_frame_equal(outcome.predictions, again.predictions)
+    plain = {**given, "view": View(SIDE, SIDE, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), fit="stretch")}
+    whole = run(tmp_path / "whole", root, images.assign(part=part), **plain)
+    assert not outcome.predictions["p_n"].equals(whole.predictions["p_n"])

@@ -7,8 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drunet.errors import ImageSetError
-from drunet.images.splits import PROTOCOLS, assign_folds, assign_parts, folds_of, leak, split_of
+from drunet.images.protocols import folds_of
+from drunet.images.splits import assign_folds, assign_parts, leak, split_of
 
+# Those that draw; parts that are given have tests of their own.
+PROTOCOLS = ("random", "grouped")
 PUBLISHED = {"training": 10200, "validation": 2550, "test": 2250}
 
 

@@ -216,3 +216,19 @@ def test_a_slip_in_a_study_of_images_is_named(given: dict[str, Any], words: list
     assert problem is not None
     for word in words:
         assert word in problem
+
+
+def test_an_arm_sees_as_its_study_but_for_what_it_says(settings: dict[str, Any]) -> None:
+    assert image_tasks.arm_view(settings, "vit") == settings["view"]
+    settings["arms"]["vit"].update(view={"size": 64, "short_side": 72}, sees={"border": 0.1})
+    expected = {**settings["view"], "size": 64, "short_side": 72, "sees": {"border": 0.1}}
+    assert image_tasks.arm_view(settings, "vit") == expected
+    # Told once: what trains an arm is not told it a second time.
+    assert not {"view", "sees"} & set(image_tasks.arm_settings(settings, "vit"))
+
+
+def test_given_parts_are_one_training_beside_folds(settings: dict[str, Any]) -> None:
+    task = {**settings["tasks"]["lung"], "protocols": ["given", "grouped"], "split": {"folds": 5, "run": [1, 3]}}
+    assert image_tasks.trials_of(task) == [("given", 0), ("grouped", 1), ("grouped", 3)]
+    assert image_tasks.shown_trial(task) == "grouped.1"
+    assert image_tasks.shown_trial({**task, "protocols": ["given", "random"]}) == "given.0"

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFilter
+from scipy.ndimage import affine_transform
 
-from drunet.augment.image_view import View, draw_crop, resized, turned
+from drunet.augment import image_view
+from drunet.augment.image_view import View, draw_crop, moved, movement, resized, turned
 from drunet.errors import ConfigError
 
 PLAIN: dict[str, Any] = {"crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "flip": "none", "rotation": 0.0}
@@ -159,3 +161,96 @@ def test_a_view_is_read_from_its_block() -> None:
 def test_a_view_that_cannot_be_is_told(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         View.from_config({"size": 24, "short_side": 32, **wrong}, "view")
+
+
+# The whole image, stretched and moved
+
+STRETCHED: dict[str, Any] = {"fit": "stretch", "crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0)}
+
+
+@given(SIDES, SIDES, st.integers(1, 40))
+def test_a_stretched_view_is_the_whole_image_as_pillow_reduces_it(height: int, width: int, size: int) -> None:
+    image = np.repeat(np.repeat(noise(size, size), height, axis=0), width, axis=1)
+    view = View(size, size, flip="none", rotation=0.0, **STRETCHED)
+    for seen in (view.test(image), view.training(np.random.default_rng(0), image)):
+        # Every pixel is as many of the same: their mean, whatever the shape.
+        np.testing.assert_array_equal(seen, noise(size, size))
+    box = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BOX))
+    np.testing.assert_array_equal(view.test(image), box)
+
+
+def test_a_movement_is_turn_shift_shear_and_scale_in_keras_order() -> None:
+    image = noise(61, 61, 5)
+    image = np.asarray(Image.fromarray(image).resize((61, 61)).filter(ImageFilter.GaussianBlur(2)))
+    turn, (across, down), lean, (wide, high) = 17.0, (6.0, -4.0), 8.0, (0.85, 1.2)
+    # Keras' generator in rows and columns, with its turn the other way round.
+    t, s = np.deg2rad(-turn), np.deg2rad(lean)
+    rotation = np.array([[np.cos(t), -np.sin(t), 0], [np.sin(t), np.cos(t), 0], [0, 0, 1]])
+    shift = np.array([[1, 0, down], [0, 1, across], [0, 0, 1]])
+    shear = np.array([[1, -np.sin(s), 0], [0, np.cos(s), 0], [0, 0, 1]])
+    matrix = rotation @ shift @ shear @ np.diag([high, wide, 1])
+    centre = np.array([30.0, 30.0])
+    offset = matrix[:2, 2] + centre - matrix[:2, :2] @ centre
+    expected = np.stack(
+        [
+            affine_transform(image[..., c].astype(float), matrix[:2, :2], offset, order=1, mode="mirror")
+            for c in range(3)
+        ],
+        axis=-1,
+    )
+    found = moved(image, movement(turn, (across, down), lean, (wide, high)))
+    # OpenCV rounds places to 1/32 px.
+    assert np.abs(found - expected).max() < 4 and np.abs(found - expected).mean() < 0.6
+
+
+def test_a_movement_that_turns_alone_is_a_turn() -> None:
+    image = noise(40, 40, 2)
+    found = moved(image, movement(12.0, (0.0, 0.0), 0.0, (1.0, 1.0)))
+    assert np.abs(found.astype(int) - turned(image, 12.0)).mean() < 0.5
+
+
+def test_shifts_and_zooms_are_spread_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(image_view, "moved", lambda image, source: seen.append(source) or image)
+    view = View(50, 50, flip="none", rotation=0.0, shift=0.2, zoom=0.3, **STRETCHED)
+    rng = np.random.default_rng(1)
+    for _ in range(3000):
+        view.training(rng, noise(50, 50))
+    for places, middle, most in (
+        (np.array(seen)[:, :, 2] / 50, 0.0, 0.2),
+        (np.array(seen)[:, [0, 1], [0, 1]], 1.0, 0.3),
+    ):
+        # Uniform: mean in the middle, sd a third of the root of three of the width.
+        assert np.abs(places - middle).max() <= most and np.abs(places.mean(0) - middle).max() < 0.02 * most / 0.2
+        assert places.std(0) == pytest.approx(most / 3**0.5, rel=0.05)
+        assert abs(np.corrcoef(places.T)[0, 1]) < 0.08
+    assert np.array(seen)[:, [0, 1], [1, 0]].any() == np.False_  # neither turned nor sheared
+
+
+def test_a_view_without_the_new_options_draws_and_says_what_it_did() -> None:
+    """The digest of what was trained before they were there, and every image of it, stay the same."""
+    view = View(30, 34, rotation=10.0)
+    assert set(view.settings()) == {"size", "short_side", "crop_scale", "crop_ratio", "flip", "rotation"}
+    rng, other = np.random.default_rng(3), np.random.default_rng(3)
+    image = noise(50, 60)
+    top, left, height, width = draw_crop(other, (50, 60), (0.08, 1.0), (3 / 4, 4 / 3))
+    expected = resized(image[top : top + height, left : left + width], (30, 30))
+    expected = expected[:, ::-1] if other.random() < 0.5 else expected
+    np.testing.assert_array_equal(view.training(rng, image), turned(expected, other.uniform(-10, 10)))
+    assert rng.random() == other.random()
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"fit": "pad"}, "view.fit"),
+        ({"shift": 1.0}, "view.shift"),
+        ({"zoom": -0.1}, "view.zoom"),
+        ({"shear": 90}, "view.shear"),
+        ({"fit": "stretch", "crop_scale": [0.5, 1.0]}, "view"),
+    ],
+)
+def test_a_movement_out_of_range_is_refused(options: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        View.from_config({"size": 8, "short_side": 8, **options})
+    assert str(caught.value).startswith(f"{key}: ") and "\n" not in str(caught.value)

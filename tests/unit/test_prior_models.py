@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score
 
-from drunet.errors import ConfigError
+from drunet.errors import ConfigError, ImageSetError
 from drunet.images.splits import split_of
 from drunet.studies import prior_models
 from drunet.studies.prior_models import (
@@ -159,3 +159,67 @@ def test_the_machines_probabilities_order_images_as_it_does(classes: int) -> Non
 def test_an_unknown_prior_model_is_told() -> None:
     with pytest.raises(ConfigError, match=r"classic: unknown prior model.*svn.*Did you mean svm\?"):
         build_prior_model("svn", 0)
+
+
+# A classifier of facts of files
+
+
+@pytest.fixture
+def file_facts(images: pd.DataFrame) -> pd.DataFrame:
+    """Facts as of sources.tsv, in another order: of one class JPEG files whose quality is known, of others PNG."""
+    rng = np.random.default_rng(0)
+    jpeg = (images["label"] == "aca").to_numpy()
+    size = rng.integers(900, 1100, len(images))
+    found = pd.DataFrame(
+        {
+            "file": images["file"],
+            "label": images["label"],
+            "source": "",
+            "part": "",
+            "format": np.where(jpeg, "jpeg", "png"),
+            "bytes": size,
+            "width": 40,
+            "height": 40,
+            "aspect": 1.0,
+            "bits": 8,
+            "channels": 3,
+            "bits_per_pixel": 8 * size / 1600,
+            "jpeg_quality": np.where(jpeg, rng.integers(70, 95, len(images)), np.nan),
+            "coloured": 0.0,
+        }
+    )
+    return found.sample(frac=1, random_state=1)
+
+
+def test_facts_of_files_tell_what_goes_with_a_class_and_nothing_else(
+    root: Path, images: pd.DataFrame, file_facts: pd.DataFrame
+) -> None:
+    outcome = fit_prior_model(
+        "s, t, f", "file_statistics", TASK, images, root, validation_share=0.2, seed=3, file_facts=file_facts
+    )
+    p = outcome.predictions
+    for protocol, rows in p.groupby("protocol"):
+        found = rows[["p_aca", "p_n", "p_scc"]].to_numpy().argmax(axis=1)
+        # Not a JPEG: one of the two others, at random.
+        assert ((found == 0) == (rows["label"] == "aca")).all(), protocol
+        others = rows["label"] != "aca"
+        assert 0.1 < (found[others] == [CLASSES.index(label) for label in rows["label"][others]]).mean() < 0.9
+    svm = fit_prior_model("s, t, m", "svm", TASK, images, root, validation_share=0.2, seed=3).predictions
+    pd.testing.assert_frame_equal(p[["file", "protocol", "fold"]], svm[["file", "protocol", "fold"]])
+    for name in ("jpeg_quality", "bytes", "format jpeg", "format png"):
+        assert name in outcome.facts["features"]
+    json.dumps(outcome.facts)
+
+
+def test_without_facts_of_files_there_is_nothing_to_fit(
+    root: Path, images: pd.DataFrame, file_facts: pd.DataFrame
+) -> None:
+    def fit(facts: pd.DataFrame | None) -> None:
+        fit_prior_model("n", "file_statistics", TASK, images, root, validation_share=0.0, seed=3, file_facts=facts)
+
+    with pytest.raises(ConfigError, match="no facts of files are known"):
+        fit(None)
+    with pytest.raises(ImageSetError, match=r"lacks facts \(found: bytes, bits\)"):
+        fit(file_facts.drop(columns=["bits", "bytes"]))
+    with pytest.raises(ImageSetError, match="images are not in the table"):
+        fit(file_facts.iloc[1:])

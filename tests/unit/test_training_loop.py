@@ -393,3 +393,23 @@ def test_a_plan_has_exactly_its_keys(wrong: dict[str, Any]) -> None:
     config = {k: v for k, v in {**PLAN, **wrong}.items() if v is not None or k == "steps_per_epoch"}
     with pytest.raises(ConfigError, match=rf"classifiers\.c\.training: .*found: {next(iter(wrong))}"):
         Plan.from_config(config, "classifiers.c.training")
+
+
+def test_epsilon_is_the_optimisers_and_kerass_own_where_none_is_said(tmp_path: Path) -> None:
+    for name in ("adam", "adamax"):
+        plan = Plan.from_config({**PLAN, "optimiser": name, "epsilon": 0.05}, "here")
+        assert plan.optimiser_anew().epsilon == 0.05
+        usual = Plan.from_config({**PLAN, "optimiser": name, "epsilon": None}, "here")
+        assert usual == Plan.from_config({**PLAN, "optimiser": name}, "here")
+        assert usual.optimiser_anew().epsilon == loop.OPTIMISERS[name]().epsilon
+    # Adam's first step is g / (|g| + epsilon) times the learning rate: with so large an epsilon, nearly nothing.
+    before = network().get_weights()
+    usual, stiff = (fit(tmp_path / str(e), epochs=1, epsilon=e)[0].trainable_weights for e in (None, 1e6))
+    moved = [max(float(np.abs(a - b).max()) for a, b in zip(w, before, strict=False)) for w in (usual[:2], stiff[:2])]
+    assert moved[0] > 1e-3 > 1e-6 > moved[1]
+
+
+@pytest.mark.parametrize("wrong", [{"epsilon": 0.1, "optimiser": "sgd"}, {"epsilon": 0.0}])
+def test_an_epsilon_that_the_optimiser_does_not_take_is_told(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"here\.epsilon: the optimiser takes no such epsilon"):
+        Plan.from_config({**PLAN, **wrong}, "here")

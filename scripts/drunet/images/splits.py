@@ -1,7 +1,7 @@
-"""Dividing a set of images into parts: at random, as published, or with every group whole.
+"""Dividing a set of images into parts: at random, as the set itself is divided, or with every group whole.
 
-Where several images are made from one source, a random split leaks: the network is judged by variants of what it has
-learnt. Both protocols keep the shares of the classes.
+Where several images are made from one source, a random split leaks, and so may a given one: the network is judged by
+variants of what it has learnt. All but the given one keep the shares of the classes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from drunet.errors import ImageSetError
+from drunet.images.protocols import PROTOCOLS
 
-PROTOCOLS = ("random", "grouped")
 PART_NAMES = ("training", "validation", "test")
 # Keeps the draw of validation images apart from that of folds and parts, which use the same seed.
 _VALIDATION_STREAM = 23
@@ -125,16 +125,27 @@ def assign_parts(
     return named
 
 
-def folds_of(split: Mapping[str, Any], protocol: str) -> list[int]:
-    """The folds of a task's `split` that are trained under a protocol; of parts, the single one called 0.
+def given_parts(images: pd.DataFrame) -> NDArray[np.str_]:
+    """The part that each image lies in already (column `part`).
 
-    `run` lists them, for all protocols or for each by its name; without it, or without the protocol in it, all are.
+    Returns
+    -------
+    str array (n,)
+        Of `PART_NAMES`.
+
+    Raises
+    ------
+    ImageSetError
+        If an image has no part, or training or test lack a class.
     """
-    if "parts" in split:
-        return [0]
-    run = split.get("run", {})
-    folds = run.get(protocol) if isinstance(run, Mapping) else run
-    return list(range(split["folds"]) if folds is None else folds)
+    part = images["part"].to_numpy(dtype=str) if "part" in images.columns else np.full(len(images), "")
+    lacking = ~np.isin(part, PART_NAMES)
+    if lacking.any():
+        mend = "Sort all images into Training, Validation and Testing, or use the protocol random or grouped."
+        found = f"{np.count_nonzero(lacking)} of {len(images)}"
+        raise ImageSetError("images lie in no part of the set", where="protocol given", found=found, mend=mend)
+    _check_present(images, part, ("training", "test"), "part")
+    return part
 
 
 def split_of(
@@ -145,16 +156,16 @@ def split_of(
     Parameters
     ----------
     images : DataFrame
-        label and group, a row per image.
-    protocol : {"random", "grouped"}
+        label and group, a row per image; and part, for the protocol "given".
+    protocol : {"random", "given", "grouped"}
     split : mapping
         A task's: `{folds: 5}`, or `{parts: {training: …, validation: …, test: …}}`; a validation of 0 is
-        as none.
+        as none. Means nothing where the parts are given.
     fold : int
         With parts, 0.
     validation_share : float
-        Share of what is left beside the test that is set aside, by the same protocol; 0 sets none aside. Not used where
-        the parts name a validation of their own.
+        Share of what is left beside the test that is set aside, by the same protocol (image by image, where the parts
+        are given); 0 sets none aside. Not used where the parts name a validation of their own, or one is given.
     seed : int
 
     Returns
@@ -164,11 +175,14 @@ def split_of(
     Raises
     ------
     ImageSetError
-        As `assign_folds` and `assign_parts`.
+        As `assign_folds`, `assign_parts` and `given_parts`.
     """
-    if fold not in range(split.get("folds", 1)):
+    if fold not in range(1 if protocol == "given" else split.get("folds", 1)):
         raise ValueError(f"there is no fold {fold} in {dict(split)}")
-    if "parts" in split:
+    if protocol == "given":
+        part = given_parts(images)
+        training, validation, test = (np.flatnonzero(part == name) for name in PART_NAMES)
+    elif "parts" in split:
         if set(split["parts"]) | {"validation"} != set(PART_NAMES):
             raise ValueError(f"parts are {', '.join(PART_NAMES)}, not {', '.join(split['parts'])}")
         parts = {name: size for name, size in split["parts"].items() if name != "validation" or size}
@@ -199,7 +213,7 @@ def leak(images: pd.DataFrame, training: NDArray[np.int64], test: NDArray[np.int
 
 
 def _units(images: pd.DataFrame, protocol: str) -> NDArray[Any]:
-    """What is not divided: the group of each image, or the image itself."""
+    """What is not divided: the group of each image, or the image itself (so too beside parts that are given)."""
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol!r}, expected one of {PROTOCOLS}")
     return images["group"].to_numpy() if protocol == "grouped" else np.arange(len(images))

@@ -18,36 +18,26 @@ import keras
 from keras import layers
 
 from drunet.errors import ModelError
+from drunet.models.names import APPLICATIONS
 from drunet.models.options import SMALLEST, freeze_check, momentum_check, refuse_unfit, within
 from drunet.models.trunk import prepare_trunk
 
-_V2 = {"include_preprocessing": False}
 
-BACKBONES: dict[str, Callable[..., keras.Model]] = {
-    "vgg16": keras.applications.VGG16,
-    "vgg19": keras.applications.VGG19,
-    "resnet50": keras.applications.ResNet50,
-    "resnet101": keras.applications.ResNet101,
-    "resnet50v2": keras.applications.ResNet50V2,
-    "resnet101v2": keras.applications.ResNet101V2,
-    "mobilenet": keras.applications.MobileNet,
-    "mobilenetv2": keras.applications.MobileNetV2,
-    "efficientnetv2": partial(keras.applications.EfficientNetV2B0, **_V2),
-    "efficientnetv2b1": partial(keras.applications.EfficientNetV2B1, **_V2),
-    "efficientnetv2b2": partial(keras.applications.EfficientNetV2B2, **_V2),
-    "efficientnetv2b3": partial(keras.applications.EfficientNetV2B3, **_V2),
-    "efficientnetv2s": partial(keras.applications.EfficientNetV2S, **_V2),
-    "efficientnetv2m": partial(keras.applications.EfficientNetV2M, **_V2),
-    "efficientnetv2l": partial(keras.applications.EfficientNetV2L, **_V2),
-    "inceptionv3": keras.applications.InceptionV3,
-    "inceptionresnetv2": keras.applications.InceptionResNetV2,
-    "xception": keras.applications.Xception,
-    "densenet121": keras.applications.DenseNet121,
-    "densenet201": keras.applications.DenseNet201,
-}
+def _application_of(kind: str) -> Callable[..., keras.Model]:
+    """What builds a network of keras.applications; EfficientNetV2 without the scaling of its own."""
+    own = {"include_preprocessing": False} if kind.startswith("EfficientNetV2") else {}
+    return partial(getattr(keras.applications, kind), **own)
+
+
+BACKBONES: dict[str, Callable[..., keras.Model]] = {name: _application_of(kind) for name, kind in APPLICATIONS.items()}
 _SMALLEST_INPUT = {"inceptionv3": 75, "inceptionresnetv2": 75, "xception": 71}  # px; of the others: SMALLEST
 
 Weights = str | Mapping[str, str | os.PathLike[str]]
+
+
+def smallest_input(name: str) -> int:
+    """The least side of an image that Keras builds a backbone for, px."""
+    return _SMALLEST_INPUT.get(name, SMALLEST)
 
 
 def check_backbone(name: str, where: str) -> None:
@@ -168,7 +158,7 @@ def features(
     ModelError
         For a cut that names no layer, more layers to learn than there are, or weights that cannot be had or do not fit.
     """
-    size, needed = image.shape[1], _SMALLEST_INPUT.get(name, SMALLEST)
+    size, needed = image.shape[1], smallest_input(name)
     if size < needed:
         image = layers.Resizing(needed, needed, interpolation="bilinear", name=f"{name}_enlarged")(image)
     whole = _application(name, max(size, needed), sources, where)

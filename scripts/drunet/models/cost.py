@@ -89,7 +89,7 @@ def arithmetic(path: str | os.PathLike[str]) -> Arithmetic:
 
 def time_per_tile(
     models: Mapping[str, str | os.PathLike[str]],
-    size: int,
+    size: int | Mapping[str, int],
     options: EngineOptions,
     *,
     repeats: int,
@@ -113,7 +113,7 @@ def timings(seconds: Mapping[str, Sequence[float]], options: EngineOptions) -> d
 
 def seconds_in_turn(
     models: Mapping[str, str | os.PathLike[str]],
-    size: int,
+    size: int | Mapping[str, int],
     options: EngineOptions,
     *,
     repeats: int,
@@ -127,8 +127,8 @@ def seconds_in_turn(
     Parameters
     ----------
     models : mapping of name to ONNX file
-    size : int
-        Side of a tile, px.
+    size : int or mapping of name to int
+        Side of a tile, px; of each model its own, where they differ: then each has tiles of its size.
     options : EngineOptions
         Provider, precision, batch size and threads are used.
     repeats : int
@@ -150,13 +150,15 @@ def seconds_in_turn(
     ProviderError
         As `drunet.inference.open_session`.
     """
-    tiles = np.random.default_rng(seed).integers(0, 256, (options.batch_size, size, size, 3)).astype(np.float32)
+    sizes = dict(size) if isinstance(size, Mapping) else dict.fromkeys(models, size)
+    tiles = {side: _tiles(options.batch_size, side, seed) for side in set(sizes.values())}
     ready: dict[str, tuple[ort.InferenceSession, dict[str, np.ndarray]]] = {}
     for name, path in models.items():
         layout = (layouts or {}).get(name, Layout())
         session = open_session(path, options, where=name)
-        feed = (tiles if layout.channels_last else tiles.transpose(0, 3, 1, 2)) * np.float32(layout.scale)
-        ready[name] = session, {check_classifier(session, layout, size, where=name): np.ascontiguousarray(feed)}
+        own = tiles[sizes[name]]
+        feed = (own if layout.channels_last else own.transpose(0, 3, 1, 2)) * np.float32(layout.scale)
+        ready[name] = session, {check_classifier(session, layout, sizes[name], where=name): np.ascontiguousarray(feed)}
     seconds: dict[str, list[float]] = {name: [] for name in ready}
     for turn in range(_WARM_UPS + repeats):
         for name, (session, inputs) in ready.items():
@@ -165,6 +167,10 @@ def seconds_in_turn(
             if turn >= _WARM_UPS:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def _tiles(count: int, size: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3)).astype(np.float32)
 
 
 def speed_table(seconds: Mapping[str, Sequence[float]], reference: str, batch_size: int) -> pd.DataFrame:

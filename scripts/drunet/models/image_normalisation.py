@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from drunet.models.names import NORMALISATIONS
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
@@ -17,7 +19,6 @@ _SCHEMES: dict[str, tuple[tuple[float, ...], tuple[float, ...], bool]] = {
     # The means of the networks trained in Caffe, on 0..255.
     "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3, True),
 }
-NORMALISATIONS = ("none", *_SCHEMES)
 
 
 @keras.saving.register_keras_serializable(package="drunet")

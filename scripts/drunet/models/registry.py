@@ -19,12 +19,15 @@ ARCHITECTURES: dict[str, str] = {
     "h2gnet_classifier": "drunet.models.h2gnet_classifier:build_h2gnet_classifier",
     "h2gnet_unet": "drunet.models.h2gnet_unet:build_h2gnet_unet",
     "backbone": "drunet.models.backbone_classifier:build_backbone_classifier",
+    "upsampled_classifier": "drunet.models.upsampled_classifier:build_upsampled_classifier",
     "mfstudentlnet": "drunet.models.mfstudentlnet:build_mfstudentlnet",
     "vision_transformer": "drunet.models.vision_transformer:build_vision_transformer",
     "plain_cnn": "drunet.models.plain_cnn:build_plain_cnn",
     "cnn_rnn": "drunet.models.cnn_rnn:build_cnn_rnn",
     "prototypes": "drunet.models.prototypes:build_prototypes",
     "clustered": "drunet.models.cluster_head:build_clustered",
+    "simple_box_cnn": "drunet.models.simple_box_cnn:build_simple_box_cnn",
+    "compact_box_regressor": "drunet.models.compact_box_regressor:build_compact_box_regressor",
 }
 
 

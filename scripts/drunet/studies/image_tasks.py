@@ -13,13 +13,13 @@ from typing import Any
 
 from drunet.configuration import merged
 from drunet.errors import ConfigError, DrunetError, closest
-from drunet.images.splits import folds_of
+from drunet.images.protocols import PROTOCOLS, folds_of
 from drunet.models import registry
 from drunet.study_settings import Study
+from drunet.user_paths import is_folder, is_there
 
-# Protocols of splitting, the honest one last: pictures and exported models are its.
-PROTOCOLS = ("random", "grouped")
-_UNDECISIVE = ("label", "published", "only")
+# Neither changes a result, or, of what changes it, `arm_view` tells.
+_UNDECISIVE = ("label", "published", "only", "view", "sees")
 # Blocks of settings that name an arm to draw a picture of.
 _PICTURES = ("attention", "confused")
 # Starting weights that are no files.
@@ -46,13 +46,26 @@ def networks_of(settings: Mapping[str, Any], task: str) -> list[str]:
     return [name for name in arms_of(settings, task) if "classic" not in settings["arms"][name]]
 
 
+def explained_networks(settings: Mapping[str, Any], task: str) -> list[str]:
+    """Names of a task's networks that see whole images: those of a source probe are left out."""
+    return [name for name in networks_of(settings, task) if not settings["arms"][name].get("sees")]
+
+
 def arm_settings(settings: Mapping[str, Any], arm: str) -> dict[str, Any]:
     """What decides an arm's trainings: its own settings, with the study's training where it says nothing of its own.
 
-    What an arm is called, and which of a task's trainings it takes part in, is left out: neither changes a result.
+    What an arm is called, and which of a task's trainings it takes part in, is left out: neither changes a result. What
+    it sees of an image is told by `arm_view`.
     """
     own = {key: value for key, value in settings["arms"][arm].items() if key not in _UNDECISIVE}
     return {**own, "training": merged(settings["training"], own.get("training", {}))}
+
+
+def arm_view(settings: Mapping[str, Any], arm: str) -> dict[str, Any]:
+    """How an arm sees images: the study's view with what the arm says of its own, and what is left of an image."""
+    own = settings["arms"][arm]
+    view = merged(settings["view"], own.get("view") or {})
+    return {**view, "sees": dict(own["sees"])} if own.get("sees") else view
 
 
 def arm_task(settings: Mapping[str, Any], task: str, arm: str) -> dict[str, Any]:
@@ -70,7 +83,7 @@ def arm_task(settings: Mapping[str, Any], task: str, arm: str) -> dict[str, Any]
 
 
 def trials_of(task: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Protocol and fold of each of a task's trainings; a split into parts has one fold, 0."""
+    """Protocol and fold of each of a task's trainings; parts have one fold, 0."""
     return [(protocol, fold) for protocol in task["protocols"] for fold in folds_of(task["split"], protocol)]
 
 
@@ -113,9 +126,9 @@ def starting_files(arm: Mapping[str, Any]) -> list[str]:
 
 def class_folders(root: str | None, classes: list[str]) -> list[str]:
     """The folders of these classes below the root of a user's image set: their time of change tells of new images."""
-    if root is None or not Path(root).is_dir():
+    if root is None or not is_folder(root):
         return []
-    return sorted(str(path) for name in classes for path in Path(root).rglob(name) if path.is_dir())
+    return sorted(str(path) for name in classes for path in Path(root).rglob(name) if is_folder(path))
 
 
 def misfit(name: str, settings: Mapping[str, Any]) -> str | None:
@@ -135,11 +148,7 @@ def checked(study: Study) -> Study:
 
 
 def _check(where: str, settings: Mapping[str, Any]) -> None:
-    images = settings["images"]
-    for key in ("root", "groups"):
-        if images[key] is not None and not Path(images[key]).exists():
-            mend = "Correct the path; relative ones start in the working directory."
-            raise ConfigError("there is no such path", where=f"{where}.images.{key}", found=images[key], mend=mend)
+    _check_paths(where, settings)
     if not tasks_of(settings):
         raise ConfigError("no task is left", where=f"{where}.tasks", mend="Leave at least one in.")
     for task, block in tasks_of(settings).items():
@@ -154,19 +163,50 @@ def _check(where: str, settings: Mapping[str, Any]) -> None:
     _check_pictures(where, settings)
 
 
+def _check_paths(where: str, settings: Mapping[str, Any]) -> None:
+    named = {f"images.{key}": settings["images"][key] for key in ("root", "groups")}
+    if "collect" in settings:
+        if taken := [key for key, path in named.items() if path is not None]:
+            mend = "Leave it null, and name your files under `collect`."
+            raise ConfigError("this study reads what it collects", where=f"{where}.{taken[0]}", mend=mend)
+        named = {f"collect.{key}": settings["collect"][key] for key in ("root", "annotations", "sources")}
+        beside = [key for key, path in named.items() if path is not None]
+        if beside and settings["collect"]["root"] is None:
+            mend = "Name `collect.root` too, or leave this null: the embedded set brings its own."
+            raise ConfigError("it tells of files that are not named", where=f"{where}.{beside[0]}", mend=mend)
+    for key, path in named.items():
+        if path is not None and not is_there(path):
+            mend = "Correct the path; relative ones start in the working directory."
+            # Folders of CT are often named after patients.
+            found = None if "collect" in settings else path
+            raise ConfigError("there is no such path", where=f"{where}.{key}", found=found, mend=mend)
+
+
 def _check_pictures(where: str, settings: Mapping[str, Any]) -> None:
     for key in _PICTURES:
         if key not in settings:
             continue
-        arm = settings[key]["arm"]
-        if arm not in settings["arms"]:
-            raise ConfigError("unknown arm", where=f"{where}.{key}.arm", found=arm, mend=closest(arm, settings["arms"]))
+        named = {"arm": settings[key]["arm"]} if "arm" in settings[key] else {}
+        named |= {f"layers_of.{arm}": arm for arm in settings[key].get("layers_of", {})}
+        for place, arm in named.items():
+            if arm not in settings["arms"]:
+                mend = closest(arm, settings["arms"])
+                raise ConfigError("unknown arm", where=f"{where}.{key}.{place}", found=arm, mend=mend)
         for task, block in tasks_of(settings).items():
             for label in settings[key].get("classes", []):
                 if label not in block["classes"]:
                     mend = f"Name classes of the task {task}. {closest(label, block['classes'])}"
                     raise ConfigError("unknown class", where=f"{where}.{key}.classes", found=label, mend=mend)
-    if "confused" in settings and len(tasks_of(settings)) > 1:
+    if "layers_of" in settings.get("attention", {}):
+        for task in tasks_of(settings):
+            if not explained_networks(settings, task):
+                mend = "Leave at least one network in that sees whole images."
+                raise ConfigError("there is no network to look into", where=f"{where}.tasks.{task}.arms", mend=mend)
+    for task, block in tasks_of(settings).items():
+        if settings.get("positive", block["classes"][0]) not in block["classes"]:
+            mend = f"Name a class of the task {task}. {closest(settings['positive'], block['classes'])}"
+            raise ConfigError("unknown class", where=f"{where}.positive", found=settings["positive"], mend=mend)
+    if ("confused" in settings or "positive" in settings) and len(tasks_of(settings)) > 1:
         found = ", ".join(tasks_of(settings))
         raise ConfigError(
             "this study has one task", where=f"{where}.tasks", found=found, mend="Set the others to null."

@@ -1,5 +1,6 @@
-"""Prior models on stated features: support vectors, a random forest and nearest neighbours (paper 000, Table 5).
+"""Models that are no networks, on stated features: support vectors, a forest, nearest neighbours, file statistics.
 
+The first three are the prior models of paper 000 (Table 5); the last knows no pixel, see `file_statistics`.
 The paper cites its prior models and states neither features nor parameters. Here an image is described by its colours
 (a joint HSV histogram) and its edges (HOG of a small grey version). Parameters are scikit-learn's own but where said.
 """
@@ -29,9 +30,12 @@ from sklearn.svm import SVC
 from drunet.console import progress, say
 from drunet.errors import ConfigError, closest
 from drunet.images.folder import read_image
+from drunet.images.sources import in_order_of
+from drunet.studies.file_statistics import build_file_statistics, file_features
 from drunet.training.image_trials import HISTORY, ArmOutcome, class_numbers, draw_trials, images_of, prediction_rows
 
 KINDS = ("svm", "random_forest", "knn")
+FILE_STATISTICS = "file_statistics"
 HSV_BINS = (8, 4, 4)
 HOG_SIDE = 64  # px
 _CELL, _ANGLES = 16, 9
@@ -104,8 +108,9 @@ def build_prior_model(kind: str, seed: int) -> ClassifierMixin:
 
     Parameters
     ----------
-    kind : {"svm", "random_forest", "knn"}
-        RBF kernel on standardised features (C = 1); 500 trees; the 5 nearest by standardised features.
+    kind : {"svm", "random_forest", "knn", "file_statistics"}
+        RBF kernel on standardised features (C = 1); 500 trees; the 5 nearest by standardised features; logistic
+        regression, see `drunet.studies.file_statistics`.
     seed : int
         Of the forest.
 
@@ -120,10 +125,13 @@ def build_prior_model(kind: str, seed: int) -> ClassifierMixin:
         return RandomForestClassifier(TREES, random_state=seed, n_jobs=1)
     if kind == "knn":
         return make_pipeline(StandardScaler(), KNeighborsClassifier(NEIGHBOURS))
-    raise ConfigError("unknown prior model", where="classic", found=kind, mend=closest(str(kind), KINDS))
+    if kind == FILE_STATISTICS:
+        return build_file_statistics()
+    mend = closest(str(kind), (*KINDS, FILE_STATISTICS))
+    raise ConfigError("unknown prior model", where="classic", found=kind, mend=mend)
 
 
-def class_probabilities(model: Any, features: NDArray[np.float32]) -> NDArray[np.float64]:
+def class_probabilities(model: Any, features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Probabilities (n, classes) of a fitted model.
 
     A support vector machine has none: the softmax of its decision values stands for them (two classes: the logistic
@@ -146,6 +154,7 @@ def fit_prior_model(
     *,
     validation_share: float,
     seed: int,
+    file_facts: pd.DataFrame | None = None,
     threads: int = 1,
 ) -> ArmOutcome:
     """Fit a prior model in every protocol and fold of a task, and test it.
@@ -159,12 +168,14 @@ def fit_prior_model(
     task : mapping
         classes, protocols, split.
     images : DataFrame
-        file, label, group; a row per image.
+        file, label, group, and part for the protocol "given"; a row per image.
     root : path
         Folder of the images.
     validation_share : float
         As for the networks of the task, so that all learn from the same images: what is set aside is not used here.
     seed : int
+    file_facts : DataFrame, optional
+        For "file_statistics": file and the facts of each image's file, from sources.tsv.
     threads : int
         Images described at a time.
 
@@ -181,7 +192,17 @@ def fit_prior_model(
     model = build_prior_model(kind, seed)
     classes, images = list(task["classes"]), images_of(task, images, name)
     trials = draw_trials(task, images, validation_share=validation_share, seed=seed, where=name)
-    features, labels = _described(images, root, name, threads), class_numbers(images, classes)
+    labels = class_numbers(images, classes)
+    features: NDArray[np.floating[Any]]
+    if kind == FILE_STATISTICS:
+        if file_facts is None:
+            mend = "Only a study that collects its images knows facts of their files."
+            raise ConfigError("no facts of files are known", where=name, found=kind, mend=mend)
+        features, columns = file_features(in_order_of(images, file_facts))
+        described = f"facts of the files: {', '.join(columns)}"
+    else:
+        features = _described(images, root, name, threads)
+        described = f"HSV histogram {HSV_BINS}, HOG of {HOG_SIDE} px ({features.shape[1]} numbers)"
     rows, facts = [], []
     for trial in trials:
         begun = time.perf_counter()
@@ -193,7 +214,7 @@ def fit_prior_model(
         say(f"{name}: {trial.protocol} {trial.fold} fitted and tested in {seconds} s")
     known = {
         "classic": kind,
-        "features": f"HSV histogram {HSV_BINS}, HOG of {HOG_SIDE} px ({features.shape[1]} numbers)",
+        "features": described,
         "parameters_of_the_model": _parameters(model),
         "classes": classes,
         "seed": seed,

@@ -6,10 +6,7 @@ stood, and one that is finished is not trained again.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,7 +17,6 @@ import keras
 import numpy as np
 import pandas as pd
 
-from drunet.atomic import read_json, whole_file, write_json
 from drunet.augment.image_view import View
 from drunet.errors import ConfigError, ModelError, check_keys
 from drunet.inference import EngineOptions, sha256
@@ -37,7 +33,8 @@ from drunet.training.image_trials import (
     images_of,
     prediction_rows,
 )
-from drunet.training.loop import Plan, Trainer, compute_precision, save_inference_weights
+from drunet.training.kept import Kept, digest
+from drunet.training.loop import Plan, Trainer, compute_precision
 from drunet.training.teacher import OnnxTeacher
 
 # What an arm is called does not decide what it becomes.
@@ -98,7 +95,7 @@ def train_arm(
     task : mapping
         classes, protocols, split.
     images : DataFrame
-        file, label, group; a row per image, those of other classes are left out.
+        file, label, group, and part for the protocol "given"; a row per image, those of other classes are left out.
     root : path
         Folder of the images.
     view : View
@@ -109,7 +106,8 @@ def train_arm(
     seed : int
         Of splits, initial weights, order, views and dropout.
     folder : Path
-        Where the state is kept, and until the caller removes it the weights of every trial: see `weights_file`.
+        Where the state is kept, and until the caller removes it the weights of every trial: see
+        `drunet.training.kept.weights_file`.
     teachers : mapping of "protocol.fold" to path
         ONNX files of the teacher, trained on the same images as each trial.
     engine : EngineOptions, optional
@@ -163,12 +161,12 @@ def train_arm(
     )
     # A fold is what it is however many others are trained.
     split = {key: value for key, value in task["split"].items() if key != "run"}
-    decisive = [_without_names(arm), classes, split, asdict(view), validation_share, taught and asdict(taught), seed]
+    decisive = [_without_names(arm), classes, split, view.settings(), validation_share, taught and asdict(taught), seed]
     decisive += [keras.__version__, images.to_csv(index=False), [sha256(file) for file in _start_files(arm)]]
     done = []
     for trial in trials:
         teacher = taught_by.get(trial.key)
-        kept = _Kept(folder, trial.key, _digest([*decisive, trial.key, teacher and sha256(teacher)]))
+        kept = Kept(folder, trial.key, digest([*decisive, trial.key, teacher and sha256(teacher)]))
         if not kept.there():
             answers = teacher and OnnxTeacher(
                 teacher, classes, size=view.size, options=engine, where=f"{name}: teacher"
@@ -198,7 +196,7 @@ def train_arm(
         "classes": classes,
         "builder": {**builder, "weights": "random"},
         "weights": arm["weights"],
-        "view": asdict(view),
+        "view": view.settings(),
         "training": dict(arm["training"]),
         "validation_share": validation_share,
         "distillation": taught and {**asdict(taught), "teacher": arm["teacher"]},
@@ -218,18 +216,6 @@ def train_arm(
     return ArmOutcome(predictions, history, facts)
 
 
-def weights_file(folder: str | os.PathLike[str], key: str) -> Path:
-    """The weights of the trial `protocol.fold`, in the folder of the state or of the results."""
-    return Path(folder) / f"{key}.weights.h5"
-
-
-def keep_weights(state: Path, keys: Sequence[str], folder: str | os.PathLike[str]) -> None:
-    """Copy the weights of these trials from the state to the results."""
-    for key in keys:
-        with whole_file(weights_file(folder, key)) as temporary:
-            shutil.copyfile(weights_file(state, key), temporary)
-
-
 def rebuild_arm(facts: Mapping[str, Any], weights: str | os.PathLike[str]) -> keras.Model:
     """Build the network of an arm from its facts and load the weights of a trial.
 
@@ -241,30 +227,6 @@ def rebuild_arm(facts: Mapping[str, Any], weights: str | os.PathLike[str]) -> ke
     model = registry.build(facts["architecture"], **facts["builder"])
     registry.load_weights(model, weights)
     return model
-
-
-class _Kept:
-    """What a finished trial leaves in the folder of the state, until all trials are finished."""
-
-    def __init__(self, folder: Path, key: str, identity: str) -> None:
-        self._folder, self._key, self.identity = folder, key, identity
-        self.state = folder / f"{key}.state"
-        self._record, self._rows = folder / f"{key}.json", folder / f"{key}.parquet"
-
-    def there(self) -> bool:
-        return self._record.is_file() and read_json(self._record)["identity"] == self.identity
-
-    def keep(self, model: keras.Model, rows: pd.DataFrame, history: pd.DataFrame) -> None:
-        """Write weights, predictions, then the record that says that they are whole."""
-        save_inference_weights(model, weights_file(self._folder, self._key))
-        with whole_file(self._rows) as temporary:
-            rows.to_parquet(temporary, index=False)
-        write_json(self._record, {"identity": self.identity, "history": history.to_dict("list")})
-        shutil.rmtree(self.state)
-
-    def read(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Predictions and history."""
-        return pd.read_parquet(self._rows), pd.DataFrame(read_json(self._record)["history"])
 
 
 def _part(
@@ -295,10 +257,6 @@ def _start_files(arm: Mapping[str, Any]) -> list[str]:
     if isinstance(weights, Mapping):
         return [os.fspath(weights[name]) for name in sorted(weights)]
     return [weights] if starts_whole(arm) else []
-
-
-def _digest(decisive: Sequence[Any]) -> str:
-    return hashlib.sha256(json.dumps(list(decisive), sort_keys=True).encode()).hexdigest()
 
 
 def _labelled(history: pd.DataFrame, trial: Trial) -> pd.DataFrame:

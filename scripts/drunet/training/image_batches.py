@@ -1,24 +1,18 @@
-"""Batches of image files for a classifier, with a teacher's answers where there is one.
-
-Every batch is a function of (seed, epoch, index) alone, and every batch of an epoch has one size: a network is traced
-(on a GPU: compiled) for one shape only.
-"""
+"""Batches of image files for a classifier, with a teacher's answers where there is one."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from drunet.augment.image_view import View
 from drunet.images.folder import read_image
+from drunet.training.epoch_batches import EpochBatches, GivenOrder, Shown
 
 # Keeps the draws of views apart from those of the order, which use the same seed and epoch.
 _VIEW_STREAM = 17
@@ -36,17 +30,24 @@ class Originals:
     keep_mb : float
         Decoded pixels that are kept, MB; what comes later is decoded every time. (In a pass over all images, which
         every epoch is, giving up old ones for new would keep none until it is asked for again.)
+    read : callable, optional
+        How a file is decoded, and brought to what is kept of it; by default as `read_image` does.
     """
 
-    def __init__(self, root: str | os.PathLike[str], keep_mb: float) -> None:
-        self._root, self._left = Path(root), keep_mb * 1e6
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        keep_mb: float,
+        read: Callable[[Path], NDArray[np.uint8]] | None = None,
+    ) -> None:
+        self._root, self._left, self._read = Path(root), keep_mb * 1e6, read
         self._kept: dict[str, NDArray[np.uint8]] = {}
 
     def __call__(self, file: str) -> NDArray[np.uint8]:
-        """An image, uint8 (h, w, 3), not to be written to."""
+        """An image, uint8 (h, w, 3) unless it is read otherwise, not to be written to."""
         if file in self._kept:
             return self._kept[file]
-        image = read_image(self._root / file)
+        image = (self._read or read_image)(self._root / file)
         image.flags.writeable = False
         if image.nbytes <= self._left:
             self._kept[file] = image
@@ -54,7 +55,7 @@ class Originals:
         return image
 
 
-class ImageBatches(keras.utils.PyDataset):
+class ImageBatches(EpochBatches):
     """Images to learn from, in an order and with views that are drawn anew for every epoch.
 
     Parameters
@@ -98,17 +99,11 @@ class ImageBatches(keras.utils.PyDataset):
         teacher: Answers | None = None,
         threads: int = 1,
     ) -> None:
-        super().__init__(workers=1, use_multiprocessing=False)
+        super().__init__(len(files), batch_size=batch_size, seed=seed, steps=steps, threads=threads)
         self.files, self.labels = list(files), np.asarray(labels)
         self._one_hot = np.eye(classes, dtype=np.float32)
-        self._originals, self._view, self._batch_size = originals, view, batch_size
+        self._originals, self._view = originals, view
         self._distilled, self._teacher = distilled or teacher is not None, teacher
-        self._steps = steps or math.ceil(len(self.files) / batch_size)
-        self._threads = threads
-        self.seed, self.epoch = seed, 0
-
-    def __len__(self) -> int:
-        return self._steps
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], ...]:
         images, chosen = self.inputs(index), [i for i, _ in self._shown(index)]
@@ -116,30 +111,10 @@ class ImageBatches(keras.utils.PyDataset):
 
     def inputs(self, index: int) -> NDArray[np.float32]:
         """The images of a batch alone, float32 (batch, size, size, 3) in [0, 1]: the teacher is not asked."""
-        return self._images(self._shown(index))
+        return np.stack(self._gathered(self._shown(index))).astype(np.float32) / np.float32(255)
 
-    def _shown(self, index: int) -> list[tuple[int, int]]:
-        """The images of a batch: position, and how often the epoch has shown it before."""
-        order, count = self._order(), len(self.files)
-        places = range(index * self._batch_size, (index + 1) * self._batch_size)
-        return [(int(order[place % count]), place // count) for place in places]
-
-    def _order(self) -> NDArray[np.int64]:
-        return np.random.default_rng([self.seed, self.epoch]).permutation(len(self.files))
-
-    def _images(self, shown: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
-        """Images for the network, from what `_shown` says."""
-        if self._threads > 1:
-            with ThreadPoolExecutor(self._threads) as pool:
-                pixels = np.stack(list(pool.map(self._seen, shown)))
-        else:
-            pixels = np.stack([self._seen(image) for image in shown])
-        return pixels.astype(np.float32) / np.float32(255)
-
-    def _seen(self, image: tuple[int, int]) -> NDArray[np.uint8]:
-        i, before = image
-        rng = np.random.default_rng([self.seed, self.epoch, i, before, _VIEW_STREAM])
-        return self._view.training(rng, self._originals(self.files[i]))
+    def _seen(self, picture: Shown) -> NDArray[np.uint8]:
+        return self._view.training(self._rng(picture, _VIEW_STREAM), self._originals(self.files[picture[0]]))
 
     def _targets(self, one_hot: NDArray[np.float32], images: NDArray[np.float32]) -> NDArray[np.float32]:
         if not self._distilled:
@@ -148,12 +123,11 @@ class ImageBatches(keras.utils.PyDataset):
         return np.concatenate([one_hot, answers], axis=-1)
 
 
-class FixedImageBatches(ImageBatches):
+class FixedImageBatches(GivenOrder, ImageBatches):
     """Images to be judged by, in the order given, each in its one test view.
 
-    The last batch is filled up with images that count nothing: their labels are all zero, and so are their weights. The
-    weights of the others make up for Keras' dividing by a batch's size, so that the validation loss is the mean over
-    the images. Metrics without weights must leave out what has no label, as `LabelledAccuracy` does.
+    The last batch is filled up with images that count nothing: their labels are all zero, and so are their weights.
+    Metrics without weights must leave out what has no label, as `LabelledAccuracy` does.
 
     Parameters
     ----------
@@ -167,21 +141,17 @@ class FixedImageBatches(ImageBatches):
     """
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], ...]:
-        count, whole = len(self.files), len(self) * self._batch_size
-        counts = np.arange(index * self._batch_size, (index + 1) * self._batch_size) < count
         images, targets = super().__getitem__(index)
-        targets = targets * counts[:, None].astype(np.float32)
-        return images, targets, (counts * (whole / count)).astype(np.float32)
+        return images, targets * self.counts(index)[:, None].astype(np.float32), self.weights(index)
 
-    def _shown(self, index: int) -> list[tuple[int, int]]:
-        places = range(index * self._batch_size, (index + 1) * self._batch_size)
-        return [(place if place < len(self.files) else 0, 0) for place in places]
-
-    def _seen(self, image: tuple[int, int]) -> NDArray[np.uint8]:
-        return self._view.test(self._originals(self.files[image[0]]))
+    def _seen(self, picture: Shown) -> NDArray[np.uint8]:
+        return self._view.test(self._originals(self.files[picture[0]]))
 
 
-def probabilities(model: Any, batches: FixedImageBatches) -> NDArray[np.float32]:
-    """What a model makes of images: float32 (n, classes), in their order."""
+def probabilities(model: Any, batches: Any) -> NDArray[np.float32]:
+    """What a model makes of images: float32 (n, classes), in their order.
+
+    Of `FixedImageBatches`, or of any batches in a given order that hand out their images by `inputs`.
+    """
     answers = [np.asarray(model.predict_on_batch(batches.inputs(i)), dtype=np.float32) for i in range(len(batches))]
-    return np.concatenate(answers)[: len(batches.files)]
+    return np.concatenate(answers)[: batches.count]

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from drunet.atomic import whole_file, write_json
 from drunet.errors import ConfigError, ImageSetError, closest
-from drunet.images.splits import PART_NAMES, PROTOCOLS, Split, folds_of, leak, split_of
+from drunet.images.protocols import PROTOCOLS, folds_of
+from drunet.images.splits import PART_NAMES, Split, leak, split_of
 
 HISTORY = ("protocol", "fold", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 
@@ -84,7 +85,7 @@ def images_of(task: Mapping[str, Any], images: pd.DataFrame, where: str) -> pd.D
     task : mapping
         classes.
     images : DataFrame
-        file, label, group; a row per image.
+        file, label, group, and further columns; a row per image.
     where : str
         For messages.
 

@@ -24,6 +24,7 @@ from drunet.training.batch_norm import BatchNormEstimator
 KEEP_EVERY = 30.0
 
 OPTIMISERS = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax, "sgd": keras.optimizers.SGD}
+_WITH_EPSILON = ("adam", "adamax")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ class Plan:
         none; 0 leaves the moving averages, which in a short run lag behind the weights and make validation a lottery.
     decay : Decay or None
         None keeps the learning rate as it is.
+    epsilon : float or None
+        What Adam and Adamax add to the root of the second moment before they divide by it: large, it turns them towards
+        plain descent with momentum. None: Keras' own, 1e-7.
     """
 
     optimiser: str
@@ -76,13 +80,22 @@ class Plan:
     precision: str
     reestimate_batches: int
     decay: Decay | None = None
+    epsilon: float | None = None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], where: str) -> Plan:
         """Read a `training` block; `where` is its key, for messages."""
-        check_keys(cls, config, where, optional=["decay"])
-        decay = config.get("decay")
+        check_keys(cls, config, where, optional=["decay", "epsilon"])
+        decay, epsilon = config.get("decay"), config.get("epsilon")
+        if epsilon is not None and (config["optimiser"] not in _WITH_EPSILON or not epsilon > 0):
+            mend = f"It is a number above 0, of {' or '.join(_WITH_EPSILON)}; use null for Keras' own, and for others."
+            raise ConfigError("the optimiser takes no such epsilon", where=f"{where}.epsilon", found=epsilon, mend=mend)
         return cls(**{**config, "decay": None if decay is None else Decay.from_config(decay, f"{where}.decay")})
+
+    def optimiser_anew(self) -> keras.optimizers.Optimizer:
+        """The optimiser as it is before the first step."""
+        options = {} if self.epsilon is None else {"epsilon": self.epsilon}
+        return OPTIMISERS[self.optimiser](self.learning_rate, **options)
 
     def learning_rate_in(self, epoch: int) -> float:
         """The learning rate of an epoch (from 0): of the epoch alone, so that a restart learns at the same pace."""
@@ -156,7 +169,7 @@ class Trainer:
 
     def __init__(self, model: keras.Model, *, loss: Any, metrics: Sequence[Any], plan: Plan) -> None:
         self.model, self.plan = model, plan
-        model.compile(optimizer=OPTIMISERS[plan.optimiser](plan.learning_rate), loss=loss, metrics=list(metrics))
+        model.compile(optimizer=plan.optimiser_anew(), loss=loss, metrics=list(metrics))
         model.optimizer.build(model.trainable_variables)
         self._estimator = BatchNormEstimator(model)
 

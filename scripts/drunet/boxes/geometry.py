@@ -1,0 +1,108 @@
+"""Boxes as rows of float64 (n, 4): xmin, ymin, xmax, ymax.
+
+Coordinates are continuous: those of the edges of pixels, so that a box that covers a picture of 512 px is
+(0, 0, 512, 512), and the area of a box is (xmax - xmin)(ymax - ymin). A box whose edges are swapped, fall together or
+are no numbers, which a regressor is free to answer, has no area.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+COORDINATES = ("xmin", "ymin", "xmax", "ymax")
+
+Boxes = NDArray[np.float64]
+
+
+def as_boxes(values: ArrayLike) -> Boxes:
+    """Boxes of anything that has four columns, or of a single box.
+
+    Raises
+    ------
+    ValueError
+        If the shape is neither (n, 4) nor (4,).
+    """
+    boxes = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"boxes are (n, 4), not {np.shape(values)}")
+    return boxes
+
+
+def area(boxes: ArrayLike) -> NDArray[np.float64]:
+    """Areas (n,), in squared units of the coordinates; 0 where edges are swapped or no numbers."""
+    x0, y0, x1, y1 = as_boxes(boxes).T
+    sides = np.stack([x1 - x0, y1 - y0])
+    return np.where(np.isfinite(sides).all(axis=0) & (sides > 0).all(axis=0), sides.prod(axis=0), 0.0)
+
+
+def iou(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
+    """Intersection over union of each box with the one in the same row.
+
+    Parameters
+    ----------
+    first, second : (n, 4)
+
+    Returns
+    -------
+    float64 (n,)
+        In [0, 1]; 0 where one of the two has no area. Nothing is put in order or clipped first: a box with swapped
+        edges marks no place, and what lies outside the picture counts in the union, as published.
+    """
+    a, b = as_boxes(first), as_boxes(second)
+    if a.shape != b.shape:
+        raise ValueError(f"there are {len(a)} boxes and {len(b)}")
+    areas = area(a), area(b)
+    common = area(np.column_stack([np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])]))
+    there = (areas[0] > 0) & (areas[1] > 0)
+    common = np.where(there, common, 0.0)
+    union = areas[0] + areas[1] - common
+    return np.divide(common, union, out=np.zeros(len(a)), where=there)
+
+
+def scale(boxes: ArrayLike, old: tuple[float, float], new: tuple[float, float]) -> Boxes:
+    """Boxes on a picture that is resized from `old` to `new`, each (width, height)."""
+    factor = np.tile(np.asarray(new, dtype=np.float64) / np.asarray(old, dtype=np.float64), 2)
+    return np.asarray(as_boxes(boxes) * factor, dtype=np.float64)
+
+
+def normalise(boxes: ArrayLike, width: ArrayLike, height: ArrayLike) -> Boxes:
+    """Boxes in shares of the sides: 0 to 1 from the left (from the top).
+
+    Parameters
+    ----------
+    boxes : (n, 4), px
+    width, height : scalar or (n,)
+        Sides of the picture, or of each box's, px.
+    """
+    return np.asarray(as_boxes(boxes) / _sides(width, height), dtype=np.float64)
+
+
+def to_pixels(shares: ArrayLike, width: ArrayLike, height: ArrayLike) -> Boxes:
+    """Undo `normalise`: boxes in px."""
+    return np.asarray(as_boxes(shares) * _sides(width, height), dtype=np.float64)
+
+
+def clip(boxes: ArrayLike, width: ArrayLike, height: ArrayLike) -> Boxes:
+    """Boxes cut off at the sides of the picture (scalars, or one for each box); one that lies outside has no area."""
+    return np.clip(as_boxes(boxes), 0.0, _sides(width, height))
+
+
+def mirror(boxes: ArrayLike, width: float) -> Boxes:
+    """Boxes on a picture that is mirrored left to right."""
+    x0, y0, x1, y1 = as_boxes(boxes).T
+    return np.column_stack([width - x1, y0, width - x0, y1])
+
+
+def centre_distance(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
+    """Distance between the centres of each box and the one in the same row, (n,), in units of the coordinates."""
+    middles = [(boxes[:, :2] + boxes[:, 2:]) / 2 for boxes in (as_boxes(first), as_boxes(second))]
+    return np.asarray(np.linalg.norm(middles[0] - middles[1], axis=1), dtype=np.float64)
+
+
+def _sides(width: Any, height: Any) -> NDArray[np.float64]:
+    """Sides as what boxes are divided by: (1, 4) or (n, 4)."""
+    w, h = np.atleast_1d(np.asarray(width, dtype=np.float64)), np.atleast_1d(np.asarray(height, dtype=np.float64))
+    return np.column_stack([w, h, w, h])

@@ -1,0 +1,132 @@
+"""The outline of what stands out in a box, along its strongest edges.
+
+Source: D. Pravdyvets, master's thesis (UOC 2023), section 3.2, which names Sobel's edge detector and nothing more: how
+edges become an outline is chosen here, and so is what is too faint to have one.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from shapely.geometry import Polygon
+
+from drunet.annotation.outline import outline
+from drunet.boxes import geometry
+
+# What Sobel's 3x3 kernel answers to an edge of one grey level.
+_PER_LEVEL = 4.0
+_LEAST_SHARE = 0.02  # of the box; what is smaller is a vessel or noise, and the box is not about it
+_LEAST_SIDE = 5  # px, below which a box holds no edge that its own sides are not
+
+
+def sobel_magnitude(image: NDArray[np.uint8], blur: float = 1.0) -> NDArray[np.float32]:
+    """Gradient of the grey levels, in levels: an edge of so many, if it is sharp and straight, gives that number.
+
+    Parameters
+    ----------
+    image : uint8 (h, w)
+    blur : float
+        Standard deviation of the Gaussian that goes before, px; 0 for none. It lowers what single pixels of noise give.
+
+    Returns
+    -------
+    float32 (h, w)
+    """
+    grey = image.astype(np.float32)
+    if blur:
+        grey = np.asarray(cv2.GaussianBlur(grey, (0, 0), blur, borderType=cv2.BORDER_REPLICATE), dtype=np.float32)
+    across, down = (
+        cv2.Sobel(grey, cv2.CV_32F, *way, ksize=3, borderType=cv2.BORDER_REPLICATE) for way in ((1, 0), (0, 1))
+    )
+    return np.asarray(np.hypot(across, down) / _PER_LEVEL, dtype=np.float32)
+
+
+def sobel_outline(
+    image: NDArray[np.uint8], box: ArrayLike, *, blur: float = 1.0, least_step: float = 8.0, close: int = 3
+) -> Polygon | None:
+    """Trace what the strongest edges inside a box surround.
+
+    Pixels whose gradient is above Otsu's threshold are edges; gaps are closed; of what they make up and surround the
+    largest piece counts. An edge is several pixels wide: it is halved, those that lie nearer to the inside than to the
+    outside belonging to it, so that the outline runs along its middle.
+
+    Where edges surround nothing to speak of, what is looked for runs out of the box: then the box's sides close it, and
+    the piece in the middle counts.
+
+    Parameters
+    ----------
+    image : uint8 (h, w)
+    box : (4,), px
+        Cut off at the picture's sides.
+    blur : float
+        See `sobel_magnitude`.
+    least_step : float
+        Grey levels that the strongest edge must have.
+    close : int
+        Side of the square that closes gaps, px.
+
+    Returns
+    -------
+    shapely.Polygon or None
+        In px of the image, its edges at whole numbers, without holes. None where nothing stands out: the box has
+        no area or less than 5 px a side inside the picture, its edges are fainter than `least_step`, or they and the
+        sides surround less than a fiftieth of it.
+    """
+    height, width = image.shape
+    x0, y0, x1, y1 = geometry.clip(box, width, height)[0]
+    if not np.isfinite([x0, y0, x1, y1]).all():
+        return None
+    left, top, right, bottom = (int(v) for v in (np.floor(x0), np.floor(y0), np.ceil(x1), np.ceil(y1)))
+    if right - left < _LEAST_SIDE or bottom - top < _LEAST_SIDE:
+        return None
+    # Of the whole picture, cut afterwards: the box's own sides are no edges.
+    gradient = sobel_magnitude(image, blur)[top:bottom, left:right]
+    strongest = float(gradient.max())
+    if strongest < least_step:
+        return None
+    levels = np.rint(gradient * (255 / strongest)).astype(np.uint8)
+    threshold, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    inside = _surrounded(levels > threshold, close)
+    if inside.mean() < _LEAST_SHARE:
+        inside = _surrounded(levels > threshold, close, sides=True)
+    if inside.mean() < _LEAST_SHARE:
+        return None
+    largest = max(outline(inside).geoms, key=lambda piece: piece.area)
+    # Less than a pixel takes out the stairs.
+    smooth = Polygon(largest.exterior).simplify(0.75)
+    return Polygon(np.asarray(smooth.exterior.coords) + (left, top))
+
+
+def _surrounded(edges: NDArray[np.bool_], close: int, sides: bool = False) -> NDArray[np.bool_]:
+    """What edges surround, up to their middle; empty where they surround nothing.
+
+    With `sides`, the box's sides are edges too, and of what they leave, what lies in the middle counts.
+    """
+    # A margin: what is outside must be one piece, and closing must not stop at the border.
+    margin = close + 1
+    if sides:
+        edges = np.pad(edges[1:-1, 1:-1], 1, constant_values=True)
+    padded = np.pad(edges, margin).astype(np.uint8)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((close, close), np.uint8))
+    contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return np.zeros_like(edges)
+    whole = cv2.drawContours(np.zeros_like(closed), [max(contours, key=cv2.contourArea)], -1, 1, cv2.FILLED)
+    holes = (whole > 0) & (closed == 0)
+    hole, outside = holes, whole == 0
+    if sides:
+        _, pieces = cv2.connectedComponents(holes.astype(np.uint8), connectivity=4)
+        hole = holes & (pieces == pieces[pieces.shape[0] // 2, pieces.shape[1] // 2])
+        outside = outside | (holes & ~hole)
+    if not hole.any():
+        return np.zeros_like(edges)
+    inside = (whole > 0) & (_distance(~hole) <= _distance(~outside))
+    return np.asarray(inside[margin:-margin, margin:-margin], dtype=bool)
+
+
+def _distance(away: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Distance of each pixel to the nearest that is not `away`, px."""
+    return np.asarray(
+        cv2.distanceTransform(away.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE), dtype=np.float32
+    )

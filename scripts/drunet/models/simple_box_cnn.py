@@ -1,0 +1,78 @@
+"""Two convolutions and two dense layers that answer with a box, as published.
+
+Source: D. Pravdyvets, master's thesis (UOC 2023), section 3.2. Nearly all of its weights lie in one dense layer, which
+sees the whole flattened map and has weights of its own for each place: at 512 px 134,217,984 of 134,223,812. What is
+learnt of a tumour in one place is thereby nothing learnt for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+from drunet.models.options import SMALLEST, refuse_unfit, whole, whole_check
+from drunet.models.plain_cnn import filters_check
+
+_WHERE = "architecture simple_box_cnn"
+# As PyTorch begins convolutions and dense layers, in which the published network was written: +-1/sqrt(fan in).
+_START = {"scale": 1 / 3, "mode": "fan_in", "distribution": "uniform"}
+
+
+def build_simple_box_cnn(
+    size: int, *, filters: Sequence[int] = (16, 32), dense_units: int = 256, seed: int = 0
+) -> keras.Model:
+    """Build the regressor.
+
+    Parameters
+    ----------
+    size : int
+        Side of the square slice, px; at least 32 (published: 512).
+    filters : sequence of int
+        Channels of each 3x3 convolution, whose map is halved by 2x2 max-pooling.
+    dense_units : int
+        Width of the hidden layer.
+    seed : int
+        Of the initial weights; biases begin at 0. Sets the global seed of Keras.
+
+    Returns
+    -------
+    keras.Model
+        `input_image` (n, size, size, 1) float in [0, 1] to (n, 4): xmin, ymin, xmax, ymax, in whatever unit it is
+        trained with. Nothing keeps them ordered or inside.
+
+    Raises
+    ------
+    ModelError
+        For an option out of range.
+    """
+    refuse_unfit(
+        _WHERE,
+        {
+            "size": (size, whole(size, SMALLEST), f"Use a whole number of pixels, at least {SMALLEST}."),
+            "filters": filters_check(filters, size),
+            "dense_units": whole_check(dense_units),
+        },
+    )
+    keras.utils.set_random_seed(seed)
+    start = keras.initializers.VarianceScaling
+    x = image = keras.Input((size, size, 1), name="input_image")
+    for number, width in enumerate(filters, start=1):
+        name = f"conv{number}"
+        x = layers.Conv2D(width, 3, padding="same", activation="relu", kernel_initializer=start(**_START), name=name)(x)
+        x = layers.MaxPooling2D(2, name=f"pool{number}")(x)
+    x = layers.Flatten(name="flat")(x)
+    x = layers.Dense(dense_units, activation="relu", kernel_initializer=start(**_START), name="hidden")(x)
+    # float32 whatever the policy: half precision cannot tell neighbouring pixels apart beyond 256 (bfloat16) or 2048.
+    box = layers.Dense(4, kernel_initializer=start(**_START), dtype="float32", name="box")(x)
+    return keras.Model(image, box, name="simple_box_cnn")
+
+
+def layer_parameters(size: int, *, filters: Sequence[int] = (16, 32), dense_units: int = 256) -> dict[str, int]:
+    """Parameters of each layer at some size, without building what would fill half a gigabyte."""
+    counts, before, side = {}, 1, size
+    for number, width in enumerate(filters, start=1):
+        counts[f"conv{number}"] = (9 * before + 1) * width
+        before, side = width, side // 2
+    return {**counts, "hidden": (side * side * before + 1) * dense_units, "box": (dense_units + 1) * 4}

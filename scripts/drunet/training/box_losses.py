@@ -1,0 +1,116 @@
+"""What a regressor of boxes lowers (squared error, generalised IoU), and the IoU that it is watched by.
+
+`keras.ops` only. Boxes are float (n, 4): xmin, ymin, xmax, ymax, in any unit; a true box is ordered, and without an
+area it stands for none (padding of a batch).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from drunet.errors import ConfigError, closest
+
+LOSSES = ("mse", "giou", "giou_l1")
+# Errors of a few tenths of the side stand beside a GIoU of up to 2: at 1 they hardly count.
+L1_WEIGHT = 5.0
+
+
+def box_loss(name: str, *, side: float, where: str) -> keras.losses.Loss:
+    """Build a loss.
+
+    Parameters
+    ----------
+    name : {"mse", "giou", "giou_l1"}
+        Mean squared error of the four numbers, as published; generalised IoU, which the thesis does not have; or that
+        and `L1_WEIGHT` times the mean absolute error of the numbers, in shares of the side.
+    side : float
+        Length of a picture's side in the units of the coordinates: 1 where they are normalised.
+    where : str
+        Its key, for messages.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if name not in LOSSES:
+        raise ConfigError("unknown loss", where=where, found=name, mend=closest(str(name), LOSSES))
+    if name == "mse":
+        return keras.losses.MeanSquaredError()
+    return GIoULoss(l1=L1_WEIGHT if name == "giou_l1" else 0.0, side=side)
+
+
+@keras.saving.register_keras_serializable(package="drunet")
+class GIoULoss(keras.losses.Loss):
+    """1 - GIoU, with GIoU = IoU - (C - U) / C, C the smallest box round both, U their union.
+
+    Source: Rezatofighi et al. 2019, algorithm 2. As there, the edges of a predicted box are put in order first; and
+    unlike IoU, which is flat wherever boxes do not meet, it tells the way to the true box.
+
+    Parameters
+    ----------
+    l1 : float
+        Weight of the mean absolute error of the coordinates, in shares of the side. It also tells the way where GIoU
+        alone does not: from a box shrunk to a point inside the true one.
+    side : float
+        Length of a picture's side in the units of the coordinates.
+
+    Notes
+    -----
+    From 0 to 2, before `l1`. Boxes without an area give a finite loss and slope, not more: such a true box is to have a
+    weight of 0.
+    """
+
+    def __init__(self, l1: float = 0.0, side: float = 1.0, name: str = "giou_loss", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.l1, self.side = l1, side
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each box (n,)."""
+        # In shares of the side, what counts as no area is the same whatever the units.
+        true, predicted = ops.cast(y_true, y_pred.dtype) / self.side, y_pred / self.side
+        low = ops.minimum(predicted[:, :2], predicted[:, 2:])
+        high = ops.maximum(predicted[:, :2], predicted[:, 2:])
+        common = _area(ops.maximum(low, true[:, :2]), ops.minimum(high, true[:, 2:]))
+        union = _area(low, high) + _area(true[:, :2], true[:, 2:]) - common
+        whole = _area(ops.minimum(low, true[:, :2]), ops.maximum(high, true[:, 2:]))
+        tiny = keras.config.epsilon()
+        giou = common / ops.maximum(union, tiny) - (whole - union) / ops.maximum(whole, tiny)
+        return 1.0 - giou + self.l1 * ops.mean(ops.abs(predicted - true), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what builds the loss anew."""
+        return {**super().get_config(), "l1": self.l1, "side": self.side}
+
+
+@keras.saving.register_keras_serializable(package="drunet")
+class MeanBoxIou(keras.metrics.Mean):
+    """Mean over boxes of the IoU with the true one, in any unit of coordinates.
+
+    As `drunet.boxes.geometry.iou` counts it: 0 where the predicted box has swapped edges. Rows whose true box has no
+    area are left out.
+    """
+
+    def __init__(self, name: str = "iou", dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take in a batch: both (n, 4), `sample_weight` (n,)."""
+        true, predicted = ops.cast(y_true, self.dtype), ops.cast(y_pred, self.dtype)
+        low, high = ops.maximum(predicted[:, :2], true[:, :2]), ops.minimum(predicted[:, 2:], true[:, 2:])
+        own, wanted = _area(predicted[:, :2], predicted[:, 2:]), _area(true[:, :2], true[:, 2:])
+        common = ops.where(own > 0, _area(low, high), 0.0)
+        there = wanted > 0
+        overlap = common / ops.where(there, own + wanted - common, 1.0)
+        counted = ops.cast(there, self.dtype)
+        if sample_weight is not None:
+            counted = counted * ops.cast(sample_weight, self.dtype)
+        super().update_state(overlap, sample_weight=counted)
+
+
+def _area(low: Any, high: Any) -> Any:
+    """Area (n,) between two corners (n, 2); 0 where they are swapped."""
+    sides = ops.maximum(high - low, 0.0)
+    return sides[:, 0] * sides[:, 1]

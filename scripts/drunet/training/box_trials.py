@@ -1,0 +1,154 @@
+"""How slices of a subtype are divided for a regressor of boxes, and what is written down of its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from drunet.boxes import geometry
+from drunet.console import say
+from drunet.errors import ConfigError, ImageSetError, closest
+from drunet.images.splits import PART_NAMES, Split, leak, split_of
+
+PROTOCOLS = ("random", "grouped")
+SOURCE, UNTOUCHED, TUNED = "source", "untouched", "fine-tuned"
+TRUE = geometry.COORDINATES
+PREDICTED = tuple(f"p{edge}" for edge in TRUE)
+ROWS = ("file", "subtype", "patient", "part", "stage", "target", *TRUE, *PREDICTED, "iou")
+HISTORY = ("stage", "target", "epoch", "loss", "iou", "val_loss", "val_iou", "seconds")
+
+
+@dataclass(frozen=True, eq=False)
+class SubtypeSplit:
+    """The slices of a subtype, numbered anew, and how they are divided.
+
+    Attributes
+    ----------
+    slices : DataFrame
+    split : Split
+    """
+
+    slices: pd.DataFrame
+    split: Split
+
+    @property
+    def validated(self) -> bool:
+        """Whether slices were set aside to tell when training was best."""
+        return len(self.split.validation) > 0
+
+    @property
+    def parts(self) -> NDArray[np.str_]:
+        """The part of each slice, str (n,)."""
+        parts = np.full(len(self.slices), "", dtype="<U10")
+        for name in PART_NAMES:
+            parts[getattr(self.split, name)] = name
+        return parts
+
+    def facts(self) -> dict[str, Any]:
+        """Slices and patients of each part, and the share of test slices of a patient who was learnt from; JSON."""
+        own = {name: self.slices.iloc[getattr(self.split, name)] for name in PART_NAMES}
+        seen = np.concatenate([self.split.training, self.split.validation])
+        return {
+            "slices": {name: len(rows) for name, rows in own.items()},
+            "patients": {name: int(rows["patient"].nunique()) for name, rows in own.items()},
+            "validated": self.validated,
+            "leak": leak(_grouped(self.slices), seen, self.split.test),
+        }
+
+
+def divide(
+    slices: pd.DataFrame,
+    subtype: str,
+    protocol: str,
+    parts: Mapping[str, float],
+    *,
+    validation_share: float,
+    seed: int,
+    where: str,
+) -> SubtypeSplit:
+    """Divide the slices of a subtype.
+
+    Parameters
+    ----------
+    slices : DataFrame
+        subtype and patient, a row per slice; those of other subtypes are left out.
+    protocol : {"random", "grouped"}
+        By slice, as published, or with every patient whole.
+    parts : mapping
+        training and test, and validation if wanted: counts or shares.
+    validation_share : float
+        Share of what is left beside the test that is set aside, where the parts name no validation.
+    seed : int
+    where : str
+        For messages.
+
+    Returns
+    -------
+    SubtypeSplit
+        Without validation where there are too few patients (slices) to set any aside.
+
+    Raises
+    ------
+    ConfigError
+        For a protocol that there is not.
+    ImageSetError
+        If there are too few slices, or patients, for training and test.
+    """
+    if protocol not in PROTOCOLS:
+        mend = closest(str(protocol), PROTOCOLS)
+        raise ConfigError("unknown protocol of splitting", where=where, found=protocol, mend=mend)
+    own = slices[slices["subtype"] == subtype].reset_index(drop=True)
+    images, count = _grouped(own), _units(own, protocol)
+    if count < 2:
+        unit = "patient" if protocol == "grouped" else "slice"
+        found = f"{count or 'no'} {unit} of subtype {subtype}"
+        mend = "Add slices of it" + (" of other patients." if protocol == "grouped" else ".")
+        raise ImageSetError(f"too few {unit}s for training and test", where=where, found=found, mend=mend)
+    wanted = {name: share for name, share in parts.items() if name != "validation" or (share and count > 2)}
+    split = split_of(images, protocol, {"parts": wanted}, 0, 0.0, seed)
+    if validation_share and not len(split.validation) and _units(own.iloc[split.training], protocol) > 1:
+        split = split_of(images, protocol, {"parts": wanted}, 0, validation_share, seed)
+    if (validation_share or parts.get("validation")) and not len(split.validation):
+        say(
+            f"{where}: too little of subtype {subtype} to set any aside: the training loss tells when training was best"
+        )
+    return SubtypeSplit(own, split)
+
+
+def true_boxes(slices: pd.DataFrame) -> geometry.Boxes:
+    """The annotated boxes, float64 (n, 4), px of the stored picture."""
+    return slices[list(TRUE)].to_numpy(dtype=np.float64)
+
+
+def prediction_rows(
+    slices: pd.DataFrame, shares: NDArray[np.floating[Any]], *, part: Any, stage: str, target: str
+) -> pd.DataFrame:
+    """What is kept of answers: a row per slice, with true and predicted edges (px) and IoU.
+
+    Parameters
+    ----------
+    shares : (n, 4)
+        Predicted boxes in shares of the sides, as they are: neither ordered nor clipped.
+    part : str or str (n,)
+    stage, target : str
+    """
+    true = true_boxes(slices)
+    predicted = geometry.to_pixels(shares, slices["width"], slices["height"])
+    rows = slices[["file", "subtype", "patient", *TRUE]].reset_index(drop=True)
+    rows = rows.assign(part=part, stage=stage, target=target, iou=geometry.iou(true, predicted))
+    rows = rows.assign(**dict(zip(PREDICTED, predicted.T, strict=True)))
+    return rows[list(ROWS)]
+
+
+def _grouped(slices: pd.DataFrame) -> pd.DataFrame:
+    return slices.assign(label=slices["subtype"], group=slices["patient"])
+
+
+def _units(slices: pd.DataFrame, protocol: str) -> int:
+    """How many there are of what is not divided: slices, or patients."""
+    return int(slices["patient"].nunique()) if protocol == "grouped" else len(slices)

@@ -1,0 +1,33 @@
+"""Train a network of boxes on one subtype, try it on the others, and fine-tune it for each."""
+
+import shutil
+from pathlib import Path
+
+from drunet.boxes.slice_list import read_slices
+from drunet.console import job
+from drunet.training.box_arm import train_box_arm
+from drunet.training.kept import keep_weights
+
+with job(snakemake.log[0]):
+    inputs, outputs, params, wildcards = snakemake.input, snakemake.output, snakemake.params, snakemake.wildcards
+    state = Path(outputs.predictions).with_suffix(".state")
+    outcome = train_box_arm(
+        f"ct_boxes, {wildcards.protocol}, {wildcards.arm}",
+        params.arm,
+        read_slices(inputs.slices),
+        inputs.folder,
+        size=params.size,
+        source=params.source,
+        targets=params.targets,
+        protocol=wildcards.protocol,
+        parts=params.parts,
+        validation_share=params.validation_share,
+        seed=params.seed,
+        folder=state,
+        threads=snakemake.threads,
+        # Decoded slices may take a quarter of the job's memory.
+        keep_mb=snakemake.resources.mem_mb / 4,
+    )
+    keep_weights(state, [training["key"] for training in outcome.facts["trainings"]], outputs.weights)
+    outcome.write(outputs.predictions, outputs.facts, outputs.history)
+    shutil.rmtree(state)

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from drunet.boxes.geometry import COORDINATES, iou
+from drunet.boxes.slice_list import read_slices
+from drunet.errors import ConfigError, ImageSetError, ModelError
+from drunet.images.folder import write_list
+from drunet.training import box_arm, box_trials, loop
+from drunet.training.box_arm import train_box_arm, tuned_key
+from drunet.training.image_arm import rebuild_arm
+from drunet.training.image_trials import ArmOutcome
+from drunet.training.kept import weights_file
+
+loop.KEEP_EVERY = 0.0  # a state after every epoch
+
+SIZE, WIDTH, HEIGHT = 32, 40, 48
+TRAINING: dict[str, Any] = {
+    "optimiser": "adam",
+    "learning_rate": 0.003,
+    "decay": None,
+    "batch_size": 8,
+    "epochs": 4,
+    "steps_per_epoch": None,
+    "patience": 99,
+    "precision": "float32",
+    "reestimate_batches": 0,
+}
+ARM: dict[str, Any] = {
+    "label": "simple",
+    "architecture": "simple_box_cnn",
+    "options": {"filters": [4, 4], "dense_units": 16},
+    "loss": "mse",
+    "coordinates": "pixels",
+    "augment": None,
+    "training": TRAINING,
+    "fine_tuning": {"parts": {"training": 80, "test": 20}, "training": {**TRAINING, "epochs": 2}},
+}
+COMPACT = {
+    "architecture": "compact_box_regressor",
+    "options": {"filters": [8, 8], "context": 1},
+    "loss": "giou_l1",
+    "coordinates": "normalised",
+    "augment": {"flip": True, "shift": 0.1, "zoom": 0.1},
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Slices of five patients of subtype B, three of A, one of G, with a bright square in the box; and their list."""
+    folder, rng = tmp_path_factory.mktemp("slices"), np.random.default_rng(0)
+    rows: list[list[Any]] = []
+    for patient, subtype in enumerate("BBBBBAAAG", start=1):
+        corner, side = rng.uniform(4, 20, 2), rng.uniform(8, 16)
+        for _ in range(4):
+            x0, y0 = np.rint(corner + rng.uniform(-2, 2, 2))
+            x1, y1 = np.rint([x0 + side, y0 + side])
+            image = rng.integers(20, 60, (HEIGHT, WIDTH), dtype=np.uint8)
+            image[int(y0) : int(y1), int(x0) : int(x1)] += 150
+            file = f"{len(rows):05d}.png"
+            Image.fromarray(image).save(folder / file)
+            rows.append([file, subtype, patient, WIDTH, HEIGHT, x0, y0, x1, y1, 1])
+    columns = ["file", "subtype", "patient", "width", "height", *COORDINATES, "boxes"]
+    write_list(folder / "slices.tsv", pd.DataFrame(rows, columns=columns))
+    return folder
+
+
+def run(folder: Path, root: Path, **changed: Any) -> ArmOutcome:
+    arm = {**ARM, **changed.pop("arm", {})}
+    given: dict[str, Any] = {
+        "size": SIZE,
+        "source": "B",
+        "targets": ["A", "G"],
+        "protocol": "grouped",
+        "parts": {"training": 80, "test": 20},
+        "validation_share": 0.0,
+        "seed": 3,
+        **changed,
+    }
+    slices = given.pop("slices", None)
+    slices = read_slices(root / "slices.tsv") if slices is None else slices
+    return train_box_arm("ct_boxes, test", arm, slices, root, folder=folder, **given)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, root: Path) -> tuple[Path, ArmOutcome]:
+    """What nothing interrupted, and its folder."""
+    folder = tmp_path_factory.mktemp("arm") / "state"
+    return folder, run(folder, root)
+
+
+def test_every_stage_leaves_its_predictions(trained: Any, root: Path) -> None:
+    predictions, slices = trained[1].predictions, read_slices(root / "slices.tsv")
+    assert tuple(predictions) == box_trials.ROWS
+    count = predictions.groupby(["stage", "target", "part"]).size().to_dict()
+    assert count == {
+        ("source", "B", "training"): 16,
+        ("source", "B", "test"): 4,
+        ("untouched", "A", "untouched"): 12,
+        ("untouched", "G", "untouched"): 4,
+        ("fine-tuned", "A", "training"): 8,
+        ("fine-tuned", "A", "test"): 4,
+    }
+    assert (predictions["subtype"] == predictions["target"]).all()
+    joined = predictions.merge(slices, on="file", suffixes=("", "_given"))
+    for column in ("subtype", "patient", *COORDINATES):
+        assert (joined[column] == joined[f"{column}_given"]).all(), column
+    edges = predictions[[f"p{edge}" for edge in COORDINATES]].to_numpy()
+    np.testing.assert_allclose(predictions["iou"], iou(predictions[list(COORDINATES)], edges))
+    # Patients are whole.
+    divided = predictions.query("part != 'untouched'").groupby(["stage", "patient"])["part"].nunique()
+    assert (divided == 1).all()
+
+
+def test_predictions_are_what_the_kept_weights_answer_in_pixels_of_the_slice(trained: Any, root: Path) -> None:
+    folder, outcome = trained
+    for key, stage in (("source", "untouched"), (tuned_key("A"), "fine-tuned")):
+        rows = outcome.predictions.query(f"stage == '{stage}' and target == 'A'")
+        model = rebuild_arm(outcome.facts, weights_file(folder, key))
+        pictures = [Image.open(root / file) for file in rows["file"]]
+        # A reduction by area done by Pillow, which may differ by a level.
+        seen = np.stack([np.asarray(p.resize((SIZE, SIZE), Image.Resampling.BOX)) for p in pictures])
+        answers = np.asarray(model(seen[..., None].astype(np.float32) / 255))
+        factor = np.array([WIDTH, HEIGHT, WIDTH, HEIGHT]) / SIZE
+        found = rows[[f"p{edge}" for edge in COORDINATES]].to_numpy()
+        np.testing.assert_allclose(found, answers * factor, atol=0.3)
+
+
+def test_the_history_has_a_row_per_stage_and_epoch(trained: Any) -> None:
+    history = trained[1].history
+    assert tuple(history) == box_trials.HISTORY
+    assert history.groupby(["stage", "target"])["epoch"].apply(list).to_dict() == {
+        ("source", "B"): [1, 2, 3, 4],
+        ("fine-tuned", "A"): [1, 2],
+    }
+    assert history[["loss", "iou", "seconds"]].notna().all(axis=None) and history["val_loss"].isna().all()
+    # Fine-tuning begins where the source has ended, not at the beginning.
+    losses = history.groupby("stage")["loss"].first()
+    assert losses["fine-tuned"] < losses["source"]
+
+
+def test_facts_tell_parameters_leak_and_what_was_left_out(trained: Any) -> None:
+    facts = json.loads(json.dumps(trained[1].facts))
+    hidden = (8 * 8 * 4 + 1) * 16
+    assert facts["dense_parameters"] == facts["layers"]["hidden"] == hidden
+    assert facts["parameters"] == sum(facts["layers"].values()) == (9 + 1) * 4 + (36 + 1) * 4 + hidden + 17 * 4
+    assert facts["at_published_size"]["largest"] == (128 * 128 * 4 + 1) * 16
+    assert list(facts["skipped"]) == ["G"] and "1 patient" in facts["skipped"]["G"]
+    assert [t["key"] for t in facts["trainings"]] == ["source", tuned_key("A")]
+    assert [t["leak"] for t in facts["trainings"]] == [0, 0]
+    assert facts["trainings"][0]["patients"] == {"training": 4, "validation": 0, "test": 1}
+
+
+def test_a_random_split_leaks_and_says_how_much(tmp_path: Path, root: Path) -> None:
+    outcome = run(tmp_path / "state", root, protocol="random", targets=[], validation_share=0.25)
+    (training,) = outcome.facts["trainings"]
+    assert training["slices"] == {"training": 12, "validation": 4, "test": 4} and training["validated"]
+    parts = outcome.predictions.set_index("file")[["part", "patient"]]
+    learnt = set(parts.query("part != 'test'")["patient"])
+    assert training["leak"] == parts.query("part == 'test'")["patient"].isin(learnt).mean() > 0
+    assert outcome.history[["val_loss", "val_iou"]].notna().all(axis=None)
+
+
+def test_two_patients_can_be_kept_apart(tmp_path: Path, root: Path) -> None:
+    slices = read_slices(root / "slices.tsv").query("patient in ['6', '7']").reset_index(drop=True)
+    outcome = run(tmp_path / "state", root, slices=slices, source="A", targets=[], validation_share=0.2)
+    (training,) = outcome.facts["trainings"]
+    assert training["patients"] == {"training": 1, "validation": 0, "test": 1} and not training["validated"]
+    assert training["leak"] == 0 and set(outcome.predictions["part"]) == {"training", "test"}
+
+
+def test_one_patient_cannot_be_kept_apart(tmp_path: Path, root: Path) -> None:
+    with pytest.raises(ImageSetError, match=r"too few patients .*1 patient of subtype G.*other patients"):
+        run(tmp_path / "state", root, source="G", targets=[])
+    with pytest.raises(ImageSetError, match=r"no patient of subtype E"):
+        run(tmp_path / "state", root, source="E", targets=[])
+
+
+def test_the_compact_network_learns_where_the_box_is(tmp_path: Path, root: Path) -> None:
+    training = {**TRAINING, "epochs": 15, "learning_rate": 0.01}
+    tuning = {**ARM["fine_tuning"], "training": training}
+    arm = {**COMPACT, "training": training, "fine_tuning": tuning}
+    outcome = run(tmp_path / "state", root, arm=arm, targets=[])
+    curve = outcome.history.query("stage == 'source'")["iou"].to_numpy()
+    assert curve[-3:].mean() > max(0.4, curve[0] + 0.15), curve
+    assert outcome.predictions.query("part == 'training'")["iou"].mean() > 0.4
+
+
+def test_a_killed_arm_goes_on_and_ends_the_same(
+    tmp_path: Path, root: Path, trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    learnt: list[str] = []
+    rows = box_trials.prediction_rows
+
+    def die(*args: Any, **what: Any) -> pd.DataFrame:
+        learnt.append(what["stage"])
+        if what["stage"] == "fine-tuned":
+            raise Killed
+        return rows(*args, **what)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(box_arm, "prediction_rows", die)
+        run(tmp_path / "state", root)
+    assert learnt == ["source", "untouched", "untouched", "fine-tuned"]
+
+    trainings: list[str] = []
+    train = loop.Trainer.train
+
+    def watched(self: Any, **what: Any) -> pd.DataFrame:
+        trainings.append(what["name"])
+        return train(self, **what)
+
+    monkeypatch.setattr(loop.Trainer, "train", watched)
+    again = run(tmp_path / "state", root)
+    assert len(trainings) == 1 and "fine-tuned for A" in trainings[0]
+    numbers = [f"p{edge}" for edge in COORDINATES]
+    np.testing.assert_allclose(again.predictions[numbers], trained[1].predictions[numbers], rtol=1e-3, atol=1e-2)
+    left_out = "seconds"
+    pd.testing.assert_frame_equal(
+        again.history.drop(columns=left_out), trained[1].history.drop(columns=left_out), rtol=1e-3
+    )
+
+
+def test_pictures_that_changed_are_learnt_anew(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    for file in root.iterdir():
+        (own / file.name).write_bytes(file.read_bytes())
+    run(tmp_path / "state", own, targets=[])
+    Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(own / "00003.png")
+    trained_again: list[str] = []
+    train = loop.Trainer.train
+
+    def watched(self: Any, **what: Any) -> pd.DataFrame:
+        trained_again.append(what["name"])
+        return train(self, **what)
+
+    monkeypatch.setattr(loop.Trainer, "train", watched)
+    run(tmp_path / "state", own, targets=[])
+    assert len(trained_again) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "words"),
+    [
+        ({"arm": {"loss": "iou"}}, ConfigError, "loss: unknown loss"),
+        ({"arm": {"coordinates": "px"}}, ConfigError, "coordinates.*pixels or normalised"),
+        ({"arm": {**COMPACT, "coordinates": "pixels"}}, ConfigError, "answers in shares of the sides"),
+        ({"arm": {"augment": {"flip": True}}}, ConfigError, "augment: keys"),
+        ({"arm": {"architecture": "plain_cnn", "options": {}}}, ModelError, "one grey picture"),
+        ({"protocol": "given"}, ConfigError, "unknown protocol"),
+        (
+            {"arm": {"fine_tuning": {**ARM["fine_tuning"], "training": {**TRAINING, "precision": "mixed_bfloat16"}}}},
+            ConfigError,
+            r"fine_tuning\.training\.precision: .*another precision.*mixed_bfloat16.*Use float32",
+        ),
+    ],
+)
+def test_mistakes_in_the_settings_of_boxes_are_named(
+    tmp_path: Path, root: Path, changed: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        run(tmp_path / "state", root, **changed)
+
+
+def test_a_list_of_slices_without_boxes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "slices.tsv").write_text("file\tsubtype\tpatient\n1.png\tA\t1\n")
+    with pytest.raises(ValueError, match=r"width.*xmin"):
+        read_slices(tmp_path / "slices.tsv")

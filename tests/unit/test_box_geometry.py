@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shapely import affinity
+from shapely.geometry import box as rectangle
+
+from drunet.boxes import geometry
+
+EDGE = st.floats(-50, 150, allow_nan=False).map(lambda v: round(v, 3))
+ORDERED = st.tuples(EDGE, EDGE, EDGE, EDGE).map(
+    lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]) + 0.01, max(b[1], b[3]) + 0.01)
+)
+
+
+@given(st.lists(st.tuples(ORDERED, ORDERED), min_size=1, max_size=5))
+def test_iou_is_that_of_polygons(pairs: list[tuple[tuple[float, ...], tuple[float, ...]]]) -> None:
+    first, second = (np.array([pair[k] for pair in pairs]) for k in (0, 1))
+    expected = []
+    for a, b in pairs:
+        one, other = rectangle(*a), rectangle(*b)
+        expected.append(one.intersection(other).area / one.union(other).area)
+    found = geometry.iou(first, second)
+    assert found.dtype == np.float64 and found.shape == (len(pairs),)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(found, geometry.iou(second, first))
+    np.testing.assert_allclose(geometry.area(first), [rectangle(*a).area for a, _ in pairs])
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [(5, 2, 1, 8), (1, 8, 5, 2), (5, 8, 1, 2), (3, 3, 3, 7), (3, 3, 7, 3), (np.nan, 2, 5, 8), (1, 2, np.inf, 8)],
+    ids=["x swapped", "y swapped", "both swapped", "no width", "no height", "no number", "endless"],
+)
+def test_a_box_without_an_area_overlaps_nothing(nothing: tuple[float, ...]) -> None:
+    assert geometry.area(nothing) == [0]
+    for pair in ((nothing, (0, 0, 10, 10)), ((0, 0, 10, 10), nothing), (nothing, nothing)):
+        assert geometry.iou(*pair) == [0]
+
+
+def test_known_overlaps() -> None:
+    one = [(0, 0, 10, 10)] * 5
+    other = [(0, 0, 10, 10), (5, 0, 15, 10), (10, 0, 20, 10), (2, 2, 4, 4), (-10, -10, 20, 20)]
+    np.testing.assert_allclose(geometry.iou(one, other), [1, 1 / 3, 0, 0.04, 100 / 900])
+
+
+@given(ORDERED, ORDERED, st.floats(0.1, 9), st.floats(0.1, 9))
+def test_overlap_does_not_change_with_the_size_of_the_image(
+    a: tuple[float, ...], b: tuple[float, ...], across: float, down: float
+) -> None:
+    resized = [geometry.scale(each, (100, 80), (100 * across, 80 * down)) for each in (a, b)]
+    x0, y0, x1, y1 = affinity.scale(rectangle(*a), across, down, origin=(0, 0)).bounds
+    np.testing.assert_allclose(resized[0], [[x0, y0, x1, y1]], atol=1e-6)
+    np.testing.assert_allclose(geometry.iou(*resized), geometry.iou(a, b), rtol=1e-6, atol=1e-7)
+
+
+def test_shares_of_the_sides_come_back_as_pixels() -> None:
+    boxes = np.random.default_rng(0).uniform(-20, 600, (7, 4))
+    width, height = np.arange(200, 207), np.arange(300, 307)
+    shares = geometry.normalise(boxes, width, height)
+    np.testing.assert_allclose(shares[3], boxes[3] / [203, 303, 203, 303])
+    np.testing.assert_allclose(geometry.to_pixels(shares, width, height), boxes)
+    np.testing.assert_allclose(geometry.normalise((0, 0, 64, 48), 64, 48), [[0, 0, 1, 1]])
+
+
+def test_clipping_leaves_what_lies_in_the_picture() -> None:
+    boxes = [(-3, 4, 20, 90), (10, 10, 30, 30), (-9, -9, -1, -1)]
+    np.testing.assert_array_equal(geometry.clip(boxes, 16, 64), [[0, 4, 16, 64], [10, 10, 16, 30], [0, 0, 0, 0]])
+    for given_box in boxes:
+        inside = rectangle(*given_box).intersection(rectangle(0, 0, 16, 64)).area
+        assert geometry.area(geometry.clip(given_box, 16, 64)) == [inside]
+
+
+def test_a_mirrored_box_covers_the_mirrored_pixels() -> None:
+    picture = np.zeros((12, 20), bool)
+    picture[2:7, 3:11] = True
+    (x0, y0, x1, y1) = geometry.mirror((3, 2, 11, 7), 20)[0].astype(int)
+    again = np.zeros_like(picture)
+    again[y0:y1, x0:x1] = True
+    np.testing.assert_array_equal(again, picture[:, ::-1])
+
+
+def test_centres_are_apart_as_far_as_those_of_polygons() -> None:
+    a, b = (0, 0, 4, 2), (10, 20, 30, 22)
+    assert geometry.centre_distance(a, b)[0] == pytest.approx(rectangle(*a).centroid.distance(rectangle(*b).centroid))
+
+
+def test_what_is_no_list_of_boxes_is_refused() -> None:
+    for wrong in ([1, 2, 3], [[1, 2, 3]], np.zeros((2, 2, 4))):
+        with pytest.raises(ValueError, match="boxes are"):
+            geometry.as_boxes(wrong)
+    with pytest.raises(ValueError, match="2 boxes and 1"):
+        geometry.iou([(0, 0, 1, 1)] * 2, (0, 0, 1, 1))

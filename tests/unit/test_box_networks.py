@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from scipy import signal
+
+from drunet.errors import ModelError
+from drunet.export.onnx_model import write_onnx
+from drunet.models import registry
+from drunet.models.compact_box_regressor import BoxAround, MeanFeatures, MeanPlace, build_compact_box_regressor
+from drunet.models.simple_box_cnn import build_simple_box_cnn, layer_parameters
+
+NAMES = ("simple_box_cnn", "compact_box_regressor")
+
+
+def slices(size: int, count: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).random((count, size, size, 1), np.float32)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_grey_slice_gives_four_numbers(name: str) -> None:
+    for size in (32, 64, 96):
+        model = registry.build(name, size=size)
+        assert [(i.name, i.shape) for i in model.inputs] == [("input_image", (None, size, size, 1))]
+        assert [tuple(o.shape) for o in model.outputs] == [(None, 4)] and model.name == name
+    assert np.isfinite(np.asarray(registry.build(name, size=32)(slices(32)))).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_seed_alone_decides_the_weights_of_a_box_network(name: str) -> None:
+    one, same, other = (registry.build(name, size=32, seed=seed).get_weights() for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("simple_box_cnn", {"size": 16}, "'size'.*at least 32"),
+        ("simple_box_cnn", {"filters": []}, "'filters'"),
+        ("simple_box_cnn", {"dense_units": 0}, "'dense_units'"),
+        ("compact_box_regressor", {"size": "64"}, "'size'"),
+        ("compact_box_regressor", {"filters": [8] * 6}, "'filters'.*1 to 5"),
+        ("compact_box_regressor", {"context": -1}, "'context'"),
+        ("compact_box_regressor", {"batch_norm_momentum": 1}, "'batch_norm_momentum'"),
+        ("compact_box_regressor", {"width": 3}, "unknown option"),
+    ],
+)
+def test_a_mistaken_option_of_a_box_network_is_refused(name: str, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        registry.build(name, **{"size": 32, **options})
+
+
+def test_nearly_all_weights_of_the_published_network_lie_in_one_layer() -> None:
+    published = layer_parameters(512)
+    assert published == {
+        "conv1": 3 * 3 * 1 * 16 + 16,
+        "conv2": 3 * 3 * 16 * 32 + 32,
+        "hidden": 32 * 128 * 128 * 256 + 256,
+        "box": 256 * 4 + 4,
+    }
+    assert published["hidden"] == 134_217_984 and sum(published.values()) == 134_223_812
+    others: list[tuple[int, dict[str, Any]]] = [(64, {}), (50, {"filters": (3, 5, 6), "dense_units": 7})]
+    for size, options in others:
+        model = build_simple_box_cnn(size, **options)
+        counted = {layer.name: layer.count_params() for layer in model.layers if layer.count_params()}
+        assert counted == layer_parameters(size, **options) and model.count_params() == sum(counted.values())
+
+
+def test_the_published_network_computes_what_its_layers_say() -> None:
+    model = build_simple_box_cnn(32, filters=(2, 3), dense_units=5, seed=3)
+    for layer in model.layers:
+        if layer.count_params():
+            layer.bias.assign(np.linspace(-0.1, 0.1, layer.bias.shape[0]))
+    x = slices(32, 1)
+    maps = x[0].transpose(2, 0, 1).astype(float)
+    for name in ("conv1", "conv2"):
+        kernel, bias = model.get_layer(name).get_weights()
+        summed = [
+            sum(signal.correlate2d(m, kernel[..., i, o], mode="same") for i, m in enumerate(maps)) + bias[o]
+            for o in range(kernel.shape[-1])
+        ]
+        maps = np.maximum(summed, 0)
+        maps = maps.reshape(len(maps), maps.shape[1] // 2, 2, maps.shape[2] // 2, 2).max(axis=(2, 4))
+    kernel, bias = model.get_layer("hidden").get_weights()
+    hidden = np.maximum(maps.transpose(1, 2, 0).ravel() @ kernel + bias, 0)
+    kernel, bias = model.get_layer("box").get_weights()
+    np.testing.assert_allclose(np.asarray(model(x))[0], hidden @ kernel + bias, rtol=1e-4, atol=1e-6)
+
+
+def test_weights_begin_as_pytorch_begins_them() -> None:
+    kernel = build_simple_box_cnn(64).get_layer("hidden").get_weights()[0]
+    bound = 1 / np.sqrt(kernel.shape[0])
+    assert np.abs(kernel).max() <= bound and np.std(kernel) == pytest.approx(bound / np.sqrt(3), rel=0.01)
+
+
+def test_the_compact_network_has_few_weights_whatever_the_size() -> None:
+    counts = {size: build_compact_box_regressor(size).count_params() for size in (64, 512)}
+    # Three strided convolutions, three dilated ones, a map, two dense layers; four numbers a channel normalise.
+    by_hand = 9 * (1 * 16 + 16 * 32 + 32 * 64 + 3 * 64 * 64) + 4 * (16 + 32 + 64 + 3 * 64)
+    by_hand += (64 + 1) + (64 * 32 + 32) + (32 * 2 + 2)
+    assert set(counts.values()) == {by_hand} and by_hand < 1_000_000
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_its_boxes_are_ordered_and_inside_whatever_the_weights(seed: int) -> None:
+    model = build_compact_box_regressor(32, seed=seed)
+    rng = np.random.default_rng(seed)
+    model.set_weights([np.abs(w) if (w >= 0).all() else w * rng.choice([1, 30]) for w in model.get_weights()])
+    boxes = np.asarray(model(slices(32, 8)))
+    assert boxes.dtype == np.float32 and boxes.min() >= 0 and boxes.max() <= 1
+    assert (boxes[:, :2] <= boxes[:, 2:]).all()
+
+
+def test_its_attention_is_a_share_for_each_place() -> None:
+    model = build_compact_box_regressor(64)
+    look = keras.Model(model.inputs, [model.get_layer("attention").output, model.output])
+    attention, boxes = (np.asarray(out) for out in look(slices(64, 2)))
+    assert attention.shape == (2, 8, 8, 1) and attention.min() >= 0
+    np.testing.assert_allclose(attention.sum(axis=(1, 2, 3)), 1, rtol=1e-5)
+    np.testing.assert_array_equal(boxes, np.asarray(model(slices(64, 2))))
+    assert build_compact_box_regressor(64, filters=(8, 8, 8, 8)).get_layer("attention").output.shape[1:3] == (4, 4)
+
+
+def test_the_middle_of_a_box_is_where_the_attention_is() -> None:
+    attention = np.zeros((3, 4, 8, 1), np.float32)
+    attention[0, 1, 6] = 1
+    attention[1, 0, 0] = attention[1, 3, 7] = 0.5
+    attention[2] = 1 / 32
+    centre = np.asarray(MeanPlace()(attention))
+    np.testing.assert_allclose(centre, [[6.5 / 8, 1.5 / 4], [0.5, 0.5], [0.5, 0.5]], rtol=1e-6)
+    features = np.random.default_rng(0).random((3, 4, 8, 5), np.float32)
+    means = np.asarray(MeanFeatures()([attention, features]))
+    np.testing.assert_allclose(means[0], features[0, 1, 6], rtol=1e-6)
+    np.testing.assert_allclose(means[2], features[2].mean(axis=(0, 1)), rtol=1e-5)
+    sides = np.array([[0.2, 0.3], [0.4, 1.0], [0.1, 0.1]], np.float32)
+    boxes = np.asarray(BoxAround()([centre, sides]))
+    np.testing.assert_allclose(boxes[:2], [[0.7125, 0.225, 0.9125, 0.525], [0.3, 0, 0.7, 1]], rtol=1e-5)
+    edge = np.asarray(BoxAround()([np.array([[0.02, 0.99]], np.float32), np.array([[0.2, 0.2]], np.float32)]))
+    np.testing.assert_allclose(edge, [[0, 0.89, 0.12, 1]], rtol=1e-5)
+
+
+def test_a_place_is_found_wherever_it_is() -> None:
+    model = build_compact_box_regressor(64, context=0, seed=1)
+    look = keras.Model(model.inputs, model.get_layer("logits").output)
+    picture = np.zeros((1, 64, 64, 1), np.float32)
+    picture[:, 16:24, 24:32] = 1
+    here, there = (np.asarray(look(np.roll(picture, shift, axis=(1, 2)))) for shift in ((0, 0), (16, 8)))
+    np.testing.assert_allclose(np.roll(here, (2, 1), axis=(1, 2))[:, 2:7, 2:7], there[:, 2:7, 2:7], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_onnx_answers_like_keras(name: str, tmp_path: Path) -> None:
+    model = registry.build(name, size=32, seed=2)
+    facts = write_onnx(model, tmp_path / "m.onnx", opset=17, scales={"input_image": 1 / 255}, facts={}, seed=1)
+    assert facts["parity"] < 1e-4 and facts["parameters"] == model.count_params()
+
+
+def test_a_saved_network_is_read_without_code(tmp_path: Path) -> None:
+    model = build_compact_box_regressor(32, seed=4)
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras", safe_mode=True)
+    np.testing.assert_array_equal(np.asarray(again(slices(32))), np.asarray(model(slices(32))))
+
+
+def test_half_precision_leaves_boxes_exact() -> None:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        for name in NAMES:
+            assert registry.build(name, size=32).output.dtype == "float32"
+        network = build_compact_box_regressor(32).layers
+        first = next(k for k, layer in enumerate(network) if layer.name == "logits")
+        assert [layer.name for layer in network[first:] if layer.compute_dtype != "float32"] == []
+        assert {layer.compute_dtype for layer in network[1:first]} == {"bfloat16"}
+    finally:
+        keras.config.set_dtype_policy(before)
