@@ -27,6 +27,8 @@ include: "workflow/rules/targets.smk"
 include: "workflow/rules/studies.smk"
 include: "workflow/rules/image_arms.smk"
 include: "workflow/rules/images.smk"
+include: "workflow/rules/ct_files.smk"
+include: "workflow/rules/ct.smk"
 
 
 for known in STUDIES.values():

@@ -22,6 +22,13 @@ from drunet.errors import ConfigError, DrunetError, SheetError, closest
 _NAMING = {"labels": "runs", "scored_runs": "runs", "with_run": "runs", "without_run": "runs", "models": "classifiers"}
 # Keys of an arm that do.
 _ARM_NAMING = {"classifier": "classifiers", "run": "runs", "alone": "runs"}
+# Settings of studies of CT that say where a user's files are.
+_PATHS = {
+    "collect": ("root", "annotations", "sources"),
+    "slices": ("root", "annotations"),
+    "images": ("root", "groups"),
+    "networks": ("table", "weights"),
+}
 MODEL_BLOCKS = ("classifiers", "refiners", "runs")
 # Files in workflow/studies are named after the target that a user types.
 TARGETS = {"experiments": "experiments", "scores": "scoring_sheet"}
@@ -154,6 +161,32 @@ def _lent(settings: Mapping[str, Any], made: Iterable[str], name: str) -> dict[s
         where = f"study_settings.{name}.learning_sheet"
         raise SheetError(error.what, where=where, found=error.found, mend="Name another sheet, or null.") from error
     return rows
+
+
+def without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page of a study of CT may know of its settings: no path, as folders are often named after patients.
+
+    Snakemake copies a report rule's parameters into the file that `--report` writes.
+
+    Parameters
+    ----------
+    settings : mapping
+        The study's, with its files under `collect` or `slices`.
+
+    Returns
+    -------
+    dict
+        Settings without the user's folders, tables and weights; and `embedded` (bool), whether the images are those
+        that are drawn in code.
+    """
+    read = next(settings[key] for key in ("collect", "slices") if key in settings)
+    kept = {
+        key: {name: value for name, value in settings[key].items() if name not in paths}
+        for key, paths in _PATHS.items()
+        if key in settings
+    }
+    arms = {name: arm and {k: v for k, v in arm.items() if k != "weights"} for name, arm in settings["arms"].items()}
+    return {**settings, **kept, "arms": arms, "embedded": read["root"] is None}
 
 
 def with_studies(config: Mapping[str, Any], studies: Mapping[str, Study]) -> dict[str, Any]:

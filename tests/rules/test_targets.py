@@ -30,6 +30,8 @@ STUDY_TARGETS = {
     "study_histology_distillation",
     "study_histology_resnet50",
     "study_slide_distillation",
+    "study_ct_pneumonia",
+    "study_ct_boxes",
 }
 STAGES = {
     "make_demo_slide",
@@ -83,6 +85,15 @@ STUDY_RULES = {
     "report_histology_resnet50",
     "time_students",
     "report_slide_distillation",
+    "make_ct_set",
+    "collect_ct_images",
+    "map_ct_attention",
+    "draw_ct_attention",
+    "report_ct_pneumonia",
+    "collect_ct_slices",
+    "train_box_arm",
+    "draw_ct_boxes",
+    "report_ct_boxes",
 }
 WORKING = STAGES | STUDY_RULES
 # Jobs of each target once the slides are inspected: three slides can be used, two of them are annotated.
@@ -225,6 +236,7 @@ def test_what_the_configuration_sets_for_a_rule_reaches_it(rules: dict[str, dict
     fixed = {
         "make_demo_slide",
         "make_patch_set",
+        "make_ct_set",
         "show_groups",
         "list_slides",
         "gather_metrics",

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from drunet.atomic import write_json
+from drunet.images.protocols import folds_of
 from drunet.studies.image_tasks import arm_settings, arm_task, arms_of, networks_of
 
 LUNG = ("lung_aca", "lung_n", "lung_scc")
@@ -54,18 +55,19 @@ def answers(
     skills: Mapping[str, float],
     *,
     folds: int = 5,
-    run: Sequence[int] = (0, 1),
+    run: Sequence[int] | Mapping[str, Sequence[int]] = (0, 1),
     seed: int = 0,
     classes: Sequence[str] = LUNG,
 ) -> pd.DataFrame:
     """predictions.parquet: by protocol a skill, 0 is chance; random folds divide groups, grouped ones do not."""
     rng = np.random.default_rng(seed)
     whole = images[images["label"].isin(list(classes))].reset_index(drop=True)
-    units = {"random": np.arange(len(whole)), "grouped": pd.factorize(whole["group"])[0]}
+    single = np.arange(len(whole))
+    units = {"random": single, "given": single, "grouped": pd.factorize(whole["group"])[0]}
     parts = []
     for protocol, skill in skills.items():
         places = np.random.default_rng(7).permutation(units[protocol].max() + 1)[units[protocol]] % folds
-        for fold in run:
+        for fold in run[protocol] if isinstance(run, Mapping) else run:
             test = whole[places == fold].reset_index(drop=True)
             own = pd.Index(classes).get_indexer(pd.Index(test["label"]))
             logits = rng.normal(size=(len(test), len(classes)))
@@ -151,7 +153,7 @@ def write_study(
                 images,
                 {p: skills[arm][p] for p in own["protocols"]},
                 folds=block["split"].get("folds", 7),
-                run=own["split"].get("run", [0]),
+                run={protocol: folds_of(own["split"], protocol) for protocol in own["protocols"]},
                 classes=block["classes"],
                 seed=len(found["arms"]),
             )

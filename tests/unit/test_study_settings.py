@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import yaml
 
 from drunet.configuration import check_references, check_schema, merged, resolve_models, start_of
 from drunet.errors import ConfigError
-from drunet.study_settings import Study, load_studies, target_of, with_studies
+from drunet.studies.network_table import with_networks
+from drunet.study_settings import Study, load_studies, target_of, with_studies, without_paths
 from drunet.synth.demo import SLIDES
 
 ROOT = Path(__file__).parents[2]
@@ -415,3 +418,50 @@ def test_no_model_and_no_run_stands_under_two_names(config: Json) -> None:
         written = [yaml.safe_dump(value, sort_keys=True) for value in everything[kind].values()]
         twice = [name for name, text in zip(everything[kind], written, strict=True) if written.count(text) > 1]
         assert twice == [], kind
+
+
+# What a page may know
+
+PATIENT = "Doe_Jane_1950"
+
+
+def of_a_user(study: str, folder: Path) -> Json:
+    """A study's settings where everything that may be a path is one, in a folder named after a patient."""
+    settings = yaml.safe_load((ROOT / f"resources/studies/{study}.yaml").read_text(encoding="utf-8"))
+    home = folder / PATIENT
+    home.mkdir()
+    if study == "ct_boxes":
+        return merged(settings, {"slices": {"root": str(home), "annotations": f"{home}/xml"}})
+    table = shutil.copy(ROOT / "resources/ct_networks.tsv", home)
+    weights = {row.split("\t")[2]: f"{home}/weights.h5" for row in Path(table).read_text().splitlines()[1:]}
+    given = {
+        "collect": {"root": str(home), "annotations": f"{home}/xml", "sources": f"{home}/sources.tsv"},
+        "images": {"root": str(home), "groups": f"{home}/groups.tsv"},
+        "networks": {"table": table, "weights": weights},
+        "arms": {"blur": {"weights": f"{home}/weights.h5"}, "border": None},
+    }
+    return with_networks(merged(settings, given), ROOT, study)
+
+
+@pytest.mark.parametrize("study", ["ct_boxes", "ct_pneumonia"])
+def test_a_page_of_ct_knows_no_path_and_everything_else(study: str, tmp_path: Path) -> None:
+    settings = of_a_user(study, tmp_path)
+    before = copy.deepcopy(settings)
+    told = without_paths(settings)
+    assert PATIENT in json.dumps(settings) and PATIENT not in json.dumps(told)
+    assert told["embedded"] is False and settings == before
+    shipped_settings = yaml.safe_load((ROOT / f"resources/studies/{study}.yaml").read_text(encoding="utf-8"))
+    assert without_paths(shipped_settings)["embedded"] is True
+    window = told["collect" if study == "ct_pneumonia" else "slices"]["window"]
+    assert set(window) == {"centre", "width"} and set(told) == {*settings, "embedded"}
+    assert {name: arm and arm["label"] for name, arm in told["arms"].items()} == {
+        name: arm and arm["label"] for name, arm in settings["arms"].items()
+    }
+
+
+@pytest.mark.parametrize("study", ["ct_boxes", "ct_pneumonia"])
+def test_rules_whose_parameters_a_report_copies_take_settings_of_ct_without_paths(study: str) -> None:
+    text = (ROOT / f"workflow/studies/study_{study}.smk").read_text(encoding="utf-8")
+    copied = [rule for rule in text.split("\nrule ") if "=report(" in rule]
+    assert [rule.partition(":")[0] for rule in copied] == [f"report_{study}"]
+    assert "        settings=study_settings.without_paths(" in copied[0]

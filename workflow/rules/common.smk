@@ -16,7 +16,7 @@ from drunet import cohort, configuration, study_settings
 from drunet.errors import DrunetError, closest
 from drunet.fingerprint import fingerprint
 from drunet.models import registry
-from drunet.studies import image_tasks
+from drunet.studies import box_tasks, image_tasks, network_table
 from drunet.training import teaching
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
@@ -33,7 +33,8 @@ def checked_config():
         configuration.check_model_files(own)
         folders = RESOURCES / "studies", WORKFLOW / "schemas/studies"
         studies = study_settings.load_studies(own, *folders, schema, demo_files())
-        studies = {name: image_tasks.checked(study) for name, study in studies.items()}
+        studies = {name: network_table.completed(study, RESOURCES) for name, study in studies.items()}
+        studies = {name: box_tasks.checked(image_tasks.checked(study)) for name, study in studies.items()}
         for name in own.get("studies", []):
             if studies[name].problem:
                 raise WorkflowError(studies[name].problem)

@@ -54,14 +54,37 @@ def image_classes(wildcards):
     return image_tasks.classes_of(image_study(wildcards))
 
 
+def collected(study, file="collected"):
+    """What a study has collected of a user's files: the folder of its images, or a table beside it."""
+    return f"{RESULTS}/studies/{study}/{file}"
+
+
 def image_root(wildcards):
-    """The folder of images: what the settings name, or the drawn set."""
-    return image_study(wildcards)["images"]["root"] or DRAWN_PATCHES
+    """The folder of images: what the settings name, what the study has collected, or the drawn set."""
+    return image_study(wildcards)["images"]["root"] or made_images(wildcards.study)
 
 
 def drawn_images(wildcards):
-    """The drawn set, where a study has no images of its own."""
-    return [] if image_study(wildcards)["images"]["root"] else DRAWN_PATCHES
+    """The folder of images where the workflow makes it."""
+    return [] if image_study(wildcards)["images"]["root"] else made_images(wildcards.study)
+
+
+def made_images(study):
+    return collected(study) if "collect" in IMAGE_STUDIES[study] else DRAWN_PATCHES
+
+
+def image_sources(wildcards):
+    """Where each image comes from, for a study that has collected them."""
+    return collected(wildcards.study, "sources.tsv") if "collect" in image_study(wildcards) else []
+
+
+def file_facts(wildcards):
+    """Facts of the files that images were collected from, for a model of those alone."""
+    return image_sources(wildcards) if image_arm(wildcards)["classic"] == "file_statistics" else []
+
+
+def image_view(wildcards):
+    return image_tasks.arm_view(image_study(wildcards), wildcards.arm)
 
 
 def image_folders(wildcards):

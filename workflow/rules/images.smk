@@ -33,6 +33,7 @@ rule list_images:
         drawn=drawn_images,
         folders=image_folders,
         groups=image_groups,
+        sources=image_sources,
     output:
         images="<results>/studies/{study}/images.tsv",
         unreadable="<results>/studies/{study}/unreadable.tsv",
@@ -109,7 +110,7 @@ rule train_image_arm:
         root=image_root,
         arm=image_arm,
         task=image_trials,
-        view=lambda wildcards: image_study(wildcards)["view"],
+        view=image_view,
         validation_share=lambda wildcards: image_study(wildcards)["validation_share"],
         lesson=image_lesson,
         keep=lambda wildcards: image_tasks.kept_trials(image_study(wildcards), wildcards.task, wildcards.arm),
@@ -130,6 +131,7 @@ rule fit_prior_model:
     input:
         images="<results>/studies/{study}/images.tsv",
         drawn=drawn_images,
+        facts=file_facts,
     output:
         predictions="<results>/studies/{study}/{task}/{arm}/predictions.parquet",
         facts="<results>/studies/{study}/{task}/{arm}/training.json",

@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import cv2
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from drunet.report.figures import MUTED, STYLE, WIDTH, new_figure, nothing_drawn
 
 # Blue, pale yellow, red: colour-blind readers see its order too.
 COLOURS = "RdYlBu_r"
-_NAMES, _TITLES, _BAR = 1.25, 0.4, 0.55  # inches left of the images, above and below them
+# Bright on a dark casing, so that it is seen over any map by any eye.
+BOX, _CASING = "#39ff5a", "#101010"
+_NAMES, _TITLES, _BAR = 1.25, 0.4, 0.55  # inches left of the images, above each block and below them
+_SUBTITLES = 0.2  # inches above further rows that have titles
 _WIDEST = 1.35  # inches of an image: fewer columns are no reason for larger ones
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """A picture of a grid.
+
+    Attributes
+    ----------
+    image : uint8 (h, w, 3)
+        All of a grid have one ratio of their sides; sizes may differ.
+    influence : float32 (h, w), optional
+        In [0, 1], drawn over the grey image; None shows the image by itself.
+    boxes : float (k, 4), optional
+        xmin, ymin, xmax, ymax; px of the image, as edges; what lies outside is not drawn.
+    title : str
+        Over the picture.
+    """
+
+    image: NDArray[np.uint8]
+    influence: NDArray[np.float32] | None = None
+    boxes: NDArray[np.float64] | None = None
+    title: str = ""
 
 
 def image_maps(
@@ -44,41 +74,96 @@ def image_maps(
     -------
     Figure
     """
+    rows = [
+        [
+            Panel(image, title="" if k else "image"),
+            *(Panel(image, found[k], title="" if k else name) for name, found in maps.items()),
+        ]
+        for k, image in enumerate(images)
+    ]
+    return panel_grid(rows, words, nothing=nothing)
+
+
+def panel_grid(
+    rows: Sequence[Sequence[Panel | None]],
+    words: Sequence[str],
+    *,
+    most: int | None = None,
+    letters: float = 8.5,
+    nothing: str = "there is no image to show",
+) -> Figure:
+    """Draw pictures with maps over them, in as many blocks of columns as a page's width needs.
+
+    Parameters
+    ----------
+    rows : list of lists of Panel
+        All equally long; None leaves a place empty.
+    words : list of str
+        What stands left of each row, in every block.
+    most : int, optional
+        Columns of a block; more are cut into blocks of about the same width, one below the other. None: one block.
+    letters : float
+        Size of the titles, points.
+    nothing : str
+        What the figure says where there are no rows.
+
+    Returns
+    -------
+    Figure
+    """
     with matplotlib.rc_context(STYLE):
-        if not len(images):
+        if not rows:
             figure, (axes,) = new_figure(0.6)
             return nothing_drawn(figure, axes, nothing)
-        columns = 1 + len(maps)
+        width = len(rows[0])
+        blocks = math.ceil(width / (most or width))
+        columns = math.ceil(width / blocks)
+        first = next(panel for row in rows for panel in row if panel is not None)
         side = min(_WIDEST, (WIDTH - _NAMES) / columns)
-        height = _TITLES + _BAR + len(images) * side * images.shape[1] / images.shape[2]
+        tall = side * first.image.shape[0] / first.image.shape[1]
+        titled = sum(any(panel is not None and panel.title for panel in row) for row in rows[1:])
+        height = _BAR + blocks * (_TITLES + titled * _SUBTITLES + len(rows) * tall)
         layout = ConstrainedLayoutEngine(w_pad=0.012, h_pad=0.012, wspace=0, hspace=0)
         figure = Figure(figsize=(_NAMES + columns * side, height), layout=layout)
         FigureCanvasAgg(figure)
-        grid = figure.subplots(len(images), columns, squeeze=False)
+        grid = figure.subplots(blocks * len(rows), columns, squeeze=False)
         for axes in grid.ravel():
             axes.set_xticks([])
             axes.set_yticks([])
             axes.spines[:].set_visible(False)
-        for axes, title in zip(grid[0], ["image", *maps], strict=True):
-            axes.set_title(title, fontsize=8.5, loc="center", pad=3)
-        for row, image, label in zip(grid, images, words, strict=True):
-            row[0].set_ylabel(label, fontsize=7.5, rotation=0, ha="right", va="center", linespacing=1.3)
-            row[0].imshow(image)
-        for k, found in enumerate(maps.values(), start=1):
-            for axes, image, shown in zip(grid[:, k], images, found, strict=True):
-                axes.imshow(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cmap="gray", vmin=0, vmax=255)
-                axes.imshow(shown, cmap=COLOURS, vmin=0, vmax=1, alpha=0.55)
-        bar = figure.colorbar(
-            ScalarMappable(cmap=COLOURS),
-            ax=grid.ravel().tolist(),
-            location="bottom",
-            fraction=0.03,
-            aspect=50,
-            pad=0.01,
-            ticks=[0, 1],
-        )
-        least, most = bar.ax.set_xticklabels(["least", "most"], fontsize=8.5)
-        least.set_horizontalalignment("left")
-        most.set_horizontalalignment("right")
-        bar.set_label("influence on the decision, each map by itself", fontsize=8.5, labelpad=-8, color=MUTED)
+        for block in range(blocks):
+            for k, (row, label) in enumerate(zip(rows, words, strict=True)):
+                line = grid[block * len(rows) + k]
+                line[0].set_ylabel(label, fontsize=7.5, rotation=0, ha="right", va="center", linespacing=1.3)
+                for axes, panel in zip(line, row[block * columns : (block + 1) * columns], strict=False):
+                    if panel is not None:
+                        _draw(axes, panel, letters)
+        _influence_bar(figure, grid.ravel().tolist(), 0.03 * 4 / max(4, blocks * len(rows)))
     return figure
+
+
+def _draw(axes: Axes, panel: Panel, letters: float) -> None:
+    height, width = panel.image.shape[:2]
+    axes.set_title(panel.title, fontsize=letters, loc="center", pad=3)
+    if panel.influence is None:
+        axes.imshow(panel.image)
+    else:
+        axes.imshow(cv2.cvtColor(panel.image, cv2.COLOR_RGB2GRAY), cmap="gray", vmin=0, vmax=255)
+        axes.imshow(panel.influence, cmap=COLOURS, vmin=0, vmax=1, alpha=0.55)
+    for left, top, right, bottom in panel.boxes if panel.boxes is not None else ():
+        # Pixel edges lie half a pixel before Matplotlib's places, which are the pixels' centres.
+        edge = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=BOX, linewidth=1.1)
+        edge.set_path_effects([withStroke(linewidth=2.4, foreground=_CASING)])
+        axes.add_patch(edge)
+    axes.set_xlim(-0.5, width - 0.5)
+    axes.set_ylim(height - 0.5, -0.5)
+
+
+def _influence_bar(figure: Figure, grid: list[Axes], fraction: float) -> None:
+    bar = figure.colorbar(
+        ScalarMappable(cmap=COLOURS), ax=grid, location="bottom", fraction=fraction, aspect=50, pad=0.01, ticks=[0, 1]
+    )
+    least, most = bar.ax.set_xticklabels(["least", "most"], fontsize=8.5)
+    least.set_horizontalalignment("left")
+    most.set_horizontalalignment("right")
+    bar.set_label("influence on the decision, each map by itself", fontsize=8.5, labelpad=-8, color=MUTED)

@@ -17,6 +17,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from drunet.class_metrics import Roc
+from drunet.images.protocols import PROTOCOLS
 from drunet.report.backbone_figures import name_points
 from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH, new_figure, nothing_drawn
 from drunet.report.tables import require_columns
@@ -24,8 +25,11 @@ from drunet.report.tables import require_columns
 # Pale to dark blue: one hue, so that a share reads alike to all eyes.
 _SHARES = "Blues"
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
-PROTOCOL_NAMES = {"random": "random split", "grouped": "grouped split"}
-PROTOCOL_COLOURS = {"random": PALETTE[1], "grouped": PALETTE[0]}
+PROTOCOL_NAMES = {protocol: f"{protocol} split" for protocol in PROTOCOLS}
+PROTOCOL_COLOURS = {"random": PALETTE[1], "given": PALETTE[2], "grouped": PALETTE[0]}
+PROTOCOL_MARKERS = {"random": "D", "given": "s", "grouped": "o"}
+_WHERE_COMPARED = {"accuracy": "accuracy", "mcc": "multi-class MCC"}
+_LEAK = "of the test images come from a source that was also learnt from"
 # Area of the largest network's point, in square points.
 _LARGEST = 900.0
 
@@ -136,41 +140,53 @@ def roc_panels(panels: Mapping[str, Mapping[str, Roc]], *, of: str = "the class"
     return figure
 
 
-def protocol_dumbbell(frame: pd.DataFrame) -> Figure:
-    """What a random split adds: accuracy and MCC of every arm under both protocols, joined by a line.
+def protocol_dumbbell(
+    frame: pd.DataFrame,
+    metrics: Mapping[str, str] = _WHERE_COMPARED,
+    *,
+    leak: str = _LEAK,
+    of: str = "on test images",
+) -> Figure:
+    """What a split that leaks adds: scores of every arm under each protocol, joined by a line.
 
     Parameters
     ----------
     frame : DataFrame
-        arm (shown name), metric ("accuracy" or "mcc"), protocol ("random" or "grouped"), mean, leak (share of the
-        protocol's test images whose source was also learnt from).
+        arm (shown name), metric, protocol, mean, leak (share of the protocol's test images whose source was also learnt
+        from).
+    metrics : mapping of str to str
+        A panel per metric, by name, and what its axis calls it.
+    leak, of : str
+        How the legend calls what leaks, and the axes what was scored.
     """
     require_columns(frame, ("arm", "metric", "protocol", "mean", "leak"), "protocols")
     arms = list(dict.fromkeys(frame["arm"]))
     with matplotlib.rc_context(STYLE):
         if not arms:
             return nothing_drawn(*_one_panel(0.6), "no arm has been trained")
-        figure, panels = new_figure(1.3 + 0.27 * len(arms), panels=2)
-        for axes, (metric, name) in zip(panels, (("accuracy", "accuracy"), ("mcc", "multi-class MCC")), strict=True):
+        figure, panels = new_figure(1.3 + 0.27 * len(arms), panels=len(metrics))
+        for axes, (metric, name) in zip(panels, metrics.items(), strict=True):
             here = frame[frame["metric"] == metric].pivot_table(index="arm", columns="protocol", values="mean")
             here = here.reindex(arms)
             height = np.arange(len(arms))
-            if {"random", "grouped"} <= set(here.columns):
-                axes.hlines(height, here["grouped"], here["random"], color=MUTED, linewidth=1.6, alpha=0.6)
+            if here.shape[1] > 1:
+                axes.hlines(height, here.min(axis=1), here.max(axis=1), color=MUTED, linewidth=1.6, alpha=0.6)
             for protocol, colour in PROTOCOL_COLOURS.items():
                 if protocol in here.columns:
-                    marker = "o" if protocol == "grouped" else "D"
+                    marker = PROTOCOL_MARKERS[protocol]
                     axes.scatter(here[protocol], height, s=36, color=colour, marker=marker, zorder=3)
             axes.set_ylim(len(arms) - 0.4, -0.6)
-            axes.set_xlabel(f"{name} on test images")
+            axes.set_xlabel(f"{name} {of}")
             axes.grid()
             axes.tick_params(axis="y", length=0)
             axes.spines["left"].set_visible(False)
             axes.margins(x=0.08)
-        panels[0].set_yticks(height, arms)
-        panels[1].set_yticks(height, [""] * len(arms))
+        for axes in panels:
+            axes.set_yticks(height, arms if axes is panels[0] else [""] * len(arms))
         handles = [
-            _protocol_handle(frame, protocol) for protocol in PROTOCOL_COLOURS if protocol in set(frame["protocol"])
+            _protocol_handle(frame, protocol, leak)
+            for protocol in PROTOCOL_COLOURS
+            if protocol in set(frame["protocol"])
         ]
         figure.legend(handles=handles, loc="outside upper left", ncols=1)
     return figure
@@ -296,12 +312,12 @@ def _one_panel(height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _protocol_handle(frame: pd.DataFrame, protocol: str) -> Line2D:
+def _protocol_handle(frame: pd.DataFrame, protocol: str, words: str) -> Line2D:
     leak = frame.loc[frame["protocol"] == protocol, "leak"].astype(float)
     low, high = (f"{100 * v:.0f}" for v in (leak.min(), leak.max()))
     share = low if low == high else f"{low} to {high}"
-    label = f"{PROTOCOL_NAMES[protocol]}: {share} % of the test images come from a source that was also learnt from"
-    marker = "o" if protocol == "grouped" else "D"
+    label = f"{PROTOCOL_NAMES[protocol]}: {share} % {words}"
+    marker = PROTOCOL_MARKERS[protocol]
     return Line2D([], [], linestyle="", marker=marker, color=PROTOCOL_COLOURS[protocol], label=label)
 
 

@@ -238,8 +238,10 @@ def new_figure(height: float, *, width: float = WIDTH, panels: int = 1) -> tuple
     return figure, list(figure.subplots(1, panels, squeeze=False)[0])
 
 
-def draw_box(axes: Axes, points: np.ndarray, position: float, colour: str, jitter: np.random.Generator) -> None:
-    """A horizontal box at a height of the y axis, with every point over it."""
+def draw_box(
+    axes: Axes, points: np.ndarray, position: float, colour: str, jitter: np.random.Generator, *, size: float = 24.0
+) -> None:
+    """A horizontal box at a height of the y axis, with every point over it; `size` is a point's area (pt²)."""
     line = {"color": colour, "linewidth": 1.2}
     axes.boxplot(
         points,
@@ -255,7 +257,7 @@ def draw_box(axes: Axes, points: np.ndarray, position: float, colour: str, jitte
         manage_ticks=False,
     )
     offset = jitter.uniform(-0.16, 0.16, points.size) if points.size > 1 else np.zeros(1)
-    axes.scatter(points, position + offset, s=24, color=colour, edgecolor="white", linewidth=0.6, zorder=3)
+    axes.scatter(points, position + offset, s=size, color=colour, edgecolor="white", linewidth=0.6, zorder=3)
 
 
 def _curve(axes: Axes, epoch: np.ndarray, values: np.ndarray, label: str, colour: str) -> None:

@@ -26,7 +26,7 @@ def find_layer(model: keras.Model, name: str) -> keras.layers.Layer:
     ModelError
         If there is no such layer, or several; with the nearest names.
     """
-    paths = dict(_walk(model))
+    paths = dict(walk(model))
     fitting = [path for path in paths if path == name or path.endswith(f"/{name}")]
     if name in paths or len(fitting) == 1:
         return paths[name if name in paths else fitting[0]]
@@ -56,11 +56,12 @@ def default_layers(model: keras.Model) -> list[str]:
     return last
 
 
-def _walk(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+def walk(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Path and layer of all layers, also of models that are layers, each of those before its own; in Keras' order."""
     for layer in model.layers:
         yield prefix + layer.name, layer
         if isinstance(layer, keras.Model):
-            yield from _walk(layer, f"{prefix}{layer.name}/")
+            yield from walk(layer, f"{prefix}{layer.name}/")
 
 
 def _near_last_part(name: str, paths: Iterable[str]) -> list[str]:

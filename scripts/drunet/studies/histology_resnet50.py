@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from drunet.class_metrics import classes_in
+from drunet.class_metrics import SCORES, classes_in
 from drunet.report.class_figures import confusion_matrices, loss_curves, protocol_dumbbell
 from drunet.studies.image_examples import count_confused
 from drunet.studies.image_study import (
@@ -53,7 +53,7 @@ def fine_tuning_table(
         "arm": f"{_ARCHITECTURE}, published",
         "split": "random",
         "folds": "1",
-        **dict.fromkeys(HEADINGS.values(), ""),
+        **{HEADINGS[metric]: "" for metric in SCORES},
         HEADINGS["accuracy"]: published["test accuracy"],
         CONFUSED: shown_confused(int(published["malignant pairs confused"]), int(published["test images"])),
         "epochs": published["epochs run (of 25)"],

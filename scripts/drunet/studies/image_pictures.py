@@ -17,7 +17,8 @@ from drunet.images.folder import read_image
 from drunet.report.attention_figure import image_maps
 from drunet.saliency.attention import decision_maps, layer_attention
 from drunet.studies.image_examples import confused, surest
-from drunet.training.image_arm import rebuild_arm, weights_file
+from drunet.training.image_arm import rebuild_arm
+from drunet.training.kept import weights_file
 
 # Stages of the student's trunk and levels of its pyramid, by what a reader calls them.
 STAGES = {f"C{k}": f"c{k}" for k in range(2, 6)}

@@ -14,11 +14,21 @@ import numpy as np
 import pandas as pd
 
 from drunet.atomic import read_json
-from drunet.class_metrics import Roc, class_scores, classes_in, confusion, fold_scores, mean_roc, roc_curves, summary
+from drunet.class_metrics import (
+    SCORES,
+    Roc,
+    class_scores,
+    classes_in,
+    confusion,
+    fold_scores,
+    mean_roc,
+    roc_curves,
+    summary,
+)
+from drunet.images.protocols import PROTOCOLS
 from drunet.report.class_figures import PROTOCOL_NAMES
 
 COST = "cost"
-PROTOCOLS = ("random", "grouped")
 HEADINGS = {
     "accuracy": "accuracy",
     "mcc": "MCC",
@@ -26,7 +36,10 @@ HEADINGS = {
     "recall": "recall",
     "f1": "F1",
     "auc": "AUC",
+    "specificity": "specificity",
 }
+# The protocol that never divides what stems from one source: others are compared with it.
+HONEST = "grouped"
 _LONG = ["arm", "protocol", "repeat", "metric", "value"]
 _PUBLISHED = "published, random"
 # What the cost of a network is called in cost.tsv and in metrics.tsv.
@@ -101,11 +114,14 @@ def read_arms(
     return found
 
 
-def summaries(arms: Sequence[ImageArm], *, resamples: int, seed: int) -> pd.DataFrame:
-    """Scores of every arm: key, task, arm, label, protocol, metric, folds, mean, sd, low, high."""
+def summaries(arms: Sequence[ImageArm], *, resamples: int, seed: int, positive: str | None = None) -> pd.DataFrame:
+    """Scores of every arm: key, task, arm, label, protocol, metric, folds, mean, sd, low, high.
+
+    `positive` is the class that is looked for, where scores are to be its own; see `drunet.class_metrics.scores`.
+    """
     frames = []
     for arm in arms:
-        table = summary(arm.predictions, resamples=resamples, seed=seed)
+        table = summary(arm.predictions, resamples=resamples, seed=seed, positive=positive)
         for place, (column, value) in enumerate(
             (("key", arm.key), ("task", arm.task), ("arm", arm.name), ("label", arm.label))
         ):
@@ -114,7 +130,9 @@ def summaries(arms: Sequence[ImageArm], *, resamples: int, seed: int) -> pd.Data
     return pd.concat(frames, ignore_index=True)
 
 
-def long_metrics(arms: Sequence[ImageArm], costs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def long_metrics(
+    arms: Sequence[ImageArm], costs: Mapping[str, pd.DataFrame], *, positive: str | None = None
+) -> pd.DataFrame:
     """Columns arm (`task/arm`), protocol, repeat (the fold), metric and value, as every study has them.
 
     Parameters
@@ -122,10 +140,12 @@ def long_metrics(arms: Sequence[ImageArm], costs: Mapping[str, pd.DataFrame]) ->
     arms : list of ImageArm
     costs : mapping of task to DataFrame
         cost.tsv: arm, parameters, gflops, ms_per_tile; they become the protocol `cost`, without a repeat.
+    positive : str, optional
+        As in `summaries`.
     """
     frames = []
     for arm in arms:
-        scores = fold_scores(arm.predictions).rename(columns={"fold": "repeat"})
+        scores = fold_scores(arm.predictions, positive).rename(columns={"fold": "repeat"})
         frames.append(scores.assign(arm=arm.key))
         if arm.history is not None:
             by = arm.history.groupby(["protocol", "fold"], sort=False)
@@ -172,8 +192,10 @@ def leaks(arms: Sequence[ImageArm], images: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["task", "protocol", "leak", "images"])
 
 
-def honest_table(scores: pd.DataFrame, leak: pd.DataFrame) -> pd.DataFrame:
-    """Random against grouped, a row per arm: accuracy and MCC under both, what the random split adds, and its leak.
+def honest_table(
+    scores: pd.DataFrame, leak: pd.DataFrame, *, metrics: Sequence[str] = ("accuracy", "mcc")
+) -> pd.DataFrame:
+    """Random or given against grouped, a row per arm: scores under each, what a split that leaks adds, and its leak.
 
     A protocol that no arm was run under has no columns; what an arm was not run under stays empty.
     """
@@ -183,14 +205,14 @@ def honest_table(scores: pd.DataFrame, leak: pd.DataFrame) -> pd.DataFrame:
         first = here.iloc[0]
         shares = leak[leak["task"] == first["task"]].set_index("protocol")["leak"]
         row: dict[str, Any] = {"task": first["task"].replace("_", " "), "arm": first["label"]}
-        for metric in ("accuracy", "mcc"):
+        for metric in metrics:
             means = {}
             for protocol in shown:
                 found = here[(here["metric"] == metric) & (here["protocol"] == protocol)]
                 row[f"{HEADINGS[metric]}, {protocol}"] = with_spread(found.iloc[0]) if len(found) else ""
                 means[protocol] = float(found["mean"].iloc[0]) if len(found) else float("nan")
-            if both:
-                row[f"{HEADINGS[metric]}, random less grouped"] = signed(means["random"] - means["grouped"])
+            for other in [p for p in shown if both and HONEST in means and p != HONEST]:
+                row[f"{HEADINGS[metric]}, {other} less {HONEST}"] = signed(means[other] - means[HONEST])
         own = set(here["protocol"])
         for protocol in shown:
             share = float(shares.get(protocol, float("nan"))) if protocol in own else float("nan")
@@ -204,7 +226,7 @@ def beside_published(
     arms: Sequence[ImageArm],
     published: pd.DataFrame,
     *,
-    metrics: Sequence[str] = tuple(HEADINGS),
+    metrics: Sequence[str] = SCORES,
     seconds: bool = False,
 ) -> pd.DataFrame:
     """A row per arm and protocol, and above them the published figures of the same network, as printed.
@@ -291,7 +313,7 @@ def macro_curves(arms: Sequence[ImageArm]) -> dict[str, dict[str, Roc]]:
 
 def dumbbell_points(scores: pd.DataFrame, leak: pd.DataFrame, task: str) -> pd.DataFrame:
     """What `protocol_dumbbell` draws of one task."""
-    here = scores[(scores["task"] == task) & scores["metric"].isin(("accuracy", "mcc"))]
+    here = scores[scores["task"] == task]
     joined = here.merge(leak[["task", "protocol", "leak"]], on=["task", "protocol"], how="left")
     return joined.assign(arm=joined["label"])[["arm", "metric", "protocol", "mean", "leak"]]
 

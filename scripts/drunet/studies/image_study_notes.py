@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from drunet.images.protocols import PROTOCOLS
 from drunet.report.group_montage import COLUMNS
-from drunet.studies.image_study import PROTOCOLS, ImageArm, compared, protocols_in
+from drunet.studies.image_study import ImageArm, compared, protocols_in
 
 _STARTS = {"random": "random weights", "imagenet": "ImageNet's weights"}
 
@@ -106,6 +107,8 @@ def grouping_note(grouping: Mapping[str, Any], protocols: Sequence[str] = PROTOC
             f"{words} Searched for without it, {_percent(known['precision'])} of the pairs put together belong "
             f"together, and of the pairs that do {_percent(known['recall'])} were found. {_check(search)}"
         )
+    if grouping["source"] == "sources":
+        return _sourced_note(grouping, size)
     missed = (
         "leave some of the leak in the grouped split"
         if "grouped" in protocols
@@ -117,6 +120,24 @@ def grouping_note(grouping: Mapping[str, Any], protocols: Sequence[str] = PROTOC
     )
 
 
+def _sourced_note(grouping: Mapping[str, Any], size: str) -> str:
+    """Groups of images whose patient or article is known in part, from groups.json."""
+    told = ", ".join(
+        f"{own['images']:,} images of {label} from {own['sources']:,}"
+        for label, own in grouping["sourced"].items()
+        if own["images"]
+    )
+    words = f"Patients and articles that images come from: {told or 'none is known'}. With these, {size}."
+    if grouping["joined"]:
+        words += f" {grouping['joined']:,} of the sources share a picture with another, and count as one with it."
+    search = grouping.get("search")
+    if search is None:
+        return words
+    unknown = ", ".join(f"{n:,} of {label}" for label, n in grouping["unsourced"].items() if n)
+    words += f" Of {unknown} the source is not known: near-duplicates among them were looked for."
+    return f"{words} {_check(search)}" if search.get("check") else words
+
+
 def _check(search: Mapping[str, Any]) -> str:
     """What trying the search on pairs that cannot share a source says about its links."""
     check = search["check"]
@@ -126,6 +147,8 @@ def _check(search: Mapping[str, Any]) -> str:
         f"{search['pairs_compared']:,} pairs of look-alikes within a class were compared and {search['links']:,} "
         f"linked; links that alone hold two parts of a group together: {search['bridges']:,}."
     )
+    if not check["pairs"]:
+        return f"{tried} The links are unchecked: no other class was searched, whose pairs would tell of wrong ones."
     return (
         f"{tried} Check: of {check['pairs']:,} look-alike pairs of different classes, which share no source, "
         f"{check['false_links']:,} were linked (with 95 % confidence at most {_percent(check['rate_at_most'])})"
@@ -139,27 +162,34 @@ def _percent(share: float) -> str:
 
 def groups_caption(grouping: Mapping[str, Any]) -> str:
     """What the montage of groups shows, from groups.json."""
-    told = grouping["source"] == "file"
+    told, most = grouping["source"] == "file", ""
+    if grouping["largest"] > COLUMNS:
+        most = f", of which {COLUMNS} images at most are shown"
+    if grouping["source"] == "sources":
+        kinds = "patient, article or set of near-duplicates"
+        return f"Images that are never divided, since they belong to one {kinds}: under each heading one group{most}."
     if grouping["largest"] < 2:
         return f"Some of the images: no two {'are said' if told else 'were found'} to be made from one source."
     words = "that a file says were made" if told else "that were found to be made"
-    most = f", of which {COLUMNS} images at most are shown" if grouping["largest"] > COLUMNS else ""
     return f"Images {words} from one source: under each heading one group{most}."
+
+
+def starts_note(arms: Sequence[ImageArm]) -> str:
+    """Starting weights of the networks, input sizes, epochs and batches, where a table tells of the rest."""
+    networks = list({arm.name: arm for arm in arms if arm.history is not None}.values())
+    plans = [arm.facts["training"] for arm in networks]
+    epochs, batch = (_commonest([plan[key] for plan in plans]) for key in ("epochs", "batch_size"))
+    sizes = " or ".join(str(size) for size in sorted({arm.facts["size"] for arm in networks}))
+    return (
+        f"{_begun(networks)}, see images of {sizes} px and learn for at most {epochs} epochs in batches of {batch} "
+        f"({_commonest([plan['optimiser'] for plan in plans])})."
+    )
 
 
 def training_note(arms: Sequence[ImageArm]) -> str:
     """Starting weights and length of training of the networks, as they were trained; those that differ are named."""
     networks = list({arm.name: arm for arm in arms if arm.history is not None}.values())
-    starts: dict[str, list[str]] = {}
-    for arm in networks:
-        start = _STARTS.get(str(arm.facts["weights"]), "weights from a file")
-        starts.setdefault(start, []).append(arm.label)
-    if len(starts) == 1:
-        begun = f"All networks start from {next(iter(starts))}"
-    else:
-        most = max(starts, key=lambda words: len(starts[words]))
-        others = "; ".join(f"{', '.join(labels)}: {words}" for words, labels in starts.items() if words != most)
-        begun = f"Networks start from {most} ({others})"
+    begun = _begun(networks)
     plans = {arm.label: arm.facts["training"] for arm in networks}
     usual = {key: _commonest([plan.get(key) for plan in plans.values()]) for key in next(iter(plans.values()))}
     other = [f"{label}: {words}" for label, plan in plans.items() if (words := _differences(plan, usual))]
@@ -170,6 +200,18 @@ def training_note(arms: Sequence[ImageArm]) -> str:
         + (f"Trained otherwise: {'; '.join(other)}. " if other else "")
         + "Those of the paper were of 224 px."
     )
+
+
+def _begun(networks: Sequence[ImageArm]) -> str:
+    starts: dict[str, list[str]] = {}
+    for arm in networks:
+        start = _STARTS.get(str(arm.facts["weights"]), "weights from a file")
+        starts.setdefault(start, []).append(arm.label)
+    if len(starts) == 1:
+        return f"All networks start from {next(iter(starts))}"
+    most = max(starts, key=lambda words: len(starts[words]))
+    others = "; ".join(f"{', '.join(labels)}: {words}" for words, labels in starts.items() if words != most)
+    return f"Networks start from {most} ({others})"
 
 
 def _commonest(values: Sequence[Any]) -> Any:

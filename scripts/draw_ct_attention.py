@@ -1,0 +1,16 @@
+"""Draw where the networks see evidence for cancer: last convolutions, layers over the depth, averages."""
+
+import pandas as pd
+
+from drunet.console import job
+from drunet.report.figures import save
+from drunet.studies import ct_attention_figures as figures
+from drunet.studies.ct_attention_maps import ArmMaps
+
+with job(snakemake.log[0]):
+    inputs, output = snakemake.input, snakemake.output
+    maps = {label: ArmMaps.read(path) for label, path in zip(snakemake.params.labels, inputs.maps, strict=True)}
+    shown = pd.read_csv(inputs.chosen, sep="\t", dtype={"file": str, "group": str})
+    save(figures.last_maps_figure(maps, shown), output.last, dpi=250)
+    save(figures.layers_figure(maps, shown), output.layers, dpi=250)
+    save(figures.averages_figure(maps, shown), output.averages, dpi=250)

@@ -1,0 +1,283 @@
+"""Figures of networks that answer with a box: slices with boxes and outlines, losses, intersections over unions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Polygon, Rectangle
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from shapely.geometry import Polygon as Outline
+
+from drunet.report.attention_figure import COLOURS
+from drunet.report.class_figures import PROTOCOL_COLOURS, PROTOCOL_NAMES
+from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH, draw_box, new_figure, nothing_drawn
+from drunet.report.tables import require_columns
+
+ANNOTATED, PREDICTED = PALETTE[4], PALETTE[5]  # sky blue and orange: both stand out from grey, and from each other
+_TITLES = ("slice", "annotated", "predicted", "zoom", "Sobel outline", "attention")
+_NAMES, _TOP, _BOTTOM = 1.15, 0.3, 0.42  # inches left of the pictures, above and below them
+_MARGIN = 0.2  # of the predicted box that the zoom shows round it
+_DASHED: Any = (0, (3, 1.5))
+# Share of the epochs that the second panel of losses leaves out: the first ones dwarf all others.
+EARLY = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class BoxPicture:
+    """A slice and what a network says of it.
+
+    Attributes
+    ----------
+    words : str
+        What stands left of it.
+    image : uint8 (h, w)
+    annotated, predicted : float (4,)
+        xmin, ymin, xmax, ymax in px of the image.
+    outline : Polygon or None
+        Of what stands out in the predicted box, in px of the image.
+    attention : float32 (h, w)
+        In [0, 1].
+    """
+
+    words: str
+    image: NDArray[np.uint8]
+    annotated: NDArray[np.float64]
+    predicted: NDArray[np.float64]
+    outline: Outline | None
+    attention: NDArray[np.float32]
+
+
+def box_pictures(pictures: Sequence[BoxPicture]) -> Figure:
+    """A row per picture: slice, annotated box, predicted box, zoom on that, its outline, where the network looks."""
+    with matplotlib.rc_context(STYLE):
+        if not pictures:
+            figure, (axes,) = new_figure(0.6)
+            return nothing_drawn(figure, axes, "there is no test slice to show")
+        side = (WIDTH - _NAMES) / len(_TITLES)
+        layout = ConstrainedLayoutEngine(w_pad=0.012, h_pad=0.012, wspace=0, hspace=0)
+        figure = Figure(figsize=(WIDTH, _TOP + _BOTTOM + side * len(pictures)), layout=layout)
+        FigureCanvasAgg(figure)
+        grid = figure.subplots(len(pictures), len(_TITLES), squeeze=False)
+        for axes in grid.ravel():
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.spines[:].set_visible(False)
+        for axes, title in zip(grid[0], _TITLES, strict=True):
+            axes.set_title(title, fontsize=8.5, loc="center", pad=3)
+        for row, picture in zip(grid, pictures, strict=True):
+            row[0].set_ylabel(picture.words, fontsize=7.5, rotation=0, ha="right", va="center", linespacing=1.25)
+            _draw_row(row, picture)
+        handles = [
+            Line2D([], [], color=ANNOTATED, linewidth=1.6, label="annotated"),
+            Line2D([], [], color=PREDICTED, linewidth=1.6, linestyle=_DASHED, label="predicted"),
+            Line2D([], [], color=PREDICTED, linewidth=1.0, label="outline"),
+            Patch(facecolor=matplotlib.colormaps[COLOURS](0.95), label="looks here most"),
+            Patch(facecolor=matplotlib.colormaps[COLOURS](0.05), label="least"),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=1.6)
+    return figure
+
+
+def box_losses(histories: Mapping[str, pd.DataFrame], units: Mapping[str, str]) -> Figure:
+    """Loss by epoch: a row per arm; the source and the fine-tuning, each whole and without its first tenth.
+
+    Parameters
+    ----------
+    histories : mapping of str to DataFrame
+        By the arm's shown name: protocol, stage ("source" or another), target, epoch, loss.
+    units : mapping of str to str
+        What the loss of each arm is, for its axis.
+    """
+    with matplotlib.rc_context(STYLE):
+        if not histories:
+            figure, (axes,) = new_figure(0.6)
+            return nothing_drawn(figure, axes, "no network has been trained")
+        tuned = any((history["stage"] != "source").any() for history in histories.values())
+        panels = [(source, early) for source in ((True, False) if tuned else (True,)) for early in (0.0, EARLY)]
+        figure = Figure(figsize=(WIDTH, 0.75 + 1.75 * len(histories)), layout="constrained")
+        FigureCanvasAgg(figure)
+        grid = figure.subplots(len(histories), len(panels), squeeze=False)
+        colours = _target_colours(histories)
+        for row, (name, history) in zip(grid, histories.items(), strict=True):
+            require_columns(history, ("protocol", "stage", "target", "epoch", "loss"), "history")
+            for axes, (source, early) in zip(row, panels, strict=True):
+                _draw_losses(axes, history[(history["stage"] == "source") == source], colours, early)
+            row[0].set_ylabel(f"{name}\n{units[name]}", fontsize=8)
+        for axes, title in zip(grid[0], _loss_titles(histories)[: len(panels)], strict=True):
+            axes.set_title(title, fontsize=8.5, pad=4)
+        figure.supxlabel("epoch", fontsize=9)
+        protocols = [p for p in PROTOCOL_NAMES if any((h["protocol"] == p).any() for h in histories.values())]
+        handles = [Line2D([], [], color=colour, label=f"subtype {target}") for target, colour in colours.items()]
+        if len(protocols) > 1:
+            dashes = {protocol: _dashes(protocol) for protocol in protocols}
+            handles += [Line2D([], [], color=MUTED, linestyle=d, label=PROTOCOL_NAMES[p]) for p, d in dashes.items()]
+        figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=8.5, columnspacing=1.2)
+    return figure
+
+
+def iou_boxes(frame: pd.DataFrame, good: float) -> Figure:
+    """IoU of every slice: a panel per arm, a row per subtype and stage, a box per protocol.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        arm (shown name), row (subtype and stage), protocol, iou; a row per slice.
+    good : float
+        IoU at which a line is drawn.
+
+    Returns
+    -------
+    Figure
+        Boxes as in `drunet.report.figures.box_plot`; a diamond is the mean, n the number of slices.
+    """
+    require_columns(frame, ("arm", "row", "protocol", "iou"), "iou")
+    arms, rows = (list(dict.fromkeys(frame[column])) for column in ("arm", "row"))
+    protocols = [protocol for protocol in PROTOCOL_NAMES if (frame["protocol"] == protocol).any()]
+    with matplotlib.rc_context(STYLE):
+        if not arms:
+            figure, (axes,) = new_figure(0.6)
+            return nothing_drawn(figure, axes, "no slice was judged")
+        step = len(protocols) + 0.6
+        figure, panels = new_figure(1.1 + 0.21 * step * len(rows), panels=len(arms))
+        jitter = np.random.default_rng(0)
+        for axes, arm in zip(panels, arms, strict=True):
+            for i, row in enumerate(rows):
+                for j, protocol in enumerate(protocols):
+                    here = (frame["arm"] == arm) & (frame["row"] == row) & (frame["protocol"] == protocol)
+                    _draw_ious(axes, frame.loc[here, "iou"].to_numpy(float), i * step + j, protocol, jitter)
+            axes.axvline(good, color=INK, linewidth=1.0, linestyle=(0, (1, 2)))
+            axes.set_title(arm, fontsize=8.5, pad=4)
+            axes.set_xlim(-0.02, 1.18)
+            axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "0.25", "0.5", "0.75", "1"], fontsize=8)
+            axes.set_ylim(step * len(rows) - 0.8, -0.9)
+            axes.grid(axis="x")
+            axes.tick_params(axis="y", length=0)
+            axes.spines["left"].set_visible(False)
+            axes.set_yticks(np.arange(len(rows)) * step + (len(protocols) - 1) / 2, [""] * len(rows))
+        panels[0].set_yticklabels(rows, fontsize=8.5)
+        figure.supxlabel("intersection over union of annotated and predicted box", fontsize=9)
+        handles: list[Patch | Line2D] = [Patch(color=PROTOCOL_COLOURS[p], label=PROTOCOL_NAMES[p]) for p in protocols]
+        handles += [
+            Line2D([], [], color=MUTED, linestyle="", marker="D", markersize=5, label="mean"),
+            Line2D([], [], color=INK, linewidth=1.0, linestyle=(0, (1, 2)), label=f"{good:g}: good, says the thesis"),
+        ]
+        figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=8.5, handlelength=1.2)
+    return figure
+
+
+def _draw_row(row: NDArray, picture: BoxPicture) -> None:
+    grey = {"cmap": "gray", "vmin": 0, "vmax": 255}
+    height, width = picture.image.shape
+    for axes in (row[0], row[1], row[2], row[5]):
+        axes.imshow(picture.image, extent=(0, width, height, 0), **grey)
+    row[1].add_patch(_rectangle(picture.annotated, ANNOTATED, "-"))
+    row[2].add_patch(_rectangle(picture.annotated, ANNOTATED, "-", 0.8))
+    row[2].add_patch(_rectangle(picture.predicted, PREDICTED, _DASHED))
+    row[5].imshow(picture.attention, extent=(0, width, height, 0), cmap=COLOURS, vmin=0, vmax=1, alpha=0.5)
+    for axes in (row[0], row[1], row[2], row[5]):
+        axes.set_xlim(0, width)
+        axes.set_ylim(height, 0)
+    frame = _zoom(picture.predicted, width, height)
+    for axes in row[3:5]:
+        if frame is None:
+            axes.text(0.5, 0.5, "the box\nhas no area\nhere", ha="center", va="center", fontsize=7, color=MUTED)
+            axes.set_box_aspect(1)
+            continue
+        axes.imshow(picture.image, extent=(0, width, height, 0), **grey)
+        axes.set_xlim(frame[0], frame[2])
+        axes.set_ylim(frame[3], frame[1])
+    if frame is not None:
+        row[3].add_patch(_rectangle(picture.predicted, PREDICTED, _DASHED, 1.0))
+        if picture.outline is None:
+            words = {"ha": "center", "fontsize": 7, "color": "white", "transform": row[4].transAxes}
+            row[4].text(0.5, 0.04, "nothing stands out", **words)
+        else:
+            ring = np.asarray(picture.outline.exterior.coords)
+            row[4].add_patch(Polygon(ring, closed=True, fill=False, edgecolor=PREDICTED, linewidth=1.0))
+
+
+def _rectangle(box: NDArray[np.float64], colour: str, style: Any, width: float = 1.4) -> Rectangle:
+    xmin, ymin, xmax, ymax = (float(edge) for edge in box)
+    return Rectangle(
+        (xmin, ymin), xmax - xmin, ymax - ymin, fill=False, edgecolor=colour, linestyle=style, linewidth=width
+    )
+
+
+def _zoom(box: NDArray[np.float64], width: int, height: int) -> tuple[float, float, float, float] | None:
+    """A square round the part of a box that lies in the image, with a margin; None where there is none."""
+    xmin, xmax = np.clip(box[[0, 2]].astype(float), 0, width)
+    ymin, ymax = np.clip(box[[1, 3]].astype(float), 0, height)
+    if xmax <= xmin or ymax <= ymin:
+        return None
+    half = (1 + 2 * _MARGIN) * max(xmax - xmin, ymax - ymin) / 2
+    x, y = (xmin + xmax) / 2, (ymin + ymax) / 2
+    return x - half, y - half, x + half, y + half
+
+
+def _draw_losses(axes: Axes, history: pd.DataFrame, colours: Mapping[str, str], early: float) -> None:
+    for (protocol, target), part in history.groupby(["protocol", "target"], sort=False):
+        part = part[part["epoch"] > early * part["epoch"].max()]
+        marker = "o" if len(part) == 1 else None
+        axes.plot(
+            part["epoch"],
+            part["loss"],
+            color=colours[str(target)],
+            linestyle=_dashes(str(protocol)),
+            linewidth=1.2,
+            marker=marker,
+            markersize=3,
+        )
+    if history.empty:
+        axes.set_axis_off()
+        axes.text(0, 0.5, "none", color=MUTED, transform=axes.transAxes)
+        return
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    axes.tick_params(labelsize=7.5)
+
+
+def _loss_titles(histories: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Titles of the four columns; the second of each stage names the epochs that it leaves out."""
+    titles = []
+    for words, source in (("source", True), ("fine-tuning", False)):
+        epochs = {
+            int(h.loc[(h["stage"] == "source") == source, "epoch"].max() or 0)
+            for h in histories.values()
+            if ((h["stage"] == "source") == source).any()
+        }
+        first = f"from epoch {int(EARLY * min(epochs)) + 1}" if len(epochs) == 1 else "without its first tenth"
+        titles += [f"{words},\nall epochs", f"{words},\n{first}"]
+    return titles
+
+
+def _target_colours(histories: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    targets = dict.fromkeys(str(target) for history in histories.values() for target in history["target"])
+    return {target: PALETTE[k % len(PALETTE)] for k, target in enumerate(targets)}
+
+
+def _dashes(protocol: str) -> Any:
+    return "-" if protocol == "grouped" else _DASHED
+
+
+def _draw_ious(
+    axes: Axes, values: NDArray[np.float64], place: float, protocol: str, jitter: np.random.Generator
+) -> None:
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return
+    draw_box(axes, values, place, PROTOCOL_COLOURS[protocol], jitter, size=9)
+    axes.plot(values.mean(), place, marker="D", markersize=4.5, color=MUTED, mec="white", mew=0.7, zorder=5)
+    axes.text(1.03, place, f"n {values.size}", fontsize=6.5, color=MUTED, va="center")

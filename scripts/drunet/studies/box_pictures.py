@@ -1,0 +1,174 @@
+"""Which slices the study of boxes shows, and what is seen on them: boxes, outlines, attention."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from shapely.geometry import mapping
+
+from drunet.boxes.geometry import COORDINATES
+from drunet.boxes.outline import sobel_outline
+from drunet.images.folder import read_image
+from drunet.report.box_figures import BoxPicture
+from drunet.saliency.box_attention import box_attention
+from drunet.studies.box_tasks import SUBTYPES
+from drunet.studies.ct_boxes import PREDICTED, SOURCE, TUNED, UNTOUCHED
+from drunet.training.box_arm import tuned_key
+from drunet.training.box_batches import read_slice
+from drunet.training.image_arm import rebuild_arm
+from drunet.training.kept import weights_file
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A row of the figure, with what its outline is to be told of elsewhere."""
+
+    file: str
+    subtype: str
+    stage: str
+    iou: float
+    picture: BoxPicture
+
+
+def choose_slices(
+    predictions: pd.DataFrame, source: str, targets: Sequence[str], wanted: int
+) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Slices to show, dealt out over the subtypes, each as a fair sample of its kind.
+
+    Of every patient of a test part the slice with the middle IoU is taken, and of these, in the order of their IoU, as
+    many as are wanted at even distances: one is the middle one. What counts is the IoU at the last stage.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        predictions.parquet of one training.
+    source, targets : str, list of str
+    wanted : int
+        In all.
+
+    Returns
+    -------
+    list of (file, list of dict)
+        A slice and its rows of the predictions, one per stage, in the order of the stages.
+    """
+    subtypes = [source, *targets]
+    chosen: list[tuple[str, list[dict[str, Any]]]] = []
+    for place, subtype in enumerate(subtypes):
+        number = wanted // len(subtypes) + (place < wanted % len(subtypes))
+        stages = [SOURCE] if subtype == source else [UNTOUCHED, TUNED]
+        own = predictions[predictions["subtype"] == subtype]
+        last = own[(own["stage"] == stages[-1]) & (own["part"] == "test")]
+        if last.empty:
+            # A target that was too small to be divided is shown untouched.
+            stages, last = stages[:1], own[own["stage"] == stages[0]]
+        for file in _fair(last, number):
+            here = own[own["file"] == file].set_index("stage")
+            rows = [{"stage": stage, **{str(k): v for k, v in here.loc[stage].items()}} for stage in stages]
+            chosen.append((file, rows))
+    return chosen
+
+
+def show_slices(
+    chosen: Sequence[tuple[str, list[dict[str, Any]]]],
+    facts: Mapping[str, Any],
+    weights: str | os.PathLike[str],
+    root: str | os.PathLike[str],
+) -> list[Shown]:
+    """Rows of the figure: each slice at each of its stages, by the network as it was then.
+
+    Parameters
+    ----------
+    chosen
+        From `choose_slices`.
+    facts, weights
+        What the training left: training.json, the folder of weights.
+    root : path
+        Folder of the collected slices.
+
+    Raises
+    ------
+    ModelError
+        If the weights do not fit the facts.
+    ImageSetError
+        If a slice cannot be read any more.
+    """
+    attention = _attention(chosen, facts, weights, root)
+    shown = []
+    for file, rows in chosen:
+        image = read_image(Path(root) / file)[..., 0]
+        for row in rows:
+            predicted = np.array([row[name] for name in PREDICTED], np.float64)
+            picture = BoxPicture(
+                words=_words(row),
+                image=image,
+                annotated=np.array([row[name] for name in COORDINATES], np.float64),
+                predicted=predicted,
+                outline=sobel_outline(image, predicted),
+                attention=_enlarged(attention[file, row["stage"]], image.shape),
+            )
+            shown.append(Shown(file, str(row["subtype"]), str(row["stage"]), float(row["iou"]), picture))
+    return shown
+
+
+def outlines_geojson(shown: Sequence[Shown]) -> dict[str, Any]:
+    """The outlines as a GeoJSON FeatureCollection, in px of the collected slices, y downwards as in QuPath."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": mapping(each.picture.outline),
+            "properties": {"file": each.file, "subtype": each.subtype, "stage": each.stage, "iou": round(each.iou, 4)},
+        }
+        for each in shown
+        if each.picture.outline is not None
+    ]
+    return {"type": "FeatureCollection", "features": features}
+
+
+def _fair(rows: pd.DataFrame, number: int) -> list[str]:
+    """Files at even distances in the order of their IoU, of each patient the middle one where patients suffice."""
+    ordered = rows.sort_values(["iou", "file"], kind="stable")
+    if ordered["patient"].nunique() >= number:
+        ordered = pd.concat([part.iloc[[(len(part) - 1) // 2]] for _, part in ordered.groupby("patient", sort=False)])
+        ordered = ordered.sort_values(["iou", "file"], kind="stable")
+    number = min(number, len(ordered))
+    return [str(ordered["file"].iloc[int((k + 0.5) * len(ordered) / number)]) for k in range(number)]
+
+
+def _attention(
+    chosen: Sequence[tuple[str, list[dict[str, Any]]]],
+    facts: Mapping[str, Any],
+    weights: str | os.PathLike[str],
+    root: str | os.PathLike[str],
+) -> dict[tuple[str, str], NDArray[np.float32]]:
+    """Maps at the network's size by slice and stage: every network is built once."""
+    wanted: dict[str, list[tuple[str, str]]] = {}
+    for file, rows in chosen:
+        for row in rows:
+            key = tuned_key(str(row["subtype"])) if row["stage"] == TUNED else SOURCE
+            wanted.setdefault(key, []).append((file, str(row["stage"])))
+    maps: dict[tuple[str, str], NDArray[np.float32]] = {}
+    for key, slices in wanted.items():
+        model = rebuild_arm(facts, weights_file(weights, key))
+        seen = np.stack([read_slice(Path(root) / file, facts["size"]) for file, _ in slices])
+        found = box_attention(model, seen[..., None].astype(np.float32) / np.float32(255))
+        maps |= dict(zip(slices, found, strict=True))
+    return maps
+
+
+def _enlarged(found: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A map of the stretched square at the slice's own size."""
+    return np.asarray(cv2.resize(found, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _words(row: Mapping[str, Any]) -> str:
+    subtype, stage = str(row["subtype"]), str(row["stage"])
+    name = SUBTYPES.get(subtype, "").replace(" carcinoma", "")
+    return f"{subtype}, {name}\n{'test part' if stage == SOURCE else stage}\nIoU {row['iou']:.2f}"

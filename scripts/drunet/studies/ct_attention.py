@@ -1,0 +1,240 @@
+"""Where the networks of the CT study see evidence: which images are explained, the maps of one network, boxes covered.
+
+Every network is asked about the same images, which are chosen from the answers of all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from drunet.augment.image_view import View
+from drunet.console import say
+from drunet.images.folder import read_image
+from drunet.saliency.coverage import coverage, seen_box
+from drunet.saliency.grad_cam import grad_cam
+from drunet.saliency.layer_groups import (
+    GROUPS,
+    convolutions,
+    group_maps,
+    grouped,
+    last_convolution,
+    spread_convolutions,
+)
+from drunet.saliency.layers import find_layer
+from drunet.saliency.maps import unit_range
+from drunet.saliency.score import ScoreKind
+from drunet.studies.ct_attention_maps import COVERAGE, ArmMaps
+from drunet.studies.image_examples import with_calls
+from drunet.studies.image_pictures import trial_of
+from drunet.training.image_arm import rebuild_arm
+from drunet.training.kept import weights_file
+
+BOX = ["xmin", "ymin", "xmax", "ymax"]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The test images that are explained.
+
+    Attributes
+    ----------
+    shown : DataFrame
+        file, group, p (mean probability of the class over the networks), right (networks that call it so), networks.
+    covered : DataFrame
+        file, group: of these images boxes are compared with maps.
+    """
+
+    shown: pd.DataFrame
+    covered: pd.DataFrame
+
+
+def choose_images(
+    predictions: Sequence[pd.DataFrame],
+    boxes: pd.DataFrame,
+    *,
+    trial: str,
+    positive: str,
+    images: int,
+    coverage_images: int,
+) -> Chosen:
+    """Choose the test images of a class that are shown, and those whose boxes are compared.
+
+    Source: paper 002, section 3.2: three patients whose images all networks call rightly. Where there are not so many,
+    those that most networks call rightly follow; `right` tells. Before that, images with a box come first.
+
+    Parameters
+    ----------
+    predictions : list of DataFrame
+        Of every network that is explained.
+    boxes : DataFrame
+        boxes.tsv: file, and box edges.
+    trial : str
+        `protocol.fold` that the networks were all tested in.
+    positive : str
+        The class.
+    images : int
+        How many are shown, at most: one per group (patient), the surest by their mean probability first.
+    coverage_images : int
+        Of how many annotated images boxes are compared, at most; of more, these are evenly spread over their names.
+
+    Returns
+    -------
+    Chosen
+    """
+    answers = []
+    for frame in predictions:
+        known = with_calls(trial_of(frame, trial))
+        known = known[known["label"] == positive]
+        answers.append(known[["file", "group", f"p_{positive}"]].assign(right=known["called"] == positive))
+    by_file = pd.concat(answers, ignore_index=True).groupby(["file", "group"], sort=True)
+    table = by_file.agg(p=(f"p_{positive}", "mean"), right=("right", "sum"), networks=("right", "size")).reset_index()
+    table["annotated"] = table["file"].isin(set(boxes["file"]))
+    order = table.sort_values(["annotated", "right", "p", "file"], ascending=[False, False, False, True], kind="stable")
+    # Images without a box are shown only where no test image has one: a set without annotations, not one with gaps.
+    order = order[order["annotated"]] if table["annotated"].any() else order
+    shown = order.drop_duplicates("group").head(images).drop(columns="annotated").reset_index(drop=True)
+    whole = table.loc[table["annotated"], ["file", "group"]].reset_index(drop=True)
+    places = np.unique(np.linspace(0, len(whole) - 1, min(coverage_images, len(whole))).round().astype(int))
+    return Chosen(shown, whole.iloc[places].reset_index(drop=True))
+
+
+def map_arm(
+    facts: Mapping[str, Any],
+    weights: str | os.PathLike[str],
+    root: str | os.PathLike[str],
+    boxes: pd.DataFrame,
+    chosen: Chosen,
+    predictions: pd.DataFrame,
+    *,
+    trial: str,
+    positive: str,
+    options: Mapping[str, Any],
+    layers: int | Sequence[str] | None,
+) -> tuple[ArmMaps, pd.DataFrame]:
+    """All maps of one network, and how they meet the boxes.
+
+    Parameters
+    ----------
+    facts, weights, predictions
+        What its training left: training.json, the folder of weights, predictions.parquet.
+    root : path
+        Folder of the images.
+    boxes : DataFrame
+        boxes.tsv: file, xmin, ymin, xmax, ymax; px of the image.
+    chosen : Chosen
+    trial : str
+        `protocol.fold`, of those whose weights are kept.
+    positive : str
+        The class whose evidence is shown, whatever the network calls an image.
+    options : mapping
+        The study's `attention`: score, threshold, found.
+    layers : int, list of str or None
+        Convolutions to show over the depth: so many, evenly spaced, or these.
+
+    Returns
+    -------
+    (ArmMaps, DataFrame)
+        The table has a row per box of the images compared: file, group, box (its number in the image), right (whether
+        the network calls the image so), share (of the box covered by the map of the last convolution), highlighted
+        (share of the whole map), found.
+
+    Raises
+    ------
+    ModelError
+        If the weights do not fit the facts, or there is no such layer.
+    ImageSetError
+        If an image cannot be read any more.
+    """
+    model, view = rebuild_arm(facts, weights_file(weights, trial)), View.from_config(facts["view"])
+    index, score = list(facts["classes"]).index(positive), options["score"]
+    maps = _maps(model, _seen(chosen.shown["file"], root, view, boxes), index, score, layers)
+    called = with_calls(trial_of(predictions, trial)).set_index("file")["called"]
+    covered = chosen.covered.assign(right=[called[file] == positive for file in chosen.covered["file"]])
+    seen = _seen(covered["file"], root, view, boxes)
+    return maps, _met(model, seen, covered, index, options)
+
+
+def _maps(model: keras.Model, seen: _Seen, index: int, score: ScoreKind, layers: int | Sequence[str] | None) -> ArmMaps:
+    """All maps of the images that are shown."""
+    last, images, scaled = last_convolution(model), seen.images, seen.scaled
+    asked = [] if layers is None else spread_convolutions(model, layers) if isinstance(layers, int) else list(layers)
+    for name in asked:
+        find_layer(model, name)  # refused before anything is computed
+    groups = np.full((len(GROUPS), *images.shape[1:3]), np.nan, np.float32)
+    lasting = np.zeros(images.shape[:3], np.float32)
+    deep = np.zeros((len(asked), *images.shape[:3]), np.float32)
+    if len(images):
+        found = grad_cam(model, scaled, index, layers=[*dict.fromkeys([*asked, last])], score=score, batch_size=4)
+        lasting = unit_range(found.branches[last])
+        for k, name in enumerate(asked):
+            deep[k] = unit_range(found.branches[name])
+        for name, averages in group_maps(model, scaled[:1], index, score=score).items():
+            groups[GROUPS.index(name)] = averages[0]
+    sizes = grouped(convolutions(model))
+    return ArmMaps(
+        images,
+        seen.boxes,
+        seen.owner,
+        lasting,
+        np.array(_last_part(last)),
+        deep,
+        np.array([_last_part(name) for name in asked], dtype=np.str_),
+        groups,
+        np.array(GROUPS),
+        np.array([len(sizes.get(name, [])) for name in GROUPS], dtype=np.int64),
+    )
+
+
+def _met(
+    model: keras.Model, seen: _Seen, covered: pd.DataFrame, index: int, options: Mapping[str, Any]
+) -> pd.DataFrame:
+    """How the map of the last convolution meets the boxes, a row per box."""
+    if covered.empty:
+        return pd.DataFrame(columns=list(COVERAGE))
+    last = last_convolution(model)
+    say(f"comparing the boxes of {len(covered)} images with the map of {_last_part(last)}")
+    maps = grad_cam(model, seen.scaled, index, layers=[last], score=options["score"], batch_size=8).branches[last]
+    rows = []
+    for k, image in enumerate(covered.to_dict("records")):
+        for number, box in enumerate(seen.boxes[seen.owner == k]):
+            met = coverage(maps[k], box, threshold=options["threshold"], least=options["found"])
+            rows.append([image["file"], image["group"], number, image["right"], *(met[key] for key in COVERAGE[4:])])
+    return pd.DataFrame(rows, columns=list(COVERAGE))
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """Images as a network was tested on them, their boxes there, and which image each box is of."""
+
+    images: NDArray[np.uint8]
+    boxes: NDArray[np.float64]
+    owner: NDArray[np.int64]
+
+    @property
+    def scaled(self) -> NDArray[np.float32]:
+        return self.images.astype(np.float32) / np.float32(255)
+
+
+def _seen(files: pd.Series, root: str | os.PathLike[str], view: View, boxes: pd.DataFrame) -> _Seen:
+    images, edges, owner = [], [np.zeros((0, 4))], [np.zeros(0, np.int64)]
+    for k, file in enumerate(files):
+        whole = read_image(Path(root) / file)
+        own = boxes.loc[boxes["file"] == file, BOX].astype(np.float64).to_numpy()
+        images.append(view.test(whole))
+        edges.append(seen_box(view, own, whole.shape[:2]))
+        owner.append(np.full(len(own), k, np.int64))
+    stacked = np.stack(images) if images else np.zeros((0, view.size, view.size, 3), np.uint8)
+    return _Seen(stacked, np.concatenate(edges), np.concatenate(owner))
+
+
+def _last_part(path: str) -> str:
+    return path.rpartition("/")[2]

@@ -1,0 +1,36 @@
+"""Map where one network sees evidence for cancer, and how its maps meet the annotated boxes."""
+
+import pandas as pd
+
+from drunet.atomic import read_json
+from drunet.console import job
+from drunet.images.folder import read_list
+from drunet.report.tables import write_tsv
+from drunet.studies.ct_attention import choose_images, map_arm
+
+with job(snakemake.log[0]):
+    inputs, output, params = snakemake.input, snakemake.output, snakemake.params
+    options, boxes = params.options, read_list(inputs.boxes)
+    chosen = choose_images(
+        [pd.read_parquet(path) for path in inputs.answers],
+        boxes,
+        trial=params.trial,
+        positive=params.positive,
+        images=options["images"],
+        coverage_images=options["coverage_images"],
+    )
+    maps, coverage = map_arm(
+        read_json(inputs.facts),
+        inputs.weights,
+        inputs.images,
+        boxes,
+        chosen,
+        pd.read_parquet(inputs.predictions),
+        trial=params.trial,
+        positive=params.positive,
+        options=options,
+        layers=params.layers,
+    )
+    maps.write(output.maps)
+    write_tsv(coverage, output.coverage)
+    write_tsv(chosen.shown, output.chosen)

@@ -1,0 +1,160 @@
+"""Figures of the study of boxes, and where a network of boxes looks: what is drawn is what was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from box_answers import history
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon, Rectangle
+from shapely.geometry import box as square
+
+from drunet.errors import ModelError
+from drunet.report.box_figures import ANNOTATED, PREDICTED, BoxPicture, box_losses, box_pictures, iou_boxes
+from drunet.report.class_figures import protocol_dumbbell
+from drunet.saliency.box_attention import attention_kind, box_attention
+
+
+def picture(predicted: list[float], outline: Any = None) -> BoxPicture:
+    image = np.zeros((40, 60), np.uint8)
+    image[10:20, 20:35] = 200
+    box = np.array([20.0, 10.0, 35.0, 20.0])
+    return BoxPicture("B\nIoU 0.50", image, box, np.array(predicted), outline, np.zeros((40, 60), np.float32))
+
+
+def rectangles(figure: Figure, axes: int) -> dict[str, tuple[float, ...]]:
+    return {
+        to_hex(p.get_edgecolor()): (*p.get_xy(), p.get_width(), p.get_height())
+        for p in figure.axes[axes].patches
+        if isinstance(p, Rectangle)
+    }
+
+
+def test_both_boxes_stand_where_they_are_in_the_slice() -> None:
+    figure = box_pictures([picture([18, 12, 33, 24], square(20, 12, 30, 22))])
+    assert rectangles(figure, 1) == {ANNOTATED.lower(): (20, 10, 15, 10)}
+    assert rectangles(figure, 2) == {ANNOTATED.lower(): (20, 10, 15, 10), PREDICTED.lower(): (18, 12, 15, 12)}
+    # Pixel edges: the picture reaches from 0 to its size, not from -0.5.
+    assert figure.axes[1].get_xlim() == (0, 60) and figure.axes[1].get_ylim() == (40, 0)
+
+
+def test_the_zoom_is_a_square_round_the_predicted_box_and_holds_the_outline() -> None:
+    figure = box_pictures([picture([18, 12, 38, 22], square(20, 12, 30, 22))])
+    left, right = figure.axes[3].get_xlim()
+    bottom, top = figure.axes[3].get_ylim()
+    assert (right - left, bottom - top) == pytest.approx((28, 28))  # 20 px and a fifth on either side
+    assert ((left + right) / 2, (bottom + top) / 2) == pytest.approx((28, 17))
+    drawn = [p for p in figure.axes[4].patches if isinstance(p, Polygon)]
+    assert len(drawn) == 1 and np.abs(drawn[0].get_xy()[0] - (30, 12)).max() < 1e-9
+
+
+@pytest.mark.parametrize("predicted", [[-30, 5, -10, 20], [20, 10, 20, 20], [35, 10, 20, 20]])
+def test_a_box_without_an_area_in_the_slice_is_said_to_have_none(predicted: list[float]) -> None:
+    figure = box_pictures([picture(predicted)])
+    assert "no area" in figure.axes[3].texts[0].get_text()
+
+
+def test_an_outline_that_was_not_found_is_said_so() -> None:
+    figure = box_pictures([picture([18, 12, 33, 24])])
+    assert [text.get_text() for text in figure.axes[4].texts] == ["nothing stands out"]
+
+
+def test_losses_are_shown_whole_and_without_their_first_tenth() -> None:
+    frame = pd.concat([history().assign(protocol=p) for p in ("random", "grouped")])
+    figure = box_losses({"simple": frame}, {"simple": "px²"})
+    lines = [axes.get_lines() for axes in figure.axes]
+    assert [len(found) for found in lines] == [2, 2, 4, 4]
+    whole, cut = (np.asarray(axes.get_lines()[0].get_xdata()) for axes in figure.axes[:2])
+    assert whole.tolist() == list(range(1, 21)) and cut.tolist() == list(range(3, 21))
+    assert figure.axes[1].get_title(loc="left") == "source,\nfrom epoch 3"
+    values = history().query("stage == 'fine-tuned' and target == 'G'")["loss"]
+    assert np.allclose(np.asarray(lines[2][1].get_ydata(), float), values)
+
+
+def test_losses_of_a_study_without_targets_leave_out_the_tuning() -> None:
+    figure = box_losses({"simple": history(()).assign(protocol="grouped")}, {"simple": "px²"})
+    assert [len(axes.get_lines()) for axes in figure.axes] == [1, 1]
+
+
+def test_every_iou_is_drawn_with_its_mean_and_number() -> None:
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {
+            "arm": ["simple"] * 30 + ["mean"] * 10,
+            "row": (["B"] * 10 + ["A"] * 20) + ["B"] * 10,
+            "protocol": ["random", "grouped"] * 20,
+            "iou": rng.uniform(0, 1, 40),
+        }
+    )
+    figure = iou_boxes(frame, 0.7)
+    first = figure.axes[0]
+    assert [text.get_text() for text in first.texts] == ["n 5", "n 5", "n 10", "n 10"]
+    means = [float(np.asarray(line.get_xdata())[0]) for line in first.get_lines() if line.get_marker() == "D"]
+    there = frame[frame["arm"] == "simple"].groupby(["row", "protocol"], sort=False)["iou"].mean()
+    expected = [there[row, p] for row in ("B", "A") for p in ("random", "grouped")]
+    assert means == pytest.approx(expected)
+    assert [label.get_text() for label in first.get_yticklabels()] == ["B", "A"]
+
+
+def test_the_dumbbell_takes_one_score_and_says_what_leaks() -> None:
+    frame = pd.DataFrame(
+        {"arm": ["a", "a"], "metric": "iou", "protocol": ["random", "grouped"], "mean": [0.8, 0.3], "leak": [0.9, 0.0]}
+    )
+    figure = protocol_dumbbell(frame, {"iou": "mean IoU"}, leak="of the slices leak", of="on slices")
+    assert figure.axes[0].get_xlabel() == "mean IoU on slices"
+    assert figure.legends[0].texts[0].get_text() == "random split: 90 % of the slices leak"
+
+
+def test_a_page_without_slices_or_trainings_says_so() -> None:
+    nothing = pd.DataFrame(columns=["arm", "row", "protocol", "iou"])
+    for figure in (box_pictures([]), box_losses({}, {}), iou_boxes(nothing, 0.7)):
+        assert len(figure.axes[0].texts) == 1
+
+
+# Where a network looks
+
+
+def linear(weights: np.ndarray) -> keras.Model:
+    """Four numbers, each a weighted sum of the pixels."""
+    side = weights.shape[0]
+    inputs = keras.Input((side, side, 1))
+    outputs = keras.layers.Dense(4, use_bias=False)(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, outputs)
+    model.set_weights([weights.reshape(side * side, 4)])
+    return model
+
+
+def test_without_attention_of_its_own_the_gradients_of_all_four_numbers_count() -> None:
+    weights = np.zeros((32, 32, 4), np.float32)
+    weights[4, 5, 0], weights[20, 9, 3] = 3.0, -3.0
+    model = linear(weights)
+    assert attention_kind(model) == "gradient"
+    found = box_attention(model, np.random.default_rng(0).random((2, 32, 32, 1), np.float32))
+    assert found.shape == (2, 32, 32) and found.max() == pytest.approx(1)
+    # Both pixels count alike, whatever the sign, and the blur keeps each the highest around.
+    assert found[0, 4, 5] == pytest.approx(found[0, 20, 9], rel=1e-3)
+    assert np.unravel_index(found[0, :12].argmax(), (12, 32)) == (4, 5)
+    assert found[0, 12, 25] == pytest.approx(0, abs=1e-6)
+
+
+def test_attention_of_its_own_is_shown_enlarged() -> None:
+    inputs = keras.Input((16, 16, 1))
+    pooled = keras.layers.AveragePooling2D(4, name="attention")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Flatten()(pooled)))
+    assert attention_kind(model) == "attention"
+    images = np.zeros((1, 16, 16, 1), np.float32)
+    images[0, 8:12, 4:8] = 0.5
+    found = box_attention(model, images)
+    assert found.shape == (1, 16, 16) and found[0, 9:11, 5:7].min() > 0.7 and found[0, 0, 15] == 0
+
+
+def test_a_network_that_gives_no_box_is_refused() -> None:
+    inputs = keras.Input((16, 16, 1))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    with pytest.raises(ModelError, match="gives no box"):
+        box_attention(model, np.zeros((1, 16, 16, 1), np.float32))

@@ -1,0 +1,486 @@
+"""The page of the study of boxes, from made-up predictions: what it shows is what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+import yaml
+from box_answers import TRUE, answers, facts, history, slice_list
+from PIL import Image
+
+from drunet.configuration import check_schema, merged
+from drunet.errors import ConfigError
+from drunet.metrics import Summary
+from drunet.report.section import read_section, write_section
+from drunet.report.tables import read_published
+from drunet.studies import box_tasks
+from drunet.studies import ct_boxes as study
+from drunet.studies.ct_boxes_section import section_of
+from drunet.studies.ct_boxes_tables import matching_table, scores_table, size_table
+from drunet.study_settings import Study, without_paths
+from drunet.training.box_losses import L1_WEIGHT
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = read_published(ROOT / "resources/published")["ct_boxes"]
+MOVED = {"source": 2.0, "untouched": 20.0, "fine-tuned": 5.0}
+MATCHING = {
+    "slices": 84,
+    "annotated": 86,
+    "dicom_without_annotation": 11,
+    "annotation_without_dicom": 2,
+    "several_boxes": 1,
+    "unreadable": 0,
+    "not_ct": 0,
+    "left_out": 3,
+    "rule": "largest",
+}
+
+
+def shipped() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "resources/studies/ct_boxes.yaml").read_text(encoding="utf-8")))
+
+
+def schema() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "workflow/schemas/studies/ct_boxes.schema.yaml").read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def slices() -> pd.DataFrame:
+    return slice_list({"B": 8, "A": 6, "G": 6}, 4)
+
+
+@pytest.fixture(scope="module")
+def made(slices: pd.DataFrame) -> dict[str, Any]:
+    settings = {**shipped(), "targets": ["A", "G"], "bootstrap": 50}
+    networks = [
+        study.BoxArm(
+            name,
+            settings["arms"][name]["label"],
+            protocol,
+            settings["arms"][name]["published"],
+            answers(slices, protocol, {k: v * (1 if name == "simple" else 0.5) for k, v in MOVED.items()}),
+            history(),
+            facts(*((1_000_000, 990_000) if name == "simple" else (90_000, 2_000))),
+        )
+        for protocol in ("random", "grouped")
+        for name in ("simple", "compact")
+    ]
+    what = study.judged("B", ["A", "G"])
+    arms = study.with_mean_box(networks, slices)
+    scores = study.scores(arms, what, good=0.7, resamples=50, seed=0)
+    leak = study.leaks(arms, what, slices)
+    gains = study.gains(arms, what, "grouped", resamples=50, seed=0)
+    return {"arms": arms, "what": what, "scores": scores, "leak": leak, "gains": gains, "settings": settings}
+
+
+# What only a page of two protocols and of targets says.
+OF_BOTH = (
+    "under the published, random split and under one that divides no patient",
+    "The published protocol leaks.",
+    "What a random split adds",
+    "Under the published, random split 100 %",
+)
+OF_TARGETS = (
+    "from one subtype to others",
+    "hold for other subtypes",
+    "untouched and after fine-tuning",
+    "on their test parts after fine-tuning",
+)
+
+
+def page_of(made: dict[str, Any], slices: pd.DataFrame, folder: Path) -> str:
+    section = section_of(
+        made["scores"],
+        made["leak"],
+        made["arms"],
+        made["what"],
+        made["gains"],
+        PUBLISHED,
+        MATCHING,
+        slices,
+        without_paths(made["settings"]),
+        folder / "figures",
+    )
+    for _, path in section.figures:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 20), "white").save(path)
+    write_section(folder, section)
+    assert read_section(folder / "section.json").title == section.title
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+# What is measured
+
+
+def test_means_are_those_of_the_slices_that_are_spoken_of(made: dict[str, Any], slices: pd.DataFrame) -> None:
+    known = made["scores"].set_index(["arm", "protocol", "metric"])
+    for metric, moved in (
+        ("iou_B_source_test", 2),
+        ("iou_A_untouched", 20),
+        ("iou_A_fine_tuned_whole", 5),
+        ("iou_A_fine_tuned_test", 5),
+    ):
+        assert known.loc[("simple", "grouped", metric), "mean"] == pytest.approx((30 - moved) / (30 + moved))
+    assert known.loc[("simple", "random", "iou_A_untouched"), "n"] == 24
+    assert known.loc[("simple", "random", "iou_A_fine_tuned_test"), "n"] < 24
+    assert known.loc[("simple", "grouped", "iou_B_source_test"), "good"] == 1
+    assert known.loc[("simple", "grouped", "iou_A_untouched"), "good"] == 0
+
+
+def test_the_mean_box_is_the_mean_of_what_was_learnt_from(made: dict[str, Any], slices: pd.DataFrame) -> None:
+    constant = next(arm for arm in made["arms"] if arm.name == study.MEAN_BOX and arm.protocol == "grouped")
+    network = next(arm for arm in made["arms"] if arm.name == "simple" and arm.protocol == "grouped")
+    tested = study.Judged("B", study.SOURCE).rows(network.predictions)["file"]
+    learnt = slices[(slices["subtype"] == "B") & ~slices["file"].isin(tested)]
+    said = constant.predictions[constant.predictions["stage"].isin(["source", "untouched"])]
+    # Every slice is 100 px: shares and px differ by a factor alone.
+    assert np.allclose(said[study.PREDICTED], learnt[TRUE].mean().to_numpy())
+    tuned = network.predictions.query("stage == 'fine-tuned' and subtype == 'G' and part != 'test'")
+    own = constant.predictions.query("stage == 'fine-tuned' and subtype == 'G'")
+    assert np.allclose(own[study.PREDICTED], tuned[TRUE].mean().to_numpy())
+    row = said.iloc[3]
+    a, b = (shapely.box(*row[list(columns)]) for columns in (TRUE, study.PREDICTED))
+    assert row["iou"] == pytest.approx(a.intersection(b).area / a.union(b).area)
+
+
+def test_the_random_split_leaks_and_the_grouped_one_does_not(made: dict[str, Any]) -> None:
+    leak = made["leak"].set_index(["protocol", "subtype"])["leak"]
+    assert leak["random", "B"] > 0.9 and leak["random", "A"] > 0.9
+    assert (leak["grouped"] == 0).all()
+    assert list(made["leak"]["protocol"].unique()) == ["random", "grouped"]
+    counts = made["leak"].set_index(["protocol", "subtype", "stage"])
+    assert counts.loc[("random", "B", "source"), ["learnt", "judged"]].sum() == 32
+
+
+def test_the_gain_over_the_mean_box_is_taken_slice_by_slice(made: dict[str, Any]) -> None:
+    found = made["gains"]["compact", "iou_B_source_test"]
+    by = {
+        arm.name: study.Judged("B", study.SOURCE).rows(arm.predictions)
+        for arm in made["arms"]
+        if arm.protocol == "grouped"
+    }
+    assert found.mean == pytest.approx(by["compact"]["iou"].mean() - by[study.MEAN_BOX]["iou"].mean())
+    assert set(made["gains"]) == {
+        (arm, metric)
+        for arm in ("simple", "compact")
+        for metric in ("iou_B_source_test", "iou_A_fine_tuned_test", "iou_G_fine_tuned_test")
+    }
+
+
+def test_the_long_table_has_a_row_per_arm_protocol_and_metric(made: dict[str, Any]) -> None:
+    long = study.long_metrics(made["scores"], made["leak"], made["arms"])
+    assert list(long.columns) == ["arm", "protocol", "repeat", "metric", "value"]
+    assert not long.duplicated(["arm", "protocol", "metric"]).any() and long["value"].notna().all()
+    found = long.set_index(["arm", "protocol", "metric"])["value"]
+    assert found["simple", "random", "parameters"] == 1_000_000
+    assert found["simple", "grouped", "leak_B_source"] == 0
+    assert {"good_A_untouched", "iou_G_fine_tuned_whole"} <= set(long["metric"])
+
+
+def test_a_study_of_one_subtype_has_no_targets(slices: pd.DataFrame) -> None:
+    own = slices[slices["subtype"] == "B"]
+    arm = study.BoxArm(
+        "simple", "simple CNN (MSE)", "grouped", True, answers(own, "grouped", MOVED), history(()), facts()
+    )
+    arms, what = study.with_mean_box([arm], own), study.judged("B", [])
+    scores = study.scores(arms, what, good=0.7, resamples=20, seed=0)
+    assert list(scores["metric"]) == ["iou_B_source_test"] * 2
+    assert len(study.leaks(arms, what, own)) == 1
+    drawn = study.figures(scores, study.leaks(arms, what, own), arms, what, shipped())
+    assert set(drawn) == {"iou", "losses"}
+
+
+# What is shown
+
+
+def test_the_thesis_figures_stand_beside_as_printed(made: dict[str, Any]) -> None:
+    table = scores_table(made["scores"], made["what"], PUBLISHED).set_index(["subtype", "stage"])
+    assert table["published"].to_dict() == {
+        ("B", "learnt from, test part"): "0.8",
+        ("A", "untouched"): "0.07",
+        ("A", "fine-tuned, whole set"): "0.73",
+        ("A", "fine-tuned, test part"): "0.67",
+        ("G", "untouched"): "0.15",
+        ("G", "fine-tuned, whole set"): "0.77",
+        ("G", "fine-tuned, test part"): "0.73",
+    }
+    assert table.loc[("A", "untouched"), "simple CNN (MSE), grouped"] == "0.20 (0.20–0.20)"
+    # The honest split first.
+    assert [name.rpartition(", ")[2] for name in table.columns] == ["published", *["grouped"] * 3, *["random"] * 3]
+
+
+def test_no_figure_of_the_thesis_stands_where_another_subtype_was_learnt_from(made: dict[str, Any]) -> None:
+    assert {one.published(PUBLISHED, "A") for one in study.judged("A", ["B", "G", "E"])} == {""}
+    assert "" not in {one.published(PUBLISHED, "B") for one in study.judged("B", ["A", "G", "E"])}
+    assert study.Judged("A", study.SOURCE).published(PUBLISHED, "B") == ""
+    assert study.Judged("B", study.TUNED).published(PUBLISHED, "B") == ""
+    assert "published" not in scores_table(made["scores"], study.judged("A", ["G"]), PUBLISHED).columns
+
+
+def test_the_published_network_is_reported_for_what_it_is(made: dict[str, Any]) -> None:
+    table = size_table([arm for arm in made["arms"] if arm.history is not None]).set_index(["network", "px"])
+    assert table["of which in one dense layer"].to_dict() == {
+        ("simple CNN (MSE)", "64"): "990,000 (99 %)",
+        ("simple CNN (MSE), published", "512"): "134,217,984 (99.996 %)",
+        ("attention CNN (GIoU, L1)", "64"): "2,000 (2.2222 %)",
+    }
+
+
+def test_what_was_matched_is_told_in_words() -> None:
+    table = matching_table(MATCHING).set_index("what")["number"]
+    assert table["slices with several boxes; the largest box counts"] == 1
+    assert table["CT slices without an annotation, left out"] == 11
+    assert table["slices above the number that is wanted of a subtype"] == 3
+    assert len(table) == 7  # what never happened is left out, but for unreadable files
+
+
+def test_the_page_is_whole(made: dict[str, Any], slices: pd.DataFrame, tmp_path: Path) -> None:
+    page = page_of(made, slices, tmp_path)
+    for said in (
+        "80 slices of 20 patients",
+        "Mean IoU on 8 slices of 2 patients, never seen (grouped split): ",
+        "The thesis has 0.8 on B, 0.07, 0.15 on A, G untouched and 0.67, 0.73 on their test parts",
+        "100 % of the test slices are of a patient who was learnt from",
+        "The slices were drawn in code",
+        "Most of the whole set was learnt from",
+        "-160 to 240 HU",
+        "134,217,984",
+        "it does not say whether there is a tumour",
+        "Above the mean box by more than chance: simple CNN (MSE), attention CNN (GIoU, L1).",
+    ):
+        assert said in page, said
+    assert all(said in page for said in (*OF_BOTH, *OF_TARGETS))
+    assert "patient ID" not in page
+    assert page.count("<figure") == 4
+
+
+def test_slices_that_name_no_patient_are_told_of(
+    made: dict[str, Any], slices: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MATCHING, "without_patient", 12)
+    page = page_of(made, slices, tmp_path)
+    assert "12 slices have no patient ID" in page and "slices without a patient ID" in page
+
+
+def test_a_page_of_one_protocol_and_no_target_claims_nothing_more(slices: pd.DataFrame, tmp_path: Path) -> None:
+    own = slices[slices["subtype"] == "B"]
+    settings = {**shipped(), "targets": [], "protocols": ["grouped"], "bootstrap": 20}
+    arm = study.BoxArm(
+        "compact", "attention CNN (GIoU, L1)", "grouped", False, answers(own, "grouped", MOVED), history(()), facts()
+    )
+    arms, what = study.with_mean_box([arm], own), study.judged("B", [])
+    made = {
+        "arms": arms,
+        "what": what,
+        "settings": settings,
+        "scores": study.scores(arms, what, good=0.7, resamples=20, seed=0),
+        "leak": study.leaks(arms, what, own),
+        "gains": study.gains(arms, what, "grouped", resamples=20, seed=0),
+    }
+    page = page_of(made, own, tmp_path)
+    assert [said for said in (*OF_BOTH, *OF_TARGETS) if said in page] == []
+    assert page.count("<figure") == 3 and "Only the split by patient was run" in page
+
+
+def gain(mean: float, low: float, high: float, n: int = 8) -> Summary:
+    return Summary(n=n, mean=mean, sd=0.1, median=mean, low=low, high=high, groups=2, left_out=0)
+
+
+def test_a_network_below_the_mean_box_is_not_called_even(
+    made: dict[str, Any], slices: pd.DataFrame, tmp_path: Path
+) -> None:
+    metric = "iou_B_source_test"
+    for number, (simple, compact, said) in enumerate(
+        [
+            (gain(-0.2, -0.3, -0.1), gain(0.2, 0.1, 0.3), "Below the mean box by more than chance: simple CNN (MSE)."),
+            (gain(-0.1, -0.3, 0.1), gain(0, 0, 0.3), "Not told apart from the mean box: simple CNN (MSE), attention"),
+        ]
+    ):
+        gains = {("simple", metric): simple, ("compact", metric): compact}
+        page = page_of({**made, "gains": gains}, slices, tmp_path / str(number))
+        assert said in page
+        assert [start in page for start in ("Below the", "Not told apart")] == [number == 0, number == 1]
+
+
+def test_what_was_not_judged_is_said_in_whole_words(made: dict[str, Any], slices: pd.DataFrame, tmp_path: Path) -> None:
+    without = {key: made[key].query("not (subtype == 'G' and stage == 'fine-tuned')") for key in ("scores", "leak")}
+    arms = [replace(arm, facts={**arm.facts, "skipped": {"G": "too few patients"}}) for arm in made["arms"]]
+    page = page_of({**made, **without, "arms": arms}, slices, tmp_path)
+    assert "untouched, 0.71, (not judged) on their test parts after fine-tuning" in page
+    without["scores"] = without["scores"].query("subtype != 'G'")
+    nothing = page_of({**made, **without, "arms": arms}, slices, tmp_path / "nothing")
+    assert "0.20, (not judged) on A, G untouched" in nothing
+    assert "What could not be divided has no test part and is shown untouched: G." in page
+
+
+def test_a_study_that_learnt_elsewhere_does_not_quote_the_thesis(slices: pd.DataFrame, tmp_path: Path) -> None:
+    settings = {**shipped(), "source": "A", "targets": ["B", "G"], "protocols": ["grouped"], "bootstrap": 20}
+    moved = answers(slices, "grouped", MOVED, source="A")
+    arm = study.BoxArm("simple", "simple CNN (MSE)", "grouped", True, moved, history(), {**facts(), "source": "A"})
+    arms, what = study.with_mean_box([arm], slices), study.judged("A", ["B", "G"])
+    made = {
+        "arms": arms,
+        "what": what,
+        "settings": settings,
+        "scores": study.scores(arms, what, good=0.7, resamples=20, seed=0),
+        "leak": study.leaks(arms, what, slices),
+        "gains": study.gains(arms, what, "grouped", resamples=20, seed=0),
+    }
+    page = page_of(made, slices, tmp_path)
+    assert "The thesis has" not in page and "published</th>" not in page
+    assert "round a lung tumour (adenocarcinoma, A)" in page
+
+
+def test_the_axis_of_a_loss_says_what_is_made_small() -> None:
+    arms = shipped()["arms"]
+    assert study.loss_name(arms["simple"]) == "squared error (px²)"
+    assert study.loss_name(arms["compact"]) == f"1 − GIoU + {L1_WEIGHT:g} × mean error"
+
+
+def test_outlines_go_out_as_geojson_in_px_of_the_slice() -> None:
+    from drunet.report.box_figures import BoxPicture
+    from drunet.studies.box_pictures import Shown, outlines_geojson
+
+    def shown(outline: Any) -> Shown:
+        empty = np.zeros((4, 4), np.float32)
+        picture = BoxPicture("", empty.astype(np.uint8), np.zeros(4), np.zeros(4), outline, empty)
+        return Shown("00001.png", "A", "fine-tuned", 0.51234, picture)
+
+    found = outlines_geojson([shown(shapely.box(1, 2, 5, 7)), shown(None)])
+    assert found["type"] == "FeatureCollection" and len(found["features"]) == 1
+    feature = found["features"][0]
+    assert shapely.geometry.shape(feature["geometry"]).equals(shapely.box(1, 2, 5, 7))
+    assert feature["properties"] == {"file": "00001.png", "subtype": "A", "stage": "fine-tuned", "iou": 0.5123}
+
+
+def test_several_slices_of_a_subtype_stand_at_even_distances_as_the_caption_says(
+    made: dict[str, Any], slices: pd.DataFrame, tmp_path: Path
+) -> None:
+    from drunet.studies.box_pictures import choose_slices
+
+    predictions = answers(slices, "random", MOVED)
+    predictions["iou"] = np.random.default_rng(1).random(len(predictions))
+    chosen = choose_slices(predictions, "B", [], 3)
+    tested = predictions.query("subtype == 'B' and part == 'test'")
+    middles = sorted(g.sort_values("iou")["iou"].iloc[(len(g) - 1) // 2] for _, g in tested.groupby("patient"))
+    assert [rows[0]["iou"] for _, rows in chosen] == [middles[int(len(middles) * k / 6)] for k in (1, 3, 5)]
+    page = page_of(made, slices, tmp_path)
+    assert "at even distances in the order of their final IoU, and one alone is the middle one" in page
+    assert "the slice whose final IoU is the middle one" not in page and "could not be divided" not in page
+
+
+def test_a_slice_of_the_source_is_called_by_its_part(
+    slices: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from drunet.studies import box_pictures
+
+    chosen = box_pictures.choose_slices(answers(slices, "grouped", MOVED), "B", ["A"], 2)
+    for file, _ in chosen:
+        Image.new("L", (100, 100)).save(tmp_path / file)
+    empty = {(file, row["stage"]): np.zeros((8, 8), np.float32) for file, rows in chosen for row in rows}
+    monkeypatch.setattr(box_pictures, "_attention", lambda *_: empty)
+    shown = box_pictures.show_slices(chosen, {}, "", tmp_path)
+    said = [each.picture.words.splitlines()[:2] for each in shown]
+    names = ["B, small cell", "A, adenocarcinoma", "A, adenocarcinoma"]
+    assert said == [list(pair) for pair in zip(names, ("test part", "untouched", "fine-tuned"), strict=True)]
+
+
+def test_a_target_without_a_test_part_is_shown_untouched(slices: pd.DataFrame) -> None:
+    from drunet.studies.box_pictures import choose_slices
+
+    predictions = answers(slices, "grouped", MOVED).query("not (subtype == 'G' and stage == 'fine-tuned')")
+    shown = [[row["stage"] for row in rows] for _, rows in choose_slices(predictions, "B", ["A", "G"], 3)]
+    assert shown == [["source"], ["untouched", "fine-tuned"], ["untouched"]]
+
+
+def test_shown_slices_are_the_middle_ones_of_different_patients(slices: pd.DataFrame) -> None:
+    from drunet.studies.box_pictures import choose_slices
+
+    predictions = answers(slices, "grouped", MOVED)
+    predictions["iou"] = np.random.default_rng(0).random(len(predictions))
+    chosen = choose_slices(predictions, "B", ["A", "G"], 4)
+    assert [rows[-1]["subtype"] for _, rows in chosen] == ["B", "B", "A", "G"]
+    assert [len(rows) for _, rows in chosen] == [1, 1, 2, 2]
+    first, second = (rows[0] for _, rows in chosen[:2])
+    assert first["patient"] != second["patient"]
+    tested = predictions.query("stage == 'fine-tuned' and subtype == 'A' and part == 'test'")
+    middles = [g.sort_values("iou")["iou"].iloc[(len(g) - 1) // 2] for _, g in tested.groupby("patient")]
+    assert chosen[2][1][-1]["iou"] == sorted(middles)[len(middles) // 2]
+
+
+# Settings
+
+
+def problem_of(differs: dict[str, Any]) -> str | None:
+    return box_tasks.checked(Study("ct_boxes", merged(shipped(), differs))).problem
+
+
+def test_the_settings_that_ship_fit() -> None:
+    check_schema(shipped(), schema(), "study_settings.ct_boxes")
+    assert problem_of({}) is None
+
+
+@pytest.mark.parametrize(
+    ("differs", "said"),
+    [
+        ({"source": "C"}, "unknown subtype (found: C). Known: A adenocarcinoma"),
+        ({"targets": ["A", "X"]}, "study_settings.ct_boxes.targets: unknown subtype (found: X)"),
+        ({"targets": ["A", "B"]}, "the source is among the targets (found: B)"),
+        ({"slices": {"root": "Doe^Jane"}}, "slices.root: there is no such folder. "),
+        ({"slices": {"root": "Doe^Jane" * 40}}, "slices.root: there is no such folder. "),
+        ({"slices": {"annotations": "boxes"}}, "annotations without slices"),
+        ({"pictures": {"arm": "simpel"}}, "unknown arm (found: simpel). Did you mean simple?"),
+        ({"arms": {"simple": {"architecture": "simple_box_cn"}}}, "Did you mean 'simple_box_cnn'?"),
+        ({"arms": {"simple": {"label": "attention CNN (GIoU, L1)"}}}, "two arms have one label"),
+        ({"arms": {"compact": None}}, "unknown arm (found: compact)"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_in_one_line(differs: dict[str, Any], said: str) -> None:
+    problem = problem_of(differs)
+    assert problem is not None and said in problem and "\n" not in problem
+
+
+@pytest.mark.parametrize(
+    "differs",
+    [
+        {"slices": {"window": {"width": 0}}},
+        {"slices": {"rule": "smallest"}},
+        {"protocols": ["given"]},
+        {"size": 50},
+        {"size": 16},
+        {"arms": {"simple": {"fine_tuning": {"parts": {"training": 1, "test": 1}}}}},
+        {"arms": {"simple": {"fine_tuning": {"training": {"epoch": 1}}}}},
+        {"parts": {"train": 3}},
+        {"arms": {"simple": {"loss": "l2"}}},
+    ],
+)
+def test_a_typing_error_is_found_by_the_schema(differs: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_schema(merged(shipped(), differs), schema(), "study_settings.ct_boxes")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_arm_trains_as_the_study_says_but_for_what_it_says_itself() -> None:
+    settings = merged(
+        shipped(), {"arms": {"simple": {"training": {"epochs": 7}, "fine_tuning": {"training": {"batch_size": 2}}}}}
+    )
+    check_schema(settings, schema(), "study_settings.ct_boxes")
+    arm = box_tasks.arm_settings(settings, "simple")
+    assert arm["training"] == {**shipped()["training"], "epochs": 7}
+    tuned = arm["fine_tuning"]["training"]
+    assert (tuned["epochs"], tuned["batch_size"], tuned["optimiser"]) == (40, 2, "adam")
+    assert arm["fine_tuning"]["parts"] == {"training": 80, "test": 20}
+    assert not {"label", "published"} & set(arm)
+
+
+def test_a_job_stands_for_every_protocol_and_arm_that_is_left_in() -> None:
+    settings = merged(shipped(), {"arms": {"simple": None}})
+    assert box_tasks.keys_of(settings) == ["random/compact", "grouped/compact"]
+    assert box_tasks.shown_protocol(settings) == "grouped"
+    assert box_tasks.shown_protocol({"protocols": ["grouped", "random"]}) == "grouped"
