@@ -23,6 +23,7 @@ _WHERE = "architecture compact_box_regressor"
 _DILATIONS = (1, 2, 4)
 # What sides begin with: a tumour's box takes about a fifth of a slice's side.
 _SIDE_AT_FIRST = -1.4
+_LOGITS_AT_FIRST = 0.001  # standard deviation of the weights
 
 
 def build_compact_box_regressor(
@@ -83,7 +84,10 @@ def build_compact_box_regressor(
     height, width = x.shape[1:3]
     # float32 whatever the policy: means over thousands of places, and edges to a fraction of a pixel.
     exact: dict[str, Any] = {"dtype": "float32"}
-    logits = layers.Conv2D(1, 1, name="logits", **exact)(x)
+    # Looking everywhere at first: with a place picked by chance the box may hang over an edge, where being cut off hides
+    # from it which way to go.
+    even = keras.initializers.RandomNormal(stddev=_LOGITS_AT_FIRST, seed=seed)
+    logits = layers.Conv2D(1, 1, kernel_initializer=even, name="logits", **exact)(x)
     places = layers.Reshape((height * width,), name="logits_flat", **exact)(logits)
     places = layers.Softmax(name="softmax", **exact)(places)
     attention = layers.Reshape((height, width, 1), name="attention", **exact)(places)
