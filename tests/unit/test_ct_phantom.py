@@ -102,13 +102,12 @@ def test_a_box_is_the_extent_of_the_mass_and_the_mass_is_solid(seed: int, subtyp
     found = max(right - left, bottom - top) * anatomy.field / 96
     assert 0.45 * across < found < 1.45 * across + 8
     if subtype != "G":
-        # Of a mass of a few pixels most are shared with the lung round it.
-        core = (
-            drawn.hu[ndimage.binary_erosion(drawn.tumour)]
-            if drawn.tumour.sum() > 30
-            else drawn.hu.max(initial=-1000, where=drawn.tumour)
-        )
-        assert np.median(core) == pytest.approx(40, abs=60)
+        inside = drawn.hu[ndimage.binary_erosion(drawn.tumour)]
+        if drawn.tumour.sum() > 30:
+            assert np.median(inside) == pytest.approx(40, abs=60)
+        else:
+            # Most pixels of a small mass are shared with the lung round it, which is far below.
+            assert drawn.hu[drawn.tumour].max() > -100
 
 
 def test_subtypes_lie_where_theirs_lie() -> None:
