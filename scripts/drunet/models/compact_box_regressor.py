@@ -84,8 +84,8 @@ def build_compact_box_regressor(
     height, width = x.shape[1:3]
     # float32 whatever the policy: means over thousands of places, and edges to a fraction of a pixel.
     exact: dict[str, Any] = {"dtype": "float32"}
-    # Looking everywhere at first: with a place picked by chance the box may hang over an edge, where being cut off hides
-    # from it which way to go.
+    # Looking everywhere at first: round a place picked by chance the box may hang over an edge, and being cut off there
+    # hides from it which way to go.
     even = keras.initializers.RandomNormal(stddev=_LOGITS_AT_FIRST, seed=seed)
     logits = layers.Conv2D(1, 1, kernel_initializer=even, name="logits", **exact)(x)
     places = layers.Reshape((height * width,), name="logits_flat", **exact)(logits)
