@@ -53,6 +53,19 @@ def check_backbone(name: str, where: str) -> None:
         raise ModelError("unknown backbone", where=where, found=name, mend=f"{hint}Known: {', '.join(BACKBONES)}.")
 
 
+def check_one_says_what_learns(where: str, trainable_layers: int | None, freeze_fraction: float) -> None:
+    """Refuse a number of layers that learn beside a share that is held fixed.
+
+    Raises
+    ------
+    ModelError
+    """
+    if trainable_layers is not None and freeze_fraction:
+        found = f"trainable_layers {trainable_layers}, freeze_fraction {freeze_fraction}"
+        mend = "Leave 'freeze_fraction' at 0, or 'trainable_layers' at null."
+        raise ModelError("two options say which layers learn", where=where, found=found, mend=mend)
+
+
 def check_classifier_options(
     where: str,
     *,

@@ -12,8 +12,14 @@ from typing import Any
 import keras
 from keras import layers
 
-from drunet.errors import ModelError
-from drunet.models.backbones import Weights, check_backbone, check_classifier_options, features, weight_sources
+from drunet.models.backbones import (
+    Weights,
+    check_backbone,
+    check_classifier_options,
+    check_one_says_what_learns,
+    features,
+    weight_sources,
+)
 from drunet.models.image_normalisation import normalisation_check, normalised
 from drunet.models.options import refuse_unfit, switch_check, whole, whole_check
 
@@ -108,10 +114,7 @@ def build_upsampled_classifier(
             "trainable_layers": _trainable_check(trainable_layers),
         },
     )
-    if trainable_layers is not None and freeze_fraction:
-        found = f"trainable_layers {trainable_layers}, freeze_fraction {freeze_fraction}"
-        mend = "Leave 'freeze_fraction' at 0, or 'trainable_layers' at null."
-        raise ModelError("two options say which layers learn", where=_WHERE, found=found, mend=mend)
+    check_one_says_what_learns(_WHERE, trainable_layers, freeze_fraction)
     sources = weight_sources(weights, [backbone])
     keras.utils.set_random_seed(seed)
     image = keras.Input((size, size, 3), name="input_image")
