@@ -7,6 +7,7 @@ Every batch is a function of (seed, epoch, index) alone, and every batch of an e
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 Shown: TypeAlias = tuple[int, int]
 
 
-class EpochBatches(keras.utils.PyDataset):
+class EpochBatches(keras.utils.PyDataset, ABC):
     """Pictures in an order that is drawn anew for every epoch; subclasses say what is seen of each, by `_seen`.
 
     Parameters
@@ -62,8 +63,9 @@ class EpochBatches(keras.utils.PyDataset):
         """Draws for a picture; `stream` keeps them apart from those of the order, of the same seed and epoch."""
         return np.random.default_rng([self.seed, self.epoch, *picture, stream])
 
+    @abstractmethod
     def _seen(self, picture: Shown) -> Any:
-        raise NotImplementedError
+        """What a batch takes of a picture."""
 
 
 class GivenOrder(EpochBatches):
