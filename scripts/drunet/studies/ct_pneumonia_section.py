@@ -78,7 +78,7 @@ def section_of(
     tables += [(_coverage_caption(settings, protocol), covered)] if len(covered) else []
     tables.append(("Size of the networks and how they were trained", parameters_table(arms, published, settings)))
     return Section(
-        title="Cancer or pneumonia on CT: nine networks, and whether they see the disease",
+        title="Cancer or pneumonia on CT, and whether the networks see the disease",
         lead=_lead(scores, leak, arms, settings, probed, published, grouping, protocol),
         tables=tables,
         figures=_figures(scores, arms, settings, shown, folder, grouping),
@@ -103,7 +103,7 @@ def _lead(
     tested = arms[0].of(protocol)
     words = (
         f"Can a network tell lung cancer from pneumonia on single CT slices? {_data(grouping)}. Accuracy of "
-        f"{len(networks)} fine-tuned networks on {_tested(networks[0].of(protocol) if networks else tested)} under the "
+        f"{len(networks)} networks on {_tested(networks[0].of(protocol) if networks else tested)} under the "
         f"{protocol} split: {_range(accuracy.values())}; {best.label} has "
         f"{with_spread(here.loc[(best.key, 'accuracy')])}, AUC {with_spread(here.loc[(best.key, 'auc')])} "
         f"({spread_note(here.reset_index())}). Published, on the paper's images under a random split: "
