@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, permutations
 from pathlib import Path
 from typing import Any
 
@@ -286,11 +286,36 @@ def test_the_correlation_is_spearmans_on_what_was_rated() -> None:
     table = correlation(scores).set_index("reader")
     # Ranks 1 3 2 4 against 1 2 3 4: 1 - 6·2 / (4·15) = 0.8.
     assert table.loc["a", ["n", "rho"]].tolist() == pytest.approx([4, 0.8])
-    assert table.loc["a", "p"] == pytest.approx(stats.spearmanr([1, 3, 2, 4], [1, 2, 3, 4]).pvalue)
+    # Of 24 orders 4 reach a correlation of 0.8 or more, and as many one of -0.8 or less.
+    assert table.loc["a", "p"] == pytest.approx(8 / 24)
     assert np.isnan(table.loc["b", ["rho", "p"]].tolist()).all()
     assert table.loc["mean of readers", "n"] == 5
     scores.loc[0, "dsc"] = np.nan
     assert correlation(scores).loc[0, "n"] == 3
+
+
+def test_a_perfect_order_of_three_outlines_is_no_proof() -> None:
+    """Two of the six orders of three are as extreme; Student's t would say p = 0."""
+    table = correlation(scored({"a": [1, 2, 3]}))
+    assert table.loc[0, ["rho", "p"]].tolist() == pytest.approx([1.0, 1 / 3])
+
+
+@given(st.lists(st.integers(1, 5), min_size=3, max_size=6))
+def test_the_p_of_few_outlines_counts_their_orders(values: list[int]) -> None:
+    found = correlation(scored({"a": values})).loc[0]
+    dice = np.arange(len(values))
+    if len(set(values)) < 2:
+        assert np.isnan(found["p"])
+        return
+    rhos = [stats.spearmanr(order, dice).statistic for order in permutations(values)]
+    above, below = (np.mean([sign * rho >= sign * found["rho"] - 1e-9 for rho in rhos]) for sign in (1, -1))
+    assert found["p"] == pytest.approx(min(1.0, 2 * min(above, below)))
+
+
+def test_many_outlines_are_left_to_the_usual_approximation() -> None:
+    values = [1, 3, 2, 4, 5, 3, 4, 5, 2]
+    found = correlation(scored({"a": values})).loc[0]
+    assert found["p"] == pytest.approx(stats.spearmanr(values, range(9)).pvalue)
 
 
 def test_the_long_table_holds_every_number_once() -> None:

@@ -142,6 +142,8 @@ def scores_section(
         "A score of 0 means that there was nothing to judge: it is left out of mean and correlation, and `mean with 0` "
         "takes it in. The paper does not say which of the two its mean is.",
         "Kappa has quadratic weights over 0 to 5; `kappa rated` leaves out outlines that either reader gave 0.",
+        "The p of a correlation takes slides as independent; several slides of one patient are not, so that it is then "
+        "rather too small.",
         "Pictures are overviews: detail below a pixel of theirs was not seen by the readers.",
     ]
     if unread:
