@@ -311,6 +311,17 @@ def test_seeds_are_tested_in_pairs_and_three_of_them_cannot_decide(compared) -> 
     assert tests["p_holm"].tolist() == [0.5, 0.5]
     pooled = multi_lens.pooled_image_test(predictions, 0.4)
     assert (pooled["p"] < 1e-6).all()
+    for _, row in pooled.iterrows():
+        right = [
+            sum(
+                (f["label"] == f["predicted"]).to_numpy(int)
+                for (name, other, _), f in predictions.items()
+                if (name, other) == (row["dataset"], arm)
+            )
+            for arm in ("strength_0.4", "without")
+        ]
+        # Steps of one height tie exactly, which shares of three seeds would not.
+        assert row["p"] == pytest.approx(wilcoxon(*right, correction=True, method="asymptotic").pvalue, rel=1e-9)
     assert (comparison.table["change"] > 0).all()
 
 
