@@ -364,6 +364,19 @@ def test_no_arm_keeps_the_demos_short_training_at_full_scale(config: Json) -> No
             assert merged(study.settings["training"], own.get("training", {}))["epochs"] == usual, f"{name}: {arm}"
 
 
+def test_no_classifier_keeps_a_demos_lack_of_augmentation_at_full_scale(config: Json) -> None:
+    """What a study switches off for weak networks comes back; H2G-Net and DRU-Net learn with all of it."""
+    for overlay in ("full_scale", "full_scale_studies"):
+        config = merged(config, yaml.safe_load((ROOT / f"resources/{overlay}.yaml").read_text(encoding="utf-8")))
+    classifiers = with_studies(config, shipped_studies(config))["classifiers"]
+    usual = config["classifiers"]["dr_fused"]["augment"]
+    for name, settings in classifiers.items():
+        # The authors' code has smaller lenses on tiles of whole annotations.
+        wta = settings["data"]["annotation_kinds"] == ["wta"]
+        expected = {**usual, "multi_lens": {**usual["multi_lens"], "radius": [40, 70]}} if wta else usual
+        assert settings["augment"] == expected, name
+
+
 def test_the_ten_runs_of_the_paper_differ_as_its_table_says(config: Json) -> None:
     """Table 2: which part is H2G-Net's or DRU-Net's, and what each learnt from."""
     studies = shipped_studies(config)
