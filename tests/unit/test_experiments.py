@@ -98,6 +98,9 @@ def test_what_a_model_learnt_from_is_told_from_its_first_start_on() -> None:
     tuned = "ImageNet, then this cohort (WTA and PSA), then A, B (WTA), then this cohort (WTA)"
     assert study.learnt_from(MODELS, "unet_tuned") == tuned
     assert study.learnt_from(MODELS, "few_shot") == "a weights file, then this cohort (PSA)"
+    sampling = {"strategy": "induced_imbalance"}
+    hard = {"breast": {**MODELS["breast"], "data": {**MODELS["breast"]["data"], "sampling": sampling}}}
+    assert study.learnt_from(hard, "breast") == "breast (PSA, induced imbalance)"
 
 
 def test_every_experiment_has_its_scores_with_and_without_refiner(scores: pd.DataFrame, runs: pd.DataFrame) -> None:
@@ -277,3 +280,8 @@ def test_the_section_says_what_came_out_and_shows_published_figures_apart(
     assert seconds_shown.loc["I", "total"] == 21.5 and seconds_shown.loc["I", "published"] == "62"
     assert all(path.is_file() for _, path in section.figures) and len(section.figures) == 4
     assert any("200 µm" in note for note in section.notes)
+    assert not any("40 tumour" in note for note in section.notes)
+    for data, said in (("this cohort (PSA)", True), ("this cohort (PSA, induced imbalance)", False)):
+        tenth = runs.assign(experiment=["I", "III", "X"], classifier_data=data)
+        notes = experiments_section(tenth, tests, seconds, PUBLISHED.iloc[:0], figures, band_um=200.0).notes
+        assert any("40 tumour" in note for note in notes) is said

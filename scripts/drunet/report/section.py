@@ -31,6 +31,11 @@ HEADINGS = {
     "hd95_um": "HD95 (µm)",
     "sd": "sd",
 }
+# For the notes of every page that tests slide by slide.
+SLIDES_AS_INDEPENDENT = (
+    "The tests take slides as independent, as the paper did; several slides of one patient are not, so that p is then "
+    "rather too small."
+)
 
 
 @dataclass(frozen=True)

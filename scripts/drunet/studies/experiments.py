@@ -92,7 +92,7 @@ def long_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def learnt_from(models: Mapping[str, Mapping[str, Any]], name: str | None) -> str:
-    """What a model learnt from, in the order in which it did: `pretrained on breast (PSA), then this cohort (WTA)`."""
+    """What a model learnt from, in the order in which it did: `breast (PSA), then this cohort (WTA, oversample)`."""
     if name is None:
         return ""
     settings = models[name]
@@ -100,7 +100,9 @@ def learnt_from(models: Mapping[str, Mapping[str, Any]], name: str | None) -> st
         return "a finished model"
     data, weights = settings["data"], settings["weights"]
     kinds = " and ".join(kind.upper() for kind in data["annotation_kinds"])
-    own = f"{', '.join(data.get('cohorts') or ['this cohort'])} ({kinds})"
+    strategy = data.get("sampling", {}).get("strategy", "as_is")
+    how = kinds if strategy == "as_is" else f"{kinds}, {strategy.replace('_', ' ')}"
+    own = f"{', '.join(data.get('cohorts') or ['this cohort'])} ({how})"
     if isinstance(weights, Mapping) and "model" in weights:
         return f"{learnt_from(models, weights['model'])}, then {own}"
     return own if weights == "random" else f"{'ImageNet' if weights == 'imagenet' else 'a weights file'}, then {own}"

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from drunet.report.experiment_figures import picture_grid, run_boxes, stacked_seconds
 from drunet.report.figures import save
-from drunet.report.section import Section
+from drunet.report.section import SLIDES_AS_INDEPENDENT, Section
 from drunet.report.tables import number
 from drunet.studies.experiments import AFTER, BEFORE, SLIDE_STAGES, Runs, named_after, named_before, published_of
 
@@ -218,8 +218,7 @@ def _notes(runs: pd.DataFrame, tests: pd.DataFrame, band_um: float) -> list[str]
         f"post-processing ({AFTER}). Intervals come from bootstrap draws of patients.",
         "A slide without annotated tumour counts as Dice 1 when nothing is outlined on it, and as 0 when anything is.",
         "Runs that share a classifier share its heatmaps, which are tested once.",
-        "The tests take slides as independent, as the paper did; several slides of one patient are not, so that p is "
-        "then rather too small. Pairs without a difference are dropped; Holm's correction counts the tests of a table.",
+        f"{SLIDES_AS_INDEPENDENT} Pairs without a difference are dropped; Holm's correction counts a table's tests.",
         "Seconds are of whole jobs, each of which starts Python and opens its files anew. A job that runs share counts "
         "for each of them. The published seconds are of slides of about 108,640 × 129,835 px on other hardware.",
     ]
@@ -229,9 +228,19 @@ def _notes(runs: pd.DataFrame, tests: pd.DataFrame, band_um: float) -> list[str]
             f"Margin called tumour: share of the tissue within {band_um:g} µm around the annotated tumour that is "
             "falsely called tumour. The paper gives 25 % for H2G-Net as it came, and no width.",
         )
+    if _learns_otherwise(runs):
+        notes.append(
+            "The published classifier of X learnt from 40 tumour and 50 non-tumour areas, ten of them for being hard "
+            "(induced imbalance); `learnt from` says what it was here. The target study_sampling compares the two."
+        )
     if tests["note"].astype(bool).any():
         notes.append("A dash for p: the note beside it says why no test could be made.")
     return notes
+
+
+def _learns_otherwise(runs: pd.DataFrame) -> bool:
+    """Whether X stands beside its published figures with a classifier that chose its areas in another way."""
+    return bool((~runs.loc[runs["experiment"] == "X", "classifier_data"].str.contains("induced imbalance")).any())
 
 
 def _counted(runs: pd.DataFrame) -> str:

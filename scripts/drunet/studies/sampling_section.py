@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from drunet.errors import SheetError
 from drunet.report.figures import MUTED, PALETTE, STYLE, new_figure
-from drunet.report.section import Section
+from drunet.report.section import SLIDES_AS_INDEPENDENT, Section
 from drunet.studies.classifier_arms import MEAN_OF_SLIDES, labelled_tiles, tuned_threshold, wide, with_interval
 from drunet.studies.sampling_arms import TUNED
 
@@ -232,6 +232,7 @@ def sampling_section(
 
 
 _NOTES = (
+    SLIDES_AS_INDEPENDENT,
     "Intervals come from resampling patients. One training per arm: part of any difference is the chance of training.",
     "A tuned threshold changes precision, recall and F1 and leaves the AUC as it is: the classifier is the same.",
     "Arms on PSA and WTA learn from different slides: between the two groups more differs than the strategy.",

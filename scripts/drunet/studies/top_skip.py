@@ -16,7 +16,7 @@ import pandas as pd
 
 from drunet.errors import ConfigError
 from drunet.evaluation import gather
-from drunet.report.section import Section
+from drunet.report.section import SLIDES_AS_INDEPENDENT, Section
 from drunet.report.tables import number, stage_name
 from drunet.statistics import holm, paired_tests
 from drunet.studies.experiments import require_slides
@@ -191,6 +191,7 @@ def top_skip_section(changes: pd.DataFrame, figures: Mapping[str, Path], publish
             "without tumour on which nothing is outlined has the distance 0.",
             "Fragments are connected parts of the outlined tumour; after post-processing those below the smallest "
             "annotated area are gone, so that the refined stage shows them best.",
+            SLIDES_AS_INDEPENDENT,
             "One training per arm: part of any difference is the chance of a training.",
         ],
     )
