@@ -18,7 +18,7 @@ from drunet.report.figures import save
 from drunet.report.section import read_section, write_section
 from drunet.statistics import paired_tests
 from drunet.studies.classifier_arms import arm_metrics, slide_scores
-from drunet.studies.sampling_arms import models_of
+from drunet.studies.sampling_arms import misfit, models_of
 from drunet.studies.sampling_section import (
     PAPER,
     interval_dots,
@@ -131,6 +131,15 @@ def compared() -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
     arms = {"psa": tiles(1), "wta": tiles(2), "wta_threshold": tiles(2)}
     metrics = arm_metrics(arms, thresholds, resamples=200, seed=0)
     return metrics, slide_scores(arms, thresholds), thresholds
+
+
+def test_the_threshold_of_a_finished_model_cannot_be_tuned() -> None:
+    arms = {"own": {"classifier": "a", "threshold": "validation"}, "done": {"classifier": "b", "threshold": 0.5}}
+    classifiers = {"a": {"architecture": "dr_fused"}, "b": {"onnx": "b.onnx"}}
+    assert misfit(arms, classifiers) is None
+    arms["done"] = {"classifier": "b", "threshold": "validation"}
+    said = str(misfit(arms, classifiers))
+    assert "study_settings.sampling.arms.done.threshold" in said and "Write a number" in said
 
 
 def test_a_tuned_threshold_moves_precision_and_leaves_the_auc(compared: Any) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -148,6 +149,11 @@ def refuse(study):
         raise WorkflowError(f"{study.target} cannot be made with this configuration: {study.problem}")
 
     return problem
+
+
+def unless(misfit, name):
+    """An input: nothing where a study fits its settings, else the function that ends in why it does not."""
+    return refuse(replace(STUDIES[name], problem=misfit)) if misfit else []
 
 
 def for_usable(pattern, **wildcards):

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 from drunet.studies.scoring_sheet import misfit
 
 SCORES = study("scores")
@@ -48,7 +46,7 @@ rule draw_case:
 
 rule make_scoring_sheets:
     input:
-        fits=refuse(replace(STUDIES["scores"], problem=SCORES_MISFIT)) if SCORES_MISFIT else [],
+        fits=unless(SCORES_MISFIT, "scores"),
         pictures=lambda wildcards: expand(
             "<results>/studies/scores/pictures/{run}/{slide}.jpg",
             run=SCORES["scored_runs"],
@@ -88,7 +86,7 @@ rule make_scoring_sheets:
 
 rule read_scores:
     input:
-        fits=refuse(replace(STUDIES["scores"], problem=SCORES_MISFIT)) if SCORES_MISFIT else [],
+        fits=unless(SCORES_MISFIT, "scores"),
         key="<results>/studies/scores/key.tsv",
         filled=list(SCORES["filled"].values()),
         measured=lambda wildcards: expand(

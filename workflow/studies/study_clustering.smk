@@ -1,7 +1,5 @@
 """Few-shot and many-shot on evolved clusters of tissue: `snakemake --cores N study_clustering`."""
 
-from dataclasses import replace
-
 from drunet.clustering.sharing import clustered_models
 from drunet.studies import clustering as clustering_study
 
@@ -20,7 +18,7 @@ rule study_clustering:
 
 rule show_clusters:
     input:
-        fits=refuse(replace(STUDIES["clustering"], problem=CLUSTERING_MISFIT)) if CLUSTERING_MISFIT else [],
+        fits=unless(CLUSTERING_MISFIT, "clustering"),
         clusters=expand("<results>/models/{model}/clusters/clusters.json", model=CLUSTERING_OWNERS),
         validity=expand("<results>/models/{model}/clusters/validity.tsv", model=CLUSTERING_OWNERS),
         curves=expand("<results>/models/{model}/clusters/fitness.png", model=CLUSTERING_OWNERS),

@@ -1,7 +1,5 @@
 """Multi-lens distortion with and without, by strength, and its cost: `snakemake --cores N study_multi_lens`."""
 
-from dataclasses import replace
-
 from drunet.studies.multi_lens_arms import arms_of, image_sets_of, misfit, training_settings
 
 MULTI_LENS = study("multi_lens")
@@ -22,7 +20,7 @@ rule study_multi_lens:
 
 rule read_image_set:
     input:
-        fits=refuse(replace(STUDIES["multi_lens"], problem=LENS_MISFIT)) if LENS_MISFIT else [],
+        fits=unless(LENS_MISFIT, "multi_lens"),
         training=lambda wildcards: LENS_SETS[wildcards.dataset].get("training", []),
         test=lambda wildcards: LENS_SETS[wildcards.dataset].get("test", []),
     output:
@@ -136,7 +134,7 @@ rule draw_lens_grid:
 
 rule report_multi_lens:
     input:
-        fits=refuse(replace(STUDIES["multi_lens"], problem=LENS_MISFIT)) if LENS_MISFIT else [],
+        fits=unless(LENS_MISFIT, "multi_lens"),
         outcomes=[f"{path}.json" for path in LENS_OUTCOMES],
         predictions=[f"{path}.tsv" for path in LENS_OUTCOMES],
         times="<results>/studies/multi_lens/step_times.tsv",

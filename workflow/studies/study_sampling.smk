@@ -1,11 +1,12 @@
 """Sampling and training strategies on the same test slides: `snakemake --cores N study_sampling`."""
 
-from drunet.studies.sampling_arms import models_of
+from drunet.studies.sampling_arms import misfit, models_of
 
 SAMPLING = study("sampling")
+SAMPLING_MISFIT = misfit(SAMPLING["arms"], config["classifiers"])
 # Arms may share a classifier, which is then trained and read once.
 SAMPLING_MODELS = models_of(SAMPLING["arms"])
-SAMPLING_TUNED = models_of(SAMPLING["arms"], tuned=True)
+SAMPLING_TUNED = [] if SAMPLING_MISFIT else models_of(SAMPLING["arms"], tuned=True)
 
 
 rule study_sampling:
@@ -15,6 +16,7 @@ rule study_sampling:
 
 rule compare_sampling:
     input:
+        fits=unless(SAMPLING_MISFIT, "sampling"),
         tables=lambda wildcards: expand("<results>/slides/{slide}/tiles.parquet", slide=slides_in("test")),
         answers=lambda wildcards: expand(
             "<results>/heatmaps/{model}/{slide}.parquet", model=SAMPLING_MODELS, slide=slides_in("test")

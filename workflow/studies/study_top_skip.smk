@@ -1,7 +1,5 @@
 """Two refiners, with and without the skip connection at full resolution: `snakemake --cores N study_top_skip`."""
 
-from dataclasses import replace
-
 from drunet.studies import top_skip
 
 TOP_SKIP = study("top_skip")
@@ -17,7 +15,7 @@ rule study_top_skip:
 
 rule compare_top_skip:
     input:
-        fits=refuse(replace(STUDIES["top_skip"], problem=TOP_SKIP_MISFIT)) if TOP_SKIP_MISFIT else [],
+        fits=unless(TOP_SKIP_MISFIT, "top_skip"),
         measured=lambda wildcards: expand(
             "<results>/runs/{run}/{slide}/metrics.json", run=TOP_SKIP_RUNS, slide=slides_in(TOP_SKIP["split"])
         ),
