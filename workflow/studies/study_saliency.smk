@@ -17,7 +17,7 @@ rule explain_classifier:
     output:
         tiles="<results>/studies/saliency/{model}/tiles.tsv",
         metrics="<results>/studies/saliency/{model}/metrics.tsv",
-        figure="<results>/studies/saliency/{model}/figures/saliency.png",
+        figure="<results>/studies/saliency/figures/{model}.png",
     log:
         "<logs>/explain_classifier/{model}.log",
     benchmark:
@@ -49,7 +49,7 @@ rule gather_explanations:
             model=explainable(SALIENCY["models"], config["classifiers"]),
         ),
         metrics=expand("<results>/studies/saliency/{model}/metrics.tsv", model=SALIENCY["models"]),
-        figures=expand("<results>/studies/saliency/{model}/figures/saliency.png", model=SALIENCY["models"]),
+        figures=expand("<results>/studies/saliency/figures/{model}.png", model=SALIENCY["models"]),
     output:
         metrics="<results>/studies/saliency/metrics.tsv",
         section="<results>/studies/saliency/section.json",
