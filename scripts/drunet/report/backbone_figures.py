@@ -46,11 +46,12 @@ def f1_against_time(frame: pd.DataFrame, *, unit: str = "ms per tile") -> Figure
         axes.grid()
         axes.set_xlabel(unit)
         axes.set_ylabel("F1 (95 % interval)")
-        # Room for the names around the outermost intervals.
+        # Room for the names around the outermost intervals; below 0 only for a point's own half.
         low, high = known[["f1", "f1_low"]].min().min(), known[["f1", "f1_high"]].max().max()
         room = 0.28 * max(high - low, 0.1)
-        axes.set_ylim(low - room, high + room)
-        axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1 and low - room < tick < high + room])
+        bottom, top = max(low - room, -0.04), high + room
+        axes.set_ylim(bottom, top)
+        axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1 and bottom < tick < top])
         axes.margins(x=0.15)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
