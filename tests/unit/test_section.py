@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from drunet.report.page import ReportInputs, write_page
-from drunet.report.section import Section, p_value, read_section, shown_table, write_section
+from drunet.report.section import Section, p_value, read_section, shown_table, shown_tests, write_section
+from drunet.statistics import paired_tests
 
 HOSTILE = "<script>alert('x')</script>"
 
@@ -146,3 +147,14 @@ def test_a_long_table_is_folded_away(tmp_path: Path) -> None:
 )
 def test_a_p_value_is_printed_as_papers_do(value: float | None, shown: str) -> None:
     assert p_value(value) == shown
+
+
+def test_tests_are_shown_by_what_decides_and_keep_a_note_where_there_is_one() -> None:
+    values = {"few": [0.1, 0.2, 0.3], "same": [0.1, 0.2, 0.3], "other": [0.4, 0.1, 0.5]}
+    long = [{"slide": str(i), "arm": arm, "value": v} for arm, column in values.items() for i, v in enumerate(column)]
+    tests = paired_tests(pd.DataFrame(long))
+    shown = shown_tests(tests)
+    assert list(shown) == ["arm", "against", "n", "median_difference", "effect", "p", "p_holm", "note"]
+    assert shown["note"].tolist() == tests["note"].tolist()
+    assert shown[["arm", "against", "n"]].values.tolist()[0] == ["few", "same", 3]
+    assert "note" not in shown_tests(tests.assign(note=""))

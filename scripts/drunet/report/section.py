@@ -113,6 +113,17 @@ def shown_table(frame: pd.DataFrame) -> Markup:
     return html_table(frame, [_column(str(key), frame[key]) for key in frame.columns])
 
 
+def shown_tests(tests: pd.DataFrame) -> pd.DataFrame:
+    """What a page shows of `drunet.statistics.paired_tests`: which arms, how many pairs, how much, how sure.
+
+    The rest (means, what was left out, statistic, method) stands in the study's tests.tsv, and would push p off the
+    page. A column of notes that are all empty goes too.
+    """
+    columns = ["arm_a", "arm_b", "n", "median_difference", "effect", "p", "p_holm"]
+    noted = ["note"] if tests["note"].astype(bool).any() else []
+    return tests[[*columns, *noted]].rename(columns={"arm_a": "arm", "arm_b": "against"})
+
+
 def p_value(value: Any) -> str:
     """A p-value as papers print it: `0.042`, `< 0.001`."""
     if value is None or math.isnan(float(value)):

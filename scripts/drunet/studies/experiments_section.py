@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from drunet.report.experiment_figures import picture_grid, run_boxes, stacked_seconds
 from drunet.report.figures import save
-from drunet.report.section import SLIDES_AS_INDEPENDENT, Section
+from drunet.report.section import SLIDES_AS_INDEPENDENT, Section, shown_tests
 from drunet.report.tables import number
 from drunet.studies.experiments import AFTER, BEFORE, SLIDE_STAGES, Runs, named_after, named_before, published_of
 
@@ -106,7 +106,7 @@ def experiments_section(
     if len(seconds):
         tables.append(("Seconds per slide, by stage", _seconds(seconds, published)))
     for family in dict.fromkeys(tests["family"]):
-        here = tests[tests["family"] == family].drop(columns=["family", "score", "statistic"])
+        here = shown_tests(tests[tests["family"] == family])
         tables.append((f"Wilcoxon's signed-rank test of Dice, {family} ({len(here)} tests)", here))
     return Section(
         title="Runs beside each other",

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from drunet.errors import SheetError
 from drunet.report.figures import MUTED, PALETTE, STYLE, new_figure
-from drunet.report.section import SLIDES_AS_INDEPENDENT, Section
+from drunet.report.section import SLIDES_AS_INDEPENDENT, Section, shown_tests
 from drunet.studies.classifier_arms import MEAN_OF_SLIDES, labelled_tiles, tuned_threshold, wide, with_interval
 from drunet.studies.sampling_arms import TUNED
 
@@ -66,7 +66,7 @@ def tiles_by_model(
                 "there is no slide to judge classifiers by",
                 where="study_settings.sampling",
                 found=f"no usable annotated slide for {model}",
-                mend="Mark annotated slides `test` and `val` in the sheet; results/slides.tsv lists what is left out.",
+                mend="Mark annotated slides `test` and `val`; slides.tsv in the results lists what is left out.",
             )
         result[model] = labelled_tiles(slides[model], tables[first:last], answers[first:last])
         first = last
@@ -222,7 +222,7 @@ def sampling_section(
         tables=[
             ("Scores over all tiles, with 95 % intervals", scores_table(metrics)),
             ("What each arm learns from (samples in an epoch), and what the paper says of it", learnt),
-            (f"F1 of the slides against {reference.replace('_', ' ')}, Wilcoxon's signed-rank test", tests),
+            (f"F1 of the slides against {reference.replace('_', ' ')}, Wilcoxon's signed-rank test", shown_tests(tests)),
         ],
         figures=[
             ("Scores over all tiles by strategy; the dashed line is the arm that the others are tested against", figure)
