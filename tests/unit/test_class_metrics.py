@@ -114,6 +114,15 @@ def test_one_fold_has_no_sd_but_an_interval_over_groups() -> None:
     assert ((table["low"] < table["mean"]) & (table["mean"] < table["high"])).all()
 
 
+def test_every_protocol_has_the_interval_of_its_own_predictions() -> None:
+    own = {name: predictions(60, seed=k, skill=2.5 * k).assign(protocol=name) for k, name in enumerate(("one", "two"))}
+    table = cm.summary(pd.concat(own.values(), ignore_index=True), resamples=60, seed=4)
+    for name, frame in own.items():
+        rows = table[table["protocol"] == name]
+        found = dict(zip(rows["metric"], zip(rows["low"], rows["high"], strict=True), strict=True))
+        assert found == cm.group_intervals(frame, resamples=60, seed=4)
+
+
 def test_the_interval_draws_whole_groups_and_scores_every_draw_as_a_table_would_be() -> None:
     frame = predictions(60, skill=0.7)
     frame.loc[::4, "p_lung_aca"] = np.float32(0.25)  # ties
@@ -178,6 +187,28 @@ def test_a_missing_answer_and_an_unknown_label_are_refused() -> None:
 def test_draws_that_lose_a_class_do_not_count() -> None:
     frame = answer([[8, 0, 0], [0, 8, 0], [0, 0, 1]], CLASSES)
     assert all(bounds == (1, 1) for bounds in cm.group_intervals(frame, resamples=200, seed=0).values())
+
+
+def test_the_interval_is_that_of_the_draws_that_hold_every_class() -> None:
+    frame = predictions(60, seed=2, skill=0.7)
+    # Two of twenty groups hold the third class: a tenth of the draws or more have neither.
+    others = frame["label"].where(frame["label"] != "lung_scc", "lung_n")
+    frame["label"] = others.where(~frame["group"].isin(["s3", "s11"]), "lung_scc")
+    names = sorted(frame["group"].unique())
+    found: dict[str, list[float]] = {"accuracy": [], "recall": [], "f1": []}
+    for times in np.random.default_rng(6).multinomial(20, np.full(20, 1 / 20), size=60):
+        drawn = pd.concat([frame[frame["group"] == name] for name in np.repeat(names, times)])
+        if drawn["label"].nunique() < 3:
+            continue
+        own = drawn["label"]
+        said = np.array(CLASSES)[drawn[[f"p_{name}" for name in CLASSES]].to_numpy().argmax(axis=1)]
+        found["accuracy"].append(sklearn_metrics.accuracy_score(own, said))
+        found["recall"].append(sklearn_metrics.balanced_accuracy_score(own, said))
+        found["f1"].append(sklearn_metrics.f1_score(own, said, average="macro", labels=CLASSES, zero_division=0))
+    assert 30 < len(found["accuracy"]) < 60
+    bounds = cm.group_intervals(frame, resamples=60, seed=6)
+    for metric, values in found.items():
+        assert bounds[metric] == pytest.approx(tuple(np.quantile(values, (0.025, 0.975))))
 
 
 def test_scores_of_the_class_looked_for_are_the_counts_of_the_paper() -> None:

@@ -126,6 +126,22 @@ def test_one_patient_gives_no_interval_and_half_of_no_draw_is_lost() -> None:
     assert bounds["recall"] == pytest.approx([recall_score(own["label"], own["p_tumour"] >= 0.5)] * 2)
 
 
+def test_tiles_without_a_label_leave_the_interval_as_it_is() -> None:
+    tiles = cohort(slides=8, tiles=25)
+    none = cohort(seed=9, slides=10, tiles=7).assign(label=-1)  # of these patients, and of one more
+    both = pd.concat([none, tiles], ignore_index=True)
+    with_none, without = (
+        pooled_intervals(t["p_tumour"], t["label"], t["patient"], 0.5, resamples=50, seed=1) for t in (both, tiles)
+    )
+    assert with_none == without
+
+
+def test_a_tile_at_the_threshold_counts_as_called_in_the_interval() -> None:
+    # Of either patient one tile of tumour at the threshold and one without below: whoever is drawn, all is right.
+    bounds = pooled_intervals(np.array([0.5, 0.4] * 2), np.array([1, 0] * 2), list("aabb"), 0.5, resamples=20, seed=0)
+    assert bounds == dict.fromkeys(("precision", "recall", "f1", "auc"), (1, 1))
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10), st.booleans()), min_size=2, max_size=25))
 def test_the_tuned_threshold_is_the_best_of_all_and_nearest_to_a_half(drawn: list[tuple[int, bool]]) -> None:

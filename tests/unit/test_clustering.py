@@ -249,6 +249,12 @@ def test_a_class_is_a_cluster_of_one_label_and_small_ones_join_the_nearest() -> 
     np.testing.assert_array_equal(classes.of_tiles[29:], [1, 2, 3])
 
 
+def test_a_class_of_just_as_many_tiles_as_it_needs_stays() -> None:
+    rows = [("training", 0, 0, 0.0)] * 5 + [("training", 1, 0, 0.0)] * 5 + [("training", 1, 1, 5.0)] * 6
+    classes = tissue_classes(clustered(rows), 5, where="x")
+    assert classes.labels == [0, 1, 1] and classes.merged == []
+
+
 @settings(max_examples=40)
 @given(st.integers(0, 1000), st.integers(1, 12))
 def test_no_class_is_too_small_and_none_is_empty(seed: int, least: int) -> None:

@@ -119,6 +119,13 @@ def test_padding_becomes_air(make: Any, written: int) -> None:
     assert (hu[:5] == -1000).all() and np.array_equal(hu[5:], HU[5:] - 10)
 
 
+def test_padding_of_unsigned_values_is_as_large_as_it_says(make: Any) -> None:
+    pixels = STORED.copy()
+    pixels[:5] = 63536
+    hu = read_slice(make(pixels, BitsStored=16, HighBit=15, PixelPaddingValue=63536), HERE).hu
+    assert (hu[:5] == -1000).all() and np.array_equal(hu[5:], HU[5:])
+
+
 def test_a_range_of_padding_becomes_air(make: Any) -> None:
     hu = read_slice(make(PixelPaddingValue=0, PixelPaddingRangeLimit=300), HERE).hu
     assert np.array_equal(hu, np.where(STORED <= 300, -1000, HU))

@@ -66,6 +66,33 @@ def test_a_shifted_segmentation_scores_what_a_hand_works_out() -> None:
         assert row["hd_um"] == pytest.approx(20, abs=4 if stage == "heatmap" else 1e-9)
 
 
+def test_between_cell_centres_probabilities_change_evenly() -> None:
+    # Cell centres at 190 and 210 µm have 1 and 0.4: the line between them falls to 0.55 at 190 + 20 * 0.45 / 0.6 µm.
+    heatmap = np.where(np.arange(20) < 10, 1, 0.4).astype(np.float32) * np.ones((10, 1), np.float32)
+    annotation = annotated(tumour=shapely.box(0, 0, 205 / GRID.mpp, 400))
+    # The refiner's square, too, has 20 columns of 20 µm.
+    rows = measured(annotation, heatmap=heatmap, refined=heatmap.repeat(2, axis=0), mpp=1.0, threshold=0.55)
+    assert [(rows[stage]["dsc"], rows[stage]["hd_um"]) for stage in ("heatmap", "refined")] == [(1, 0)] * 2
+
+
+@pytest.mark.parametrize(("shift", "um"), [((2, 0), 2 * 114 / 11), ((0, 2), 2 * 84 / 8)])
+def test_distances_on_a_raster_that_does_not_fit_the_slide_are_exact(shift: tuple[int, int], um: float) -> None:
+    # 114 x 84 µm at about 10 µm/px: 11 x 8 px.
+    grid = Grid(width=114, height=84, mpp=1.0, tile_mpp=1.0, size=20, step=20)
+    predicted = np.zeros((8, 11), bool)
+    predicted[2 + shift[1] : 5 + shift[1], 3 + shift[0] : 6 + shift[0]] = True
+    (_, row) = measure_slide(
+        grid,
+        annotated(tumour=shapely.box(3 * 114 / 11, 2 * 84 / 8, 6 * 114 / 11, 5 * 84 / 8)),
+        heatmap=np.zeros(grid.shape, np.float32),
+        refined=None,
+        segmentation=predicted,
+        mpp=10.0,
+        threshold=0.5,
+    )
+    assert row["hd_um"] == pytest.approx(um)
+
+
 def test_the_threshold_holds_for_probabilities_and_counts_itself() -> None:
     annotation = annotated(tumour=TUMOUR)
     for value, found in ((0.69, False), (0.7, True)):

@@ -117,6 +117,12 @@ def test_every_experiment_has_its_scores_with_and_without_refiner(scores: pd.Dat
         assert row["margin_mean"] == pytest.approx(0.05)
 
 
+def test_a_margin_belongs_to_the_last_stage_alone(scores: pd.DataFrame) -> None:
+    last = scores["stage"] == "segmentation"
+    assert scores.loc[last, "margin"].tolist() == pytest.approx([0, 0.1] * 12)
+    assert scores.loc[~last, "margin"].isna().all()
+
+
 def test_tests_compare_runs_on_their_last_stage_and_classifiers_once(scores: pd.DataFrame) -> None:
     tests = study.tests_table(scores, LABELS, RUNS).set_index(["family", "arm_a", "arm_b"])
     assert list(tests.loc["with refiner"].index) == [("I", "III"), ("I", "VIII"), ("III", "VIII")]
@@ -187,6 +193,16 @@ def test_the_margin_is_as_wide_as_asked_for_in_micrometres() -> None:
     # Five rows along each side, and in each corner the pixels within five of the last one of tumour.
     corner = sum(a * a + b * b <= 25 for a in range(1, 6) for b in range(1, 6))
     assert found.sum() == 4 * 20 * 5 + 4 * corner
+
+
+def test_the_margin_of_an_oblong_slide_is_drawn_at_the_resolution_asked_for() -> None:
+    # 800 x 400 µm at 2 µm/px, and a box from 400 to 600 and 160 to 260 µm: 20 µm are 10 px on either side.
+    tumour = Annotation("wta", (Region(shapely.box(800, 320, 1200, 520), "tumour", "tumour"),))
+    tissue = np.ones((20, 40), bool)
+    found = tumour_margin(tumour, tissue, slide_size=(1600, 800), slide_mpp=0.5, mpp=2.0, band=20.0)
+    assert found.shape == (200, 400)
+    assert np.flatnonzero(found[100]).tolist() == [*range(190, 200), *range(300, 310)]
+    assert np.flatnonzero(found[:, 250]).tolist() == [*range(70, 80), *range(130, 140)]
 
 
 def test_the_margin_leaves_out_glass_what_is_ignored_and_what_nobody_marked() -> None:

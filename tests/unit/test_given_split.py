@@ -73,6 +73,17 @@ def test_the_leak_of_given_parts_is_counted(images: pd.DataFrame) -> None:
     assert leak(alone, np.concatenate([found.training, found.validation]), found.test) == pytest.approx(5 / 6)
 
 
+def test_a_source_that_only_stopped_the_training_leaks_too() -> None:
+    # One of four test images is of a source that was learnt from, one of another that was validated on.
+    rows = [("training", "a0"), ("validation", "a1"), ("test", "a0"), ("test", "a1")]
+    rows += [("training", "b0"), ("test", "b1"), ("test", "b2")]
+    images = pd.DataFrame(rows, columns=["part", "group"])
+    images["label"] = images["group"].str[0]
+    task = {"classes": ["a", "b"], "protocols": ["given"], "split": PARTS}
+    (trial,) = draw_trials(task, images, validation_share=0.0, seed=0, where="here")
+    assert trial.leak == 2 / 4
+
+
 def test_validation_is_set_aside_where_none_is_given(images: pd.DataFrame) -> None:
     without = images.assign(part=images["part"].replace("validation", "training"))
     found = split_of(without, "given", PARTS, 0, 0.25, seed=2)

@@ -75,6 +75,15 @@ def test_other_programs_read_the_resolution_and_the_facts(tmp_path: Path) -> Non
     assert facts["offset_px"] == [0, 0] and facts["model"] == "m1"
 
 
+def test_the_resolution_is_that_of_a_cell_and_not_of_a_tile(tmp_path: Path) -> None:
+    # Tiles of 64 px overlap by half: a cell has 32 px of 0.5 µm.
+    grid = Grid(width=500, height=300, mpp=0.25, tile_mpp=0.5, size=64, step=32)
+    write_heatmap(tmp_path / "h.tif", np.zeros(grid.shape, np.float32), grid, {})
+    with tifffile.TiffFile(tmp_path / "h.tif") as tiff:
+        per_cm = [np.divide(*tiff.pages.first.tags[f"{axis}Resolution"].value) for axis in "XY"]
+    assert per_cm == pytest.approx([10_000 / 16] * 2, rel=1e-6)
+
+
 def test_a_field_has_a_resolution_for_each_axis(tmp_path: Path) -> None:
     write_field(tmp_path / "f.tif", np.ones((5, 9)), (2.5, 4.0), {"slide": "s1", "grid": GRID.to_dict()})
     with tifffile.TiffFile(tmp_path / "f.tif") as tiff:

@@ -127,6 +127,24 @@ def test_published_counts_are_met_exactly_by_image_and_nearly_by_group() -> None
     assert all(abs(grouped[name] - wanted) <= 3 * 20 for name, wanted in PUBLISHED.items())
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_large_groups_come_first_and_small_ones_even_out(seed: int) -> None:
+    images = images_of({"aca": [6, *[1] * 6], "scc": [1, 1, 2, 4]})
+    counts = pd.crosstab(images["label"], assign_parts(images, "grouped", {"one": 1, "two": 1}, seed))
+    assert counts.to_numpy().tolist() == [[6, 6], [4, 4]]
+
+
+def test_a_group_of_two_classes_goes_where_it_helps_the_rarer_one_more() -> None:
+    # 100 images of a and 10 of b in two parts. Of the patients with both, the first goes to one part and the second to
+    # the other. The parts then lack 10 and 30 of a, 4 and 1 of b: the third, by least squares of the shares, helps
+    # 10·10/100² + 2·4/10² = 0.09 in the first and 10·30/100² + 2·1/10² = 0.05 in the second. By the number of images it
+    # would go to the second, which had too many of b thereafter.
+    rows = [(label, f"p{g}") for g, (a, b) in enumerate([(40, 1), (20, 4), (10, 2)]) for label in "a" * a + "b" * b]
+    images = pd.concat([pd.DataFrame(rows, columns=["label", "group"]), images_of({"a": [10] * 3, "b": [1] * 3})])
+    counts = pd.crosstab(images["label"], assign_parts(images, "grouped", {"one": 1, "two": 1}, 0))
+    assert counts.to_numpy().tolist() == [[50, 50], [5, 5]]
+
+
 def test_a_random_split_leaks_as_much_as_counting_says() -> None:
     # A test image stays clean only if its 3 siblings are in its own fifth: (1/5)^3 of them, nearly.
     images = images_of({"aca": [4] * 400, "scc": [4] * 400})

@@ -119,6 +119,16 @@ def test_identical_images_share_a_group_even_where_nothing_can_be_compared(tmp_p
     assert facts["identical"] == 4 and facts["links"] == 0 and facts["check"]["precision_at_least"] is None
 
 
+def test_a_pair_of_identical_images_may_be_a_bridge(made: tuple[Path, pd.DataFrame, pd.Series]) -> None:
+    root, images, _ = made
+    two = images[images["file"].str.match(r"aca/[01]_[01]")].reset_index(drop=True)
+    _, apart = find_groups(two, root, FEW, seed=0)
+    # Two pairs of look-alikes; let the last of the one and the first of the other be the same file.
+    _, facts = find_groups(two.assign(digest=list("abbc")), root, FEW, seed=0)
+    assert (apart["groups"], apart["links"], apart["identical"], apart["bridges"]) == (2, 2, 0, 0)
+    assert (facts["groups"], facts["links"], facts["identical"], facts["bridges"]) == (1, 2, 1, 1)
+
+
 def test_a_mirrored_descriptor_is_the_descriptor_of_the_mirrored_image() -> None:
     grey = small_grey(tissue(1, 255), 255)
     own, mirror = local_features(grey, 300), local_features(np.ascontiguousarray(grey[:, ::-1]), 300)

@@ -125,6 +125,30 @@ def test_specks_bridges_and_teeth_are_smoothed_away() -> None:
     assert np.count_nonzero(clean ^ body) < 0.02 * body.sum()
 
 
+def test_fragments_too_small_are_gone_before_smoothing_could_join_them() -> None:
+    pair = np.zeros((60, 80), bool)
+    pair[20:40, 15:35] = pair[20:40, 38:58] = True  # 400 px each, 3 px apart
+    joined = segment(pair.astype(np.float32), everywhere(pair), min_fragment_px=300)
+    assert ndimage.label(joined, EIGHT)[1] == 1 and joined.sum() > 500
+    assert not segment(pair.astype(np.float32), everywhere(pair), min_fragment_px=500).any()
+
+
+def test_what_smoothing_cuts_off_goes_if_it_is_too_small() -> None:
+    dumbbell = np.zeros((60, 100), bool)
+    dumbbell[10:50, 10:50] = dumbbell[22:38, 70:86] = True  # 1600 and 256 px
+    dumbbell[29:32, 50:70] = True  # a waist of 3 px
+    both = segment(dumbbell.astype(np.float32), everywhere(dumbbell))
+    assert ndimage.label(both, EIGHT)[1] == 2
+    alone = segment(dumbbell.astype(np.float32), everywhere(dumbbell), min_fragment_px=300)
+    np.testing.assert_array_equal(alone, both & (np.indices(both.shape)[1] < 60))
+
+
+def test_smoothing_does_not_close_a_slit_of_glass() -> None:
+    tissue = np.ones((50, 60), bool)
+    tissue[:, 30] = False
+    np.testing.assert_array_equal(segment(np.ones((50, 60), np.float32), tissue), tissue)
+
+
 def test_shapes_have_to_agree() -> None:
     with pytest.raises(ValueError, match=r"probability is \(3, 4\), tissue \(4, 3\)"):
         segment(np.zeros((3, 4), np.float32), np.zeros((4, 3), bool))

@@ -172,6 +172,16 @@ def test_the_colours_weigh_as_in_the_authors_code() -> None:
     assert COLOUR_WEIGHTS == (0.2, 0.1, 0.6)
 
 
+def test_the_nearest_tissue_of_a_new_colour_is_so_by_weighted_colours() -> None:
+    # The last lies 90 in green and 10 in blue from the first, 10 and 40 from the second. The squares of 0.1 * 90 and
+    # 0.6 * 10 make 117, those of 0.1 * 10 and 0.6 * 40 make 577; without weights it would be 8200 and 1700.
+    tissues = np.array([[50, 50, 50], [50, 150, 100], [50, 140, 60]], float)
+    crops = Crops(np.zeros(4, int), np.array([0, 0, 1, 1]), np.zeros(4, int), np.array([0, 1, 0, 1]))
+    strata = TissueStrata(lambda c: tissues[c.x], crops, clusters=2, seed=0, where="here")
+    new = Crops(np.zeros(3, int), np.arange(3), np.zeros(3, int), np.zeros(3, int))
+    assert strata.clusters_of(new).tolist() == [0, 1, 0]
+
+
 def test_a_tiles_colour_is_the_mean_of_its_pixels(lossless_slide: Any) -> None:
     rng = np.random.default_rng(0)
     blocks = rng.integers(0, 256, (10, 20, 3), np.uint8)

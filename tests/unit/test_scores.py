@@ -294,6 +294,27 @@ def test_the_correlation_is_spearmans_on_what_was_rated() -> None:
     assert correlation(scores).loc[0, "n"] == 3
 
 
+def test_a_second_look_is_no_second_outline_and_readers_are_averaged_before_they_are_ranked() -> None:
+    # Means of 3, 1.5, 2 and 3.5 have the ranks 3 1 2 4: 1 - 6·(4 + 1 + 1) / (4·15) = 0.4; a alone is in perfect order.
+    table = correlation(scored({"a": [1, 2, 3, 5], "b": [5, 1, 1, 2]}, {"a": [5]})).set_index("reader")
+    assert table.loc["a", ["n", "rho"]].tolist() == pytest.approx([4, 1])
+    assert table.loc["mean of readers", ["n", "rho"]].tolist() == pytest.approx([4, 0.4])
+
+
+def test_runs_are_summarised_apart_and_an_outline_of_each_is_compared() -> None:
+    one = scored({"a": [5, 4, 3, 5], "b": [5, 3, 3, 5]}, run="one")
+    scores = pd.concat([one, scored({"a": [1, 2, 3], "b": [1, 2, 2]}, run="two")], ignore_index=True)
+    summary = summarise_scores(scores).set_index(["run", "reader"])
+    assert summary["n"].tolist() == [4, 4, 8, 3, 3, 6]
+    assert summary["mean"].tolist() == pytest.approx([17 / 4, 16 / 4, 33 / 8, 6 / 3, 5 / 3, 11 / 6])
+    # Seven outlines, though four slides: 5, 3, 5 and 1, 2 were scored alike.
+    assert agreement(scores).set_index("who").loc["a and b", ["n", "exact"]].tolist() == pytest.approx([7, 5 / 7])
+    assert correlation(scores).set_index(["run", "reader"])["n"].to_dict() == {
+        **{("one", reader): 4 for reader in ("a", "b", "mean of readers")},
+        **{("two", reader): 3 for reader in ("a", "b", "mean of readers")},
+    }
+
+
 def test_a_perfect_order_of_three_outlines_is_no_proof() -> None:
     """Two of the six orders of three are as extreme; Student's t would say p = 0."""
     table = correlation(scored({"a": [1, 2, 3]}))

@@ -108,6 +108,27 @@ def test_the_section_sets_the_published_change_beside_the_measured_one(scores: p
     assert list(table["published"]).count("-4.8") == 1
 
 
+def test_the_distance_before_post_processing_is_told_beside_that_of_the_final_segmentation() -> None:
+    def stages(refined: float, final: float) -> dict[str, Any]:
+        row = {"dsc": 0.5, "iou": 0.3, "precision": 0.5, "recall": 0.5}
+        distances = {"refined": refined, "segmentation": final}
+        return {"stages": [{"stage": s, "hd_um": d, "hd95_um": d, **row} for s, d in distances.items()], "tiles": {}}
+
+    # Means of 80 and 100 µm before, of 50 and 40 after.
+    results = {
+        study.WITH: [stages(60, 40), stages(100, 60)],
+        study.WITHOUT: [stages(90, 30), stages(110, 50)],
+    }
+    counted = {(arm, f"S{i}", stage): 3 for arm in results for i in range(2) for stage in study.STAGES}
+    changes = study.changes_table(study.score_table(results, counted, SLIDES[:2]))
+    distances = changes[changes["score"] == "hd_um"].set_index("stage")[["mean_with", "mean_without", "change_percent"]]
+    assert distances.loc["refined"].tolist() == pytest.approx([80, 100, 25])
+    assert distances.loc["segmentation"].tolist() == pytest.approx([50, 40, -20])
+    lead = study.top_skip_section(changes, {"f": Path("f.png")}, "-4.8", patients=2).lead
+    assert "final segmentations by −20.0 % over 2 slides" in lead
+    assert "Before post-processing the distance changes by 25.0 %" in lead
+
+
 def test_the_long_table_leaves_undefined_scores_out(scores: pd.DataFrame) -> None:
     long = study.long_table(scores)
     assert list(long.columns) == ["arm", "protocol", "repeat", "metric", "value"]
