@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from drunet.annotation import Annotation, rasterise
+from drunet.annotation import Annotation, measured_region, rasterise
 from drunet.grid import Grid
 from drunet.metrics import segmentation_scores, tile_scores
 
@@ -48,11 +48,7 @@ def measure_slide(
     shape = max(1, round(grid.height * grid.mpp / mpp)), max(1, round(grid.width * grid.mpp / mpp))
     size = (grid.width, grid.height)
     truth = rasterise(annotation.tumour, shape, slide_size=size)
-    region = None
-    if annotation.kind == "psa":
-        region = truth | rasterise(annotation.non_tumour, shape, slide_size=size)
-    elif not annotation.ignore.is_empty:
-        region = ~rasterise(annotation.ignore, shape, slide_size=size)
+    region = measured_region(annotation, truth, slide_size=size)
 
     def resized(field: np.ndarray) -> np.ndarray:
         return cv2.resize(field.astype(np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR)

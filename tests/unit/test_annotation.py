@@ -118,6 +118,15 @@ def test_detections_beside_annotations_are_passed_over(tmp_path: Path) -> None:
     assert len(read(geojson(tmp_path, cell, feature([SQUARE]))).regions) == 1
 
 
+@pytest.mark.parametrize(("name", "drawn"), [("PathAnnotationObject", 2), ("PathCellObject", 1), ("TMACoreObject", 1)])
+def test_files_of_qupath_02_say_in_the_id_what_an_object_is(tmp_path: Path, name: str, drawn: int) -> None:
+    old = {**feature([SQUARE]), "id": name}
+    del old["properties"]["objectType"]
+    assert len(read(geojson(tmp_path, old, feature([SQUARE]))).regions) == drawn
+    # What is said in the properties counts.
+    assert len(read(geojson(tmp_path, {**feature([SQUARE]), "id": name})).regions) == 1
+
+
 def test_detections_alone_are_refused_because_they_would_read_as_no_tumour(tmp_path: Path) -> None:
     refused(geojson(tmp_path, feature([SQUARE], objectType="cell")), "none of them is an annotation")
 
@@ -131,6 +140,64 @@ def test_what_is_ignored_is_taken_out_of_both_others(tmp_path: Path) -> None:
     assert annotation.tumour.equals(box(100, 100, 200, 300))
     assert annotation.non_tumour.equals(box(100, 400, 200, 500))
     assert annotation.ignore.area == 200 * 800
+
+
+def ring(left: float, top: float, side: float) -> list[list[float]]:
+    return [[float(x), float(y)] for x, y in box(left, top, left + side, top + side).exterior.coords]
+
+
+@pytest.mark.parametrize("kind", ["wta", "psa"])
+def test_of_regions_that_overlap_the_smaller_counts(tmp_path: Path, kind: str) -> None:
+    # Necrosis in a tumour, a nest of tumour in the necrosis; and a tumour that reaches over the edge of larger stroma.
+    drawn = [
+        feature([ring(100, 100, 20)]),
+        feature([ring(90, 90, 60)], "Stroma"),
+        feature([ring(50, 50, 200)]),
+        feature([ring(400, 400, 200)], "Stroma"),
+        feature([ring(350, 450, 100)]),
+    ]
+    for order in (drawn, drawn[::-1]):
+        annotation = read(geojson(tmp_path, *order), kind)
+        assert annotation.tumour.area == 200**2 - 60**2 + 20**2 + 100**2
+        assert annotation.non_tumour.area == 60**2 - 20**2 + 200**2 - 50 * 100
+        assert annotation.tumour.intersection(annotation.non_tumour).area == 0
+    ignored = read(geojson(tmp_path, *drawn, feature([ring(0, 0, 120)], "Ignore*")), kind)
+    for label in ("tumour", "non_tumour"):
+        expected = getattr(annotation, label).area - getattr(annotation, label).intersection(box(0, 0, 120, 120)).area
+        assert getattr(ignored, label).area == pytest.approx(expected)
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(2, 30)),
+        min_size=1,
+        max_size=8,
+        unique_by=lambda v: v[2],
+    ),
+    st.integers(0, 255),
+)
+def test_every_place_has_the_meaning_of_the_smallest_region_over_it(
+    squares: list[tuple[int, int, int]], labels: int
+) -> None:
+    names = ["tumour" if labels >> i & 1 else "non_tumour" for i in range(len(squares))]
+    shapes = [box(x, y, x + side, y + side) for x, y, side in squares]
+    regions = [Region(s, n, n) for s, n in zip(shapes, names, strict=True)]  # type: ignore[arg-type]
+    painted = np.full((72, 72), "", object)
+    for (x, y, side), name in sorted(zip(squares, names, strict=True), key=lambda v: -v[0][2]):
+        painted[y : y + side, x : x + side] = name
+    annotation = Annotation("psa", tuple(regions))
+    for label, geometry in (("tumour", annotation.tumour), ("non_tumour", annotation.non_tumour)):
+        assert np.array_equal(rasterise(geometry, (72, 72), slide_size=(72, 72)), painted == label)
+
+
+def test_regions_that_only_touch_stay_as_they_were_drawn() -> None:
+    # Neighbours with corners on each other's sides, where a difference would add corners.
+    tumour, stroma = box(0, 0, 10, 10), MultiPolygon([box(10, 2, 15, 5), box(3, 10, 4, 12), box(50, 50, 51, 51)])
+    alone = Annotation("psa", (Region(tumour, "t", "tumour"),)).tumour
+    both = Annotation("psa", (Region(tumour, "t", "tumour"), Region(stroma, "s", "non_tumour")))
+    assert shapely.to_wkb(both.tumour) == shapely.to_wkb(alone)
+    assert both.non_tumour.area == stroma.area
 
 
 def test_a_whole_tumour_annotation_without_features_means_no_tumour(tmp_path: Path) -> None:
@@ -256,6 +323,19 @@ def test_a_slip_of_the_hand_is_untangled(tmp_path: Path) -> None:
     assert geometry.area == pytest.approx(40_000, rel=0.01)
 
 
+def test_a_crumb_of_an_untangled_outline_is_no_annotated_area_but_small_parts_beside_it_are(tmp_path: Path) -> None:
+    # The same loop of 2 px²; beside it an island of 16 px², which somebody drew.
+    loop = [[100, 100], [300, 100], [300, 300], [100, 300], [100, 102], [98, 100], [98, 102], [100, 100]]
+    island = ring(500, 500, 4)
+    # And a thin hole across a corner, which leaves a triangle of 8 px² apart from the rest.
+    cut = [[96, 108], [98, 110], [110, 98], [108, 96], [96, 108]]
+    for rings in ([loop], [SQUARE, cut]):
+        annotation = read(geojson(tmp_path, feature(rings)))
+        assert annotation.smallest_tumour_px2 == pytest.approx(40_000, rel=0.01)
+    annotation = read(geojson(tmp_path, feature([[loop], [island]], kind="MultiPolygon")))
+    assert annotation.smallest_tumour_px2 == 16
+
+
 @pytest.mark.parametrize(
     "ring",
     [
@@ -354,6 +434,15 @@ def test_imagescope_negative_regions_are_cut_out_of_their_layer(tmp_path: Path) 
     assert annotation.tumour.equals(box(100, 100, 300, 300) - box(150, 150, 200, 200))
 
 
+def test_a_hole_needs_no_class(tmp_path: Path) -> None:
+    corners = [(100, 100), (300, 100), (300, 300), (100, 300)]
+    inner = [(150, 150), (200, 150), (200, 200), (150, 200)]
+    for text in ("", "no class of ours"):
+        hole = {"Id": "2", "NegativeROA": "1", "Text": text}
+        drawn = written(tmp_path, aperio(({"Id": "1", "Text": "Tumor"}, corners), (hole, inner), name=""), ".xml")
+        assert read(drawn).tumour.equals(box(100, 100, 300, 300) - box(150, 150, 200, 200))
+
+
 def test_imagescope_ellipses_fill_their_box(tmp_path: Path) -> None:
     text = aperio(({"Type": "2"}, [(100, 100), (300, 200)]))
     tumour = read(written(tmp_path, text, ".xml")).tumour
@@ -405,6 +494,75 @@ def test_a_black_mask_means_no_tumour(tmp_path: Path) -> None:
 
 def test_a_mask_of_several_classes_is_refused(tmp_path: Path) -> None:
     refused(painted(tmp_path, Image.fromarray(np.repeat([[0, 1, 2, 2, 1]], 4, 0).astype(np.uint8))), "several classes")
+
+
+def three_tones(*values: Any) -> np.ndarray:
+    """Uint8 (80, 100) or (80, 100, 3): two areas of other tones on the first."""
+    image = np.zeros((80, 100, *np.shape(values[0])), np.uint8) + np.array(values[0], np.uint8)
+    image[10:30, 10:50], image[50:70, 40:90] = values[1], values[2]
+    return image
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ((0, 128, 255), "0, 128, 255"),
+        ((0, 127, 254), "0, 127, 254"),
+        ((0, 200, 240), "0, 200, 240"),
+        (((0, 0, 0), (255, 0, 0), (0, 255, 0)), "colours"),
+        (((0, 0, 0), (200, 0, 0), (200, 200, 0)), "colours"),
+        (((255, 255, 255), (255, 0, 0), (255, 0, 0)), "colours"),
+        (((0, 0, 0), (90, 0, 0), (0, 90, 0)), "#5a0000"),
+    ],
+)
+def test_stretched_labels_and_label_colours_are_refused(tmp_path: Path, values: Any, word: str) -> None:
+    image = Image.fromarray(three_tones(*values))
+    refused(painted(tmp_path, image), "several classes", word)
+    if image.mode == "L" and min(np.diff(values)) > 60:
+        refused(painted(tmp_path, Image.fromarray(three_tones(*values).astype(np.uint16) * 257)), "several classes")
+
+
+def test_a_palette_of_labels_with_one_to_be_ignored_is_refused(tmp_path: Path) -> None:
+    image = Image.fromarray(three_tones(0, 1, 255)).convert("P")
+    image.putpalette([0, 0, 0, 128, 0, 0, *[0] * 759, 224, 224, 192])
+    refused(painted(tmp_path, image), "several classes")
+
+
+def test_a_dark_16_bit_mask_is_refused_instead_of_read_as_no_tumour(tmp_path: Path) -> None:
+    deep = Image.fromarray((three_tones(0, 1, 1).astype(np.uint16)) * 4095)
+    refused(painted(tmp_path, deep), "neither labels nor black and white", "4095")
+
+
+@pytest.mark.parametrize("way", ["smooth", "blurred", "jpeg", "worst jpeg", "red", "red jpeg", "sheer"])
+def test_soft_edges_and_jpeg_are_no_classes(tmp_path: Path, way: str) -> None:
+    large = np.zeros((1600, 2000), np.uint8)
+    cv2.ellipse(large, (800, 700), (500, 300), 30, 0, 360, 255, -1)
+    cv2.circle(large, (1500, 1200), 90, 255, -1)
+    mask = cv2.resize(large, (500, 400), interpolation=cv2.INTER_AREA)
+    if way == "blurred":
+        mask = cv2.GaussianBlur(mask, (0, 0), 12)
+    if way == "sheer":
+        mask = np.rint(90 + mask * (140 / 255)).astype(np.uint8)
+    picture = np.stack([mask, mask * 0, mask * 0], axis=2) if "red" in way else mask
+    if "jpeg" in way:
+        flag, quality = cv2.IMWRITE_JPEG_QUALITY, 20 if "worst" in way else 75
+        coded = cv2.imencode(".jpg", picture[..., ::-1] if picture.ndim == 3 else picture, [flag, quality])[1]
+        picture = cv2.imdecode(coded, cv2.IMREAD_UNCHANGED)
+        picture = picture[..., ::-1] if picture.ndim == 3 else picture
+    tumour = read(painted(tmp_path, Image.fromarray(np.ascontiguousarray(picture)))).tumour
+    expected = (large > 127).mean() * WIDTH * HEIGHT
+    assert tumour.area == pytest.approx(expected, rel=0.05)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 0.6))
+def test_the_smallest_tumour_of_a_mask_is_its_smallest_fragment_to_postprocessing(seed: int, share: float) -> None:
+    mask = np.random.default_rng(seed).random((12, 15)) < share
+    if not mask.any():
+        return
+    areas = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)[2][1:, cv2.CC_STAT_AREA]
+    annotation = Annotation("wta", (Region(outline(mask, 4.0, 2.5), "tumour", "tumour"),))
+    assert annotation.smallest_tumour_px2 == pytest.approx(10.0 * areas.min())
 
 
 def test_a_mask_of_another_aspect_is_refused(tmp_path: Path) -> None:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import matplotlib
 import numpy as np
 import pytest
+import shapely
+from PIL import Image
 
+from drunet.annotation import Annotation, Region, measured_region, rasterise
 from drunet.grid import Grid
 from drunet.report import overlay
+from drunet.report.slide_pictures import write_pictures
+from drunet.slide import Slide
 
 
 def four_classes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -109,3 +118,45 @@ def test_strips_are_added_beneath_and_leave_the_picture_alone(width: int) -> Non
         np.testing.assert_array_equal(strip[:50], image)
     legend = overlay.add_legend(image, overlay.TRUTH_LEGEND)[50:]
     assert all((legend == colour).all(axis=2).any() for _, colour in overlay.TRUTH_LEGEND)
+
+
+def test_the_pictures_of_a_slide_judge_where_it_is_measured(
+    colours: Callable[..., np.ndarray], lossless_slide: Callable[..., Path], tmp_path: Path
+) -> None:
+    grid = Grid(width=320, height=160, mpp=0.25, tile_mpp=0.25, size=40, step=40)
+    heatmap, everywhere = np.zeros(grid.shape, np.float32), np.ones((160, 320), bool)
+    tumour, ignored = shapely.box(0, 0, 100, 160), shapely.box(200, 0, 320, 160)
+    shown = {}
+    with Slide(lossless_slide(colours(160, 320)), "s") as slide:
+        for name, regions in (
+            ("without", [Region(tumour, "t", "tumour")]),
+            ("with", [Region(tumour, "t", "tumour"), Region(ignored, "i", "ignore")]),
+        ):
+            paths = {"heatmap_path": tmp_path / "h.png", "overlay_path": tmp_path / f"{name}.png"}
+            annotation = Annotation("wta", tuple(regions))
+            write_pictures(slide, everywhere, heatmap, grid, annotation, longest=320, **paths)
+            shown[name] = np.asarray(Image.open(paths["overlay_path"])).astype(int)
+    # Everything is called tumour: false but for the tumour, and neither where nothing is measured.
+    false, unknown = np.array(overlay.FALSE_POSITIVE), np.array(overlay.PREDICTED)
+    assert np.abs(shown["without"][80, 100:102] - false).max() < 40
+    assert np.abs(shown["with"][80, 100:102] - false).max() < 40
+    assert np.abs(shown["with"][80, 200:202] - unknown).max() < 40
+    np.testing.assert_array_equal(shown["with"][:160, 110:190], shown["without"][:160, 110:190])
+    assert shown["with"].shape[0] > shown["without"].shape[0]  # a legend of one entry more
+
+
+@pytest.mark.parametrize("kind", ["wta", "psa"])
+@pytest.mark.parametrize("ignored", [True, False])
+def test_the_measured_region_holds_what_an_annotation_speaks_of(kind: Any, ignored: bool) -> None:
+    boxes = {"tumour": shapely.box(0, 0, 10, 10), "non_tumour": shapely.box(10, 0, 20, 10)}
+    if ignored:
+        boxes["ignore"] = shapely.box(8, 0, 12, 30)
+    annotation = Annotation(kind, tuple(Region(g, n, n) for n, g in boxes.items()))  # type: ignore[arg-type]
+    truth = rasterise(annotation.tumour, (30, 30), slide_size=(30, 30))
+    found = measured_region(annotation, truth, slide_size=(30, 30))
+    expected = np.ones((30, 30), bool) if kind == "wta" else np.zeros((30, 30), bool)
+    expected[:10, :20] = True
+    if ignored:
+        expected[:, 8:12] = False
+    assert (found is None) == (kind == "wta" and not ignored)
+    assert found is None or np.array_equal(found, expected)

@@ -10,11 +10,11 @@ from typing import cast
 from drunet.annotation.geojson import read_geojson
 from drunet.annotation.mask import read_mask
 from drunet.annotation.outline import outline
-from drunet.annotation.raster import rasterise
+from drunet.annotation.raster import measured_region, rasterise
 from drunet.annotation.region import Annotation, Kind, Label, Region, Source
 from drunet.annotation.xml import read_xml
 
-__all__ = ["Annotation", "Kind", "Label", "Region", "outline", "rasterise", "read_annotation"]
+__all__ = ["Annotation", "Kind", "Label", "Region", "measured_region", "outline", "rasterise", "read_annotation"]
 
 KINDS = ("wta", "psa")
 READERS = {
@@ -35,6 +35,7 @@ def read_annotation(
     width: int,
     height: int,
     classes: Mapping[str, Sequence[str]],
+    origin: Sequence[int] = (0, 0),
 ) -> Annotation:
     """Read one slide's annotation, in the format that the file's suffix says.
 
@@ -52,6 +53,9 @@ def read_annotation(
     classes : mapping of label to class names
         As `cohort.annotation_classes` in the configuration; labels are tumour, non_tumour and ignore, names may hold
         shell wildcards.
+    origin : (int, int)
+        Level-0 pixel (x, y) from which the coordinates of GeoJSON count: `SlideProperties.geojson_origin`. XML and
+        masks are of the whole slide.
 
     Raises
     ------
@@ -61,7 +65,7 @@ def read_annotation(
     if kind not in KINDS:
         raise ValueError(f"unknown annotation kind {kind!r}, expected one of {KINDS}")
     file = Path(path)
-    source = Source(where=where, file=file.name, width=width, height=height, classes=classes)
+    source = Source(where=where, file=file.name, width=width, height=height, classes=classes, origin=origin)
     reader = READERS.get(file.suffix.casefold())
     if reader is None:
         raise source.error(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,15 @@ from drunet.annotation.region import Region, Source
 EXPORT_AGAIN = "Export it from QuPath with File > Export objects as GeoJSON."
 # QuPath objects that software made or that only organise others; nobody drew them as an annotation.
 NOT_DRAWN = {"detection", "cell", "tile", "tma_core", "root"}
+# Up to version 0.2 an object's type stood in the feature's id (QuPath's PathObjectTypeAdapter).
+OBJECT_IDS = {
+    "PathAnnotationObject": "annotation",
+    "PathDetectionObject": "detection",
+    "PathCellObject": "cell",
+    "PathTileObject": "tile",
+    "TMACoreObject": "tma_core",
+    "PathRootObject": "root",
+}
 
 
 @dataclass(frozen=True)
@@ -42,24 +51,27 @@ def read_geojson(data: bytes, source: Source) -> tuple[Region, ...]:
     """Read the annotations of a FeatureCollection, a list of Features or a single Feature.
 
     Detections, cells, tiles and cores are passed over; a file that has nothing else is refused, because an empty
-    annotation would call the whole slide free of tumour.
+    annotation would call the whole slide free of tumour. Coordinates count from `source.origin`.
 
     Raises
     ------
     AnnotationError
         Naming the feature, for everything that cannot be understood.
     """
-    return tuple(source.region(drawn.polygons, drawn.name, drawn.item) for drawn in drawn_features(data, source))
+    return tuple(
+        source.region(_on_slide(drawn.polygons, source.origin), drawn.name, drawn.item)
+        for drawn in drawn_features(data, source)
+    )
 
 
 def drawn_features(data: bytes, source: Source) -> Iterator[Drawn]:
-    """Yield the annotations of a file one by one; raises as `read_geojson` does."""
+    """Yield the annotations of a file one by one, their coordinates as written; raises as `read_geojson` does."""
     features = _features(_parse(data, source), source)
     count = 0
     for number, feature in enumerate(features, start=1):
         item = _item(number, len(features), feature)
         properties = _properties(feature, source, item)
-        if _object_type(properties) not in NOT_DRAWN:
+        if _object_type(feature, properties) not in NOT_DRAWN:
             count += 1
             yield Drawn(item, _polygons(feature, source, item), _class_name(properties), _metadata(properties))
     if features and not count:
@@ -68,6 +80,10 @@ def drawn_features(data: bytes, source: Source) -> Iterator[Drawn]:
             found=f"{len(features)} detections or cores",
             mend="Export the annotations, too, or an empty list if there are none.",
         )
+
+
+def _on_slide(polygons: list[list[np.ndarray]], origin: Sequence[int]) -> list[list[np.ndarray]]:
+    return [[ring + origin for ring in rings] for rings in polygons] if any(origin) else polygons
 
 
 def _parse(data: bytes, source: Source) -> Any:
@@ -112,8 +128,9 @@ def _properties(feature: Any, source: Source, item: str) -> dict[str, Any]:
     return properties
 
 
-def _object_type(properties: dict[str, Any]) -> str:
-    return str(properties.get("objectType", properties.get("object_type", "annotation"))).casefold()
+def _object_type(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
+    stated = properties.get("objectType") or properties.get("object_type")
+    return str(stated or OBJECT_IDS.get(str(feature.get("id")), "annotation")).casefold()
 
 
 def _class_name(properties: dict[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ import shapely
 from numpy.typing import NDArray
 
 from drunet.annotation.outline import polygons_of
+from drunet.annotation.region import Annotation
 
 
 def rasterise(geometry: shapely.Geometry, shape: tuple[int, int], *, slide_size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -59,6 +60,31 @@ def rasterise(geometry: shapely.Geometry, shape: tuple[int, int], *, slide_size:
     np.logical_xor.accumulate(odd, axis=1, out=odd)
     mask[start:stop] = odd[:, :columns]
     return mask
+
+
+def measured_region(
+    annotation: Annotation, truth: NDArray[np.bool_], *, slide_size: tuple[int, int]
+) -> NDArray[np.bool_] | None:
+    """Where an annotation says what is right and what is wrong.
+
+    Parameters
+    ----------
+    annotation : Annotation
+    truth : bool (rows, columns)
+        Its tumour, from `rasterise`.
+    slide_size : (width, height)
+        Size of the slide in level-0 pixels.
+
+    Returns
+    -------
+    bool (rows, columns) or None
+        Of a partial annotation the marked regions, of a whole one all but what is to be ignored; None: everywhere.
+    """
+    if annotation.kind == "psa":
+        return truth | rasterise(annotation.non_tumour, truth.shape, slide_size=slide_size)
+    if annotation.ignore.is_empty:
+        return None
+    return ~rasterise(annotation.ignore, truth.shape, slide_size=slide_size)
 
 
 def _edges(geometry: shapely.Geometry) -> NDArray[np.float64]:

@@ -11,6 +11,8 @@ from typing import Literal, cast
 
 import numpy as np
 import shapely
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from shapely.geometry import MultiPolygon, Polygon
 
 from drunet.annotation.outline import polygons_of
@@ -25,6 +27,7 @@ OVERHANG_PX = 8.0
 OUTSIDE_SHARE = 0.01
 # A self-crossing that changes the area by less than this is a slip of the hand.
 REPAIR_SHARE = 0.01
+OTHER_FRAME = " The slide's scanned area does not begin at its corner: `cohort.geojson_frame` says from where to count."
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,10 @@ class Region:
 class Annotation:
     """What a pathologist drew on one slide.
 
+    Where regions of different meaning overlap, the smaller one counts, as QuPath shows it on top: necrosis drawn inside
+    a tumour is non-tumour, a nest of tumour drawn inside that is tumour. Of two that are equally large both count. What
+    is to be ignored is taken out of either, whatever its size.
+
     Attributes
     ----------
     kind : {"wta", "psa"}
@@ -67,22 +74,29 @@ class Annotation:
 
     @cached_property
     def tumour(self) -> shapely.Geometry:
-        """Union of the tumour regions without what is to be ignored."""
-        return polygons_of(shapely.difference(self._union("tumour"), self.ignore))
+        """Union of the tumour regions without smaller non-tumour regions and without what is to be ignored."""
+        return polygons_of(shapely.difference(self._union("tumour", under="non_tumour"), self.ignore))
 
     @cached_property
     def non_tumour(self) -> shapely.Geometry:
-        """Union of the regions marked as non-tumour without what is to be ignored."""
-        return polygons_of(shapely.difference(self._union("non_tumour"), self.ignore))
+        """Union of the regions marked as non-tumour without smaller tumour regions and what is to be ignored."""
+        return polygons_of(shapely.difference(self._union("non_tumour", under="tumour"), self.ignore))
 
     @property
     def smallest_tumour_px2(self) -> float | None:
-        """Area of the smallest single outline drawn as tumour, in level-0 px²; None without tumour."""
-        tumours = [region.geometry for region in self.regions if region.label == "tumour"]
-        return min((float(part.area) for part in shapely.get_parts(tumours)), default=None)
+        """Area of the smallest single outline drawn as tumour, in level-0 px²; None without tumour.
 
-    def _union(self, label: Label) -> MultiPolygon:
-        return polygons_of(shapely.union_all([r.geometry for r in self.regions if r.label == label]))
+        Parts of a region that touch are one, as pixels of a mask that meet at a corner are one fragment to
+        post-processing.
+        """
+        tumours = [region.geometry for region in self.regions if region.label == "tumour"]
+        return min((area for tumour in tumours for area in _connected_areas(tumour)), default=None)
+
+    def _union(self, label: Label, under: Label | None = None) -> MultiPolygon:
+        """Union of a label's regions, each without the smaller regions of another label that lie over it."""
+        drawn = [r.geometry for r in self.regions if r.label == label]
+        others = [r.geometry for r in self.regions if r.label == under]
+        return polygons_of(shapely.union_all([_beneath(geometry, others) for geometry in drawn]))
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,8 @@ class Source:
         Size of the slide in level-0 pixels.
     classes : mapping of label to class names
         As `cohort.annotation_classes` in the configuration.
+    origin : (int, int)
+        Level-0 pixel (x, y) from which the coordinates of GeoJSON count.
     """
 
     where: str
@@ -106,6 +122,7 @@ class Source:
     width: int
     height: int
     classes: Mapping[str, Sequence[str]]
+    origin: Sequence[int] = (0, 0)
 
     def error(self, what: str, *, mend: str, found: object = None, item: str = "") -> AnnotationError:
         """Build the message for this file, and for one `item` of it where that is known."""
@@ -163,13 +180,19 @@ class Source:
             regions outside the slide.
         """
         label = self.label_of(name, item)
+        return Region(self.area(polygons, item), cast(str, name).strip(), label)
+
+    def area(self, polygons: Iterable[Sequence[np.ndarray]], item: str) -> Polygon | MultiPolygon:
+        """Check rings and build an area from them, as `region` does, for what needs no class.
+
+        Where an outline that crosses itself is untangled, the crumbs that fall off it are dropped: nobody drew them.
+        """
         parts = [self._polygon(rings, item) for rings in polygons]
-        drawn = MultiPolygon(parts)
-        repaired = drawn if drawn.is_valid else polygons_of(shapely.make_valid(drawn, method="structure"))
-        self._check_repair(sum(part.area for part in parts), repaired.area, item)
-        inside = self._clipped(repaired, item)
-        geometry = inside.geoms[0] if len(inside.geoms) == 1 else inside
-        return Region(geometry, cast(str, name).strip(), label)
+        untangled = MultiPolygon([piece for part in parts for piece in _untangled(part)])
+        merged = untangled if untangled.is_valid else polygons_of(shapely.make_valid(untangled, method="structure"))
+        self._check_repair(sum(part.area for part in parts), merged.area, item)
+        inside = self._clipped(merged, item)
+        return inside.geoms[0] if len(inside.geoms) == 1 else inside
 
     def _polygon(self, rings: Sequence[np.ndarray], item: str) -> Polygon:
         if not rings:
@@ -215,9 +238,34 @@ class Source:
                 "the region lies outside the slide",
                 item=item,
                 found=f"x {left:.0f} to {right:.0f}, y {top:.0f} to {bottom:.0f}; slide {self.width} x {self.height}",
-                mend="Check that the file belongs to this slide and holds full-resolution pixels, not µm.",
+                mend="Check that the file belongs to this slide and holds full-resolution pixels, not µm."
+                + (OTHER_FRAME if any(self.origin) else ""),
             )
         return inside
+
+
+def _untangled(part: Polygon) -> Sequence[Polygon]:
+    """The polygon itself if it is valid; else its pieces, without those below `REPAIR_SHARE` of the whole."""
+    if part.is_valid:
+        return [part]
+    pieces = polygons_of(shapely.make_valid(part, method="structure"))
+    return [piece for piece in pieces.geoms if piece.area >= REPAIR_SHARE * pieces.area]
+
+
+def _beneath(geometry: Polygon | MultiPolygon, others: Sequence[shapely.Geometry]) -> shapely.Geometry:
+    """A geometry without those of the others that are smaller and share more than a border with it."""
+    over = [o for o in others if o.area < geometry.area and shapely.relate_pattern(geometry, o, "T********")]
+    # Untouched where nothing lies over it: a difference would reorder its corners.
+    return shapely.difference(geometry, shapely.union_all(over)) if over else geometry
+
+
+def _connected_areas(geometry: Polygon | MultiPolygon) -> list[float]:
+    """Areas of the groups of parts that touch."""
+    parts = shapely.get_parts(geometry)
+    one, other = shapely.STRtree(parts).query(parts, predicate="intersects")
+    links = coo_array((np.ones(len(one), bool), (one, other)), shape=(len(parts), len(parts)))
+    group = connected_components(links, directed=False)[1]
+    return np.bincount(group, shapely.area(parts)).tolist()
 
 
 def _folded(name: str) -> str:

@@ -69,17 +69,19 @@ def _read_asap(root: Element, source: Source) -> list[Region]:
 
 
 def _read_aperio(root: Element, source: Source) -> list[Region]:
-    """ImageScope: layers (Annotation) of regions; a region with NegativeROA is cut out of its layer."""
+    """ImageScope: layers (Annotation) of regions; one with NegativeROA is cut out of its layer and needs no class."""
     regions = []
     for layer_number, layer in enumerate(root.findall("Annotation"), start=1):
         drawn: list[Region] = []
-        holes: list[Region] = []
+        holes: list[shapely.Geometry] = []
         for number, element in enumerate(layer.findall("Regions/Region"), start=1):
             item = f"layer {layer_number}, region {element.get('Id', number)}"
-            region = source.region([[_aperio_ring(element, source, item)]], _aperio_class(layer, element), item)
-            negative = element.get("NegativeROA", "0").casefold() in ("1", "true")
-            (holes if negative else drawn).append(region)
-        cut = shapely.union_all([hole.geometry for hole in holes])
+            polygons = [[_aperio_ring(element, source, item)]]
+            if element.get("NegativeROA", "0").casefold() in ("1", "true"):
+                holes.append(source.area(polygons, item))
+            else:
+                drawn.append(source.region(polygons, _aperio_class(layer, element), item))
+        cut = shapely.union_all(holes)
         for region in drawn:
             left = polygons_of(shapely.difference(region.geometry, cut))
             if not left.is_empty:

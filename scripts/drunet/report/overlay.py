@@ -62,8 +62,8 @@ def overlay(
     tissue : bool (h, w), optional
         What was looked at: a thin grey line, and the rest darker still.
     region : bool (h, w), optional
-        The annotated area of a partially annotated slide. Outside it nothing is right or wrong: predictions there
-        take the colour of `PREDICTED`.
+        What the annotation speaks of, from `drunet.annotation.measured_region`. Outside it nothing is right or wrong:
+        predictions there take the colour of `PREDICTED`.
 
     Returns
     -------

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from drunet.annotation import Annotation, rasterise
+from drunet.annotation import Annotation, measured_region, rasterise
 from drunet.atomic import whole_file
 from drunet.grid import Grid
 from drunet.postprocess import square_to_slide
@@ -35,7 +35,8 @@ def write_pictures(
         The segmentation, over the whole slide.
     heatmap : float32 (rows, columns) of `grid`
     annotation : Annotation or None
-        Whole: false and true are shown everywhere. Partial: inside the marked regions only. None: the outline alone.
+        Whole: false and true are shown everywhere but in what is to be ignored. Partial: inside the marked regions
+        only. None: the outline alone.
     longest : int
         Longest side of the pictures in pixels.
     """
@@ -52,8 +53,8 @@ def write_pictures(
         size = (grid.width, grid.height)
         truth = rasterise(annotation.tumour, shape, slide_size=size)
         legend = paint.TRUTH_LEGEND
-        if annotation.kind == "psa":
-            region = truth | rasterise(annotation.non_tumour, shape, slide_size=size)
+        region = measured_region(annotation, truth, slide_size=size)
+        if region is not None:
             legend = (*legend, *(e for e in paint.NO_TRUTH_LEGEND if e not in legend))
     picture = paint.overlay(image, predicted, truth, region=region)
     _write(overlay_path, paint.add_legend(paint.add_scale_bar(picture, mpp), legend))
