@@ -24,4 +24,5 @@ with job(snakemake.log[0]):
         name="Tissue",
         colour=(120, 120, 120),
         mpp=properties.mpp,
+        counted_from=properties.geojson_origin(snakemake.params.geojson_frame),
     )

@@ -13,5 +13,6 @@ with job(snakemake.log[0]):
         annotation=snakemake.input.get("annotation"),
         kind=snakemake.params.kind,
         classes=snakemake.params.classes,
+        geojson_frame=snakemake.params.geojson_frame,
     )
     write_json(snakemake.output.status, {**report, **snakemake.params.sheet})

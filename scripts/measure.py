@@ -11,6 +11,7 @@ from drunet.tiles import read_table
 with job(snakemake.log[0]):
     params, inputs = snakemake.params, snakemake.input
     heatmap, grid = read_heatmap(inputs.heatmap)
+    labelled, facts = read_table(inputs.tiles)
     annotation = read_annotation(
         inputs.annotation,
         kind=params.kind,
@@ -18,6 +19,7 @@ with job(snakemake.log[0]):
         width=grid.width,
         height=grid.height,
         classes=params.classes,
+        origin=facts.get("geojson_origin", (0, 0)),
     )
     stages = measure_slide(
         grid,
@@ -28,5 +30,5 @@ with job(snakemake.log[0]):
         mpp=params.measure["mpp"],
         threshold=params.measure["threshold"],
     )
-    tiles = measure_tiles(read_table(inputs.tiles)[0], read_table(inputs.classified)[0], params.measure["threshold"])
+    tiles = measure_tiles(labelled, read_table(inputs.classified)[0], params.measure["threshold"])
     write_json(snakemake.output.metrics, {"stages": stages, "tiles": tiles})

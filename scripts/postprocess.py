@@ -12,8 +12,9 @@ from drunet.report.slide_pictures import write_pictures
 from drunet.slide import Slide
 from drunet.tiles import read_mask
 
-with job(snakemake.log[0]):
-    slide_id, settings = snakemake.wildcards.slide, snakemake.params.postprocess
+with job(snakemake.log[0]), Slide(snakemake.input.slide, snakemake.wildcards.slide, snakemake.params.mpp) as slide:
+    slide_id, settings = slide.slide_id, snakemake.params.postprocess
+    counted_from = slide.properties.geojson_origin(snakemake.params.geojson_frame)
     heatmap, grid = read_heatmap(snakemake.input.heatmap)
     if snakemake.input.refined:
         probability, refiner = read_field(snakemake.input.refined)[0], read_json(snakemake.input.refiner)
@@ -21,17 +22,17 @@ with job(snakemake.log[0]):
         probability, refiner = unrefined(heatmap, grid, settings["unrefined_px"]), {}
     smallest = min_fragment_um2(settings["min_fragment_um2"], refiner, grid)
     mask = segment_slide(probability, read_mask(snakemake.input.tissue), grid, smallest, settings)
-    shapes = polygons(mask, (grid.width, grid.height))
     facts = read_field(snakemake.input.heatmap)[1]
     refined_by = {refiner["name"]: refiner["sha256"]} if refiner else {}
     write_geojson(
         snakemake.output.outline,
-        shapes,
+        polygons(mask, (grid.width, grid.height)),
         slide_id=slide_id,
         name="Tumor",
         colour=(200, 0, 0),
         mpp=grid.mpp,
         origin=origin(snakemake.wildcards.run, {facts["model"]: facts["model_sha256"], **refined_by}),
+        counted_from=counted_from,
     )
     finest, resolution = finest_mask(mask, grid, settings["mpp"])
     write_mask(snakemake.output.mask, finest, resolution, f"tumour of {slide_id}, 255 is tumour")
@@ -44,15 +45,15 @@ with job(snakemake.log[0]):
             width=grid.width,
             height=grid.height,
             classes=snakemake.params.classes,
+            origin=counted_from,
         )
-    with Slide(snakemake.input.slide, slide_id, snakemake.params.mpp) as slide:
-        write_pictures(
-            slide,
-            mask,
-            heatmap,
-            grid,
-            truth,
-            longest=snakemake.params.overlay_px,
-            heatmap_path=snakemake.output.heatmap,
-            overlay_path=snakemake.output.overlay,
-        )
+    write_pictures(
+        slide,
+        mask,
+        heatmap,
+        grid,
+        truth,
+        longest=snakemake.params.overlay_px,
+        heatmap_path=snakemake.output.heatmap,
+        overlay_path=snakemake.output.overlay,
+    )

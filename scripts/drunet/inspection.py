@@ -42,6 +42,7 @@ def inspect(
     annotation: str | None,
     kind: str,
     classes: Mapping[str, Sequence[str]],
+    geojson_frame: str,
 ) -> dict[str, Any]:
     """Look at a slide as all later stages will, once, before anything is spent on it.
 
@@ -75,6 +76,7 @@ def inspect(
                 width=properties.width,
                 height=properties.height,
                 classes=classes,
+                origin=properties.geojson_origin(geojson_frame),
             )
             provenance = provenance_of(annotation, slide_id)
             facts["annotation_origin"] = str(provenance)

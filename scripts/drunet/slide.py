@@ -7,6 +7,7 @@ properties only a whitelist leaves this module.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,8 @@ from drunet.grid import nearest_finer_level
 # Outside this range a stated µm/px is a mistake in the file: the finest scanners reach 0.05, and at 20 µm/px a cell is
 # half a pixel.
 PLAUSIBLE_MPP = (0.05, 20.0)
+# The axes of a scanner's pixels agree to a fraction of this; a file in which they do not states one of them wrongly.
+SQUARE_TOLERANCE = 0.02
 # No single read decodes more than this many pixels, which bounds memory at about a gigabyte.
 MAX_READ_PX = 2**28
 
@@ -35,7 +38,7 @@ class SlideProperties:
     width, height : int
         Level-0 size in pixels.
     mpp : float
-        Level-0 resolution in µm/px (mean of both axes).
+        Level-0 resolution in µm/px (mean of both axes, which agree within `SQUARE_TOLERANCE`).
     mpp_source : str
         Where `mpp` comes from: ``sheet``, ``openslide`` or ``tiff tags``.
     vendor : str
@@ -44,6 +47,9 @@ class SlideProperties:
         Downsampling factor of each level.
     objective_power : str
         As the scanner wrote it, for display; never turned into µm/px.
+    bounds_origin : (int, int)
+        Level-0 pixel (x, y) of the top left corner of what was scanned, of formats whose level 0 reaches beyond it
+        (``openslide.bounds-x`` and ``-y``: MIRAX, some of Leica and Ventana); (0, 0) of all others.
     """
 
     width: int
@@ -53,6 +59,23 @@ class SlideProperties:
     vendor: str
     downsamples: tuple[float, ...]
     objective_power: str
+    bounds_origin: tuple[int, int] = (0, 0)
+
+    def geojson_origin(self, frame: str) -> tuple[int, int]:
+        """Level-0 pixel (x, y) from which the coordinates of GeoJSON count.
+
+        QuPath's OpenSlide reader shows what was scanned alone, unless it is told ``--no-crop``, and counts from the
+        corner of that, in what it writes and in what it reads (its OpenslideImageServer, since version 0.2).
+
+        Parameters
+        ----------
+        frame : {"qupath", "slide"}
+            As `cohort.geojson_frame` in the configuration: as QuPath, or from the corner of the whole slide.
+        """
+        origins = {"qupath": self.bounds_origin, "slide": (0, 0)}
+        if frame not in origins:
+            raise ValueError(f"unknown frame {frame!r}, expected one of {tuple(origins)}")
+        return origins[frame]
 
 
 class Slide:
@@ -218,7 +241,7 @@ def _open(path: Path, slide_id: str) -> openslide.OpenSlide:
 def _properties(handle: openslide.OpenSlide, path: Path, slide_id: str, mpp: float | None) -> SlideProperties:
     values = handle.properties
     width, height = handle.dimensions
-    resolution, source = _resolution(handle, path, mpp)
+    resolution, source = _resolution(handle, path, slide_id, mpp)
     if resolution is None:
         raise SlideError(
             "the slide does not say its resolution",
@@ -243,24 +266,49 @@ def _properties(handle: openslide.OpenSlide, path: Path, slide_id: str, mpp: flo
         vendor=values.get(openslide.PROPERTY_NAME_VENDOR, "unknown"),
         downsamples=tuple(float(d) for d in handle.level_downsamples),
         objective_power=values.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER, ""),
+        bounds_origin=_bounds_origin(values, (width, height)),
     )
 
 
-def _resolution(handle: openslide.OpenSlide, path: Path, mpp: float | None) -> tuple[float | None, str]:
+def _bounds_origin(values: Mapping[str, str], size: tuple[int, int]) -> tuple[int, int]:
+    """Corner of what was scanned, if the file states an area within the slide, else (0, 0)."""
+    try:
+        x, y, width, height = (int(values[f"openslide.bounds-{name}"]) for name in ("x", "y", "width", "height"))
+    except (KeyError, ValueError):
+        return 0, 0
+    inside = 0 <= x < x + width <= size[0] and 0 <= y < y + height <= size[1]
+    return (x, y) if inside else (0, 0)
+
+
+def _resolution(handle: openslide.OpenSlide, path: Path, slide_id: str, mpp: float | None) -> tuple[float | None, str]:
     """µm/px and its source, in the order sheet, OpenSlide, TIFF tags."""
     if mpp is not None:
         return float(mpp), "sheet"
     try:
         both = [float(handle.properties[f"openslide.mpp-{axis}"]) for axis in "xy"]
-        return sum(both) / 2, "openslide"
+        return _square(both, slide_id, "openslide"), "openslide"
     except (KeyError, ValueError):
         pass
     tags = _tiff_resolution(path)
-    return (tags, "tiff tags") if tags is not None else (None, "")
+    return (_square(tags, slide_id, "tiff tags"), "tiff tags") if tags is not None else (None, "")
 
 
-def _tiff_resolution(path: Path) -> float | None:
-    """µm/px of the first TIFF page, if its tags state a real unit."""
+def _square(both: Sequence[float], slide_id: str, source: str) -> float:
+    """Mean µm/px of both axes, which have to agree: every length and area is taken as if pixels were square."""
+    x, y = both
+    if abs(x - y) > SQUARE_TOLERANCE * min(abs(x), abs(y)):
+        raise SlideError(
+            "the slide's pixels are not square",
+            status="resolution_missing",
+            where=slide_id,
+            found=f"{x:g} µm/px across, {y:g} µm/px down, from {source}",
+            mend="Add a column `mpp` to the sheet with the right value, which then decides for both axes.",
+        )
+    return (x + y) / 2
+
+
+def _tiff_resolution(path: Path) -> list[float] | None:
+    """µm/px of the first TIFF page across and down, if its tags state a real unit."""
     try:
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages.first
@@ -272,5 +320,5 @@ def _tiff_resolution(path: Path) -> float | None:
     if micrometres is None or any(numerator == 0 or denominator == 0 for numerator, denominator in values):
         return None
     # 72 dpi and its like are defaults of image editors, not measurements: 350 µm/px is no microscope.
-    resolution = sum(micrometres * denominator / numerator for numerator, denominator in values) / 2
-    return resolution if resolution <= PLAUSIBLE_MPP[1] else None
+    both = [micrometres * denominator / numerator for numerator, denominator in values]
+    return both if sum(both) / 2 <= PLAUSIBLE_MPP[1] else None

@@ -109,6 +109,20 @@ def test_ids_are_unique_and_the_same_in_every_run_but_differ_between_slides_and_
     assert len({*first, *others}) == 3 * len(first)
 
 
+def test_an_outline_keeps_its_id_beside_others_and_another_has_another(tmp_path: Path) -> None:
+    def ids(*shapes: shapely.Geometry) -> list[str]:
+        path = tmp_path / "o.geojson"
+        write_geojson(path, shapes, slide_id="s1", name="Tumor", colour=(1, 2, 3), mpp=1.0)
+        return [feature["id"] for feature in json.loads(path.read_text())["features"]]
+
+    one, other, third = shapely.box(0, 0, 90, 90), shapely.box(100, 0, 150, 50), shapely.box(100, 0, 150, 51)
+    # A second model finds the first outline again, and another in the other's place.
+    first, second = ids(one, other), ids(third, one)
+    assert first[0] == second[1]
+    assert len({*first, *second}) == 3
+    assert len(set(ids(one, one))) == 2
+
+
 def test_an_empty_mask_is_a_collection_without_features(tmp_path: Path) -> None:
     empty = np.zeros((40, 80), bool)
     assert export(tmp_path / "o.geojson", empty) == {"type": "FeatureCollection", "features": []}

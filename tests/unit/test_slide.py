@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import openslide
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -81,9 +82,34 @@ def test_resolution_comes_from_the_sheet_then_openslide_then_the_tiff_tags(
         assert slide.properties.mpp_source == source
 
 
-def test_resolution_is_the_mean_of_both_axes(colours: MakeImage, lossless_slide: MakeSlide) -> None:
-    with Slide(lossless_slide(colours(300, 300), (0.25, 0.35)), "s") as slide:
-        assert slide.properties.mpp == pytest.approx(0.30, rel=1e-4)
+def test_resolution_is_the_mean_of_axes_that_nearly_agree(colours: MakeImage, lossless_slide: MakeSlide) -> None:
+    with Slide(lossless_slide(colours(300, 300), (0.250, 0.254)), "s") as slide:
+        assert slide.properties.mpp == pytest.approx(0.252, rel=1e-4)
+
+
+@pytest.mark.parametrize("description", [None, WITHOUT_MPP])
+def test_pixels_that_are_not_square_are_a_status_until_the_sheet_decides(
+    colours: MakeImage, tmp_path: Path, description: str | None
+) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        # OpenSlide states the tags' resolution itself, but for Aperio, where the tags are read here.
+        tiff.write(
+            colours(300, 300),
+            tile=(128, 128),
+            photometric="rgb",
+            compression="jpeg" if description else "deflate",
+            description=description,
+            resolution=(40_000, 20_000),
+            resolutionunit="CENTIMETER",
+            metadata=None,
+        )
+    with pytest.raises(SlideError, match=r"0\.25 µm/px across, 0\.5 µm/px down, from .*column `mpp`") as caught:
+        Slide(path, "s")
+    assert caught.value.status == "resolution_missing"
+    assert ("tiff tags" in str(caught.value)) == bool(description)
+    with Slide(path, "s", 0.25) as slide:
+        assert slide.properties.mpp == 0.25
 
 
 def test_objective_power_is_shown_and_never_turned_into_a_resolution(colours: MakeImage, jpeg_slide: MakeSlide) -> None:

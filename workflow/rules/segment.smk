@@ -62,6 +62,7 @@ rule postprocess:
         mpp=slide_mpp,
         kind=annotation_kind,
         classes=config["cohort"]["annotation_classes"],
+        geojson_frame=config["cohort"]["geojson_frame"],
         postprocess=config["postprocess"],
         overlay_px=config["report"]["overlay_px"],
         code=code("postprocess"),

@@ -15,6 +15,7 @@ rule inspect_slide:
         kind=annotation_kind,
         tissue=config["tissue"],
         classes=config["cohort"]["annotation_classes"],
+        geojson_frame=config["cohort"]["geojson_frame"],
         sheet=lambda wildcards: {
             "split": row(wildcards).split,
             "annotation_kind": row(wildcards).annotation_kind,

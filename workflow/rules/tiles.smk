@@ -18,6 +18,7 @@ rule extract_tiles:
         mpp=slide_mpp,
         kind=annotation_kind,
         classes=config["cohort"]["annotation_classes"],
+        geojson_frame=config["cohort"]["geojson_frame"],
         tiles={k: config["tiles"][k] for k in ("mpp", "size", "step")},
         rules={k: config["tiles"][k] for k in ("min_tissue", "min_tumour", "max_non_tumour", "min_annotated")},
         code=code("extract_tiles"),

@@ -15,6 +15,7 @@ rule detect_tissue:
     params:
         mpp=slide_mpp,
         tissue=config["tissue"],
+        geojson_frame=config["cohort"]["geojson_frame"],
         code=code("detect_tissue"),
     resources:
         mem_mb=resource("detect_tissue", "mem_mb", 3000),

@@ -49,6 +49,7 @@ rule compare_runs:
         mpp=lambda wildcards: [ROWS[s].mpp for s in slides_in(EXPERIMENTS["split"])],
         counting={
             "classes": config["cohort"]["annotation_classes"],
+            "geojson_frame": config["cohort"]["geojson_frame"],
             "mpp": config["measure"]["mpp"],
             "band_um": EXPERIMENTS["band_um"],
         },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,7 +18,8 @@ from drunet.annotation.outline import outline, polygons_of
 from drunet.annotation.provenance import OUTLINE, OUTLINES, outline_digest
 from drunet.atomic import whole_file
 
-# QuPath matches annotations by id: the same slide and outline always get the same one.
+# QuPath offers to replace an object by another of the same id: the same slide, class and outline always get the same
+# one, another run's or model's outline another.
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "drunet/outline")
 
 
@@ -51,6 +53,7 @@ def write_geojson(
     mpp: float,
     measurements: Mapping[str, float] | None = None,
     origin: Mapping[str, str] | None = None,
+    counted_from: tuple[int, int] = (0, 0),
 ) -> None:
     """Write outlines as a FeatureCollection that QuPath reads.
 
@@ -63,32 +66,40 @@ def write_geojson(
     origin : mapping, optional
         From `drunet.annotation.provenance.origin`: noted in each feature's ``metadata`` with a digest of the outline,
         so that the file, once corrected in QuPath, still says what it was made from.
+    counted_from : (int, int)
+        Level-0 pixel (x, y) from which the coordinates in the file count: `SlideProperties.geojson_origin`.
     """
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')
         shapes = list(outlines)
+        times: Counter[str] = Counter()
         for index, shape in enumerate(shapes):
-            geometry = _rounded(mapping(shapely.orient_polygons(shape)))
+            geometry = _rounded(mapping(shapely.orient_polygons(_counted(shape, counted_from))))
+            digest = _digest(geometry, name)
+            times[digest] += 1
             feature = {
                 "type": "Feature",
-                "id": str(uuid.uuid5(_NAMESPACE, f"{slide_id}/{name}/{index}")),
+                "id": str(uuid.uuid5(_NAMESPACE, f"{slide_id}/{name}/{digest}/{times[digest]}")),
                 "geometry": geometry,
                 "properties": {
                     "objectType": "annotation",
                     "classification": {"name": name, "color": list(colour)},
                     "isLocked": False,
                     "measurements": {"Area mm^2": round(shape.area * (mpp / 1000) ** 2, 6), **(measurements or {})},
-                    **({"metadata": _metadata(origin, geometry, name, len(shapes))} if origin else {}),
+                    **({"metadata": {**origin, OUTLINE: digest, OUTLINES: str(len(shapes))}} if origin else {}),
                 },
             }
             file.write(("," if index else "") + "\n" + json.dumps(feature))
         file.write("\n]}\n")
 
 
-def _metadata(origin: Mapping[str, str], geometry: Mapping[str, Any], name: str, count: int) -> dict[str, str]:
+def _counted(shape: BaseGeometry, origin: tuple[int, int]) -> BaseGeometry:
+    return shapely.transform(shape, lambda xy: xy - origin) if any(origin) else shape
+
+
+def _digest(geometry: Mapping[str, Any], name: str) -> str:
     coordinates = geometry["coordinates"]
-    polygons = [coordinates] if geometry["type"] == "Polygon" else coordinates
-    return {**origin, OUTLINE: outline_digest(polygons, name), OUTLINES: str(count)}
+    return outline_digest([coordinates] if geometry["type"] == "Polygon" else coordinates, name)
 
 
 def _rounded(geometry: Mapping[str, Any]) -> dict[str, Any]:

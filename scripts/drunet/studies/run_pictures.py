@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from drunet.annotation import Annotation, rasterise, read_annotation
+from drunet.annotation import Annotation, measured_region, rasterise, read_annotation
 from drunet.evaluation import share_called_tumour, tumour_margin
 from drunet.export.mask_image import read_mask_image
 from drunet.report import overlay as paint
@@ -49,6 +49,7 @@ def seen_by_runs(
     masks: Mapping[str, Path],
     *,
     classes: Mapping[str, Any],
+    geojson_frame: str,
     mpp: float,
     band_um: float,
     longest: int | None,
@@ -60,6 +61,8 @@ def seen_by_runs(
     masks : mapping of run to segmentation.tif
     classes : mapping
         `cohort.annotation_classes`.
+    geojson_frame : str
+        `cohort.geojson_frame`.
     mpp : float
         µm/px at which the margin is counted.
     band_um : float
@@ -76,12 +79,19 @@ def seen_by_runs(
     """
     with Slide(files.path, files.slide, files.mpp) as slide:
         size, slide_mpp = (slide.properties.width, slide.properties.height), slide.properties.mpp
+        origin = slide.properties.geojson_origin(geojson_frame)
         image = None
         if longest is not None:
             scale = longest / max(size)
             image = slide.read_whole((max(1, round(size[1] * scale)), max(1, round(size[0] * scale))))
     annotation = read_annotation(
-        files.annotation, kind=files.kind, where=files.slide, width=size[0], height=size[1], classes=classes
+        files.annotation,
+        kind=files.kind,
+        where=files.slide,
+        width=size[0],
+        height=size[1],
+        classes=classes,
+        origin=origin,
     )
     margin = tumour_margin(
         annotation, read_mask(files.tissue), slide_size=size, slide_mpp=slide_mpp, mpp=mpp, band=band_um
@@ -100,7 +110,5 @@ def _overlay(image: np.ndarray, mask: np.ndarray, annotation: Annotation, size: 
     # By area: a mask is far finer than the picture, and thin parts would come and go at random.
     predicted = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA) >= 0.5
     truth = rasterise(annotation.tumour, shape, slide_size=size)
-    region = None
-    if annotation.kind == "psa":
-        region = truth | rasterise(annotation.non_tumour, shape, slide_size=size)
+    region = measured_region(annotation, truth, slide_size=size)
     return paint.overlay(image, predicted, truth, region=region)
