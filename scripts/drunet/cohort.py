@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import math
 import os
 import re
@@ -19,6 +20,9 @@ ID_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-]))*"
 SPLITS = ("train", "val", "test", "")
 KINDS = ("wta", "psa", "")
 REQUIRED = ("slide_id", "patient_id", "path", "split", "annotation", "annotation_kind")
+OPTIONAL = ("mpp", "cohort")
+# Share of letters in common from which a column is taken for a misspelt one.
+_ALIKE = 0.75
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,8 @@ def read_sheets(paths: str | Sequence[str], root: str | None = None) -> dict[str
     Raises
     ------
     SheetError
-        Column missing, ID missing, unsafe or given twice, unknown split or kind, annotation without kind or the
-        reverse, µm/px that is no positive number, a patient in two splits.
+        Column missing or misspelt, ID missing, unsafe or given twice, unknown split or kind, annotation without kind or
+        the reverse, µm/px that is no positive number, a patient in two splits, a slide file in two rows.
     """
     rows: dict[str, SheetRow] = {}
     for path in [paths] if isinstance(paths, str) else paths:
@@ -87,7 +91,7 @@ def read_sheets(paths: str | Sequence[str], root: str | None = None) -> dict[str
             rows[row.slide_id] = row
     if not rows:
         raise SheetError("the sheet lists no slide", where=str(paths), mend="Add one row per slide.")
-    check_patients(rows.values(), str(paths))
+    _check_joined(rows.values(), str(paths))
     return rows
 
 
@@ -97,13 +101,13 @@ def join_sheets(rows: Mapping[str, SheetRow], more: Mapping[str, SheetRow], wher
     Raises
     ------
     SheetError
-        A slide ID in both, or a patient in two splits.
+        A slide ID or a slide file in both, or a patient in two splits.
     """
     if twice := sorted(set(rows) & set(more)):
         mend = "Give every slide its own slide_id."
         raise SheetError("a slide_id is given twice", where=where, found=", ".join(twice[:3]), mend=mend)
     joined = {**rows, **more}
-    check_patients(joined.values(), where)
+    _check_joined(joined.values(), where)
     return joined
 
 
@@ -162,6 +166,7 @@ def _records(path: str) -> list[tuple[int, Mapping[str, str]]]:
             found=", ".join(header)[:200] or "nothing",
             mend=f"Its header needs {', '.join(REQUIRED)}, separated by tabs; `mpp` and `cohort` may be added.",
         )
+    _check_spelling(header, path)
     if len(set(header)) < len(header):
         raise SheetError(
             "a column is given twice",
@@ -182,6 +187,21 @@ def _records(path: str) -> list[tuple[int, Mapping[str, str]]]:
         cells += [""] * (len(header) - len(cells))
         records.append((number, dict(zip(header, cells, strict=False))))
     return records
+
+
+def _check_spelling(header: Sequence[str], path: str) -> None:
+    """Refuse a column that would be passed over for its spelling; those that are not ours are no matter."""
+    for column in header:
+        folded = column.casefold()
+        # The required ones are all there: beside one of them, only the same word in other letters is no other column.
+        meant = [folded] if folded in REQUIRED else difflib.get_close_matches(folded, OPTIONAL, n=1, cutoff=_ALIKE)
+        if column not in (*REQUIRED, *OPTIONAL) and meant:
+            raise SheetError(
+                "a column would be passed over for its name",
+                where=path,
+                found=column,
+                mend=f"Did you mean {meant[0]}? Columns of another meaning need another name.",
+            )
 
 
 def _text(path: str) -> str:
@@ -267,6 +287,22 @@ def _mpp(value: str, where: str) -> float | None:
     if not (math.isfinite(mpp) and mpp > 0):
         raise SheetError("`mpp` is not a resolution in µm/px", where=where, found=value, mend="Write, say, 0.25.")
     return mpp
+
+
+def _check_joined(rows: Iterable[SheetRow], where: str) -> None:
+    """What only all rows together show: a patient in two splits, or a slide file in two rows."""
+    together = list(rows)
+    check_patients(together, where)
+    seen: dict[str, SheetRow] = {}
+    for row in together:
+        other = seen.setdefault(os.path.realpath(row.path), row)
+        if other is not row:
+            raise SheetError(
+                "a slide file stands in two rows",
+                where=where,
+                found=f"{other.slide_id} and {row.slide_id}",
+                mend="Keep one of them: learnt from or measured twice, a slide counts twice.",
+            )
 
 
 def check_patients(rows: Iterable[SheetRow], where: str) -> None:

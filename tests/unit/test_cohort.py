@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drunet.cohort import ID_PATTERN, REQUIRED, check_files, is_safe_id, patient_folds, read_sheets
+from drunet.cohort import ID_PATTERN, REQUIRED, check_files, is_safe_id, join_sheets, patient_folds, read_sheets
 from drunet.errors import SheetError
 
 HEADER = "\t".join(REQUIRED)
@@ -26,7 +26,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def line(**values: str) -> str:
-    return "\t".join((GOOD | values).values())
+    """A row; of a slide file named after the slide, if nothing is said of it."""
+    slide = {"path": f"slides/{values.get('slide_id', GOOD['slide_id'])}.tif"}
+    return "\t".join((GOOD | slide | values).values())
 
 
 def write(folder: Path, *lines: str, header: str = HEADER, name: str = "slides.tsv") -> str:
@@ -73,7 +75,7 @@ def test_several_sheets_are_one_cohort_in_their_order_each_with_its_own_folder(t
     two = write(tmp_path / "b", line(slide_id="x", patient_id="p2", split="test"))
     rows = read_sheets([one, two])
     assert list(rows) == ["z", "y", "x"]
-    assert rows["x"].path == str(tmp_path / "b" / "slides" / "case_1.tif")
+    assert rows["x"].path == str(tmp_path / "b" / "slides" / "x.tif")
 
 
 def test_comments_blank_lines_blanks_and_a_byte_order_mark_are_no_matter(tmp_path: Path) -> None:
@@ -244,6 +246,47 @@ def test_a_row_longer_than_the_header_is_refused_also_when_all_are(tmp_path: Pat
 
 def test_a_column_given_twice_is_refused(tmp_path: Path) -> None:
     assert refused(write(tmp_path, f"{line()}\ttest", header=f"{HEADER}\tsplit")).found == "split"
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [
+        ("MPP", "mpp"),
+        ("mp", "mpp"),
+        ("Cohort", "cohort"),
+        ("cohorts", "cohort"),
+        ("chort", "cohort"),
+        ("Annotation", "annotation"),
+    ],
+)
+def test_a_column_that_would_be_passed_over_for_its_spelling_is_refused(
+    tmp_path: Path, column: str, meant: str
+) -> None:
+    error = refused(write(tmp_path, f"{line()}\t0.25", header=f"{HEADER}\t{column}"))
+    assert "passed over" in error.what
+    assert (error.found, error.mend.split("?")[0]) == (column, f"Did you mean {meant}")
+
+
+@pytest.mark.parametrize(
+    "column", ["stain", "scanner", "annotator", "patient_age", "site", "comment", "colour", "date"]
+)
+def test_a_column_of_the_users_own_is_no_matter(tmp_path: Path, column: str) -> None:
+    assert list(read_sheets(write(tmp_path, f"{line()}\tx", header=f"{HEADER}\t{column}"))) == ["case_1"]
+
+
+def test_a_slide_file_in_two_rows_is_refused_by_whatever_path(tmp_path: Path) -> None:
+    (tmp_path / "other").symlink_to(tmp_path / "slides")
+    for path in ("slides/case_1.tif", "slides/../slides/case_1.tif", "other/case_1.tif"):
+        twin = line(slide_id="twin", patient_id="p2", split="test", path=path)
+        error = refused(write(tmp_path, line(), twin))
+        assert (error.what, error.found) == ("a slide file stands in two rows", "case_1 and twin")
+
+
+def test_a_slide_file_in_two_sheets_that_are_joined_is_refused(tmp_path: Path) -> None:
+    main, other = (read_sheets(write(tmp_path, line(slide_id=s, path=f"{p}.tif"))) for s, p in ("aa", "ba"))
+    assert list(join_sheets(main, {}, "here")) == ["a"]
+    with pytest.raises(SheetError, match=r"here: a slide file stands in two rows .*a and b"):
+        join_sheets(main, other, "here")
 
 
 def test_a_sheet_that_is_not_there_or_is_a_folder_is_refused(tmp_path: Path) -> None:
