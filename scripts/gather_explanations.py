@@ -14,7 +14,7 @@ with job(snakemake.log[0]):
     seen = [
         SeenInside(
             model,
-            pd.read_csv(tiles, sep="\t", dtype={"slide": str, "tile": str}),
+            pd.read_csv(tiles, sep="\t", dtype={"slide": str, "tile": str}, keep_default_na=False),
             pd.read_csv(metrics, sep="\t", keep_default_na=False, na_values=["nan"]),
             Path(figure),
         )

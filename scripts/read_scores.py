@@ -14,7 +14,7 @@ from drunet.studies.scores import agreement, correlation, long_metrics, read_fil
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
-    key = pd.read_csv(inputs.key, sep="\t", dtype=str).astype({"presentation": int})
+    key = pd.read_csv(inputs.key, sep="\t", dtype=str, keep_default_na=False).astype({"presentation": int})
     dsc = {
         tuple(case): next(s["dsc"] for s in read_json(path)["stages"] if s["stage"] == "segmentation")
         for case, path in zip(params.cases, inputs.measured, strict=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import yaml
 
 from drunet.clustering.sharing import clustered_models, clusters_of
 from drunet.errors import ConfigError, closest
@@ -25,6 +28,55 @@ _TYPES = {
     "boolean": "true or false",
     "null": "null",
 }
+
+
+def check_repeated_keys(paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse a key that stands twice in one block of a configuration file: YAML keeps the last, without a word.
+
+    Parameters
+    ----------
+    paths : iterable of path
+        YAML or JSON files. What cannot be parsed is passed over, as whoever loads them has refused it.
+
+    Raises
+    ------
+    ConfigError
+        With file, key and both lines.
+    """
+    for path in paths:
+        try:
+            tree = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue
+        waiting = [tree]
+        seen: set[int] = set()
+        while waiting:
+            node = waiting.pop(0)
+            # An anchor's block stands wherever it is named.
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if isinstance(node, yaml.MappingNode):
+                _check_keys_once(node, path)
+                waiting += [part for pair in node.value for part in pair]
+            elif isinstance(node, yaml.SequenceNode):
+                waiting += node.value
+
+
+def _check_keys_once(block: yaml.MappingNode, path: str | os.PathLike[str]) -> None:
+    first: dict[tuple[str, str], int] = {}
+    # `<<` may be repeated: YAML merges them all.
+    keys = [key for key, _ in block.value if isinstance(key, yaml.ScalarNode) and not key.tag.endswith(":merge")]
+    for key in keys:
+        name, line = (key.tag, key.value), key.start_mark.line + 1
+        if name in first:
+            raise ConfigError(
+                "a key stands twice, and only what follows the second would count",
+                where=f"{path}, line {line}",
+                found=f"{key.value}, first in line {first[name]}",
+                mend="Put what belongs to it under one.",
+            )
+        first[name] = line
 
 
 # Blocks that mean something only as a whole: a part of another model's would be a mixture of the two.
@@ -143,7 +195,7 @@ def check_references(config: Mapping[str, Any]) -> None:
             "a classifier and a refiner have the same name",
             where="classifiers, refiners",
             found=", ".join(both),
-            mend="They share the folder results/models: rename one.",
+            mend="They share the folder `models` of the results: rename one.",
         )
     tiles = config["tiles"]
     if tiles["max_non_tumour"] >= tiles["min_tumour"]:
@@ -284,6 +336,8 @@ def _translated(error: jsonschema.ValidationError, prefix: str) -> ConfigError:
     if error.validator == "type":
         wanted = rule if isinstance(rule, list) else [rule]
         expected = "Expected " + " or ".join(_TYPES[t] for t in wanted)
+        if {"number", "integer"} & set(wanted) and (digits := _digits(instance)):
+            expected += f"; to YAML this is text, write {digits}"
     elif error.validator == "enum":
         expected = "Expected one of " + ", ".join("null" if v is None else str(v) for v in rule)
     elif error.validator in _BOUNDS:
@@ -299,6 +353,17 @@ def _translated(error: jsonschema.ValidationError, prefix: str) -> ConfigError:
     )
 
 
+def _digits(value: Any) -> str | None:
+    """A number that is text to YAML, as `1e-4` and anything in quotes, in plain digits; None if it is no number."""
+    try:
+        number = Decimal(value) if isinstance(value, str) else None
+    except InvalidOperation:
+        return None
+    # Written out, 1e-1000000 would fill the disk.
+    return f"{number:f}" if number is not None and number.is_finite() and abs(number.adjusted()) < _DIGITS else None
+
+
+_DIGITS = 20
 _BOUNDS = {
     "minimum": "at least",
     "maximum": "at most",

@@ -17,6 +17,7 @@ import yaml
 from drunet.cohort import SheetRow, check_files, read_sheets
 from drunet.configuration import check_model_files, check_references, check_schema, merged, resolve_models
 from drunet.errors import ConfigError, DrunetError, SheetError, closest
+from drunet.user_paths import is_file
 
 # Settings of studies that name runs or classifiers.
 _NAMING = {"labels": "runs", "scored_runs": "runs", "with_run": "runs", "without_run": "runs", "models": "classifiers"}
@@ -30,8 +31,8 @@ _PATHS = {
     "networks": ("table", "weights"),
 }
 MODEL_BLOCKS = ("classifiers", "refiners", "runs")
-# Files in workflow/studies are named after the target that a user types.
-TARGETS = {"experiments": "experiments", "scores": "scoring_sheet"}
+# Targets that a user types, where they are not `study_{name}`; the file in workflow/studies bears the first one's name.
+TARGETS = {"experiments": ("experiments",), "scores": ("scoring_sheet", "study_scores")}
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,17 @@ class Study:
     @property
     def target(self) -> str:
         """Stem of its file in `workflow/studies`."""
-        return target_of(self.name)
+        return self.targets[0]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What a user may ask for."""
+        return targets_of(self.name)
 
 
-def target_of(name: str) -> str:
-    """Name of a study's file in `workflow/studies`, and of the target in it."""
-    return TARGETS.get(name, f"study_{name}")
+def targets_of(name: str) -> tuple[str, ...]:
+    """Targets of a study; its file in `workflow/studies` is named after the first."""
+    return TARGETS.get(name, (f"study_{name}",))
 
 
 def load_studies(
@@ -83,7 +89,7 @@ def load_studies(
     config : mapping
         The main configuration, checked, `like` resolved.
     defaults, schemas : Path
-        Folders with `{name}.yaml` and `{name}.schema.yaml`.
+        Folders with `{name}.yaml` and `{name}.schema.yaml`. What is above `defaults` holds the sheets that ship.
     main_schema : mapping
         Of the main configuration, which the models of a study obey too.
     made_by_workflow : iterable of str
@@ -107,20 +113,27 @@ def load_studies(
             if name not in names:
                 raise ConfigError("unknown study", where=where, found=name, mend=closest(name, names))
     made = list(made_by_workflow)
-    studies = {}
+    studies: dict[str, Study] = {}
+    owners: dict[tuple[str, str], str] = {}
     for name in names:
         settings = _settings(
             yaml.safe_load((defaults / f"{name}.yaml").read_text(encoding="utf-8")), given.get(name, {})
         )
         blocks = {key: settings.pop(key) or {} for key in MODEL_BLOCKS if key in settings}
+        owners |= {(kind, model): name for kind, block in blocks.items() for model in block}
         try:
             check_schema(settings, _schema(schemas, name), f"study_settings.{name}")
             settings = _without_nulls(settings)
             resolved = _resolved(config, blocks, main_schema, name)
-            studies[name] = Study(name, settings, resolved, _lent(settings, made, name))
+            studies[name] = Study(name, settings, resolved, _lent(settings, made, name, defaults.parent))
         except DrunetError as error:
             studies[name] = Study(name, settings, problem=str(error))
-    return _with_known_names(config, studies)
+    return _with_known_names(config, studies, owners)
+
+
+def at_fault(study: Study, as_shipped: Study) -> bool:
+    """Whether a study's problem comes of what `study_settings` say of it: as it ships, it would fit."""
+    return study.problem is not None and as_shipped.problem is None
 
 
 def _schema(schemas: Path, name: str) -> dict[str, Any]:
@@ -150,12 +163,14 @@ def _without_nulls(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings, **kept}
 
 
-def _lent(settings: Mapping[str, Any], made: Iterable[str], name: str) -> dict[str, SheetRow]:
+def _lent(settings: Mapping[str, Any], made: Iterable[str], name: str, folder: Path) -> dict[str, SheetRow]:
     """Slides of a study's own sheet: its models learn from them, and they are left alone otherwise."""
-    if not settings.get("learning_sheet"):
+    sheet = settings.get("learning_sheet")
+    if not sheet:
         return {}
     try:
-        rows = read_sheets(settings["learning_sheet"], settings["learning_root"])
+        # A sheet that ships is found wherever the workflow is run.
+        rows = read_sheets(str(folder / sheet) if is_file(folder / sheet) else sheet, settings["learning_root"])
         check_files(rows.values(), made)
     except SheetError as error:
         where = f"study_settings.{name}.learning_sheet"
@@ -237,21 +252,26 @@ def _resolved(
     return {key: {model: trial[key][model] for model in block} for key, block in blocks.items()}
 
 
-def _with_known_names(config: Mapping[str, Any], studies: Mapping[str, Study]) -> dict[str, Study]:
+def _with_known_names(
+    config: Mapping[str, Any], studies: Mapping[str, Study], owners: Mapping[tuple[str, str], str]
+) -> dict[str, Study]:
     """The studies, those with a problem whose settings name what there is not.
 
-    A study may name another's models and runs, which are not there if that one has a problem: hence in rounds.
+    A study may name another's models and runs (`owners`, by kind and name), which are not there if that one has a
+    problem: hence in rounds.
     """
     known = dict(studies)
     while True:
         everything = with_studies(config, known)
-        problems = {name: problem for name, study in known.items() if (problem := _misnamed(study, everything))}
+        # What a study with a problem would have brought.
+        absent = {key: known[owner] for key, owner in owners.items() if known[owner].problem}
+        problems = {name: found for name, study in known.items() if (found := _misnamed(study, everything, absent))}
         if not problems:
             return known
         known |= {name: Study(name, known[name].settings, problem=problem) for name, problem in problems.items()}
 
 
-def _misnamed(study: Study, everything: Mapping[str, Any]) -> str | None:
+def _misnamed(study: Study, everything: Mapping[str, Any], absent: Mapping[tuple[str, str], Study]) -> str | None:
     if study.problem:
         return None
     where = f"study_settings.{study.name}"
@@ -260,6 +280,8 @@ def _misnamed(study: Study, everything: Mapping[str, Any]) -> str | None:
         _check_runs(study.settings, everything["runs"], where)
         for kind, key, wanted in _named(study.settings):
             if wanted not in everything[kind]:
+                if other := absent.get((kind, wanted)):
+                    return f"{where}.{key}: {wanted} needs study `{other.name}`, which cannot be made: {other.problem}"
                 mend = closest(wanted, everything[kind])
                 raise ConfigError(f"unknown {kind[:-1]}", where=f"{where}.{key}", found=wanted, mend=mend)
     except ConfigError as error:

@@ -127,6 +127,14 @@ MISTAKES: dict[str, tuple[Mistake, tuple[str, str, str, str]]] = {
         without_column("split"),
         ("slides.tsv:", "the sheet lacks the column split", "patient_id", "Its header needs slide_id"),
     ),
+    "column that is misspelt": (
+        lambda p: [row.update(MPP="0.5") for row in p.rows] and None,
+        ("slides.tsv:", "a column would be passed over", "MPP", "Did you mean mpp?"),
+    ),
+    "slide file in two rows": (
+        lambda p: p.row("tumour_b").update(path=p.row("tumour_a")["path"]),
+        ("slides.tsv:", "a slide file stands in two rows", "tumour_a and tumour_b", "Keep one"),
+    ),
     "slide_id twice": (
         cell("tumour_b", "slide_id", "tumour_a"),
         ("slides.tsv, line 3:", "a slide_id is given twice", "tumour_a", "Give every slide its own"),
@@ -194,6 +202,21 @@ def test_a_mistake_ends_in_one_message_and_nothing_made(
     assert mend in said[0]
     assert not project.results.exists()
     assert project.leftovers() == []
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "more.yaml"])
+def test_a_key_that_stands_twice_is_refused_with_its_file_and_line(own_copy: Project, file: str) -> None:
+    own_copy.write()
+    path = own_copy.folder / file
+    text = path.read_text(encoding="utf-8") if path.exists() else "seed: 1\n"
+    path.write_text(f"{text}seed: 2\n", encoding="utf-8")
+    done = own_copy.dry_run(*([] if file == "config.yaml" else ["--configfile", str(path)]))
+    assert done.status != 0
+    said = [line for line in done.output.splitlines() if "a key stands twice" in line]
+    assert len(said) == 1, done.output
+    assert f"{file}, line {len(text.splitlines()) + 1}:" in said[0]
+    assert "found: seed, first in line" in said[0]
+    assert "Traceback" not in done.output
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from drunet.configuration import check_references, check_schema, merged
+from drunet.configuration import check_references, check_repeated_keys, check_schema, merged
 from drunet.errors import ConfigError, closest
 
 ROOT = Path(__file__).parents[2]
@@ -202,6 +202,23 @@ def test_a_value_that_does_not_fit_is_shown_with_what_is_expected(
     assert expected in error.mend
 
 
+@pytest.mark.parametrize(
+    ("value", "digits"),
+    [("1e-4", "0.0001"), ("1E-04", "0.0001"), ("2e3", "2000"), ("1.0e3", "1000"), ("0.5", "0.5")],
+)
+def test_a_number_that_yaml_takes_for_text_is_told_with_its_digits(
+    config: Json, schema: Json, value: str, digits: str
+) -> None:
+    assert yaml.safe_load(digits) == float(value)
+    for key in ("classifiers.dr_fused.training.learning_rate", "tiles.mpp"):
+        assert f"to YAML this is text, write {digits}" in refused(put(config, key, value), schema).mend
+
+
+@pytest.mark.parametrize("value", ["fast", "", "nan", "inf", "1e-999999999", [1], {}])
+def test_what_is_no_number_is_not_told_as_one(config: Json, schema: Json, value: object) -> None:
+    assert "to YAML" not in refused(put(config, "tiles.mpp", value), schema).mend
+
+
 def test_a_long_value_is_cut(config: Json, schema: Json) -> None:
     assert len(str(refused(put(config, "seed", "x" * 5000), schema).found)) == 80
 
@@ -276,3 +293,55 @@ def test_a_tile_cannot_be_tumour_and_non_tumour_at_once(config: Json, most: floa
 )
 def test_the_hint_is_the_closest_or_all_that_is_known(value: str, known: list[str], hint: str) -> None:
     assert closest(value, known) == hint
+
+
+# Keys that stand twice
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "found"),
+    [
+        ("tiles:\n  size: 32\nseed: 1\ntiles:\n  step: 16\n", 4, "tiles, first in line 1"),
+        ("tiles:\n  size: 32\n  # later\n  size: 64\n", 4, "size, first in line 2"),
+        ("runs: [{a: 1}, {b: 1, b: 2}]\n", 1, "b, first in line 1"),
+        ('{"seed": 1,\n "seed": 2}', 2, "seed, first in line 1"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path, text: str, line: int, found: str) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("seed: 1\n", encoding="utf-8")
+    bad.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match="a key stands twice") as caught:
+        check_repeated_keys([good, bad])
+    assert (caught.value.where, caught.value.found) == (f"{bad}, line {line}", found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: {size: 1}\nb: {size: 1}\n",
+        "a: &a {size: 1}\nb: {<<: *a, size: 2}\nc: *a\n",
+        "1: a\n'1': b\n",
+        "a: &a [*a]\n",
+        "",
+        "# nothing\n",
+        "[",
+        '{"a":\t1}',
+    ],
+)
+def test_one_key_in_two_blocks_and_what_others_refuse_are_let_through(tmp_path: Path, text: str) -> None:
+    (tmp_path / "some.yaml").write_text(text, encoding="utf-8")
+    check_repeated_keys([tmp_path / "some.yaml", tmp_path / "gone.yaml"])
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "resources/full_scale.yaml", "resources/full_scale_studies.yaml"])
+def test_no_configuration_that_ships_repeats_a_key(name: str) -> None:
+    check_repeated_keys([ROOT / name])
+
+
+def test_the_snippets_of_the_readme_make_one_configuration_without_a_repeated_block() -> None:
+    """Readers put them one below the other: YAML would keep the last of two blocks of one name."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    snippets = [yaml.safe_load(part.split("```")[0]) for part in text.split("```yaml\n")[1:]]
+    keys = [key for snippet in snippets for key in snippet if key == "study_settings"]
+    assert len(snippets) > 3 and len(keys) == 1

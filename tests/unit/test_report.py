@@ -100,6 +100,18 @@ def make_inputs(folder: Path) -> page.ReportInputs:
     )
 
 
+def test_a_slide_keeps_a_name_that_tables_take_for_nothing(tmp_path: Path) -> None:
+    names = ["NA", "null", "007", "A1"]
+    table = pd.DataFrame({"slide": names, "split": ["test", "test", "", "test"], "dsc": [0.5, np.nan, 0.7, 0.8]})
+    tables.write_tsv(table, tmp_path / "metrics.tsv")
+    measured = [{"slide": name, "patient": number} for number, name in enumerate(names)]
+    read = collect.read_metrics({"drunet": str(tmp_path / "metrics.tsv")}, measured)
+    assert read["slide"].tolist() == names
+    assert read["patient_id"].tolist() == [0, 1, 2, 3]
+    assert tables.splits_of(read).tolist() == ["test", "test", "", "test"]
+    assert read["dsc"].isna().tolist() == [False, True, False, False]
+
+
 @pytest.fixture
 def slides() -> pd.DataFrame:
     return make_slides()

@@ -156,5 +156,5 @@ def test_tests_are_shown_by_what_decides_and_keep_a_note_where_there_is_one() ->
     shown = shown_tests(tests)
     assert list(shown) == ["arm", "against", "n", "median_difference", "effect", "p", "p_holm", "note"]
     assert shown["note"].tolist() == tests["note"].tolist()
-    assert shown[["arm", "against", "n"]].values.tolist()[0] == ["few", "same", 3]
+    assert shown.loc[0, ["arm", "against", "n"]].tolist() == ["few", "same", 3]
     assert "note" not in shown_tests(tests.assign(note=""))

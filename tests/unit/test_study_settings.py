@@ -14,7 +14,7 @@ import yaml
 from drunet.configuration import check_references, check_schema, merged, resolve_models, start_of
 from drunet.errors import ConfigError
 from drunet.studies.network_table import with_networks
-from drunet.study_settings import Study, load_studies, target_of, with_studies, without_paths
+from drunet.study_settings import Study, at_fault, load_studies, targets_of, with_studies, without_paths
 from drunet.synth.demo import SLIDES
 
 ROOT = Path(__file__).parents[2]
@@ -32,10 +32,6 @@ def main_schema() -> Json:
 def shipped_studies(config: Json) -> dict[str, Study]:
     """The studies that ship, as the workflow reads them: it makes the demo slides itself."""
     made = [f"results/demo/{slide}{end}" for slide in SLIDES for end in (".tif", ".geojson")]
-    settings = config.setdefault("study_settings", {})
-    # Paths of the settings start where the workflow is run.
-    sheet = str(ROOT / "resources/demo/breast.tsv")
-    settings["experiments"] = merged({"learning_sheet": sheet}, settings.get("experiments", {}))
     return load_studies(config, ROOT / "resources/studies", ROOT / "workflow/schemas/studies", main_schema(), made)
 
 
@@ -262,7 +258,8 @@ def test_a_study_may_name_the_models_of_another(config: Json, folders: tuple[Pat
     assert load_studies(config, *folders, main_schema())["sun"].problem is None
     config["study_settings"] = {"moon": {"repeats": 0}}
     alone = load_studies(config, *folders, main_schema())["sun"].problem
-    assert alone is not None and "unknown classifier" in alone and "small" in alone
+    assert alone is not None and alone.startswith("study_settings.sun.models: small needs study `moon`, which cannot")
+    assert "study_settings.moon.repeats" in alone and "at least 1" in alone
 
 
 def test_a_study_that_loses_its_ground_takes_those_that_build_on_it_along(
@@ -275,7 +272,33 @@ def test_a_study_that_loses_its_ground_takes_those_that_build_on_it_along(
     config["study_settings"] = {"moon": {"labels": {"I": "nowhere"}}}
     studies = load_studies(config, *folders, main_schema())
     assert "unknown run" in str(studies["moon"].problem)
-    assert "unknown classifier" in str(studies["earth"].problem)
+    assert "small needs study `moon`" in str(studies["earth"].problem)
+    assert str(studies["moon"].problem) in str(studies["earth"].problem)
+
+
+def test_a_mistake_in_a_studys_settings_is_told_from_lack_of_ground(config: Json, folders: tuple[Path, Path]) -> None:
+    def with_settings(config: Json, given: Json) -> Study:
+        return load_studies({**config, "study_settings": given}, *folders, main_schema())["moon"]
+
+    poor = {**config, "classifiers": {"other": config["classifiers"]["dr_fused"]}, "runs": {}, "refiners": {}}
+    mistyped, good = {"moon": {"repeat": 2}}, {"moon": {"repeats": 2}}
+    assert at_fault(with_settings(config, mistyped), with_settings(config, {}))
+    assert not at_fault(with_settings(config, good), with_settings(config, {}))
+    assert with_settings(poor, good).problem is not None
+    assert not at_fault(with_settings(poor, good), with_settings(poor, {}))
+
+
+def test_a_sheet_that_ships_is_found_wherever_the_workflow_is_run(
+    config: Json, folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    studies = shipped_studies(config)
+    assert {name: study.problem for name, study in studies.items() if study.problem} == {}
+    assert len(studies["experiments"].rows) > 1
+    config["study_settings"] = {"experiments": {"learning_sheet": "demo/gone.tsv"}}
+    assert "found: demo/gone.tsv" in str(shipped_studies(config)["experiments"].problem)
 
 
 def test_a_sheet_that_a_study_lacks_is_its_own_problem(config: Json, folders: tuple[Path, Path]) -> None:
@@ -334,7 +357,7 @@ STUDIES = sorted(path.stem for path in (ROOT / "resources/studies").glob("*.yaml
 
 def test_every_study_has_settings_a_schema_and_rules() -> None:
     rules = {path.stem for path in (ROOT / "workflow/studies").glob("*.smk")}
-    assert {target_of(name) for name in STUDIES} == rules
+    assert {targets_of(name)[0] for name in STUDIES} == rules
     schemas = {path.name.removesuffix(".schema.yaml") for path in (ROOT / "workflow/schemas/studies").iterdir()}
     assert schemas == set(STUDIES)
 

@@ -25,23 +25,29 @@ RESOURCES = Path(workflow.basedir) / "resources"
 
 
 def checked_config():
-    """The main runs, the studies, and the configuration with the models of all studies that fit it."""
-    schema = yaml.safe_load((WORKFLOW / "schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    """The configuration without studies, the studies, and the configuration with the models of all that fit it."""
     try:
+        if workflow.is_main_process:
+            configuration.check_repeated_keys(workflow.configfiles)
         own = configuration.resolve_models(config)
-        configuration.check_schema(own, schema)
+        configuration.check_schema(own, SCHEMA)
         configuration.check_references(own)
         configuration.check_model_files(own)
-        folders = RESOURCES / "studies", WORKFLOW / "schemas/studies"
-        studies = study_settings.load_studies(own, *folders, schema, demo_files())
-        studies = {name: network_table.completed(study, RESOURCES) for name, study in studies.items()}
-        studies = {name: box_tasks.checked(image_tasks.checked(study)) for name, study in studies.items()}
+        studies = read_studies(own)
         for name in own.get("studies", []):
             if studies[name].problem:
                 raise WorkflowError(studies[name].problem)
-        return own["runs"], studies, study_settings.with_studies(own, studies)
+        return own, studies, study_settings.with_studies(own, studies)
     except DrunetError as error:
         raise WorkflowError(str(error)) from None
+
+
+def read_studies(own):
+    """The studies, each tried against the configuration `own`, which has none of their models yet."""
+    folders = RESOURCES / "studies", WORKFLOW / "schemas/studies"
+    studies = study_settings.load_studies(own, *folders, SCHEMA, demo_files())
+    studies = {name: network_table.completed(study, RESOURCES) for name, study in studies.items()}
+    return {name: box_tasks.checked(image_tasks.checked(study)) for name, study in studies.items()}
 
 
 def checked_cohort():
@@ -65,7 +71,9 @@ def demo_files():
 
 DEMO = "results/demo"
 DEMO_SLIDES = list(cohort.read_sheets([str(p) for p in sorted((RESOURCES / "demo").glob("*.tsv"))], DEMO))
-RUNS, STUDIES, EVERYTHING = checked_config()
+SCHEMA = yaml.safe_load((WORKFLOW / "schemas/config.schema.yaml").read_text(encoding="utf-8"))
+OWN, STUDIES, EVERYTHING = checked_config()
+RUNS = OWN["runs"]
 config.update(EVERYTHING)
 ROWS, LEARNING_ROWS = checked_cohort()
 ALL_ROWS = {**ROWS, **LEARNING_ROWS}
@@ -133,7 +141,7 @@ def shown_slide():
     """One slide to show something on: a test slide if there is one."""
     slides = (slides_in("test") + usable_slides())[:1]
     if not slides:
-        raise WorkflowError("no slide of the cohort can be used; results/slides.tsv says why.")
+        raise WorkflowError(f"no slide of the cohort can be used; {RESULTS}/slides.tsv says why.")
     return slides
 
 
@@ -146,14 +154,24 @@ def refuse(study):
     """An input function that ends in what keeps a study from being made."""
 
     def problem(_):
-        raise WorkflowError(f"{study.target} cannot be made with this configuration: {study.problem}")
+        targets = " and ".join(study.targets)
+        raise WorkflowError(f"{targets} cannot be made with this configuration: {study.problem}")
 
     return problem
 
 
+MISFITS = {}
+
+
 def unless(misfit, name):
-    """An input: nothing where a study fits its settings, else the function that ends in why it does not."""
-    return refuse(replace(STUDIES[name], problem=misfit)) if misfit else []
+    """An input: nothing where a study fits its settings, else the function that ends in why it does not.
+
+    `MISFITS` keeps the reason for `studies`, which leaves the study out.
+    """
+    if not misfit:
+        return []
+    MISFITS[name] = misfit
+    return refuse(replace(STUDIES[name], problem=misfit))
 
 
 def for_usable(pattern, **wildcards):

@@ -2,8 +2,10 @@
 
 for unavailable in [s for s in STUDIES.values() if s.problem]:
 
-    rule:
-        name:
-            unavailable.target
-        input:
-            refuse(unavailable),
+    for refused in unavailable.targets:
+
+        rule:
+            name:
+                refused
+            input:
+                refuse(unavailable),

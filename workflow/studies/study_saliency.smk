@@ -1,8 +1,10 @@
 """Which parts of true and false positive tiles a classifier's decision hangs on (Fig. 7)."""
 
-from drunet.studies.saliency import explainable
+from drunet.studies.saliency import misfit
 
 SALIENCY = study("saliency")
+SALIENCY_MISFIT = misfit(SALIENCY["models"], config["classifiers"])
+SALIENCY_MODELS = [] if SALIENCY_MISFIT else SALIENCY["models"]
 
 
 rule explain_classifier:
@@ -44,12 +46,10 @@ rule explain_classifier:
 
 rule gather_explanations:
     input:
-        tiles=lambda wildcards: expand(
-            "<results>/studies/saliency/{model}/tiles.tsv",
-            model=explainable(SALIENCY["models"], config["classifiers"]),
-        ),
-        metrics=expand("<results>/studies/saliency/{model}/metrics.tsv", model=SALIENCY["models"]),
-        figures=expand("<results>/studies/saliency/figures/{model}.png", model=SALIENCY["models"]),
+        fits=unless(SALIENCY_MISFIT, "saliency"),
+        tiles=expand("<results>/studies/saliency/{model}/tiles.tsv", model=SALIENCY_MODELS),
+        metrics=expand("<results>/studies/saliency/{model}/metrics.tsv", model=SALIENCY_MODELS),
+        figures=expand("<results>/studies/saliency/figures/{model}.png", model=SALIENCY_MODELS),
     output:
         metrics="<results>/studies/saliency/metrics.tsv",
         section="<results>/studies/saliency/section.json",

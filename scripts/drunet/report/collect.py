@@ -30,6 +30,7 @@ PACKAGES = (
     "scikit-learn",
     "pandas",
 )
+METRICS_TEXT = ("slide", "split", "stage")
 SLIDE_NUMBERS = ("width", "height", "mpp", "levels", "objective_power")
 
 
@@ -44,7 +45,9 @@ def read_metrics(paths: Mapping[str, str], slides: Sequence[Mapping[str, Any]], 
     patients = {s["slide"]: s["patient"] for s in slides}
     frames = []
     for name, path in paths.items():
-        frame = pd.read_csv(path, sep="\t", dtype={"slide": str, "split": str})
+        # A slide may be called NA or null.
+        frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        frame = frame.assign(**{c: pd.to_numeric(frame[c]) for c in frame.columns if c not in METRICS_TEXT})
         frames.append(frame.assign(**{column: name}, patient_id=frame["slide"].map(patients)))
     return pd.concat(frames, ignore_index=True)
 

@@ -146,7 +146,7 @@ def arm_metrics(
             "there is no labelled tile to measure",
             where=empty[0],
             found="no usable annotated slide of the split, or none with labelled tiles",
-            mend="Mark annotated slides `test` in the sheet; results/slides.tsv says what was left out.",
+            mend="Mark annotated slides `test` in the sheet; slides.tsv in the results says what was left out.",
         )
     rows: list[tuple[str, str, str, str, float]] = []
     per_slide = slide_scores(arms, thresholds)

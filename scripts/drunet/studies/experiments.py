@@ -70,7 +70,7 @@ def require_slides(slides: Sequence[Mapping[str, Any]], where: str) -> None:
         raise ConfigError(
             "there is no slide to compare on",
             where=where,
-            mend="Choose a split of which results/slides.tsv lists a usable slide with an annotation.",
+            mend="Choose a split of which slides.tsv in the results lists a usable slide with an annotation.",
         )
 
 

@@ -37,23 +37,17 @@ class SeenInside:
     figure: Path
 
 
-def explainable(models: Sequence[str], classifiers: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The models that are asked for, if all of them are classifiers with gradients.
-
-    Raises
-    ------
-    ConfigError
-        For a name that is no classifier's, or that of a finished ONNX model.
-    """
+def misfit(models: Sequence[str], classifiers: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Why the study cannot be made with these classifiers; None if all that are asked for have gradients."""
     where = "study_settings.saliency.models"
     trained = {name for name, settings in classifiers.items() if "onnx" not in settings}
     for name in models:
         if name not in classifiers:
-            raise ConfigError("unknown classifier", where=where, found=name, mend=closest(name, trained))
+            return str(ConfigError("unknown classifier", where=where, found=name, mend=closest(name, trained)))
         if name not in trained:
             mend = f"Name a classifier that is trained here: {', '.join(sorted(trained)) or 'there is none'}."
-            raise ConfigError("a finished ONNX model has no gradients", where=where, found=name, mend=mend)
-    return list(models)
+            return str(ConfigError("a finished ONNX model has no gradients", where=where, found=name, mend=mend))
+    return None
 
 
 def chosen_table(chosen: pd.DataFrame) -> pd.DataFrame:

@@ -222,7 +222,10 @@ def sampling_section(
         tables=[
             ("Scores over all tiles, with 95 % intervals", scores_table(metrics)),
             ("What each arm learns from (samples in an epoch), and what the paper says of it", learnt),
-            (f"F1 of the slides against {reference.replace('_', ' ')}, Wilcoxon's signed-rank test", shown_tests(tests)),
+            (
+                f"F1 of the slides against {reference.replace('_', ' ')}, Wilcoxon's signed-rank test",
+                shown_tests(tests),
+            ),
         ],
         figures=[
             ("Scores over all tiles by strategy; the dashed line is the arm that the others are tested against", figure)

@@ -86,7 +86,7 @@ def deal_cases(cases: Sequence[tuple[str, str]], readers: Sequence[str], repeats
             "there is no outline to score",
             where="study_settings.scores",
             found="no usable annotated slide in this split",
-            mend="Choose another `split`, or see results/slides.tsv for what was left out.",
+            mend="Choose another `split`, or see slides.tsv in the results for what was left out.",
         )
     count = max(1, round(repeats * len(cases))) if repeats > 0 else 0
     again = np.random.default_rng([seed, 0]).choice(len(cases), count, replace=False)
