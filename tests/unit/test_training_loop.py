@@ -188,6 +188,35 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
+def test_states_that_skip_epochs_never_overwrite_the_one_on_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: dict[bool, Run]
+) -> None:
+    keep, write, records = loop._State.keep, loop.write_json, iter(range(1, 99))
+
+    def at_even_epochs(state: Any, improved: bool) -> None:
+        monkeypatch.setattr(loop, "KEEP_EVERY", 0.0 if len(state.history) in (2, 4) else 1e6)
+        keep(state, improved)
+
+    def killing(*args: Any) -> None:
+        if next(records) == 2:
+            raise Killed
+        write(*args)
+
+    monkeypatch.setattr(loop._State, "keep", at_even_epochs)
+    monkeypatch.setattr(loop, "write_json", killing)
+    with pytest.raises(Killed):
+        fit(tmp_path / "state")
+    assert len(json.loads((tmp_path / "state" / "state.json").read_text())["history"]) == 2
+    # Killed at the same place of a resumed training, the state that it was resumed from is there still.
+    records = iter([2])
+    with pytest.raises(Killed):
+        fit(tmp_path / "state", network(seed=50))
+    monkeypatch.setattr(loop, "write_json", write)
+    resumed, history = fit(tmp_path / "state", network(seed=51))
+    assert equal(resumed, runs[True].model)
+    assert history.drop(columns="seconds").equals(runs[True].history.drop(columns="seconds"))
+
+
 def killed_in_epoch_3(folder: str) -> None:
     """Train in this process, which ends itself while the third epoch's record is written."""
     real, calls = loop.write_json, iter(range(1, 99))
@@ -267,7 +296,7 @@ def test_the_best_weights_reach_the_disk_with_a_later_epoch(tmp_path: Path, monk
 def test_the_state_keeps_two_slots_and_one_best(runs: dict[bool, Run]) -> None:
     names = sorted(path.name for path in runs[True].folder.iterdir())
     assert len(names) == 4 and names[0].startswith("best-")
-    assert names[1:] == ["even.weights.h5", "odd.weights.h5", "state.json"]
+    assert names[1:] == ["one.weights.h5", "other.weights.h5", "state.json"]
 
 
 @pytest.mark.parametrize(("batches", "validation"), [(1, None), (None, 0)], ids=["training", "validation"])
@@ -413,3 +442,11 @@ def test_epsilon_is_the_optimisers_and_kerass_own_where_none_is_said(tmp_path: P
 def test_an_epsilon_that_the_optimiser_does_not_take_is_told(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"here\.epsilon: the optimiser takes no such epsilon"):
         Plan.from_config({**PLAN, **wrong}, "here")
+
+
+def test_a_loss_that_stays_the_same_is_no_better(tmp_path: Path) -> None:
+    image = keras.Input((6,))
+    model = keras.Model(image, keras.layers.Dense(2, activation="softmax")(image))
+    _, history = fit(tmp_path / "state", model, learning_rate=0.0, patience=2, epochs=9)
+    # The first is the best, and two more are waited for.
+    assert len(set(history["val_loss"])) == 1 and history["epoch"].tolist() == [1, 2, 3]

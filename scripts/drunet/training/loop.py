@@ -25,6 +25,8 @@ KEEP_EVERY = 30.0
 
 OPTIMISERS = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax, "sgd": keras.optimizers.SGD}
 _WITH_EPSILON = ("adam", "adamax")
+# Files that take the weights of a state in turn, so that the one before stays whole.
+_SLOTS = ("one", "other")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Plan:
     steps_per_epoch : int or None
         None: every sample once.
     patience : int
-        Epochs without a lower validation loss after which training stops.
+        Epochs without a lower loss, of validation or, without such, of training, after which training stops.
     precision : str
         Keras dtype policy of the layers.
     reestimate_batches : int
@@ -128,7 +130,7 @@ def train(
     loss, metrics
         As for `keras.Model.compile`.
     batches, validation : PyDataset
-        With a settable `epoch`; without validation the training loss decides which weights are best.
+        With a settable `epoch`; without validation the training loss decides which weights are best, and when to stop.
     plan : Plan
     folder : Path
         For the state; removed by the caller when its outputs are written.
@@ -218,6 +220,7 @@ class _State:
         self.model, self.folder, self.identity = model, folder, identity
         self.history: list[dict[str, float]] = []
         self.best, self.wait = math.inf, 0
+        self._slot = _SLOTS[1]
         self._best_weights: list[np.ndarray] | None = None
         self._written = time.perf_counter()
         self._restore()
@@ -228,7 +231,8 @@ class _State:
             stored = json.loads(record.read_text(encoding="utf-8"))
             if stored["identity"] == self.identity:
                 # A compiled model's weights file holds the optimiser's state too.
-                self.model.load_weights(self._weights(stored["slot"]))
+                self._slot = stored["slot"]
+                self.model.load_weights(self._weights(self._slot))
                 self.history, self.best, self.wait = stored["history"], stored["best"], stored["wait"]
                 return
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -243,7 +247,8 @@ class _State:
             self._best_weights = self.model.get_weights()
         if time.perf_counter() - self._written < KEEP_EVERY:
             return
-        slot = "even" if len(self.history) % 2 == 0 else "odd"
+        # The slot that the record on disk does not name, however many epochs lie between two states.
+        slot = _SLOTS[0] if self._slot == _SLOTS[1] else _SLOTS[1]
         save_weights(self.model, self._weights(slot))
         if improved:
             _same_file(self._weights(slot), self._best_file(self.best))
@@ -257,6 +262,7 @@ class _State:
             "wait": self.wait,
         }
         write_json(self.folder / "state.json", record)
+        self._slot = slot
         for stale in self.folder.glob("best-*.weights.h5"):
             if stale != self._best_file(self.best):
                 stale.unlink()
@@ -282,7 +288,7 @@ class _State:
 def _same_file(path: Path, other: Path) -> None:
     """Give a file a second name, or a copy where the file system has no links: weights are written once an epoch.
 
-    The slot is replaced as a whole two epochs on, so that the second name keeps what it was given.
+    The slot is replaced as a whole two states on, so that the second name keeps what it was given.
     """
     with whole_file(other) as temporary:
         try:
