@@ -3,9 +3,11 @@
 from drunet.console import job
 from drunet.tiles import TileRules, write_table
 from drunet.training.classifier import AnnotatedSlide
+from drunet.training.device import need_gpu
 from drunet.training.features import embed_tiles
 
 with job(snakemake.log[0]):
+    need_gpu(snakemake.resources.gpu)
     inputs, params = snakemake.input, snakemake.params
     slides = AnnotatedSlide.zip(params.slides, inputs.slides, inputs.tiles, inputs.annotations)
     features, facts = embed_tiles(

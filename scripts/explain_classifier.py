@@ -7,9 +7,11 @@ from drunet.saliency.explanation import classified_tiles, explain, explanation_m
 from drunet.saliency.figure import saliency_figure
 from drunet.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE, choose_tiles
 from drunet.studies.saliency import chosen_table, metrics_table
+from drunet.training.device import need_gpu
 from drunet.training.export import rebuild_trained
 
 with job(snakemake.log[0]):
+    need_gpu(snakemake.resources.gpu)
     inputs, params, output = snakemake.input, snakemake.params, snakemake.output
     settings, model_name = params.settings, snakemake.wildcards.model
     facts = read_json(inputs.facts)

@@ -3,9 +3,11 @@
 from drunet.console import job
 from drunet.report.tables import write_tsv
 from drunet.studies.multi_lens_arms import lenses_of
+from drunet.training.device import need_gpu
 from drunet.training.step_time import measure_step_times
 
 with job(snakemake.log[0]):
+    need_gpu(snakemake.resources.gpu)
     settings = snakemake.params.settings
     cost = settings["cost"]
     times = measure_step_times(

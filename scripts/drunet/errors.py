@@ -84,7 +84,7 @@ class ModelError(DrunetError):
 
 
 class ProviderError(DrunetError):
-    """The execution provider asked for is not the one ONNX Runtime gives."""
+    """What was asked to compute is not there: ONNX Runtime's execution provider, or a GPU for Keras."""
 
 
 def closest(value: str, known: Iterable[str]) -> str:

@@ -1,0 +1,35 @@
+"""Where Keras computes: on the GPU that was asked for, or not at all."""
+
+from __future__ import annotations
+
+import keras
+
+from drunet.errors import ProviderError
+
+
+def need_gpu(asked: int) -> None:
+    """Refuse to go on without a GPU where one was asked for: Keras itself would take the processor without a word.
+
+    Parameters
+    ----------
+    asked : int
+        GPUs that the job asks for; 0: Keras may take whatever there is.
+
+    Raises
+    ------
+    ProviderError
+    """
+    if asked and not _gpus():
+        raise ProviderError(
+            "a GPU is asked for to train on, and Keras sees none",
+            where="inference.provider",
+            found=f"{keras.config.backend()} on {', '.join(keras.distribution.list_devices('cpu'))}",
+            mend="Install the driver and the `gpu` extra (`make GPU=1 env`), or choose the provider cpu.",
+        )
+
+
+def _gpus() -> list[str]:
+    try:
+        return list(keras.distribution.list_devices("gpu"))
+    except RuntimeError:  # how JAX says that there is none
+        return []
