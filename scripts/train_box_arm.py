@@ -6,9 +6,11 @@ from pathlib import Path
 from drunet.boxes.slice_list import read_slices
 from drunet.console import job
 from drunet.training.box_arm import train_box_arm
+from drunet.training.device import need_gpu
 from drunet.training.kept import keep_weights
 
 with job(snakemake.log[0]):
+    need_gpu(snakemake.resources.gpu)
     inputs, outputs, params, wildcards = snakemake.input, snakemake.output, snakemake.params, snakemake.wildcards
     state = Path(outputs.predictions).with_suffix(".state")
     outcome = train_box_arm(
@@ -27,6 +29,7 @@ with job(snakemake.log[0]):
         threads=snakemake.threads,
         # Decoded slices may take a quarter of the job's memory.
         keep_mb=snakemake.resources.mem_mb / 4,
+        code=params.code,
     )
     keep_weights(state, [training["key"] for training in outcome.facts["trainings"]], outputs.weights)
     outcome.write(outputs.predictions, outputs.facts, outputs.history)

@@ -7,9 +7,11 @@ from drunet.console import job
 from drunet.inference import EngineOptions, layout_of
 from drunet.tiles import TileRules
 from drunet.training.classifier import AnnotatedSlide, train_classifier
+from drunet.training.device import need_gpu
 from drunet.training.lesson import Lesson
 
 with job(snakemake.log[0]):
+    need_gpu(snakemake.resources.gpu)
     inputs, params = snakemake.input, snakemake.params
     slides = AnnotatedSlide.zip(params.slides, inputs.slides, inputs.tiles, inputs.annotations)
     state = Path(snakemake.output.weights).parent / ".state"
@@ -35,6 +37,7 @@ with job(snakemake.log[0]):
         scores=inputs.scores,
         start=next(iter(inputs.weights), None) if isinstance(inputs.weights, list) else inputs.weights,
         lesson=lesson,
+        code=params.code,
     )
     output = snakemake.output
     trained.write(output.weights, output.history, output.facts, params.settings)

@@ -6,11 +6,13 @@ from pathlib import Path
 from drunet.console import job
 from drunet.training.batches import SlideSource
 from drunet.training.clustered import train_clustered
+from drunet.training.device import need_gpu
 from drunet.training.prototypical import train_prototypical
 
 TRAINERS = {"prototypes": train_prototypical, "clustered": train_clustered}
 
 with job(snakemake.log[0]):
+    need_gpu(snakemake.resources.gpu)
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
     slides = [SlideSource(p, s["slide_id"], s["mpp"]) for p, s in zip(inputs.slides, params.slides, strict=True)]
     state = Path(output.weights).parent / ".state"
@@ -23,6 +25,7 @@ with job(snakemake.log[0]):
         seed=params.seed,
         folder=state,
         start={"weights": inputs.weights, "facts": inputs.start} if inputs.start else None,
+        code=params.code,
     )
     trained.write(output.weights, output.history, output.facts, params.settings)
     shutil.rmtree(state)

@@ -7,10 +7,12 @@ from drunet.augment.image_view import View
 from drunet.console import job
 from drunet.images.folder import read_list
 from drunet.inference import EngineOptions
+from drunet.training.device import need_gpu
 from drunet.training.image_arm import train_arm
 from drunet.training.kept import keep_weights
 
 with job(snakemake.log[0]):
+    need_gpu(snakemake.resources.gpu)
     inputs, outputs, params, wildcards = snakemake.input, snakemake.output, snakemake.params, snakemake.wildcards
     name = f"{wildcards.study}, {wildcards.task}, {wildcards.arm}"
     lesson = params.lesson or {}
@@ -32,6 +34,7 @@ with job(snakemake.log[0]):
         threads=snakemake.threads,
         # Decoded images may take a quarter of the job's memory.
         keep_mb=snakemake.resources.mem_mb / 4,
+        code=params.code,
     )
     keep_weights(state, params.keep, outputs.weights)
     outcome.write(outputs.predictions, outputs.facts, outputs.history)

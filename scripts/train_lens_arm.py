@@ -7,12 +7,15 @@ from drunet.console import job
 from drunet.studies.image_sets import read_written_image_sets
 from drunet.studies.multi_lens import write_outcome
 from drunet.studies.multi_lens_arms import lenses_of, strength_of
+from drunet.training.device import need_gpu
 from drunet.training.image_classifier import Images, identity, train_image_classifier
 
 with job(snakemake.log[0]):
-    wildcards, settings = snakemake.wildcards, snakemake.params.settings
+    need_gpu(snakemake.resources.gpu)
+    wildcards, params = snakemake.wildcards, snakemake.params
+    settings = params.settings
     training, test = read_written_image_sets(snakemake.input.images)
-    strength, seed = strength_of(wildcards.arm), snakemake.params.seed + int(wildcards.seed)
+    strength, seed = strength_of(wildcards.arm), params.seed + int(wildcards.seed)
     state = Path(snakemake.output.outcome).with_suffix(".state")
     history, predicted = train_image_classifier(
         f"{wildcards.dataset}, {wildcards.arm}, seed {wildcards.seed}",
@@ -23,7 +26,7 @@ with job(snakemake.log[0]):
         lenses=lenses_of(settings["multi_lens"], strength, settings["size"]),
         seed=seed,
         folder=state,
-        identity=identity(settings, strength, seed, [snakemake.input.images, *snakemake.input.weights]),
+        identity=identity(settings, strength, seed, [snakemake.input.images, *snakemake.input.weights], params.code),
     )
     write_outcome(
         snakemake.output.outcome,

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from drunet.console import job
 from drunet.training.classifier import AnnotatedSlide
+from drunet.training.device import need_gpu
 from drunet.training.refiner import RefinerSlide, train_refiner
 
 with job(snakemake.log[0]):
+    need_gpu(snakemake.resources.gpu)
     inputs, params = snakemake.input, snakemake.params
     slides = AnnotatedSlide.zip(params.slides, inputs.slides, inputs.tiles, inputs.annotations)
     entries = [RefinerSlide(*pair) for pair in zip(slides, inputs.heatmaps, strict=True)]
@@ -21,6 +23,7 @@ with job(snakemake.log[0]):
         seed=params.seed,
         folder=state,
         start=next(iter(inputs.weights), None) if isinstance(inputs.weights, list) else inputs.weights,
+        code=params.code,
     )
     output = snakemake.output
     trained.write(output.weights, output.history, output.facts, params.settings)

@@ -13,6 +13,7 @@ from drunet.boxes.geometry import COORDINATES, iou
 from drunet.boxes.slice_list import read_slices
 from drunet.errors import ConfigError, ImageSetError, ModelError
 from drunet.images.folder import write_list
+from drunet.images.splits import Split
 from drunet.training import box_arm, box_trials, loop
 from drunet.training.box_arm import train_box_arm, tuned_key
 from drunet.training.image_arm import rebuild_arm
@@ -277,3 +278,30 @@ def test_a_list_of_slices_without_boxes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "slices.tsv").write_text("file\tsubtype\tpatient\n1.png\tA\t1\n")
     with pytest.raises(ValueError, match=r"width.*xmin"):
         read_slices(tmp_path / "slices.tsv")
+
+
+def test_a_patient_who_only_stopped_the_training_leaks_too() -> None:
+    # Slices 2 to 5 are tested: one is of the patient learnt from, one of the patient validated on.
+    slices = pd.DataFrame({"subtype": "B", "patient": ["1", "2", "1", "2", "3", "4"]})
+    split = box_trials.SubtypeSplit(slices, Split(np.array([0]), np.array([1]), np.arange(2, 6)))
+    assert split.facts()["leak"] == 2 / 4
+
+
+class Begun(BaseException):
+    """Raised in the place of a training, with its identity."""
+
+
+def test_a_training_is_not_continued_with_edited_code(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(folder: Path, key: str, identity: str) -> None:
+        raise Begun(identity)
+
+    monkeypatch.setattr(box_arm, "Kept", begin)
+
+    def begun(code: str) -> str:
+        with pytest.raises(Begun) as caught:
+            run(tmp_path / "state", root, code=code)
+        return str(caught.value)
+
+    assert begun("one") == begun("one") != begun("two")

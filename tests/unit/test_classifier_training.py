@@ -293,7 +293,7 @@ def test_scores_that_change_start_a_training_anew(uneven: AnnotatedSlide, tmp_pa
     seen = []
     for value in (0.1, 0.2):
         scores = [scores_of(tmp_path, "p", np.full(GRID.shape, value))]
-        seen.append(identity(SETTINGS, classifier._learnt_files([uneven], scores), [], 1))
+        seen.append(identity(classifier._learnt_files([uneven], scores), [], settings=SETTINGS))
     assert len(set(seen)) == 2
     assert classifier._learnt_files([uneven], ()) == [uneven.files]
 
@@ -337,17 +337,56 @@ def test_a_trainings_identity_is_all_that_decides_its_result(tmp_path: Path) -> 
     a, b = str(tmp_path / "a"), str(tmp_path / "b")
     Path(a).write_text("tiles of a")
     Path(b).write_text("tiles of b")
-    first = identity(SETTINGS, [[a]], [[b]], 1)
-    assert first == identity(dict(reversed(SETTINGS.items())), [[a]], [[b]], 1)
+    first = identity([[a]], [[b]], settings=SETTINGS, seed=1)
+    assert first == identity([[a]], [[b]], seed=1, settings=dict(reversed(SETTINGS.items())))
     others = [
-        identity({**SETTINGS, "freeze_fraction": 0.5}, [[a]], [[b]], 1),
-        identity(SETTINGS, [[a]], [[b]], 2),
-        identity(SETTINGS, [[a], [b]], [], 1),  # a slide that changes sides
-        identity(SETTINGS, [[b]], [[a]], 1),
+        identity([[a]], [[b]], settings={**SETTINGS, "freeze_fraction": 0.5}, seed=1),
+        identity([[a]], [[b]], settings=SETTINGS, seed=2),
+        identity([[a], [b]], [], settings=SETTINGS, seed=1),  # a slide that changes sides
+        identity([[b]], [[a]], settings=SETTINGS, seed=1),
+        identity([[a]], [[b]], b, settings=SETTINGS, seed=1),
     ]
     Path(b).write_text("tiles of b, changed")
-    others.append(identity(SETTINGS, [[a]], [[b]], 1))
-    assert len({first, *others}) == 6
+    others.append(identity([[a]], [[b]], settings=SETTINGS, seed=1))
+    assert len({first, *others}) == 7
+
+
+class Begun(BaseException):
+    """Raised in the place of a training, with its identity."""
+
+
+def begun(monkeypatch: pytest.MonkeyPatch, module: Any, call: Callable[[], Any]) -> str:
+    """The identity of the training that a call begins."""
+
+    def begin(*_: Any, identity: str, **__: Any) -> None:
+        raise Begun(identity)
+
+    monkeypatch.setattr(module, "train", begin)
+    with pytest.raises(Begun) as caught:
+        call()
+    return str(caught.value)
+
+
+def test_what_else_decides_a_result_starts_a_training_anew(
+    make: MakeSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide = make("wta1", 2)
+    asked: dict[str, Any] = {"rules": TileRules(), "classes": CLASSES, "code": "one"}
+
+    def classifies(**changes: Any) -> str:
+        options = {"seed": 3, "folder": tmp_path, **asked, **changes}
+        return begun(monkeypatch, classifier, lambda: train_classifier("c1", SETTINGS, [slide], [], **options))
+
+    others = [{"rules": TileRules(min_tumour=0.2)}, {"classes": {**CLASSES, "ignore": ["pen"]}}, {"code": "two"}]
+    assert classifies() == classifies() and len({classifies(), *(classifies(**other) for other in others)}) == 4
+
+    entry = refiner_slide(make, tmp_path, "r1")
+
+    def refines(**changes: Any) -> str:
+        options: dict[str, Any] = {"classes": CLASSES, "code": "one", "seed": 3, "folder": tmp_path, **changes}
+        return begun(monkeypatch, refiner, lambda: train_refiner("r1", REFINER, [entry], [], **options))
+
+    assert refines() == refines() and len({refines(), *(refines(**other) for other in others[1:])}) == 3
 
 
 def test_an_annotation_that_changes_starts_a_training_anew(make: MakeSlide) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -293,6 +294,28 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(
     assert len(resumed.history) == 3
     for a, b in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("trainer", [train_prototypical, train_clustered])
+def test_a_training_is_not_continued_with_edited_code_or_classes_of_another_size(
+    trainer: Trainer, source: SlideSource, clusters: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Begun(BaseException):
+        """Raised in the place of a training, with its identity."""
+
+    def begin(*_: Any, identity: str, **__: Any) -> None:
+        raise Begun(identity)
+
+    monkeypatch.setattr(sys.modules[trainer.__module__], "train", begin)
+
+    def begun(least: int, code: str) -> str:
+        settings = {**SETTINGS, "architecture": "prototypes" if trainer is train_prototypical else "clustered"}
+        with pytest.raises(Begun) as caught:
+            trainer("m", settings, [source], clusters, least=least, seed=3, folder=tmp_path, code=code)
+        return str(caught.value)
+
+    assert begun(5, "one") == begun(5, "one")
+    assert len({begun(5, "one"), begun(5, "two"), begun(6, "one")}) == 3
 
 
 def test_few_tiles_for_an_episode_end_in_one_message(source: SlideSource, clusters: str, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from drunet.configuration import merged, resolve_models
 from drunet.errors import ConfigError, ModelError, TrainingDataError
 from drunet.export.outline import write_geojson
 from drunet.grid import Grid
-from drunet.inference import Layout, sha256
+from drunet.inference import EngineOptions, Layout, sha256
 from drunet.models import registry
 from drunet.report.card import write_card
 from drunet.sampling import Crops, GridTiles
@@ -328,6 +328,17 @@ def test_a_share_of_nothing_is_refused(slide: AnnotatedSlide) -> None:
         TaughtBatches([slide.source], [GridTiles(0, table)], none, lambda x: x, **given)
     labels_alone = TaughtBatches([slide.source], [GridTiles(0, table)], none, lambda x: x, **{**given, "share": 0.0})
     assert [len(part) for part in labels_alone.parts(0)] == [8, 0]
+
+
+def test_a_student_is_not_taught_on_by_a_teacher_that_computes_otherwise(tmp_path: Path) -> None:
+    path = str(red_teacher(tmp_path / "t.onnx"))
+    half, plain = EngineOptions(precision="float16", threads=1), EngineOptions(threads=2)
+    how = [Lesson.read("small", SETTINGS, path, size=SIZE, options=o).teacher.how for o in (None, plain, half)]
+    assert how[0] == how[1] != how[2] and how[2]["precision"] == "float16"
+    turned = Lesson.read("small", SETTINGS, path, size=SIZE, layout=Layout(tumour=0)).teacher.how
+    assert turned != how[0]
+    # As they enter the digest.
+    assert len({json.dumps(each) for each in (*how, turned)}) == 3
 
 
 def test_a_lesson_and_its_block_come_together(slide: AnnotatedSlide, tmp_path: Path) -> None:

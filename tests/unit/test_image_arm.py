@@ -16,6 +16,7 @@ from PIL import Image
 from drunet.augment.degraded import Degradation
 from drunet.augment.image_view import View
 from drunet.errors import ConfigError, ImageSetError, ModelError
+from drunet.inference import EngineOptions
 from drunet.models import registry
 from drunet.training import image_arm, image_trials, loop
 from drunet.training.image_arm import rebuild_arm, train_arm
@@ -361,3 +362,30 @@ def test_given_parts_and_what_is_left_of_an_image_reach_training_test_and_facts(
     plain = {**given, "view": View(SIDE, SIDE, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), fit="stretch")}
     whole = run(tmp_path / "whole", root, images.assign(part=part), **plain)
     assert not outcome.predictions["p_n"].equals(whole.predictions["p_n"])
+
+
+class Begun(BaseException):
+    """Raised in the place of a training, with its identity."""
+
+
+def test_a_training_is_not_continued_with_edited_code_or_a_teacher_that_computes_otherwise(
+    tmp_path: Path, root: Path, images: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(folder: Path, key: str, identity: str) -> None:
+        raise Begun(identity)
+
+    monkeypatch.setattr(image_arm, "Kept", begin)
+    (tmp_path / "t.onnx").write_bytes(b"no network is read before it is needed")
+    keys = [f"{protocol}.{fold}" for protocol in TASK["protocols"] for fold in TASK["split"]["run"]]
+    lesson: dict[str, Any] = {"arm": {"teacher": "tiny"}, "distillation": {"temperature": 4.0, "weight": 0.7}}
+    lesson["teachers"] = dict.fromkeys(keys, tmp_path / "t.onnx")
+
+    def begun(**changes: Any) -> str:
+        with pytest.raises(Begun) as caught:
+            run(tmp_path / "state", root, images, **{**lesson, "code": "one", **changes})
+        return str(caught.value)
+
+    others: list[dict[str, Any]] = [{"code": "two"}, {"engine": EngineOptions(precision="float16")}]
+    others.append({"engine": EngineOptions(provider="cuda")})
+    assert begun() == begun(engine=EngineOptions(threads=3, batch_size=7))
+    assert len({begun(), *(begun(**other) for other in others)}) == 4

@@ -191,7 +191,8 @@ def test_an_identity_changes_with_all_that_decides(tmp_path: Path) -> None:
     first = identity({"a": 1}, 0.4, 1, files)
     others = {identity({"a": 2}, 0.4, 1, files), identity({"a": 1}, 0.2, 1, files), identity({"a": 1}, 0.4, 2, files)}
     (tmp_path / "images").write_bytes(b"2")
-    assert len(others | {first, identity({"a": 1}, 0.4, 1, files)}) == 5
+    others.add(identity({"a": 1}, 0.4, 1, files, "edited"))
+    assert len(others | {first, identity({"a": 1}, 0.4, 1, files)}) == 6
 
 
 def test_the_settings_that_ship_obey_their_schema_and_fit() -> None:

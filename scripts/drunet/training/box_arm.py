@@ -65,6 +65,7 @@ def train_box_arm(
     folder: Path,
     threads: int = 1,
     keep_mb: float = 1500,
+    code: str = "",
 ) -> ArmOutcome:
     """Train on the source's slices, predict those of the targets, fine-tune on each target, and predict again.
 
@@ -102,6 +103,8 @@ def train_box_arm(
         Slices decoded at a time.
     keep_mb : float
         Pixels kept in memory, MB.
+    code : str
+        Digest of the code that trains: what an edit comes between is not continued but begun anew.
 
     Returns
     -------
@@ -142,7 +145,7 @@ def train_box_arm(
     data = {"originals": Originals(root, keep_mb, partial(read_slice, size=size)), "unit": unit, "threads": threads}
     learner = _Learner(model, loss, {**data, "seed": seed}, view, size)
     decisive = [{k: v for k, v in arm.items() if k not in _NAMES}, size, source, list(targets), protocol, dict(parts)]
-    decisive += [validation_share, seed, keras.__version__, read.to_csv(index=False)]
+    decisive += [validation_share, seed, keras.__version__, read.to_csv(index=False), code]
     decisive += [[sha256(Path(root) / file) for file in read["file"]]]
 
     kept = Kept(folder, SOURCE, digest(decisive))

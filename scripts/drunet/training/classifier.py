@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from drunet.sampling import GridTiles, RegionCrops, Source, draw_epoch
 from drunet.sampling.strategies import LearningSlides, Sampling, sampled
 from drunet.tiles import TileRules, read_table
 from drunet.training.batches import SlideSource, TileBatches
+from drunet.training.kept import digest
 from drunet.training.lesson import LabelBatches, Lesson
 from drunet.training.loop import Plan, compute_precision, save_inference_weights, train
 from drunet.training.losses import classification_loss
@@ -72,6 +71,7 @@ class AnnotatedSlide:
             width=grid.width,
             height=grid.height,
             classes=classes,
+            origin=facts.get("geojson_origin", (0, 0)),
         )
         return table, grid, annotation
 
@@ -105,6 +105,7 @@ def train_classifier(
     start: str | None = None,
     scores: Sequence[str] = (),
     lesson: Lesson | None = None,
+    code: str = "",
 ) -> Trained:
     """Train a patch-wise classifier.
 
@@ -115,7 +116,7 @@ def train_classifier(
     settings : mapping
         An entry under `classifiers` in the configuration.
     training, validation : lists of AnnotatedSlide
-        With no validation slides the training loss decides which weights are best, and nothing stops early.
+        With no validation slides the training loss decides which weights are best, and when to stop.
     rules : TileRules
     classes : mapping
         As `cohort.annotation_classes`.
@@ -130,6 +131,8 @@ def train_classifier(
         Per training slide, its tiles as the first model of the strategy `induced_imbalance` sees them.
     lesson : Lesson, optional
         What `distillation` asks for.
+    code : str
+        Digest of the code that trains: what an edit comes between is not continued but begun anew.
 
     Raises
     ------
@@ -180,7 +183,17 @@ def train_classifier(
         validation=validation_batches,
         plan=plan,
         folder=folder,
-        identity=identity(settings, learnt, [s.files for s in validation], seed, start),
+        identity=identity(
+            learnt,
+            [s.files for s in validation],
+            start,
+            settings=settings,
+            seed=seed,
+            rules=asdict(rules),
+            classes=classes,
+            teacher=lesson and lesson.teacher.how,
+            code=code,
+        ),
         name=name,
     )
     facts = {
@@ -259,17 +272,11 @@ def starts_whole(settings: Mapping[str, Any]) -> bool:
 
 
 def identity(
-    settings: Mapping[str, Any],
-    training: Sequence[Sequence[str]],
-    validation: Sequence[Sequence[str]],
-    seed: int,
-    start: str | None = None,
+    training: Sequence[Sequence[str]], validation: Sequence[Sequence[str]], start: str | None = None, **decisive: Any
 ) -> str:
-    """Digest of all that decides a result: settings, seed, Keras' version, each slide's files, its side, the start."""
+    """Digest of all that decides a result: each slide's files, its side, the start, Keras' version, and JSON values."""
     digests = [[[sha256(file) for file in files] for files in slides] for slides in (training, validation)]
-    begun = sha256(start) if start else None
-    decisive = json.dumps([settings, seed, keras.__version__, digests, begun], sort_keys=True)
-    return hashlib.sha256(decisive.encode()).hexdigest()
+    return digest([decisive, keras.__version__, digests, sha256(start) if start else None])
 
 
 def crop_sources(
@@ -312,6 +319,6 @@ def need_slides(training: Sequence[AnnotatedSlide], name: str) -> None:
             "no usable slide to learn from",
             where=f"classifiers.{name}.data",
             found="no annotated training slide of these kinds with status ok",
-            mend="See results/slides.tsv for what was left out; mark slides `train` in the sheet, or set "
+            mend="See slides.tsv in the results for what was left out; mark slides `train` in the sheet, or set "
             "`annotation_kinds`.",
         )

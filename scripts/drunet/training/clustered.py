@@ -94,6 +94,7 @@ def train_clustered(
     seed: int,
     folder: Path,
     start: Mapping[str, str] | None = None,
+    code: str = "",
 ) -> Trained:
     """Train a classifier of architecture `clustered`.
 
@@ -109,7 +110,7 @@ def train_clustered(
         File with their clustered tiles.
     least : int
         Training tiles that a class needs (`data.clustering.min_tiles` of the model that made the clusters).
-    seed, folder
+    seed, folder, code
         As for `drunet.training.classifier.train_classifier`.
     start : mapping, optional
         `weights` and `facts`, the files of the trained model that the backbone comes from.
@@ -140,6 +141,7 @@ def train_clustered(
     compute_precision(plan.precision)
     model = build_over_classes(settings, data, seed)
     load_start(model, settings["weights"], start, f"classifiers.{name}.weights")
+    begun = start["weights"] if start else None
     history = train(
         keras.Model(model.inputs, model.get_layer(CLASSES).output, name=model.name),
         loss="categorical_crossentropy",
@@ -148,7 +150,7 @@ def train_clustered(
         validation=validation,
         plan=plan,
         folder=folder,
-        identity=identity(settings, [[clusters]], [], seed, start["weights"] if start else None),
+        identity=identity([[clusters]], [], begun, settings=settings, seed=seed, least=least, code=code),
         name=name,
     )
     facts = clustered_facts(settings, data, len(history), seed)

@@ -83,6 +83,7 @@ def train_arm(
     engine: EngineOptions | None = None,
     threads: int = 1,
     keep_mb: float = 1500,
+    code: str = "",
 ) -> ArmOutcome:
     """Train an arm in every protocol and fold of a task, and test it.
 
@@ -116,6 +117,8 @@ def train_arm(
         Images decoded at a time.
     keep_mb : float
         Decoded pixels kept in memory, MB.
+    code : str
+        Digest of the code that trains: what an edit comes between is not continued but begun anew.
 
     Returns
     -------
@@ -137,6 +140,7 @@ def train_arm(
     classes, images = list(task["classes"]), images_of(task, images, name)
     trials = draw_trials(task, images, validation_share=validation_share, seed=seed, where=name)
     taught_by = _teachers_of(trials, teachers or {}, name) if taught else {}
+    engine = engine or EngineOptions()
 
     compute_precision(plan.precision)
     builder = {**builder_options(arm, view.size, seed), "classes": len(classes)}
@@ -162,11 +166,12 @@ def train_arm(
     # A fold is what it is however many others are trained.
     split = {key: value for key, value in task["split"].items() if key != "run"}
     decisive = [_without_names(arm), classes, split, view.settings(), validation_share, taught and asdict(taught), seed]
-    decisive += [keras.__version__, images.to_csv(index=False), [sha256(file) for file in _start_files(arm)]]
+    decisive += [keras.__version__, images.to_csv(index=False), [sha256(file) for file in _start_files(arm)], code]
     done = []
     for trial in trials:
         teacher = taught_by.get(trial.key)
-        kept = Kept(folder, trial.key, digest([*decisive, trial.key, teacher and sha256(teacher)]))
+        taught_with = teacher and [sha256(teacher), engine.provider, engine.precision]
+        kept = Kept(folder, trial.key, digest([*decisive, trial.key, taught_with]))
         if not kept.there():
             answers = teacher and OnnxTeacher(
                 teacher, classes, size=view.size, options=engine, where=f"{name}: teacher"

@@ -7,8 +7,6 @@ flipped and coloured alike, start from the same weights and drop the same units.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from drunet.augment.pipeline import Augmentation, MultiLens
 from drunet.errors import TrainingDataError
 from drunet.inference import sha256
 from drunet.models import registry
+from drunet.training.kept import digest
 from drunet.training.loop import Plan, compute_precision, train
 from drunet.training.multi_lens_batch import MultiLensDistortion
 
@@ -147,10 +146,9 @@ def distorting(model: keras.Model, layer: MultiLensDistortion) -> keras.Model:
     return keras.Model(image, model(layer(image)), name=model.name)
 
 
-def identity(settings: Mapping[str, Any], strength: float, seed: int, files: Sequence[str]) -> str:
-    """Digest of all that decides a result: settings, arm, seed, Keras' version, images and starting weights."""
-    decisive = json.dumps([settings, strength, seed, keras.__version__, [sha256(f) for f in files]], sort_keys=True)
-    return hashlib.sha256(decisive.encode()).hexdigest()
+def identity(settings: Mapping[str, Any], strength: float, seed: int, files: Sequence[str], code: str = "") -> str:
+    """Digest of all that decides a result: settings, arm, seed, Keras' version, images and starting weights, code."""
+    return digest([settings, strength, seed, keras.__version__, [sha256(f) for f in files], code])
 
 
 def train_image_classifier(

@@ -105,6 +105,7 @@ def train_prototypical(
     seed: int,
     folder: Path,
     start: Mapping[str, str] | None = None,
+    code: str = "",
 ) -> Trained:
     """Train a classifier of architecture `prototypes`; parameters as in `drunet.training.clustered.train_clustered`.
 
@@ -132,6 +133,7 @@ def train_prototypical(
     load_start(model, settings["weights"], start, f"{where}.weights")
     embedder = keras.Model(model.inputs, model.get_layer(EMBEDDING).output, name=model.name)
     temperature = model.get_layer(PROTOTYPES).temperature
+    begun = start["weights"] if start else None
     history = train(
         embedder,
         loss=PrototypicalLoss(episodes.shots, temperature),
@@ -140,7 +142,7 @@ def train_prototypical(
         validation=validation,
         plan=plan,
         folder=folder,
-        identity=identity(settings, [[clusters]], [], seed, start["weights"] if start else None),
+        identity=identity([[clusters]], [], begun, settings=settings, seed=seed, least=least, code=code),
         name=name,
     )
     plain = ClassBatches(*tiles, **shape, seed=seed, batch_size=plan.batch_size, fixed=True)

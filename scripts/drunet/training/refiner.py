@@ -46,6 +46,7 @@ def train_refiner(
     seed: int,
     folder: Path,
     start: str | None = None,
+    code: str = "",
 ) -> Trained:
     """Train a refiner; parameters as in `drunet.training.classifier.train_classifier`.
 
@@ -61,7 +62,7 @@ def train_refiner(
             "no usable slide to learn from",
             where=f"refiners.{name}.data",
             found="no wholly annotated training slide with status ok",
-            mend="Mark slides `train` with annotation_kind `wta`; results/slides.tsv lists what is left out.",
+            mend="Mark slides `train` with annotation_kind `wta`; slides.tsv in the results lists what is left out.",
         )
     plan = Plan.from_config(settings["training"], f"refiners.{name}.training")
     augmentation = Augmentation.from_config(settings["augment"], where=f"refiners.{name}.augment")
@@ -96,7 +97,15 @@ def train_refiner(
         validation=checks,
         plan=plan,
         folder=folder,
-        identity=identity(settings, [s.files for s in training], [s.files for s in validation], seed, start),
+        identity=identity(
+            [s.files for s in training],
+            [s.files for s in validation],
+            start,
+            settings=settings,
+            seed=seed,
+            classes=classes,
+            code=code,
+        ),
         name=name,
     )
     facts = {

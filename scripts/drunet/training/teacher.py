@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,11 @@ class OnnxTeacher:
         names them, by name.
     ProviderError
         If the provider asked for is not there.
+
+    Attributes
+    ----------
+    how : dict
+        What its answers hang on beside the file, as JSON values: provider, precision, layout.
     """
 
     def __init__(
@@ -57,7 +63,9 @@ class OnnxTeacher:
         self.path = os.fspath(path)
         self._where = where or f"teacher {self.path}"
         self._layout = layout or Layout()
-        self._session = open_session(self.path, options or EngineOptions(), where=self._where)
+        options = options or EngineOptions()
+        self.how = {"provider": options.provider, "precision": options.precision, "layout": asdict(self._layout)}
+        self._session = open_session(self.path, options, where=self._where)
         self._input = check_classifier(self._session, self._layout, size, where=self._where)
         self._names = None if isinstance(classes, int) else list(classes)
         self.classes = classes if isinstance(classes, int) else len(classes)
