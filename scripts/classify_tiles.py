@@ -8,9 +8,10 @@ from drunet.tiles import read_table, write_table
 
 with job(snakemake.log[0]):
     slide_id, params = snakemake.wildcards.slide, snakemake.params
-    # Batch and readers change the speed and not the result: not being params, they classify nothing anew.
-    speed = {key: snakemake.config["inference"][key] for key in ("batch_size", "readers")}
-    options = EngineOptions(**params.engine, **speed, threads=snakemake.threads)
+    # Batch and readers change the speed and not the result, the limit of unreadable tiles only whether there is one:
+    # not being params, they classify nothing anew. A limit that is lowered refuses no slide that is classified.
+    others = {key: snakemake.config["inference"][key] for key in ("batch_size", "readers", "max_unreadable")}
+    options = EngineOptions(**params.engine, **others, threads=snakemake.threads)
     table, facts = read_table(snakemake.input.tiles)
     grid = Grid.from_dict(facts["grid"])
     result = classify(

@@ -26,8 +26,8 @@ FOLDS = 3
 
 
 @pytest.fixture(scope="module")
-def summary(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """Inputs of every file that the training of both networks would need, as Snakemake plans it after inspection."""
+def inspected(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with both networks to train, whose slides are inspected."""
     project = make_project(tmp_path_factory.mktemp("cross") / "project", repository)
     shipped = yaml.safe_load((repository / "config.yaml").read_text(encoding="utf-8"))
     project.config.update(classifiers=shipped["classifiers"], refiners=shipped["refiners"], runs=shipped["runs"])
@@ -40,7 +40,13 @@ def summary(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         project.rows.append(sheet_row(slide_id, patient, f"{slide_id}.tif", split=split, labelled=True))
     looked = project.write().run("inspect")
     assert looked.status == 0, looked.output
-    return planned_inputs(project, project.folder.parent)
+    return project
+
+
+@pytest.fixture(scope="module")
+def summary(inspected: Project) -> dict[str, set[str]]:
+    """Inputs of every file that the training of both networks would need, as Snakemake plans it after inspection."""
+    return planned_inputs(inspected, inspected.folder.parent)
 
 
 def test_the_refiner_gets_one_heatmap_per_slide_from_a_classifier_that_did_not_see_its_patient(
@@ -75,6 +81,24 @@ def test_a_fold_is_exported_and_classifies_only_the_slides_that_it_did_not_see(s
     for match in folds:
         assert f"results/models/{match[1]}/model.onnx" in summary[match[0]]
         assert match[3] not in slides_in(summary[f"results/models/{match[1]}/weights.weights.h5"])
+
+
+def test_another_number_of_folds_leaves_the_finished_model_alone(
+    inspected: Project, summary: dict[str, set[str]], tmp_path: Path
+) -> None:
+    project = inspected.copy_to(tmp_path / "project")
+    weights = "results/models/dr_fused/weights.weights.h5"
+    for made in (f for f in summary if f.startswith(("results/slides/", "results/models/dr_fused/"))):
+        (project.folder / made).parent.mkdir(parents=True, exist_ok=True)
+        (project.folder / made).touch()
+    done = project.run("--touch", "--forceall", weights)
+    assert done.status == 0, done.output
+    assert "Nothing to be done" in project.dry_run(weights).output
+    data = project.config["classifiers"]["dr_fused"]["data"]
+    data["cross_fit_folds"] = FOLDS + 1
+    assert "Nothing to be done" in project.write().dry_run(weights).output
+    data["validation_tiles"] = 7
+    assert project.write().dry_run(weights).rules() == {"train_classifier": 1}
 
 
 def planned_inputs(project: Project, folder: Path) -> dict[str, set[str]]:

@@ -82,8 +82,8 @@ def test_a_setting_runs_again_what_it_governs(own_copy: Project) -> None:
     assert done.rules() == {"postprocess": 3, "measure": 2, "gather_metrics": 1, "report": 1, "all": 1}
 
 
-def test_a_setting_of_speed_alone_runs_nothing(own_copy: Project) -> None:
-    own_copy.config["inference"].update(batch_size=8, readers=3)
+def test_a_setting_of_speed_or_tolerance_alone_runs_nothing(own_copy: Project) -> None:
+    own_copy.config["inference"].update(batch_size=8, readers=3, max_unreadable=0.1)
     assert "Nothing to be done" in own_copy.write().dry_run().output
 
 

@@ -113,7 +113,7 @@ rule train_clustered:
     conda:
         "../../envs/train.yaml"
     params:
-        settings=lambda wildcards: settings_of(wildcards.model),
+        settings=lambda wildcards: learnt_settings(wildcards.model),
         least=lambda wildcards: (
             settings_of(clusters_of(wildcards.model, config["classifiers"]))["data"]["clustering"]["min_tiles"]
         ),

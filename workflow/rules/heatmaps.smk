@@ -15,7 +15,7 @@ rule classify_tiles:
         "../../envs/infer.yaml"
     params:
         mpp=slide_mpp,
-        engine={k: config["inference"][k] for k in ("provider", "precision", "max_unreadable")},
+        engine={k: config["inference"][k] for k in ("provider", "precision")},
         settings=lambda wildcards: {
             k: v for k, v in settings_of(wildcards.model).items() if k in ("channels_last", "scale", "tumour_index")
         },

@@ -13,6 +13,12 @@ def settings_of(model):
     return {**config["classifiers"], **config["refiners"]}[fold["base"] if fold else model]
 
 
+def learnt_settings(model):
+    """Settings that a training hangs on: all but the number of folds, each of which is a model with a name of its own."""
+    settings = settings_of(model)
+    return {**settings, "data": {k: v for k, v in settings["data"].items() if k != "cross_fit_folds"}}
+
+
 def is_finished(model):
     return "onnx" in settings_of(model)
 
@@ -139,7 +145,11 @@ def learning_rows(wildcards):
 
 
 def learning_scores(wildcards):
-    """Induced imbalance: per training slide, the tiles as the first model sees them that did not learn from it."""
+    """Induced imbalance: per training slide, the tiles as the first model sees them that did not learn from it.
+
+    An accepted limit: that first model did learn from the patients whom a fold leaves out. It chooses which areas of the
+    fold's own slides are hard, and no more: none of its weights are taken over.
+    """
     first = settings_of(wildcards.model)["data"]["sampling"].get("first_model")
     if not first:
         return []

@@ -19,7 +19,7 @@ rule train_classifier:
     conda:
         "../../envs/train.yaml"
     params:
-        settings=lambda wildcards: settings_of(wildcards.model),
+        settings=lambda wildcards: learnt_settings(wildcards.model),
         slides=learning_rows,
         training=training_count,
         rules={k: config["tiles"][k] for k in ("min_tissue", "min_tumour", "max_non_tumour", "min_annotated")},
@@ -60,7 +60,7 @@ rule train_refiner:
     conda:
         "../../envs/train.yaml"
     params:
-        settings=lambda wildcards: settings_of(wildcards.model),
+        settings=lambda wildcards: learnt_settings(wildcards.model),
         slides=learning_rows,
         training=training_count,
         classes=config["cohort"]["annotation_classes"],
