@@ -191,6 +191,27 @@ def test_without_a_letter_of_a_subtype_the_name_of_the_box_tells(tmp_path: Path,
     assert table["subtype"].tolist() == ["B", "A"] and matching["other_subtype"] == 1
 
 
+def test_all_slices_of_a_patient_are_of_one_subtype(tmp_path: Path, collect: Run) -> None:
+    root, number = tmp_path / "root", 0
+    # Patient and the names of his slices' boxes; no folder and no ID holds a letter.
+    for patient, names in (("1", "ABB"), ("2", "BA"), ("3", "B"), ("4", ["A", "tumour"]), ("5", "AGG")):
+        for name in names:
+            write_slice(root / f"{number:02d}.dcm", body(number), SOPInstanceUID=uid_of(number), PatientID=patient)
+            write_voc(root / "notes", uid_of(number), BOX, name=name)
+            number += 1
+    table, matching = collect(root=root)
+    assert table.groupby("patient")["subtype"].unique().str.join("").to_dict() == {1: "B", 2: "A", 3: "B", 4: "A"}
+    assert table["patient"].value_counts().to_dict() == {1: 3, 2: 2, 3: 1, 4: 2}
+    # One box of each of patients 1, 2 and 5 was named otherwise; most of the last one's are of a subtype not asked for.
+    assert (matching["subtype_differs"], matching["other_subtype"], matching["no_subtype"]) == (3, 3, 0)
+    # What a folder tells of some slices comes before what boxes tell of others.
+    (root / "B0001").mkdir()
+    (root / "00.dcm").rename(root / "B0001" / "00.dcm")
+    (root / "04.dcm").rename(root / "B0001" / "04.dcm")
+    table, _ = collect(root=root)
+    assert table["subtype"].value_counts().to_dict() == {"B": 6, "A": 2}
+
+
 def test_the_letters_are_those_of_the_subtypes_that_the_study_knows() -> None:
     assert tuple(SUBTYPES) == LETTERS
 

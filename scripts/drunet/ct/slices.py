@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,15 @@ _PATIENT = re.compile(r"(?:.*[^A-Za-z0-9])?([A-Za-z])\d{3,6}")
 
 @dataclass(frozen=True)
 class _Candidate:
-    """An annotated slice that could be taken."""
+    """An annotated slice that could be taken; what its folders or patient ID tell of its subtype, and its boxes."""
 
     number: int
     ids: SliceIds
-    subtype: str
     box: NDArray[np.float64] = field(repr=False)
     boxes: int
+    told: str | None
+    named: list[str]
+    subtype: str = ""
 
 
 def collect_slices(
@@ -74,8 +76,9 @@ def collect_slices(
     subtypes : sequence of str
         Letters of the subtypes that are wanted (A, B, E, G). A slice's is the letter of its patient's folder, else of
         the patient ID, else of the annotation's folder, else the name of a box: a patient's diagnosis comes before what
-        a box was called. Where both are there and differ, that is counted. A folder or ID with the letter of no subtype
-        tells nothing.
+        a box was called. A folder or ID with the letter of no subtype tells nothing. All slices of a patient are of
+        one subtype: where they differ that of most (of most boxes, where these alone tell), of equals the first of the
+        alphabet. What is named otherwise is counted.
     at_most : int or None
         Slices drawn of each subtype, at random; None: all.
     rule : {"largest", "union", "first"}
@@ -189,6 +192,7 @@ def _candidates(
     counts: Counter[str],
 ) -> list[_Candidate]:
     """Slices with a box and of a wanted subtype, in the order of the files."""
+    known = {*subtypes, *LETTERS}
     found: list[_Candidate] = []
     unusable: list[tuple[int, str]] = []
     for number, ids in matched.items():
@@ -202,18 +206,34 @@ def _candidates(
         if not len(boxes):
             counts["without_box"] += 1
             continue
-        named = [name.upper() for name in boxes.names if name.upper() in subtypes]
+        named = [name.upper() for name in boxes.names if name.upper() in known]
         patient = [*Path(files.name(number)).parts[:-1], ids.patient, *Path(notes.files.name(note)).parts[:-1]]
-        subtype = subtype_letter(patient, subtypes) or (named[0] if named else None)
-        counts["subtype_differs"] += any(name != subtype for name in named)
+        told = subtype_letter(patient, subtypes)
+        found.append(_Candidate(number, ids, choose_box(boxes, rule), len(boxes), told, named))
+    check_unreadable(notes.files, unusable, len(matched), max_unreadable)
+    counts["unusable_annotations"] = len(unusable)
+    return _of_subtypes(found, subtypes, counts)
+
+
+def _of_subtypes(found: list[_Candidate], subtypes: Sequence[str], counts: Counter[str]) -> list[_Candidate]:
+    """Those of a wanted subtype, one for all slices of a patient: else one could learn from him and judge on him."""
+    told: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    named: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for each in found:
+        told[each.ids.patient].update([each.told] if each.told else [])
+        named[each.ids.patient].update(each.named)
+    wanted = []
+    for each in found:
+        letters = told[each.ids.patient] or named[each.ids.patient]
+        # Of equals max takes the first.
+        subtype = max(sorted(letters), key=lambda letter: letters[letter], default=None)
+        counts["subtype_differs"] += any(name not in (subtype, None) for name in (each.told, *each.named))
         if subtype is None or subtype not in subtypes:
             counts["no_subtype" if subtype is None else "other_subtype"] += 1
             continue
-        counts["several_boxes"] += len(boxes) > 1
-        found.append(_Candidate(number, ids, subtype, choose_box(boxes, rule), len(boxes)))
-    check_unreadable(notes.files, unusable, len(matched), max_unreadable)
-    counts["unusable_annotations"] = len(unusable)
-    return found
+        counts["several_boxes"] += each.boxes > 1
+        wanted.append(replace(each, subtype=subtype))
+    return wanted
 
 
 def _draw(
