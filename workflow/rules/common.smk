@@ -3,6 +3,7 @@
 import re
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -172,6 +173,24 @@ def unless(misfit, name):
         return []
     MISFITS[name] = misfit
     return refuse(replace(STUDIES[name], problem=misfit))
+
+
+@cache
+def studies_with_ground():
+    """Names of the studies that can be made; says which are left out, and why.
+
+    One that would fit but for what `study_settings` say of it is a mistake, and ends in its message.
+    """
+    problems = {s.name: s.problem for s in STUDIES.values() if s.problem}
+    changed = [name for name in problems if name in OWN.get("study_settings", {})]
+    shipped = read_studies({**OWN, "study_settings": {}}) if changed else {}
+    for name in changed:
+        if study_settings.at_fault(STUDIES[name], shipped[name]):
+            raise WorkflowError(problems[name])
+    problems |= MISFITS
+    for name, problem in problems.items():
+        print(f"left out: {' and '.join(STUDIES[name].targets)}: {problem}", file=sys.stderr)
+    return [name for name in STUDIES if name not in problems]
 
 
 def for_usable(pattern, **wildcards):
