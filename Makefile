@@ -9,6 +9,8 @@ LOCK  := envs/requirements$(if $(ON_GPU),-gpu).lock
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 LOG   := $(VENV)/install.log
 CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+# Each holds a TensorFlow of its own, some 3 GB at most.
+WORKERS ?= $(shell [ $(CORES) -lt 4 ] && echo $(CORES) || echo 4)
 
 PYTHONS  := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 IN_RANGE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -36,7 +38,7 @@ demo: $(STAMP) ## Run the whole workflow on the embedded demo cohort
 	@set -- results/report/*.html; printf '\nDone. The report: %s\n' "$$1"
 
 test: $(STAMP) ## Run the tests
-	@$(RUN) pytest $(ARGS)
+	@$(RUN) pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## Check style, types, the workflow's own rules and a dry run of the demo
 	$(RUN) ruff check .
