@@ -11,6 +11,7 @@ from drunet.report.section import write_section
 from drunet.report.tables import write_tsv
 from drunet.studies import slide_distillation as study
 from drunet.studies.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
+from drunet.studies.slide_distillation_arms import runs_of
 from drunet.studies.slide_distillation_figures import speed_against_dice
 from drunet.studies.slide_distillation_section import section_of
 
@@ -18,7 +19,7 @@ with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
     arms, asked, reference, slides = params.arms, params.asked, params.reference, params.slides
     settings = dict(zip(arms, params.settings, strict=True))
-    files = study.dealt(inputs.measured, study.runs_of(arms), len(slides))
+    files = study.dealt(inputs.measured, runs_of(arms), len(slides))
     measured = {run: [read_json(path) for path in paths] for run, paths in files.items()}
     scores = study.dice_scores(arms, measured, slides)
     dice = study.dice_table(scores, reference, resamples=params.bootstrap, seed=params.seed)

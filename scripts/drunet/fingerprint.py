@@ -71,29 +71,28 @@ def _file(name: str, root: Path) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-@cache
-def _tree(path: Path, changed: int) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=path.name)
-
-
-def _parsed(path: Path) -> ast.Module:
-    return _tree(path, path.stat().st_mtime_ns)
-
-
-def _imports(path: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(_parsed(path)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return {n for n in names if n.partition(".")[0] == PACKAGE}
+def _imports(path: Path) -> frozenset[str]:
+    """First-party names that a module imports."""
+    return _parsed(path, path.stat().st_mtime_ns)[0]
 
 
 def _code(path: Path) -> str:
     """The module's statements as text, without comments, layout and docstrings."""
-    without = _WithoutDocstrings().visit(ast.parse(path.read_text(encoding="utf-8")))
-    return ast.unparse(without)
+    return _parsed(path, path.stat().st_mtime_ns)[1]
+
+
+@cache
+def _parsed(path: Path, changed: int) -> tuple[frozenset[str], str]:
+    """Imports and code of a file as it stood when it was last changed: most scripts reach the same modules."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=path.name)
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    ours = frozenset(n for n in names if n.partition(".")[0] == PACKAGE)
+    return ours, ast.unparse(_WithoutDocstrings().visit(tree))
 
 
 class _WithoutDocstrings(ast.NodeTransformer):

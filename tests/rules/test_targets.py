@@ -165,6 +165,14 @@ def rules(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     return dict(json.loads((described / "rules.json").read_text(encoding="utf-8")))
 
 
+def test_reading_the_rules_imports_nothing_heavy(new_project: Project) -> None:
+    """Every job's process reads them all anew, hundreds of times in a run."""
+    done = new_project.run("--list-rules", environment={"PYTHONPROFILEIMPORTTIME": "1"})
+    imported = {line.rpartition("|")[2].strip() for line in done.output.splitlines() if line.startswith("import time:")}
+    assert "drunet.study_settings" in imported, done.output[-2000:]
+    assert not imported & {"keras", "tensorflow", "sklearn", "matplotlib", "onnxruntime", "shapely", "scipy.stats"}
+
+
 @pytest.fixture(scope="module")
 def asked(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
     """A dry run of every target where the slides are inspected and nothing else is made."""

@@ -9,12 +9,14 @@ import pytest
 from sklearn.datasets import make_blobs
 
 from drunet.clustering.evolution import Search
+from drunet.clustering.sharing import cluster_owners
 from drunet.clustering.tiles import TileClusters, cluster_tiles
 from drunet.errors import ConfigError
 from drunet.report.cluster_figures import choose_examples, fitness_curve, montage
 from drunet.report.figures import save
 from drunet.report.section import write_section
 from drunet.studies import clustering as study
+from drunet.studies import misfits
 from drunet.studies.classifier_arms import arm_metrics
 
 ARMS = {
@@ -110,9 +112,9 @@ def test_metrics_hold_the_arms_and_the_validity_of_the_clusters(found: TileClust
 
 
 def test_a_study_that_cannot_be_made_says_why() -> None:
-    assert study.misfit(ARMS, CLASSIFIERS) is None
-    assert study.cluster_owners({**ARMS, "m": {"classifier": "many", "label": "m"}}, CLASSIFIERS) == ["few"]
-    assert "no arm learns clusters" in str(study.misfit({"two": ARMS["two"]}, CLASSIFIERS))
+    assert misfits.clustering(ARMS, CLASSIFIERS) is None
+    assert cluster_owners({**ARMS, "m": {"classifier": "many", "label": "m"}}, CLASSIFIERS) == ["few"]
+    assert "no arm learns clusters" in str(misfits.clustering({"two": ARMS["two"]}, CLASSIFIERS))
     bare = {**CLASSIFIERS, "few": {**CLASSIFIERS["few"], "data": DATA}}
     with pytest.raises(ConfigError, match=r"classifiers\.few\.data\.clustering: a model that learns clusters"):
-        study.cluster_owners(ARMS, bare)
+        cluster_owners(ARMS, bare)

@@ -25,7 +25,8 @@ from drunet.saliency.maps import IntegratedGradients, gradient_saliency, integra
 from drunet.saliency.score import ClassScore
 from drunet.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE, choose_tiles
 from drunet.slide import Slide
-from drunet.studies.saliency import SeenInside, chosen_table, metrics_table, misfit, saliency_section
+from drunet.studies import misfits
+from drunet.studies.saliency import SeenInside, chosen_table, metrics_table, saliency_section
 from drunet.tiles import write_table
 
 SIDE = 8
@@ -427,10 +428,10 @@ def test_the_figure_says_what_it_shows_and_what_is_lacking() -> None:
 
 def test_only_classifiers_that_are_trained_here_are_explained() -> None:
     classifiers: dict[str, dict[str, Any]] = {"dr_fused": {"architecture": "dr_fused"}, "fin": {"onnx": "a.onnx"}}
-    assert misfit(["dr_fused"], classifiers) is None
-    said = str(misfit(["dr_fused", "dr_fsed"], classifiers))
+    assert misfits.saliency(["dr_fused"], classifiers) is None
+    said = str(misfits.saliency(["dr_fused", "dr_fsed"], classifiers))
     assert "unknown classifier (found: dr_fsed). Did you mean dr_fused" in said
-    assert "finished ONNX model has no gradients (found: fin)" in str(misfit(["fin"], classifiers))
+    assert "finished ONNX model has no gradients (found: fin)" in str(misfits.saliency(["fin"], classifiers))
 
 
 def test_the_page_says_how_many_tiles_were_found_and_what_is_in_doubt(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from drunet.errors import SheetError, TrainingDataError
 from drunet.report.figures import save
 from drunet.report.section import read_section, write_section
 from drunet.statistics import paired_tests
+from drunet.studies import misfits
 from drunet.studies.classifier_arms import arm_metrics, slide_scores
-from drunet.studies.sampling_arms import misfit, models_of
+from drunet.studies.sampling_arms import models_of
 from drunet.studies.sampling_section import (
     PAPER,
     interval_dots,
@@ -136,9 +137,9 @@ def compared() -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
 def test_the_threshold_of_a_finished_model_cannot_be_tuned() -> None:
     arms = {"own": {"classifier": "a", "threshold": "validation"}, "done": {"classifier": "b", "threshold": 0.5}}
     classifiers = {"a": {"architecture": "dr_fused"}, "b": {"onnx": "b.onnx"}}
-    assert misfit(arms, classifiers) is None
+    assert misfits.sampling(arms, classifiers) is None
     arms["done"] = {"classifier": "b", "threshold": "validation"}
-    said = str(misfit(arms, classifiers))
+    said = str(misfits.sampling(arms, classifiers))
     assert "study_settings.sampling.arms.done.threshold" in said and "Write a number" in said
 
 

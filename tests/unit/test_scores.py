@@ -22,7 +22,7 @@ from drunet.configuration import check_schema
 from drunet.errors import ConfigError, SheetError
 from drunet.report.section import read_section, write_section
 from drunet.slide import Slide
-from drunet.studies import score_section
+from drunet.studies import misfits, score_section
 from drunet.studies.case_picture import OUTLINE, draw_outline, write_case
 from drunet.studies.scores import (
     agreement,
@@ -32,7 +32,7 @@ from drunet.studies.scores import (
     summarise_scores,
     weighted_kappa,
 )
-from drunet.studies.scoring_sheet import SCALE, deal_cases, misfit, with_pictures, write_reader
+from drunet.studies.scoring_sheet import SCALE, deal_cases, with_pictures, write_reader
 
 ROOT = Path(__file__).parents[2]
 FACTS = ROOT / "resources/published/drunet_facts.tsv"
@@ -416,10 +416,10 @@ def test_settings_that_lead_nowhere_are_named(tmp_path: Path) -> None:
     (folder / "a/sheet.tsv").write_text("", encoding="utf-8")
     (tmp_path / "a.tsv").write_text("", encoding="utf-8")
     settings = {"scored_runs": ["drunet"], "readers": ["a"], "filled": {"a": str(tmp_path / "a.tsv")}}
-    assert misfit(settings, folder) is None
+    assert misfits.scores(settings, folder) is None
 
     def problem(**change: Any) -> str:
-        return str(misfit({**settings, **change}, folder))
+        return str(misfits.scores({**settings, **change}, folder))
 
     assert "filled.b: unknown reader" in problem(filled={"b": "x"})
     assert "made anew" in problem(filled={"a": str(folder / "a/../a/sheet.tsv")})

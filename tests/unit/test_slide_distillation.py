@@ -20,6 +20,7 @@ from drunet.report.figures import save
 from drunet.report.section import read_section, write_section
 from drunet.studies import slide_distillation as study
 from drunet.studies.classifier_arms import arm_metrics
+from drunet.studies.slide_distillation_arms import runs_of
 from drunet.studies.slide_distillation_figures import speed_against_dice
 from drunet.studies.slide_distillation_section import section_of
 from drunet.study_settings import load_studies
@@ -126,7 +127,7 @@ def test_every_stage_of_both_runs_is_kept_once(scores: pd.DataFrame) -> None:
     assert set(scores.loc[scores["arm"] == "half", "stage"]) == {"heatmap", "refined", "segmentation"}
     one = scores[(scores["arm"] == "slim") & (scores["slide"] == "s2")].set_index("stage")["dsc"]
     assert one.to_dict() == pytest.approx({"heatmap": 0.82, "refined": 0.87, "segmentation": 0.92, "unrefined": 0.84})
-    assert study.runs_of(ARMS) == ["r0", "a0", "r1", "a1", "r2", "a2", "r3", "r4"]
+    assert runs_of(ARMS) == ["r0", "a0", "r1", "a1", "r2", "a2", "r3", "r4"]
     with pytest.raises(ConfigError, match="no slide to compare on"):
         study.dice_scores(ARMS, measured(), [])
 

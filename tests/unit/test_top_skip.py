@@ -13,6 +13,7 @@ from scipy.stats import wilcoxon
 
 from drunet.errors import ConfigError
 from drunet.report.experiment_figures import paired_dots
+from drunet.studies import misfits
 from drunet.studies import top_skip as study
 
 SLIDES = [{"slide": f"S{i}", "split": "test", "patient": i} for i in range(7)]
@@ -70,8 +71,8 @@ def refiner(top_skip: bool, **more: Any) -> dict[str, Any]:
 
 
 def test_two_refiners_that_differ_in_the_connection_alone_are_compared() -> None:
-    study.check_pair(refiner(True), refiner(False), "here")
-    study.check_pair(refiner(True), {**refiner(False), "options": {"size": 256}}, "here")
+    misfits.check_pair(refiner(True), refiner(False), "here")
+    misfits.check_pair(refiner(True), {**refiner(False), "options": {"size": 256}}, "here")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_anything_else_that_differs_is_one_clear_message(
     with_skip: dict[str, Any], without: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        study.check_pair(with_skip, without, "here")
+        misfits.check_pair(with_skip, without, "here")
 
 
 def test_lines_join_the_same_slide_and_the_means(scores: pd.DataFrame) -> None:
@@ -140,7 +141,7 @@ def test_runs_without_a_trained_refiner_are_refused_before_anything_is_made() ->
     settings = {"with_run": "a", "without_run": "b"}
     refiners = {"skip": refiner(True), "plain": refiner(False), "done": {"onnx": "x.onnx"}}
     runs = {"a": {"classifier": "c", "refiner": "skip"}, "b": {"classifier": "c", "refiner": "plain"}}
-    assert study.misfit(settings, runs, refiners) is None
+    assert misfits.top_skip(settings, runs, refiners) is None
     for other, found in ((None, "b with none"), ("done", "b with the finished done"), ("skip", "top_skip")):
-        said = study.misfit(settings, {**runs, "b": {"classifier": "c", "refiner": other}}, refiners)
+        said = misfits.top_skip(settings, {**runs, "b": {"classifier": "c", "refiner": other}}, refiners)
         assert said is not None and "\n" not in said and found in said

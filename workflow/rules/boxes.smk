@@ -24,7 +24,7 @@ rule collect_ct_slices:
         max_unreadable=BOXES["slices"]["max_unreadable"],
         content=box_content,
         seed=config["seed"],
-        code=code("collect_ct_slices"),
+        code=lambda wildcards: code("collect_ct_slices"),
     resources:
         mem_mb=resource("collect_ct_slices", "mem_mb", 2000),
         runtime=resource("collect_ct_slices", "runtime", 120),

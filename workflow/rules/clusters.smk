@@ -78,7 +78,7 @@ rule cluster_tiles:
         slides=learning_rows,
         examples=10,
         seed=config["seed"],
-        code=code("cluster_tiles"),
+        code=lambda wildcards: code("cluster_tiles"),
     resources:
         mem_mb=resource("cluster_tiles", "mem_mb", 4000),
         runtime=resource("cluster_tiles", "runtime", 240),

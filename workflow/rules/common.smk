@@ -117,8 +117,12 @@ def annotation_kind(wildcards):
     return row(wildcards).annotation_kind
 
 
+@cache
 def code(script, *modules):
-    """Digest of the library code that a script reaches: editing a module reruns what depends on it, and no more."""
+    """Digest of the library code that a script reaches: editing a module reruns what depends on it, and no more.
+
+    Rules ask for it in a function of their wildcards: every job's process reads all rules anew, and needs one digest.
+    """
     return fingerprint(SCRIPTS / f"{script}.py", SCRIPTS, modules)
 
 

@@ -13,7 +13,7 @@ rule make_ct_set:
     params:
         settings=CT_DRAWING["drawing"],
         seed=CT_DRAWING["seed"],
-        code=code("make_ct_set"),
+        code=lambda wildcards: code("make_ct_set"),
     resources:
         mem_mb=1000,
         runtime=10,
@@ -49,7 +49,7 @@ rule collect_ct_images:
         window=lambda wildcards: COLLECTING[wildcards.study]["window"],
         max_unreadable=lambda wildcards: COLLECTING[wildcards.study]["max_unreadable"],
         content=ct_content,
-        code=code("collect_ct_images"),
+        code=lambda wildcards: code("collect_ct_images"),
     resources:
         mem_mb=resource("collect_ct_images", "mem_mb", 2000),
         runtime=resource("collect_ct_images", "runtime", 120),

@@ -12,7 +12,7 @@ rule make_demo_slide:
         "../../envs/data.yaml"
     params:
         seed=config["seed"],
-        code=code("make_demo_slide"),
+        code=lambda wildcards: code("make_demo_slide"),
     resources:
         mem_mb=1500,
         runtime=10,

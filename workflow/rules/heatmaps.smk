@@ -19,7 +19,7 @@ rule classify_tiles:
         settings=lambda wildcards: {
             k: v for k, v in settings_of(wildcards.model).items() if k in ("channels_last", "scale", "tumour_index")
         },
-        code=code("classify_tiles"),
+        code=lambda wildcards: code("classify_tiles"),
     threads: resource("classify_tiles", "threads", 8)
     resources:
         mem_mb=resource("classify_tiles", "mem_mb", 2000),
@@ -45,7 +45,7 @@ rule stitch_heatmap:
     conda:
         "../../envs/data.yaml"
     params:
-        code=code("stitch_heatmap"),
+        code=lambda wildcards: code("stitch_heatmap"),
     resources:
         mem_mb=resource("stitch_heatmap", "mem_mb", 1000),
         runtime=resource("stitch_heatmap", "runtime", 10),

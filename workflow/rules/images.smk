@@ -18,7 +18,7 @@ rule make_patch_set:
     params:
         settings=PATCH_SET["drawing"],
         seed=PATCH_SET["seed"],
-        code=code("make_patch_set"),
+        code=lambda wildcards: code("make_patch_set"),
     resources:
         mem_mb=1000,
         runtime=10,
@@ -51,7 +51,7 @@ rule list_images:
         near_duplicates=lambda wildcards: image_study(wildcards)["images"]["near_duplicates"],
         content=image_content,
         seed=config["seed"],
-        code=code("list_images"),
+        code=lambda wildcards: code("list_images"),
     threads: resource("list_images", "threads", 2)
     resources:
         mem_mb=resource("list_images", "mem_mb", 4000),
@@ -77,7 +77,7 @@ rule show_groups:
         "../../envs/data.yaml"
     params:
         root=image_root,
-        code=code("show_groups"),
+        code=lambda wildcards: code("show_groups"),
     resources:
         mem_mb=2000,
         runtime=10,
@@ -152,7 +152,7 @@ rule fit_prior_model:
         task=image_trials,
         validation_share=lambda wildcards: image_study(wildcards)["validation_share"],
         seed=config["seed"],
-        code=code("fit_prior_model"),
+        code=lambda wildcards: code("fit_prior_model"),
     resources:
         mem_mb=resource("fit_prior_model", "mem_mb", 4000),
         runtime=resource("fit_prior_model", "runtime", 60),
@@ -205,7 +205,7 @@ rule time_image_arms:
         trial=lambda wildcards: image_tasks.shown_trial(image_task(wildcards)),
         timing=lambda wildcards: image_study(wildcards)["timing"],
         engine={k: config["inference"][k] for k in ("provider", "precision")},
-        code=code("time_image_arms"),
+        code=lambda wildcards: code("time_image_arms"),
     # Every core, whatever the networks use of them: a job beside it would be measured too.
     threads: workflow.resource_settings.cores or 8
     resources:

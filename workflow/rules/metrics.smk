@@ -22,7 +22,7 @@ rule measure:
         kind=annotation_kind,
         classes=config["cohort"]["annotation_classes"],
         measure={k: config["measure"][k] for k in ("mpp", "threshold")},
-        code=code("measure"),
+        code=lambda wildcards: code("measure"),
     resources:
         mem_mb=resource("measure", "mem_mb", 3000),
         runtime=resource("measure", "runtime", 20),
@@ -51,7 +51,7 @@ rule gather_metrics:
         slides=measured_rows,
         resamples=config["measure"]["bootstrap"],
         seed=config["seed"],
-        code=code("gather_metrics"),
+        code=lambda wildcards: code("gather_metrics"),
     resources:
         mem_mb=1000,
         runtime=10,

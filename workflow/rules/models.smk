@@ -94,7 +94,7 @@ rule describe_model:
     conda:
         "../../envs/train.yaml"
     params:
-        code=code("describe_model"),
+        code=lambda wildcards: code("describe_model"),
     resources:
         mem_mb=1000,
         runtime=10,
@@ -149,7 +149,7 @@ rule adopt_onnx:
         role=lambda wildcards: "classifier" if wildcards.model in config["classifiers"] else "refiner",
         size=config["tiles"]["size"],
         settings=lambda wildcards: settings_of(wildcards.model),
-        code=code("adopt_onnx"),
+        code=lambda wildcards: code("adopt_onnx"),
     resources:
         mem_mb=resource("adopt_onnx", "mem_mb", 3000),
         runtime=resource("adopt_onnx", "runtime", 10),

@@ -34,7 +34,7 @@ rule report:
         threshold=config["measure"]["threshold"],
         resamples=config["measure"]["bootstrap"],
         seed=config["seed"],
-        code=code("report"),
+        code=lambda wildcards: code("report"),
     resources:
         mem_mb=resource("report", "mem_mb", 2000),
         runtime=resource("report", "runtime", 20),

@@ -16,7 +16,7 @@ rule refine_heatmap:
     params:
         mpp=slide_mpp,
         engine={k: config["inference"][k] for k in ("provider", "precision")},
-        code=code("refine_heatmap"),
+        code=lambda wildcards: code("refine_heatmap"),
     resources:
         mem_mb=resource("refine_heatmap", "mem_mb", 3000),
         runtime=resource("refine_heatmap", "runtime", 20),
@@ -65,7 +65,7 @@ rule postprocess:
         geojson_frame=config["cohort"]["geojson_frame"],
         postprocess=config["postprocess"],
         overlay_px=config["report"]["overlay_px"],
-        code=code("postprocess"),
+        code=lambda wildcards: code("postprocess"),
     resources:
         mem_mb=resource("postprocess", "mem_mb", 3000),
         runtime=resource("postprocess", "runtime", 20),

@@ -20,7 +20,7 @@ rule inspect_slide:
             "split": row(wildcards).split,
             "annotation_kind": row(wildcards).annotation_kind,
         },
-        code=code("inspect_slide"),
+        code=lambda wildcards: code("inspect_slide"),
     resources:
         mem_mb=resource("inspect_slide", "mem_mb", 3000),
         runtime=resource("inspect_slide", "runtime", 20),
@@ -43,7 +43,7 @@ checkpoint list_slides:
         "../../envs/data.yaml"
     params:
         on_bad_slide=config["cohort"]["on_bad_slide"],
-        code=code("list_slides"),
+        code=lambda wildcards: code("list_slides"),
     resources:
         mem_mb=1000,
         runtime=10,

@@ -21,7 +21,7 @@ rule extract_tiles:
         geojson_frame=config["cohort"]["geojson_frame"],
         tiles={k: config["tiles"][k] for k in ("mpp", "size", "step")},
         rules={k: config["tiles"][k] for k in ("min_tissue", "min_tumour", "max_non_tumour", "min_annotated")},
-        code=code("extract_tiles"),
+        code=lambda wildcards: code("extract_tiles"),
     resources:
         mem_mb=resource("extract_tiles", "mem_mb", 3000),
         runtime=resource("extract_tiles", "runtime", 30),

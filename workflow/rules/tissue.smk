@@ -16,7 +16,7 @@ rule detect_tissue:
         mpp=slide_mpp,
         tissue=config["tissue"],
         geojson_frame=config["cohort"]["geojson_frame"],
-        code=code("detect_tissue"),
+        code=lambda wildcards: code("detect_tissue"),
     resources:
         mem_mb=resource("detect_tissue", "mem_mb", 3000),
         runtime=resource("detect_tissue", "runtime", 20),

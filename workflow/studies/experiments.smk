@@ -56,7 +56,7 @@ rule compare_runs:
         picture_px=700,
         benchmarks=f"{RESULTS}/benchmarks",
         seed=config["seed"],
-        code=code("compare_runs"),
+        code=lambda wildcards: code("compare_runs"),
     resources:
         mem_mb=resource("compare_runs", "mem_mb", 4000),
         runtime=resource("compare_runs", "runtime", 60),

@@ -1,8 +1,8 @@
-from drunet.studies.scoring_sheet import misfit
+from drunet.studies import misfits
 
 SCORES = study("scores")
 SCORES_FOLDER = f"{RESULTS}/studies/scores"
-SCORES_MISFIT = misfit(SCORES, SCORES_FOLDER)
+SCORES_MISFIT = misfits.scores(SCORES, SCORES_FOLDER)
 
 
 rule scoring_sheet:
@@ -34,7 +34,7 @@ rule draw_case:
     params:
         mpp=slide_mpp,
         longest=SCORES["picture_px"],
-        code=code("draw_case"),
+        code=lambda wildcards: code("draw_case"),
     resources:
         mem_mb=resource("draw_case", "mem_mb", 3000),
         runtime=resource("draw_case", "runtime", 20),
@@ -74,7 +74,7 @@ rule make_scoring_sheets:
         readers=SCORES["readers"],
         repeats=SCORES["repeats"],
         seed=config["seed"],
-        code=code("make_scoring_sheets"),
+        code=lambda wildcards: code("make_scoring_sheets"),
     resources:
         mem_mb=resource("make_scoring_sheets", "mem_mb", 2000),
         runtime=resource("make_scoring_sheets", "runtime", 20),
@@ -111,7 +111,7 @@ rule read_scores:
         cases=lambda wildcards: [[run, slide] for run in SCORES["scored_runs"] for slide in slides_in(SCORES["split"])],
         readers=SCORES["readers"],
         filled=list(SCORES["filled"]),
-        code=code("read_scores"),
+        code=lambda wildcards: code("read_scores"),
     resources:
         mem_mb=resource("read_scores", "mem_mb", 1000),
         runtime=resource("read_scores", "runtime", 10),

@@ -32,7 +32,7 @@ rule time_backbones:
             {k: v for k, v in settings_of(m).items() if k in ("channels_last", "scale", "tumour_index")}
             for m in BACKBONE_MODELS
         ],
-        code=code("time_backbones"),
+        code=lambda wildcards: code("time_backbones"),
     # Every core, whatever the network uses of them: a job beside it would be measured too.
     threads: workflow.resource_settings.cores or 8
     resources:
@@ -72,7 +72,7 @@ rule compare_backbones:
         slides=lambda wildcards: [s for s in measured_rows(wildcards) if s["split"] == "test"],
         size=config["tiles"]["size"],
         seed=config["seed"],
-        code=code("compare_backbones"),
+        code=lambda wildcards: code("compare_backbones"),
     resources:
         mem_mb=resource("compare_backbones", "mem_mb", 2000),
         runtime=resource("compare_backbones", "runtime", 20),

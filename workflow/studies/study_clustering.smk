@@ -1,13 +1,13 @@
 """Few-shot and many-shot on evolved clusters of tissue: `snakemake --cores N study_clustering`."""
 
-from drunet.clustering.sharing import clustered_models
-from drunet.studies import clustering as clustering_study
+from drunet.clustering.sharing import cluster_owners, clustered_models
+from drunet.studies import misfits
 
 CLUSTERING = study("clustering")
 CLUSTERING_ARMS = {name: arm for name, arm in CLUSTERING["arms"].items() if arm}
 CLUSTERING_MODELS = [arm["classifier"] for arm in CLUSTERING_ARMS.values()]
-CLUSTERING_MISFIT = clustering_study.misfit(CLUSTERING_ARMS, config["classifiers"])
-CLUSTERING_OWNERS = [] if CLUSTERING_MISFIT else clustering_study.cluster_owners(CLUSTERING_ARMS, config["classifiers"])
+CLUSTERING_MISFIT = misfits.clustering(CLUSTERING_ARMS, config["classifiers"])
+CLUSTERING_OWNERS = [] if CLUSTERING_MISFIT else cluster_owners(CLUSTERING_ARMS, config["classifiers"])
 CLUSTERING_LEARNERS = [m for m in clustered_models(config["classifiers"]) if m in CLUSTERING_MODELS]
 
 
@@ -47,7 +47,7 @@ rule show_clusters:
         bootstrap=CLUSTERING["bootstrap"],
         slides=lambda wildcards: [s for s in measured_rows(wildcards) if s["split"] == "test"],
         seed=config["seed"],
-        code=code("show_clusters"),
+        code=lambda wildcards: code("show_clusters"),
     resources:
         mem_mb=resource("show_clusters", "mem_mb", 2000),
         runtime=resource("show_clusters", "runtime", 20),

@@ -67,7 +67,7 @@ rule report_ct_boxes:
         settings=study_settings.without_paths(BOXES),
         trainings=box_tasks.keys_of(BOXES),
         seed=config["seed"],
-        code=code("report_ct_boxes"),
+        code=lambda wildcards: code("report_ct_boxes"),
     resources:
         mem_mb=resource("report_ct_boxes", "mem_mb", 4000),
         runtime=resource("report_ct_boxes", "runtime", 30),

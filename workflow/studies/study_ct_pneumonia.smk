@@ -66,7 +66,7 @@ rule draw_ct_attention:
         "../../envs/data.yaml"
     params:
         labels=[PNEUMONIA["arms"][arm]["label"] for arm in PNEUMONIA_NETWORKS],
-        code=code("draw_ct_attention"),
+        code=lambda wildcards: code("draw_ct_attention"),
     resources:
         mem_mb=resource("draw_ct_attention", "mem_mb", 4000),
         runtime=resource("draw_ct_attention", "runtime", 20),
@@ -107,7 +107,7 @@ rule report_ct_pneumonia:
         explained=[f"{PNEUMONIA_TASK}/{arm}" for arm in PNEUMONIA_NETWORKS],
         trial=PNEUMONIA_TRIAL,
         seed=config["seed"],
-        code=code("report_ct_pneumonia"),
+        code=lambda wildcards: code("report_ct_pneumonia"),
     resources:
         mem_mb=resource("report_ct_pneumonia", "mem_mb", 4000),
         runtime=resource("report_ct_pneumonia", "runtime", 30),

@@ -75,7 +75,7 @@ rule report_histology_distillation:
         arms=arm_keys("histology_distillation"),
         networks=arm_keys("histology_distillation", image_tasks.networks_of),
         seed=config["seed"],
-        code=code("report_histology_distillation"),
+        code=lambda wildcards: code("report_histology_distillation"),
     resources:
         mem_mb=resource("report_histology_distillation", "mem_mb", 4000),
         runtime=resource("report_histology_distillation", "runtime", 30),

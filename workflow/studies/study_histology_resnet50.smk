@@ -64,7 +64,7 @@ rule report_histology_resnet50:
         arms=arm_keys("histology_resnet50"),
         networks=arm_keys("histology_resnet50", image_tasks.networks_of),
         seed=config["seed"],
-        code=code("report_histology_resnet50"),
+        code=lambda wildcards: code("report_histology_resnet50"),
     resources:
         mem_mb=resource("report_histology_resnet50", "mem_mb", 4000),
         runtime=resource("report_histology_resnet50", "runtime", 30),

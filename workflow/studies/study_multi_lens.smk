@@ -36,7 +36,7 @@ rule read_image_set:
     params:
         test_images=MULTI_LENS["test_images"],
         seed=config["seed"],
-        code=code("read_image_set"),
+        code=lambda wildcards: code("read_image_set"),
     resources:
         mem_mb=resource("read_image_set", "mem_mb", 4000),
         runtime=resource("read_image_set", "runtime", 20),
@@ -122,7 +122,7 @@ rule draw_lens_grid:
         lenses=MULTI_LENS["multi_lens"],
         picture=MULTI_LENS["picture"],
         seed=config["seed"],
-        code=code("draw_lens_grid"),
+        code=lambda wildcards: code("draw_lens_grid"),
     resources:
         mem_mb=2000,
         runtime=10,
@@ -156,7 +156,7 @@ rule report_multi_lens:
         "../../envs/data.yaml"
     params:
         settings=MULTI_LENS,
-        code=code("report_multi_lens"),
+        code=lambda wildcards: code("report_multi_lens"),
     resources:
         mem_mb=resource("report_multi_lens", "mem_mb", 2000),
         runtime=resource("report_multi_lens", "runtime", 10),

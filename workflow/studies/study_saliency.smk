@@ -1,9 +1,9 @@
 """Which parts of true and false positive tiles a classifier's decision hangs on (Fig. 7)."""
 
-from drunet.studies.saliency import misfit
+from drunet.studies import misfits
 
 SALIENCY = study("saliency")
-SALIENCY_MISFIT = misfit(SALIENCY["models"], config["classifiers"])
+SALIENCY_MISFIT = misfits.saliency(SALIENCY["models"], config["classifiers"])
 SALIENCY_MODELS = [] if SALIENCY_MISFIT else SALIENCY["models"]
 
 
@@ -62,7 +62,7 @@ rule gather_explanations:
         "../../envs/data.yaml"
     params:
         settings=SALIENCY,
-        code=code("gather_explanations"),
+        code=lambda wildcards: code("gather_explanations"),
     resources:
         mem_mb=1000,
         runtime=10,

@@ -1,9 +1,10 @@
 """Sampling and training strategies on the same test slides: `snakemake --cores N study_sampling`."""
 
-from drunet.studies.sampling_arms import misfit, models_of
+from drunet.studies import misfits
+from drunet.studies.sampling_arms import models_of
 
 SAMPLING = study("sampling")
-SAMPLING_MISFIT = misfit(SAMPLING["arms"], config["classifiers"])
+SAMPLING_MISFIT = misfits.sampling(SAMPLING["arms"], config["classifiers"])
 # Arms may share a classifier, which is then trained and read once.
 SAMPLING_MODELS = models_of(SAMPLING["arms"])
 SAMPLING_TUNED = [] if SAMPLING_MISFIT else models_of(SAMPLING["arms"], tuned=True)
@@ -52,7 +53,7 @@ rule compare_sampling:
         },
         trained=lambda wildcards: [m for m in SAMPLING_MODELS if not is_finished(m)],
         seed=config["seed"],
-        code=code("compare_sampling"),
+        code=lambda wildcards: code("compare_sampling"),
     resources:
         mem_mb=resource("compare_sampling", "mem_mb", 2000),
         runtime=resource("compare_sampling", "runtime", 20),

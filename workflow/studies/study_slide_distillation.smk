@@ -1,6 +1,6 @@
 """Distilled students in the place of the patch-wise classifier: `snakemake --cores N study_slide_distillation`."""
 
-from drunet.studies import slide_distillation
+from drunet.studies.slide_distillation_arms import runs_of
 
 SLIDE_DISTILLATION = study("slide_distillation")
 STUDENT_ARMS = SLIDE_DISTILLATION["arms"]
@@ -35,7 +35,7 @@ rule time_students:
             {k: v for k, v in settings_of(m).items() if k in ("channels_last", "scale", "tumour_index")}
             for m in STUDENT_MODELS
         ],
-        code=code("time_students"),
+        code=lambda wildcards: code("time_students"),
     # Every core, whatever the network uses of them: a job beside it would be measured too.
     threads: workflow.resource_settings.cores or 8
     resources:
@@ -52,7 +52,7 @@ rule report_slide_distillation:
     input:
         measured=lambda wildcards: expand(
             "<results>/runs/{run}/{slide}/metrics.json",
-            run=slide_distillation.runs_of(STUDENT_ARMS),
+            run=runs_of(STUDENT_ARMS),
             slide=slides_in(SLIDE_DISTILLATION["split"]),
         ),
         tables=lambda wildcards: expand(
@@ -84,7 +84,7 @@ rule report_slide_distillation:
         slides=lambda wildcards: [s for s in measured_rows(wildcards) if s["split"] == SLIDE_DISTILLATION["split"]],
         size=config["tiles"]["size"],
         seed=config["seed"],
-        code=code("report_slide_distillation"),
+        code=lambda wildcards: code("report_slide_distillation"),
     resources:
         mem_mb=resource("report_slide_distillation", "mem_mb", 2000),
         runtime=resource("report_slide_distillation", "runtime", 20),

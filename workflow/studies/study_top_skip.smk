@@ -1,9 +1,9 @@
 """Two refiners, with and without the skip connection at full resolution: `snakemake --cores N study_top_skip`."""
 
-from drunet.studies import top_skip
+from drunet.studies import misfits
 
 TOP_SKIP = study("top_skip")
-TOP_SKIP_MISFIT = top_skip.misfit(TOP_SKIP, config["runs"], config["refiners"])
+TOP_SKIP_MISFIT = misfits.top_skip(TOP_SKIP, config["runs"], config["refiners"])
 # With the connection first: the change that is shown is from the first to the second.
 TOP_SKIP_RUNS = [TOP_SKIP["with_run"], TOP_SKIP["without_run"]]
 
@@ -41,7 +41,7 @@ rule compare_top_skip:
     params:
         slides=lambda wildcards: [s for s in measured_rows(wildcards) if s["split"] == TOP_SKIP["split"]],
         threshold=config["measure"]["threshold"],
-        code=code("compare_top_skip"),
+        code=lambda wildcards: code("compare_top_skip"),
     resources:
         mem_mb=resource("compare_top_skip", "mem_mb", 3000),
         runtime=resource("compare_top_skip", "runtime", 20),

@@ -65,3 +65,16 @@ def clusters_of(model: str, classifiers: Mapping[str, Mapping[str, Any]]) -> str
                 mend=f"Use {their}, or give {base} clusters of its own.",
             )
     return f"{other}{fold}"
+
+
+def cluster_owners(arms: Mapping[str, Mapping[str, Any]], classifiers: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The models whose clusters the arms learn, each once.
+
+    Raises
+    ------
+    ConfigError
+        As `drunet.clustering.sharing.clusters_of`.
+    """
+    models = [arm["classifier"] for arm in arms.values()]
+    learners = [m for m in models if classifiers[m].get("architecture") in ARCHITECTURES]
+    return list(dict.fromkeys(clusters_of(m, classifiers) for m in learners))

@@ -8,33 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from drunet.clustering.sharing import ARCHITECTURES, clusters_of
-from drunet.errors import ConfigError
 from drunet.report.section import Section
 from drunet.studies.classifier_arms import SCORES, wide, with_interval
 
 SCORE_NAMES = {"f1": "F1", "precision": "precision", "recall": "recall", "auc": "AUC"}
-
-
-def cluster_owners(arms: Mapping[str, Mapping[str, Any]], classifiers: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The models whose clusters the arms learn, each once.
-
-    Raises
-    ------
-    ConfigError
-        As `drunet.clustering.sharing.clusters_of`.
-    """
-    models = [arm["classifier"] for arm in arms.values()]
-    learners = [m for m in models if classifiers[m].get("architecture") in ARCHITECTURES]
-    return list(dict.fromkeys(clusters_of(m, classifiers) for m in learners))
-
-
-def misfit(arms: Mapping[str, Mapping[str, Any]], classifiers: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Why the study cannot be made with these classifiers; None if it can."""
-    if cluster_owners(arms, classifiers):
-        return None
-    mend = f"Name a classifier of architecture {' or '.join(ARCHITECTURES)}."
-    return str(ConfigError("no arm learns clusters", where="study_settings.clustering.arms", mend=mend))
 
 
 def with_validity(metrics: pd.DataFrame, validity: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from drunet.errors import ConfigError, closest
 from drunet.report.section import Section
 
 # From here on the sums of integrated gradients, or the tiles themselves, are not what they should be.
@@ -35,19 +34,6 @@ class SeenInside:
     tiles: pd.DataFrame
     metrics: pd.DataFrame
     figure: Path
-
-
-def misfit(models: Sequence[str], classifiers: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Why the study cannot be made with these classifiers; None if all that are asked for have gradients."""
-    where = "study_settings.saliency.models"
-    trained = {name for name, settings in classifiers.items() if "onnx" not in settings}
-    for name in models:
-        if name not in classifiers:
-            return str(ConfigError("unknown classifier", where=where, found=name, mend=closest(name, trained)))
-        if name not in trained:
-            mend = f"Name a classifier that is trained here: {', '.join(sorted(trained)) or 'there is none'}."
-            return str(ConfigError("a finished ONNX model has no gradients", where=where, found=name, mend=mend))
-    return None
 
 
 def chosen_table(chosen: pd.DataFrame) -> pd.DataFrame:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from drunet.errors import ConfigError
-
 # An arm's threshold when it is tuned on the classifier's own validation slides.
 TUNED = "validation"
 
@@ -14,17 +12,3 @@ TUNED = "validation"
 def models_of(arms: Mapping[str, Mapping[str, Any]], *, tuned: bool = False) -> list[str]:
     """Classifiers of the arms, each once; `tuned`: only of those whose threshold is."""
     return list(dict.fromkeys(a["classifier"] for a in arms.values() if not tuned or a["threshold"] == TUNED))
-
-
-def misfit(arms: Mapping[str, Mapping[str, Any]], classifiers: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Why the study cannot be made with these classifiers; None if it can."""
-    for name, arm in arms.items():
-        if arm["threshold"] == TUNED and "onnx" in classifiers[arm["classifier"]]:
-            error = ConfigError(
-                "a finished model has no validation slides, on which its threshold could be tuned",
-                where=f"study_settings.sampling.arms.{name}.threshold",
-                found=f"{TUNED}, of {arm['classifier']}",
-                mend="Write a number, or name a classifier that is trained here.",
-            )
-            return str(error)
-    return None

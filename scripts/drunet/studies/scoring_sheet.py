@@ -14,13 +14,12 @@ import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from drunet.atomic import whole_file, write_text
-from drunet.errors import SheetError, closest
+from drunet.errors import SheetError
 from drunet.report.embedding import templates
 
 # Table 3 in other words.
@@ -36,27 +35,6 @@ COLUMNS = ("case", "score", "comment", "picture")
 KEY_COLUMNS = ["reader", "case", "slide", "run", "presentation", "picture"]
 # Among so many orders the one that keeps pictures of one slide farthest apart is taken.
 _ORDERS = 200
-
-
-def misfit(settings: Mapping[str, Any], folder: str | os.PathLike[str]) -> str | None:
-    """Say what in the study's settings leads nowhere, or None.
-
-    Parameters
-    ----------
-    settings : mapping
-        `study_settings.scores`, which obeys its schema.
-    folder : path
-        Where the study's own files go: no filled sheet may lie there, for what lies there is made anew.
-    """
-    for reader, path in settings["filled"].items():
-        where = f"study_settings.scores.filled.{reader}"
-        if reader not in settings["readers"]:
-            return f"{where}: unknown reader. {closest(reader, settings['readers'])}"
-        if Path(folder).resolve() in Path(path).resolve().parents:
-            return f"{where}: the sheet lies where sheets are made anew (found: {path}). Move it to another folder."
-        if not Path(path).is_file():
-            return f"{where}: the file is not there (found: {path}). Relative paths start in the working directory."
-    return None
 
 
 def deal_cases(cases: Sequence[tuple[str, str]], readers: Sequence[str], repeats: float, seed: int) -> pd.DataFrame:

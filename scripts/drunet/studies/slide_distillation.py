@@ -15,6 +15,7 @@ import pandas as pd
 from drunet.evaluation import gather
 from drunet.metrics import summarise
 from drunet.studies.experiments import require_slides
+from drunet.studies.slide_distillation_arms import STAGES_OF
 
 # Stages of a slide, and what they are called; `unrefined` is the segmentation of the run without refiner.
 STAGES = {
@@ -23,17 +24,9 @@ STAGES = {
     "refined": "refined heatmap",
     "segmentation": "final segmentation",
 }
-# What a run's stages are here: the heatmap is the same in both runs of an arm.
-_OF_RUN = {"run": {"heatmap": "heatmap", "refined": "refined", "segmentation": "segmentation"}}
-_OF_RUN["alone"] = {"heatmap": "heatmap", "segmentation": "unrefined"}
 # What the builder of mfstudentlnet takes where a configuration says nothing; no Keras here, hence a copy, and a test.
 _STUDENT = {"pyramid": True, "pyramid_width": 64, "shrink": 1}
 _COST = ("parameters", "gflops", "tiles_per_s", "ratio", "ratio_low", "ratio_high")
-
-
-def runs_of(arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Runs that the arms name, each once."""
-    return list(dict.fromkeys(arm[way] for arm in arms.values() for way in _OF_RUN if arm[way]))
 
 
 def dealt(files: Sequence[str], names: Sequence[str], each: int) -> dict[str, list[str]]:
@@ -70,7 +63,7 @@ def dice_scores(
     patients = {s["slide"]: s["patient"] for s in slides}
     frames = []
     for name, arm in arms.items():
-        for way, stages in _OF_RUN.items():
+        for way, stages in STAGES_OF.items():
             if not arm[way]:
                 continue
             table = gather(measured[arm[way]], slides)[0]

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from drunet.errors import ConfigError
 from drunet.evaluation import gather
 from drunet.report.section import SLIDES_AS_INDEPENDENT, Section
 from drunet.report.tables import number, stage_name
@@ -28,50 +27,6 @@ STAGES = ("refined", "segmentation")
 CHANGES = ["stage", "score", "n", "mean_with", "mean_without", "change_percent", "median_difference", "effect", "p"]
 CHANGES += ["p_holm", "left_out", "note"]
 PUBLISHED = "Hausdorff distance change, top skip connection removed"
-
-
-def check_pair(with_skip: Mapping[str, Any], without: Mapping[str, Any], where: str) -> None:
-    """Check that two refiners differ in the top skip connection and in nothing else.
-
-    Raises
-    ------
-    ConfigError
-        Naming what else differs, or that the connection does not.
-    """
-    options = [dict(settings.get("options", {})) for settings in (with_skip, without)]
-    has = [bool(o.pop("top_skip", False)) for o in options]
-    if has != [True, False]:
-        raise ConfigError(
-            "the first refiner must have the top skip connection, and the second must not",
-            where=where,
-            found=f"top_skip {has[0]} and {has[1]}",
-            mend="Set options.top_skip of the refiners of with_run and without_run to true and false.",
-        )
-    both = [{**settings, "options": o} for settings, o in zip((with_skip, without), options, strict=True)]
-    other = [key for key in sorted({*both[0], *both[1]}) if both[0].get(key) != both[1].get(key)]
-    if other:
-        raise ConfigError(
-            "the two refiners differ in more than the top skip connection",
-            where=where,
-            found=", ".join(other),
-            mend="Give both the same settings, so that the comparison tells what the connection does.",
-        )
-
-
-def misfit(settings: Mapping[str, Any], runs: Mapping[str, Any], refiners: Mapping[str, Any]) -> str | None:
-    """Why the study cannot be made of these runs and refiners; None if it can."""
-    where = "study_settings.top_skip"
-    names = [runs[settings[key]]["refiner"] for key in ("with_run", "without_run")]
-    try:
-        for key, name in zip(("with_run", "without_run"), names, strict=True):
-            if name is None or "onnx" in refiners[name]:
-                mend = "Name a run with a refiner that is trained here."
-                found = f"{settings[key]} with {'none' if name is None else f'the finished {name}'}"
-                raise ConfigError("a run without such a refiner", where=f"{where}.{key}", found=found, mend=mend)
-        check_pair(refiners[names[0]], refiners[names[1]], where)
-    except ConfigError as error:
-        return str(error)
-    return None
 
 
 def fragments(mask: np.ndarray) -> int:
