@@ -106,7 +106,10 @@ def test_the_section_sets_the_published_change_beside_the_measured_one(scores: p
     section = study.top_skip_section(changes, {"f": Path("f.png")}, "-4.8", patients=7)
     assert "by −5.7 % over 6 slides (published, on other slides: −4.8 %)" in section.lead
     table = section.tables[0][1]
-    assert list(table["published"]).count("-4.8") == 1
+    assert list(table["published (%)"]).count("−4.8") == 1
+    distance = table[table["score"] == study.SCORES["hd_um"]].iloc[-1]
+    assert (distance["with"], distance["without"]) == ("350.0", "330.0")
+    assert all(len(value.partition(".")[2]) == 3 for value in table.loc[table["score"] == "Dice", "with"])
 
 
 def test_the_distance_before_post_processing_is_told_beside_that_of_the_final_segmentation() -> None:
