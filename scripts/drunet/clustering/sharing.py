@@ -73,7 +73,7 @@ def cluster_owners(arms: Mapping[str, Mapping[str, Any]], classifiers: Mapping[s
     Raises
     ------
     ConfigError
-        As `drunet.clustering.sharing.clusters_of`.
+        As `clusters_of`.
     """
     models = [arm["classifier"] for arm in arms.values()]
     learners = [m for m in models if classifiers[m].get("architecture") in ARCHITECTURES]

@@ -13,13 +13,13 @@ from drunet.models.backbones import (
     Weights,
     check_backbone,
     check_classifier_options,
-    check_one_says_what_learns,
+    check_what_learns,
     features,
     weight_sources,
 )
 from drunet.models.dr_fused import head
 from drunet.models.image_normalisation import normalisation_check, normalised
-from drunet.models.options import refuse_unfit, whole
+from drunet.models.options import refuse_unfit
 
 _WHERE = "architecture backbone"
 
@@ -94,15 +94,8 @@ def build_backbone_classifier(
         batch_norm_momentum=batch_norm_momentum,
         least_units=0,
     )
-    fits = trainable_layers is None or whole(trainable_layers, 0)
-    refuse_unfit(
-        _WHERE,
-        {
-            "normalise": normalisation_check(normalise),
-            "trainable_layers": (trainable_layers, fits, "Use null, or a whole number of at least 0."),
-        },
-    )
-    check_one_says_what_learns(_WHERE, trainable_layers, freeze_fraction)
+    refuse_unfit(_WHERE, {"normalise": normalisation_check(normalise)})
+    check_what_learns(_WHERE, trainable_layers, freeze_fraction)
     sources = weight_sources(weights, [backbone])
     keras.utils.set_random_seed(seed)
     image = keras.Input((size, size, 3), name="input_image")

@@ -19,7 +19,7 @@ from keras import layers
 
 from drunet.errors import ModelError
 from drunet.models.names import APPLICATIONS
-from drunet.models.options import SMALLEST, freeze_check, momentum_check, refuse_unfit, within
+from drunet.models.options import SMALLEST, freeze_check, momentum_check, refuse_unfit, whole, within
 from drunet.models.trunk import prepare_trunk
 
 
@@ -53,13 +53,15 @@ def check_backbone(name: str, where: str) -> None:
         raise ModelError("unknown backbone", where=where, found=name, mend=f"{hint}Known: {', '.join(BACKBONES)}.")
 
 
-def check_one_says_what_learns(where: str, trainable_layers: int | None, freeze_fraction: float) -> None:
-    """Refuse a number of layers that learn beside a share that is held fixed.
+def check_what_learns(where: str, trainable_layers: int | None, freeze_fraction: float) -> None:
+    """Refuse a number of layers that is none, or that stands beside a share that is held fixed.
 
     Raises
     ------
     ModelError
     """
+    fits = trainable_layers is None or whole(trainable_layers, 0)
+    refuse_unfit(where, {"trainable_layers": (trainable_layers, fits, "Use null, or a whole number of at least 0.")})
     if trainable_layers is not None and freeze_fraction:
         found = f"trainable_layers {trainable_layers}, freeze_fraction {freeze_fraction}"
         mend = "Leave 'freeze_fraction' at 0, or 'trainable_layers' at null."

@@ -16,7 +16,7 @@ from drunet.models.backbones import (
     Weights,
     check_backbone,
     check_classifier_options,
-    check_one_says_what_learns,
+    check_what_learns,
     features,
     weight_sources,
 )
@@ -111,10 +111,9 @@ def build_upsampled_classifier(
             "dense_units": _widths_check(dense_units),
             "first_dropout": switch_check(first_dropout),
             "upsampling": whole_check(upsampling),
-            "trainable_layers": _trainable_check(trainable_layers),
         },
     )
-    check_one_says_what_learns(_WHERE, trainable_layers, freeze_fraction)
+    check_what_learns(_WHERE, trainable_layers, freeze_fraction)
     sources = weight_sources(weights, [backbone])
     keras.utils.set_random_seed(seed)
     image = keras.Input((size, size, 3), name="input_image")
@@ -153,7 +152,3 @@ def _head(x: Any, dense_units: Sequence[int], dropout: float, first_dropout: boo
 def _widths_check(units: object) -> tuple[object, bool, str]:
     fits = isinstance(units, list | tuple) and all(whole(width, 1) for width in units)
     return units, fits, "Use a list of whole numbers of at least 1."
-
-
-def _trainable_check(count: object) -> tuple[object, bool, str]:
-    return count, count is None or whole(count, 0), "Use null, or a whole number of at least 0."
