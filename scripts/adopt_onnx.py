@@ -1,8 +1,8 @@
 """Take a finished ONNX model into the results, checked."""
 
-from drunet.atomic import write_json
 from drunet.console import job
 from drunet.export.adoption import adopt
+from drunet.files import write_json
 
 with job(snakemake.log[0]):
     report = adopt(

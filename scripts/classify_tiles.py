@@ -1,8 +1,9 @@
 """Classify the tiles of a slide on ONNX Runtime."""
 
 from drunet.console import job
+from drunet.files import sha256
 from drunet.grid import Grid
-from drunet.inference import EngineOptions, classify, layout_of, open_session, sha256
+from drunet.inference import EngineOptions, classify, layout_of, open_session
 from drunet.slide import Slide
 from drunet.tiles import read_table, write_table
 

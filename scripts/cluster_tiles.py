@@ -1,9 +1,9 @@
 """Find clusters among embedded tiles by differential evolution, and show what they hold."""
 
-from drunet.atomic import whole_file, write_json
 from drunet.clustering.evolution import Search
 from drunet.clustering.tiles import cluster_tiles
 from drunet.console import job
+from drunet.files import whole_file, write_json
 from drunet.report.cluster_figures import choose_examples, fitness_curve, montage
 from drunet.report.figures import save
 from drunet.slide import Slide

@@ -1,9 +1,9 @@
 """Turn a user's CT images, DICOM or pictures, into grey PNG with neutral names."""
 
-from drunet.atomic import write_json
 from drunet.console import job
 from drunet.ct.images import collect_images
 from drunet.ct.window import Window
+from drunet.files import write_json
 from drunet.images.folder import write_list
 
 with job(snakemake.log[0]):

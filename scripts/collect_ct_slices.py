@@ -1,9 +1,9 @@
 """Match CT slices with their tumour boxes, and turn them into grey PNG with neutral names."""
 
-from drunet.atomic import write_json
 from drunet.console import job
 from drunet.ct.slices import collect_slices
 from drunet.ct.window import Window
+from drunet.files import write_json
 from drunet.images.folder import write_list
 
 with job(snakemake.log[0]):

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from drunet.console import job
+from drunet.files import read_published, write_tsv
 from drunet.report.backbone_figures import f1_against_time
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.report.tables import read_published, write_tsv
 from drunet.studies import backbones as study
 from drunet.studies.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles, slide_scores
 

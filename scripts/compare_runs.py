@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from drunet.atomic import read_json
 from drunet.console import job, progress
+from drunet.files import read_json, read_published, write_tsv
 from drunet.report.section import write_section
-from drunet.report.tables import read_published, write_tsv
 from drunet.studies import experiments as study
 from drunet.studies.experiments_section import draw_figures, experiments_section
 from drunet.studies.run_pictures import SlideFiles, seen_by_runs

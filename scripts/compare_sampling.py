@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from drunet.atomic import read_json
 from drunet.console import job
+from drunet.files import read_json, write_tsv
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.report.tables import write_tsv
 from drunet.statistics import paired_tests
 from drunet.studies import sampling_section as study
 from drunet.studies.classifier_arms import arm_metrics, slide_scores

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from drunet.atomic import read_json
 from drunet.console import job
 from drunet.export.mask_image import read_mask_image
+from drunet.files import read_json, read_published, write_tsv
 from drunet.heatmap import read_field
 from drunet.report.experiment_figures import paired_dots
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.report.tables import read_published, write_tsv
 from drunet.studies import top_skip as study
 
 with job(snakemake.log[0]):

@@ -2,9 +2,8 @@
 
 import pandas as pd
 
-from drunet.atomic import read_json
 from drunet.console import job
-from drunet.inference import sha256
+from drunet.files import read_json, sha256
 from drunet.report.card import write_card
 from drunet.report.figures import save, training_curves
 

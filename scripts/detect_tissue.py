@@ -3,9 +3,9 @@
 import cv2
 
 from drunet.annotation import outline
-from drunet.atomic import whole_file
 from drunet.console import job
 from drunet.export.outline import write_geojson
+from drunet.files import whole_file
 from drunet.inspection import find_tissue
 from drunet.slide import Slide
 

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from drunet.atomic import read_json
 from drunet.console import job
+from drunet.files import read_json
 from drunet.report.figures import save
 from drunet.studies.image_pictures import confused_figure
 

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from drunet.atomic import read_json, write_json
 from drunet.console import job
+from drunet.files import read_json, write_json
 from drunet.report.box_figures import box_pictures
 from drunet.report.figures import save
 from drunet.studies.box_pictures import choose_slices, outlines_geojson, show_slices

@@ -1,7 +1,7 @@
 """Convert the trials of an arm whose weights are kept to ONNX, and check that both answer alike."""
 
-from drunet.atomic import read_json
 from drunet.console import job
+from drunet.files import read_json
 from drunet.training.image_export import export_arm
 
 with job(snakemake.log[0]):

@@ -1,9 +1,8 @@
 """Convert a trained model to ONNX and check that both answer alike."""
 
-from drunet.atomic import read_json, write_json
 from drunet.console import job
-from drunet.inference import sha256
-from drunet.training.export import export_trained
+from drunet.export.trained import export_trained
+from drunet.files import read_json, sha256, write_json
 
 with job(snakemake.log[0]):
     facts = read_json(snakemake.input.facts)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from drunet.atomic import write_text
 from drunet.console import job
+from drunet.files import write_text
 from drunet.report.section import write_section
 from drunet.studies.saliency import SeenInside, saliency_section
 

@@ -1,9 +1,9 @@
 """Gather the measurements of a run's slides into tables."""
 
-from drunet.atomic import read_json
 from drunet.console import job
 from drunet.evaluation import gather
-from drunet.report.tables import summary_table, write_tsv
+from drunet.files import read_json, write_tsv
+from drunet.report.tables import summary_table
 
 with job(snakemake.log[0]):
     slides = snakemake.params.slides

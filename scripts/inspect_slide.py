@@ -1,7 +1,7 @@
 """Say whether a slide can be used, and if not, why and how to mend it."""
 
-from drunet.atomic import write_json
 from drunet.console import job
+from drunet.files import write_json
 from drunet.inspection import inspect
 
 with job(snakemake.log[0]):

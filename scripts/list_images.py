@@ -1,7 +1,7 @@
 """List a folder of labelled images, and say which of them stem from one source."""
 
-from drunet.atomic import write_json
 from drunet.console import job
+from drunet.files import write_json
 from drunet.images.folder import find_files, list_images, write_list
 from drunet.images.groups import group_facts, read_groups
 from drunet.images.near_duplicates import agreement, find_groups

@@ -1,8 +1,8 @@
 """Gather the status of all slides in one table."""
 
-from drunet.atomic import read_json, whole_file
 from drunet.console import job, say
 from drunet.errors import DrunetError
+from drunet.files import read_json, whole_file
 from drunet.inspection import status_table
 
 with job(snakemake.log[0]):

@@ -4,7 +4,7 @@ import hashlib
 
 from drunet.console import job
 from drunet.export.mask_image import read_mask_image
-from drunet.report.tables import write_tsv
+from drunet.files import write_tsv
 from drunet.studies.scoring_sheet import deal_cases, with_pictures, write_reader
 
 with job(snakemake.log[0]):

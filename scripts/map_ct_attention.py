@@ -2,10 +2,9 @@
 
 import pandas as pd
 
-from drunet.atomic import read_json
 from drunet.console import job
+from drunet.files import read_json, write_tsv
 from drunet.images.folder import read_list
-from drunet.report.tables import write_tsv
 from drunet.studies.ct_attention import choose_images, map_arm
 
 with job(snakemake.log[0]):

@@ -1,10 +1,10 @@
 """Measure a slide: its tiles, and its segmentation at every stage."""
 
 from drunet.annotation import read_annotation
-from drunet.atomic import write_json
 from drunet.console import job
 from drunet.evaluation import measure_slide, measure_tiles
 from drunet.export.mask_image import read_mask_image
+from drunet.files import write_json
 from drunet.heatmap import read_field, read_heatmap
 from drunet.tiles import read_table
 

@@ -2,10 +2,10 @@
 
 from drunet.annotation import read_annotation
 from drunet.annotation.provenance import origin
-from drunet.atomic import read_json
 from drunet.console import job
 from drunet.export.mask_image import write_mask
 from drunet.export.outline import polygons, write_geojson
+from drunet.files import read_json
 from drunet.heatmap import read_field, read_heatmap
 from drunet.postprocess import finest_mask, min_fragment_um2, segment_slide, unrefined
 from drunet.report.slide_pictures import write_pictures

@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from drunet.atomic import read_json
 from drunet.console import job
+from drunet.files import read_json, write_tsv
 from drunet.report.section import write_section
-from drunet.report.tables import write_tsv
 from drunet.studies import score_section as pages
 from drunet.studies.scores import agreement, correlation, long_metrics, read_filled, summarise_scores
 

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from drunet.atomic import read_json
 from drunet.console import job
+from drunet.files import read_json, read_published
 from drunet.report.collect import held_out_tiles, model_row, notes, read_metrics, read_slides, run_times, versions
 from drunet.report.page import OverlayEntry, ReportInputs, write_page
 from drunet.report.section import read_section
-from drunet.report.tables import read_published
 
 with job(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params

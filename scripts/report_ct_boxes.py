@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from drunet.atomic import read_json
 from drunet.boxes.slice_list import read_slices
 from drunet.console import job
+from drunet.files import read_json, read_published, write_tsv
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.report.tables import read_published, write_tsv
 from drunet.studies import ct_boxes as study
 from drunet.studies.box_tasks import shown_protocol
 from drunet.studies.ct_boxes_section import section_of

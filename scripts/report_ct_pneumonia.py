@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from drunet.atomic import read_json
 from drunet.console import job
+from drunet.files import read_json, read_published, write_tsv
 from drunet.images.folder import read_list
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.report.tables import read_published, write_tsv
 from drunet.studies import ct_pneumonia as study
 from drunet.studies.ct_attention_figures import coverage_metrics, coverage_table
 from drunet.studies.ct_attention_maps import read_coverage

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from drunet.atomic import read_json
 from drunet.console import job
+from drunet.files import read_json, read_published, write_tsv
 from drunet.images.folder import read_list
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.report.tables import read_published, write_tsv
 from drunet.studies import histology_distillation as study
 from drunet.studies.histology_distillation_section import section_of
 from drunet.studies.image_study import leaks, long_metrics, read_arms, summaries

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from drunet.console import job
+from drunet.files import write_tsv
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.report.tables import write_tsv
 from drunet.studies import multi_lens
 from drunet.studies.multi_lens_figures import paired_dots, strength_sweep
 from drunet.studies.multi_lens_section import section_of

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from drunet.atomic import read_json
 from drunet.console import job
+from drunet.files import read_json, write_tsv
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.report.tables import write_tsv
 from drunet.studies import slide_distillation as study
 from drunet.studies.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
 from drunet.studies.slide_distillation_arms import runs_of

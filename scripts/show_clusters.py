@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from drunet.atomic import read_json, whole_file
 from drunet.console import job
+from drunet.files import read_json, whole_file, write_tsv
 from drunet.report.section import write_section
-from drunet.report.tables import write_tsv
 from drunet.studies import clustering as study
 from drunet.studies.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
 

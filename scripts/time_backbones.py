@@ -1,10 +1,9 @@
 """Count and time what a tile costs in each classifier of the study."""
 
-from drunet.atomic import read_json
 from drunet.console import job
+from drunet.files import read_json, write_tsv
 from drunet.inference import EngineOptions, layout_of
 from drunet.models.cost import arithmetic, cost_table, time_per_tile
-from drunet.report.tables import write_tsv
 
 with job(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from drunet.atomic import read_json
 from drunet.console import job
+from drunet.files import read_json, write_tsv
 from drunet.inference import EngineOptions
 from drunet.models.cost import arithmetic, cost_table, time_per_tile
-from drunet.report.tables import write_tsv
 
 with job(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params

@@ -1,7 +1,7 @@
 """Time training with and without lenses, in turn."""
 
 from drunet.console import job
-from drunet.report.tables import write_tsv
+from drunet.files import write_tsv
 from drunet.studies.multi_lens_arms import lenses_of
 from drunet.training.device import need_gpu
 from drunet.training.step_time import measure_step_times

@@ -21,7 +21,7 @@ import tifffile
 import yaml
 from onnx import TensorProto, helper
 
-from drunet.atomic import write_json
+from drunet.files import write_json
 from drunet.synth.pyramid import aperio_description, write_pyramid
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from drunet.errors import SheetError
+from drunet.files import ID_PATTERN
 
 # An ID becomes a folder name and a wildcard: letters, digits, dot, dash, underscore, and no way out of a folder.
-ID_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-]))*"
 SPLITS = ("train", "val", "test", "")
 KINDS = ("wta", "psa", "")
 REQUIRED = ("slide_id", "patient_id", "path", "split", "annotation", "annotation_kind")

@@ -152,3 +152,9 @@ def nearest_finer_level(downsamples: tuple[float, ...], wanted: float) -> int:
     """
     fitting = [i for i, d in enumerate(downsamples) if d <= wanted * (1 + LEVEL_TOLERANCE)]
     return max(fitting, key=lambda i: downsamples[i]) if fitting else int(np.argmin(downsamples))
+
+
+def square_to_slide(size: int, grid: Grid) -> tuple[int, int]:
+    """(h, w) with the slide's aspect whose longer side is `size`."""
+    longer = max(grid.width, grid.height)
+    return max(1, round(size * grid.height / longer)), max(1, round(size * grid.width / longer))

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from drunet.atomic import whole_file
 from drunet.errors import DrunetError
+from drunet.files import whole_file
 from drunet.grid import Grid
 
 

@@ -7,14 +7,12 @@ queue, whatever the size of the slide.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -118,12 +116,6 @@ class Classified:
     p_tumour: np.ndarray
     unreadable: int
     seconds: float
-
-
-def sha256(path: str | os.PathLike[str]) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_session(path: str | os.PathLike[str], options: EngineOptions, *, where: str) -> ort.InferenceSession:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from drunet.grid import Grid
+from drunet.grid import Grid, square_to_slide
 
 
 def segment(
@@ -139,12 +139,6 @@ def segment_slide(
         opening_px=settings["opening_px"],
         median_px=settings["median_px"],
     )
-
-
-def square_to_slide(size: int, grid: Grid) -> tuple[int, int]:
-    """(h, w) with the slide's aspect whose longer side is `size`."""
-    longer = max(grid.width, grid.height)
-    return max(1, round(size * grid.height / longer)), max(1, round(size * grid.width / longer))
 
 
 def finest_mask(mask: np.ndarray, grid: Grid, mpp: float) -> tuple[np.ndarray, tuple[float, float]]:

@@ -22,8 +22,8 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from drunet.annotation import Annotation
-from drunet.atomic import whole_file
 from drunet.errors import DrunetError
+from drunet.files import whole_file
 from drunet.grid import Grid
 from drunet.slide import Slide
 

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from tiny_cohort import Project, kill_group, make_project
 
-from drunet.atomic import read_json
+from drunet.files import read_json
 
 SLIDE = "tumour_a"
 

@@ -11,7 +11,7 @@ import shapely
 from shapely.geometry import mapping, shape
 from tiny_cohort import PATIENTS, Project
 
-from drunet.atomic import read_json, write_json
+from drunet.files import read_json, write_json
 
 
 def corrected(path: Path, edit: bool) -> dict[str, object]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tiny_cohort import Finished, Project, feature_collection, paint_slide, sheet_row
 
-from drunet.atomic import write_json
+from drunet.files import write_json
 
 
 def test_after_a_finished_run_nothing_is_left_to_do(own_copy: Project) -> None:

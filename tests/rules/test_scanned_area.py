@@ -14,7 +14,7 @@ import tifffile
 from scanned_slide import write_scanned
 from tiny_cohort import Project, feature_collection, picture, sheet_row
 
-from drunet.atomic import read_json, write_json
+from drunet.files import read_json, write_json
 
 ORIGIN, SIZE = np.array([160, 96]), (960, 800)
 

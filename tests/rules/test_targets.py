@@ -13,7 +13,7 @@ import pytest
 import yaml
 from tiny_cohort import ROOT, Finished, Project
 
-from drunet.cohort import ID_PATTERN
+from drunet.files import ID_PATTERN
 
 TARGETS = {"all", "inspect", "tissue", "tiles", "models", "classify", "heatmaps", "segment", "metrics", "report"}
 STUDY_TARGETS = {

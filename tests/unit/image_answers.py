@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from drunet.atomic import write_json
+from drunet.files import write_json
 from drunet.images.protocols import folds_of
 from drunet.studies.image_tasks import arm_settings, arm_task, arms_of, networks_of
 

@@ -10,12 +10,12 @@ import pytest
 import yaml
 from matplotlib.text import Annotation
 
+from drunet.files import read_published
 from drunet.models import backbones
 from drunet.models.cost import Arithmetic, Timing, cost_table
 from drunet.report.backbone_figures import f1_against_time
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.report.tables import read_published
 from drunet.studies.backbones import backbones_section, points, scores_table, strayed, time_axis, with_cost
 from drunet.studies.classifier_arms import arm_metrics
 

@@ -14,16 +14,17 @@ import shapely
 from drunet.annotation import read_annotation
 from drunet.errors import ConfigError, TrainingDataError
 from drunet.export.outline import write_geojson
+from drunet.export.trained import export_trained
+from drunet.files import sha256
 from drunet.grid import Grid
 from drunet.heatmap import write_heatmap
-from drunet.inference import EngineOptions, classify, open_session, sha256
+from drunet.inference import EngineOptions, classify, open_session
 from drunet.models import registry
 from drunet.report.card import write_card
 from drunet.synth.pyramid import write_pyramid
 from drunet.tiles import TileRules, tile_table, write_table
 from drunet.training import classifier, loop, refiner
 from drunet.training.classifier import AnnotatedSlide, Trained, identity, train_classifier
-from drunet.training.export import export_trained
 from drunet.training.loop import save_inference_weights
 from drunet.training.refiner import RefinerSlide, train_refiner
 

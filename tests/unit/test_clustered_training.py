@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from drunet.annotation.provenance import summarise_provenance
-from drunet.atomic import write_json
 from drunet.augment.pipeline import Augmentation
 from drunet.errors import ConfigError, ModelError, TrainingDataError
 from drunet.export.outline import write_geojson
+from drunet.files import write_json
 from drunet.grid import Grid
 from drunet.models import registry
 from drunet.models.class_sums import ClassSums

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drunet.cohort import ID_PATTERN, REQUIRED, check_files, is_safe_id, join_sheets, patient_folds, read_sheets
+from drunet.cohort import REQUIRED, check_files, is_safe_id, join_sheets, patient_folds, read_sheets
 from drunet.errors import SheetError
+from drunet.files import ID_PATTERN
 
 HEADER = "\t".join(REQUIRED)
 GOOD = {

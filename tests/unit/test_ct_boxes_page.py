@@ -16,9 +16,9 @@ from PIL import Image
 
 from drunet.configuration import check_schema, merged
 from drunet.errors import ConfigError
+from drunet.files import read_published
 from drunet.metrics import Summary
 from drunet.report.section import read_section, write_section
-from drunet.report.tables import read_published
 from drunet.studies import box_tasks
 from drunet.studies import ct_boxes as study
 from drunet.studies.ct_boxes_section import section_of

@@ -15,7 +15,6 @@ from PIL import Image
 from pydicom import uid as uids
 from pydicom.fileset import FileSet
 
-from drunet.atomic import write_json
 from drunet.ct.annotation import Boxes
 from drunet.ct.dicom import read_slice
 from drunet.ct.facts import picture_facts
@@ -23,6 +22,7 @@ from drunet.ct.images import Collected, collect_images
 from drunet.ct.slices import LETTERS, choose_box, collect_slices, subtype_letter
 from drunet.ct.window import Window
 from drunet.errors import CtError
+from drunet.files import write_json
 from drunet.images.content import content_state
 from drunet.images.folder import list_images, read_image, read_list, write_list
 from drunet.studies.box_tasks import SUBTYPES

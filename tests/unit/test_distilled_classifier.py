@@ -19,8 +19,9 @@ from drunet.augment.pipeline import Augmentation
 from drunet.configuration import merged, resolve_models
 from drunet.errors import ConfigError, ModelError, TrainingDataError
 from drunet.export.outline import write_geojson
+from drunet.files import sha256
 from drunet.grid import Grid
-from drunet.inference import EngineOptions, Layout, sha256
+from drunet.inference import EngineOptions, Layout
 from drunet.models import registry
 from drunet.report.card import write_card
 from drunet.sampling import Crops, GridTiles

@@ -15,9 +15,9 @@ from drunet.annotation import Annotation
 from drunet.annotation.region import Region
 from drunet.errors import ConfigError
 from drunet.evaluation import share_called_tumour, tumour_margin
+from drunet.files import read_published
 from drunet.report.experiment_figures import picture_grid, run_boxes, stacked_seconds
 from drunet.report.section import read_section, write_section
-from drunet.report.tables import read_published
 from drunet.statistics import holm
 from drunet.studies import experiments as study
 from drunet.studies.experiments_section import draw_figures, experiments_section

@@ -16,9 +16,9 @@ from PIL import Image
 from sklearn.metrics import accuracy_score
 
 from drunet.class_metrics import called, confusion, truth
+from drunet.files import read_published
 from drunet.images.near_duplicates import check_facts
 from drunet.report.section import write_section
-from drunet.report.tables import read_published
 from drunet.saliency.attention import decision_maps, layer_attention
 from drunet.saliency.grad_cam import grad_cam
 from drunet.studies import (

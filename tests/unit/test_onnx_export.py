@@ -12,10 +12,10 @@ import pytest
 from drunet.errors import ModelError
 from drunet.export import onnx_model
 from drunet.export.onnx_model import write_onnx
+from drunet.export.trained import export_trained
 from drunet.inference import EngineOptions, Layout, check_classifier, open_session
 from drunet.models import registry
 from drunet.refine import refine, refiner_size
-from drunet.training.export import export_trained
 from drunet.training.loop import save_inference_weights
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from drunet.grid import Grid
-from drunet.postprocess import finest_mask, min_fragment_um2, remove_fragments, segment, segment_slide, square_to_slide
+from drunet.grid import Grid, square_to_slide
+from drunet.postprocess import finest_mask, min_fragment_um2, remove_fragments, segment, segment_slide
 
 EIGHT = np.ones((3, 3), bool)
 BARE: dict[str, Any] = {"opening_px": 0, "median_px": 0}

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from drunet.files import read_published, write_tsv
 from drunet.metrics import summarise
 from drunet.report import collect, figures, page, tables, verdict
 from drunet.report.comparison import PUBLISHED
@@ -93,7 +94,7 @@ def make_inputs(folder: Path) -> page.ReportInputs:
             }
         ],
         versions={"keras": "3.15.1"},
-        published=tables.read_published(PUBLISHED_FOLDER),
+        published=read_published(PUBLISHED_FOLDER),
         notes=[f"A note {HOSTILE}"],
         runs={"drunet": {"classifier": "dr_fused", "refiner": "unet"}},
         resamples=200,
@@ -103,7 +104,7 @@ def make_inputs(folder: Path) -> page.ReportInputs:
 def test_a_slide_keeps_a_name_that_tables_take_for_nothing(tmp_path: Path) -> None:
     names = ["NA", "null", "007", "A1"]
     table = pd.DataFrame({"slide": names, "split": ["test", "test", "", "test"], "dsc": [0.5, np.nan, 0.7, 0.8]})
-    tables.write_tsv(table, tmp_path / "metrics.tsv")
+    write_tsv(table, tmp_path / "metrics.tsv")
     measured = [{"slide": name, "patient": number} for number, name in enumerate(names)]
     read = collect.read_metrics({"drunet": str(tmp_path / "metrics.tsv")}, measured)
     assert read["slide"].tolist() == names
@@ -250,7 +251,7 @@ def test_a_summary_without_its_columns_is_refused() -> None:
 
 
 def test_tsv_comes_back_as_it_went(metrics: pd.DataFrame, tmp_path: Path) -> None:
-    tables.write_tsv(metrics, tmp_path / "metrics.tsv")
+    write_tsv(metrics, tmp_path / "metrics.tsv")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "metrics.tsv", sep="\t"), metrics, check_dtype=False)
 
 
@@ -268,7 +269,7 @@ def test_durations_are_readable(value: float, shown: str) -> None:
 
 
 def test_published_figures_keep_their_digits() -> None:
-    published = tables.read_published(PUBLISHED_FOLDER)
+    published = read_published(PUBLISHED_FOLDER)
     assert {"drunet_experiments", "drunet_multi_lens", "drunet_backbones", "drunet_facts"} <= set(published)
     backbones = published["drunet_backbones"].set_index("architecture")
     assert backbones.loc["InceptionV3", "f1"] == "0.90"

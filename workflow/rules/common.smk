@@ -16,6 +16,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from drunet import cohort, configuration, study_settings
 from drunet.errors import DrunetError, closest
+from drunet.files import ID_PATTERN
 from drunet.fingerprint import fingerprint
 from drunet.models import registry
 from drunet.studies import box_tasks, image_tasks, network_table
@@ -89,8 +90,8 @@ pathvars:
 
 
 wildcard_constraints:
-    slide=cohort.ID_PATTERN,
-    model=cohort.ID_PATTERN,
+    slide=ID_PATTERN,
+    model=ID_PATTERN,
     run="|".join(map(re.escape, config["runs"])),
 
 

@@ -23,7 +23,7 @@ from shapely.geometry import MultiPolygon, Polygon
 import drunet
 from drunet.annotation.geojson import Drawn, drawn_features
 from drunet.annotation.region import Source
-from drunet.cohort import ID_PATTERN
+from drunet.files import ID_PATTERN
 
 How = Literal["drawn", "corrected", "unedited"]
 RUN, MODELS, VERSION = "drunet_run", "drunet_models", "drunet_version"

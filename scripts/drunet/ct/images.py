@@ -19,7 +19,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from drunet.atomic import whole_folder
 from drunet.console import progress, say
 from drunet.ct.annotation import NO_ANNOTATIONS, Annotations, Boxes, find_annotations
 from drunet.ct.dicom import is_directory, read_slice
@@ -28,6 +27,7 @@ from drunet.ct.files import UserFiles, check_unreadable, find_user_files, is_dic
 from drunet.ct.sources import read_sources
 from drunet.ct.window import Window
 from drunet.errors import CtError, ImageSetError
+from drunet.files import whole_folder
 from drunet.images.content import SUFFIXES
 from drunet.images.folder import PARTS, read_image
 

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from drunet.atomic import whole_file
 from drunet.errors import ModelError
-from drunet.inference import EngineOptions, check_classifier, layout_of, open_session, sha256
+from drunet.files import sha256, whole_file
+from drunet.inference import EngineOptions, check_classifier, layout_of, open_session
 from drunet.refine import refiner_size
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import tifffile
 
-from drunet.atomic import whole_file
+from drunet.files import whole_file
 
 # A level smaller than this is enough for any viewer's overview.
 _SMALLEST_LEVEL = 512

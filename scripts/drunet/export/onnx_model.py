@@ -18,8 +18,8 @@ import tensorflow as tf
 import tf2onnx
 from onnx import helper, numpy_helper
 
-from drunet.atomic import whole_file
 from drunet.errors import ModelError
+from drunet.files import whole_file
 
 PARITY_LIMIT = 1e-4
 _CANDIDATES, _COMPARED = 24, 4

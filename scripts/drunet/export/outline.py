@@ -16,7 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from drunet.annotation.outline import outline, polygons_of
 from drunet.annotation.provenance import OUTLINE, OUTLINES, outline_digest
-from drunet.atomic import whole_file
+from drunet.files import whole_file
 
 # QuPath offers to replace an object by another of the same id: the same slide, class and outline always get the same
 # one, another run's or model's outline another.

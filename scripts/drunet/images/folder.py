@@ -22,9 +22,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from drunet.atomic import whole_file
 from drunet.console import progress
 from drunet.errors import ImageSetError, closest
+from drunet.files import whole_file
 from drunet.images.content import SUFFIXES
 from drunet.user_paths import is_folder, is_there
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 import drunet
 from drunet.annotation.provenance import provenance_sentence
-from drunet.atomic import write_text
+from drunet.files import write_text
 
 TASKS = {
     "classifier": "Patch-wise classifier: the probability that a tile shows lung tumour.",

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 import drunet
-from drunet.atomic import read_json
+from drunet.files import read_json
 
 PACKAGES = (
     "snakemake",

@@ -22,7 +22,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from sklearn import metrics as sklearn_metrics
 
-from drunet.atomic import whole_file
+from drunet.files import whole_file
 from drunet.metrics import area_under_roc
 from drunet.report.tables import STAGES, VALUE_NAMES, duration, ordered, require_columns, stage_name
 

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from drunet.atomic import write_text
+from drunet.files import write_text
 from drunet.report import figures
 from drunet.report.comparison import backbones_table, experiments_table, other_tables
 from drunet.report.embedding import embed_figure, embed_picture, templates
@@ -74,7 +74,7 @@ class ReportInputs:
         Of the studies that were made beside the runs.
     versions : dict of str to str
     published : dict of str to DataFrame
-        As `drunet.report.tables.read_published` gives them.
+        As `drunet.files.read_published` gives them.
     notes : list of str
         Sentences to print as they are.
     runs : dict of str to dict

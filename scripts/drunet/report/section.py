@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from drunet.atomic import read_json, write_json, write_text
+from drunet.files import read_json, write_json, write_text
 from drunet.report.embedding import embed_drawing, embed_picture, templates
 from drunet.report.tables import NOTHING, Column, html_table, number, text
 

@@ -9,9 +9,8 @@ import numpy as np
 from PIL import Image
 
 from drunet.annotation import Annotation, measured_region, rasterise
-from drunet.atomic import whole_file
-from drunet.grid import Grid
-from drunet.postprocess import square_to_slide
+from drunet.files import whole_file
+from drunet.grid import Grid, square_to_slide
 from drunet.report import overlay as paint
 from drunet.slide import Slide
 

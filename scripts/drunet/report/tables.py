@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup, escape
 
-from drunet.atomic import whole_file
 from drunet.metrics import summarise
 
 STAGES = ("heatmap", "refined", "segmentation")
@@ -164,23 +161,6 @@ def plain_columns(frame: pd.DataFrame) -> list[Column]:
     return [
         Column(str(key), str(key).replace("_", " "), text, numeric=_all_numbers(frame[key])) for key in frame.columns
     ]
-
-
-def write_tsv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write a table as TSV, whole or not at all; NaN is an empty cell."""
-    with whole_file(path) as temporary:
-        frame.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
-
-
-def read_published(folder: str | os.PathLike[str]) -> dict[str, pd.DataFrame]:
-    """Read every TSV of a folder of published figures, by its name without suffix.
-
-    Everything stays text, so that a printed 0.90 does not become 0.9.
-    """
-    return {
-        path.stem: pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-        for path in sorted(Path(folder).glob("*.tsv"))
-    }
 
 
 def require_columns(frame: pd.DataFrame, columns: Iterable[str], name: str) -> None:

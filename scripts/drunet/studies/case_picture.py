@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from drunet.atomic import whole_file
+from drunet.files import whole_file
 from drunet.report import overlay as paint
 from drunet.slide import Slide
 

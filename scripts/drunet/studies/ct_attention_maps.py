@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from drunet.atomic import whole_file
+from drunet.files import whole_file
 
 COVERAGE = ("file", "group", "box", "right", "share", "highlighted", "found")
 

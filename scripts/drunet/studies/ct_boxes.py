@@ -16,8 +16,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from drunet.atomic import read_json
 from drunet.boxes.geometry import iou
+from drunet.files import read_json
 from drunet.images.protocols import PROTOCOLS
 from drunet.metrics import Summary, summarise
 from drunet.report.box_figures import box_losses, iou_boxes

@@ -24,7 +24,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image
 
-from drunet.atomic import whole_file
+from drunet.files import whole_file
 from drunet.studies.image_zip import Part, has_parts_in_it, read_zip, refusal, within_limit
 from drunet.studies.plain_pickle import read_plain_pickle
 

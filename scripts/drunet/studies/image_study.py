@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from drunet.atomic import read_json
 from drunet.class_metrics import (
     SCORES,
     Roc,
@@ -25,6 +24,7 @@ from drunet.class_metrics import (
     roc_curves,
     summary,
 )
+from drunet.files import read_json
 from drunet.images.protocols import PROTOCOLS
 from drunet.report.class_figures import PROTOCOL_NAMES
 

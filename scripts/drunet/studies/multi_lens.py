@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score
 
-from drunet.atomic import read_json, write_json
+from drunet.files import read_json, write_json
 from drunet.report.tables import number
 from drunet.statistics import holm, paired_tests
 from drunet.studies.multi_lens_arms import WITHOUT, arm_name

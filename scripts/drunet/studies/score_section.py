@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from drunet.atomic import whole_file
+from drunet.files import whole_file
 from drunet.report.figures import INK, PALETTE, STYLE, WIDTH
 from drunet.report.section import Section, p_value
 from drunet.studies.scores import ALL

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from drunet.atomic import whole_file, write_text
 from drunet.errors import SheetError
+from drunet.files import whole_file, write_text
 from drunet.report.embedding import templates
 
 # Table 3 in other words.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from drunet.atomic import whole_file
+from drunet.files import whole_file
 from drunet.synth.ct_phantom import Slice
 
 WINDOWS = ((-600.0, 1500.0), (-600.0, 1200.0), (-500.0, 1400.0), (-350.0, 1500.0), (-200.0, 1500.0), (-400.0, 1800.0))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, RLELossless
 
-from drunet.atomic import whole_file, write_text
+from drunet.files import whole_file, write_text
 
 INTERCEPT = -1024
 # Every study of the set was made on the same day: the date of drawing would change the bytes.

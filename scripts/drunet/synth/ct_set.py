@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from drunet.atomic import whole_file, whole_folder
 from drunet.console import progress
 from drunet.errors import CtError
+from drunet.files import whole_file, whole_folder
 from drunet.synth.ct_anatomy import BOTTOM_MM, TOP_MM, Anatomy, draw_anatomy
 from drunet.synth.ct_figures import draw_figure, draw_style, save_figure
 from drunet.synth.ct_files import new_uid, write_slice, write_voc

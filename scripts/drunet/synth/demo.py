@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drunet.atomic import whole_file, write_json
+from drunet.files import whole_file, write_json
 from drunet.synth.breast import BREAST
 from drunet.synth.layout import Layout, plan
 from drunet.synth.lung import LUNG

@@ -18,9 +18,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from drunet.atomic import whole_file
 from drunet.console import progress
 from drunet.errors import ImageSetError
+from drunet.files import whole_file
 from drunet.fingerprint import fingerprint
 from drunet.synth.canvas import Canvas, Look
 from drunet.synth.layout import LAYOUT_MPP, Kind, Layout, Vessel

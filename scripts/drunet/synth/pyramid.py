@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from drunet.atomic import whole_file
+from drunet.files import whole_file
 
 JPEG_QUALITY = 90
 UM_PER_CM = 10_000.0

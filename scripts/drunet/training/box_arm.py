@@ -21,7 +21,7 @@ from drunet.augment.box_view import BoxView
 from drunet.boxes import geometry
 from drunet.console import say
 from drunet.errors import ConfigError, ImageSetError, ModelError
-from drunet.inference import sha256
+from drunet.files import sha256
 from drunet.models import registry
 from drunet.models.simple_box_cnn import layer_parameters
 from drunet.training.box_batches import BoxBatches, FixedBoxBatches, read_slice

@@ -14,12 +14,11 @@ import pandas as pd
 
 from drunet.annotation import Annotation, read_annotation
 from drunet.annotation.provenance import summarise_provenance
-from drunet.atomic import whole_file, write_json
 from drunet.augment.pipeline import Augmentation
 from drunet.console import say
 from drunet.errors import TrainingDataError
+from drunet.files import sha256, whole_file, write_json
 from drunet.grid import Grid
-from drunet.inference import sha256
 from drunet.models import registry
 from drunet.sampling import GridTiles, RegionCrops, Source, draw_epoch
 from drunet.sampling.strategies import LearningSlides, Sampling, sampled

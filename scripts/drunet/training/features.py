@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from drunet.annotation.provenance import summarise_provenance
-from drunet.atomic import read_json
 from drunet.clustering.tiles import TRAINING, VALIDATION
 from drunet.console import progress
 from drunet.errors import ConfigError, ModelError
+from drunet.files import read_json
 from drunet.grid import Grid
 from drunet.models import registry
 from drunet.models.backbones import Weights

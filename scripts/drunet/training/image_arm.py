@@ -19,7 +19,8 @@ import pandas as pd
 
 from drunet.augment.image_view import View
 from drunet.errors import ConfigError, ModelError, check_keys
-from drunet.inference import EngineOptions, sha256
+from drunet.files import sha256
+from drunet.inference import EngineOptions
 from drunet.models import registry
 from drunet.training.classifier import builder_options, starts_whole
 from drunet.training.distillation import DistillationLoss, LabelledAccuracy

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from drunet.augment.pipeline import Augmentation, MultiLens
 from drunet.errors import TrainingDataError
-from drunet.inference import sha256
+from drunet.files import sha256
 from drunet.models import registry
 from drunet.training.kept import digest
 from drunet.training.loop import Plan, compute_precision, train

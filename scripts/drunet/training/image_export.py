@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from drunet.atomic import write_json
 from drunet.errors import ModelError
 from drunet.export.onnx_model import write_onnx
-from drunet.inference import sha256
+from drunet.files import sha256, write_json
 from drunet.models import registry
 from drunet.training.teacher import CLASSES
 

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from drunet.atomic import whole_file, write_json
 from drunet.errors import ConfigError, ImageSetError, closest
+from drunet.files import whole_file, write_json
 from drunet.images.protocols import PROTOCOLS, folds_of
 from drunet.images.splits import PART_NAMES, Split, leak, split_of
 

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import pandas as pd
 
-from drunet.atomic import read_json, whole_file, write_json
+from drunet.files import read_json, whole_file, write_json
 from drunet.training.loop import save_inference_weights
 
 

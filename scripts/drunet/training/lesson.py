@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from drunet.inference import EngineOptions, Layout, sha256
+from drunet.files import sha256
+from drunet.inference import EngineOptions, Layout
 from drunet.sampling import Crops, Source
 from drunet.training.batches import SlideSource, TileBatches
 from drunet.training.distillation import DistillationLoss, LabelledAccuracy

@@ -15,9 +15,9 @@ import keras
 import numpy as np
 import pandas as pd
 
-from drunet.atomic import whole_file, write_json
 from drunet.console import say
 from drunet.errors import ConfigError, TrainingDataError, check_keys
+from drunet.files import whole_file, write_json
 from drunet.training.batch_norm import BatchNormEstimator
 
 # Seconds from one state on disk to the next: writing that of a deep network takes longer than a short epoch.

@@ -1,14 +1,22 @@
-"""Files that are there whole or not at all."""
+"""Whole-file writes, digests, JSON and TSV."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    # Imported where it is needed: reading the rules of the workflow must stay light.
+    import pandas as pd
+
+# Names that are safe as file and folder names, and in messages.
+ID_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-]))*"
 
 
 @contextmanager
@@ -60,3 +68,28 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file that this project wrote."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_tsv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a table as TSV, whole or not at all; NaN is an empty cell."""
+    with whole_file(path) as temporary:
+        frame.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
+
+
+def read_published(folder: str | os.PathLike[str]) -> dict[str, pd.DataFrame]:
+    """Read every TSV of a folder of published figures, by its name without suffix.
+
+    Everything stays text, so that a printed 0.90 does not become 0.9.
+    """
+    import pandas as pd
+
+    return {
+        path.stem: pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        for path in sorted(Path(folder).glob("*.tsv"))
+    }

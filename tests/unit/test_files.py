@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from drunet.atomic import read_json, whole_file, whole_folder, write_json, write_text
+from drunet.files import read_json, whole_file, whole_folder, write_json, write_text
 
 
 def test_a_file_appears_only_when_the_block_has_ended(tmp_path: Path) -> None:
