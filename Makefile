@@ -1,7 +1,7 @@
 # From a bare machine with Python 3.11-3.13 and make to a finished demo. POSIX sh and make 3.81 (macOS) suffice.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test lint format lock clean
+.PHONY: help env demo test lint format sizes lock clean
 
 VENV  := .venv
 ON_GPU := $(filter-out 0 no false,$(GPU))
@@ -46,12 +46,16 @@ lint: $(STAMP) ## Check style, types, the workflow's own rules and a dry run of 
 	$(RUN) snakefmt --check workflow Snakefile
 	$(RUN) snakemake --lint
 	$(RUN) mypy scripts/drunet
+	PYTHONPATH=scripts $(VENV)/bin/python -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo --no-cache
 	$(RUN) snakemake --dry-run --quiet
 
 format: $(STAMP) ## Rewrite the sources in the project's style
 	$(RUN) ruff check --fix --select I .
 	$(RUN) ruff format .
 	$(RUN) snakefmt workflow Snakefile
+
+sizes: $(STAMP) ## Count the lines of product, studies and tests
+	@$(RUN) bench.sizes
 
 lock: ## Pin anew the versions that pyproject.toml allows (needs uv; UPGRADE=1 takes the newest)
 	@command -v uv >/dev/null || { echo 'make lock needs uv, which is not on the PATH (pip install uv).' >&2; exit 1; }
