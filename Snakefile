@@ -12,29 +12,20 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+# The studies add their models and runs before the product's rules are read.
+include: "workflow/studies/common/studies.smk"
 include: "workflow/rules/learning.smk"
 include: "workflow/rules/demo.smk"
 include: "workflow/rules/slides.smk"
 include: "workflow/rules/tissue.smk"
 include: "workflow/rules/tiles.smk"
 include: "workflow/rules/models.smk"
-include: "workflow/rules/clusters.smk"
 include: "workflow/rules/heatmaps.smk"
 include: "workflow/rules/segment.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/targets.smk"
-include: "workflow/rules/studies.smk"
-include: "workflow/rules/image_arms.smk"
-include: "workflow/rules/images.smk"
-include: "workflow/rules/ct_files.smk"
-include: "workflow/rules/ct.smk"
-
-
-for known in STUDIES.values():
-    if not known.problem and Path(workflow.basedir, f"workflow/studies/{known.target}.smk").exists():
-
-        include: f"workflow/studies/{known.target}.smk"
+include: "workflow/studies/common/rules.smk"
 
 
 rule all:
@@ -43,4 +34,4 @@ rule all:
         [f"<results>/models/{m}/card.md" for m in USED_MODELS if not is_finished(m)],
         for_usable("<results>/heatmaps/{model}/{slide}.tif", model=USED_CLASSIFIERS),
         for_usable("<results>/runs/{run}/{slide}/segmentation.geojson", run=RUNS),
-        expand("<results>/studies/{study}/report.html", study=config["studies"]),
+        PAGES,

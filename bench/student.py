@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 from drunet.inference import EngineOptions
-from drunet.models.cost import arithmetic, seconds_in_turn, speed_table
+from studies.common.cost import arithmetic, seconds_in_turn, speed_table
 
 BAR = 2.5
 TEACHER = "DR-fused"

@@ -2,9 +2,9 @@
 
 from drunet.console import job
 from drunet.ct.images import collect_images
-from drunet.ct.window import Window
 from drunet.files import write_json
-from drunet.images.folder import write_list
+from studies.common.ct.window import Window
+from studies.common.images.folder import write_list
 
 with job(snakemake.log[0]):
     output, params = snakemake.output, snakemake.params

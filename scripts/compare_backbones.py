@@ -6,11 +6,11 @@ import pandas as pd
 
 from drunet.console import job
 from drunet.files import read_published, write_tsv
-from drunet.report.backbone_figures import f1_against_time
 from drunet.report.figures import save
 from drunet.report.section import write_section
 from drunet.studies import backbones as study
-from drunet.studies.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles, slide_scores
+from studies.common.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles, slide_scores
+from studies.common.cost_figures import f1_against_time
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
@@ -29,7 +29,7 @@ with job(snakemake.log[0]):
         cost,
         Path(output.figure),
         arms=arms,
-        published=read_published(Path(inputs.published).parent)["drunet_backbones"],
+        published=read_published(inputs.published),
         settings=dict(zip(arms, params.settings, strict=True)),
         size=params.size,
     )

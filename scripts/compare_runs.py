@@ -39,7 +39,7 @@ with job(snakemake.log[0]):
         write_tsv(frame, path)
     write_tsv(seconds, output.seconds)
 
-    published = read_published(Path(inputs.published).parent)["drunet_experiments"]
+    published = read_published(inputs.published)
     paths = {name: Path(output[name]) for name in ("with_refiner", "without_refiner", "pictures", "seconds_figure")}
     figures = draw_figures(paths, scores, seconds, pictures, labels, runs, published)
     section = experiments_section(table, tests, seconds, published, figures, band_um=settings["band_um"])

@@ -8,8 +8,8 @@ from drunet.report.figures import save
 from drunet.report.section import write_section
 from drunet.statistics import paired_tests
 from drunet.studies import sampling_section as study
-from drunet.studies.classifier_arms import arm_metrics, slide_scores
 from drunet.studies.sampling_arms import models_of
+from studies.common.classifier_arms import arm_metrics, slide_scores
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params

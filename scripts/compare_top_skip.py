@@ -32,7 +32,7 @@ with job(snakemake.log[0]):
         ("after refinement", "fragments", study.paired(scores, "refined", "fragments")),
     ]
     save(paired_dots(panels), output.figure, dpi=200)
-    facts = read_published(Path(inputs.published).parent)["drunet_facts"].set_index("figure")["value"]
+    facts = read_published(inputs.published).set_index("figure")["value"]
     patients = len({row["patient"] for row in slides})
     figures = {"Distances and fragments per slide, with and without the connection": Path(output.figure)}
     section = study.top_skip_section(changes, figures, facts[study.PUBLISHED], patients)

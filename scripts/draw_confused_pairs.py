@@ -5,7 +5,7 @@ import pandas as pd
 from drunet.console import job
 from drunet.files import read_json
 from drunet.report.figures import save
-from drunet.studies.image_pictures import confused_figure
+from studies.common.images.pictures import confused_figure
 
 with job(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params

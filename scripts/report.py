@@ -34,7 +34,7 @@ with job(snakemake.log[0]):
             models=[model_row(read_json(path)) for path in inputs.exports],
             sections=[read_section(path) for path in inputs.sections],
             versions=versions(),
-            published=read_published(Path(inputs.published[0]).parent),
+            published={Path(path).stem: read_published(path) for path in inputs.published},
             runs=params.runs,
             tiles=held_out_tiles(measured, inputs.measured, classifiers),
             notes=notes(params.measured, slides),

@@ -31,7 +31,7 @@ with job(snakemake.log[0]):
         arms,
         what,
         gains,
-        read_published(Path(inputs.published).parent)["ct_boxes"],
+        read_published(inputs.published),
         read_json(inputs.matching),
         slices,
         settings,

@@ -6,14 +6,14 @@ import pandas as pd
 
 from drunet.console import job
 from drunet.files import read_json, read_published, write_tsv
-from drunet.images.folder import read_list
 from drunet.report.figures import save
 from drunet.report.section import write_section
 from drunet.studies import ct_pneumonia as study
 from drunet.studies.ct_attention_figures import coverage_metrics, coverage_table
 from drunet.studies.ct_attention_maps import read_coverage
 from drunet.studies.ct_pneumonia_section import section_of
-from drunet.studies.image_study import leaks, long_metrics, read_arms, summaries
+from studies.common.images.folder import read_list
+from studies.common.images.tables import leaks, long_metrics, read_arms, summaries
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
@@ -34,7 +34,7 @@ with job(snakemake.log[0]):
         leak,
         arms,
         settings,
-        read_published(Path(inputs.published).parent)["ct_pneumonia"],
+        read_published(inputs.published),
         coverage_table(dict(zip(labels, covered, strict=True)), **drawn),
         pd.read_csv(inputs.chosen, sep="\t", dtype={"file": str, "group": str}),
         folder / "figures",

@@ -6,13 +6,13 @@ import pandas as pd
 
 from drunet.console import job
 from drunet.files import read_json, read_published, write_tsv
-from drunet.images.folder import read_list
 from drunet.report.figures import save
 from drunet.report.section import write_section
 from drunet.studies import histology_distillation as study
 from drunet.studies.histology_distillation_section import section_of
-from drunet.studies.image_study import leaks, long_metrics, read_arms, summaries
-from drunet.studies.image_study_notes import time_axis
+from studies.common.images.folder import read_list
+from studies.common.images.notes import time_axis
+from studies.common.images.tables import leaks, long_metrics, read_arms, summaries
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
@@ -22,7 +22,9 @@ with job(snakemake.log[0]):
     cost = costs[arms[0].task]
     scores = summaries(arms, resamples=settings["bootstrap"], seed=params.seed)
     leak = leaks(arms, read_list(inputs.images))
-    tables = study.score_tables(scores, arms, read_published(Path(inputs.published[0]).parent), settings)
+    tables = study.score_tables(
+        scores, arms, {Path(path).stem: read_published(path) for path in inputs.published}, settings
+    )
     write_tsv(long_metrics(arms, costs), output.metrics)
     drawn = study.figures(scores, leak, arms, cost, settings, time_axis=time_axis(cost))
     for name, figure in drawn.items():

@@ -6,12 +6,12 @@ import pandas as pd
 
 from drunet.console import job
 from drunet.files import read_json, read_published, write_tsv
-from drunet.images.folder import read_list
 from drunet.report.figures import save
 from drunet.report.section import write_section
 from drunet.studies import histology_resnet50 as study
 from drunet.studies.histology_resnet50_section import section_of
-from drunet.studies.image_study import leaks, long_metrics, read_arms, summaries
+from studies.common.images.folder import read_list
+from studies.common.images.tables import leaks, long_metrics, read_arms, summaries
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
@@ -20,7 +20,7 @@ with job(snakemake.log[0]):
     arms = read_arms(settings["arms"], params.arms, inputs.predictions, inputs.facts, params.networks, inputs.histories)
     scores = summaries(arms, resamples=settings["bootstrap"], seed=params.seed)
     leak = leaks(arms, read_list(inputs.images))
-    published = read_published(Path(inputs.published[0]).parent)["resnet50_lc25000"]
+    published = read_published(inputs.published)
     table = study.fine_tuning_table(scores, arms, study.published_facts(published), malignant)
     metrics = [long_metrics(arms, {}), study.confused_metrics(arms, malignant)]
     write_tsv(pd.concat(metrics, ignore_index=True), output.metrics)

@@ -9,10 +9,10 @@ from drunet.files import read_json, write_tsv
 from drunet.report.figures import save
 from drunet.report.section import write_section
 from drunet.studies import slide_distillation as study
-from drunet.studies.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
 from drunet.studies.slide_distillation_arms import runs_of
 from drunet.studies.slide_distillation_figures import speed_against_dice
 from drunet.studies.slide_distillation_section import section_of
+from studies.common.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params

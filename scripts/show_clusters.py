@@ -9,7 +9,7 @@ from drunet.console import job
 from drunet.files import read_json, whole_file, write_tsv
 from drunet.report.section import write_section
 from drunet.studies import clustering as study
-from drunet.studies.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
+from studies.common.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params

@@ -3,7 +3,7 @@
 from drunet.console import job
 from drunet.files import read_json, write_tsv
 from drunet.inference import EngineOptions, layout_of
-from drunet.models.cost import arithmetic, cost_table, seconds_in_turn, speed_table, timings
+from studies.common.cost import arithmetic, cost_table, seconds_in_turn, speed_table, timings
 
 with job(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params

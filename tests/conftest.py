@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     # Imported where needed, for unit tests need neither ONNX nor Snakemake.
     from tiny_cohort import Finished, Project
 
+pytest_plugins = ["small_slides"]
+
 # A busy machine is no failure of what is tested.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")

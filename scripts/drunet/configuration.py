@@ -13,7 +13,6 @@ from typing import Any
 import jsonschema
 import yaml
 
-from drunet.clustering.sharing import clustered_models, clusters_of
 from drunet.errors import ConfigError, closest
 from drunet.models import registry
 from drunet.training.teaching import check_teachers
@@ -187,8 +186,6 @@ def check_references(config: Mapping[str, Any]) -> None:
     for name in config["classifiers"]:
         _check_first_models(config["classifiers"], name)
     check_teachers(config["classifiers"])
-    for name in clustered_models(config["classifiers"]):
-        clusters_of(name, config["classifiers"])
     both = sorted(set(config["classifiers"]) & set(config["refiners"]))
     if both:
         raise ConfigError(
@@ -225,8 +222,6 @@ def _check_first_models(classifiers: Mapping[str, Any], name: str) -> None:
 
 # Options that decide nothing about the arrays of weights: a fine-tuned model may differ from its start in them.
 _FREE_OPTIONS = {"size", "dropout", "spatial_dropout"}
-# Architectures that take a trained model's backbone alone, and build the rest anew.
-BACKBONE_STARTS = {"prototypes": ("h2gnet_classifier",), "clustered": ("h2gnet_classifier",)}
 
 
 def start_of(settings: Mapping[str, Any]) -> str | None:
@@ -256,7 +251,8 @@ def _check_start(models: Mapping[str, Any], kind: str, name: str) -> None:
 
 
 def _check_same_network(settings: Mapping[str, Any], start: Mapping[str, Any], where: str, name: str) -> None:
-    if start["architecture"] in BACKBONE_STARTS.get(settings["architecture"], ()):
+    # An architecture that is not the library's says itself what it can take over from another one.
+    if settings["architecture"] not in (*registry.ARCHITECTURES, start["architecture"]):
         return
     here, there = _network(settings), _network(start)
     if here != there:

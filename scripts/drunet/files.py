@@ -82,14 +82,11 @@ def write_tsv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
         frame.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
 
 
-def read_published(folder: str | os.PathLike[str]) -> dict[str, pd.DataFrame]:
-    """Read every TSV of a folder of published figures, by its name without suffix.
+def read_published(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read a table of published figures.
 
     Everything stays text, so that a printed 0.90 does not become 0.9.
     """
     import pandas as pd
 
-    return {
-        path.stem: pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-        for path in sorted(Path(folder).glob("*.tsv"))
-    }
+    return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)

@@ -1,30 +1,34 @@
-"""A digest of the first-party code that a script reaches through imports.
+"""Digest of the first-party code and templates that a script reaches.
 
 Snakemake reruns a rule when its script changes, not when a module does that the script imports. A rule that carries
-this digest in its `params` is rerun by both. Comments, docstrings and layout do not count: mending a sentence does not
-retrain a model.
+this digest in its `params` is rerun by both. Comments, docstrings and layout do not count: correcting a sentence does
+not retrain a model. Templates and tables that stand beside a module, and that its code names, count with every byte.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-PACKAGE = "drunet"
+# Files that a module may read from its own folder; another template of the folder may be named in a template.
+_DATA_SUFFIXES = (".j2", ".html", ".css", ".tsv", ".yaml")
+_QUOTED = re.compile(r"""["']([\w.-]+)["']""")
 
 
-def fingerprint(script: Path, root: Path, modules: Iterable[str] = ()) -> str:
-    """Digest of the code that a script depends on.
+def fingerprint(script: Path, roots: Iterable[Path], modules: Iterable[str] = ()) -> str:
+    """Digest of the code and templates that a script depends on.
 
     Parameters
     ----------
     script : Path
         The rule's script.
-    root : Path
-        Folder that holds the package.
+    roots : iterable of Path
+        Folders that hold first-party packages.
     modules : iterable of str
         Further modules, such as an architecture that is found by name and not by an import.
 
@@ -33,66 +37,107 @@ def fingerprint(script: Path, root: Path, modules: Iterable[str] = ()) -> str:
     str
         Sixteen hexadecimal digits.
     """
-    digest = hashlib.sha256(_code(script).encode())
-    for name in sorted(_reached([*_imports(script), *modules], root)):
+    folders = tuple(roots)
+    digest = hashlib.sha256(_read(script).code.encode())
+    for name in sorted(reached(script, folders, modules)):
+        path = _file(name, folders)
+        if path is None:
+            continue
         digest.update(name.encode())
-        digest.update(_code(_file(name, root)).encode())
+        digest.update(_read(path).code.encode())
+        for data in _data_files(path):
+            digest.update(data.name.encode())
+            digest.update(data.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def reached(script: Path, root: Path, modules: Iterable[str] = ()) -> set[str]:
+def reached(script: Path, roots: Iterable[Path], modules: Iterable[str] = ()) -> set[str]:
     """Names of the first-party modules that a script imports, directly or not, anywhere in their code."""
-    return _reached([*_imports(script), *modules], root)
-
-
-def _reached(names: Iterable[str], root: Path) -> set[str]:
+    folders = tuple(roots)
     found: set[str] = set()
-    todo = list(names)
+    todo = [*_imports(script, ""), *modules]
     while todo:
         name = todo.pop()
         # `from drunet.models import registry` names a module or something inside one.
-        if not _exists(name, root):
+        path = _file(name, folders)
+        if path is None:
             name = name.rpartition(".")[0]
-        if not name or name in found or not _exists(name, root):
+            path = _file(name, folders) if name else None
+        if path is None or name in found:
             continue
         found.add(name)
         # Importing a.b.c runs a and a.b first.
         todo.append(name.rpartition(".")[0])
-        todo.extend(_imports(_file(name, root)))
+        todo.extend(_imports(path, name if path.name == "__init__.py" else name.rpartition(".")[0]))
     return found
 
 
-def _exists(name: str, root: Path) -> bool:
-    return name.partition(".")[0] == PACKAGE and _file(name, root).is_file()
+@cache
+def _file(name: str, roots: tuple[Path, ...]) -> Path | None:
+    """The file of a first-party module; None for anything else."""
+    parts = name.split(".")
+    for root in roots:
+        # A package, so that a script of the name of somebody's module is not taken for it.
+        if not (root / parts[0] / "__init__.py").is_file():
+            continue
+        path = root.joinpath(*parts)
+        for file in (path / "__init__.py", path.with_suffix(".py")):
+            if file.is_file():
+                return file
+    return None
 
 
-def _file(name: str, root: Path) -> Path:
-    path = root.joinpath(*name.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+def _imports(path: Path, package: str) -> Iterator[str]:
+    """Names that a module of a package imports; relative ones are completed."""
+    for level, module, names in _read(path).imports:
+        if level:
+            above = package.split(".")[: len(package.split(".")) - level + 1]
+            module = ".".join([*above, *([module] if module else [])])
+        yield from (f"{module}.{name}" for name in names) if names else (module,)
 
 
-def _imports(path: Path) -> frozenset[str]:
-    """First-party names that a module imports."""
-    return _parsed(path, path.stat().st_mtime_ns)[0]
+def _data_files(module: Path) -> list[Path]:
+    """Templates and tables in a module's folder that the module, or a template among them, names."""
+    found: dict[str, Path] = {}
+    todo = list(_read(module).named)
+    while todo:
+        name = todo.pop()
+        path = module.parent / name
+        if name in found or not name.endswith(_DATA_SUFFIXES) or not path.is_file():
+            continue
+        found[name] = path
+        if path.suffix in (".j2", ".html"):
+            todo += _QUOTED.findall(path.read_text(encoding="utf-8"))
+    return [found[name] for name in sorted(found)]
 
 
-def _code(path: Path) -> str:
-    """The module's statements as text, without comments, layout and docstrings."""
-    return _parsed(path, path.stat().st_mtime_ns)[1]
+@dataclass(frozen=True)
+class _Source:
+    """What counts of a file: its code as text, its imports (level, module, names), and texts that may name files."""
+
+    code: str
+    imports: tuple[tuple[int, str, tuple[str, ...]], ...]
+    named: tuple[str, ...]
+
+
+def _read(path: Path) -> _Source:
+    return _parsed(path, path.stat().st_mtime_ns)
 
 
 @cache
-def _parsed(path: Path, changed: int) -> tuple[frozenset[str], str]:
-    """Imports and code of a file as it stood when it was last changed: most scripts reach the same modules."""
+def _parsed(path: Path, changed: int) -> _Source:
+    """A file as it stood when it was last changed: most scripts reach the same modules."""
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=path.name)
-    names: set[str] = set()
+    imports: list[tuple[int, str, tuple[str, ...]]] = []
+    named: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    ours = frozenset(n for n in names if n.partition(".")[0] == PACKAGE)
-    return ours, ast.unparse(_WithoutDocstrings().visit(tree))
+            imports += [(0, alias.name, ()) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            imports.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(_DATA_SUFFIXES):
+            named.add(node.value)
+    return _Source(ast.unparse(_WithoutDocstrings().visit(tree)), tuple(imports), tuple(sorted(named)))
 
 
 class _WithoutDocstrings(ast.NodeTransformer):

@@ -12,12 +12,12 @@ from matplotlib.text import Annotation
 
 from drunet.files import read_published
 from drunet.models import backbones
-from drunet.models.cost import Arithmetic, Timing, cost_table
-from drunet.report.backbone_figures import f1_against_time
 from drunet.report.figures import save
 from drunet.report.section import write_section
 from drunet.studies.backbones import backbones_section, points, scores_table, strayed, time_axis, with_cost
-from drunet.studies.classifier_arms import arm_metrics
+from studies.common.classifier_arms import arm_metrics
+from studies.common.cost import Arithmetic, Timing, cost_table
+from studies.common.cost_figures import f1_against_time
 
 ROOT = Path(__file__).parents[2]
 ARMS = {

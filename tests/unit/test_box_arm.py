@@ -12,13 +12,13 @@ from PIL import Image
 from drunet.boxes.geometry import COORDINATES, iou
 from drunet.boxes.slice_list import read_slices
 from drunet.errors import ConfigError, ImageSetError, ModelError
-from drunet.images.folder import write_list
-from drunet.images.splits import Split
 from drunet.training import box_arm, box_trials, loop
 from drunet.training.box_arm import train_box_arm, tuned_key
-from drunet.training.image_arm import rebuild_arm
-from drunet.training.image_trials import ArmOutcome
 from drunet.training.kept import weights_file
+from studies.common.images.folder import write_list
+from studies.common.images.splits import Split
+from studies.common.images.training import rebuild_arm
+from studies.common.images.trials import ArmOutcome
 
 loop.KEEP_EVERY = 0.0  # a state after every epoch
 

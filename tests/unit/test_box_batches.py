@@ -12,7 +12,7 @@ from drunet.augment.box_view import BoxView
 from drunet.errors import ConfigError
 from drunet.training.box_batches import BoxBatches, FixedBoxBatches, read_slice
 from drunet.training.box_losses import MeanBoxIou
-from drunet.training.image_batches import probabilities
+from studies.common.images.batches import probabilities
 
 COUNT, SIZE = 7, 32
 FILES = [f"{k:05d}.png" for k in range(COUNT)]

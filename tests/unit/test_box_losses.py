@@ -11,8 +11,8 @@ from shapely.ops import unary_union
 
 from drunet.boxes import geometry
 from drunet.errors import ConfigError
-from drunet.saliency.score import gradients
 from drunet.training.box_losses import GIoULoss, MeanBoxIou, box_loss
+from studies.common.saliency.score import gradients
 
 TRUE = np.array([[0.2, 0.3, 0.6, 0.8]], np.float32)
 PLACES = {

@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 from sklearn.datasets import make_blobs
 
-from drunet.clustering.evolution import Search
-from drunet.clustering.sharing import cluster_owners
-from drunet.clustering.tiles import TileClusters, cluster_tiles
 from drunet.errors import ConfigError
-from drunet.report.cluster_figures import choose_examples, fitness_curve, montage
 from drunet.report.figures import save
 from drunet.report.section import write_section
 from drunet.studies import clustering as study
 from drunet.studies import misfits
-from drunet.studies.classifier_arms import arm_metrics
+from studies.common.classifier_arms import arm_metrics
+from studies.common.clustering.evolution import Search
+from studies.common.clustering.figures import choose_examples, fitness_curve, montage
+from studies.common.clustering.sharing import cluster_owners
+from studies.common.clustering.tiles import TileClusters, cluster_tiles
 
 ARMS = {
     "few_shot": {"classifier": "few", "label": "Few-shot (VIII)"},

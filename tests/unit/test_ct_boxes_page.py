@@ -23,8 +23,8 @@ from drunet.studies import box_tasks
 from drunet.studies import ct_boxes as study
 from drunet.studies.ct_boxes_section import section_of
 from drunet.studies.ct_boxes_tables import matching_table, scores_table, size_table
-from drunet.study_settings import Study, without_paths
 from drunet.training.box_losses import L1_WEIGHT
+from studies.common.study_settings import Study, without_paths
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = read_published(ROOT / "resources/published")["ct_boxes"]

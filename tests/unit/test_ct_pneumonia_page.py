@@ -19,13 +19,14 @@ from sklearn.metrics import roc_auc_score
 from drunet.configuration import merged
 from drunet.files import read_published
 from drunet.report.section import write_section
-from drunet.studies import ct_attention, ct_attention_figures, ct_pneumonia, ct_pneumonia_section, image_tasks
-from drunet.studies import image_study as study
+from drunet.studies import ct_attention, ct_attention_figures, ct_pneumonia, ct_pneumonia_section
 from drunet.studies.ct_attention_maps import COVERAGE, ArmMaps, read_coverage
 from drunet.studies.ct_pneumonia_notes import authors_note, kept_epoch, maps_note
 from drunet.studies.network_table import with_networks
 from drunet.studies.source_probe import is_probe, probe_points, verdict
-from drunet.study_settings import without_paths
+from studies.common.images import tables as study
+from studies.common.images import tasks as image_tasks
+from studies.common.study_settings import without_paths
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = read_published(ROOT / "resources/published")["ct_pneumonia"]

@@ -15,21 +15,21 @@ from image_answers import GROUPING, LUNG, answers, costs, image_list, write_stud
 from PIL import Image
 from sklearn.metrics import accuracy_score
 
-from drunet.class_metrics import called, confusion, truth
 from drunet.files import read_published
-from drunet.images.near_duplicates import check_facts
 from drunet.report.section import write_section
-from drunet.saliency.attention import decision_maps, layer_attention
-from drunet.saliency.grad_cam import grad_cam
 from drunet.studies import (
     histology_distillation,
     histology_distillation_section,
     histology_resnet50,
     histology_resnet50_section,
 )
-from drunet.studies import image_study as study
-from drunet.studies.image_examples import confused, count_confused, surest
-from drunet.studies.image_study_notes import grouping_note, groups_caption, training_note
+from studies.common.class_metrics import called, confusion, truth
+from studies.common.images import tables as study
+from studies.common.images.examples import confused, count_confused, surest
+from studies.common.images.near_duplicates import check_facts
+from studies.common.images.notes import grouping_note, groups_caption, training_note
+from studies.common.saliency.attention import decision_maps, layer_attention
+from studies.common.saliency.grad_cam import grad_cam
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = read_published(ROOT / "resources/published")

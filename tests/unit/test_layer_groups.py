@@ -8,7 +8,6 @@ import pytest
 from keras import layers
 
 from drunet.errors import ModelError
-from drunet.saliency.grad_cam import grad_cam
 from drunet.saliency.layer_groups import (
     averaged,
     convolutions,
@@ -17,6 +16,7 @@ from drunet.saliency.layer_groups import (
     last_convolution,
     spread_convolutions,
 )
+from studies.common.saliency.grad_cam import grad_cam
 
 SIDE = 6
 

@@ -12,9 +12,9 @@ import yaml
 from drunet.errors import ConfigError
 from drunet.models import backbones, image_normalisation
 from drunet.models.names import APPLICATIONS, NORMALISATIONS
-from drunet.studies import image_tasks
 from drunet.studies.network_table import COLUMNS, completed, read_table, with_networks
-from drunet.study_settings import Study, load_studies
+from studies.common.images import tasks as image_tasks
+from studies.common.study_settings import Study, load_studies
 
 ROOT = Path(__file__).resolve().parents[2]
 RESOURCES = ROOT / "resources"

@@ -18,7 +18,6 @@ from drunet.report.figures import save
 from drunet.report.section import read_section, write_section
 from drunet.statistics import paired_tests
 from drunet.studies import misfits
-from drunet.studies.classifier_arms import arm_metrics, slide_scores
 from drunet.studies.sampling_arms import models_of
 from drunet.studies.sampling_section import (
     PAPER,
@@ -30,6 +29,7 @@ from drunet.studies.sampling_section import (
     tiles_by_model,
 )
 from drunet.tiles import write_table
+from studies.common.classifier_arms import arm_metrics, slide_scores
 
 ROOT = Path(__file__).parents[2]
 DEFAULTS = yaml.safe_load((ROOT / "resources/studies/sampling.yaml").read_text(encoding="utf-8"))

@@ -1,8 +1,5 @@
-"""Configuration and sample sheet, checked, and what every rule file needs of them."""
-
 import re
 import sys
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,24 +7,31 @@ import pandas as pd
 import yaml
 from snakemake.exceptions import WorkflowError
 
-# The library needs no installation: scripts find it beside themselves, and so does the workflow.
 SCRIPTS = Path(workflow.basedir) / "scripts"
+WORKFLOW = Path(workflow.basedir) / "workflow"
+RESOURCES = Path(workflow.basedir) / "resources"
+# Nothing needs to be installed: rules and scripts find all packages by these two folders.
 sys.path.insert(0, str(SCRIPTS))
+sys.path.append(str(WORKFLOW))
 
-from drunet import cohort, configuration, study_settings
+
+def forget_rule_folders():
+    """Take off the search path what Snakemake puts there, the folder of each rule file: two may hold modules of one name."""
+    sys.path[:] = [p for p in sys.path if p == str(WORKFLOW) or not Path(p).is_relative_to(WORKFLOW)]
+
+
+forget_rule_folders()
+
+from drunet import cohort, configuration
 from drunet.errors import DrunetError, closest
 from drunet.files import ID_PATTERN
 from drunet.fingerprint import fingerprint
 from drunet.models import registry
-from drunet.studies import box_tasks, image_tasks, network_table
 from drunet.training import teaching
-
-WORKFLOW = Path(workflow.basedir) / "workflow"
-RESOURCES = Path(workflow.basedir) / "resources"
 
 
 def checked_config():
-    """The configuration without studies, the studies, and the configuration with the models of all that fit it."""
+    """The configuration, with models that are `like` others written out."""
     try:
         if workflow.is_main_process:
             configuration.check_repeated_keys(workflow.configfiles)
@@ -35,33 +39,17 @@ def checked_config():
         configuration.check_schema(own, SCHEMA)
         configuration.check_references(own)
         configuration.check_model_files(own)
-        studies = read_studies(own)
-        for name in own.get("studies", []):
-            if studies[name].problem:
-                raise WorkflowError(studies[name].problem)
-        return own, studies, study_settings.with_studies(own, studies)
+        return own
     except DrunetError as error:
         raise WorkflowError(str(error)) from None
 
 
-def read_studies(own):
-    """The studies, each tried against the configuration `own`, which has none of their models yet."""
-    folders = RESOURCES / "studies", WORKFLOW / "schemas/studies"
-    studies = study_settings.load_studies(own, *folders, SCHEMA, demo_files())
-    studies = {name: network_table.completed(study, RESOURCES) for name, study in studies.items()}
-    return {name: box_tasks.checked(image_tasks.checked(study)) for name, study in studies.items()}
-
-
 def checked_cohort():
-    """The sheet's rows, and those that the studies lend."""
+    """The sheet's rows."""
     try:
         rows = cohort.read_sheets(config["cohort"]["sheet"], config["cohort"]["root"])
         cohort.check_files(rows.values(), demo_files())
-        lent = {}
-        for study in STUDIES.values():
-            lent = cohort.join_sheets(lent, study.rows, f"study_settings.{study.name}.learning_sheet")
-        cohort.join_sheets(rows, lent, "study_settings")
-        return rows, lent
+        return rows
     except DrunetError as error:
         raise WorkflowError(str(error)) from None
 
@@ -74,13 +62,18 @@ def demo_files():
 DEMO = "results/demo"
 DEMO_SLIDES = list(cohort.read_sheets([str(p) for p in sorted((RESOURCES / "demo").glob("*.tsv"))], DEMO))
 SCHEMA = yaml.safe_load((WORKFLOW / "schemas/config.schema.yaml").read_text(encoding="utf-8"))
-OWN, STUDIES, EVERYTHING = checked_config()
+OWN = checked_config()
 RUNS = OWN["runs"]
-config.update(EVERYTHING)
-ROWS, LEARNING_ROWS = checked_cohort()
-ALL_ROWS = {**ROWS, **LEARNING_ROWS}
+config.update(OWN)
+ROWS = checked_cohort()
+# Slides that models learn from and that are left alone otherwise: what is beside the product may lend some.
+LEARNING_ROWS = {}
+ALL_ROWS = dict(ROWS)
 RESULTS = config["results"]
 ANNOTATED = [s for s, row in ROWS.items() if row.annotation]
+# Sections that others add to the report's page, and pages that `all` makes beside it.
+SECTIONS = []
+PAGES = []
 
 
 pathvars:
@@ -92,7 +85,6 @@ pathvars:
 wildcard_constraints:
     slide=ID_PATTERN,
     model=ID_PATTERN,
-    run="|".join(map(re.escape, config["runs"])),
 
 
 def row(wildcards):
@@ -120,11 +112,11 @@ def annotation_kind(wildcards):
 
 @cache
 def code(script, *modules):
-    """Digest of the library code that a script reaches: editing a module reruns what depends on it, and no more.
+    """Digest of the code and templates that a script reaches: an edit reruns what depends on it, and no more.
 
     Rules ask for it in a function of their wildcards: every job's process reads all rules anew, and needs one digest.
     """
-    return fingerprint(SCRIPTS / f"{script}.py", SCRIPTS, modules)
+    return fingerprint(SCRIPTS / f"{script}.py", (SCRIPTS, WORKFLOW), modules)
 
 
 def resource(rule_name, key, default):
@@ -141,61 +133,6 @@ def usable_slides():
 def slides_in(split):
     """Usable annotated slides of a split."""
     return [s for s in measured_slides() if ROWS[s].split == split]
-
-
-def shown_slide():
-    """One slide to show something on: a test slide if there is one."""
-    slides = (slides_in("test") + usable_slides())[:1]
-    if not slides:
-        raise WorkflowError(f"no slide of the cohort can be used; {RESULTS}/slides.tsv says why.")
-    return slides
-
-
-def study(name):
-    """Settings of a study, without its models and runs."""
-    return STUDIES[name].settings
-
-
-def refuse(study):
-    """An input function that ends in what keeps a study from being made."""
-
-    def problem(_):
-        targets = " and ".join(study.targets)
-        raise WorkflowError(f"{targets} cannot be made with this configuration: {study.problem}")
-
-    return problem
-
-
-MISFITS = {}
-
-
-def unless(misfit, name):
-    """An input: nothing where a study fits its settings, else the function that ends in why it does not.
-
-    `MISFITS` keeps the reason for `studies`, which leaves the study out.
-    """
-    if not misfit:
-        return []
-    MISFITS[name] = misfit
-    return refuse(replace(STUDIES[name], problem=misfit))
-
-
-@cache
-def studies_with_ground():
-    """Names of the studies that can be made; says which are left out, and why.
-
-    One that would fit but for what `study_settings` say of it is a mistake, and ends in its message.
-    """
-    problems = {s.name: s.problem for s in STUDIES.values() if s.problem}
-    changed = [name for name in problems if name in OWN.get("study_settings", {})]
-    shipped = read_studies({**OWN, "study_settings": {}}) if changed else {}
-    for name in changed:
-        if study_settings.at_fault(STUDIES[name], shipped[name]):
-            raise WorkflowError(problems[name])
-    problems |= MISFITS
-    for name, problem in problems.items():
-        print(f"left out: {' and '.join(STUDIES[name].targets)}: {problem}", file=sys.stderr)
-    return [name for name in STUDIES if name not in problems]
 
 
 def for_usable(pattern, **wildcards):

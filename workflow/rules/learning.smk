@@ -4,6 +4,11 @@ A classifier whose training slides a refiner also needs is trained again without
 trained without the patients of fold 0, and its heatmaps are used for those patients' slides only.
 """
 
+
+wildcard_constraints:
+    run="|".join(map(re.escape, config["runs"])),
+
+
 FOLD = re.compile(r"(?P<base>.+)\.fold(?P<fold>\d+)of(?P<folds>\d+)")
 
 

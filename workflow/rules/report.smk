@@ -15,7 +15,7 @@ rule report:
         exports=expand("<results>/models/{model}/export.json", model=USED_MODELS),
         histories=[f"<results>/models/{m}/history.tsv" for m in USED_MODELS if not is_finished(m)],
         published=sorted(str(p) for p in (Path(workflow.basedir) / "resources/published").glob("*.tsv")),
-        sections=expand("<results>/studies/{study}/section.json", study=config["studies"]),
+        sections=SECTIONS,
         templates=[str(SCRIPTS / "drunet/report" / f) for f in ("template.html", "section.html", "style.css")],
     output:
         page=report("<results>/report/report.html", caption="../report/page.rst", category="Report"),

@@ -40,8 +40,3 @@ rule segment:
 rule metrics:
     input:
         expand("<results>/runs/{run}/metrics.tsv", run=RUNS),
-
-
-rule studies:
-    input:
-        lambda wildcards: expand("<results>/studies/{study}/report.html", study=studies_with_ground()),

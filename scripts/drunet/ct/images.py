@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drunet.console import progress, say
-from drunet.ct.annotation import NO_ANNOTATIONS, Annotations, Boxes, find_annotations
-from drunet.ct.dicom import is_directory, read_slice
-from drunet.ct.facts import FACTS, dicom_facts, picture_facts
-from drunet.ct.files import UserFiles, check_unreadable, find_user_files, is_dicom
 from drunet.ct.sources import read_sources
-from drunet.ct.window import Window
 from drunet.errors import CtError, ImageSetError
 from drunet.files import whole_folder
-from drunet.images.content import SUFFIXES
-from drunet.images.folder import PARTS, read_image
+from studies.common.ct.annotation import NO_ANNOTATIONS, Annotations, Boxes, find_annotations
+from studies.common.ct.dicom import is_directory, read_slice
+from studies.common.ct.facts import FACTS, dicom_facts, picture_facts
+from studies.common.ct.files import UserFiles, check_unreadable, find_user_files, is_dicom
+from studies.common.ct.window import Window
+from studies.common.images.content import SUFFIXES
+from studies.common.images.folder import PARTS, read_image
 
 SOURCE_COLUMNS = ("file", "label", "source", "part", *FACTS)
 BOX_COLUMNS = ("file", "xmin", "ymin", "xmax", "ymax")
@@ -44,7 +44,7 @@ class Collected:
     ----------
     sources : DataFrame
         A row per image: file (`Cancer/00017.png`), label, source ("" or a number: the patient or article), part ("",
-        training, validation or test), and the facts of the original file (`drunet.ct.facts`).
+        training, validation or test), and the facts of the original file (`studies.common.ct.facts`).
     boxes : DataFrame
         A row per annotated box: file, xmin, ymin, xmax, ymax (px of the picture).
     unreadable : DataFrame

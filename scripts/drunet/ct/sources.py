@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from drunet.ct.files import UserFiles
 from drunet.errors import CtError
-from drunet.images.groups import path_ends, table_rows
+from studies.common.ct.files import UserFiles
+from studies.common.images.groups import path_ends, table_rows
 
 
 def read_sources(path: str | os.PathLike[str], files: UserFiles, numbers: Iterable[int], where: str) -> dict[int, str]:

@@ -54,7 +54,7 @@ def build_backbone_classifier(
     cut : str or None
         Layer at which the backbone ends; None for all of it but the top.
     normalise : {"none", "imagenet", "symmetric", "caffe"}
-        How pixels are scaled inside the graph, see `drunet.models.image_normalisation`. "none" as DRU-Net's authors
+        How pixels are scaled inside the graph, see `models.image_normalisation`. "none" as DRU-Net's authors
         do; which one Keras' own weights were trained with is said in `drunet.models.backbones`.
     dense_units : int
         Width of the hidden layer; 0 for none, so that the softmax stands on the pooled features.

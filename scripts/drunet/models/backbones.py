@@ -1,7 +1,7 @@
 """Backbones from Keras' applications: built without their top, cut, frozen, with the weights that are asked for.
 
 What they see is up to the architecture: RGB in [0, 1], as the authors' code feeds both branches of DR-fused, or scaled
-by `drunet.models.image_normalisation`. Keras trained its ImageNet weights with `caffe` (VGG, ResNet), `imagenet`
+by `models.image_normalisation`. Keras trained its ImageNet weights with `caffe` (VGG, ResNet), `imagenet`
 (DenseNet, EfficientNetV2-B) and `symmetric` (ResNetV2, MobileNet, Inception, Xception, EfficientNetV2-S to L).
 """
 

@@ -16,8 +16,8 @@ from keras import layers
 from drunet.models.dr_fused import head
 from drunet.models.image_normalisation import normalisation_check, normalised
 from drunet.models.options import check_own_network, switch_check, whole_check
-from drunet.models.plain_cnn import convolution_blocks, filters_check
 from drunet.models.trunk import prepare_trunk
+from studies.common.models.plain_cnn import convolution_blocks, filters_check
 
 _WHERE = "architecture cnn_rnn"
 

@@ -17,7 +17,7 @@ import keras
 from keras import layers, ops
 
 from drunet.models.options import SMALLEST, momentum_check, refuse_unfit, whole, whole_check
-from drunet.models.plain_cnn import filters_check
+from studies.common.models.plain_cnn import filters_check
 
 _WHERE = "architecture compact_box_regressor"
 _DILATIONS = (1, 2, 4)

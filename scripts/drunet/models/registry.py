@@ -1,4 +1,4 @@
-"""Which architectures there are, by name. Keras is imported only once one of them is built."""
+"""Architectures by name. Keras is imported only once one of them is built."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib
 import inspect
 import os
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,20 @@ ARCHITECTURES: dict[str, str] = {
     "h2gnet_classifier": "drunet.models.h2gnet_classifier:build_h2gnet_classifier",
     "h2gnet_unet": "drunet.models.h2gnet_unet:build_h2gnet_unet",
     "backbone": "drunet.models.backbone_classifier:build_backbone_classifier",
-    "upsampled_classifier": "drunet.models.upsampled_classifier:build_upsampled_classifier",
-    "mfstudentlnet": "drunet.models.mfstudentlnet:build_mfstudentlnet",
-    "vision_transformer": "drunet.models.vision_transformer:build_vision_transformer",
-    "plain_cnn": "drunet.models.plain_cnn:build_plain_cnn",
-    "cnn_rnn": "drunet.models.cnn_rnn:build_cnn_rnn",
-    "prototypes": "drunet.models.prototypes:build_prototypes",
-    "clustered": "drunet.models.cluster_head:build_clustered",
-    "simple_box_cnn": "drunet.models.simple_box_cnn:build_simple_box_cnn",
-    "compact_box_regressor": "drunet.models.compact_box_regressor:build_compact_box_regressor",
 }
+
+_WORKFLOW = Path(__file__).parents[3] / "workflow"
 
 
 def module_of(architecture: str) -> str:
     """Name the module that holds an architecture, e.g. "drunet.models.dr_fused", without importing it.
 
+    One that is not in `ARCHITECTURES` is looked for below the folder `workflow`: the file `tiny.py` with `build_tiny`.
+
     Raises
     ------
     ModelError
-        If there is no such architecture.
+        If there is no such architecture, or two files would build it.
     """
     return _entry(architecture).partition(":")[0]
 
@@ -48,7 +44,7 @@ def build(architecture: str, **options: Any) -> Any:
     Parameters
     ----------
     architecture : str
-        A key of `ARCHITECTURES`.
+        A name that `module_of` knows.
     **options
         Arguments of the builder.
 
@@ -115,10 +111,29 @@ def _arrays_in(path: str | os.PathLike[str]) -> int:
 
 
 def _entry(architecture: str) -> str:
-    if architecture not in ARCHITECTURES:
-        mend = f"{_closest(architecture, ARCHITECTURES)}Known architectures: {', '.join(ARCHITECTURES)}."
+    if architecture in ARCHITECTURES:
+        return ARCHITECTURES[architecture]
+    files = _others().get(architecture, [])
+    if len(files) > 1:
+        found = ", ".join(sorted(str(file.relative_to(_WORKFLOW)) for file in files))
+        raise ModelError(
+            "two files build one architecture", where=architecture, found=found, mend="Rename one of them."
+        )
+    if not files:
+        known = [*ARCHITECTURES, *sorted(_others())]
+        mend = f"{_closest(architecture, known)}Known architectures: {', '.join(known)}."
         raise ModelError("unknown architecture", where="architecture", found=architecture, mend=mend)
-    return ARCHITECTURES[architecture]
+    return f"{'.'.join(files[0].relative_to(_WORKFLOW).with_suffix('').parts)}:build_{architecture}"
+
+
+@cache
+def _others() -> dict[str, list[Path]]:
+    """Files below `workflow` that hold a builder of their own name, by that name."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(_WORKFLOW.rglob("*.py")):
+        if f"def build_{path.stem}(" in path.read_text(encoding="utf-8"):
+            found.setdefault(path.stem, []).append(path)
+    return found
 
 
 def _closest(name: str, known: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ import keras
 from keras import layers
 
 from drunet.models.options import SMALLEST, refuse_unfit, whole, whole_check
-from drunet.models.plain_cnn import filters_check
+from studies.common.models.plain_cnn import filters_check
 
 _WHERE = "architecture simple_box_cnn"
 # As PyTorch begins convolutions and dense layers, in which the published network was written: +-1/sqrt(fan in).

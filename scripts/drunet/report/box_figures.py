@@ -19,10 +19,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from shapely.geometry import Polygon as Outline
 
-from drunet.report.attention_figure import COLOURS
-from drunet.report.class_figures import PROTOCOL_COLOURS, PROTOCOL_NAMES
 from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH, draw_box, new_figure, nothing_drawn
 from drunet.report.tables import require_columns
+from studies.common.images.class_figures import PROTOCOL_COLOURS, PROTOCOL_NAMES
+from studies.common.saliency.attention_figure import COLOURS
 
 ANNOTATED, PREDICTED = PALETTE[4], PALETTE[5]  # sky blue and orange: both stand out from grey, and from each other
 _TITLES = ("slice", "annotated", "predicted", "zoom", "Sobel outline", "attention")

@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from drunet.report.class_figures import PROTOCOL_COLOURS, PROTOCOL_MARKERS, PROTOCOL_NAMES
 from drunet.report.figures import INK, MUTED, STYLE, new_figure, nothing_drawn
 from drunet.report.tables import require_columns
+from studies.common.images.class_figures import PROTOCOL_COLOURS, PROTOCOL_MARKERS, PROTOCOL_NAMES
 
 _APART = 0.2  # of a row, between the protocols of one arm
 

@@ -11,8 +11,8 @@ from keras import ops
 from numpy.typing import NDArray
 
 from drunet.errors import ModelError
-from drunet.saliency.maps import unit_range
-from drunet.saliency.score import batches, gradients
+from studies.common.saliency.maps import unit_range
+from studies.common.saliency.score import batches, gradients
 
 AttentionKind = Literal["attention", "gradient"]
 # Name of the layer whose output is a map of attention, in networks that have one.

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drunet.errors import ModelError
-from drunet.saliency.grad_cam import grad_cam
-from drunet.saliency.layers import walk
-from drunet.saliency.maps import unit_range
-from drunet.saliency.score import ScoreKind
+from studies.common.saliency.grad_cam import grad_cam
+from studies.common.saliency.layers import walk
+from studies.common.saliency.maps import unit_range
+from studies.common.saliency.score import ScoreKind
 
 FROZEN, TRAINABLE, ALL = "frozen", "trainable", "all"
 GROUPS = (FROZEN, TRAINABLE, ALL)
@@ -28,7 +28,7 @@ class Convolution:
     Attributes
     ----------
     path : str
-        As `drunet.saliency.layers.find_layer` takes it, e.g. `resnet50/conv5_block3_2_conv`.
+        As `studies.common.saliency.layers.find_layer` takes it, e.g. `resnet50/conv5_block3_2_conv`.
     trainable : bool
         Whether it learns; False: held fixed.
     """
@@ -66,7 +66,7 @@ def last_convolution(model: keras.Model) -> str:
     """Path of the last of `convolutions`: where Grad-CAM is usually taken, found without a list of names.
 
     In a network that ends in several branches side by side (InceptionV3, InceptionResNetV2's blocks) it lies in one of
-    them, and says nothing of the others; the model's own output holds all (`drunet.saliency.layers.default_layers`).
+    them, and says nothing of the others; the model's own output holds all (`saliency.layers.default_layers`).
     """
     return convolutions(model)[-1].path
 
@@ -127,7 +127,7 @@ def group_maps(
     Parameters
     ----------
     model, images, index, score
-        As in `drunet.saliency.grad_cam.grad_cam`. One image at a time is explained: every convolution's output is kept.
+        As in `saliency.grad_cam.grad_cam`. One image at a time is explained: every convolution's output is kept.
 
     Returns
     -------

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from drunet.report.section import Section
-from drunet.studies.classifier_arms import POOLED, wide, with_interval
+from studies.common.classifier_arms import POOLED, wide, with_interval
 
 COST = "cost"
 _SCORES = ("f1", "precision", "recall")

@@ -16,15 +16,15 @@ from shapely.geometry import mapping
 
 from drunet.boxes.geometry import COORDINATES
 from drunet.boxes.outline import sobel_outline
-from drunet.images.folder import read_image
 from drunet.report.box_figures import BoxPicture
 from drunet.saliency.box_attention import box_attention
 from drunet.studies.box_tasks import SUBTYPES
 from drunet.studies.ct_boxes import PREDICTED, SOURCE, TUNED, UNTOUCHED
 from drunet.training.box_arm import tuned_key
 from drunet.training.box_batches import read_slice
-from drunet.training.image_arm import rebuild_arm
 from drunet.training.kept import weights_file
+from studies.common.images.folder import read_image
+from studies.common.images.training import rebuild_arm
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from drunet.configuration import merged
-from drunet.errors import ConfigError, DrunetError, closest
-from drunet.images.protocols import PROTOCOLS
+from drunet.errors import ConfigError, closest
 from drunet.models import registry
-from drunet.study_settings import Study
 from drunet.user_paths import is_folder
+from studies.common.images.protocols import PROTOCOLS
 
 # Lung-PET-CT-Dx: the letter in a patient's name.
 SUBTYPES = {
@@ -67,18 +65,14 @@ def module_of(settings: Mapping[str, Any], arm: str) -> str:
     return registry.module_of(settings["arms"][arm]["architecture"])
 
 
-def checked(study: Study) -> Study:
-    """A study of boxes with what keeps it from being made, if anything does; any other study as it is."""
-    if study.problem or "slices" not in study.settings:
-        return study
-    try:
-        _check(f"study_settings.{study.name}", study.settings)
-    except DrunetError as error:
-        return replace(study, problem=str(error))
-    return study
+def check_tasks(name: str, settings: Mapping[str, Any]) -> None:
+    """Refuse a study whose folders, subtypes and arms do not fit each other.
 
-
-def _check(where: str, settings: Mapping[str, Any]) -> None:
+    Raises
+    ------
+    DrunetError
+    """
+    where = f"study_settings.{name}"
     _check_folders(f"{where}.slices", settings["slices"])
     _check_subtypes(where, settings)
     arms = {name: settings["arms"][name] for name in arms_of(settings)}

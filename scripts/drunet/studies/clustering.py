@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from drunet.report.section import Section
-from drunet.studies.classifier_arms import SCORES, wide, with_interval
+from studies.common.classifier_arms import SCORES, wide, with_interval
 
 SCORE_NAMES = {"f1": "F1", "precision": "precision", "recall": "recall", "auc": "AUC"}
 
@@ -69,7 +69,7 @@ def clustering_section(
     Parameters
     ----------
     metrics : DataFrame
-        From `drunet.studies.classifier_arms.arm_metrics`.
+        From `studies.common.classifier_arms.arm_metrics`.
     validity, clusters : mapping of model to DataFrame, dict
         validity.tsv and clusters.json of the models whose clusters are learnt.
     trained : mapping of model to dict

@@ -16,11 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from drunet.augment.image_view import View
 from drunet.console import say
-from drunet.images.folder import read_image
 from drunet.saliency.coverage import coverage, seen_box
-from drunet.saliency.grad_cam import grad_cam
 from drunet.saliency.layer_groups import (
     GROUPS,
     convolutions,
@@ -29,14 +26,17 @@ from drunet.saliency.layer_groups import (
     last_convolution,
     spread_convolutions,
 )
-from drunet.saliency.layers import find_layer
-from drunet.saliency.maps import unit_range
-from drunet.saliency.score import ScoreKind
 from drunet.studies.ct_attention_maps import COVERAGE, ArmMaps
-from drunet.studies.image_examples import with_calls
-from drunet.studies.image_pictures import trial_of
-from drunet.training.image_arm import rebuild_arm
 from drunet.training.kept import weights_file
+from studies.common.images.examples import with_calls
+from studies.common.images.folder import read_image
+from studies.common.images.pictures import trial_of
+from studies.common.images.training import rebuild_arm
+from studies.common.images.view import View
+from studies.common.saliency.grad_cam import grad_cam
+from studies.common.saliency.layers import find_layer
+from studies.common.saliency.maps import unit_range
+from studies.common.saliency.score import ScoreKind
 
 BOX = ["xmin", "ymin", "xmax", "ymax"]
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from drunet.boxes.geometry import iou
 from drunet.files import read_json
-from drunet.images.protocols import PROTOCOLS
 from drunet.metrics import Summary, summarise
 from drunet.report.box_figures import box_losses, iou_boxes
-from drunet.report.class_figures import protocol_dumbbell
+from studies.common.images.class_figures import protocol_dumbbell
+from studies.common.images.protocols import PROTOCOLS
 
 SOURCE, UNTOUCHED, TUNED = "source", "untouched", "fine-tuned"
 TRUE = ["xmin", "ymin", "xmax", "ymax"]

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from drunet.metrics import Summary
-from drunet.report.class_figures import PROTOCOL_NAMES
 from drunet.report.section import Section
 from drunet.studies.box_tasks import SUBTYPES, shown_protocol
 from drunet.studies.ct_boxes import MEAN_BOX, SOURCE, TUNED, UNTOUCHED, BoxArm, Judged
@@ -23,6 +22,7 @@ from drunet.studies.ct_boxes_tables import (
     scores_table,
     size_table,
 )
+from studies.common.images.class_figures import PROTOCOL_NAMES
 
 # HU: a window that begins above it shows the lung, of -900 to -600, as black.
 _LUNG = -500
@@ -72,7 +72,7 @@ def section_of(
     slices : DataFrame
         slices.tsv.
     settings : mapping
-        The study's, as of `drunet.study_settings.without_paths`.
+        The study's, as of `studies.common.study_settings.without_paths`.
     folder : Path
         Of the figures.
     """

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from drunet.images.protocols import PROTOCOLS
-from drunet.studies.image_study import ImageArm
-from drunet.studies.image_tasks import arm_view
+from studies.common.images.protocols import PROTOCOLS
+from studies.common.images.tables import ImageArm
+from studies.common.images.tasks import arm_view
 
 AVERAGES_NOTE = (
     "Averages over layers are of their maps, each stretched to [0, 1] first: gradients and channels of different "

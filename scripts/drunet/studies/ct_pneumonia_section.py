@@ -11,7 +11,9 @@ import pandas as pd
 from drunet.report.section import Section
 from drunet.studies.ct_pneumonia import parameters_table, performance_table, probing_arms, whole_image_arms
 from drunet.studies.ct_pneumonia_notes import AVERAGES_NOTE, authors_note, kept_epoch, maps_note
-from drunet.studies.image_study import (
+from drunet.studies.source_probe import Verdict, probe_table, verdict
+from studies.common.images.notes import grouping_note, groups_caption, spread_note, starts_note
+from studies.common.images.tables import (
     HONEST,
     ImageArm,
     compared,
@@ -21,8 +23,6 @@ from drunet.studies.image_study import (
     signed,
     with_spread,
 )
-from drunet.studies.image_study_notes import grouping_note, groups_caption, spread_note, starts_note
-from drunet.studies.source_probe import Verdict, probe_table, verdict
 
 _LAST = (
     "Grad-CAM of the last convolution of every network, for {positive}, on test images; the green box is the annotated "
@@ -51,7 +51,7 @@ def section_of(
         From `summaries` (of the class that is looked for) and `leaks`.
     arms : list of ImageArm
     settings : mapping
-        The study's, as of `drunet.study_settings.without_paths`.
+        The study's, as of `studies.common.study_settings.without_paths`.
     published : DataFrame of text
         resources/published/ct_pneumonia.tsv.
     covered : DataFrame

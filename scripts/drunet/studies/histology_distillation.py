@@ -12,9 +12,15 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from drunet.class_metrics import classes_in
-from drunet.report.class_figures import confusion_matrices, cost_scatter, loss_curves, protocol_dumbbell, roc_panels
-from drunet.studies.image_study import (
+from studies.common.class_metrics import classes_in
+from studies.common.images.class_figures import (
+    confusion_matrices,
+    cost_scatter,
+    loss_curves,
+    protocol_dumbbell,
+    roc_panels,
+)
+from studies.common.images.tables import (
     ImageArm,
     beside_published,
     cost_points,
@@ -45,10 +51,10 @@ class PublishedTable:
 
 
 TABLES = {
-    "ablation": PublishedTable("distilled_ablation", "Ablation in steps (Table 2)"),
-    "comparison": PublishedTable("distilled_comparison", "Against other networks (Table 3)", seconds=True),
-    "generalisation": PublishedTable("distilled_generalisation", "Lung and colon (Table 4)"),
-    "prior": PublishedTable("distilled_prior", "Against prior models (Table 5)"),
+    "ablation": PublishedTable("ablation", "Ablation in steps (Table 2)"),
+    "comparison": PublishedTable("comparison", "Against other networks (Table 3)", seconds=True),
+    "generalisation": PublishedTable("generalisation", "Lung and colon (Table 4)"),
+    "prior": PublishedTable("prior", "Against prior models (Table 5)"),
 }
 # The table of the second task, and what that is called in the settings that this study ships with.
 _SECOND, _SECOND_TASK = "generalisation", "lung_and_colon"

@@ -8,19 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from drunet.class_metrics import classes_in
 from drunet.report.section import Section
 from drunet.studies.histology_distillation import DRAWN, TABLES, arms_in, main_task, task_of
-from drunet.studies.image_study import (
-    ImageArm,
-    cost_of,
-    honest_protocol,
-    honest_table,
-    protocols_in,
-    signed,
-    with_spread,
-)
-from drunet.studies.image_study_notes import (
+from studies.common.class_metrics import classes_in
+from studies.common.images.notes import (
     averages_note,
     data_notes,
     engine,
@@ -31,6 +22,15 @@ from drunet.studies.image_study_notes import (
     splits_caption,
     spread_note,
     training_note,
+)
+from studies.common.images.tables import (
+    ImageArm,
+    cost_of,
+    honest_protocol,
+    honest_table,
+    protocols_in,
+    signed,
+    with_spread,
 )
 
 STUDENT = "mfstudentlnet"

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from drunet.class_metrics import SCORES, classes_in
-from drunet.report.class_figures import confusion_matrices, loss_curves, protocol_dumbbell
-from drunet.studies.image_examples import count_confused
-from drunet.studies.image_study import (
+from studies.common.class_metrics import SCORES, classes_in
+from studies.common.images.class_figures import confusion_matrices, loss_curves, protocol_dumbbell
+from studies.common.images.examples import count_confused
+from studies.common.images.tables import (
     HEADINGS,
     ImageArm,
     beside_published,

@@ -10,16 +10,7 @@ import pandas as pd
 
 from drunet.report.section import Section
 from drunet.studies.histology_resnet50 import confused_of, shown_confused
-from drunet.studies.image_study import (
-    ImageArm,
-    honest_protocol,
-    honest_table,
-    per_class_table,
-    protocols_in,
-    signed,
-    with_spread,
-)
-from drunet.studies.image_study_notes import (
+from studies.common.images.notes import (
     averages_note,
     data_notes,
     groups_caption,
@@ -29,6 +20,15 @@ from drunet.studies.image_study_notes import (
     splits_caption,
     spread_note,
     training_note,
+)
+from studies.common.images.tables import (
+    ImageArm,
+    honest_protocol,
+    honest_table,
+    per_class_table,
+    protocols_in,
+    signed,
+    with_spread,
 )
 
 _TITLE_NOTE = (

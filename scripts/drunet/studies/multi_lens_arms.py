@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from drunet.augment.pipeline import MultiLens
-from drunet.errors import ConfigError, closest
 
 WITHOUT = "without"
 # A set may have its own of these.
@@ -28,40 +26,12 @@ _TRAINING = (
 
 
 # Formats of which one file may hold what is learnt from and what is judged by.
-_BOTH_PARTS = (".npz", ".zip")
+BOTH_PARTS = (".npz", ".zip")
 
 
 def image_sets_of(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The sets of images that take part, by name."""
     return {name: dict(files) for name, files in settings["datasets"].items() if files is not None}
-
-
-def misfit(settings: Mapping[str, Any]) -> str | None:
-    """Say why the study cannot be made with these settings, or None."""
-    datasets = image_sets_of(settings)
-    if not datasets:
-        mend = "Name files, or {embedded: digits}."
-        return str(ConfigError("no set of images is left", where="study_settings.multi_lens.datasets", mend=mend))
-    radius = settings["multi_lens"]["radius"]
-    if radius[0] >= radius[1]:
-        where, mend = "study_settings.multi_lens.multi_lens.radius", "Write [smallest, largest + 1]."
-        return str(ConfigError("the range is empty", where=where, found=radius, mend=mend))
-    for name in settings["sweep"]["datasets"]:
-        if name not in settings["datasets"]:
-            where, mend = "study_settings.multi_lens.sweep.datasets", closest(name, datasets)
-            return str(ConfigError("no such set of images", where=where, found=name, mend=mend))
-    for name, files in datasets.items():
-        for part in ("training", "test"):
-            for path in files.get(part, []):
-                if not Path(path).is_file():
-                    where = f"study_settings.multi_lens.datasets.{name}.{part}"
-                    mend = "Correct the path; relative ones start in the working directory."
-                    return str(ConfigError("the file is not there", where=where, found=path, mend=mend))
-        twice = [f for f in set(files.get("training", [])) & set(files.get("test", [])) if not f.endswith(_BOTH_PARTS)]
-        if twice:
-            where, mend = f"study_settings.multi_lens.datasets.{name}", "Name other files for one of the parts."
-            return str(ConfigError("one file serves for learning and judging", where=where, found=twice[0], mend=mend))
-    return None
 
 
 def arm_name(strength: float) -> str:

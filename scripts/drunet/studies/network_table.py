@@ -9,15 +9,13 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from drunet.configuration import merged
-from drunet.errors import ConfigError, DrunetError, closest
+from drunet.errors import ConfigError, closest
 from drunet.models.names import APPLICATIONS, NORMALISATIONS
 from drunet.models.options import SMALLEST
-from drunet.study_settings import Study
 from drunet.user_paths import is_file
 
 COLUMNS = (
@@ -79,17 +77,6 @@ def with_networks(settings: Mapping[str, Any], folder: Path, where: str) -> dict
     rows = {row["arm"]: _arm(row, chosen, where) for row in table if own.get(row["arm"], {}) is not None}
     arms = {name: _resolved(name, rows, own, where, ()) for name in [*rows, *(n for n in own if n not in rows)]}
     return {**settings, "arms": arms}
-
-
-def completed(study: Study, folder: Path) -> Study:
-    """A study with the arms that its table makes, or with what is wrong with that; see `with_networks`."""
-    if study.problem:
-        return study
-    try:
-        settings = with_networks(study.settings, folder, f"study_settings.{study.name}")
-    except DrunetError as error:
-        return replace(study, problem=str(error))
-    return replace(study, settings=settings)
 
 
 def read_table(table: str, folder: Path, where: str) -> list[dict[str, Any]]:

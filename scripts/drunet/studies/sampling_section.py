@@ -18,8 +18,8 @@ from matplotlib.ticker import MaxNLocator
 from drunet.errors import SheetError
 from drunet.report.figures import MUTED, PALETTE, STYLE, new_figure
 from drunet.report.section import SLIDES_AS_INDEPENDENT, Section, shown_tests
-from drunet.studies.classifier_arms import MEAN_OF_SLIDES, labelled_tiles, tuned_threshold, wide, with_interval
 from drunet.studies.sampling_arms import TUNED
+from studies.common.classifier_arms import MEAN_OF_SLIDES, labelled_tiles, tuned_threshold, wide, with_interval
 
 PANELS = {"f1": "F1", "precision": "Precision", "recall": "Recall", "auc": "AUC"}
 
@@ -128,7 +128,7 @@ def interval_dots(metrics: pd.DataFrame, groups: Mapping[str, str], reference: s
     Parameters
     ----------
     metrics : DataFrame
-        From `drunet.studies.classifier_arms.arm_metrics`; the pooled view is drawn.
+        From `studies.common.classifier_arms.arm_metrics`; the pooled view is drawn.
     groups : mapping of arm to group
         Arms of a group stand together, in the order in which they come.
     reference : str

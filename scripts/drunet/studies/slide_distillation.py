@@ -174,7 +174,7 @@ def is_taught(settings: Mapping[str, Any]) -> bool:
 def long_table(metrics: pd.DataFrame, cost: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """What was measured as every study keeps it: arm, protocol, repeat, metric, value.
 
-    Protocols are those of the tiles (`drunet.studies.classifier_arms.arm_metrics`), `cost`, and the stages, where the
+    Protocols are those of the tiles (`studies.common.classifier_arms.arm_metrics`), `cost`, and the stages, where the
     repeat is the slide.
     """
     long_cost = cost[["arm", *_COST]].melt("arm", var_name="metric", value_name="value")

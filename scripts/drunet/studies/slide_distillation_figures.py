@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from drunet.report.backbone_figures import name_points
 from drunet.report.figures import INK, MUTED, PALETTE, STYLE, new_figure, nothing_drawn
 from drunet.report.tables import require_columns
+from studies.common.cost_figures import name_points
 
 _UNTAUGHT = PALETTE[1]
 # Lines by the pixels that a student sees; the colour of those without teacher is kept out.

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from drunet.report.section import Section
-from drunet.studies.classifier_arms import POOLED, wide, with_interval
 from drunet.studies.slide_distillation import STAGES, answered, deciding_stage, is_taught, twin_of
+from studies.common.classifier_arms import POOLED, wide, with_interval
 
 Arms = Mapping[str, Mapping[str, Any]]
 
@@ -32,9 +32,9 @@ def section_of(
     Parameters
     ----------
     metrics : DataFrame
-        From `drunet.studies.classifier_arms.arm_metrics`, of the labelled tiles.
+        From `studies.common.classifier_arms.arm_metrics`, of the labelled tiles.
     cost : DataFrame
-        cost.tsv: `drunet.models.cost.cost_table` with the columns of `speed_table`.
+        cost.tsv: `studies.common.cost.cost_table` with the columns of `speed_table`.
     dice : DataFrame
         From `drunet.studies.slide_distillation.dice_table`.
     figure : Path

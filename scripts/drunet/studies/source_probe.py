@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from drunet.studies.image_study import HEADINGS, ImageArm, protocols_in, with_spread
+from studies.common.images.tables import HEADINGS, ImageArm, protocols_in, with_spread
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,10 @@ from drunet.training.box_trials import (
     prediction_rows,
     true_boxes,
 )
-from drunet.training.image_batches import Originals, probabilities
-from drunet.training.image_trials import ArmOutcome
 from drunet.training.kept import Kept, digest, weights_file
 from drunet.training.loop import Plan, Trainer, compute_precision
+from studies.common.images.batches import Originals, probabilities
+from studies.common.images.trials import ArmOutcome
 
 COORDINATES = ("pixels", "normalised")
 PUBLISHED_SIZE = 512  # px

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drunet.augment.box_view import BoxView
-from drunet.augment.image_view import resized
-from drunet.images.folder import read_image
-from drunet.training.epoch_batches import EpochBatches, GivenOrder, Shown
+from studies.common.images.epoch_batches import EpochBatches, GivenOrder, Shown
+from studies.common.images.folder import read_image
+from studies.common.images.view import resized
 
 # Keeps the draws of views apart from those of the order, which use the same seed and epoch.
 _VIEW_STREAM = 29

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drunet.boxes import geometry
 from drunet.console import say
 from drunet.errors import ConfigError, ImageSetError, closest
-from drunet.images.splits import PART_NAMES, Split, leak, split_of
+from studies.common.images.splits import PART_NAMES, Split, leak, split_of
 
 PROTOCOLS = ("random", "grouped")
 SOURCE, UNTOUCHED, TUNED = "source", "untouched", "fine-tuned"

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from drunet.clustering.sharing import clustered_models
 from drunet.errors import ConfigError, check_keys, closest
 
 _LIMITS: dict[str, tuple[Callable[[float], bool], str]] = {
@@ -82,15 +81,11 @@ def check_teachers(classifiers: Mapping[str, Mapping[str, Any]]) -> None:
     Raises
     ------
     ConfigError
-        For a teacher that there is not (with the closest name), one that is the student itself or learns from it, a
-        model over clusters that would have a teacher, and as `Teaching.from_config`.
+        For a teacher that there is not (with the closest name), one that is the student itself or learns from it, and
+        as `Teaching.from_config`.
     """
-    over_clusters = clustered_models(classifiers)
     for name, settings in classifiers.items():
-        if Teaching.from_config(settings, f"classifiers.{name}") and name in over_clusters:
-            where, mend = f"classifiers.{name}.distillation", "Use null, or another architecture."
-            found = settings["architecture"]
-            raise ConfigError("a model over clusters learns from no teacher", where=where, found=found, mend=mend)
+        Teaching.from_config(settings, f"classifiers.{name}")
         _follow(classifiers, name)
 
 

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.sparse.csgraph import connected_components
+from scipy.stats import binomtest
+
+from drunet.errors import ConfigError
+from studies.common.images.folder import list_images
+from studies.common.images.group_montage import choose_groups, group_montage
+from studies.common.images.groups import read_groups
+from studies.common.images.image_pairs import MIRRORED, Match, fitting_features, local_features, small_grey
+from studies.common.images.near_duplicates import (
+    NearDuplicates,
+    agreement,
+    candidate_pairs,
+    check_facts,
+    colour_signature,
+    count_bridges,
+    find_groups,
+    identical_pairs,
+)
+
+PATCHES = Path(__file__).parents[4] / ".." / "shared" / "data" / "lung_patches"
+SETTINGS = {
+    "candidates": 30,
+    "size": 256,
+    "features": 300,
+    "ratio": 0.8,
+    "tolerance": 3.0,
+    "max_scale": 2.5,
+    "inliers": 6,
+    "check_pairs": None,
+}
+VARIANTS = ((0, 1, False), (20, 1, True), (-25, 1.1, False), (90, 1.3, True))
+FEW = {**SETTINGS, "features": 120}
+MATCH = NearDuplicates.from_config(SETTINGS, "near_duplicates").match
+
+
+def tissue(seed: int, side: int = 200) -> np.ndarray:
+    """Blots of several sizes on a pale ground."""
+    rng = np.random.default_rng(seed)
+    image = np.full((side, side, 3), rng.integers(200, 240, 3), np.uint8)
+    for _ in range(160):
+        centre, axes = rng.integers(0, side, 2), rng.integers(2, 12, 2)
+        colour = [int(value) for value in rng.integers(40, 200, 3)]
+        cv2.ellipse(image, centre.tolist(), axes.tolist(), float(rng.integers(180)), 0, 360, colour, -1, cv2.LINE_AA)
+    return image
+
+
+def variant(image: np.ndarray, angle: float, scale: float, mirrored: bool) -> np.ndarray:
+    """Turned, enlarged about its middle, perhaps mirrored; the middle of it."""
+    side = image.shape[0]
+    turned = cv2.warpAffine(image, cv2.getRotationMatrix2D((side / 2, side / 2), angle, scale), (side, side))
+    middle = turned[30:-30, 30:-30]
+    return np.ascontiguousarray(middle[:, ::-1] if mirrored else middle)
+
+
+def features(image: np.ndarray):
+    return local_features(small_grey(image, 256), 300)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[Path, pd.DataFrame, pd.Series]:
+    """Two classes, four sources each, four variants of a source, and one more image that is alone."""
+    truth = {}
+    for source in range(8):
+        for k, (angle, scale, mirrored) in enumerate(
+            [(0, 1, False), (20, 1, True), (-25, 1.1, False), (90, 1.3, True)]
+        ):
+            file = f"{'aca' if source < 4 else 'scc'}/{source}_{k}.png"
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            Image.fromarray(variant(tissue(source), angle, scale, mirrored)).save(tmp_path / file)
+            truth[file] = str(source)
+    Image.new("RGB", (140, 140), (220, 200, 210)).save(tmp_path / "scc" / "even.png")
+    truth["scc/even.png"] = "even"
+    images, _ = list_images(tmp_path, None, max_unreadable=0.0, where="made")
+    return tmp_path, images, images["file"].map(truth)
+
+
+def test_variants_of_one_source_and_only_they_share_a_group(made: tuple[Path, pd.DataFrame, pd.Series]) -> None:
+    root, images, truth = made
+    groups, facts = find_groups(images, root, FEW, seed=0)
+    perfect = {"precision": 1, "recall": 1, "homogeneity": 1, "completeness": 1, "joined": []}
+    assert agreement(groups, truth) == perfect
+    assert (facts["groups"], facts["largest"], facts["singletons"], facts["featureless"]) == (9, 4, 1, 1)
+    assert facts["check"]["false_links"] == 0 and facts["check"]["pairs"] == min(16 * 17, facts["pairs_compared"])
+    assert groups.iloc[0] == "aca.00001" and groups.groupby(groups).size().index.str.len().max() == 9
+    again, same = find_groups(images, root, FEW, seed=0, threads=1)
+    pd.testing.assert_series_equal(groups, again)
+    assert facts == same
+
+
+def test_a_source_in_two_classes_is_seen_by_the_check(made: tuple[Path, pd.DataFrame, pd.Series]) -> None:
+    root, images, _ = made
+    wrong = images.assign(label=np.where(images["file"] == "aca/0_0.png", "scc", images["label"]))
+    wrong = wrong[wrong["file"].str.match(r"aca/0|scc/4")].reset_index(drop=True)
+    groups, facts = find_groups(wrong, root, FEW, seed=0)
+    assert facts["check"]["false_links"] >= 1
+    assert facts["check"]["examples"][0][0] == "aca/0_0.png"
+    assert groups.groupby(groups).apply(lambda own: wrong.loc[own.index, "label"].nunique()).max() == 1
+
+
+def test_identical_images_share_a_group_even_where_nothing_can_be_compared(tmp_path: Path) -> None:
+    for label, colour in (("aca", "white"), ("scc", "pink")):
+        (tmp_path / label).mkdir()
+        for k in range(3):
+            Image.new("RGB", (20, 20), colour).save(tmp_path / label / f"{k}.png")
+    images, _ = list_images(tmp_path, None, max_unreadable=0.0, where="made")
+    groups, facts = find_groups(images, tmp_path, FEW, seed=0)
+    assert groups.tolist() == ["aca.00001"] * 3 + ["scc.00001"] * 3
+    assert facts["identical"] == 4 and facts["links"] == 0 and facts["check"]["precision_at_least"] is None
+
+
+def test_a_pair_of_identical_images_may_be_a_bridge(made: tuple[Path, pd.DataFrame, pd.Series]) -> None:
+    root, images, _ = made
+    two = images[images["file"].str.match(r"aca/[01]_[01]")].reset_index(drop=True)
+    _, apart = find_groups(two, root, FEW, seed=0)
+    # Two pairs of look-alikes; let the last of the one and the first of the other be the same file.
+    _, facts = find_groups(two.assign(digest=list("abbc")), root, FEW, seed=0)
+    assert (apart["groups"], apart["links"], apart["identical"], apart["bridges"]) == (2, 2, 0, 0)
+    assert (facts["groups"], facts["links"], facts["identical"], facts["bridges"]) == (1, 2, 1, 1)
+
+
+def test_a_mirrored_descriptor_is_the_descriptor_of_the_mirrored_image() -> None:
+    grey = small_grey(tissue(1, 255), 255)
+    own, mirror = local_features(grey, 300), local_features(np.ascontiguousarray(grey[:, ::-1]), 300)
+    # Features that were found at mirrored places on both.
+    places = mirror.places * np.float32([-1, 1]) + np.float32([254, 0])
+    distance = np.linalg.norm(own.places[:, None] - places[None], axis=2)
+    rows, columns = np.nonzero(distance < 0.5)
+    assert len(rows) > 100
+    permuted = own.descriptors[:, MIRRORED].astype(int)
+    error = np.abs(permuted[rows] - mirror.descriptors[columns]).mean(axis=1)
+    plain = np.abs(own.descriptors[rows].astype(int) - mirror.descriptors[columns]).mean(axis=1)
+    assert np.median(error) < 5 < 15 < np.median(plain)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_pair_is_linked_however_it_is_turned_and_only_within_the_scale(mirrored: bool) -> None:
+    one = features(variant(tissue(3), 0, 1, False))
+    assert fitting_features(one, features(variant(tissue(3), 130, 1.2, mirrored)), MATCH) >= MATCH.inliers
+    assert fitting_features(one, features(variant(tissue(4), 0, 1, mirrored)), MATCH) == 0
+    strict = Match(MATCH.ratio, MATCH.tolerance, 1.1, MATCH.inliers)
+    assert fitting_features(one, features(variant(tissue(3), 130, 1.3, mirrored)), strict) == 0
+
+
+def test_the_colour_signature_ignores_turns_and_tells_stains_apart() -> None:
+    image = tissue(5)
+    own = colour_signature(image)
+    assert float(own @ own) == pytest.approx(1, abs=1e-5)
+    assert float(own @ colour_signature(np.ascontiguousarray(np.rot90(image)[:, ::-1]))) > 0.97
+    assert float(own @ colour_signature(image[..., ::-1] // 2)) < 0.6
+
+
+@given(st.integers(2, 30), st.integers(1, 40), st.booleans(), st.integers(0, 99))
+@settings(deadline=None, max_examples=30)
+def test_candidates_are_the_nearest_of_the_same_or_of_other_classes(n: int, count: int, other: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    colours = rng.random((n, 5), dtype=np.float32)
+    colours /= np.linalg.norm(colours, axis=1, keepdims=True)
+    labels = rng.choice(["a", "b"], n)
+    expected = set()
+    for i in range(n):
+        allowed = [j for j in range(n) if j != i and (labels[i] == labels[j]) != other]
+        nearest = sorted(allowed, key=lambda j: -float(colours[i] @ colours[j]))[:count]
+        expected |= {(min(i, j), max(i, j)) for j in nearest}
+    assert {tuple(pair) for pair in candidate_pairs(colours, labels, count, other_class=other)} == expected
+
+
+@given(st.integers(2, 9), st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=14))
+@settings(deadline=None, max_examples=40)
+def test_bridges_are_the_links_that_hold_two_parts_of_two_together(n: int, drawn: list[tuple[int, int]]) -> None:
+    links = sorted({(min(p), max(p)) for p in drawn if max(p) < n and p[0] != p[1]})
+
+    def parts(some: list[tuple[int, int]]) -> np.ndarray:
+        graph = np.zeros((n, n))
+        for a, b in some:
+            graph[a, b] = 1
+        return connected_components(graph, directed=False)[1]
+
+    expected = 0
+    for link in links:
+        left = parts([other for other in links if other != link])
+        if left.max() > parts(links).max():
+            expected += min((left == left[end]).sum() for end in link) > 1
+    assert count_bridges(n, np.array(links, dtype=np.int64).reshape(-1, 2)) == expected
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_bridges_of_larger_graphs_are_those_that_taking_each_link_away_shows(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count = 40
+    links = np.unique(np.sort(rng.integers(0, count, (25 + 4 * seed, 2)), axis=1), axis=0)
+    links = links[links[:, 0] != links[:, 1]]
+
+    def parts(some: np.ndarray) -> np.ndarray:
+        graph = np.zeros((count, count))
+        graph[some[:, 0], some[:, 1]] = 1
+        return connected_components(graph, directed=False)[1]
+
+    expected = 0
+    for k, (one, other) in enumerate(links):
+        left = parts(np.delete(links, k, axis=0))
+        expected += left[one] != left[other] and min((left == left[one]).sum(), (left == left[other]).sum()) > 1
+    assert expected > 0 or seed > 3
+    turned = np.concatenate([links[:, ::-1], links[:3]])
+    assert count_bridges(count, links) == count_bridges(count, turned) == expected
+
+
+def test_a_long_chain_is_all_bridges_but_its_ends_and_a_ring_has_none() -> None:
+    count = 20_000
+    order = np.random.default_rng(0).permutation(count)
+    chain = np.column_stack([order[:-1], order[1:]])
+    assert count_bridges(count, chain) == count - 3
+    assert count_bridges(count, np.vstack([chain, [order[-1], order[0]]])) == 0
+
+
+def test_the_bound_on_false_links_is_clopper_and_pearsons() -> None:
+    facts = check_facts(tried=2000, false_links=3, compared=5000, links=900)
+    bound = binomtest(3, 2000).proportion_ci(confidence_level=0.90, method="exact").high
+    assert facts["rate"] == 3 / 2000 and facts["rate_at_most"] == pytest.approx(bound)
+    assert facts["precision_at_least"] == pytest.approx(1 - bound * 5000 / 900)
+    # The rule of three: nothing in n trials, so at most 3 / n.
+    assert check_facts(10_000, 0, 1, 1)["rate_at_most"] == pytest.approx(3 / 10_000, rel=0.01)
+    assert check_facts(0, 0, 10, 5)["rate_at_most"] == 1 and check_facts(0, 0, 10, 5)["rate"] is None
+
+
+def test_agreement_counts_pairs() -> None:
+    # Together by truth: ab, ac, bc, de. Found together: ab, cd. Both: ab.
+    facts = agreement(pd.Series(list("11223")), pd.Series(list("xxxyy")))
+    assert (facts["precision"], facts["recall"]) == (1 / 2, 1 / 4)
+    assert facts["joined"] == [["x", "y"]]
+
+
+def test_identical_images_are_chained() -> None:
+    assert identical_pairs(pd.Series(list("abacaa"))).tolist() == [[0, 2], [2, 4], [4, 5]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inliers": 3}, r"near_duplicates\.inliers: .* at least 4"),
+        ({"candidates": 2.5}, "candidates: .* whole number"),
+        ({"ratio": 1.0}, "ratio: .* between 0 and 1"),
+        ({"check_pairs": 0}, "check_pairs"),
+        ({"inlier": 8}, "keys are missing, or mean nothing"),
+    ],
+)
+def test_settings_out_of_range_are_refused(change: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        NearDuplicates.from_config({**SETTINGS, **change}, "near_duplicates")
+
+
+def test_the_montage_shows_each_class_from_its_largest_group(made: tuple[Path, pd.DataFrame, pd.Series]) -> None:
+    root, images, truth = made
+    chosen = choose_groups(images, truth, 4)
+    assert len(chosen) == len(set(chosen)) == 4
+    assert [int(group) < 4 for group in chosen] == [True, False, True, False]
+    figure = group_montage(images, root, truth, rows=4)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["aca, 4 images", "scc, 4 images"] * 2
+    lone = images.iloc[[0]]
+    assert choose_groups(lone, truth.loc[lone.index], 6) == [truth.iloc[0]]
+
+
+def test_sources_of_real_images_are_found_without_a_false_one() -> None:
+    if not PATCHES.is_dir():
+        pytest.skip("no real patches here")
+    known = pd.read_csv(PATCHES / "groups.csv")
+    few = known[known["group"].isin(known.groupby("class")["group"].unique().str[:3].explode())]
+    images = pd.DataFrame({"file": few["class"] + "/" + few["file"], "label": few["class"]}).reset_index(drop=True)
+    images["digest"] = images["file"]
+    truth = read_groups(PATCHES / "groups.csv", images, "groups", others=known["class"] + "/" + known["file"])
+    groups, facts = find_groups(images, PATCHES, SETTINGS, seed=0)
+    found = agreement(groups, truth)
+    assert len(images) == 36 and found["precision"] == 1 and found["recall"] > 0.9
+    assert facts["check"]["false_links"] == 0

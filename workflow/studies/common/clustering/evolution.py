@@ -1,0 +1,256 @@
+"""The number of clusters and the clusters themselves, by differential evolution.
+
+Paper, Discussion: an evolutionary optimiser chooses the clusters before few-shot training. The authors' genetic
+algorithm works on the label of every tile (population 1000 x 100,000 generations), which no cohort can wait for. Here
+an individual holds what grows with the clusters and not with the tiles: an activation and a centroid for each of at
+most K clusters, the encoding of Das, Abraham and Konar (2008, "Automatic clustering using an improved differential
+evolution algorithm").
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import OptimizeResult, differential_evolution
+
+from drunet.console import say
+from drunet.errors import ConfigError, TrainingDataError, check_keys
+from studies.common.clustering.fitness import MEASURES, Fitness, cluster_means, make_fitness
+
+# A cluster takes part where its activation exceeds this.
+_ACTIVE = 0.5
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the optimiser may spend; keys as under `data.clustering` in the configuration.
+
+    Attributes
+    ----------
+    max_clusters : int
+        At most so many; at least 2.
+    components : int
+        Principal components of the features in which clusters are looked for.
+    population, generations : int
+        Individuals, at least 5, and how often they are replaced.
+    seconds : float
+        After which the search ends early. What it then finds depends on the machine: a bound for when something is
+        wrong, not a setting to tune.
+    min_tiles : int
+        A cluster holds at least so many tiles.
+    tiles : int
+        At most so many tiles are clustered.
+    fitness : str
+        A key of `studies.common.clustering.fitness.MEASURES`.
+    """
+
+    max_clusters: int
+    components: int
+    population: int
+    generations: int
+    seconds: float
+    min_tiles: int
+    tiles: int
+    fitness: str = "variance_ratio"
+
+    @classmethod
+    def from_config(cls, config: Any, where: str) -> Search:
+        """Read a `clustering` block; `where` is its key, for messages.
+
+        Raises
+        ------
+        ConfigError
+            For keys that are missing or unknown, and values out of range.
+        """
+        check_keys(cls, config, where, optional=["fitness"])
+        search = cls(**config)
+        least = {"max_clusters": 2, "components": 1, "population": 5, "generations": 1, "seconds": 1, "min_tiles": 1}
+        for key, bound in {**least, "tiles": 4}.items():
+            value = getattr(search, key)
+            whole = isinstance(value, int) or (key == "seconds" and isinstance(value, float))
+            if not whole or isinstance(value, bool) or value < bound:
+                mend = f"Use a {'' if key == 'seconds' else 'whole '}number of at least {bound}."
+                raise ConfigError("the value is out of range", where=f"{where}.{key}", found=value, mend=mend)
+        if search.fitness not in MEASURES:
+            mend = f"Use one of: {', '.join(MEASURES)}."
+            raise ConfigError("unknown fitness", where=f"{where}.fitness", found=search.fitness, mend=mend)
+        return search
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """What the search found.
+
+    Attributes
+    ----------
+    labels : int (n,)
+        0..k-1, the largest cluster first.
+    centroids : float (k, d)
+        Means of the clusters' points.
+    fitness : float
+        Of these labels.
+    curve : DataFrame
+        generation (0 is the first population), best, median (of the population), clusters (of the best).
+    cut : bool
+        Whether the seconds ended the search.
+    """
+
+    labels: np.ndarray
+    centroids: np.ndarray
+    fitness: float
+    curve: pd.DataFrame
+    cut: bool
+
+    def __len__(self) -> int:
+        return len(self.centroids)
+
+
+def evolve_clusters(points: np.ndarray, search: Search, *, seed: int, where: str) -> Clusters:
+    """Find clusters and their number.
+
+    The first population's centroids are points drawn at random. An individual's clusters are the points nearest to each
+    active centroid; those with fewer than `min_tiles` points are given up and their points go to the next nearest.
+
+    Parameters
+    ----------
+    points : float (n, d)
+    search : Search
+    seed : int
+        The same seed and points give the same clusters, unless the seconds ran out.
+    where : str
+        Named in messages.
+
+    Raises
+    ------
+    TrainingDataError
+        If there are fewer tiles than two clusters need, or no two clusters can be told apart.
+    """
+    if len(points) < 2 * search.min_tiles:
+        raise TrainingDataError(
+            "too few tiles to make clusters of",
+            where=where,
+            found=f"{len(points)} tiles, at least {search.min_tiles} a cluster",
+            mend="Lower `min_tiles`, or annotate more.",
+        )
+    rng = np.random.default_rng(seed)
+    problem = _Problem(points, search)
+    watch = _Watch(problem, search.seconds, where)
+    start = problem.first_population(rng)
+    watch.note(start[np.argsort(problem(start.T), kind="stable")[0]], problem(start.T))
+    result = differential_evolution(
+        problem,
+        bounds=problem.bounds,
+        strategy="best1bin",
+        maxiter=search.generations,
+        init=start,
+        mutation=(0.5, 1.0),
+        recombination=0.9,
+        tol=1e-6,
+        polish=False,
+        updating="deferred",
+        vectorized=True,
+        rng=rng,
+        callback=watch,
+    )
+    labels = problem.labels(result.x)
+    if labels is None or not np.isfinite(result.fun):
+        raise TrainingDataError(
+            "no two clusters of tiles can be told apart",
+            where=where,
+            found=f"{len(points)} tiles, at least {search.min_tiles} a cluster",
+            mend="Lower `min_tiles`, or annotate tiles that differ.",
+        )
+    labels = by_size(labels)
+    return Clusters(labels, cluster_means(points, labels), float(result.fun), watch.curve(), watch.cut)
+
+
+def by_size(labels: np.ndarray) -> np.ndarray:
+    """Number labels anew, 0 for the one that is met most."""
+    order = np.argsort(-np.bincount(labels), kind="stable")
+    return np.asarray(np.argsort(order, kind="stable")[labels])
+
+
+class _Problem:
+    """The optimiser's view of the clusters: genes in, fitness out."""
+
+    def __init__(self, points: np.ndarray, search: Search) -> None:
+        self._points, self._search = points, search
+        self._fitness: Fitness = make_fitness(search.fitness, points)
+        self._squares = (points**2).sum(axis=1)
+        low, high = points.min(axis=0), points.max(axis=0)
+        axes = [(a, max(b, np.nextafter(a, np.inf))) for a, b in zip(low, high, strict=True)]
+        self.bounds = [(0.0, 1.0)] * search.max_clusters + axes * search.max_clusters
+
+    def __call__(self, population: np.ndarray) -> np.ndarray:
+        """Fitness (s,) of a population (genes, s), as `differential_evolution` hands it over."""
+        values = np.full(population.shape[1], np.inf)
+        for i, genes in enumerate(population.T):
+            labels = self.labels(genes)
+            if labels is not None:
+                values[i] = self._fitness(labels)
+        return values
+
+    def first_population(self, rng: np.random.Generator) -> np.ndarray:
+        """Activations at random, and points for centroids: float (population, genes)."""
+        members, most = self._search.population, self._search.max_clusters
+        activations = rng.random((members, most))
+        chosen = rng.integers(len(self._points), size=(members, most))
+        return np.hstack([activations, self._points[chosen].reshape(members, -1)])
+
+    def labels(self, genes: np.ndarray) -> np.ndarray | None:
+        """The clusters that genes stand for, numbered 0..k-1; None where fewer than two are large enough."""
+        most = self._search.max_clusters
+        activations, centroids = genes[:most], genes[most:].reshape(most, -1)
+        active = np.flatnonzero(activations > _ACTIVE)
+        if len(active) < 2:
+            active = np.sort(np.argsort(-activations, kind="stable")[:2])
+        # The points' own squares change no order of distances.
+        distances = (centroids**2).sum(axis=1) - 2 * self._points @ centroids.T
+        while len(active) >= 2:
+            nearest = distances[:, active].argmin(axis=1)
+            count = np.bincount(nearest, minlength=len(active))
+            if count.min() >= self._search.min_tiles:
+                return np.asarray(nearest)
+            # The smallest alone: its points may save another.
+            active = np.delete(active, count.argmin())
+        return None
+
+
+class _Watch:
+    """Keeps the curve, says how far the search is, and ends it when its time is up."""
+
+    def __init__(self, problem: _Problem, seconds: float, where: str) -> None:
+        self._problem, self._seconds, self._where = problem, seconds, where
+        self._begun = self._said = time.monotonic()
+        self._rows: list[dict[str, float]] = []
+        self.cut = False
+
+    def note(self, best: np.ndarray, energies: np.ndarray) -> None:
+        """Take down a generation."""
+        labels = self._problem.labels(best)
+        clusters = 0 if labels is None else int(labels.max()) + 1
+        row = {"generation": len(self._rows), "best": float(energies.min()), "median": float(np.median(energies))}
+        self._rows.append({**row, "clusters": clusters})
+
+    def __call__(self, intermediate_result: OptimizeResult) -> None:
+        self.note(intermediate_result.x, intermediate_result.population_energies)
+        now = time.monotonic()
+        row = self._rows[-1]
+        if now - self._said > 10:
+            self._said = now
+            say(f"{self._where}: generation {row['generation']}, {row['clusters']} clusters, fitness {row['best']:.4g}")
+        if now - self._begun > self._seconds:
+            self.cut = True
+            say(
+                f"{self._where}: ended by its {self._seconds:g} seconds after {row['generation']} generations; another "
+                "machine may find other clusters. Raise `seconds` to have the same everywhere."
+            )
+            raise StopIteration
+
+    def curve(self) -> pd.DataFrame:
+        """A row per generation; what is infinite, because no clusters were large enough, is left out."""
+        return pd.DataFrame(self._rows).replace([np.inf, -np.inf], np.nan)

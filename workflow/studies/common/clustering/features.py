@@ -1,0 +1,170 @@
+"""Features of labelled tiles from a MobileNetV2, from which clusters are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from drunet.annotation.provenance import summarise_provenance
+from drunet.console import progress
+from drunet.errors import ConfigError, ModelError
+from drunet.files import read_json
+from drunet.grid import Grid
+from drunet.models import registry
+from drunet.models.backbones import Weights
+from drunet.sampling import Crops, draw_epoch
+from drunet.tiles import TileRules, read_table
+from drunet.training.classifier import AnnotatedSlide, builder_options, crop_sources, need_slides, starts_whole
+from drunet.training.loop import compute_precision
+from studies.common.clustering.batches import ClassBatches
+from studies.common.clustering.prototypes import BACKBONE, build_embedder
+from studies.common.clustering.tiles import TRAINING, VALIDATION
+
+# Tiles that go through the network at once.
+_BATCH = 32
+
+
+def embed_tiles(
+    name: str,
+    weights: Weights,
+    training: Sequence[AnnotatedSlide],
+    validation: Sequence[AnnotatedSlide],
+    *,
+    tiles: int,
+    rules: TileRules,
+    classes: Mapping[str, Sequence[str]],
+    seed: int,
+    start: Mapping[str, str] | None = None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Draw labelled tiles of training and validation slides and pass them through the backbone as it stands.
+
+    Parameters
+    ----------
+    name : str
+        The model, for messages.
+    weights : "random", "imagenet", {"mobilenetv2": file} or {"model": name}
+        Of the backbone.
+    training, validation, rules, classes
+        As for `drunet.training.classifier.train_classifier`.
+    tiles : int
+        At most so many of either split.
+    seed : int
+        Of the draw, and of weights that start at random.
+    start : mapping, optional
+        `weights` and `facts`, the files of the trained model that the backbone comes from.
+
+    Returns
+    -------
+    (DataFrame, dict)
+        split, slide, x, y (level-0 px), label, and float32 columns f0, f1, …: the global average of the last layer.
+        Facts: size, mpp, slides of either split.
+
+    Raises
+    ------
+    TrainingDataError
+        As `train_classifier`.
+    ConfigError, ModelError
+        As `load_start`, or if the weights cannot be had.
+    """
+    need_slides(training, name)
+    grids = [Grid.from_dict(read_table(s.tiles)[1]["grid"]) for s in [*training, *validation]]
+    size, mpp = grids[0].size, grids[0].tile_mpp
+    where = f"classifiers.{name}"
+    compute_precision("float32")
+    own = "random" if starts_whole({"weights": weights}) else weights
+    embedder = build_embedder(size, weights=own, seed=seed, where=where)
+    load_start(embedder, weights, start, f"{where}.weights")
+    parts = []
+    for split, slides in ((TRAINING, training), (VALIDATION, validation)):
+        drawn = draw_epoch(crop_sources(slides, classes, rules), seed, 0, both_classes=split == TRAINING)
+        chosen = drawn.take(np.arange(min(len(drawn), tiles)))
+        sources = [s.source for s in slides]
+        batches = ClassBatches(sources, chosen, 2, size=size, mpp=mpp, seed=seed, batch_size=_BATCH, fixed=True)
+        values = embed(embedder, batches, f"{name}: features of {split} tiles")
+        batches.close()
+        parts.append(_frame(split, slides, chosen, values))
+    facts = {
+        "size": size,
+        "mpp": mpp,
+        "training_slides": [s.source.slide_id for s in training],
+        "validation_slides": [s.source.slide_id for s in validation],
+        "annotation_provenance": summarise_provenance({s.source.slide_id: s.annotation for s in training}),
+    }
+    return pd.concat(parts, ignore_index=True), facts
+
+
+def embed(embedder: keras.Model, batches: ClassBatches, what: str) -> np.ndarray:
+    """Pass all tiles through a network: float32 (n, features), in the batches' order."""
+    rows = []
+    with progress(len(batches.tiles), what, "tiles") as bar:
+        for index in range(len(batches)):
+            pixels, _ = batches[index]
+            rows.append(np.asarray(embedder.predict_on_batch(pixels), np.float32))
+            bar.update(len(pixels))
+    return np.concatenate(rows) if rows else np.zeros((0, embedder.output.shape[-1]), np.float32)
+
+
+def load_start(model: keras.Model, weights: Weights, start: Mapping[str, str] | None, where: str) -> None:
+    """Give a model the backbone of the trained model that it starts from, if it does.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With a layer `mobilenetv2`; changed in place.
+    weights
+        As in the model's settings.
+    start : mapping or None
+        Files `weights` and `facts` of the trained model.
+    where : str
+        The key of the weights, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If the settings name a weights file of a whole model, whose architecture is not known.
+    ModelError
+        If the trained model has no MobileNetV2.
+    """
+    if not starts_whole({"weights": weights}):
+        return
+    if isinstance(weights, str) or start is None:
+        mend = f"Use random, imagenet, {{{BACKBONE}: FILE}} or {{model: NAME}}."
+        raise ConfigError("a model over clusters starts from a backbone alone", where=where, found=weights, mend=mend)
+    facts = read_json(start["facts"])
+    other = rebuild(facts)
+    registry.load_weights(other, start["weights"])
+    trunks = [m.get_layer(BACKBONE) for m in (model, other) if BACKBONE in [layer.name for layer in m.layers]]
+    if len(trunks) < 2 or [w.shape for w in trunks[0].weights] != [w.shape for w in trunks[1].weights]:
+        raise ModelError(
+            "the model to start from has no such backbone",
+            where=where,
+            found=f"{weights['model']}, architecture {facts['architecture']}",
+            mend="Name a model on the whole of MobileNetV2, e.g. of architecture h2gnet_classifier.",
+        )
+    trunks[0].set_weights(trunks[1].get_weights())
+
+
+def rebuild(facts: Mapping[str, Any]) -> keras.Model:
+    """Build a trained classifier anew from what its training remembers, with fresh weights."""
+    settings = {**facts["settings"], "weights": "random"}
+    options = builder_options(settings, facts["size"], facts["seed"])
+    return registry.build(settings["architecture"], **options, **facts.get("builder", {}))
+
+
+def _frame(split: str, slides: Sequence[AnnotatedSlide], tiles: Crops, values: np.ndarray) -> pd.DataFrame:
+    names = np.array([s.source.slide_id for s in slides], dtype=object)
+    table = pd.DataFrame(
+        {
+            "split": split,
+            "slide": names[tiles.slide] if len(tiles) else np.array([], dtype=object),
+            "x": tiles.x.astype(np.int32),
+            "y": tiles.y.astype(np.int32),
+            "label": tiles.label.astype(np.int8),
+        }
+    )
+    columns = [f"f{i}" for i in range(values.shape[1])]
+    return pd.concat([table, pd.DataFrame(values, columns=columns)], axis=1)

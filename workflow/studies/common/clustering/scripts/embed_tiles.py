@@ -1,0 +1,24 @@
+"""Pass labelled tiles through a MobileNetV2 and keep its features."""
+
+from drunet.console import job
+from drunet.tiles import TileRules, write_table
+from drunet.training.classifier import AnnotatedSlide
+from drunet.training.device import need_gpu
+from studies.common.clustering.features import embed_tiles
+
+with job(snakemake.log[0]):
+    need_gpu(snakemake.resources.gpu)
+    inputs, params = snakemake.input, snakemake.params
+    slides = AnnotatedSlide.zip(params.slides, inputs.slides, inputs.tiles, inputs.annotations)
+    features, facts = embed_tiles(
+        snakemake.wildcards.model,
+        params.weights,
+        slides[: params.training],
+        slides[params.training :],
+        tiles=params.most,
+        rules=TileRules(**params.rules),
+        classes=params.classes,
+        seed=params.seed,
+        start={"weights": inputs.weights, "facts": inputs.start} if inputs.start else None,
+    )
+    write_table(snakemake.output.features, features, facts)

@@ -1,0 +1,31 @@
+"""Train a few-shot or many-shot classifier on clustered tiles."""
+
+import shutil
+from pathlib import Path
+
+from drunet.console import job
+from drunet.training.batches import SlideSource
+from drunet.training.device import need_gpu
+from studies.common.clustering.prototypical import train_prototypical
+from studies.common.clustering.training import train_clustered
+
+TRAINERS = {"prototypes": train_prototypical, "clustered": train_clustered}
+
+with job(snakemake.log[0]):
+    need_gpu(snakemake.resources.gpu)
+    inputs, output, params = snakemake.input, snakemake.output, snakemake.params
+    slides = [SlideSource(p, s["slide_id"], s["mpp"]) for p, s in zip(inputs.slides, params.slides, strict=True)]
+    state = Path(output.weights).parent / ".state"
+    trained = TRAINERS[params.settings["architecture"]](
+        snakemake.wildcards.model,
+        params.settings,
+        slides,
+        inputs.clusters,
+        least=params.least,
+        seed=params.seed,
+        folder=state,
+        start={"weights": inputs.weights, "facts": inputs.start} if inputs.start else None,
+        code=params.code,
+    )
+    trained.write(output.weights, output.history, output.facts, params.settings)
+    shutil.rmtree(state)

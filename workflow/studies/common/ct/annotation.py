@@ -1,0 +1,231 @@
+"""Tumour boxes in the XML of Pascal VOC, a file per slice, named by the slice's SOP instance UID."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import defusedxml.ElementTree
+import numpy as np
+from defusedxml.common import DefusedXmlException
+from numpy.typing import NDArray
+
+from drunet.errors import CtError
+from studies.common.ct.dicom import MOST_PIXELS, UID
+from studies.common.ct.files import UserFiles
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element  # noqa: TID251 (a type, parses nothing)
+
+# A slice has a handful of boxes, each of some 300 bytes.
+MOST_BYTES = 2**20
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_MEND = "Correct the annotation, or remove it."
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Boxes that can be used, and counts of those that cannot.
+
+    Attributes
+    ----------
+    corners : float64 (n, 4)
+        xmin, ymin, xmax, ymax, px; xmin < xmax and ymin < ymax, within the image.
+    names : tuple of str
+        Of each box.
+    outside, empty : int
+        Boxes that lie outside of the image, and those without an area.
+    """
+
+    corners: NDArray[np.float64]
+    names: tuple[str, ...] = field(repr=False)
+    outside: int
+    empty: int
+
+    def __len__(self) -> int:
+        return len(self.corners)
+
+
+@dataclass(frozen=True)
+class Voc:
+    """An annotation as it is written.
+
+    Attributes
+    ----------
+    width, height : int or None
+        Of the annotated image, px, as declared; None where the file does not say, or says 0.
+    boxes : float64 (n, 4)
+        xmin, ymin, xmax, ymax, px; corners in the wrong order are swapped, and what goes beyond a declared size is
+        clipped. Boxes without area, and those outside of the declared size, are left out.
+    names : tuple of str
+        Of each box.
+    outside, empty : int
+        Boxes left out for either reason.
+    """
+
+    width: int | None
+    height: int | None
+    boxes: NDArray[np.float64]
+    names: tuple[str, ...] = field(repr=False)
+    outside: int
+    empty: int
+
+    def on_image(self, width: int, height: int, where: str) -> Boxes:
+        """Boxes on the image that they belong to.
+
+        Raises
+        ------
+        CtError
+            If the annotation was made on an image of another size: its boxes would lie elsewhere.
+        """
+        declared = (self.width or width, self.height or height)
+        if declared != (width, height):
+            found = f"{declared[0]} x {declared[1]}, the slice {width} x {height} px"
+            raise CtError("the annotation is of another size than its slice", where=where, found=found, mend=_MEND)
+        boxes = fit_boxes(self.boxes, self.names, width, height)
+        return Boxes(boxes.corners, boxes.names, boxes.outside + self.outside, boxes.empty + self.empty)
+
+
+def read_voc(path: str | os.PathLike[str], where: str) -> Voc:
+    """Read the boxes of a Pascal VOC file.
+
+    What it says of file, folder and path is ignored: annotations were made elsewhere. Coordinates are those of pixels'
+    edges, as written; they may have decimals.
+
+    Parameters
+    ----------
+    where : str
+        How messages call the file.
+
+    Raises
+    ------
+    CtError
+        For XML that is broken, larger than `MOST_BYTES`, declares entities or a document type, or is no Pascal VOC; for
+        a corner that is missing or no number. No message repeats a value.
+    """
+    root = _parse(path, where)
+    if root.tag != "annotation":
+        raise _wrong("the XML is no Pascal VOC: its root is not <annotation>", where)
+    width, height = (_side(root, key, where) for key in ("width", "height"))
+    objects = root.findall("object")
+    corners = [[_number(item, f"bndbox/{key}", where) for key in _CORNERS] for item in objects]
+    names = [(item.findtext("name") or "").strip() for item in objects]
+    boxes = fit_boxes(np.array(corners, np.float64).reshape(-1, 4), names, width, height)
+    return Voc(width, height, boxes.corners, boxes.names, boxes.outside, boxes.empty)
+
+
+def fit_boxes(corners: NDArray[np.float64], names: Sequence[str], width: float | None, height: float | None) -> Boxes:
+    """Put the corners of boxes in order, and clip what goes beyond the image.
+
+    Parameters
+    ----------
+    corners : float64 (n, 4)
+        Two opposite corners each: x, y, x, y, px.
+    names : sequence of str
+        Of each box.
+    width, height : float or None
+        Of the image; None: unbounded.
+    """
+    low, high = np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])
+    empty = (low == high).any(axis=1)
+    size = [np.inf if side is None else side for side in (width, height)]
+    # One that only touches the border shows none of it.
+    outside = ~empty & ((low >= size) | (high <= 0)).any(axis=1)
+    good = ~empty & ~outside
+    kept = np.clip(np.hstack([low, high])[good], 0, [*size, *size])
+    return Boxes(kept, tuple(n for n, ok in zip(names, good, strict=True) if ok), int(outside.sum()), int(empty.sum()))
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The annotation files below a folder by the slice that they are of.
+
+    Attributes
+    ----------
+    files : UserFiles
+    numbers : dict of str to int
+        Number of the file in `files` by SOP instance UID.
+    wrong_names, duplicates : int
+        XML files not named by a UID, and those of a UID that an earlier file has: the first counts.
+    """
+
+    files: UserFiles
+    numbers: dict[str, int] = field(repr=False)
+    wrong_names: int
+    duplicates: int
+
+    def read(self, uid: str) -> Voc:
+        """Read the annotation of a slice; raises as `read_voc`."""
+        number = self.numbers[uid]
+        return read_voc(self.files.path(number), self.files.label(number))
+
+
+NO_ANNOTATIONS = Annotations(UserFiles(Path(), "", ()), {}, 0, 0)
+
+
+def find_annotations(files: UserFiles) -> Annotations:
+    """Tell which slice each XML file, at whatever depth, belongs to: its name is a UID. Nothing is read."""
+    numbers: dict[str, int] = {}
+    wrong = duplicates = 0
+    for number in files.visible():
+        name = Path(files.name(number))
+        if name.suffix.lower() != ".xml":
+            continue
+        if not UID.fullmatch(name.stem):
+            wrong += 1
+        elif name.stem in numbers:
+            duplicates += 1
+        else:
+            numbers[name.stem] = number
+    return Annotations(files, numbers, wrong, duplicates)
+
+
+def _parse(path: str | os.PathLike[str], where: str) -> Element:
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise _wrong("the annotation cannot be opened", where, error.strerror) from None
+    if len(data) > MOST_BYTES:
+        raise _wrong("the annotation is larger than one of boxes can be", where, f"more than {MOST_BYTES >> 10} KiB")
+    try:
+        root: Element = defusedxml.ElementTree.fromstring(data, forbid_dtd=True)
+    except DefusedXmlException:
+        raise CtError(
+            "the XML declares a document type or entities, which annotations never need and attacks do",
+            where=where,
+            mend="Do not use this file before you know where it comes from.",
+        ) from None
+    except (defusedxml.ElementTree.ParseError, ValueError, LookupError):
+        raise _wrong("the annotation is not well-formed XML", where) from None
+    return root
+
+
+def _side(root: Element, key: str, where: str) -> int | None:
+    """Declared width or height; 0, as some programs write that do not know it, is as none."""
+    if root.find(f"size/{key}") is None:
+        return None
+    side = _number(root, f"size/{key}", where)
+    if side != int(side) or not 0 <= side <= MOST_PIXELS:
+        raise _wrong(f"{key} of the annotated image is no size", where)
+    return int(side) or None
+
+
+def _number(element: Element, place: str, where: str) -> float:
+    text = element.findtext(place)
+    if text is None:
+        raise _wrong(f"{place} is missing", where)
+    try:
+        number = float(text)
+    except ValueError:
+        number = np.nan
+    if not np.isfinite(number):
+        raise _wrong(f"{place} is not a number", where)
+    return number
+
+
+def _wrong(what: str, where: str, found: object = None) -> CtError:
+    return CtError(what, where=where, found=found, mend=_MEND)

@@ -1,0 +1,73 @@
+"""What lies in a folder of images, told without opening one: cheap enough to be asked whenever a workflow is read.
+
+Only the standard library is imported, so that asking costs neither Pillow nor OpenCV.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection, Iterator
+
+from drunet.user_paths import is_folder
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+ABSENT = "absent"
+
+
+def content_state(
+    root: str | os.PathLike[str], classes: Collection[str] | None, suffixes: tuple[str, ...] | None = SUFFIXES
+) -> str:
+    """A digest that changes when an image is added, removed, renamed or replaced in place.
+
+    Parameters
+    ----------
+    root : path
+    classes : collection of str or None
+        Images below folders of these names count, at whatever depth; None: all below `root`.
+    suffixes : tuple of str or None
+        How the names of images end, in small letters; None: every file counts, as DICOM files need no suffix.
+
+    Returns
+    -------
+    str
+        sha256 (hex) of path below `root`, size (bytes) and time of modification (ns) of every image file. Hidden files
+        and folders, and links to folders, are passed over, as `images.folder` does. "absent" where there is no
+        such folder. What cannot be read counts as such: it is for the listing to complain.
+    """
+    if not is_folder(root):
+        return ABSENT
+    wanted = None if classes is None else frozenset(classes)
+    facts = sorted(_facts(os.fspath(root), "", wanted, wanted is None, "" if suffixes is None else suffixes))
+    digest = hashlib.sha256()
+    for file, size, modified in facts:
+        # No name holds a NUL, so that no two sets of files read alike.
+        digest.update(os.fsencode(file) + f"\0{size}\0{modified}\0".encode())
+    return digest.hexdigest()
+
+
+def _facts(
+    folder: str, prefix: str, wanted: frozenset[str] | None, inside: bool, ends: str | tuple[str, ...]
+) -> Iterator[tuple[str, int, int]]:
+    """Path, size and time of the images below a folder; `inside`: a folder of a class, or below one."""
+    try:
+        with os.scandir(folder) as found:
+            entries = [entry for entry in found if not entry.name.startswith(".")]
+    except OSError:
+        yield prefix, -1, -1
+        return
+    for entry in entries:
+        file = prefix + entry.name
+        if entry.is_dir(follow_symlinks=False):
+            # `wanted` is None only where everything counts.
+            yield from _facts(entry.path, f"{file}/", wanted, inside or entry.name in (wanted or ()), ends)
+        elif inside and entry.name.lower().endswith(ends):
+            yield file, *_size_and_time(entry)
+
+
+def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
+    try:
+        fact = entry.stat()
+    except OSError:
+        return -1, -1
+    return fact.st_size, fact.st_mtime_ns

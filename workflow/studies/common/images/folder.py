@@ -1,0 +1,288 @@
+"""A folder of class-named folders of images, listed once: what everything else reads is this list.
+
+The class of an image is the name of the folder that it lies in, at whatever depth (LC25000:
+`lung_image_sets/lung_aca/lungaca1.jpeg`), or, where the classes are named, of the nearest folder above it that is one
+of them (`lung_aca/patient_01/1.jpeg`). Nothing that a file claims is trusted: its format is told by its content, and
+its size is seen before a pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from drunet.console import progress
+from drunet.errors import ImageSetError, closest
+from drunet.files import whole_file
+from drunet.user_paths import is_folder, is_there
+from studies.common.images.content import SUFFIXES
+
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+COLUMNS = ("file", "label", "width", "height", "digest")
+# A patch is far smaller; what Pillow itself refuses begins at 179 megapixels.
+MOST_PIXELS = 100_000_000
+# Folders that divide a class and name none: a class may lie in each of them.
+PARTS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+_SHOWN = 3
+_DECODING: tuple[type[Exception], ...] = (OSError, ValueError, TypeError, EOFError, SyntaxError, RuntimeError)
+_DECODING += (IndexError, KeyError, struct.error, zlib.error, Image.DecompressionBombError)
+
+
+def list_images(
+    root: str | os.PathLike[str],
+    classes: Sequence[str] | None,
+    *,
+    max_unreadable: float,
+    where: str,
+    threads: int | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """List the images below a folder, each decoded once.
+
+    Parameters
+    ----------
+    root : path
+    classes : sequence of str or None
+        The classes wanted: an image belongs to the nearest folder above it that is one of them, however many others
+        (a patient's, say) lie between, and to none where no folder is. None: to the folder that it lies in.
+    max_unreadable : float
+        Share of the images, 0 to 1, that may be unreadable. They are left out.
+    where : str
+        How messages call the folder: the configuration's key.
+    threads : int or None
+        Images decoded at a time; None takes as many as the process has cores.
+
+    Returns
+    -------
+    (DataFrame, DataFrame)
+        Images: file (POSIX path below `root`, by which they are sorted), label, width and height (px), digest (sha256
+        of height, width and the RGB bytes). Unreadable ones: file, reason.
+
+    Raises
+    ------
+    ImageSetError
+        Where the folder, a class or its images are missing; for one class only, one class name in two places (other
+        than parts of a set, see `PARTS`), links that lead out of the folder, more unreadable images than allowed, and
+        one picture in two classes.
+    """
+    home = Path(root)
+    labels = _labels(home, classes, where)
+    files = sorted(labels)
+    facts: list[Any] = []
+    bar = progress(len(files), f"Reading {where}", "images")
+    with bar, ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        for fact in pool.map(lambda file: _facts(home, file), files):
+            facts.append(fact)
+            bar.update()
+    unreadable = pd.DataFrame(
+        [(_printable(file), fact) for file, fact in zip(files, facts, strict=True) if isinstance(fact, str)],
+        columns=["file", "reason"],
+    )
+    _check_unreadable(unreadable, len(files), max_unreadable, where)
+    rows = [(file, labels[file], *fact) for file, fact in zip(files, facts, strict=True) if not isinstance(fact, str)]
+    images = pd.DataFrame(rows, columns=list(COLUMNS))
+    _check_classes(images, labels.values(), where)
+    _check_duplicates(images, where)
+    return images, unreadable
+
+
+def find_files(root: str | os.PathLike[str], where: str) -> list[str]:
+    """Every file below a folder that is named like an image, as sorted POSIX paths, unread.
+
+    Hidden files and folders are passed over, and so are links to folders inside `root`, whose images are found where
+    they lie.
+
+    Raises
+    ------
+    ImageSetError
+        If `root` is no folder, or a link leads out of it.
+    """
+    return sorted(file for files in _folders(Path(root), where).values() for file in files)
+
+
+def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """Decode an image: uint8 (h, w, 3), RGB. The only place where images of a set are decoded.
+
+    Grey, palette and CMYK pictures become RGB; of 16 bits (grey, or colour in a PNG) the upper 8 are kept; what is
+    transparent is laid over white, as empty glass would be. The orientation that EXIF tells is left alone, so that
+    pixels are as stored; a TIFF's own is followed, being part of that format. Of several pictures in a TIFF the first
+    counts.
+
+    Raises
+    ------
+    ImageSetError
+        If the file is no PNG, JPEG, BMP or TIFF, is damaged, larger than `MOST_PIXELS`, or of 32-bit values, whose
+        range nothing tells.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                found = f"{picture.width} x {picture.height} px"
+                raise _unreadable(path, "larger than a patch may be", found)
+            if picture.mode in ("I", "F"):
+                raise _unreadable(path, "values of 32 bits, whose range nothing tells", None)
+            return _rgb(picture)
+    except _DECODING as error:
+        raise _unreadable(path, "cannot be decoded", str(error)[:120] or type(error).__name__) from error
+
+
+def write_list(path: str | os.PathLike[str], frame: pd.DataFrame) -> None:
+    """Write images, or unreadable ones, as TSV, whole or not at all."""
+    with whole_file(path) as temporary:
+        frame.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
+
+
+def read_list(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read what `write_list` wrote; a class or a group named `1` or `NA` stays text."""
+    frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    return frame.astype({key: np.int64 for key in ("width", "height") if key in frame.columns})
+
+
+def _rgb(picture: Image.Image) -> NDArray[np.uint8]:
+    if picture.mode.startswith("I;16"):
+        grey = (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return np.array(picture.convert("RGB"))
+
+
+def _facts(root: Path, file: str) -> tuple[int, int, str] | str:
+    """Width, height and digest of an image, or why it cannot be read."""
+    if not file.isprintable():
+        return "the file's name is no text"
+    try:
+        pixels = read_image(root / file)
+    except ImageSetError as error:
+        return error.what if error.found is None else f"{error.what}: {error.found}"
+    digest = hashlib.sha256(struct.pack("<3q", *pixels.shape))
+    digest.update(pixels.tobytes())
+    return pixels.shape[1], pixels.shape[0], digest.hexdigest()
+
+
+def _labels(root: Path, classes: Sequence[str] | None, where: str) -> dict[str, str]:
+    """The class of each image file below `root` that belongs to one of the classes."""
+    folders = _folders(root, where)
+    owned = _own_folders(folders, where) if classes is None else _class_folders(folders, classes, where)
+    names = {folder: PurePosixPath(folder).name for folder in owned}
+    holding = {names[folder] for folder, files in owned.items() if files}
+    places: dict[str, str] = {}
+    for folder in sorted(owned):
+        if not owned[folder]:
+            if classes is not None and names[folder] in holding:
+                continue
+            mend = f"Fill or remove it. Images end in {', '.join(SUFFIXES)}."
+            raise ImageSetError("a class folder holds no image", where=where, found=folder, mend=mend)
+        place = "/".join(part for part in PurePosixPath(folder).parts if part.lower() not in PARTS)
+        if places.setdefault(names[folder], place) != place:
+            mend = "Rename one, unless they are one class: then put them into one folder, or into train/ and test/."
+            found = f"{places[names[folder]]} and {place}"
+            raise ImageSetError("one class name stands in two places", where=where, found=found, mend=mend)
+    return {file: names[folder] for folder, files in owned.items() for file in files}
+
+
+def _own_folders(folders: dict[str, list[str]], where: str) -> dict[str, list[str]]:
+    """Each folder with the images that lie in it; one that only holds folders is no class."""
+    if stray := folders.get(""):
+        mend = "Put every image into a folder named after its class, or name the classes."
+        raise ImageSetError("images lie outside of any class folder", where=where, found=stray[0], mend=mend)
+    return {f: files for f, files in folders.items() if f and (files or not _has_inner(f, folders))}
+
+
+def _class_folders(folders: dict[str, list[str]], classes: Sequence[str], where: str) -> dict[str, list[str]]:
+    """Each folder of one of the classes with the images below it that no such folder nearer to them owns."""
+    names = {folder: PurePosixPath(folder).name for folder in folders if folder}
+    known = {part for folder, files in folders.items() if files for part in PurePosixPath(folder).parts}
+    for name in classes:
+        if name not in names.values():
+            mend = closest(name, known)
+            raise ImageSetError("there is no folder of this class", where=where, found=name, mend=mend)
+    owned: dict[str, list[str]] = {folder: [] for folder, name in names.items() if name in classes}
+    for folder, files in folders.items():
+        above = (str(place) for place in (PurePosixPath(folder), *PurePosixPath(folder).parents))
+        nearest = next((place for place in above if place in owned), None)
+        if nearest is not None:
+            owned[nearest] += files
+    return owned
+
+
+def _folders(root: Path, where: str) -> dict[str, list[str]]:
+    """Image files of every folder below `root` (itself: ""), hidden ones left out."""
+    if not is_folder(root):
+        found = "a file" if is_there(root) else None
+        mend = "Name the folder that holds a folder of images for each class."
+        raise ImageSetError("there is no such folder of images", where=where, found=found, mend=mend)
+    home = root.resolve()
+    folders: dict[str, list[str]] = {}
+    for place, inner, files in os.walk(root, onerror=_refuse):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        here = Path(place)
+        for name in [*inner, *files]:
+            if (here / name).is_symlink() and not (here / name).resolve().is_relative_to(home):
+                mend = "Put the images themselves there, or name the folder in which they lie."
+                found = _printable((here / name).relative_to(root).as_posix())
+                raise ImageSetError("a link leads out of the folder of images", where=where, found=found, mend=mend)
+        images = [n for n in files if not n.startswith(".") and PurePosixPath(n).suffix.lower() in SUFFIXES]
+        prefix = here.relative_to(root)
+        inner[:] = [name for name in inner if not (here / name).is_symlink()]
+        folders["" if here == root else prefix.as_posix()] = [(prefix / name).as_posix() for name in sorted(images)]
+    return folders
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be entered would otherwise be passed over."""
+    what, name = "a folder cannot be read", Path(str(error.filename)).name
+    raise ImageSetError(what, where=_printable(name), found=error.strerror, mend="Allow it to be read.") from error
+
+
+def _has_inner(folder: str, folders: Iterable[str]) -> bool:
+    return any(other.startswith(f"{folder}/") for other in folders)
+
+
+def _check_unreadable(unreadable: pd.DataFrame, count: int, limit: float, where: str) -> None:
+    if len(unreadable) > limit * count:
+        first = "; ".join(f"{file} ({reason})" for file, reason in unreadable.head(_SHOWN).itertuples(index=False))
+        found = f"{len(unreadable)} of {count}, at most {limit:.2%} allowed: {first}"
+        mend = "Replace or remove them, or raise the limit `max_unreadable`."
+        raise ImageSetError("too many images cannot be read", where=where, found=found, mend=mend)
+
+
+def _check_classes(images: pd.DataFrame, listed: Iterable[str], where: str) -> None:
+    there = set(images["label"])
+    for label in sorted(set(listed) - there):
+        mend = "Replace them."
+        raise ImageSetError("no image of a class can be read", where=where, found=label, mend=mend)
+    if len(there) < 2:
+        found = f"{len(images)} images of {next(iter(there), 'none')}"
+        mend = "Name a folder, or classes, with two or more."
+        raise ImageSetError("one class only: there is nothing to tell apart", where=where, found=found, mend=mend)
+
+
+def _check_duplicates(images: pd.DataFrame, where: str) -> None:
+    """Refuse a picture that lies in two classes: it would be learnt as one and asked for as the other."""
+    several = images.groupby("digest")["label"].transform("nunique") > 1
+    if several.any():
+        twice = images[several]
+        first = twice[twice["digest"] == twice["digest"].iloc[0]].drop_duplicates("label")["file"]
+        found = f"{twice['digest'].nunique()} pictures, the first: {first.iloc[0]} and {first.iloc[1]}"
+        mend = "Remove the wrong ones."
+        raise ImageSetError("one picture lies in two classes", where=where, found=found, mend=mend)
+
+
+def _unreadable(path: str | os.PathLike[str], what: str, found: object) -> ImageSetError:
+    return ImageSetError(what, where=_printable(Path(path).name), found=found, mend="Replace or remove the image.")
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() else ascii(name)

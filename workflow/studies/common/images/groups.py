@@ -1,0 +1,181 @@
+"""Which images stem from one source, as a file says it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Collection, Iterable, Sequence
+from itertools import zip_longest
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from drunet.errors import ImageSetError
+
+_SHOWN = 3
+_CLASS = ("label", "class")
+
+
+def read_groups(
+    path: str | os.PathLike[str], images: pd.DataFrame, where: str, *, others: Collection[str] = ()
+) -> pd.Series:
+    """Read the group of every image.
+
+    A group may hold images of several classes (a patient's tumour and the normal tissue beside it): it stays whole, as
+    two groups would let what is the patient's own leak from training to test.
+
+    Parameters
+    ----------
+    path : path
+        CSV or TSV with the columns file and group; further ones mean nothing, but class (or label), which helps to tell
+        files of one name apart. A file is named by its path below the folder of images, or by as much of its end as
+        leaves no doubt: its bare name, where that is the only one.
+    images : DataFrame
+        file, label and digest, as from `studies.common.images.folder.list_images`.
+    where : str
+        How messages call the file: the configuration's key.
+    others : collection of str
+        Files that are there, of other classes or unreadable, which the file may name too; those of `images` again
+        change nothing.
+
+    Returns
+    -------
+    Series of str
+        Named group, with the index of `images`.
+
+    Raises
+    ------
+    ImageSetError
+        For a file that cannot be read or lacks a column; files that are not there, in doubt, or in two groups; images
+        without a group; one picture in two groups.
+    """
+    table, kind = _read(path, where)
+    unused = sorted(set(others) - set(images["file"]))
+    everything = [*images["file"], *unused]
+    labels = [*images["label"], *(PurePosixPath(file).parent.name for file in unused)]
+    ends = path_ends(everything)
+    found: dict[int, str] = {}
+    absent: list[str] = []
+    doubtful: list[str] = []
+    twice: list[str] = []
+    empty: list[str] = []
+    for row in table.to_dict("records"):
+        name, group = PurePosixPath(row["file"].strip()).as_posix(), row["group"].strip()
+        places = ends.get(name, [])
+        # The whole path comes first: another file's path may end alike.
+        places = [p for p in places if everything[p] == name] or places
+        if kind is not None:
+            label = row[kind].strip()
+            own = [p for p in places if labels[p] == label]
+            # Of an image that is not used only the folders tell the class: a patient's may lie below it.
+            places = own or [p for p in places if p >= len(images) and label in PurePosixPath(everything[p]).parts[:-1]]
+        if len(places) != 1:
+            (doubtful if places else absent).append(name)
+        elif not group:
+            empty.append(name)
+        elif found.setdefault(places[0], group) != group:
+            twice.append(name)
+    _refuse(absent, "the groups file names images that are not there", where, "Correct the names, or remove the rows.")
+    mend = "Name them by their path below the folder of images, or add a column class."
+    _refuse(doubtful, "the groups file leaves open which image it means", where, mend)
+    _refuse(twice, "the groups file puts an image into two groups", where, "Keep one.")
+    mend = "Add a row for each; an image that shares its source with no other has a group of its own."
+    lacking = [file for i, file in enumerate(images["file"]) if i not in found]
+    _refuse(lacking, "images have no group", where, mend)
+    _refuse(empty, "images have no group", where, mend)
+    groups = pd.Series([found[i] for i in range(len(images))], index=images.index, name="group", dtype=str)
+    _check(images, groups, where)
+    return groups
+
+
+def group_facts(images: pd.DataFrame) -> dict[str, int]:
+    """Counts of a set with groups (columns label and group).
+
+    images, groups, largest (images of the largest), singletons (groups of one image), spanning (groups with images of
+    several classes).
+    """
+    sizes = images["group"].value_counts()
+    classes = images[["group", "label"]].drop_duplicates()["group"].value_counts()
+    return {
+        "images": len(images),
+        "groups": len(sizes),
+        "largest": int(sizes.max()),
+        "singletons": int((sizes == 1).sum()),
+        "spanning": int((classes > 1).sum()),
+    }
+
+
+def _read(path: str | os.PathLike[str], where: str) -> tuple[pd.DataFrame, str | None]:
+    """The table and the name of its column of classes, if it has one."""
+    mend = "It is a CSV or TSV in UTF-8 with the columns file and group."
+    try:
+        lines = table_rows(path)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ImageSetError(
+            "the groups file cannot be read", where=where, found=type(error).__name__, mend=mend
+        ) from error
+    header = lines[0][1] if lines else []
+    rows = [dict(zip_longest(header, row[: len(header)], fillvalue="")) for _, row in lines[1:]]
+    table = pd.DataFrame(rows, columns=list(dict.fromkeys(header)))
+    lacking = [key for key in ("file", "group") if key not in table.columns]
+    if lacking:
+        what = f"the groups file lacks {' and '.join(lacking)}"
+        raise ImageSetError(what, where=where, found=",".join(header)[:80] or "an empty file", mend=mend)
+    return table, next((key for key in _CLASS if key in table.columns), None)
+
+
+def table_rows(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
+    """The rows of a user's CSV or TSV that are not blank, the header first, each with the number of its first line.
+
+    A quote in a TSV is a character like any other, unless its header is quoted; elsewhere a quote that is not closed,
+    or closed within a cell, is an error: read as it stands it would swallow the rows that follow.
+
+    Raises
+    ------
+    OSError, UnicodeDecodeError, csv.Error
+        If it cannot be read, is not UTF-8, or is quoted wrongly.
+    """
+    text = Path(path).read_text(encoding="utf-8-sig")
+    header = text.lstrip("\n").partition("\n")[0]
+    tabs = "\t" in header
+    # Not `splitlines`, to which some characters end a line that end none in a table.
+    reader = csv.reader(
+        io.StringIO(text),
+        delimiter="\t" if tabs else ",",
+        quoting=csv.QUOTE_NONE if tabs and '"' not in header else csv.QUOTE_MINIMAL,
+        strict=True,
+    )
+    rows: list[tuple[int, list[str]]] = []
+    line = 1
+    for row in reader:
+        if any(cell.strip() for cell in row):
+            rows.append((line, row))
+        line = reader.line_num + 1
+    return rows
+
+
+def path_ends(files: Sequence[str]) -> dict[str, list[int]]:
+    """Positions of the files by every end that a path can be named by."""
+    ends: dict[str, list[int]] = {}
+    for i, file in enumerate(files):
+        parts = PurePosixPath(file).parts
+        for k in range(len(parts)):
+            ends.setdefault("/".join(parts[k:]), []).append(i)
+    return ends
+
+
+def _refuse(files: Sequence[str], what: str, where: str, mend: str) -> None:
+    if files:
+        raise ImageSetError(what, where=where, found=f"{len(files)}: {_first(files)}", mend=mend)
+
+
+def _check(images: pd.DataFrame, groups: pd.Series, where: str) -> None:
+    pictures = groups.groupby(images["digest"]).transform("nunique") > 1
+    mend = "They are the same picture: give them one group."
+    _refuse(list(images.loc[pictures, "file"]), "identical images are in different groups", where, mend)
+
+
+def _first(files: Iterable[str]) -> str:
+    names = list(files)
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

@@ -1,0 +1,379 @@
+"""Finding the images of a set that were made from one source, where no file says so.
+
+Augmented sets (LC25000: some 20 turned, mirrored and cropped variants of each of 250 sources a class) leak through a
+split by image. Here each image is compared with those of its class that look most like it (by colour), a pair is linked
+if local features of one are found again in the other where a similarity puts them (`images.image_pairs`), and
+what links hold together is a group. How often the comparison errs is measured on images of different classes, which
+share no source.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+from scipy.stats import beta
+from sklearn.metrics import homogeneity_completeness_v_measure
+from sklearn.metrics.cluster import pair_confusion_matrix
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from drunet.console import progress, say
+from drunet.errors import ConfigError, check_keys
+from studies.common.images.folder import read_image
+from studies.common.images.groups import group_facts
+from studies.common.images.image_pairs import Features, Match, fitting_features, local_features, small_grey
+
+CONFIDENCE = 0.95
+# Bins of lightness, red-green and blue-yellow (CIELAB), and px of the thumbnail that they count.
+_BINS, _THUMBNAIL = (16, 12, 12), 64
+# Rows of likeness at a time, and pairs in a thread's turn: both only bound memory.
+_ROWS, _TURN = 1024, 256
+_LEAST = {"candidates": 1, "size": 64, "features": 16, "inliers": 4, "check_pairs": 1, "tolerance": 0.5, "max_scale": 1}
+
+
+@dataclass(frozen=True)
+class NearDuplicates:
+    """Settings of the search: the block `near_duplicates`.
+
+    Attributes
+    ----------
+    candidates : int
+        Images of the same class, nearest in colour, that each image is compared with. More than an image has siblings.
+    size : int
+        Longer side of the grey image that is compared, px.
+    features : int
+        SIFT features of an image, the strongest ones.
+    ratio, tolerance, max_scale, inliers
+        What makes a pair a link; see `images.image_pairs.Match`. More inliers: fewer links, and surer ones.
+    check_pairs : int or None
+        Pairs of different classes that the comparison is tried on, where every link is a false one; None tries as many
+        as pairs of one class were compared, which doubles the time.
+    """
+
+    candidates: int
+    size: int
+    features: int
+    ratio: float
+    tolerance: float
+    max_scale: float
+    inliers: int
+    check_pairs: int | None = None
+
+    @classmethod
+    def from_config(cls, config: Any, where: str) -> NearDuplicates:
+        """Read the block; `where` is its key, for messages.
+
+        Raises
+        ------
+        ConfigError
+            For keys that are missing or unknown, and values out of range.
+        """
+        check_keys(cls, config, where, optional=["check_pairs"])
+        settings = cls(**config)
+        for key, least in _LEAST.items():
+            value = getattr(settings, key)
+            if key == "check_pairs" and value is None:
+                continue
+            kinds = (int, float) if key in ("tolerance", "max_scale") else (int,)
+            if isinstance(value, bool) or not isinstance(value, kinds) or value < least:
+                mend = f"Use a {'' if float in kinds else 'whole '}number of at least {least}."
+                raise ConfigError("the value is out of range", where=f"{where}.{key}", found=value, mend=mend)
+        if not isinstance(settings.ratio, float) or not 0 < settings.ratio < 1:
+            mend = "Use a number between 0 and 1."
+            raise ConfigError("the value is out of range", where=f"{where}.ratio", found=settings.ratio, mend=mend)
+        return settings
+
+    @property
+    def match(self) -> Match:
+        """What makes a pair a link."""
+        return Match(self.ratio, self.tolerance, self.max_scale, self.inliers)
+
+
+def find_groups(
+    images: pd.DataFrame,
+    root: str | os.PathLike[str],
+    settings: Mapping[str, Any],
+    seed: int,
+    *,
+    where: str = "near_duplicates",
+    threads: int | None = None,
+) -> tuple[pd.Series, dict[str, Any]]:
+    """Find the groups of images that stem from one source.
+
+    Identical images always share a group; no group spans classes. Memory: some 50 kB an image.
+
+    Parameters
+    ----------
+    images : DataFrame
+        file, label and digest, as from `studies.common.images.folder.list_images`.
+    root : path
+        The folder that `file` lies below.
+    settings : mapping
+        The fields of `NearDuplicates`.
+    seed : int
+        Of the draw of pairs for the check.
+    where : str
+        How messages call the settings.
+    threads : int or None
+        Images or pairs at a time; None takes as many as there are cores.
+
+    Returns
+    -------
+    (Series of str, dict)
+        Group by image, and facts: images, groups, largest, singletons, pairs_compared, links, identical (images that
+        repeat another one), featureless (too even to be compared), bridges (links that alone hold two parts of two or
+        more images together: the places to look at; they are kept, as a group too large costs a split some freedom and
+        a group cut in two leaks), check (see `check_facts`).
+    """
+    chosen = NearDuplicates.from_config(settings, where)
+    labels = images["label"].to_numpy()
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        features, colours = _look(images, Path(root), chosen, pool)
+        pairs = candidate_pairs(colours, labels, chosen.candidates)
+        links = pairs[_compare(features, pairs, chosen.match, pool, "Comparing look-alikes") > 0]
+        strange = candidate_pairs(colours, labels, chosen.candidates, other_class=True)
+        wanted = min(chosen.check_pairs or len(pairs), len(strange))
+        strange = strange[np.sort(np.random.default_rng(seed).choice(len(strange), wanted, replace=False))]
+        false = strange[_compare(features, strange, chosen.match, pool, "Checking on other classes") > 0]
+    same = identical_pairs(images["digest"])
+    groups = _named(images, np.concatenate([links, same]))
+    facts: dict[str, Any] = {
+        **group_facts(images.assign(group=groups)),
+        "pairs_compared": len(pairs),
+        "links": len(links),
+        "identical": len(same),
+        "featureless": sum(len(own) < chosen.inliers for own in features),
+        "bridges": count_bridges(len(images), np.concatenate([links, same])),
+        "check": check_facts(len(strange), len(false), len(pairs), len(links)),
+    }
+    facts["check"]["examples"] = [[images["file"].iloc[i] for i in pair] for pair in false[:3]]
+    if len(false):
+        first = " and ".join(facts["check"]["examples"][0])
+        say(f"{where}: {len(false)} of {len(strange)} pairs of different classes seem to share a source: {first}")
+    return groups, facts
+
+
+def check_facts(tried: int, false_links: int, compared: int, links: int) -> dict[str, Any]:
+    """What trying the comparison on pairs that share no source says about its links.
+
+    Parameters
+    ----------
+    tried, false_links : int
+        Pairs of different classes, and how many of them were linked. They are the nearest in colour, thus harder than
+        pairs at random; two sources of one class may be more alike still.
+    compared, links : int
+        Pairs of one class, and how many of them were linked.
+
+    Returns
+    -------
+    dict
+        pairs, false_links, rate, rate_at_most (one-sided 95 % bound after Clopper and Pearson), false_links_at_most
+        (that rate on every pair compared) and precision_at_least (share of true links that this leaves).
+    """
+    at_most = 1.0 if false_links >= tried else float(beta.ppf(CONFIDENCE, false_links + 1, tried - false_links))
+    expected = at_most * compared
+    return {
+        "pairs": tried,
+        "false_links": false_links,
+        "rate": false_links / tried if tried else None,
+        "rate_at_most": at_most,
+        "false_links_at_most": expected,
+        "precision_at_least": max(0.0, 1 - expected / links) if links else None,
+    }
+
+
+def agreement(groups: pd.Series, truth: pd.Series) -> dict[str, Any]:
+    """How groups found agree with groups known, pair by pair of images and as a whole.
+
+    Returns
+    -------
+    dict
+        precision (share of the pairs put together that belong together), recall (share of the pairs that belong
+        together that were put together), homogeneity and completeness (Rosenberg and Hirschberg, 2007), joined (lists
+        of known groups that were found to be one: a mistake of the search, or sources that show the same tissue).
+    """
+    (_, apart), (missed, together) = pair_confusion_matrix(truth, groups)
+    homogeneity, completeness, _ = homogeneity_completeness_v_measure(truth, groups)
+    known = truth.groupby(groups).unique()
+    return {
+        "precision": float(together / (together + apart)) if together + apart else 1.0,
+        "recall": float(together / (together + missed)) if together + missed else 1.0,
+        "homogeneity": float(homogeneity),
+        "completeness": float(completeness),
+        "joined": [sorted(names) for names in known if len(names) > 1],
+    }
+
+
+def colour_signature(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Which colours an RGB image holds, wherever they are: a histogram of CIELAB, float32 of length 1.
+
+    Square roots of shares, so that the scalar product of two is Bhattacharyya's coefficient. Turning and mirroring
+    leave it as it is, and a moderate crop nearly so.
+    """
+    lab = cv2.cvtColor(cv2.resize(image, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB)
+    # Tissue stains lie in a part of the two colour axes; what lies beyond falls into the outermost bins.
+    lab = np.clip(lab, (0, 96, 64), (255, 223, 191)).astype(np.uint8)
+    counts = cv2.calcHist([lab], [0, 1, 2], None, list(_BINS), [0, 256, 96, 224, 64, 192])
+    return np.asarray(np.sqrt(counts.ravel() / counts.sum()), dtype=np.float32)
+
+
+def candidate_pairs(
+    colours: NDArray[np.float32], labels: NDArray[Any], count: int, *, other_class: bool = False
+) -> NDArray[np.int64]:
+    """Each image with those nearest to it in colour.
+
+    Parameters
+    ----------
+    colours : float32 (n, d)
+        Of length 1 each.
+    labels : array (n,)
+    count : int
+        Neighbours of an image.
+    other_class : bool
+        Among the images of other classes instead of its own.
+
+    Returns
+    -------
+    int64 (m, 2)
+        Positions, the smaller first, each pair once, sorted.
+    """
+    pairs = [np.empty((0, 2), np.int64)]
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        others = np.flatnonzero(labels != label) if other_class else own
+        nearest = min(count, len(others) - (not other_class))
+        if nearest < 1:
+            continue
+        for rows in np.split(own, range(_ROWS, len(own), _ROWS)):
+            likeness = colours[rows] @ colours[others].T
+            likeness[rows[:, None] == others] = -1
+            chosen = np.argpartition(-likeness, nearest - 1, axis=1)[:, :nearest]
+            pairs.append(np.column_stack([np.repeat(rows, nearest), others[chosen.ravel()]]))
+    return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
+
+
+def identical_pairs(digests: pd.Series) -> NDArray[np.int64]:
+    """Pairs (m, 2) of positions that chain together the images of one digest."""
+    positions = pd.Series(np.arange(len(digests))).groupby(digests.to_numpy())
+    pairs = [pair for _, members in positions for pair in pairwise(members)]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def count_bridges(count: int, links: NDArray[np.int64]) -> int:
+    """Links without which a group would fall into two parts of two or more images each.
+
+    One depth-first pass, linear in images and links (R. Tarjan, "A note on finding the bridges of a graph", 1974): a
+    link down to an image is a bridge if nothing from there on links back above it.
+
+    Parameters
+    ----------
+    count : int
+        Images.
+    links : int64 (m, 2)
+    """
+    graph = _graph(count, links)
+    begins, neighbours = graph.indptr.tolist(), graph.indices.tolist()
+    order = [-1] * count
+    found = bridges = 0
+    for root in range(count):
+        if order[root] < 0:
+            before = found
+            cut = _cut_off(root, begins, neighbours, order, before)
+            found = before + cut.pop()
+            bridges += sum(1 < part < found - before - 1 for part in cut)
+    return bridges
+
+
+def _cut_off(root: int, begins: list[int], neighbours: list[int], order: list[int], found: int) -> list[int]:
+    """Images beyond each bridge of the root's group, and last the images of the group.
+
+    `order` takes the order in which images are found, from `found` on. The path is kept in a list, not in calls: a
+    group may be a long chain.
+    """
+    cut: list[int] = []
+    order[root] = found
+    # Of each image on the path: itself, the one before it, the next of its links, and how far up it is linked back.
+    path = [[root, -1, begins[root], found]]
+    first, found = found, found + 1
+    while path:
+        step = path[-1]
+        image, before, link, reach = step
+        if link < begins[image + 1]:
+            step[2] += 1
+            other = neighbours[link]
+            if order[other] < 0:
+                order[other] = found
+                path.append([other, image, begins[other], found])
+                found += 1
+            elif other != before:
+                step[3] = min(reach, order[other])
+            continue
+        path.pop()
+        if path:
+            path[-1][3] = min(path[-1][3], reach)
+            if reach == order[image]:
+                cut.append(found - order[image])
+    return [*cut, found - first]
+
+
+def _look(
+    images: pd.DataFrame, root: Path, settings: NearDuplicates, pool: ThreadPoolExecutor
+) -> tuple[list[Features], NDArray[np.float32]]:
+    """Local features and colours of every image."""
+
+    def look(file: str) -> tuple[Features, NDArray[np.float32]]:
+        image = read_image(root / file)
+        return local_features(small_grey(image, settings.size), settings.features), colour_signature(image)
+
+    features, colours = [], []
+    with progress(len(images), "Looking for features", "images") as bar:
+        for own, colour in pool.map(look, images["file"]):
+            features.append(own)
+            colours.append(colour)
+            bar.update()
+    return features, np.stack(colours)
+
+
+def _compare(
+    features: list[Features], pairs: NDArray[np.int64], match: Match, pool: ThreadPoolExecutor, what: str
+) -> NDArray[np.int64]:
+    """For every pair the features that fit; 0 where it is no link."""
+
+    def turn(some: NDArray[np.int64]) -> list[int]:
+        return [fitting_features(features[i], features[j], match) for i, j in some]
+
+    fits: list[int] = []
+    with progress(len(pairs), what, "pairs") as bar:
+        for found in pool.map(turn, np.split(pairs, range(_TURN, len(pairs), _TURN))):
+            fits += found
+            bar.update(len(found))
+    return np.array(fits, dtype=np.int64)
+
+
+def _graph(count: int, links: NDArray[np.int64]) -> Any:
+    """The links as a symmetric matrix; one named twice counts once."""
+    both = np.unique(np.concatenate([links, links[:, ::-1]]), axis=0)
+    return sparse.csr_array((np.ones(len(both)), (both[:, 0], both[:, 1])), shape=(count, count))
+
+
+def _named(images: pd.DataFrame, links: NDArray[np.int64]) -> pd.Series:
+    """Groups named by their class and a number, in the order of their first images."""
+    components = connected_components(_graph(len(images), links), directed=False)[1]
+    names: dict[int, str] = {}
+    counts: dict[str, int] = {}
+    for component, label in zip(components, images["label"], strict=True):
+        if component not in names:
+            counts[label] = counts.get(label, 0) + 1
+            names[component] = f"{label}.{counts[label]:05d}"
+    return pd.Series([names[c] for c in components], index=images.index, name="group", dtype=str)

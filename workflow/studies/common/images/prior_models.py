@@ -1,0 +1,239 @@
+"""Models that are no networks, on stated features: support vectors, a forest, nearest neighbours, file statistics.
+
+The first three are the prior models of paper 000 (Table 5); the last knows no pixel, see `file_statistics`.
+The paper cites its prior models and states neither features nor parameters. Here an image is described by its colours
+(a joint HSV histogram) and its edges (HOG of a small grey version). Parameters are scikit-learn's own but where said.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import sklearn
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+from sklearn.base import ClassifierMixin
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from drunet.console import progress, say
+from drunet.errors import ConfigError, closest
+from studies.common.images.file_statistics import build_file_statistics, file_features
+from studies.common.images.folder import read_image
+from studies.common.images.sources import in_order_of
+from studies.common.images.trials import HISTORY, ArmOutcome, class_numbers, draw_trials, images_of, prediction_rows
+
+KINDS = ("svm", "random_forest", "knn")
+FILE_STATISTICS = "file_statistics"
+HSV_BINS = (8, 4, 4)
+HOG_SIDE = 64  # px
+_CELL, _ANGLES = 16, 9
+_CLIPPED = 0.2  # of a block of length 1: what one strong edge may count (Dalal and Triggs, L2-Hys)
+TREES, NEIGHBOURS = 500, 5
+
+
+def image_features(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Describe an image by its colours and its edges.
+
+    Parameters
+    ----------
+    image : uint8 (h, w, 3)
+
+    Returns
+    -------
+    float32 (452,)
+        128 shares of a joint histogram of hue (8 bins), saturation (4) and value (4), which sum to 1; then 324 numbers
+        of the HOG of the grey image at 64 px: cells of 16 px, 9 angles without sign, blocks of 2 x 2 cells, a cell
+        apart, each of length 1.
+    """
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    counts = cv2.calcHist([hsv], [0, 1, 2], None, list(HSV_BINS), [0, 180, 0, 256, 0, 256]).ravel()
+    way = cv2.INTER_AREA if min(image.shape[:2]) >= HOG_SIDE else cv2.INTER_LINEAR
+    grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (HOG_SIDE, HOG_SIDE), interpolation=way)
+    return np.concatenate([counts / counts.sum(), edge_histograms(np.asarray(grey))]).astype(np.float32)
+
+
+def edge_histograms(grey: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Histograms of oriented gradients (Dalal and Triggs 2005) of a small square image; OpenCV 5 has them no more.
+
+    Parameters
+    ----------
+    grey : uint8 (s, s)
+        s is a multiple of 16, at least 32.
+
+    Returns
+    -------
+    float64 (36 (s / 16 - 1)^2,)
+        Per block of 2 x 2 cells, row by row, the 9 angles of each cell, without sign (bins of 20 degrees, a gradient
+        shared between the two nearest by distance), weighted by magnitude; each block has length 1, is clipped at 0.2
+        and brought to length 1 again. Flat blocks are 0.
+    """
+    values = cv2.copyMakeBorder(grey, 1, 1, 1, 1, cv2.BORDER_REPLICATE).astype(np.float64)
+    across, down = values[1:-1, 2:] - values[1:-1, :-2], values[2:, 1:-1] - values[:-2, 1:-1]
+    magnitude = np.hypot(across, down)
+    place = np.degrees(np.arctan2(down, across)) % 180 / (180 / _ANGLES) - 0.5
+    lower = np.floor(place).astype(np.int64)
+    upper_share = place - lower
+    cells = grey.shape[0] // _CELL
+    row, column = np.indices(grey.shape) // _CELL
+    first = (row * cells + column) * _ANGLES
+    histogram = np.zeros(cells * cells * _ANGLES)
+    for angle, share in ((lower, 1 - upper_share), (lower + 1, upper_share)):
+        votes = (first + angle % _ANGLES).ravel()
+        histogram += np.bincount(votes, (magnitude * share).ravel(), minlength=len(histogram))
+    by_cell = histogram.reshape(cells, cells, _ANGLES)
+    corners = (by_cell[:-1, :-1], by_cell[:-1, 1:], by_cell[1:, :-1], by_cell[1:, 1:])
+    blocks = np.concatenate(corners, axis=-1).reshape(-1, 4 * _ANGLES)
+    return _unit_length(np.minimum(_unit_length(blocks), _CLIPPED)).ravel()
+
+
+def _unit_length(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    # A grey level's step counts: below it there is no edge to scale up.
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+
+
+def build_prior_model(kind: str, seed: int) -> ClassifierMixin:
+    """A scikit-learn classifier.
+
+    Parameters
+    ----------
+    kind : {"svm", "random_forest", "knn", "file_statistics"}
+        RBF kernel on standardised features (C = 1); 500 trees; the 5 nearest by standardised features; logistic
+        regression, see `studies.common.images.file_statistics`.
+    seed : int
+        Of the forest.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if kind == "svm":
+        # Ties between one-against-one votes are broken by the decision values, of which the probabilities are made.
+        return make_pipeline(StandardScaler(), SVC(kernel="rbf", break_ties=True))
+    if kind == "random_forest":
+        return RandomForestClassifier(TREES, random_state=seed, n_jobs=1)
+    if kind == "knn":
+        return make_pipeline(StandardScaler(), KNeighborsClassifier(NEIGHBOURS))
+    if kind == FILE_STATISTICS:
+        return build_file_statistics()
+    mend = closest(str(kind), (*KINDS, FILE_STATISTICS))
+    raise ConfigError("unknown prior model", where="classic", found=kind, mend=mend)
+
+
+def class_probabilities(model: Any, features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Probabilities (n, classes) of a fitted model.
+
+    A support vector machine has none: the softmax of its decision values stands for them (two classes: the logistic
+    function). It orders images as the machine does, and is not calibrated.
+    """
+    if hasattr(model, "predict_proba"):
+        return np.asarray(model.predict_proba(features), dtype=np.float64)
+    values = np.asarray(model.decision_function(features), dtype=np.float64)
+    if values.ndim == 1:
+        return np.stack([expit(-values), expit(values)], axis=1)
+    return np.asarray(softmax(values, axis=1))
+
+
+def fit_prior_model(
+    name: str,
+    kind: str,
+    task: Mapping[str, Any],
+    images: pd.DataFrame,
+    root: str | os.PathLike[str],
+    *,
+    validation_share: float,
+    seed: int,
+    file_facts: pd.DataFrame | None = None,
+    threads: int = 1,
+) -> ArmOutcome:
+    """Fit a prior model in every protocol and fold of a task, and test it.
+
+    Parameters
+    ----------
+    name : str
+        How messages call it.
+    kind : str
+        See `build_prior_model`.
+    task : mapping
+        classes, protocols, split.
+    images : DataFrame
+        file, label, group, and part for the protocol "given"; a row per image.
+    root : path
+        Folder of the images.
+    validation_share : float
+        As for the networks of the task, so that all learn from the same images: what is set aside is not used here.
+    seed : int
+    file_facts : DataFrame, optional
+        For "file_statistics": file and the facts of each image's file, from sources.tsv.
+    threads : int
+        Images described at a time.
+
+    Returns
+    -------
+    ArmOutcome
+        Its history is empty.
+
+    Raises
+    ------
+    ConfigError, ImageSetError
+        As `studies.common.images.trials.draw_trials`, and for a model that there is not.
+    """
+    model = build_prior_model(kind, seed)
+    classes, images = list(task["classes"]), images_of(task, images, name)
+    trials = draw_trials(task, images, validation_share=validation_share, seed=seed, where=name)
+    labels = class_numbers(images, classes)
+    features: NDArray[np.floating[Any]]
+    if kind == FILE_STATISTICS:
+        if file_facts is None:
+            mend = "Only a study that collects its images knows facts of their files."
+            raise ConfigError("no facts of files are known", where=name, found=kind, mend=mend)
+        features, columns = file_features(in_order_of(images, file_facts))
+        described = f"facts of the files: {', '.join(columns)}"
+    else:
+        features = _described(images, root, name, threads)
+        described = f"HSV histogram {HSV_BINS}, HOG of {HOG_SIDE} px ({features.shape[1]} numbers)"
+    rows, facts = [], []
+    for trial in trials:
+        begun = time.perf_counter()
+        model.fit(features[trial.split.training], labels[trial.split.training])
+        probability = class_probabilities(model, features[trial.split.test])
+        seconds = round(time.perf_counter() - begun, 2)
+        rows.append(prediction_rows(images, trial, classes, probability))
+        facts.append({**trial.facts(images, classes), "seconds": seconds})
+        say(f"{name}: {trial.protocol} {trial.fold} fitted and tested in {seconds} s")
+    known = {
+        "classic": kind,
+        "features": described,
+        "parameters_of_the_model": _parameters(model),
+        "classes": classes,
+        "seed": seed,
+        "scikit_learn": sklearn.__version__,
+        "trials": facts,
+    }
+    return ArmOutcome(pd.concat(rows, ignore_index=True), pd.DataFrame(columns=list(HISTORY)), known)
+
+
+def _described(images: pd.DataFrame, root: str | os.PathLike[str], name: str, threads: int) -> NDArray[np.float32]:
+    found = []
+    with progress(len(images), f"{name}: describing", "images") as bar, ThreadPoolExecutor(threads) as pool:
+        for numbers in pool.map(lambda file: image_features(read_image(Path(root) / file)), images["file"]):
+            found.append(numbers)
+            bar.update()
+    return np.stack(found)
+
+
+def _parameters(model: Any) -> dict[str, Any]:
+    """What the classifier was told, as JSON values."""
+    last = model[-1] if hasattr(model, "steps") else model
+    return {key: value for key, value in last.get_params().items() if isinstance(value, str | int | float)}

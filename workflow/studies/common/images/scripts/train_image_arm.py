@@ -1,0 +1,41 @@
+"""Train a network on the images of a task, in every protocol and fold, and test it."""
+
+import shutil
+from pathlib import Path
+
+from drunet.console import job
+from drunet.inference import EngineOptions
+from drunet.training.device import need_gpu
+from drunet.training.kept import keep_weights
+from studies.common.images.folder import read_list
+from studies.common.images.training import train_arm
+from studies.common.images.view import View
+
+with job(snakemake.log[0]):
+    need_gpu(snakemake.resources.gpu)
+    inputs, outputs, params, wildcards = snakemake.input, snakemake.output, snakemake.params, snakemake.wildcards
+    name = f"{wildcards.study}, {wildcards.task}, {wildcards.arm}"
+    lesson = params.lesson or {}
+    state = Path(outputs.predictions).with_suffix(".state")
+    teachers = {path.stem: path for path in Path(inputs.teacher).glob("*.onnx")} if inputs.teacher else {}
+    outcome = train_arm(
+        name,
+        params.arm,
+        params.task,
+        read_list(inputs.images),
+        params.root,
+        view=View.from_config(params.view, f"study_settings.{wildcards.study}.view"),
+        validation_share=params.validation_share,
+        distillation=lesson.get("distillation"),
+        seed=params.seed,
+        folder=state,
+        teachers=teachers,
+        engine=EngineOptions(**lesson.get("engine", {})),
+        threads=snakemake.threads,
+        # Decoded images may take a quarter of the job's memory.
+        keep_mb=snakemake.resources.mem_mb / 4,
+        code=params.code,
+    )
+    keep_weights(state, params.keep, outputs.weights)
+    outcome.write(outputs.predictions, outputs.facts, outputs.history)
+    shutil.rmtree(state)

@@ -1,0 +1,255 @@
+"""Dividing a set of images into parts: at random, as the set itself is divided, or with every group whole.
+
+Where several images are made from one source, a random split leaks, and so may a given one: the network is judged by
+variants of what it has learnt. All but the given one keep the shares of the classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from drunet.errors import ImageSetError
+from studies.common.images.protocols import PROTOCOLS
+
+PART_NAMES = ("training", "validation", "test")
+# Keeps the draw of validation images apart from that of folds and parts, which use the same seed.
+_VALIDATION_STREAM = 23
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Positions (rows) of the images of each part, sorted; validation may be empty."""
+
+    training: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def assign_folds(images: pd.DataFrame, protocol: str, folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold in which each image is tested.
+
+    Parameters
+    ----------
+    images : DataFrame
+        label and group, a row per image.
+    protocol : {"random", "grouped"}
+        By image (scikit-learn's StratifiedKFold), or by group (StratifiedGroupKFold).
+    folds : int
+        At least 2.
+    seed : int
+
+    Returns
+    -------
+    int64 (n,)
+        0 to folds - 1.
+
+    Raises
+    ------
+    ImageSetError
+        If a class has fewer images (groups) than folds, or is missing from a fold.
+    """
+    _check_enough(images, protocol, folds, "folds")
+    kind = StratifiedGroupKFold if protocol == "grouped" else StratifiedKFold
+    divide = kind(n_splits=folds, shuffle=True, random_state=seed)
+    assigned = np.full(len(images), -1, dtype=np.int64)
+    units = images["group"].to_numpy() if protocol == "grouped" else None
+    for fold, (_, test) in enumerate(divide.split(np.zeros(len(images)), images["label"].to_numpy(), units)):
+        assigned[test] = fold
+    _check_present(images, assigned, range(folds), "fold")
+    return assigned
+
+
+def assign_parts(
+    images: pd.DataFrame, protocol: str, parts: Mapping[str, float], seed: int | list[int]
+) -> NDArray[np.str_]:
+    """The part of each image, by proportion and class by class.
+
+    Units (images, or groups) are drawn in random order, large groups first, and each goes to the part that lacks most
+    to its share of the class. Groups that span classes come before all others, which then even out what they leave;
+    each goes where it lessens most what the parts lack or exceed, every class counted relative to its size (least
+    squares). No part is left without a class while there are units enough: the last ones go where nothing is.
+
+    Parameters
+    ----------
+    images : DataFrame
+        label and group, a row per image.
+    protocol : {"random", "grouped"}
+    parts : mapping of str to number
+        Counts (`{training: 10200, validation: 2550, test: 2250}`) or shares, all above 0; only proportions matter. By
+        image, a part's number per class is within 1 of its share; by group, within the size of a group where no group
+        spans classes.
+    seed : int or list of int
+
+    Returns
+    -------
+    str array (n,)
+
+    Raises
+    ------
+    ImageSetError
+        If a class has fewer images (groups) than there are parts, or is missing from a part because groups span
+        classes.
+    """
+    _check_enough(images, protocol, len(parts), "parts")
+    names, total = list(parts), sum(parts.values())
+    if min(parts.values()) <= 0:
+        raise ValueError(f"every part needs a share above 0, got {dict(parts)}")
+    classes, number = np.unique(images["label"].to_numpy(), return_inverse=True)
+    sizes = np.bincount(number)
+    members = _members(number, _units(images, protocol), np.random.default_rng(seed))
+    counts = [np.bincount(number[unit], minlength=len(classes)) for unit in members]
+    left = np.count_nonzero(counts, axis=0)
+    lacking = np.array([[parts[name] * size / total for name in names] for size in sizes], dtype=np.float64)
+    empty = np.ones(lacking.shape, dtype=bool)
+    assigned = np.full(len(images), -1, dtype=np.int64)
+    for unit, count in zip(members, counts, strict=True):
+        own = np.flatnonzero(count)
+        weight = count[own] / sizes[own] ** 2
+        # Classes of which no more units are left than parts that lack them.
+        due = own[left[own] <= empty[own].sum(axis=1)]
+        need = np.column_stack([empty[due].sum(axis=0), (weight / weight.sum()) @ lacking[own]])
+        part = max(range(len(names)), key=lambda p: tuple(need[p]))
+        assigned[unit] = part
+        lacking[own, part] -= count[own]
+        empty[own, part] = False
+        left[own] -= 1
+    named = np.array(names)[assigned]
+    _check_present(images, named, names, "part")
+    return named
+
+
+def given_parts(images: pd.DataFrame) -> NDArray[np.str_]:
+    """The part that each image lies in already (column `part`).
+
+    Returns
+    -------
+    str array (n,)
+        Of `PART_NAMES`.
+
+    Raises
+    ------
+    ImageSetError
+        If an image has no part, or training or test lack a class.
+    """
+    part = images["part"].to_numpy(dtype=str) if "part" in images.columns else np.full(len(images), "")
+    lacking = ~np.isin(part, PART_NAMES)
+    if lacking.any():
+        mend = "Sort all images into Training, Validation and Testing, or use the protocol random or grouped."
+        found = f"{np.count_nonzero(lacking)} of {len(images)}"
+        raise ImageSetError("images lie in no part of the set", where="protocol given", found=found, mend=mend)
+    _check_present(images, part, ("training", "test"), "part")
+    return part
+
+
+def split_of(
+    images: pd.DataFrame, protocol: str, split: Mapping[str, Any], fold: int, validation_share: float, seed: int
+) -> Split:
+    """Which images are learnt from, decide when training was best, and judge.
+
+    Parameters
+    ----------
+    images : DataFrame
+        label and group, a row per image; and part, for the protocol "given".
+    protocol : {"random", "given", "grouped"}
+    split : mapping
+        A task's: `{folds: 5}`, or `{parts: {training: …, validation: …, test: …}}`; a validation of 0 is
+        as none. Means nothing where the parts are given.
+    fold : int
+        With parts, 0.
+    validation_share : float
+        Share of what is left beside the test that is set aside, by the same protocol (image by image, where the parts
+        are given); 0 sets none aside. Not used where the parts name a validation of their own, or one is given.
+    seed : int
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    ImageSetError
+        As `assign_folds`, `assign_parts` and `given_parts`.
+    """
+    if fold not in range(1 if protocol == "given" else split.get("folds", 1)):
+        raise ValueError(f"there is no fold {fold} in {dict(split)}")
+    if protocol == "given":
+        part = given_parts(images)
+        training, validation, test = (np.flatnonzero(part == name) for name in PART_NAMES)
+    elif "parts" in split:
+        if set(split["parts"]) | {"validation"} != set(PART_NAMES):
+            raise ValueError(f"parts are {', '.join(PART_NAMES)}, not {', '.join(split['parts'])}")
+        parts = {name: size for name, size in split["parts"].items() if name != "validation" or size}
+        part = assign_parts(images, protocol, parts, seed)
+        training, validation, test = (np.flatnonzero(part == name) for name in PART_NAMES)
+    else:
+        tested = assign_folds(images, protocol, split["folds"], seed) == fold
+        training, validation, test = np.flatnonzero(~tested), np.empty(0, np.int64), np.flatnonzero(tested)
+    if validation_share and not len(validation):
+        shares = {"training": 1 - validation_share, "validation": validation_share}
+        part = assign_parts(images.iloc[training], protocol, shares, [seed, fold, _VALIDATION_STREAM])
+        training, validation = training[part == "training"], training[part == "validation"]
+    return Split(training, validation, test)
+
+
+def leak(images: pd.DataFrame, training: NDArray[np.int64], test: NDArray[np.int64]) -> float:
+    """Share of the test images whose group is among the training images: 0 where groups are whole.
+
+    Parameters
+    ----------
+    images : DataFrame
+        group, a row per image.
+    training, test : int array
+        Positions; validation belongs to what a network has seen, so hand it in with the training.
+    """
+    groups = images["group"].to_numpy()
+    return float(np.isin(groups[test], groups[training]).mean()) if len(test) else 0.0
+
+
+def _units(images: pd.DataFrame, protocol: str) -> NDArray[Any]:
+    """What is not divided: the group of each image, or the image itself (so too beside parts that are given)."""
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"unknown protocol {protocol!r}, expected one of {PROTOCOLS}")
+    return images["group"].to_numpy() if protocol == "grouped" else np.arange(len(images))
+
+
+def _members(number: NDArray[np.int64], units: NDArray[Any], rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """Positions of each unit: those of several classes first, then class by class.
+
+    In random order but larger ones first: the small ones even out what those leave.
+    """
+    spanning = (pd.Series(number).groupby(units).transform("nunique") > 1).to_numpy()
+    members: list[NDArray[np.int64]] = []
+    for chosen in (spanning, *(~spanning & (number == k) for k in range(number.max() + 1))):
+        own = np.flatnonzero(chosen)
+        if not len(own):
+            continue
+        _, inverse, sizes = np.unique(units[own], return_inverse=True, return_counts=True)
+        some = np.split(own[np.argsort(inverse, kind="stable")], np.cumsum(sizes)[:-1])
+        members += sorted((some[i] for i in rng.permutation(len(some))), key=len, reverse=True)
+    return members
+
+
+def _check_enough(images: pd.DataFrame, protocol: str, wanted: int, what: str) -> None:
+    counts = pd.Series(_units(images, protocol)).groupby(images["label"].to_numpy()).nunique()
+    few = counts[counts < wanted]
+    if len(few):
+        unit = "groups" if protocol == "grouped" else "images"
+        found = f"{few.iloc[0]} {unit} for {wanted} {what}"
+        mend = f"Ask for fewer {what}, add images, or leave the class out."
+        raise ImageSetError(f"a class has fewer {unit} than {what}", where=str(few.index[0]), found=found, mend=mend)
+
+
+def _check_present(images: pd.DataFrame, assigned: NDArray[Any], names: Any, what: str) -> None:
+    for name in names:
+        for label in sorted(set(images["label"]) - set(images["label"].to_numpy()[assigned == name])):
+            mend = f"Too few groups hold it, or one holds most of it: ask for fewer {what}s."
+            raise ImageSetError(
+                f"a class is missing from a {what}", where=str(label), found=f"{what} {name}", mend=mend
+            )

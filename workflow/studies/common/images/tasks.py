@@ -1,0 +1,243 @@
+"""What a study on a folder of images trains: tasks, their arms, and the settings of each.
+
+A task is a set of classes that is told apart under one or several protocols of splitting; its arms are the networks and
+prior models that do so. Every arm of a task sees the same images on the same sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from drunet.configuration import merged
+from drunet.errors import ConfigError, closest
+from drunet.models import registry
+from drunet.user_paths import is_folder, is_there
+from studies.common.images.protocols import PROTOCOLS, folds_of
+
+# Neither changes a result, or, of what changes it, `arm_view` tells.
+_UNDECISIVE = ("label", "published", "only", "view", "sees")
+# Blocks of settings that name an arm to draw a picture of.
+_PICTURES = ("attention", "confused")
+# Starting weights that are no files.
+_NO_FILES = ("random", "imagenet")
+
+
+def tasks_of(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The tasks that are wanted, by name."""
+    return {name: dict(task) for name, task in settings["tasks"].items() if task}
+
+
+def classes_of(settings: Mapping[str, Any]) -> list[str]:
+    """The classes of all tasks, each once, in the order in which they are named."""
+    return list(dict.fromkeys(label for task in tasks_of(settings).values() for label in task["classes"]))
+
+
+def arms_of(settings: Mapping[str, Any], task: str) -> list[str]:
+    """Names of a task's arms; one that is null in the settings is left out."""
+    return [name for name in tasks_of(settings)[task]["arms"] if settings["arms"].get(name)]
+
+
+def networks_of(settings: Mapping[str, Any], task: str) -> list[str]:
+    """Names of a task's arms that are networks."""
+    return [name for name in arms_of(settings, task) if "classic" not in settings["arms"][name]]
+
+
+def explained_networks(settings: Mapping[str, Any], task: str) -> list[str]:
+    """Names of a task's networks that see whole images: those of a source probe are left out."""
+    return [name for name in networks_of(settings, task) if not settings["arms"][name].get("sees")]
+
+
+def arm_settings(settings: Mapping[str, Any], arm: str) -> dict[str, Any]:
+    """What decides an arm's trainings: its own settings, with the study's training where it says nothing of its own.
+
+    What an arm is called, and which of a task's trainings it takes part in, is left out: neither changes a result. What
+    it sees of an image is told by `arm_view`.
+    """
+    own = {key: value for key, value in settings["arms"][arm].items() if key not in _UNDECISIVE}
+    return {**own, "training": merged(settings["training"], own.get("training", {}))}
+
+
+def arm_view(settings: Mapping[str, Any], arm: str) -> dict[str, Any]:
+    """How an arm sees images: the study's view with what the arm says of its own, and what is left of an image."""
+    own = settings["arms"][arm]
+    view = merged(settings["view"], own.get("view") or {})
+    return {**view, "sees": dict(own["sees"])} if own.get("sees") else view
+
+
+def arm_task(settings: Mapping[str, Any], task: str, arm: str) -> dict[str, Any]:
+    """A task as one of its arms has it: classes, protocols and split, narrowed down to what the arm's `only` says."""
+    block = tasks_of(settings)[task]
+    only: Mapping[str, Any] = settings["arms"][arm].get("only") or {}
+    protocols = [p for p in block["protocols"] if p in only.get("protocols", block["protocols"])]
+    split = dict(block["split"])
+    if "run" in split:
+        folds = {protocol: folds_of(split, protocol) for protocol in protocols}
+        split["run"] = {p: [fold for fold in own if fold in only.get("run", own)] for p, own in folds.items()}
+        if len({tuple(own) for own in split["run"].values()}) == 1:
+            split["run"] = next(iter(split["run"].values()))
+    return {"classes": block["classes"], "protocols": protocols, "split": split}
+
+
+def trials_of(task: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Protocol and fold of each of a task's trainings; parts have one fold, 0."""
+    return [(protocol, fold) for protocol in task["protocols"] for fold in folds_of(task["split"], protocol)]
+
+
+def shown_trial(task: Mapping[str, Any]) -> str:
+    """The training that pictures and exported models are taken from: the first of the most honest protocol."""
+    protocol = max(task["protocols"], key=PROTOCOLS.index)
+    return next(f"{p}.{fold}" for p, fold in trials_of(task) if p == protocol)
+
+
+def kept_trials(settings: Mapping[str, Any], task: str, arm: str) -> list[str]:
+    """The trainings whose weights are kept: all of a teacher's, else the one that is shown."""
+    teaches = any(settings["arms"][other].get("teacher") == arm for other in arms_of(settings, task))
+    own = arm_task(settings, task, arm)
+    return [f"{p}.{fold}" for p, fold in trials_of(own)] if teaches else [shown_trial(own)]
+
+
+def pictured(settings: Mapping[str, Any], key: str) -> str | None:
+    """`task/arm` that a study's picture is of: the first task with the arm that `settings[key]` names, or None."""
+    arm = settings[key]["arm"]
+    return next((f"{task}/{arm}" for task in tasks_of(settings) if arm in networks_of(settings, task)), None)
+
+
+def trial_of(settings: Mapping[str, Any], key: str) -> str:
+    """The training of `task/arm` that its picture is of."""
+    return shown_trial(tasks_of(settings)[key.partition("/")[0]])
+
+
+def module_of(settings: Mapping[str, Any], key: str) -> str:
+    """Name of the module that holds the architecture of `task/arm`."""
+    return registry.module_of(settings["arms"][key.partition("/")[2]]["architecture"])
+
+
+def starting_files(arm: Mapping[str, Any]) -> list[str]:
+    """Files with weights that an arm starts from."""
+    weights = arm.get("weights", "random")
+    if isinstance(weights, str):
+        return [] if weights in _NO_FILES else [weights]
+    return list(weights.values())
+
+
+def class_folders(root: str | None, classes: list[str]) -> list[str]:
+    """The folders of these classes below the root of a user's image set: their time of change tells of new images."""
+    if root is None or not is_folder(root):
+        return []
+    return sorted(str(path) for name in classes for path in Path(root).rglob(name) if is_folder(path))
+
+
+def check_tasks(name: str, settings: Mapping[str, Any]) -> None:
+    """Refuse a study whose tasks, arms and paths do not fit each other.
+
+    Raises
+    ------
+    DrunetError
+    """
+    where = f"study_settings.{name}"
+    _check_paths(where, settings)
+    if not tasks_of(settings):
+        raise ConfigError("no task is left", where=f"{where}.tasks", mend="Leave at least one in.")
+    for task, block in tasks_of(settings).items():
+        _check_task(f"{where}.tasks.{task}", settings, task, block)
+    arms = {name: arm for name, arm in settings["arms"].items() if arm}
+    for arm in arms.values():
+        if "classic" not in arm:
+            registry.module_of(arm["architecture"])
+    labels = [arm["label"] for arm in arms.values()]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise ConfigError("two arms have one label", where=f"{where}.arms", found=twice[0], mend="Name one otherwise.")
+    _check_pictures(where, settings)
+
+
+def _check_paths(where: str, settings: Mapping[str, Any]) -> None:
+    named = {f"images.{key}": settings["images"][key] for key in ("root", "groups")}
+    if "collect" in settings:
+        if taken := [key for key, path in named.items() if path is not None]:
+            mend = "Leave it null, and name your files under `collect`."
+            raise ConfigError("this study reads what it collects", where=f"{where}.{taken[0]}", mend=mend)
+        named = {f"collect.{key}": settings["collect"][key] for key in ("root", "annotations", "sources")}
+        beside = [key for key, path in named.items() if path is not None]
+        if beside and settings["collect"]["root"] is None:
+            mend = "Name `collect.root` too, or leave this null: the embedded set brings its own."
+            raise ConfigError("it tells of files that are not named", where=f"{where}.{beside[0]}", mend=mend)
+    for key, path in named.items():
+        if path is not None and not is_there(path):
+            mend = "Correct the path; relative ones start in the working directory."
+            # Folders of CT are often named after patients.
+            found = None if "collect" in settings else path
+            raise ConfigError("there is no such path", where=f"{where}.{key}", found=found, mend=mend)
+
+
+def _check_pictures(where: str, settings: Mapping[str, Any]) -> None:
+    for key in _PICTURES:
+        if key not in settings:
+            continue
+        named = {"arm": settings[key]["arm"]} if "arm" in settings[key] else {}
+        named |= {f"layers_of.{arm}": arm for arm in settings[key].get("layers_of", {})}
+        for place, arm in named.items():
+            if arm not in settings["arms"]:
+                mend = closest(arm, settings["arms"])
+                raise ConfigError("unknown arm", where=f"{where}.{key}.{place}", found=arm, mend=mend)
+        for task, block in tasks_of(settings).items():
+            for label in settings[key].get("classes", []):
+                if label not in block["classes"]:
+                    mend = f"Name classes of the task {task}. {closest(label, block['classes'])}"
+                    raise ConfigError("unknown class", where=f"{where}.{key}.classes", found=label, mend=mend)
+    if "layers_of" in settings.get("attention", {}):
+        for task in tasks_of(settings):
+            if not explained_networks(settings, task):
+                mend = "Leave at least one network in that sees whole images."
+                raise ConfigError("there is no network to look into", where=f"{where}.tasks.{task}.arms", mend=mend)
+    for task, block in tasks_of(settings).items():
+        if settings.get("positive", block["classes"][0]) not in block["classes"]:
+            mend = f"Name a class of the task {task}. {closest(settings['positive'], block['classes'])}"
+            raise ConfigError("unknown class", where=f"{where}.positive", found=settings["positive"], mend=mend)
+    if ("confused" in settings or "positive" in settings) and len(tasks_of(settings)) > 1:
+        found = ", ".join(tasks_of(settings))
+        raise ConfigError(
+            "this study has one task", where=f"{where}.tasks", found=found, mend="Set the others to null."
+        )
+
+
+def _check_task(where: str, settings: Mapping[str, Any], task: str, block: Mapping[str, Any]) -> None:
+    for arm in block["arms"]:
+        if arm not in settings["arms"]:
+            raise ConfigError("unknown arm", where=f"{where}.arms", found=arm, mend=closest(arm, settings["arms"]))
+    if not arms_of(settings, task):
+        raise ConfigError("no arm is left", where=f"{where}.arms", mend="Leave at least one in.")
+    split = block["split"]
+    count = split.get("folds", 1)
+    if wrong := [fold for _, fold in trials_of(block) if fold >= count]:
+        mend = f"Folds are numbered from 0 to {count - 1}."
+        raise ConfigError("there is no such fold", where=f"{where}.split.run", found=wrong[0], mend=mend)
+    if not networks_of(settings, task):
+        mend = "Leave at least one network in: what an image costs is told of networks."
+        raise ConfigError("prior models alone are left", where=f"{where}.arms", mend=mend)
+    shown = shown_trial(block)
+    for arm in networks_of(settings, task):
+        own = arm_task(settings, task, arm)
+        if shown not in [f"{p}.{fold}" for p, fold in trials_of(own)]:
+            mend = f"Let it take part in {shown}, which pictures, exports and times are taken from."
+            raise ConfigError("it leaves out what is shown", where=f"{where}: arm {arm}: only", mend=mend)
+        _check_teacher(f"{where}: arm {arm}", settings, task, arm)
+
+
+def _check_teacher(where: str, settings: Mapping[str, Any], task: str, arm: str) -> None:
+    teacher = settings["arms"][arm].get("teacher")
+    if teacher is None:
+        return
+    if teacher == arm or teacher not in networks_of(settings, task):
+        others = [other for other in networks_of(settings, task) if other != arm]
+        mend = f"A teacher is another network of the same task, or null. {closest(teacher, others)}"
+        raise ConfigError("unknown teacher", where=where, found=teacher, mend=mend)
+    if settings["arms"][teacher].get("teacher") is not None:
+        mend = "Let it learn from a network that has no teacher."
+        raise ConfigError("the teacher has a teacher itself", where=where, found=teacher, mend=mend)
+    taught, teaching = (set(trials_of(arm_task(settings, task, name))) for name in (arm, teacher))
+    if lacking := sorted(taught - teaching):
+        found = ", ".join(f"{p} {fold}" for p, fold in lacking)
+        mend = f"Widen `only` of {teacher}, or narrow that of {arm}."
+        raise ConfigError("its teacher is not trained on the same sides", where=where, found=found, mend=mend)

@@ -1,0 +1,347 @@
+"""Settings of the studies, and the models and runs that they bring along.
+
+A study is a folder of `workflow/studies` with `settings.yaml`, its defaults; the configuration's
+`study_settings.{name}` says what differs. Models and runs that a study names are trained, exported and measured by the
+rules of the main chain. A module `settings` in its folder may have two functions: `completed(study)`, which fills in
+what the settings leave to a table, and `check(settings, config)`, which gets the configuration with the models of all
+studies. Both refuse what the study cannot be made with by raising a DrunetError. The workflow reads this anew for every
+job: nothing heavy may be imported.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from drunet.cohort import SheetRow, check_files, read_sheets
+from drunet.configuration import check_model_files, check_references, check_schema, merged, resolve_models
+from drunet.errors import ConfigError, DrunetError, SheetError, closest
+from drunet.user_paths import is_file
+
+# Settings of studies that name runs or classifiers.
+_NAMING = {"labels": "runs", "scored_runs": "runs", "with_run": "runs", "without_run": "runs", "models": "classifiers"}
+# Keys of an arm that do.
+_ARM_NAMING = {"classifier": "classifiers", "run": "runs", "alone": "runs"}
+# Settings of studies of CT that say where a user's files are.
+_PATHS = {
+    "collect": ("root", "annotations", "sources"),
+    "slices": ("root", "annotations"),
+    "images": ("root", "groups"),
+    "networks": ("table", "weights"),
+}
+MODEL_BLOCKS = ("classifiers", "refiners", "runs")
+# Targets that a user types, where they are not `study_{name}`.
+TARGETS = {"experiments": ("experiments",), "scores": ("scoring_sheet", "study_scores")}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A side-study of this configuration.
+
+    Attributes
+    ----------
+    name : str
+        As under `studies` and `study_settings`, and as its folder in the results.
+    settings : dict
+        Without models and runs.
+    blocks : dict
+        `classifiers`, `refiners` and `runs` that it adds.
+    rows : dict of slide_id to SheetRow
+        Slides that its models learn from and that are left alone otherwise.
+    problem : str or None
+        Why it cannot be made with this configuration: its target ends in this message, and nothing else does.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    blocks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rows: dict[str, SheetRow] = field(default_factory=dict)
+    problem: str | None = None
+
+    @property
+    def target(self) -> str:
+        """The first of its targets."""
+        return self.targets[0]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What a user may ask for."""
+        return targets_of(self.name)
+
+
+def targets_of(name: str) -> tuple[str, ...]:
+    """Targets of a study."""
+    return TARGETS.get(name, (f"study_{name}",))
+
+
+def load_studies(
+    config: Mapping[str, Any], folder: Path, main_schema: Mapping[str, Any], made_by_workflow: Iterable[str] = ()
+) -> tuple[dict[str, Study], dict[str, Any]]:
+    """Read every study's settings and try them, and its models, against the configuration.
+
+    Parameters
+    ----------
+    config : mapping
+        The main configuration, checked, `like` resolved.
+    folder : Path
+        `workflow/studies`: each folder in it that has a `settings.yaml` is a study.
+    main_schema : mapping
+        Of the main configuration, which the models of a study obey too.
+    made_by_workflow : iterable of str
+        Files that need not be there, as the workflow makes them.
+
+    Returns
+    -------
+    studies : dict of name to Study
+        A study that does not fit this configuration (say, because it builds on a model that is not there) comes with
+        its problem.
+    everything : dict
+        The configuration with the models and runs of all studies whose models fit.
+
+    Raises
+    ------
+    ConfigError
+        If `study_settings` or `studies` name a study that there is not, or two studies give one name to two things.
+    """
+    names = sorted(path.parent.name for path in folder.glob("*/settings.yaml"))
+    given = config.get("study_settings", {})
+    for where, wanted in (("study_settings", given), ("studies", config.get("studies", []))):
+        for name in wanted:
+            if name not in names:
+                raise ConfigError("unknown study", where=where, found=name, mend=closest(name, names))
+    made = list(made_by_workflow)
+    studies: dict[str, Study] = {}
+    owners: dict[tuple[str, str], str] = {}
+    for name in names:
+        text = (folder / name / "settings.yaml").read_text(encoding="utf-8")
+        settings = _settings(yaml.safe_load(text), given.get(name, {}))
+        blocks = {key: settings.pop(key) or {} for key in MODEL_BLOCKS if key in settings}
+        owners |= {(kind, model): name for kind, block in blocks.items() for model in block}
+        try:
+            check_schema(settings, _schema(folder, name), f"study_settings.{name}")
+            settings = _without_nulls(settings)
+            resolved = _resolved(config, blocks, main_schema, name)
+            study = Study(name, settings, resolved, _lent(settings, made, name, folder / name))
+            studies[name] = _own_check("completed", name, folder, study) or study
+        except DrunetError as error:
+            studies[name] = Study(name, settings, problem=str(error))
+    studies = _with_known_names(config, studies, owners)
+    everything = _with_studies(config, studies)
+    for name, study in studies.items():
+        try:
+            if not study.problem:
+                _own_check("check", name, folder, study.settings, everything)
+        except DrunetError as error:
+            studies[name] = replace(study, problem=str(error))
+    return studies, everything
+
+
+def _own_check(function: str, name: str, folder: Path, *arguments: Any) -> Any:
+    """Call a function of a study's module `settings`, where it has such."""
+    if not (folder / name / "settings.py").is_file():
+        return None
+    check = getattr(importlib.import_module(f"{folder.name}.{name}.settings"), function, None)
+    return check(*arguments) if check else None
+
+
+def _schema(folder: Path, name: str) -> dict[str, Any]:
+    """A study's schema; one that says `extends: FILE` adds to what studies of a kind share."""
+    file = folder / name / "settings.schema.yaml"
+    own: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if "extends" not in own:
+        return own
+    shared = yaml.safe_load((file.parent / own.pop("extends")).read_text(encoding="utf-8"))
+    return merged(shared, {**own, "required": [*shared["required"], *own.get("required", [])]})
+
+
+def _settings(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's settings; a finished model takes the place of one to be trained, whatever is said of that."""
+    settings = merged(defaults, given, whole=("options", "weights", "split"))
+    for kind in ("classifiers", "refiners"):
+        for name, model in (given.get(kind) or {}).items():
+            if isinstance(model, Mapping) and "onnx" in model:
+                settings[kind][name] = dict(model)
+    return settings
+
+
+def _without_nulls(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without the labels and arms that are null: so one is left out of those that a study has."""
+    # Tasks of a study of images name its arms, and pass over those that are null.
+    keys = [key for key in ("labels", "arms") if key in settings and "images" not in settings]
+    kept = {key: {k: v for k, v in settings[key].items() if v} for key in keys}
+    return {**settings, **kept}
+
+
+def _lent(settings: Mapping[str, Any], made: Iterable[str], name: str, folder: Path) -> dict[str, SheetRow]:
+    """Slides of a study's own sheet: its models learn from them, and they are left alone otherwise."""
+    sheet = settings.get("learning_sheet")
+    if not sheet:
+        return {}
+    try:
+        # A sheet that ships is found wherever the workflow is run.
+        rows = read_sheets(str(folder / sheet) if is_file(folder / sheet) else sheet, settings["learning_root"])
+        check_files(rows.values(), made)
+    except SheetError as error:
+        where = f"study_settings.{name}.learning_sheet"
+        raise SheetError(error.what, where=where, found=error.found, mend="Name another sheet, or null.") from error
+    return rows
+
+
+def without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page of a study of CT may know of its settings: no path, as folders are often named after patients.
+
+    Snakemake copies a report rule's parameters into the file that `--report` writes.
+
+    Parameters
+    ----------
+    settings : mapping
+        The study's, with its files under `collect` or `slices`.
+
+    Returns
+    -------
+    dict
+        Settings without the user's folders, tables and weights; and `embedded` (bool), whether the images are those
+        that are drawn in code.
+    """
+    read = next(settings[key] for key in ("collect", "slices") if key in settings)
+    kept = {
+        key: {name: value for name, value in settings[key].items() if name not in paths}
+        for key, paths in _PATHS.items()
+        if key in settings
+    }
+    arms = {name: arm and {k: v for k, v in arm.items() if k != "weights"} for name, arm in settings["arms"].items()}
+    return {**settings, **kept, "arms": arms, "embedded": read["root"] is None}
+
+
+def _with_studies(config: Mapping[str, Any], studies: Mapping[str, Study]) -> dict[str, Any]:
+    """The configuration with the models and runs of all studies that fit.
+
+    Raises
+    ------
+    ConfigError
+        If two studies give the same name to something.
+    """
+    everything: dict[str, Any] = {**config, **{key: dict(config[key]) for key in MODEL_BLOCKS}}
+    for study in studies.values():
+        for key, block in study.blocks.items():
+            for name, value in block.items():
+                if name in everything[key]:
+                    raise ConfigError(
+                        "two studies use one name",
+                        where=f"study_settings.{study.name}.{key}",
+                        found=name,
+                        mend="Rename one of them.",
+                    )
+                everything[key][name] = value
+    return everything
+
+
+def _resolved(
+    config: Mapping[str, Any],
+    blocks: Mapping[str, dict[str, Any]],
+    schema: Mapping[str, Any],
+    name: str,
+) -> dict[str, dict[str, Any]]:
+    """A study's models in full, checked as if they stood in the configuration."""
+    trial: dict[str, Any] = {**config}
+    for key, block in blocks.items():
+        # A model of the configuration may be varied by a study but never replaced in silence.
+        if taken := sorted(set(block) & set(config[key])):
+            raise ConfigError(
+                "a study would replace what the configuration has",
+                where=f"study_settings.{name}.{key}",
+                found=", ".join(taken),
+                mend="Rename it in the study's settings.",
+            )
+        trial[key] = {**config[key], **copy.deepcopy(block)}
+    trial = resolve_models(trial)
+    check_schema(trial, schema)
+    check_references(trial)
+    check_model_files(trial)
+    return {key: {model: trial[key][model] for model in block} for key, block in blocks.items()}
+
+
+def _with_known_names(
+    config: Mapping[str, Any], studies: Mapping[str, Study], owners: Mapping[tuple[str, str], str]
+) -> dict[str, Study]:
+    """The studies, those with a problem whose settings name what there is not.
+
+    A study may name another's models and runs (`owners`, by kind and name), which are not there if that one has a
+    problem: hence in rounds.
+    """
+    known = dict(studies)
+    while True:
+        everything = _with_studies(config, known)
+        # What a study with a problem would have brought.
+        absent = {key: known[owner] for key, owner in owners.items() if known[owner].problem}
+        problems = {name: found for name, study in known.items() if (found := _misnamed(study, everything, absent))}
+        if not problems:
+            return known
+        known |= {name: Study(name, known[name].settings, problem=problem) for name, problem in problems.items()}
+
+
+def _misnamed(study: Study, everything: Mapping[str, Any], absent: Mapping[tuple[str, str], Study]) -> str | None:
+    if study.problem:
+        return None
+    where = f"study_settings.{study.name}"
+    try:
+        _check_arms(study.settings, where)
+        _check_runs(study.settings, everything["runs"], where)
+        for kind, key, wanted in _named(study.settings):
+            if wanted not in everything[kind]:
+                if other := absent.get((kind, wanted)):
+                    return f"{where}.{key}: {wanted} needs study `{other.name}`, which cannot be made: {other.problem}"
+                mend = closest(wanted, everything[kind])
+                raise ConfigError(f"unknown {kind[:-1]}", where=f"{where}.{key}", found=wanted, mend=mend)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def _named(settings: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Names of runs and classifiers in a study's settings: what is named, the key it stands under, the name."""
+    named: list[tuple[str, str, str]] = []
+    for key, kind in _NAMING.items():
+        value = settings.get(key, [])
+        if isinstance(value, str):
+            named.append((kind, key, value))
+        elif isinstance(value, Mapping):
+            named.extend((kind, f"{key}.{label}", name) for label, name in value.items())
+        else:
+            named.extend((kind, key, name) for name in value)
+    for name, arm in _arms(settings).items():
+        named.extend((kind, f"arms.{name}.{key}", arm[key]) for key, kind in _ARM_NAMING.items() if arm.get(key))
+    return named
+
+
+def _arms(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: arm for name, arm in settings.get("arms", {}).items() if arm}
+
+
+def _check_runs(settings: Mapping[str, Any], runs: Mapping[str, Any], where: str) -> None:
+    """Refuse an arm whose run is another classifier's, or has a refiner where it should have none, or none."""
+    for name, arm in _arms(settings).items():
+        for key, refined in (("run", True), ("alone", False)):
+            run = runs.get(arm.get(key))
+            if run and (run["classifier"] != arm["classifier"] or (run["refiner"] is not None) != refined):
+                found = f"{arm[key]}: {run['classifier']}, {run['refiner'] or 'no refiner'}"
+                mend = f"Name a run of {arm['classifier']} {'with a' if refined else 'without'} refiner, or null."
+                raise ConfigError(
+                    "the run is not this arm's", where=f"{where}.arms.{name}.{key}", found=found, mend=mend
+                )
+
+
+def _check_arms(settings: Mapping[str, Any], where: str) -> None:
+    """Refuse a study of no arms, and one that is held against an arm that there is not."""
+    arms = settings.get("arms", {})
+    if "arms" in settings and not arms:
+        raise ConfigError("no arm is left", where=f"{where}.arms", mend="Leave at least one in.")
+    reference = settings.get("reference")
+    if reference is not None and reference not in arms:
+        raise ConfigError("unknown arm", where=f"{where}.reference", found=reference, mend=closest(reference, arms))

@@ -1,0 +1,16 @@
+"""What the settings of this study must fulfil beyond their schema."""
+
+from __future__ import annotations
+
+from drunet.studies.box_tasks import check_tasks
+from studies.common.study_settings import Study
+
+
+def completed(study: Study) -> None:
+    """Refuse folders, subtypes and arms that do not fit each other.
+
+    Raises
+    ------
+    DrunetError
+    """
+    check_tasks(study.name, study.settings)

@@ -1,0 +1,74 @@
+"""ResNet-50 on lung patches, frozen, in part and whole: `snakemake --cores N study_histology_resnet50`."""
+
+RESNET50 = study("histology_resnet50")
+# `task/arm` of the picture; without that arm the page goes without.
+RESNET50_ARM = image_tasks.pictured(RESNET50, "confused")
+
+
+rule study_histology_resnet50:
+    input:
+        "<results>/studies/histology_resnet50/report.html",
+
+
+rule draw_confused_pairs:
+    input:
+        predictions=f"<results>/studies/histology_resnet50/{RESNET50_ARM}/predictions.parquet",
+        facts=f"<results>/studies/histology_resnet50/{RESNET50_ARM}/training.json",
+        weights=f"<results>/studies/histology_resnet50/{RESNET50_ARM}/weights",
+        drawn=[] if RESNET50["images"]["root"] else DRAWN_PATCHES,
+    output:
+        figure="<results>/studies/histology_resnet50/figures/confused.png",
+    log:
+        "<logs>/draw_confused_pairs.log",
+    benchmark:
+        "<benchmarks>/draw_confused_pairs.tsv"
+    conda:
+        "../../../envs/train.yaml"
+    params:
+        root=lambda wildcards: RESNET50["images"]["root"] or DRAWN_PATCHES,
+        trial=lambda wildcards: image_tasks.trial_of(RESNET50, RESNET50_ARM),
+        confused=RESNET50["confused"],
+        code=lambda wildcards: code("draw_confused_pairs", image_tasks.module_of(RESNET50, RESNET50_ARM)),
+    resources:
+        mem_mb=resource("draw_confused_pairs", "mem_mb", 4000),
+        runtime=resource("draw_confused_pairs", "runtime", 20),
+    message:
+        "Showing malignant images taken for the other cancer"
+    script:
+        "../../../scripts/draw_confused_pairs.py"
+
+
+rule report_histology_resnet50:
+    input:
+        images="<results>/studies/histology_resnet50/images.tsv",
+        unreadable="<results>/studies/histology_resnet50/unreadable.tsv",
+        groups="<results>/studies/histology_resnet50/groups.json",
+        montage="<results>/studies/histology_resnet50/figures/groups.png",
+        predictions=of_arms("histology_resnet50", "predictions.parquet"),
+        facts=of_arms("histology_resnet50", "training.json"),
+        histories=of_arms("histology_resnet50", "history.tsv", image_tasks.networks_of),
+        picture="<results>/studies/histology_resnet50/figures/confused.png" if RESNET50_ARM else [],
+        published=str(STUDIES_FOLDER / "histology_resnet50/published.tsv"),
+    output:
+        metrics="<results>/studies/histology_resnet50/metrics.tsv",
+        section="<results>/studies/histology_resnet50/section.json",
+        page=report("<results>/studies/histology_resnet50/report.html", category="Studies"),
+    log:
+        "<logs>/report_histology_resnet50.log",
+    benchmark:
+        "<benchmarks>/report_histology_resnet50.tsv"
+    conda:
+        "../../../envs/data.yaml"
+    params:
+        settings=RESNET50,
+        arms=arm_keys("histology_resnet50"),
+        networks=arm_keys("histology_resnet50", image_tasks.networks_of),
+        seed=config["seed"],
+        code=lambda wildcards: code("report_histology_resnet50"),
+    resources:
+        mem_mb=resource("report_histology_resnet50", "mem_mb", 4000),
+        runtime=resource("report_histology_resnet50", "runtime", 30),
+    message:
+        "Writing the page of histology_resnet50"
+    script:
+        "../../../scripts/report_histology_resnet50.py"

@@ -1,0 +1,163 @@
+"""Multi-lens distortion with and without, by strength, and its cost: `snakemake --cores N study_multi_lens`."""
+
+from drunet.studies.multi_lens_arms import arms_of, image_sets_of, training_settings
+
+MULTI_LENS = study("multi_lens")
+LENS_SETS = image_sets_of(MULTI_LENS)
+LENS_OUTCOMES = [
+    f"<results>/studies/multi_lens/{dataset}/{arm}.{seed}"
+    for dataset in LENS_SETS
+    for arm in arms_of(MULTI_LENS, dataset)
+    for seed in range(MULTI_LENS["repeats"])
+]
+
+
+rule study_multi_lens:
+    input:
+        "<results>/studies/multi_lens/report.html",
+
+
+rule read_image_set:
+    input:
+        training=lambda wildcards: LENS_SETS[wildcards.dataset].get("training", []),
+        test=lambda wildcards: LENS_SETS[wildcards.dataset].get("test", []),
+    output:
+        images="<results>/studies/multi_lens/{dataset}/images.npz",
+    log:
+        "<logs>/read_image_set/{dataset}.log",
+    benchmark:
+        "<benchmarks>/read_image_set/{dataset}.tsv"
+    wildcard_constraints:
+        dataset="|".join(LENS_SETS) or "(?!)",
+    conda:
+        "../../../envs/data.yaml"
+    params:
+        test_images=MULTI_LENS["test_images"],
+        seed=config["seed"],
+        code=lambda wildcards: code("read_image_set"),
+    resources:
+        mem_mb=resource("read_image_set", "mem_mb", 4000),
+        runtime=resource("read_image_set", "runtime", 20),
+    message:
+        "Reading the images of {wildcards.dataset}"
+    script:
+        "../../../scripts/read_image_set.py"
+
+
+rule train_lens_arm:
+    input:
+        images="<results>/studies/multi_lens/{dataset}/images.npz",
+        weights=list(MULTI_LENS["weights"].values()) if isinstance(MULTI_LENS["weights"], dict) else [],
+    output:
+        outcome="<results>/studies/multi_lens/{dataset}/{arm}.{seed}.json",
+        predictions="<results>/studies/multi_lens/{dataset}/{arm}.{seed}.tsv",
+    log:
+        "<logs>/train_lens_arm/{dataset}/{arm}.{seed}.log",
+    benchmark:
+        "<benchmarks>/train_lens_arm/{dataset}/{arm}.{seed}.tsv"
+    wildcard_constraints:
+        dataset="|".join(LENS_SETS) or "(?!)",
+        arm=r"without|strength_[0-9.]+",
+        seed=r"\d+",
+    conda:
+        "../../../envs/train.yaml"
+    params:
+        settings=lambda wildcards: training_settings(MULTI_LENS, wildcards.dataset),
+        seed=config["seed"],
+        code=code("train_lens_arm", registry.module_of(MULTI_LENS["architecture"])),
+    threads: resource("train_lens_arm", "threads", 1)
+    resources:
+        mem_mb=resource("train_lens_arm", "mem_mb", 4000),
+        runtime=resource("train_lens_arm", "runtime", 240),
+        gpu=needs_gpu(),
+    message:
+        "Training on {wildcards.dataset}: {wildcards.arm}, seed {wildcards.seed}"
+    script:
+        "../../../scripts/train_lens_arm.py"
+
+
+rule time_lenses:
+    output:
+        times="<results>/studies/multi_lens/step_times.tsv",
+    log:
+        "<logs>/time_lenses.log",
+    benchmark:
+        "<benchmarks>/time_lenses.tsv"
+    conda:
+        "../../../envs/train.yaml"
+    params:
+        settings={k: MULTI_LENS[k] for k in ("architecture", "options", "multi_lens", "strength", "augment", "cost")},
+        seed=config["seed"],
+        code=code("time_lenses", registry.module_of(MULTI_LENS["architecture"])),
+    # All cores: nothing else of this workflow may run beside a measurement.
+    threads: workflow.resource_settings.cores or 8
+    resources:
+        mem_mb=resource("time_lenses", "mem_mb", 6000),
+        runtime=resource("time_lenses", "runtime", 60),
+        gpu=needs_gpu(),
+    message:
+        "Timing training with and without lenses"
+    script:
+        "../../../scripts/time_lenses.py"
+
+
+rule draw_lens_grid:
+    input:
+        slide=lambda wildcards: [ROWS[s].path for s in shown_slide()],
+        tiles=lambda wildcards: expand("<results>/slides/{slide}/tiles.parquet", slide=shown_slide()),
+    output:
+        grid="<results>/studies/multi_lens/figures/grid.png",
+    log:
+        "<logs>/draw_lens_grid.log",
+    benchmark:
+        "<benchmarks>/draw_lens_grid.tsv"
+    conda:
+        "../../../envs/data.yaml"
+    params:
+        slide=lambda wildcards: shown_slide()[0],
+        mpp=lambda wildcards: ROWS[shown_slide()[0]].mpp,
+        tile_mpp=config["tiles"]["mpp"],
+        lenses=MULTI_LENS["multi_lens"],
+        picture=MULTI_LENS["picture"],
+        seed=config["seed"],
+        code=lambda wildcards: code("draw_lens_grid"),
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    message:
+        "Drawing lenses on a grid"
+    script:
+        "../../../scripts/draw_lens_grid.py"
+
+
+rule report_multi_lens:
+    input:
+        outcomes=[f"{path}.json" for path in LENS_OUTCOMES],
+        predictions=[f"{path}.tsv" for path in LENS_OUTCOMES],
+        times="<results>/studies/multi_lens/step_times.tsv",
+        grid="<results>/studies/multi_lens/figures/grid.png",
+        published=str(RESOURCES / "published/drunet_multi_lens.tsv"),
+    output:
+        metrics="<results>/studies/multi_lens/metrics.tsv",
+        comparison="<results>/studies/multi_lens/comparison.tsv",
+        mcnemar="<results>/studies/multi_lens/mcnemar.tsv",
+        pairs="<results>/studies/multi_lens/figures/pairs.png",
+        sweep="<results>/studies/multi_lens/figures/sweep.png",
+        section="<results>/studies/multi_lens/section.json",
+        page=report("<results>/studies/multi_lens/report.html", category="Studies"),
+    log:
+        "<logs>/report_multi_lens.log",
+    benchmark:
+        "<benchmarks>/report_multi_lens.tsv"
+    conda:
+        "../../../envs/data.yaml"
+    params:
+        settings=MULTI_LENS,
+        code=lambda wildcards: code("report_multi_lens"),
+    resources:
+        mem_mb=resource("report_multi_lens", "mem_mb", 2000),
+        runtime=resource("report_multi_lens", "runtime", 10),
+    message:
+        "Setting training with and without lenses beside each other"
+    script:
+        "../../../scripts/report_multi_lens.py"
