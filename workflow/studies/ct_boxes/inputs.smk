@@ -1,6 +1,6 @@
 """The slices of this study, their annotations, and files of its trainings."""
 
-from drunet.studies import box_tasks
+from studies.ct_boxes import tasks as box_tasks
 
 BOXES = study("ct_boxes")
 

@@ -36,14 +36,14 @@ rule collect_ct_slices:
         max_unreadable=BOXES["slices"]["max_unreadable"],
         content=box_content,
         seed=config["seed"],
-        code=lambda wildcards: code("collect_ct_slices"),
+        code=lambda wildcards: study_code("ct_boxes", "collect_ct_slices"),
     resources:
         mem_mb=resource("collect_ct_slices", "mem_mb", 2000),
         runtime=resource("collect_ct_slices", "runtime", 120),
     message:
         "Matching CT slices with annotated boxes, and writing them as grey pictures"
     script:
-        "../../../scripts/collect_ct_slices.py"
+        "scripts/collect_ct_slices.py"
 
 
 rule train_box_arm:
@@ -72,7 +72,7 @@ rule train_box_arm:
         validation_share=BOXES["validation_share"],
         size=BOXES["size"],
         seed=config["seed"],
-        code=lambda wildcards: code("train_box_arm", box_tasks.module_of(BOXES, wildcards.arm)),
+        code=lambda wildcards: study_code("ct_boxes", "train_box_arm", box_tasks.module_of(BOXES, wildcards.arm)),
     threads: resource("train_box_arm", "threads", 1)
     resources:
         mem_mb=resource("train_box_arm", "mem_mb", 6000),
@@ -81,7 +81,7 @@ rule train_box_arm:
     message:
         "Training {wildcards.arm} on boxes, {wildcards.protocol} split"
     script:
-        "../../../scripts/train_box_arm.py"
+        "scripts/train_box_arm.py"
 
 
 rule draw_ct_boxes:
@@ -104,14 +104,14 @@ rule draw_ct_boxes:
         source=BOXES["source"],
         targets=BOXES["targets"],
         slices=BOXES["pictures"]["slices"],
-        code=code("draw_ct_boxes", box_tasks.module_of(BOXES, BOXES["pictures"]["arm"])),
+        code=study_code("ct_boxes", "draw_ct_boxes", box_tasks.module_of(BOXES, BOXES["pictures"]["arm"])),
     resources:
         mem_mb=resource("draw_ct_boxes", "mem_mb", 4000),
         runtime=resource("draw_ct_boxes", "runtime", 20),
     message:
         "Showing slices with their boxes, outlines and attention"
     script:
-        "../../../scripts/draw_ct_boxes.py"
+        "scripts/draw_ct_boxes.py"
 
 
 rule report_ct_boxes:
@@ -138,11 +138,11 @@ rule report_ct_boxes:
         settings=study_settings.without_paths(BOXES),
         trainings=box_tasks.keys_of(BOXES),
         seed=config["seed"],
-        code=lambda wildcards: code("report_ct_boxes"),
+        code=lambda wildcards: study_code("ct_boxes", "make_page"),
     resources:
         mem_mb=resource("report_ct_boxes", "mem_mb", 4000),
         runtime=resource("report_ct_boxes", "runtime", 30),
     message:
         "Writing the page of ct_boxes"
     script:
-        "../../../scripts/report_ct_boxes.py"
+        "scripts/make_page.py"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from drunet.studies.box_tasks import check_tasks
 from studies.common.study_settings import Study
+from studies.ct_boxes.tasks import check_tasks
 
 
 def completed(study: Study) -> None:

@@ -29,7 +29,7 @@ rule explain_classifier:
         settings={k: v for k, v in SALIENCY.items() if k != "models"},
         slides=lambda wildcards: [{"slide_id": s, "mpp": ROWS[s].mpp} for s in slides_in(SALIENCY["split"])],
         threshold=config["measure"]["threshold"],
-        code=lambda wildcards: code("explain_classifier", architecture_module(wildcards.model)),
+        code=lambda wildcards: study_code("saliency", "explain_classifier", architecture_module(wildcards.model)),
     threads: resource("explain_classifier", "threads", 8)
     resources:
         mem_mb=resource("explain_classifier", "mem_mb", 6000),
@@ -38,7 +38,7 @@ rule explain_classifier:
     message:
         "Looking inside {wildcards.model}"
     script:
-        "../../../scripts/explain_classifier.py"
+        "scripts/explain_classifier.py"
 
 
 rule gather_explanations:
@@ -58,14 +58,14 @@ rule gather_explanations:
         "../../../envs/data.yaml"
     params:
         settings=SALIENCY,
-        code=lambda wildcards: code("gather_explanations"),
+        code=lambda wildcards: study_code("saliency", "make_page"),
     resources:
         mem_mb=1000,
         runtime=10,
     message:
         "Writing the page of study_saliency"
     script:
-        "../../../scripts/gather_explanations.py"
+        "scripts/make_page.py"
 
 
 rule study_saliency:

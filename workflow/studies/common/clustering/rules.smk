@@ -44,8 +44,8 @@ rule embed_tiles:
         tile={k: config["tiles"][k] for k in ("mpp", "size", "step")},
         classes=config["cohort"]["annotation_classes"],
         seed=config["seed"],
-        code=lambda wildcards: code(
-            "embed_tiles", architecture_module(starting_model(wildcards.model) or wildcards.model)
+        code=lambda wildcards: study_code(
+            "common/clustering", "embed_tiles", architecture_module(starting_model(wildcards.model) or wildcards.model)
         ),
     threads: resource("embed_tiles", "threads", 8)
     resources:
@@ -55,7 +55,7 @@ rule embed_tiles:
     message:
         "Features of the tiles that {wildcards.model} learns from"
     script:
-        "../../../../scripts/embed_tiles.py"
+        "scripts/embed_tiles.py"
 
 
 rule cluster_tiles:
@@ -82,14 +82,14 @@ rule cluster_tiles:
         slides=learning_rows,
         examples=10,
         seed=config["seed"],
-        code=lambda wildcards: code("cluster_tiles"),
+        code=lambda wildcards: study_code("common/clustering", "cluster_tiles"),
     resources:
         mem_mb=resource("cluster_tiles", "mem_mb", 4000),
         runtime=resource("cluster_tiles", "runtime", 240),
     message:
         "Finding clusters among the tiles of {wildcards.model}"
     script:
-        "../../../../scripts/cluster_tiles.py"
+        "scripts/cluster_tiles.py"
 
 
 rule train_clustered:
@@ -123,7 +123,8 @@ rule train_clustered:
         ),
         slides=learning_rows,
         seed=config["seed"],
-        code=lambda wildcards: code(
+        code=lambda wildcards: study_code(
+            "common/clustering",
             "train_clustered",
             architecture_module(wildcards.model),
             architecture_module(starting_model(wildcards.model) or wildcards.model),
@@ -136,4 +137,4 @@ rule train_clustered:
     message:
         "Training {wildcards.model} on clusters of tiles"
     script:
-        "../../../../scripts/train_clustered.py"
+        "scripts/train_clustered.py"

@@ -51,7 +51,7 @@ rule list_images:
         near_duplicates=lambda wildcards: image_study(wildcards)["images"]["near_duplicates"],
         content=image_content,
         seed=config["seed"],
-        code=lambda wildcards: code("list_images"),
+        code=lambda wildcards: study_code("common/images", "list_images"),
     threads: resource("list_images", "threads", 2)
     resources:
         mem_mb=resource("list_images", "mem_mb", 4000),
@@ -59,7 +59,7 @@ rule list_images:
     message:
         "Listing the images of {wildcards.study} and finding near-duplicates"
     script:
-        "../../../../scripts/list_images.py"
+        "scripts/list_images.py"
 
 
 # A rule of its own: another look of the figure lists no images anew.
@@ -77,14 +77,14 @@ rule show_groups:
         "../../../../envs/data.yaml"
     params:
         root=image_root,
-        code=lambda wildcards: code("show_groups"),
+        code=lambda wildcards: study_code("common/images", "show_groups"),
     resources:
         mem_mb=2000,
         runtime=10,
     message:
         "Showing images of one source ({wildcards.study})"
     script:
-        "../../../../scripts/show_groups.py"
+        "scripts/show_groups.py"
 
 
 rule train_image_arm:
@@ -115,7 +115,7 @@ rule train_image_arm:
         lesson=image_lesson,
         keep=lambda wildcards: image_tasks.kept_trials(image_study(wildcards), wildcards.task, wildcards.arm),
         seed=config["seed"],
-        code=lambda wildcards: code("train_image_arm", image_arm_module(wildcards)),
+        code=lambda wildcards: study_code("common/images", "train_image_arm", image_arm_module(wildcards)),
     threads: resource("train_image_arm", "threads", 1)
     resources:
         mem_mb=resource("train_image_arm", "mem_mb", 6000),
@@ -124,7 +124,7 @@ rule train_image_arm:
     message:
         "Training {wildcards.arm} on {wildcards.task} ({wildcards.study})"
     script:
-        "../../../../scripts/train_image_arm.py"
+        "scripts/train_image_arm.py"
 
 
 rule fit_prior_model:
@@ -152,14 +152,14 @@ rule fit_prior_model:
         task=image_trials,
         validation_share=lambda wildcards: image_study(wildcards)["validation_share"],
         seed=config["seed"],
-        code=lambda wildcards: code("fit_prior_model"),
+        code=lambda wildcards: study_code("common/images", "fit_prior_model"),
     resources:
         mem_mb=resource("fit_prior_model", "mem_mb", 4000),
         runtime=resource("fit_prior_model", "runtime", 60),
     message:
         "Fitting {wildcards.arm} on {wildcards.task} ({wildcards.study})"
     script:
-        "../../../../scripts/fit_prior_model.py"
+        "scripts/fit_prior_model.py"
 
 
 rule export_image_arm:
@@ -178,14 +178,14 @@ rule export_image_arm:
         "../../../../envs/train.yaml"
     params:
         opset=config["export"]["opset"],
-        code=lambda wildcards: code("export_image_arm", image_arm_module(wildcards)),
+        code=lambda wildcards: study_code("common/images", "export_image_arm", image_arm_module(wildcards)),
     resources:
         mem_mb=resource("export_image_arm", "mem_mb", 4000),
         runtime=resource("export_image_arm", "runtime", 30),
     message:
         "Exporting {wildcards.arm} of {wildcards.task} ({wildcards.study}) to ONNX"
     script:
-        "../../../../scripts/export_image_arm.py"
+        "scripts/export_image_arm.py"
 
 
 rule time_image_arms:
@@ -205,7 +205,7 @@ rule time_image_arms:
         trial=lambda wildcards: image_tasks.shown_trial(image_task(wildcards)),
         timing=lambda wildcards: image_study(wildcards)["timing"],
         engine={k: config["inference"][k] for k in ("provider", "precision")},
-        code=lambda wildcards: code("time_image_arms"),
+        code=lambda wildcards: study_code("common/images", "time_image_arms"),
     # Every core, whatever the networks use of them: a job beside it would be measured too.
     threads: workflow.resource_settings.cores or 8
     resources:
@@ -215,4 +215,4 @@ rule time_image_arms:
     message:
         "Timing the networks of {wildcards.task} ({wildcards.study})"
     script:
-        "../../../../scripts/time_image_arms.py"
+        "scripts/time_image_arms.py"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from shapely import affinity
 from shapely.geometry import box as rectangle
 
-from drunet.boxes import geometry
+from studies.ct_boxes import geometry
 
 EDGE = st.floats(-50, 150, allow_nan=False).map(lambda v: round(v, 3))
 ORDERED = st.tuples(EDGE, EDGE, EDGE, EDGE).map(

@@ -4,11 +4,11 @@ from drunet.console import job, say
 from drunet.export.trained import rebuild_trained
 from drunet.files import read_json, write_text
 from drunet.report.figures import save
-from drunet.saliency.explanation import classified_tiles, explain, explanation_metrics, read_tiles
-from drunet.saliency.figure import saliency_figure
-from drunet.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE, choose_tiles
-from drunet.studies.saliency import chosen_table, metrics_table
 from drunet.training.device import need_gpu
+from studies.saliency.explanation import classified_tiles, explain, explanation_metrics, read_tiles
+from studies.saliency.figure import saliency_figure
+from studies.saliency.section import chosen_table, metrics_table
+from studies.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE, choose_tiles
 
 with job(snakemake.log[0]):
     need_gpu(snakemake.resources.gpu)

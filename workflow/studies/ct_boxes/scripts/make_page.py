@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from drunet.boxes.slice_list import read_slices
 from drunet.console import job
 from drunet.files import read_json, read_published, write_tsv
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.studies import ct_boxes as study
-from drunet.studies.box_tasks import shown_protocol
-from drunet.studies.ct_boxes_section import section_of
+from studies.ct_boxes import scores as study
+from studies.ct_boxes.section import section_of
+from studies.ct_boxes.slice_list import read_slices
+from studies.ct_boxes.tasks import shown_protocol
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params

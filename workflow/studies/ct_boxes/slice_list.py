@@ -6,7 +6,7 @@ import os
 
 import pandas as pd
 
-from drunet.boxes.geometry import COORDINATES
+from studies.ct_boxes.geometry import COORDINATES
 
 COLUMNS = ("file", "subtype", "patient", "width", "height", *COORDINATES, "boxes")
 

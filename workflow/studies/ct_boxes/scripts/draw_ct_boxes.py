@@ -4,9 +4,9 @@ import pandas as pd
 
 from drunet.console import job
 from drunet.files import read_json, write_json
-from drunet.report.box_figures import box_pictures
 from drunet.report.figures import save
-from drunet.studies.box_pictures import choose_slices, outlines_geojson, show_slices
+from studies.ct_boxes.figures import box_pictures
+from studies.ct_boxes.pictures import choose_slices, outlines_geojson, show_slices
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params

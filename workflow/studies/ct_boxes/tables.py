@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from drunet.studies.ct_boxes import SOURCE, BoxArm, Judged
 from studies.common.images.class_figures import PROTOCOL_NAMES
 from studies.common.images.protocols import PROTOCOLS
+from studies.ct_boxes.scores import SOURCE, BoxArm, Judged
 
 # What matching.json counts. The first six are always told, the others where there is anything to tell.
 _COUNTS = {

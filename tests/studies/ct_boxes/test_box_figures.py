@@ -15,9 +15,9 @@ from matplotlib.patches import Polygon, Rectangle
 from shapely.geometry import box as square
 
 from drunet.errors import ModelError
-from drunet.report.box_figures import ANNOTATED, PREDICTED, BoxPicture, box_losses, box_pictures, iou_boxes
-from drunet.saliency.box_attention import attention_kind, box_attention
 from studies.common.images.class_figures import protocol_dumbbell
+from studies.ct_boxes.attention import attention_kind, box_attention
+from studies.ct_boxes.figures import ANNOTATED, PREDICTED, BoxPicture, box_losses, box_pictures, iou_boxes
 
 
 def picture(predicted: list[float], outline: Any = None) -> BoxPicture:

@@ -1,10 +1,10 @@
 """Match CT slices with their tumour boxes, and turn them into grey PNG with neutral names."""
 
 from drunet.console import job
-from drunet.ct.slices import collect_slices
 from drunet.files import write_json
 from studies.common.ct.window import Window
 from studies.common.images.folder import write_list
+from studies.ct_boxes.collecting import collect_slices
 
 with job(snakemake.log[0]):
     output, params = snakemake.output, snakemake.params

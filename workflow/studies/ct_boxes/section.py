@@ -10,9 +10,9 @@ import pandas as pd
 
 from drunet.metrics import Summary
 from drunet.report.section import Section
-from drunet.studies.box_tasks import SUBTYPES, shown_protocol
-from drunet.studies.ct_boxes import MEAN_BOX, SOURCE, TUNED, UNTOUCHED, BoxArm, Judged
-from drunet.studies.ct_boxes_tables import (
+from studies.common.images.class_figures import PROTOCOL_NAMES
+from studies.ct_boxes.scores import MEAN_BOX, SOURCE, TUNED, UNTOUCHED, BoxArm, Judged
+from studies.ct_boxes.tables import (
     count,
     good_table,
     interval,
@@ -22,7 +22,7 @@ from drunet.studies.ct_boxes_tables import (
     scores_table,
     size_table,
 )
-from studies.common.images.class_figures import PROTOCOL_NAMES
+from studies.ct_boxes.tasks import SUBTYPES, shown_protocol
 
 # HU: a window that begins above it shows the lung, of -900 to -600, as black.
 _LUNG = -500

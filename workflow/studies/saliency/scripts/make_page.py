@@ -7,7 +7,7 @@ import pandas as pd
 from drunet.console import job
 from drunet.files import write_text
 from drunet.report.section import write_section
-from drunet.studies.saliency import SeenInside, saliency_section
+from studies.saliency.section import SeenInside, saliency_section
 
 with job(snakemake.log[0]):
     inputs, params, output = snakemake.input, snakemake.params, snakemake.output

@@ -9,16 +9,18 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from drunet.boxes.geometry import COORDINATES, iou
-from drunet.boxes.slice_list import read_slices
 from drunet.errors import ConfigError, ImageSetError, ModelError
-from drunet.training import box_arm, box_trials, loop
-from drunet.training.box_arm import train_box_arm, tuned_key
+from drunet.training import loop
 from drunet.training.kept import weights_file
 from studies.common.images.folder import write_list
 from studies.common.images.splits import Split
 from studies.common.images.training import rebuild_arm
 from studies.common.images.trials import ArmOutcome
+from studies.ct_boxes import training as box_arm
+from studies.ct_boxes import trials as box_trials
+from studies.ct_boxes.geometry import COORDINATES, iou
+from studies.ct_boxes.slice_list import read_slices
+from studies.ct_boxes.training import train_box_arm, tuned_key
 
 loop.KEEP_EVERY = 0.0  # a state after every epoch
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from drunet.report.figures import MUTED, STYLE, WIDTH
-from drunet.saliency.tile_choice import KINDS
+from studies.saliency.tile_choice import KINDS
 
 # Blue, pale yellow, red: the paper's ends, in an order that colour-blind readers see too.
 COLOURS = "RdYlBu_r"

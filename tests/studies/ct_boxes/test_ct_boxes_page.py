@@ -19,14 +19,14 @@ from drunet.errors import ConfigError
 from drunet.files import read_published
 from drunet.metrics import Summary
 from drunet.report.section import read_section, write_section
-from drunet.studies import box_tasks
-from drunet.studies import ct_boxes as study
-from drunet.studies.ct_boxes_section import section_of
-from drunet.studies.ct_boxes_tables import matching_table, scores_table, size_table
-from drunet.training.box_losses import L1_WEIGHT
 from studies.common.study_settings import Study, without_paths
+from studies.ct_boxes import scores as study
+from studies.ct_boxes import tasks as box_tasks
+from studies.ct_boxes.losses import L1_WEIGHT
+from studies.ct_boxes.section import section_of
+from studies.ct_boxes.tables import matching_table, scores_table, size_table
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PUBLISHED = read_published(ROOT / "resources/published")["ct_boxes"]
 MOVED = {"source": 2.0, "untouched": 20.0, "fine-tuned": 5.0}
 MATCHING = {
@@ -43,11 +43,11 @@ MATCHING = {
 
 
 def shipped() -> dict[str, Any]:
-    return dict(yaml.safe_load((ROOT / "resources/studies/ct_boxes.yaml").read_text(encoding="utf-8")))
+    return dict(yaml.safe_load((ROOT / "workflow/studies/ct_boxes/settings.yaml").read_text(encoding="utf-8")))
 
 
 def schema() -> dict[str, Any]:
-    return dict(yaml.safe_load((ROOT / "workflow/schemas/studies/ct_boxes.schema.yaml").read_text(encoding="utf-8")))
+    return dict(yaml.safe_load((ROOT / "workflow/studies/ct_boxes/settings.schema.yaml").read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="module")
@@ -344,8 +344,8 @@ def test_the_axis_of_a_loss_says_what_is_made_small() -> None:
 
 
 def test_outlines_go_out_as_geojson_in_px_of_the_slice() -> None:
-    from drunet.report.box_figures import BoxPicture
-    from drunet.studies.box_pictures import Shown, outlines_geojson
+    from studies.ct_boxes.figures import BoxPicture
+    from studies.ct_boxes.pictures import Shown, outlines_geojson
 
     def shown(outline: Any) -> Shown:
         empty = np.zeros((4, 4), np.float32)
@@ -362,7 +362,7 @@ def test_outlines_go_out_as_geojson_in_px_of_the_slice() -> None:
 def test_several_slices_of_a_subtype_stand_at_even_distances_as_the_caption_says(
     made: dict[str, Any], slices: pd.DataFrame, tmp_path: Path
 ) -> None:
-    from drunet.studies.box_pictures import choose_slices
+    from studies.ct_boxes.pictures import choose_slices
 
     predictions = answers(slices, "random", MOVED)
     predictions["iou"] = np.random.default_rng(1).random(len(predictions))
@@ -378,7 +378,7 @@ def test_several_slices_of_a_subtype_stand_at_even_distances_as_the_caption_says
 def test_a_slice_of_the_source_is_called_by_its_part(
     slices: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from drunet.studies import box_pictures
+    from studies.ct_boxes import pictures as box_pictures
 
     chosen = box_pictures.choose_slices(answers(slices, "grouped", MOVED), "B", ["A"], 2)
     for file, _ in chosen:
@@ -392,7 +392,7 @@ def test_a_slice_of_the_source_is_called_by_its_part(
 
 
 def test_a_target_without_a_test_part_is_shown_untouched(slices: pd.DataFrame) -> None:
-    from drunet.studies.box_pictures import choose_slices
+    from studies.ct_boxes.pictures import choose_slices
 
     predictions = answers(slices, "grouped", MOVED).query("not (subtype == 'G' and stage == 'fine-tuned')")
     shown = [[row["stage"] for row in rows] for _, rows in choose_slices(predictions, "B", ["A", "G"], 3)]
@@ -400,7 +400,7 @@ def test_a_target_without_a_test_part_is_shown_untouched(slices: pd.DataFrame) -
 
 
 def test_shown_slices_are_the_middle_ones_of_different_patients(slices: pd.DataFrame) -> None:
-    from drunet.studies.box_pictures import choose_slices
+    from studies.ct_boxes.pictures import choose_slices
 
     predictions = answers(slices, "grouped", MOVED)
     predictions["iou"] = np.random.default_rng(0).random(len(predictions))

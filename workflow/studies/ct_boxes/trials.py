@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from drunet.boxes import geometry
 from drunet.console import say
 from drunet.errors import ConfigError, ImageSetError, closest
 from studies.common.images.splits import PART_NAMES, Split, leak, split_of
+from studies.ct_boxes import geometry
 
 PROTOCOLS = ("random", "grouped")
 SOURCE, UNTOUCHED, TUNED = "source", "untouched", "fine-tuned"

@@ -89,7 +89,7 @@ class GIoULoss(keras.losses.Loss):
 class MeanBoxIou(keras.metrics.Mean):
     """Mean over boxes of the IoU with the true one, in any unit of coordinates.
 
-    As `drunet.boxes.geometry.iou` counts it: 0 where the predicted box has swapped edges. Rows whose true box has no
+    As `ct_boxes.geometry.iou` counts it: 0 where the predicted box has swapped edges. Rows whose true box has no
     area are left out.
     """
 

@@ -17,17 +17,17 @@ from hypothesis import strategies as st
 from keras import layers
 
 from drunet.errors import ModelError
-from drunet.saliency.explanation import Explanation, classified_tiles, explain, explanation_metrics, read_tiles
-from drunet.saliency.figure import saliency_figure
-from drunet.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE, choose_tiles
 from drunet.slide import Slide
 from drunet.studies import misfits
-from drunet.studies.saliency import SeenInside, chosen_table, metrics_table, saliency_section
 from drunet.tiles import write_table
 from studies.common.saliency.grad_cam import GradCam, grad_cam
 from studies.common.saliency.layers import default_layers, find_layer
 from studies.common.saliency.maps import IntegratedGradients, gradient_saliency, integrated_gradients, unit_range
 from studies.common.saliency.score import ClassScore
+from studies.saliency.explanation import Explanation, classified_tiles, explain, explanation_metrics, read_tiles
+from studies.saliency.figure import saliency_figure
+from studies.saliency.section import SeenInside, chosen_table, metrics_table, saliency_section
+from studies.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE, choose_tiles
 
 SIDE = 8
 LEGAL_SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -3,11 +3,11 @@
 import shutil
 from pathlib import Path
 
-from drunet.boxes.slice_list import read_slices
 from drunet.console import job
-from drunet.training.box_arm import train_box_arm
 from drunet.training.device import need_gpu
 from drunet.training.kept import keep_weights
+from studies.ct_boxes.slice_list import read_slices
+from studies.ct_boxes.training import train_box_arm
 
 with job(snakemake.log[0]):
     need_gpu(snakemake.resources.gpu)

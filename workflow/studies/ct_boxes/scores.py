@@ -16,12 +16,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from drunet.boxes.geometry import iou
 from drunet.files import read_json
 from drunet.metrics import Summary, summarise
-from drunet.report.box_figures import box_losses, iou_boxes
 from studies.common.images.class_figures import protocol_dumbbell
 from studies.common.images.protocols import PROTOCOLS
+from studies.ct_boxes.figures import box_losses, iou_boxes
+from studies.ct_boxes.geometry import iou
 
 SOURCE, UNTOUCHED, TUNED = "source", "untouched", "fine-tuned"
 TRUE = ["xmin", "ymin", "xmax", "ymax"]

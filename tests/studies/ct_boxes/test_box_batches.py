@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from drunet.augment.box_view import BoxView
 from drunet.errors import ConfigError
-from drunet.training.box_batches import BoxBatches, FixedBoxBatches, read_slice
-from drunet.training.box_losses import MeanBoxIou
 from studies.common.images.batches import probabilities
+from studies.ct_boxes.batches import BoxBatches, FixedBoxBatches, read_slice
+from studies.ct_boxes.losses import MeanBoxIou
+from studies.ct_boxes.view import BoxView
 
 COUNT, SIZE = 7, 32
 FILES = [f"{k:05d}.png" for k in range(COUNT)]

@@ -9,10 +9,10 @@ from keras import ops
 from shapely.geometry import box as rectangle
 from shapely.ops import unary_union
 
-from drunet.boxes import geometry
 from drunet.errors import ConfigError
-from drunet.training.box_losses import GIoULoss, MeanBoxIou, box_loss
 from studies.common.saliency.score import gradients
+from studies.ct_boxes import geometry
+from studies.ct_boxes.losses import GIoULoss, MeanBoxIou, box_loss
 
 TRUE = np.array([[0.2, 0.3, 0.6, 0.8]], np.float32)
 PLACES = {

@@ -14,17 +14,17 @@ import pandas as pd
 from numpy.typing import NDArray
 from shapely.geometry import mapping
 
-from drunet.boxes.geometry import COORDINATES
-from drunet.boxes.outline import sobel_outline
-from drunet.report.box_figures import BoxPicture
-from drunet.saliency.box_attention import box_attention
-from drunet.studies.box_tasks import SUBTYPES
-from drunet.studies.ct_boxes import PREDICTED, SOURCE, TUNED, UNTOUCHED
-from drunet.training.box_arm import tuned_key
-from drunet.training.box_batches import read_slice
 from drunet.training.kept import weights_file
 from studies.common.images.folder import read_image
 from studies.common.images.training import rebuild_arm
+from studies.ct_boxes.attention import box_attention
+from studies.ct_boxes.batches import read_slice
+from studies.ct_boxes.figures import BoxPicture
+from studies.ct_boxes.geometry import COORDINATES
+from studies.ct_boxes.outline import sobel_outline
+from studies.ct_boxes.scores import PREDICTED, SOURCE, TUNED, UNTOUCHED
+from studies.ct_boxes.tasks import SUBTYPES
+from studies.ct_boxes.training import tuned_key
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from scipy import signal
 from drunet.errors import ModelError
 from drunet.export.onnx_model import write_onnx
 from drunet.models import registry
-from drunet.models.compact_box_regressor import BoxAround, MeanFeatures, MeanPlace, build_compact_box_regressor
-from drunet.models.simple_box_cnn import build_simple_box_cnn, layer_parameters
+from studies.ct_boxes.compact_box_regressor import BoxAround, MeanFeatures, MeanPlace, build_compact_box_regressor
+from studies.ct_boxes.simple_box_cnn import build_simple_box_cnn, layer_parameters
 
 NAMES = ("simple_box_cnn", "compact_box_regressor")
 

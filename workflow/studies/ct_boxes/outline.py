@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from shapely.geometry import Polygon
 
 from drunet.annotation.outline import outline
-from drunet.boxes import geometry
+from studies.ct_boxes import geometry
 
 # What Sobel's 3x3 kernel answers to an edge of one grey level.
 _PER_LEVEL = 4.0

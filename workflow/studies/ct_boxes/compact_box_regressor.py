@@ -1,6 +1,6 @@
 """A small network that looks for one place on a slice and answers with a box round it.
 
-It is no published one. The author of the thesis on boxes (see `drunet.models.simple_box_cnn`) asks, under possible
+It is no published one. The author of the thesis on boxes (see `studies.ct_boxes.simple_box_cnn`) asks, under possible
 improvements, for attention and for a network of another complexity; this is the plainest that has both. Strided
 convolutions make a coarse map of features, and dilated ones let each place know its surroundings. A softmax over the
 places is the attention: the box's centre is the mean place under it (soft-argmax; Levine et al. 2016, section 5.1), its

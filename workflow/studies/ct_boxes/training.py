@@ -17,16 +17,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from drunet.augment.box_view import BoxView
-from drunet.boxes import geometry
 from drunet.console import say
 from drunet.errors import ConfigError, ImageSetError, ModelError
 from drunet.files import sha256
 from drunet.models import registry
-from drunet.models.simple_box_cnn import layer_parameters
-from drunet.training.box_batches import BoxBatches, FixedBoxBatches, read_slice
-from drunet.training.box_losses import MeanBoxIou, box_loss
-from drunet.training.box_trials import (
+from drunet.training.kept import Kept, digest, weights_file
+from drunet.training.loop import Plan, Trainer, compute_precision
+from studies.common.images.batches import Originals, probabilities
+from studies.common.images.trials import ArmOutcome
+from studies.ct_boxes import geometry
+from studies.ct_boxes.batches import BoxBatches, FixedBoxBatches, read_slice
+from studies.ct_boxes.losses import MeanBoxIou, box_loss
+from studies.ct_boxes.simple_box_cnn import layer_parameters
+from studies.ct_boxes.trials import (
     HISTORY,
     SOURCE,
     TUNED,
@@ -36,10 +39,7 @@ from drunet.training.box_trials import (
     prediction_rows,
     true_boxes,
 )
-from drunet.training.kept import Kept, digest, weights_file
-from drunet.training.loop import Plan, Trainer, compute_precision
-from studies.common.images.batches import Originals, probabilities
-from studies.common.images.trials import ArmOutcome
+from studies.ct_boxes.view import BoxView
 
 COORDINATES = ("pixels", "normalised")
 PUBLISHED_SIZE = 512  # px
@@ -74,11 +74,11 @@ def train_box_arm(
     name : str
         How messages call it.
     arm : mapping
-        architecture, options, loss (a name of `drunet.training.box_losses.LOSSES`), coordinates (pixels, of the square
+        architecture, options, loss (a name of `studies.ct_boxes.losses.LOSSES`), coordinates (pixels, of the square
         that the network sees, or normalised), augment (see `BoxView`; null: none), training (a plan, in full), and
         fine_tuning: {parts, training}, likewise.
     slices : DataFrame
-        From `drunet.boxes.slice_list.read_slices`.
+        From `studies.ct_boxes.slice_list.read_slices`.
     root : path
         Folder of the pictures.
     size : int
@@ -88,7 +88,7 @@ def train_box_arm(
     targets : sequence of str
         Other subtypes, or none.
     protocol : {"random", "grouped"}
-        How every subtype is divided; see `drunet.training.box_trials.divide`.
+        How every subtype is divided; see `studies.ct_boxes.trials.divide`.
     parts : mapping
         training and test (and validation) of the source: only proportions matter (published: 800 and 200).
     validation_share : float

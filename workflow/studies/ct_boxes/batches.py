@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drunet.augment.box_view import BoxView
 from studies.common.images.epoch_batches import EpochBatches, GivenOrder, Shown
 from studies.common.images.folder import read_image
 from studies.common.images.view import resized
+from studies.ct_boxes.view import BoxView
 
 # Keeps the draws of views apart from those of the order, which use the same seed and epoch.
 _VIEW_STREAM = 29
