@@ -13,9 +13,9 @@ import yaml
 
 from drunet.configuration import check_references, check_schema, merged, resolve_models, start_of
 from drunet.errors import ConfigError
-from drunet.studies.network_table import with_networks
 from drunet.synth.demo import SLIDES
 from studies.common.study_settings import Study, at_fault, load_studies, targets_of, with_studies, without_paths
+from studies.ct_pneumonia.network_table import with_networks
 
 ROOT = Path(__file__).parents[3]
 Json = dict[str, Any]

@@ -40,14 +40,14 @@ rule collect_ct_images:
         window=PNEUMONIA["collect"]["window"],
         max_unreadable=PNEUMONIA["collect"]["max_unreadable"],
         content=ct_content,
-        code=lambda wildcards: code("collect_ct_images"),
+        code=lambda wildcards: study_code("ct_pneumonia", "collect_ct_images"),
     resources:
         mem_mb=resource("collect_ct_images", "mem_mb", 2000),
         runtime=resource("collect_ct_images", "runtime", 120),
     message:
         "Writing the CT images of ct_pneumonia as grey pictures"
     script:
-        "../../../scripts/collect_ct_images.py"
+        "scripts/collect_ct_images.py"
 
 
 rule map_ct_attention:
@@ -75,8 +75,8 @@ rule map_ct_attention:
         positive=PNEUMONIA["positive"],
         options={key: value for key, value in PNEUMONIA["attention"].items() if key != "layers_of"},
         layers=lambda wildcards: PNEUMONIA["attention"]["layers_of"].get(wildcards.arm),
-        code=lambda wildcards: code(
-            "map_ct_attention", image_tasks.module_of(PNEUMONIA, f"{PNEUMONIA_TASK}/{wildcards.arm}")
+        code=lambda wildcards: study_code(
+            "ct_pneumonia", "map_ct_attention", image_tasks.module_of(PNEUMONIA, f"{PNEUMONIA_TASK}/{wildcards.arm}")
         ),
     resources:
         mem_mb=resource("map_ct_attention", "mem_mb", 6000),
@@ -84,7 +84,7 @@ rule map_ct_attention:
     message:
         "Mapping where {wildcards.arm} sees evidence for cancer"
     script:
-        "../../../scripts/map_ct_attention.py"
+        "scripts/map_ct_attention.py"
 
 
 rule draw_ct_attention:
@@ -103,14 +103,14 @@ rule draw_ct_attention:
         "../../../envs/data.yaml"
     params:
         labels=[PNEUMONIA["arms"][arm]["label"] for arm in PNEUMONIA_NETWORKS],
-        code=lambda wildcards: code("draw_ct_attention"),
+        code=lambda wildcards: study_code("ct_pneumonia", "draw_ct_attention"),
     resources:
         mem_mb=resource("draw_ct_attention", "mem_mb", 4000),
         runtime=resource("draw_ct_attention", "runtime", 20),
     message:
         "Drawing where the networks see evidence for cancer"
     script:
-        "../../../scripts/draw_ct_attention.py"
+        "scripts/draw_ct_attention.py"
 
 
 rule report_ct_pneumonia:
@@ -144,11 +144,11 @@ rule report_ct_pneumonia:
         explained=[f"{PNEUMONIA_TASK}/{arm}" for arm in PNEUMONIA_NETWORKS],
         trial=PNEUMONIA_TRIAL,
         seed=config["seed"],
-        code=lambda wildcards: code("report_ct_pneumonia"),
+        code=lambda wildcards: study_code("ct_pneumonia", "make_page"),
     resources:
         mem_mb=resource("report_ct_pneumonia", "mem_mb", 4000),
         runtime=resource("report_ct_pneumonia", "runtime", 30),
     message:
         "Writing the page of ct_pneumonia"
     script:
-        "../../../scripts/report_ct_pneumonia.py"
+        "scripts/make_page.py"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from drunet.studies.network_table import with_networks
 from studies.common.images.tasks import check_tasks
 from studies.common.study_settings import Study
+from studies.ct_pneumonia.network_table import with_networks
 
 
 def completed(study: Study) -> Study:

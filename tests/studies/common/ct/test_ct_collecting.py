@@ -15,7 +15,6 @@ from PIL import Image
 from pydicom import uid as uids
 from pydicom.fileset import FileSet
 
-from drunet.ct.images import Collected, collect_images
 from drunet.errors import CtError
 from drunet.files import write_json
 from studies.common.ct.annotation import Boxes
@@ -26,6 +25,7 @@ from studies.common.images.content import content_state
 from studies.common.images.folder import list_images, read_image, read_list, write_list
 from studies.ct_boxes.collecting import LETTERS, choose_box, collect_slices, subtype_letter
 from studies.ct_boxes.tasks import SUBTYPES
+from studies.ct_pneumonia.collecting import Collected, collect_images
 
 REAL = Path(__file__).parents[4] / ".." / "shared" / "data" / "ct"
 LUNG = Window(-600, 1500)

@@ -9,9 +9,6 @@ from typing import Any
 import pandas as pd
 
 from drunet.report.section import Section
-from drunet.studies.ct_pneumonia import parameters_table, performance_table, probing_arms, whole_image_arms
-from drunet.studies.ct_pneumonia_notes import AVERAGES_NOTE, authors_note, kept_epoch, maps_note
-from drunet.studies.source_probe import Verdict, probe_table, verdict
 from studies.common.images.notes import grouping_note, groups_caption, spread_note, starts_note
 from studies.common.images.tables import (
     HONEST,
@@ -23,6 +20,9 @@ from studies.common.images.tables import (
     signed,
     with_spread,
 )
+from studies.ct_pneumonia.notes import AVERAGES_NOTE, authors_note, kept_epoch, maps_note
+from studies.ct_pneumonia.scores import parameters_table, performance_table, probing_arms, whole_image_arms
+from studies.ct_pneumonia.source_probe import Verdict, probe_table, verdict
 
 _LAST = (
     "Grad-CAM of the last convolution of every network, for {positive}, on test images; the green box is the annotated "

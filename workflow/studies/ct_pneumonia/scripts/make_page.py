@@ -8,12 +8,12 @@ from drunet.console import job
 from drunet.files import read_json, read_published, write_tsv
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.studies import ct_pneumonia as study
-from drunet.studies.ct_attention_figures import coverage_metrics, coverage_table
-from drunet.studies.ct_attention_maps import read_coverage
-from drunet.studies.ct_pneumonia_section import section_of
 from studies.common.images.folder import read_list
 from studies.common.images.tables import leaks, long_metrics, read_arms, summaries
+from studies.ct_pneumonia import scores as study
+from studies.ct_pneumonia.attention_figures import coverage_metrics, coverage_table
+from studies.ct_pneumonia.attention_maps import read_coverage
+from studies.ct_pneumonia.section import section_of
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params

@@ -38,7 +38,7 @@ class ArmMaps:
         Averages over the convolutions of each group, of the first image alone, since every convolution is explained
         for them; NaN where a group has no layer.
     group_names : str array (3,)
-        `drunet.saliency.layer_groups.GROUPS`: those held fixed, those that learn, all.
+        `studies.ct_pneumonia.layer_groups.GROUPS`: those held fixed, those that learn, all.
     group_sizes : int64 (3,)
         Convolutions in each.
     """

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drunet.console import progress, say
-from drunet.ct.sources import read_sources
 from drunet.errors import CtError, ImageSetError
 from drunet.files import whole_folder
 from studies.common.ct.annotation import NO_ANNOTATIONS, Annotations, Boxes, find_annotations
@@ -30,6 +29,7 @@ from studies.common.ct.files import UserFiles, check_unreadable, find_user_files
 from studies.common.ct.window import Window
 from studies.common.images.content import SUFFIXES
 from studies.common.images.folder import PARTS, read_image
+from studies.ct_pneumonia.sources import read_sources
 
 SOURCE_COLUMNS = ("file", "label", "source", "part", *FACTS)
 BOX_COLUMNS = ("file", "xmin", "ymin", "xmax", "ymax")

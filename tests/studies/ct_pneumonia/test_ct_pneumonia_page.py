@@ -19,16 +19,19 @@ from sklearn.metrics import roc_auc_score
 from drunet.configuration import merged
 from drunet.files import read_published
 from drunet.report.section import write_section
-from drunet.studies import ct_attention, ct_attention_figures, ct_pneumonia, ct_pneumonia_section
-from drunet.studies.ct_attention_maps import COVERAGE, ArmMaps, read_coverage
-from drunet.studies.ct_pneumonia_notes import authors_note, kept_epoch, maps_note
-from drunet.studies.network_table import with_networks
-from drunet.studies.source_probe import is_probe, probe_points, verdict
 from studies.common.images import tables as study
 from studies.common.images import tasks as image_tasks
 from studies.common.study_settings import without_paths
+from studies.ct_pneumonia import attention as ct_attention
+from studies.ct_pneumonia import attention_figures as ct_attention_figures
+from studies.ct_pneumonia import scores as ct_pneumonia
+from studies.ct_pneumonia import section as ct_pneumonia_section
+from studies.ct_pneumonia.attention_maps import COVERAGE, ArmMaps, read_coverage
+from studies.ct_pneumonia.network_table import with_networks
+from studies.ct_pneumonia.notes import authors_note, kept_epoch, maps_note
+from studies.ct_pneumonia.source_probe import is_probe, probe_points, verdict
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PUBLISHED = read_published(ROOT / "resources/published")["ct_pneumonia"]
 CLASSES = ["Non-cancer", "Cancer"]
 GROUPING = {
@@ -48,7 +51,7 @@ TELLING = {"border": 3.0, "blur": 0.0, "file_statistics": 0.0}
 
 
 def settings_of() -> dict[str, Any]:
-    path = ROOT / "resources/studies/ct_pneumonia.yaml"
+    path = ROOT / "workflow/studies/ct_pneumonia/settings.yaml"
     return with_networks(yaml.safe_load(path.read_text(encoding="utf-8")), ROOT / "resources", "study")
 
 
@@ -164,7 +167,7 @@ def test_a_probe_without_an_interval_is_neither_below_the_alarm_nor_without_a_fi
 
 def changed_settings(**blocks: dict[str, Any]) -> dict[str, Any]:
     """Settings as a user would change them, with the arms that they make."""
-    plain = yaml.safe_load((ROOT / "resources/studies/ct_pneumonia.yaml").read_text(encoding="utf-8"))
+    plain = yaml.safe_load((ROOT / "workflow/studies/ct_pneumonia/settings.yaml").read_text(encoding="utf-8"))
     return with_networks(merged(plain, blocks), ROOT / "resources", "study")
 
 

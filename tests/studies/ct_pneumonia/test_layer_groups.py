@@ -8,7 +8,8 @@ import pytest
 from keras import layers
 
 from drunet.errors import ModelError
-from drunet.saliency.layer_groups import (
+from studies.common.saliency.grad_cam import grad_cam
+from studies.ct_pneumonia.layer_groups import (
     averaged,
     convolutions,
     group_maps,
@@ -16,7 +17,6 @@ from drunet.saliency.layer_groups import (
     last_convolution,
     spread_convolutions,
 )
-from studies.common.saliency.grad_cam import grad_cam
 
 SIDE = 6
 

@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from drunet.metrics import summarise
-from drunet.studies.ct_attention_maps import ArmMaps
 from studies.common.images.tables import with_spread
 from studies.common.saliency.attention_figure import Panel, panel_grid
+from studies.ct_pneumonia.attention_maps import ArmMaps
 
 NOTHING = "no test image of the class was there to show"
 NO_LAYERS = "no layers over the depth were asked for"

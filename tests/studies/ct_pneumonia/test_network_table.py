@@ -12,11 +12,11 @@ import yaml
 from drunet.errors import ConfigError
 from drunet.models import backbones, image_normalisation
 from drunet.models.names import APPLICATIONS, NORMALISATIONS
-from drunet.studies.network_table import COLUMNS, completed, read_table, with_networks
 from studies.common.images import tasks as image_tasks
 from studies.common.study_settings import Study, load_studies
+from studies.ct_pneumonia.network_table import COLUMNS, completed, read_table, with_networks
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RESOURCES = ROOT / "resources"
 Json = dict[str, Any]
 # What the authors' code says: dense, dropout, learning rate, epsilon, size, scaling.

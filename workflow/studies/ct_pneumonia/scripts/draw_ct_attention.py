@@ -4,8 +4,8 @@ import pandas as pd
 
 from drunet.console import job
 from drunet.report.figures import save
-from drunet.studies import ct_attention_figures as figures
-from drunet.studies.ct_attention_maps import ArmMaps
+from studies.ct_pneumonia import attention_figures as figures
+from studies.ct_pneumonia.attention_maps import ArmMaps
 
 with job(snakemake.log[0]):
     inputs, output = snakemake.input, snakemake.output

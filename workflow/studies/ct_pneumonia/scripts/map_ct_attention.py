@@ -4,8 +4,8 @@ import pandas as pd
 
 from drunet.console import job
 from drunet.files import read_json, write_tsv
-from drunet.studies.ct_attention import choose_images, map_arm
 from studies.common.images.folder import read_list
+from studies.ct_pneumonia.attention import choose_images, map_arm
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from shapely import box as rectangle
 from shapely import unary_union
 
-from drunet.saliency.coverage import coverage, covered_share, highlighted, seen_box
 from studies.common.images.view import View
+from studies.ct_pneumonia.coverage import coverage, covered_share, highlighted, seen_box
 
 edges = st.floats(-5, 17, allow_nan=False).map(lambda v: round(v, 2))
 

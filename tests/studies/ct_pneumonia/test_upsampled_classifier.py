@@ -14,10 +14,10 @@ import pytest
 from drunet.errors import ModelError
 from drunet.models import backbones, registry
 from drunet.models.trunk import prepare_trunk
-from drunet.models.upsampled_classifier import build_upsampled_classifier
-from drunet.studies.network_table import read_table
+from studies.ct_pneumonia.network_table import read_table
+from studies.ct_pneumonia.upsampled_classifier import build_upsampled_classifier
 
-RESOURCES = Path(__file__).resolve().parents[2] / "resources"
+RESOURCES = Path(__file__).resolve().parents[3] / "resources"
 NETWORKS = {row["label"]: row for row in read_table("ct_networks.tsv", RESOURCES, "networks")}
 # Layers left trainable of all layers of the backbone, in the authors' code.
 UPSTREAM = {

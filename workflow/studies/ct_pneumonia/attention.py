@@ -17,16 +17,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drunet.console import say
-from drunet.saliency.coverage import coverage, seen_box
-from drunet.saliency.layer_groups import (
-    GROUPS,
-    convolutions,
-    group_maps,
-    grouped,
-    last_convolution,
-    spread_convolutions,
-)
-from drunet.studies.ct_attention_maps import COVERAGE, ArmMaps
 from drunet.training.kept import weights_file
 from studies.common.images.examples import with_calls
 from studies.common.images.folder import read_image
@@ -37,6 +27,16 @@ from studies.common.saliency.grad_cam import grad_cam
 from studies.common.saliency.layers import find_layer
 from studies.common.saliency.maps import unit_range
 from studies.common.saliency.score import ScoreKind
+from studies.ct_pneumonia.attention_maps import COVERAGE, ArmMaps
+from studies.ct_pneumonia.coverage import coverage, seen_box
+from studies.ct_pneumonia.layer_groups import (
+    GROUPS,
+    convolutions,
+    group_maps,
+    grouped,
+    last_convolution,
+    spread_convolutions,
+)
 
 BOX = ["xmin", "ymin", "xmax", "ymax"]
 

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from drunet.report.probe_figure import probe_intervals
-from drunet.studies.source_probe import is_probe, probe_points
 from studies.common.class_metrics import Roc, roc_curves
 from studies.common.images.class_figures import PROTOCOL_NAMES, loss_curves, protocol_dumbbell, roc_panels
 from studies.common.images.protocols import PROTOCOLS
 from studies.common.images.tables import ImageArm, beside_published, dumbbell_points, honest_protocol
+from studies.ct_pneumonia.probe_figure import probe_intervals
+from studies.ct_pneumonia.source_probe import is_probe, probe_points
 
 # In the order of the paper's Table 2; recall is the sensitivity.
 SHOWN = ("accuracy", "precision", "recall", "f1", "auc", "specificity")

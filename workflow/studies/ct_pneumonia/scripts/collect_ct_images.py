@@ -1,10 +1,10 @@
 """Turn a user's CT images, DICOM or pictures, into grey PNG with neutral names."""
 
 from drunet.console import job
-from drunet.ct.images import collect_images
 from drunet.files import write_json
 from studies.common.ct.window import Window
 from studies.common.images.folder import write_list
+from studies.ct_pneumonia.collecting import collect_images
 
 with job(snakemake.log[0]):
     output, params = snakemake.output, snakemake.params
