@@ -29,14 +29,16 @@ rule draw_attention:
     params:
         root=lambda wildcards: DISTILLED["images"]["root"] or DRAWN_PATCHES,
         trial=lambda wildcards: image_tasks.trial_of(DISTILLED, DISTILLED_ARM),
-        code=lambda wildcards: code("draw_attention", image_tasks.module_of(DISTILLED, DISTILLED_ARM)),
+        code=lambda wildcards: study_code(
+            "histology_distillation", "draw_attention", image_tasks.module_of(DISTILLED, DISTILLED_ARM)
+        ),
     resources:
         mem_mb=resource("draw_attention", "mem_mb", 4000),
         runtime=resource("draw_attention", "runtime", 20),
     message:
         "Showing where the student sees evidence"
     script:
-        "../../../scripts/draw_attention.py"
+        "scripts/draw_attention.py"
 
 
 rule report_histology_distillation:
@@ -70,11 +72,11 @@ rule report_histology_distillation:
         arms=arm_keys("histology_distillation"),
         networks=arm_keys("histology_distillation", image_tasks.networks_of),
         seed=config["seed"],
-        code=lambda wildcards: code("report_histology_distillation"),
+        code=lambda wildcards: study_code("histology_distillation", "make_page"),
     resources:
         mem_mb=resource("report_histology_distillation", "mem_mb", 4000),
         runtime=resource("report_histology_distillation", "runtime", 30),
     message:
         "Writing the page of histology_distillation"
     script:
-        "../../../scripts/report_histology_distillation.py"
+        "scripts/make_page.py"

@@ -13,8 +13,8 @@ from drunet.errors import ModelError
 from drunet.export import onnx_model
 from drunet.export.onnx_model import write_onnx
 from drunet.models import registry
-from drunet.models.vision_transformer import ExactGelu, PatchSequence
 from studies.common.cost import arithmetic
+from studies.histology_distillation.vision_transformer import ExactGelu, PatchSequence
 
 SMALL = {"size": 32, "patch": 8, "width": 12, "depth": 2, "heads": 3, "mlp_ratio": 2.0}
 

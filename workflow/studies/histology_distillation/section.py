@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from drunet.report.section import Section
-from drunet.studies.histology_distillation import DRAWN, TABLES, arms_in, main_task, task_of
 from studies.common.class_metrics import classes_in
 from studies.common.images.notes import (
     averages_note,
@@ -32,6 +31,7 @@ from studies.common.images.tables import (
     signed,
     with_spread,
 )
+from studies.histology_distillation.tables import DRAWN, TABLES, arms_in, main_task, task_of
 
 STUDENT = "mfstudentlnet"
 _UNSAID = (

@@ -17,12 +17,7 @@ from sklearn.metrics import accuracy_score
 
 from drunet.files import read_published
 from drunet.report.section import write_section
-from drunet.studies import (
-    histology_distillation,
-    histology_distillation_section,
-    histology_resnet50,
-    histology_resnet50_section,
-)
+from drunet.studies import histology_resnet50, histology_resnet50_section
 from studies.common.class_metrics import called, confusion, truth
 from studies.common.images import tables as study
 from studies.common.images.examples import confused, count_confused, surest
@@ -30,14 +25,16 @@ from studies.common.images.near_duplicates import check_facts
 from studies.common.images.notes import grouping_note, groups_caption, training_note
 from studies.common.saliency.attention import decision_maps, layer_attention
 from studies.common.saliency.grad_cam import grad_cam
+from studies.histology_distillation import section as histology_distillation_section
+from studies.histology_distillation import tables as histology_distillation
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PUBLISHED = read_published(ROOT / "resources/published")
 MALIGNANT = ("lung_aca", "lung_scc")
 
 
 def settings_of(name: str) -> dict[str, Any]:
-    return yaml.safe_load((ROOT / f"resources/studies/{name}.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load((ROOT / f"workflow/studies/{name}/settings.yaml").read_text(encoding="utf-8"))
 
 
 def read(found: dict[str, Any], settings: dict[str, Any]) -> list[study.ImageArm]:
