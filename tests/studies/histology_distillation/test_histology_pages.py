@@ -17,7 +17,6 @@ from sklearn.metrics import accuracy_score
 
 from drunet.files import read_published
 from drunet.report.section import write_section
-from drunet.studies import histology_resnet50, histology_resnet50_section
 from studies.common.class_metrics import called, confusion, truth
 from studies.common.images import tables as study
 from studies.common.images.examples import confused, count_confused, surest
@@ -27,6 +26,8 @@ from studies.common.saliency.attention import decision_maps, layer_attention
 from studies.common.saliency.grad_cam import grad_cam
 from studies.histology_distillation import section as histology_distillation_section
 from studies.histology_distillation import tables as histology_distillation
+from studies.histology_resnet50 import section as histology_resnet50_section
+from studies.histology_resnet50 import tables as histology_resnet50
 
 ROOT = Path(__file__).parents[3]
 PUBLISHED = read_published(ROOT / "resources/published")

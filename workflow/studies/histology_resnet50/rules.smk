@@ -28,14 +28,16 @@ rule draw_confused_pairs:
         root=lambda wildcards: RESNET50["images"]["root"] or DRAWN_PATCHES,
         trial=lambda wildcards: image_tasks.trial_of(RESNET50, RESNET50_ARM),
         confused=RESNET50["confused"],
-        code=lambda wildcards: code("draw_confused_pairs", image_tasks.module_of(RESNET50, RESNET50_ARM)),
+        code=lambda wildcards: study_code(
+            "histology_resnet50", "draw_confused_pairs", image_tasks.module_of(RESNET50, RESNET50_ARM)
+        ),
     resources:
         mem_mb=resource("draw_confused_pairs", "mem_mb", 4000),
         runtime=resource("draw_confused_pairs", "runtime", 20),
     message:
         "Showing malignant images taken for the other cancer"
     script:
-        "../../../scripts/draw_confused_pairs.py"
+        "scripts/draw_confused_pairs.py"
 
 
 rule report_histology_resnet50:
@@ -64,11 +66,11 @@ rule report_histology_resnet50:
         arms=arm_keys("histology_resnet50"),
         networks=arm_keys("histology_resnet50", image_tasks.networks_of),
         seed=config["seed"],
-        code=lambda wildcards: code("report_histology_resnet50"),
+        code=lambda wildcards: study_code("histology_resnet50", "make_page"),
     resources:
         mem_mb=resource("report_histology_resnet50", "mem_mb", 4000),
         runtime=resource("report_histology_resnet50", "runtime", 30),
     message:
         "Writing the page of histology_resnet50"
     script:
-        "../../../scripts/report_histology_resnet50.py"
+        "scripts/make_page.py"

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from drunet.report.section import Section
-from drunet.studies.histology_resnet50 import confused_of, shown_confused
 from studies.common.images.notes import (
     averages_note,
     data_notes,
@@ -30,6 +29,7 @@ from studies.common.images.tables import (
     signed,
     with_spread,
 )
+from studies.histology_resnet50.tables import confused_of, shown_confused
 
 _TITLE_NOTE = (
     "The paper's title speaks of CT images. The set that it names, LC25000, holds photographs of stained tissue under "

@@ -8,10 +8,10 @@ from drunet.console import job
 from drunet.files import read_json, read_published, write_tsv
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.studies import histology_resnet50 as study
-from drunet.studies.histology_resnet50_section import section_of
 from studies.common.images.folder import read_list
 from studies.common.images.tables import leaks, long_metrics, read_arms, summaries
+from studies.histology_resnet50 import tables as study
+from studies.histology_resnet50.section import section_of
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
