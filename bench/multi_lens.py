@@ -16,9 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
-from drunet.studies.multi_lens import relative_cost
-from drunet.studies.multi_lens_arms import lenses_of
-from drunet.training.step_time import FORMS, measure_step_times
+from studies.multi_lens.arms import lenses_of
+from studies.multi_lens.scores import relative_cost
+from studies.multi_lens.step_time import FORMS, measure_step_times
 
 LENSES = {"lenses": 4, "radius": (80, 110), "radius_at": 224, "probability": 1.0, "centres": "anywhere"}
 AUGMENT = {

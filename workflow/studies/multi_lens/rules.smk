@@ -1,6 +1,6 @@
 """Multi-lens distortion with and without, by strength, and its cost: `snakemake --cores N study_multi_lens`."""
 
-from drunet.studies.multi_lens_arms import arms_of, image_sets_of, training_settings
+from studies.multi_lens.arms import arms_of, image_sets_of, training_settings
 
 MULTI_LENS = study("multi_lens")
 LENS_SETS = image_sets_of(MULTI_LENS)
@@ -34,14 +34,14 @@ rule read_image_set:
     params:
         test_images=MULTI_LENS["test_images"],
         seed=config["seed"],
-        code=lambda wildcards: code("read_image_set"),
+        code=lambda wildcards: study_code("multi_lens", "read_image_set"),
     resources:
         mem_mb=resource("read_image_set", "mem_mb", 4000),
         runtime=resource("read_image_set", "runtime", 20),
     message:
         "Reading the images of {wildcards.dataset}"
     script:
-        "../../../scripts/read_image_set.py"
+        "scripts/read_image_set.py"
 
 
 rule train_lens_arm:
@@ -64,7 +64,7 @@ rule train_lens_arm:
     params:
         settings=lambda wildcards: training_settings(MULTI_LENS, wildcards.dataset),
         seed=config["seed"],
-        code=code("train_lens_arm", registry.module_of(MULTI_LENS["architecture"])),
+        code=study_code("multi_lens", "train_lens_arm", registry.module_of(MULTI_LENS["architecture"])),
     threads: resource("train_lens_arm", "threads", 1)
     resources:
         mem_mb=resource("train_lens_arm", "mem_mb", 4000),
@@ -73,7 +73,7 @@ rule train_lens_arm:
     message:
         "Training on {wildcards.dataset}: {wildcards.arm}, seed {wildcards.seed}"
     script:
-        "../../../scripts/train_lens_arm.py"
+        "scripts/train_lens_arm.py"
 
 
 rule time_lenses:
@@ -88,7 +88,7 @@ rule time_lenses:
     params:
         settings={k: MULTI_LENS[k] for k in ("architecture", "options", "multi_lens", "strength", "augment", "cost")},
         seed=config["seed"],
-        code=code("time_lenses", registry.module_of(MULTI_LENS["architecture"])),
+        code=study_code("multi_lens", "time_lenses", registry.module_of(MULTI_LENS["architecture"])),
     # All cores: nothing else of this workflow may run beside a measurement.
     threads: workflow.resource_settings.cores or 8
     resources:
@@ -98,7 +98,7 @@ rule time_lenses:
     message:
         "Timing training with and without lenses"
     script:
-        "../../../scripts/time_lenses.py"
+        "scripts/time_lenses.py"
 
 
 rule draw_lens_grid:
@@ -120,14 +120,14 @@ rule draw_lens_grid:
         lenses=MULTI_LENS["multi_lens"],
         picture=MULTI_LENS["picture"],
         seed=config["seed"],
-        code=lambda wildcards: code("draw_lens_grid"),
+        code=lambda wildcards: study_code("multi_lens", "draw_lens_grid"),
     resources:
         mem_mb=2000,
         runtime=10,
     message:
         "Drawing lenses on a grid"
     script:
-        "../../../scripts/draw_lens_grid.py"
+        "scripts/draw_lens_grid.py"
 
 
 rule report_multi_lens:
@@ -153,11 +153,11 @@ rule report_multi_lens:
         "../../../envs/data.yaml"
     params:
         settings=MULTI_LENS,
-        code=lambda wildcards: code("report_multi_lens"),
+        code=lambda wildcards: study_code("multi_lens", "make_page"),
     resources:
         mem_mb=resource("report_multi_lens", "mem_mb", 2000),
         runtime=resource("report_multi_lens", "runtime", 10),
     message:
         "Setting training with and without lenses beside each other"
     script:
-        "../../../scripts/report_multi_lens.py"
+        "scripts/make_page.py"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from drunet.errors import ConfigError, closest
-from drunet.studies.multi_lens_arms import BOTH_PARTS, image_sets_of
+from studies.multi_lens.arms import BOTH_PARTS, image_sets_of
 
 
 def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:

@@ -3,9 +3,9 @@
 from drunet.console import job
 from drunet.report.figures import save
 from drunet.slide import Slide
-from drunet.studies.multi_lens_arms import lenses_of
-from drunet.studies.multi_lens_figures import grid_picture, sample_tile
 from drunet.tiles import read_table
+from studies.multi_lens.arms import lenses_of
+from studies.multi_lens.figures import grid_picture, sample_tile
 
 with job(snakemake.log[0]):
     params, picture = snakemake.params, snakemake.params.picture

@@ -20,7 +20,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from drunet.files import read_json, write_json
 from drunet.report.tables import number
 from drunet.statistics import holm, paired_tests
-from drunet.studies.multi_lens_arms import WITHOUT, arm_name
+from studies.multi_lens.arms import WITHOUT, arm_name
 
 # Label and prediction of every test image, by dataset, arm and seed.
 Predictions = Mapping[tuple[str, str, int], pd.DataFrame]

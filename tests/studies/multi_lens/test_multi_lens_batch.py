@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from keras import ops
 
 from drunet.augment.multi_lens import Lenses, coordinate_map, distort_reference, draw_lenses
-from drunet.training.multi_lens_batch import MultiLensDistortion, distort_batch, source_pixels
+from studies.multi_lens.lens_batch import MultiLensDistortion, distort_batch, source_pixels
 
 # Beyond 1 none is ever drawn, but the two forms must agree there too; so also where a centre lies outside the image.
 ANY_STRENGTH = st.floats(-2.5, 2.5)
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def stacked(lenses: list[Lenses]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -156,7 +156,7 @@ def test_other_backends_give_what_the_listing_gives(backend: str) -> None:
 import numpy as np
 from keras import ops
 from drunet.augment.multi_lens import distort_reference, draw_lenses
-from drunet.training.multi_lens_batch import MultiLensDistortion, distort_batch
+from studies.multi_lens.lens_batch import MultiLensDistortion, distort_batch
 rng = np.random.default_rng(0)
 images = rng.random((4, 64, 64, 3), dtype=np.float32)
 lenses = [draw_lenses(rng, (64, 64), 4, (23, 31), (-0.4, 0.4)) for _ in range(4)]

@@ -1,7 +1,7 @@
 """Read a set of labelled images into one file."""
 
 from drunet.console import job
-from drunet.studies.image_sets import at_most, embedded_digits, read_image_sets, write_image_sets
+from studies.multi_lens.image_sets import at_most, embedded_digits, read_image_sets, write_image_sets
 
 with job(snakemake.log[0]):
     files, params = snakemake.input, snakemake.params

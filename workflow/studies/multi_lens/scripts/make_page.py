@@ -8,9 +8,9 @@ from drunet.console import job
 from drunet.files import write_tsv
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.studies import multi_lens
-from drunet.studies.multi_lens_figures import paired_dots, strength_sweep
-from drunet.studies.multi_lens_section import section_of
+from studies.multi_lens import scores as multi_lens
+from studies.multi_lens.figures import paired_dots, strength_sweep
+from studies.multi_lens.section import section_of
 
 with job(snakemake.log[0]):
     inputs, outputs, settings = snakemake.input, snakemake.output, snakemake.params.settings

@@ -14,7 +14,7 @@ import pandas as pd
 from drunet.augment.pipeline import Augmentation, MultiLens
 from drunet.console import progress
 from drunet.models import registry
-from drunet.training.image_classifier import ImageBatches, distorting, lens_layer
+from studies.multi_lens.training import ImageBatches, distorting, lens_layer
 
 # What is compared: no lenses, lenses in the model (a layer), lenses while batches are prepared.
 FORMS = ("without", "layer", "pipeline")

@@ -10,8 +10,8 @@ import pandas as pd
 
 from drunet.report.section import Section
 from drunet.statistics import DECISIVE_PAIRS
-from drunet.studies.multi_lens import Comparison, relative_cost, swept_sets
-from drunet.studies.multi_lens_arms import lenses_of
+from studies.multi_lens.arms import lenses_of
+from studies.multi_lens.scores import Comparison, relative_cost, swept_sets
 
 
 def section_of(

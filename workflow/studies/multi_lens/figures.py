@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from drunet.augment.multi_lens import distort, draw_lenses
 from drunet.augment.pipeline import MultiLens
 from drunet.report.figures import MUTED, PALETTE, STYLE, WIDTH
-from drunet.studies.multi_lens import swept_sets
-from drunet.studies.multi_lens_arms import WITHOUT, arm_name
+from studies.multi_lens.arms import WITHOUT, arm_name
+from studies.multi_lens.scores import swept_sets
 
 PANELS = 4  # side by side
 

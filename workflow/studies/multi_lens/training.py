@@ -25,7 +25,7 @@ from drunet.files import sha256
 from drunet.models import registry
 from drunet.training.kept import digest
 from drunet.training.loop import Plan, compute_precision, train
-from drunet.training.multi_lens_batch import MultiLensDistortion
+from studies.multi_lens.lens_batch import MultiLensDistortion
 
 # Keeps the draws of augmentation apart from those of the order, which use the same seed and epoch.
 _AUGMENTATION_STREAM = 11

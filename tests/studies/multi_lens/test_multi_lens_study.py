@@ -18,8 +18,9 @@ from drunet.configuration import check_schema
 from drunet.errors import ConfigError, TrainingDataError
 from drunet.models import registry
 from drunet.report.section import read_section, write_section
-from drunet.studies import multi_lens
-from drunet.studies.multi_lens_arms import (
+from studies.multi_lens import scores as multi_lens
+from studies.multi_lens import step_time
+from studies.multi_lens.arms import (
     arm_name,
     arms_of,
     image_sets_of,
@@ -28,10 +29,9 @@ from drunet.studies.multi_lens_arms import (
     strength_of,
     training_settings,
 )
-from drunet.studies.multi_lens_figures import grid_picture, paired_dots, sample_tile, strength_sweep
-from drunet.studies.multi_lens_section import section_of
-from drunet.training import step_time
-from drunet.training.image_classifier import (
+from studies.multi_lens.figures import grid_picture, paired_dots, sample_tile, strength_sweep
+from studies.multi_lens.section import section_of
+from studies.multi_lens.training import (
     ImageBatches,
     Images,
     at_side,
@@ -42,9 +42,9 @@ from drunet.training.image_classifier import (
     train_image_classifier,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = yaml.safe_load((ROOT / "resources/studies/multi_lens.yaml").read_text(encoding="utf-8"))
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/studies/multi_lens.schema.yaml").read_text(encoding="utf-8"))
+ROOT = Path(__file__).resolve().parents[3]
+SETTINGS = yaml.safe_load((ROOT / "workflow/studies/multi_lens/settings.yaml").read_text(encoding="utf-8"))
+SCHEMA = yaml.safe_load((ROOT / "workflow/studies/multi_lens/settings.schema.yaml").read_text(encoding="utf-8"))
 PUBLISHED = pd.read_csv(ROOT / "resources/published/drunet_multi_lens.tsv", sep="\t", dtype=str, keep_default_na=False)
 COLOURS = {"hue": 0.08, "contrast": [0.7, 1.3], "saturation": [0.7, 1.3], "brightness": 0.1}
 LENSES = MultiLens(lenses=3, radius=(6, 12), strength=(-0.4, 0.4))

@@ -15,17 +15,17 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from drunet.errors import TrainingDataError
-from drunet.studies import image_zip
-from drunet.studies.image_sets import (
+from studies.multi_lens import image_zip
+from studies.multi_lens.image_sets import (
     at_most,
     embedded_digits,
     read_image_sets,
     read_written_image_sets,
     write_image_sets,
 )
-from drunet.studies.plain_pickle import read_plain_pickle
+from studies.multi_lens.plain_pickle import read_plain_pickle
 
-CLASSIC = Path(__file__).parents[2] / ".." / "shared" / "data" / "classic"
+CLASSIC = Path(__file__).parents[3] / ".." / "shared" / "data" / "classic"
 GREY = np.random.default_rng(0).integers(0, 256, (12, 9, 7), dtype=np.uint8)
 LABELS = np.arange(12, dtype=np.uint8) % 3
 

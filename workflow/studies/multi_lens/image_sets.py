@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drunet.files import whole_file
-from drunet.studies.image_zip import Part, has_parts_in_it, read_zip, refusal, within_limit
-from drunet.studies.plain_pickle import read_plain_pickle
+from studies.multi_lens.image_zip import Part, has_parts_in_it, read_zip, refusal, within_limit
+from studies.multi_lens.plain_pickle import read_plain_pickle
 
 _ONE_SET = "Both parts must come from the same set."
 FORMATS = "idx or idx.gz, Keras' npz, CIFAR's python batches, or a zip of images"

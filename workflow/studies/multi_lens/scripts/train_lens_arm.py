@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 
 from drunet.console import job
-from drunet.studies.image_sets import read_written_image_sets
-from drunet.studies.multi_lens import write_outcome
-from drunet.studies.multi_lens_arms import lenses_of, strength_of
 from drunet.training.device import need_gpu
-from drunet.training.image_classifier import Images, identity, train_image_classifier
+from studies.multi_lens.arms import lenses_of, strength_of
+from studies.multi_lens.image_sets import read_written_image_sets
+from studies.multi_lens.scores import write_outcome
+from studies.multi_lens.training import Images, identity, train_image_classifier
 
 with job(snakemake.log[0]):
     need_gpu(snakemake.resources.gpu)
