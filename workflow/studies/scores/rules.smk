@@ -31,14 +31,14 @@ rule draw_case:
     params:
         mpp=slide_mpp,
         longest=SCORES["picture_px"],
-        code=lambda wildcards: code("draw_case"),
+        code=lambda wildcards: study_code("scores", "draw_case"),
     resources:
         mem_mb=resource("draw_case", "mem_mb", 3000),
         runtime=resource("draw_case", "runtime", 20),
     message:
         "Drawing the outline of {wildcards.run} on {wildcards.slide} for the readers"
     script:
-        "../../../scripts/draw_case.py"
+        "scripts/draw_case.py"
 
 
 rule make_scoring_sheets:
@@ -70,14 +70,14 @@ rule make_scoring_sheets:
         readers=SCORES["readers"],
         repeats=SCORES["repeats"],
         seed=config["seed"],
-        code=lambda wildcards: code("make_scoring_sheets"),
+        code=lambda wildcards: study_code("scores", "make_scoring_sheets"),
     resources:
         mem_mb=resource("make_scoring_sheets", "mem_mb", 2000),
         runtime=resource("make_scoring_sheets", "runtime", 20),
     message:
         "Dealing the cases to the readers"
     script:
-        "../../../scripts/make_scoring_sheets.py"
+        "scripts/make_scoring_sheets.py"
 
 
 rule read_scores:
@@ -106,11 +106,11 @@ rule read_scores:
         cases=lambda wildcards: [[run, slide] for run in SCORES["scored_runs"] for slide in slides_in(SCORES["split"])],
         readers=SCORES["readers"],
         filled=list(SCORES["filled"]),
-        code=lambda wildcards: code("read_scores"),
+        code=lambda wildcards: study_code("scores", "make_page"),
     resources:
         mem_mb=resource("read_scores", "mem_mb", 1000),
         runtime=resource("read_scores", "runtime", 10),
     message:
         "Reading the pathologists' scores"
     script:
-        "../../../scripts/read_scores.py"
+        "scripts/make_page.py"

@@ -16,8 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from drunet.files import whole_file
 from drunet.report.figures import INK, PALETTE, STYLE, WIDTH
 from drunet.report.section import Section, p_value
-from drunet.studies.scores import ALL
-from drunet.studies.scoring_sheet import SCALE
+from studies.scores.scores import ALL
+from studies.scores.scoring_sheet import SCALE
 
 PUBLISHED_FACT = "pathologists' mean score (0-5)"
 # Meanings of 0 to 5 in a word or two, for the axis.
@@ -132,7 +132,7 @@ def scores_section(
     Parameters
     ----------
     summary, agreed, correlated : DataFrame
-        From `drunet.studies.scores`.
+        From `studies.scores.scores`.
     published : str
         The paper's mean.
     unread : sequence of str

@@ -5,7 +5,7 @@ import hashlib
 from drunet.console import job
 from drunet.export.mask_image import read_mask_image
 from drunet.files import write_tsv
-from drunet.studies.scoring_sheet import deal_cases, with_pictures, write_reader
+from studies.scores.scoring_sheet import deal_cases, with_pictures, write_reader
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params

@@ -22,9 +22,10 @@ from drunet.configuration import check_schema
 from drunet.errors import ConfigError, SheetError
 from drunet.report.section import read_section, write_section
 from drunet.slide import Slide
-from drunet.studies import misfits, score_section
-from drunet.studies.case_picture import OUTLINE, draw_outline, write_case
-from drunet.studies.scores import (
+from drunet.studies import misfits
+from studies.scores import section as score_section
+from studies.scores.case_picture import OUTLINE, draw_outline, write_case
+from studies.scores.scores import (
     agreement,
     correlation,
     long_metrics,
@@ -32,9 +33,9 @@ from drunet.studies.scores import (
     summarise_scores,
     weighted_kappa,
 )
-from drunet.studies.scoring_sheet import SCALE, deal_cases, with_pictures, write_reader
+from studies.scores.scoring_sheet import SCALE, deal_cases, with_pictures, write_reader
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FACTS = ROOT / "resources/published/drunet_facts.tsv"
 CASES = [(run, f"lung_{n:03d}") for run in ("drunet", "other") for n in range(1, 11)]
 READERS = ("reader_1", "reader_2")
@@ -393,8 +394,8 @@ def test_without_sheets_the_section_says_what_to_do_and_the_tables_are_empty(tmp
 
 
 def test_the_settings_that_ship_obey_their_schema_and_others_do_not() -> None:
-    settings = yaml.safe_load((ROOT / "resources/studies/scores.yaml").read_text(encoding="utf-8"))
-    schema = yaml.safe_load((ROOT / "workflow/schemas/studies/scores.schema.yaml").read_text(encoding="utf-8"))
+    settings = yaml.safe_load((ROOT / "workflow/studies/scores/settings.yaml").read_text(encoding="utf-8"))
+    schema = yaml.safe_load((ROOT / "workflow/studies/scores/settings.schema.yaml").read_text(encoding="utf-8"))
     check_schema(settings, schema)
     json.dumps(settings)
     wrong = [

@@ -3,7 +3,7 @@
 from drunet.console import job
 from drunet.export.mask_image import read_mask_image
 from drunet.slide import Slide
-from drunet.studies.case_picture import write_case
+from studies.scores.case_picture import write_case
 
 with job(snakemake.log[0]), Slide(snakemake.input.slide, snakemake.wildcards.slide, snakemake.params.mpp) as slide:
     mask = read_mask_image(snakemake.input.mask)

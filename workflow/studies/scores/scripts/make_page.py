@@ -8,8 +8,8 @@ import pandas as pd
 from drunet.console import job
 from drunet.files import read_json, write_tsv
 from drunet.report.section import write_section
-from drunet.studies import score_section as pages
-from drunet.studies.scores import agreement, correlation, long_metrics, read_filled, summarise_scores
+from studies.scores import section as pages
+from studies.scores.scores import agreement, correlation, long_metrics, read_filled, summarise_scores
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params

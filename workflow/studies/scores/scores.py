@@ -18,7 +18,7 @@ from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
 from drunet.errors import SheetError
-from drunet.studies.scoring_sheet import COLUMNS, SCALE, table_rows
+from studies.scores.scoring_sheet import COLUMNS, SCALE, table_rows
 
 ALL = "all readers"
 # Fewer points have a rank correlation that says nothing.
