@@ -26,8 +26,8 @@ from drunet.export.outline import write_geojson
 from drunet.grid import Grid
 from drunet.inspection import inspect
 from drunet.slide import Slide, SlideProperties
-from drunet.studies.run_pictures import SlideFiles, seen_by_runs
 from drunet.tiles import write_table
+from studies.experiments.pictures import SlideFiles, seen_by_runs
 
 SIZE, ORIGIN = (640, 480), (96, 160)
 CLASSES = {"tumour": ["tumor"], "non_tumour": ["stroma"], "ignore": ["ignore*"]}

@@ -12,9 +12,9 @@ from scipy import ndimage
 from scipy.stats import wilcoxon
 
 from drunet.errors import ConfigError
-from drunet.report.experiment_figures import paired_dots
 from drunet.studies import misfits
 from drunet.studies import top_skip as study
+from studies.experiments.figures import paired_dots
 
 SLIDES = [{"slide": f"S{i}", "split": "test", "patient": i} for i in range(7)]
 WITH_UM = [100.0, 200, 300, 400, 500, 600, None]

@@ -18,7 +18,7 @@ from drunet.evaluation import gather
 from drunet.report.section import SLIDES_AS_INDEPENDENT, Section
 from drunet.report.tables import number, stage_name
 from drunet.statistics import holm, paired_tests
-from drunet.studies.experiments import require_slides
+from studies.experiments.tables import require_slides
 
 # In this order: the change is from the first to the second.
 WITH, WITHOUT = "with top skip", "without top skip"

@@ -56,11 +56,11 @@ rule compare_runs:
         picture_px=700,
         benchmarks=f"{RESULTS}/benchmarks",
         seed=config["seed"],
-        code=lambda wildcards: code("compare_runs"),
+        code=lambda wildcards: study_code("experiments", "make_page"),
     resources:
         mem_mb=resource("compare_runs", "mem_mb", 4000),
         runtime=resource("compare_runs", "runtime", 60),
     message:
         "Setting the runs beside each other"
     script:
-        "../../../scripts/compare_runs.py"
+        "scripts/make_page.py"

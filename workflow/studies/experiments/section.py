@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from drunet.report.experiment_figures import picture_grid, run_boxes, stacked_seconds
 from drunet.report.figures import save
 from drunet.report.section import SLIDES_AS_INDEPENDENT, Section, shown_tests
 from drunet.report.tables import number
-from drunet.studies.experiments import AFTER, BEFORE, SLIDE_STAGES, Runs, named_after, named_before, published_of
+from studies.experiments.figures import picture_grid, run_boxes, stacked_seconds
+from studies.experiments.tables import AFTER, BEFORE, SLIDE_STAGES, Runs, named_after, named_before, published_of
 
 LEVEL = 0.05
 # The slide itself stands above the runs, under the empty name.

@@ -16,13 +16,13 @@ from drunet.annotation.region import Region
 from drunet.errors import ConfigError
 from drunet.evaluation import share_called_tumour, tumour_margin
 from drunet.files import read_published
-from drunet.report.experiment_figures import picture_grid, run_boxes, stacked_seconds
 from drunet.report.section import read_section, write_section
 from drunet.statistics import holm
-from drunet.studies import experiments as study
-from drunet.studies.experiments_section import draw_figures, experiments_section
+from studies.experiments import tables as study
+from studies.experiments.figures import picture_grid, run_boxes, stacked_seconds
+from studies.experiments.section import draw_figures, experiments_section
 
-PUBLISHED = read_published(Path(__file__).parents[2] / "resources/published")["drunet_experiments"]
+PUBLISHED = read_published(Path(__file__).parents[3] / "resources/published")["drunet_experiments"]
 LABELS = {"I": "one", "III": "three", "VIII": "bare"}
 RUNS = {
     "one": {"classifier": "breast", "refiner": "unet"},

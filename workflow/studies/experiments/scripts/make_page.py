@@ -5,9 +5,9 @@ from pathlib import Path
 from drunet.console import job, progress
 from drunet.files import read_json, read_published, write_tsv
 from drunet.report.section import write_section
-from drunet.studies import experiments as study
-from drunet.studies.experiments_section import draw_figures, experiments_section
-from drunet.studies.run_pictures import SlideFiles, seen_by_runs
+from studies.experiments import tables as study
+from studies.experiments.pictures import SlideFiles, seen_by_runs
+from studies.experiments.section import draw_figures, experiments_section
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
