@@ -32,7 +32,7 @@ rule time_backbones:
             {k: v for k, v in settings_of(m).items() if k in ("channels_last", "scale", "tumour_index")}
             for m in BACKBONE_MODELS
         ],
-        code=lambda wildcards: code("time_backbones"),
+        code=lambda wildcards: study_code("backbones", "time_backbones"),
     # Every core, whatever the network uses of them: a job beside it would be measured too.
     threads: workflow.resource_settings.cores or 8
     resources:
@@ -42,7 +42,7 @@ rule time_backbones:
     message:
         "Timing the backbones"
     script:
-        "../../../scripts/time_backbones.py"
+        "scripts/time_backbones.py"
 
 
 rule compare_backbones:
@@ -72,11 +72,11 @@ rule compare_backbones:
         slides=lambda wildcards: [s for s in measured_rows(wildcards) if s["split"] == "test"],
         size=config["tiles"]["size"],
         seed=config["seed"],
-        code=lambda wildcards: code("compare_backbones"),
+        code=lambda wildcards: study_code("backbones", "make_page"),
     resources:
         mem_mb=resource("compare_backbones", "mem_mb", 2000),
         runtime=resource("compare_backbones", "runtime", 20),
     message:
         "Comparing the backbones"
     script:
-        "../../../scripts/compare_backbones.py"
+        "scripts/make_page.py"

@@ -8,7 +8,7 @@ from drunet.console import job
 from drunet.files import read_published, write_tsv
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.studies import backbones as study
+from studies.backbones import section as study
 from studies.common.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles, slide_scores
 from studies.common.cost_figures import f1_against_time
 

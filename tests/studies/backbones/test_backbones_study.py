@@ -14,12 +14,12 @@ from drunet.files import read_published
 from drunet.models import backbones
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.studies.backbones import backbones_section, points, scores_table, strayed, time_axis, with_cost
+from studies.backbones.section import backbones_section, points, scores_table, strayed, time_axis, with_cost
 from studies.common.classifier_arms import arm_metrics
 from studies.common.cost import Arithmetic, Timing, cost_table
 from studies.common.cost_figures import f1_against_time
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ARMS = {
     "vgg19": {"classifier": "m1", "label": "VGG19", "published": "VGG19"},
     "own": {"classifier": "m2", "label": "Ours", "published": None},
@@ -135,7 +135,7 @@ def test_a_classifier_without_any_f1_is_left_out_of_the_figure() -> None:
 
 
 def test_the_settings_compare_what_the_paper_compared(published: pd.DataFrame) -> None:
-    content = yaml.safe_load((ROOT / "resources/studies/backbones.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((ROOT / "workflow/studies/backbones/settings.yaml").read_text(encoding="utf-8"))
     assert [arm["published"] for arm in content["arms"].values()] == published["architecture"].tolist()
     for name, settings in content["classifiers"].items():
         if name != "backbone_dr_fused":
