@@ -44,11 +44,11 @@ rule show_clusters:
         bootstrap=CLUSTERING["bootstrap"],
         slides=lambda wildcards: [s for s in measured_rows(wildcards) if s["split"] == "test"],
         seed=config["seed"],
-        code=lambda wildcards: code("show_clusters"),
+        code=lambda wildcards: study_code("clustering", "make_page"),
     resources:
         mem_mb=resource("show_clusters", "mem_mb", 2000),
         runtime=resource("show_clusters", "runtime", 20),
     message:
         "Showing the clusters and what was learnt from them"
     script:
-        "../../../scripts/show_clusters.py"
+        "scripts/make_page.py"

@@ -11,8 +11,8 @@ from sklearn.datasets import make_blobs
 from drunet.errors import ConfigError
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.studies import clustering as study
 from drunet.studies import misfits
+from studies.clustering import section as study
 from studies.common.classifier_arms import arm_metrics
 from studies.common.clustering.evolution import Search
 from studies.common.clustering.figures import choose_examples, fitness_curve, montage

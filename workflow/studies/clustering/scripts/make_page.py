@@ -8,7 +8,7 @@ import pandas as pd
 from drunet.console import job
 from drunet.files import read_json, whole_file, write_tsv
 from drunet.report.section import write_section
-from drunet.studies import clustering as study
+from studies.clustering import section as study
 from studies.common.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
 
 with job(snakemake.log[0]):
