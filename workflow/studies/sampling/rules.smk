@@ -1,6 +1,6 @@
 """Sampling and training strategies on the same test slides: `snakemake --cores N study_sampling`."""
 
-from drunet.studies.sampling_arms import models_of
+from studies.sampling.arms import models_of
 
 SAMPLING = study("sampling")
 # Arms may share a classifier, which is then trained and read once.
@@ -50,11 +50,11 @@ rule compare_sampling:
         },
         trained=lambda wildcards: [m for m in SAMPLING_MODELS if not is_finished(m)],
         seed=config["seed"],
-        code=lambda wildcards: code("compare_sampling"),
+        code=lambda wildcards: study_code("sampling", "make_page"),
     resources:
         mem_mb=resource("compare_sampling", "mem_mb", 2000),
         runtime=resource("compare_sampling", "runtime", 20),
     message:
         "Comparing the sampling strategies"
     script:
-        "../../../scripts/compare_sampling.py"
+        "scripts/make_page.py"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from drunet.errors import ConfigError
-from drunet.studies.sampling_arms import TUNED
+from studies.sampling.arms import TUNED
 
 
 def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:

@@ -18,8 +18,10 @@ from drunet.report.figures import save
 from drunet.report.section import read_section, write_section
 from drunet.statistics import paired_tests
 from drunet.studies import misfits
-from drunet.studies.sampling_arms import models_of
-from drunet.studies.sampling_section import (
+from drunet.tiles import write_table
+from studies.common.classifier_arms import arm_metrics, slide_scores
+from studies.sampling.arms import models_of
+from studies.sampling.section import (
     PAPER,
     interval_dots,
     learnt_table,
@@ -28,12 +30,10 @@ from drunet.studies.sampling_section import (
     thresholds_of,
     tiles_by_model,
 )
-from drunet.tiles import write_table
-from studies.common.classifier_arms import arm_metrics, slide_scores
 
-ROOT = Path(__file__).parents[2]
-DEFAULTS = yaml.safe_load((ROOT / "resources/studies/sampling.yaml").read_text(encoding="utf-8"))
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/studies/sampling.schema.yaml").read_text(encoding="utf-8"))
+ROOT = Path(__file__).parents[3]
+DEFAULTS = yaml.safe_load((ROOT / "workflow/studies/sampling/settings.yaml").read_text(encoding="utf-8"))
+SCHEMA = yaml.safe_load((ROOT / "workflow/studies/sampling/settings.schema.yaml").read_text(encoding="utf-8"))
 ARMS: dict[str, dict[str, Any]] = {
     "psa": {"classifier": "a", "threshold": 0.5},
     "wta": {"classifier": "b", "threshold": 0.5},

@@ -18,8 +18,8 @@ from matplotlib.ticker import MaxNLocator
 from drunet.errors import SheetError
 from drunet.report.figures import MUTED, PALETTE, STYLE, new_figure
 from drunet.report.section import SLIDES_AS_INDEPENDENT, Section, shown_tests
-from drunet.studies.sampling_arms import TUNED
 from studies.common.classifier_arms import MEAN_OF_SLIDES, labelled_tiles, tuned_threshold, wide, with_interval
+from studies.sampling.arms import TUNED
 
 PANELS = {"f1": "F1", "precision": "Precision", "recall": "Recall", "auc": "AUC"}
 

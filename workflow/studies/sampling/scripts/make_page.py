@@ -7,9 +7,9 @@ from drunet.files import read_json, write_tsv
 from drunet.report.figures import save
 from drunet.report.section import write_section
 from drunet.statistics import paired_tests
-from drunet.studies import sampling_section as study
-from drunet.studies.sampling_arms import models_of
 from studies.common.classifier_arms import arm_metrics, slide_scores
+from studies.sampling import section as study
+from studies.sampling.arms import models_of
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
