@@ -1,6 +1,6 @@
 """Distilled students in the place of the patch-wise classifier: `snakemake --cores N study_slide_distillation`."""
 
-from drunet.studies.slide_distillation_arms import runs_of
+from studies.slide_distillation.arms import runs_of
 
 SLIDE_DISTILLATION = study("slide_distillation")
 STUDENT_ARMS = SLIDE_DISTILLATION["arms"]
@@ -35,7 +35,7 @@ rule time_students:
             {k: v for k, v in settings_of(m).items() if k in ("channels_last", "scale", "tumour_index")}
             for m in STUDENT_MODELS
         ],
-        code=lambda wildcards: code("time_students"),
+        code=lambda wildcards: study_code("slide_distillation", "time_students"),
     # Every core, whatever the network uses of them: a job beside it would be measured too.
     threads: workflow.resource_settings.cores or 8
     resources:
@@ -45,7 +45,7 @@ rule time_students:
     message:
         "Timing the students and their teacher"
     script:
-        "../../../scripts/time_students.py"
+        "scripts/time_students.py"
 
 
 rule report_slide_distillation:
@@ -84,11 +84,11 @@ rule report_slide_distillation:
         slides=lambda wildcards: [s for s in measured_rows(wildcards) if s["split"] == SLIDE_DISTILLATION["split"]],
         size=config["tiles"]["size"],
         seed=config["seed"],
-        code=lambda wildcards: code("report_slide_distillation"),
+        code=lambda wildcards: study_code("slide_distillation", "make_page"),
     resources:
         mem_mb=resource("report_slide_distillation", "mem_mb", 2000),
         runtime=resource("report_slide_distillation", "runtime", 20),
     message:
         "Setting the students beside their teacher"
     script:
-        "../../../scripts/report_slide_distillation.py"
+        "scripts/make_page.py"

@@ -8,11 +8,11 @@ from drunet.console import job
 from drunet.files import read_json, write_tsv
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.studies import slide_distillation as study
-from drunet.studies.slide_distillation_arms import runs_of
-from drunet.studies.slide_distillation_figures import speed_against_dice
-from drunet.studies.slide_distillation_section import section_of
 from studies.common.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
+from studies.slide_distillation import tables as study
+from studies.slide_distillation.arms import runs_of
+from studies.slide_distillation.figures import speed_against_dice
+from studies.slide_distillation.section import section_of
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params

@@ -14,8 +14,8 @@ import pandas as pd
 
 from drunet.evaluation import gather
 from drunet.metrics import summarise
-from drunet.studies.slide_distillation_arms import STAGES_OF
 from studies.experiments.tables import require_slides
+from studies.slide_distillation.arms import STAGES_OF
 
 # Stages of a slide, and what they are called; `unrefined` is the segmentation of the run without refiner.
 STAGES = {

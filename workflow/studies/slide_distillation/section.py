@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from drunet.report.section import Section
-from drunet.studies.slide_distillation import STAGES, answered, deciding_stage, is_taught, twin_of
 from studies.common.classifier_arms import POOLED, wide, with_interval
+from studies.slide_distillation.tables import STAGES, answered, deciding_stage, is_taught, twin_of
 
 Arms = Mapping[str, Mapping[str, Any]]
 
@@ -36,7 +36,7 @@ def section_of(
     cost : DataFrame
         cost.tsv: `studies.common.cost.cost_table` with the columns of `speed_table`.
     dice : DataFrame
-        From `drunet.studies.slide_distillation.dice_table`.
+        From `studies.slide_distillation.tables.dice_table`.
     figure : Path
     arms : mapping of arm to mapping
         `label`.

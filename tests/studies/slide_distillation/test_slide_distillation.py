@@ -17,15 +17,15 @@ from drunet.errors import ConfigError
 from drunet.inference import EngineOptions
 from drunet.report.figures import save
 from drunet.report.section import read_section, write_section
-from drunet.studies import slide_distillation as study
-from drunet.studies.slide_distillation_arms import runs_of
-from drunet.studies.slide_distillation_figures import speed_against_dice
-from drunet.studies.slide_distillation_section import section_of
 from studies.common.classifier_arms import arm_metrics
 from studies.common.cost import Arithmetic, cost_table, speed_table, timings
 from studies.common.study_settings import load_studies
+from studies.slide_distillation import tables as study
+from studies.slide_distillation.arms import runs_of
+from studies.slide_distillation.figures import speed_against_dice
+from studies.slide_distillation.section import section_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ARMS = {
     "big": {"classifier": "c0", "run": "r0", "alone": "a0", "label": "Big"},
     "wide": {"classifier": "c1", "run": "r1", "alone": "a1", "label": "width 256"},
@@ -294,8 +294,8 @@ def made_by_demo() -> list[str]:
 def test_a_student_on_default_options_is_drawn_as_the_builder_makes_it() -> None:
     from inspect import signature
 
-    from drunet.studies import slide_distillation
     from studies.common.models.mfstudentlnet import build_mfstudentlnet
+    from studies.slide_distillation import tables as slide_distillation
 
     defaults = {name: p.default for name, p in signature(build_mfstudentlnet).parameters.items()}
     assert {name: defaults[name] for name in slide_distillation._STUDENT} == slide_distillation._STUDENT

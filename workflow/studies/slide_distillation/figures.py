@@ -29,7 +29,7 @@ def speed_against_dice(
     Parameters
     ----------
     points : DataFrame
-        From `drunet.studies.slide_distillation.points`.
+        From `studies.slide_distillation.tables.points`.
     asked : mapping
         speed and dsc, as there.
     stages : mapping of stage to its name
