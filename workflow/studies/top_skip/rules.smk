@@ -37,11 +37,11 @@ rule compare_top_skip:
     params:
         slides=lambda wildcards: [s for s in measured_rows(wildcards) if s["split"] == TOP_SKIP["split"]],
         threshold=config["measure"]["threshold"],
-        code=lambda wildcards: code("compare_top_skip"),
+        code=lambda wildcards: study_code("top_skip", "make_page"),
     resources:
         mem_mb=resource("compare_top_skip", "mem_mb", 3000),
         runtime=resource("compare_top_skip", "runtime", 20),
     message:
         "Comparing the refiners with and without the top skip connection"
     script:
-        "../../../scripts/compare_top_skip.py"
+        "scripts/make_page.py"

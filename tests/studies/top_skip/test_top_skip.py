@@ -13,8 +13,8 @@ from scipy.stats import wilcoxon
 
 from drunet.errors import ConfigError
 from drunet.studies import misfits
-from drunet.studies import top_skip as study
 from studies.experiments.figures import paired_dots
+from studies.top_skip import section as study
 
 SLIDES = [{"slide": f"S{i}", "split": "test", "patient": i} for i in range(7)]
 WITH_UM = [100.0, 200, 300, 400, 500, 600, None]
