@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from drunet.annotation import Annotation, measured_region, rasterise
+from drunet.errors import ConfigError
 from drunet.grid import Grid
 from drunet.metrics import segmentation_scores, tile_scores
 
@@ -159,3 +160,13 @@ def gather(
 def _plain(scores: Mapping[str, float]) -> dict[str, float | None]:
     """JSON has no NaN: what is not defined is None."""
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in scores.items()}
+
+
+def require_slides(slides: Sequence[Mapping[str, Any]], where: str) -> None:
+    """Raise ConfigError when a split has no usable annotated slide."""
+    if not slides:
+        raise ConfigError(
+            "there is no slide to compare on",
+            where=where,
+            mend="Choose a split of which slides.tsv in the results lists a usable slide with an annotation.",
+        )

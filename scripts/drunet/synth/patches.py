@@ -97,7 +97,7 @@ def write_patch_set(
         )
     table = _table(names, sources, variants, seed)
     # Work of other settings, or of code since changed, is never taken up.
-    code = fingerprint(Path(__file__), Path(__file__).parents[2])
+    code = fingerprint(Path(__file__), [Path(__file__).parents[2]])
     settings = repr((names, sources, variants, size, seed, code)).encode()
     unfinished = target.with_name(f".{target.name}.{hashlib.sha256(settings).hexdigest()[:12]}.part")
     with progress(len(names) * sources, "drawing patches", "fields") as bar:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from drunet.studies import misfits
 from scipy import ndimage
 from scipy.stats import wilcoxon
 
 from drunet.errors import ConfigError
-from drunet.studies import misfits
-from studies.experiments.figures import paired_dots
 from studies.top_skip import section as study
+from studies.top_skip.figures import paired_dots
 
 SLIDES = [{"slide": f"S{i}", "split": "test", "patient": i} for i in range(7)]
 WITH_UM = [100.0, 200, 300, 400, 500, 600, None]

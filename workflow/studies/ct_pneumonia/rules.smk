@@ -36,7 +36,7 @@ rule collect_ct_images:
         root=ct_images("root"),
         annotations=ct_images("annotations"),
         sources=ct_images("sources"),
-        classes=image_classes,
+        classes=image_tasks.classes_of(PNEUMONIA),
         window=PNEUMONIA["collect"]["window"],
         max_unreadable=PNEUMONIA["collect"]["max_unreadable"],
         content=ct_content,

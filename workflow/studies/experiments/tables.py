@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from drunet.errors import ConfigError
-from drunet.evaluation import gather
+from drunet.evaluation import gather, require_slides
 from drunet.report.tables import STAGES, require_columns, summary_table
 from drunet.statistics import holm, paired_tests
 
@@ -62,16 +61,6 @@ def score_table(
     joined = pd.concat(tables, ignore_index=True)
     first = ["experiment", "run", "slide", "split", "patient_id", "stage"]
     return joined[first + [c for c in joined.columns if c not in first]]
-
-
-def require_slides(slides: Sequence[Mapping[str, Any]], where: str) -> None:
-    """Raise ConfigError when a split has no usable annotated slide."""
-    if not slides:
-        raise ConfigError(
-            "there is no slide to compare on",
-            where=where,
-            mend="Choose a split of which slides.tsv in the results lists a usable slide with an annotation.",
-        )
 
 
 def with_margins(scores: pd.DataFrame, margins: Mapping[tuple[str, str], float]) -> pd.DataFrame:

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from drunet.evaluation import gather
+from drunet.evaluation import gather, require_slides
 from drunet.metrics import summarise
-from studies.experiments.tables import require_slides
 from studies.slide_distillation.arms import STAGES_OF
 
 # Stages of a slide, and what they are called; `unrefined` is the segmentation of the run without refiner.

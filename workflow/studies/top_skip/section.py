@@ -14,11 +14,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from drunet.evaluation import gather
+from drunet.evaluation import gather, require_slides
 from drunet.report.section import SLIDES_AS_INDEPENDENT, Section
 from drunet.report.tables import number, stage_name
 from drunet.statistics import holm, paired_tests
-from studies.experiments.tables import require_slides
 
 # In this order: the change is from the first to the second.
 WITH, WITHOUT = "with top skip", "without top skip"

@@ -49,7 +49,7 @@ def file_features(facts: pd.DataFrame) -> tuple[NDArray[np.float64], list[str]]:
     return table.to_numpy(np.float64), [str(column) for column in table.columns]
 
 
-def build_file_statistics() -> ClassifierMixin:
+def file_statistics_model() -> ClassifierMixin:
     """Logistic regression (L2, C = 1) on standardised facts.
 
     What is not known takes the median of the images learnt from, and a column of its own says that it is not known:

@@ -29,7 +29,7 @@ from sklearn.svm import SVC
 
 from drunet.console import progress, say
 from drunet.errors import ConfigError, closest
-from studies.common.images.file_statistics import build_file_statistics, file_features
+from studies.common.images.file_statistics import file_features, file_statistics_model
 from studies.common.images.folder import read_image
 from studies.common.images.sources import in_order_of
 from studies.common.images.trials import HISTORY, ArmOutcome, class_numbers, draw_trials, images_of, prediction_rows
@@ -126,7 +126,7 @@ def build_prior_model(kind: str, seed: int) -> ClassifierMixin:
     if kind == "knn":
         return make_pipeline(StandardScaler(), KNeighborsClassifier(NEIGHBOURS))
     if kind == FILE_STATISTICS:
-        return build_file_statistics()
+        return file_statistics_model()
     mend = closest(str(kind), (*KINDS, FILE_STATISTICS))
     raise ConfigError("unknown prior model", where="classic", found=kind, mend=mend)
 

@@ -8,8 +8,8 @@ from drunet.files import read_json, read_published, write_tsv
 from drunet.heatmap import read_field
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from studies.experiments.figures import paired_dots
 from studies.top_skip import section as study
+from studies.top_skip.figures import paired_dots
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params

@@ -1,1 +1,0 @@
-"""Axis-parallel boxes on slices: geometry, and the outline of what lies in one."""

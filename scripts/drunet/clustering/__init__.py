@@ -1,1 +1,0 @@
-"""Tissue classes found among labelled tiles: an evolutionary search for clusters, its validity, classes to learn."""

@@ -1,1 +1,0 @@
-"""Computed tomography: DICOM slices, windows, Pascal VOC boxes, and their conversion into plain pictures."""

@@ -1,1 +1,0 @@
-"""Which parts of a picture a classifier's decision hangs on: gradients, integrated gradients and Grad-CAM."""
