@@ -16,7 +16,7 @@ from PIL import Image
 
 from drunet.files import read_published, write_tsv
 from drunet.metrics import summarise
-from drunet.report import collect, figures, page, tables, verdict
+from drunet.report import collect, figures, page, tables, verdict, words
 from drunet.report.comparison import PUBLISHED
 
 PUBLISHED_FOLDER = Path(__file__).parents[2] / "resources" / "published"
@@ -265,7 +265,7 @@ def test_html_cells_and_headings_are_escaped() -> None:
     ("value", "shown"), [(0.4, "0.4 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (np.nan, "–")]
 )
 def test_durations_are_readable(value: float, shown: str) -> None:
-    assert tables.duration(value) == shown
+    assert words.duration(value) == shown
 
 
 def test_published_figures_keep_their_digits() -> None:

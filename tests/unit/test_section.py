@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from drunet.report.page import ReportInputs, write_page
-from drunet.report.section import Section, p_value, read_section, shown_table, shown_tests, write_section
+from drunet.report.section import Section, read_section, shown_table, shown_tests, write_section
+from drunet.report.words import p_value
 from drunet.statistics import paired_tests
 
 HOSTILE = "<script>alert('x')</script>"

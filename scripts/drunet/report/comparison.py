@@ -9,8 +9,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from drunet.metrics import tile_scores
-from drunet.report.tables import Column, html_table, plain_columns, text
+from drunet.report.tables import Column, html_table, plain_columns
 from drunet.report.verdict import final_stage
+from drunet.report.words import text
 
 MEASURED = "Measured here"
 PUBLISHED = "Published, on the paper's own data (different from these slides)"

@@ -12,17 +12,21 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from drunet.report import figures
+from drunet.report.words import FILTERS, missing
 
 
-def templates() -> Environment:
-    """The pages' templates, with every value escaped and a forgotten one an error."""
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+def templates(*folders: Path) -> Environment:
+    """The pages' templates, those of `folders` first, with every value escaped and a forgotten one an error."""
+    environment = Environment(
+        loader=FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= FILTERS
+    environment.tests["missing"] = missing
+    return environment
 
 
 def embed_figure(figure: Figure) -> str:

@@ -24,7 +24,8 @@ from sklearn import metrics as sklearn_metrics
 
 from drunet.files import whole_file
 from drunet.metrics import area_under_roc
-from drunet.report.tables import STAGES, VALUE_NAMES, duration, ordered, require_columns, stage_name
+from drunet.report.tables import STAGES, VALUE_NAMES, ordered, require_columns, stage_name
+from drunet.report.words import duration
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; its yellow is too pale for lines on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")

@@ -32,9 +32,9 @@ from drunet.report.tables import (
     splits_of,
     stage_name,
     summary_table,
-    text,
 )
 from drunet.report.verdict import headline, judged_split, verdict
+from drunet.report.words import text
 
 # Above these counts tables and pictures are folded away.
 MANY_SLIDES, MANY_PICTURES = 12, 6

@@ -1,20 +1,31 @@
-"""A study's part of the report: what it says, shows and counts, kept as a file that the main report reads again."""
+"""Pages beside the main report: a template's sentences, tables and figures, kept as a file that the report reads again.
+
+A template is Markdown (CommonMark) with Jinja2 in it. Its first line is the title, `# …`; a quoted paragraph (`> …`) is
+a note. It has the filters of `drunet.report.words`, the test `missing`, and `table(frame, caption)` and
+`figure(file, caption)`, each on a line of its own between empty lines. Every value is escaped, and one that the view
+lacks is an error.
+"""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from drunet.files import read_json, write_json, write_text
 from drunet.report.embedding import embed_drawing, embed_picture, templates
-from drunet.report.tables import NOTHING, Column, html_table, number, text
+from drunet.report.tables import Column, html_table, number
+from drunet.report.words import NOTHING, p_value, text
 
 # Longest side, in px, of an embedded figure: twice its place on the page.
 LONGEST = 2200
@@ -36,6 +47,9 @@ SLIDES_AS_INDEPENDENT = (
     "The tests take slides as independent, as the paper did; several slides of one patient are not, so that p is then "
     "rather too small."
 )
+
+_MARKDOWN = MarkdownIt("commonmark", {"html": True})
+_SOURCE = re.compile(r'<img src="([^":]+)"')
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,87 @@ class Section:
     notes: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class RenderedSection:
+    """A page's content as HTML.
+
+    Attributes
+    ----------
+    title : str
+    html : str
+        From the title on; figures by their file in `folder`.
+    folder : Path
+    """
+
+    title: str
+    html: str
+    folder: Path
+
+    @property
+    def text(self) -> str:
+        """Its words alone, in one line."""
+        return " ".join(unescape(re.sub(r"<[^>]+>", " ", self.html)).split())
+
+
+def render_section(folder: str | os.PathLike[str], template: Path, view: Mapping[str, Any]) -> RenderedSection:
+    """Fill in a template and write `section.json`, for the main report, and `report.html`, for a reader.
+
+    Parameters
+    ----------
+    folder : path
+        Where both are written, and where the figures are.
+    template : Path
+        May include others from its own folder and from those beside it.
+    view : mapping
+        Numbers, words and tables (DataFrame) that the template names.
+
+    Raises
+    ------
+    ValueError
+        If a figure is not there or lies outside the folder, or the template has no title.
+    """
+    home = Path(folder)
+    environment = templates(template.parent, template.parent.parent)
+    environment.globals |= {"table": _table, "figure": partial(_figure, home)}
+    tokens = _MARKDOWN.parse(environment.get_template(template.name).render(view))
+    title = next((tokens[i + 1] for i, token in enumerate(tokens) if token.tag == "h1" and token.nesting == 1), None)
+    if title is None:
+        raise ValueError(f"{template.name} has no title: its first line must begin with #")
+    for token in tokens:
+        # A page is one section of the main report, whose own title stands above.
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{int(token.tag[1]) + 1}"
+        elif token.type in ("blockquote_open", "blockquote_close"):
+            token.tag = "div"
+            if token.nesting == 1:
+                token.attrSet("class", "note")
+    section = RenderedSection(
+        unescape(re.sub(r"<[^>]+>", "", _MARKDOWN.renderInline(title.content))),
+        _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}),
+        home,
+    )
+    write_json(home / "section.json", {"title": section.title, "html": section.html})
+    page = templates().get_template("section_page.html").render(section=section_view(section))
+    write_text(home / "report.html", page)
+    return section
+
+
+def _table(frame: pd.DataFrame, caption: str = "") -> Markup:
+    """A table under its caption; a long one is folded away."""
+    shown = shown_table(frame)
+    if len(frame) > MANY_ROWS:
+        return Markup("<details><summary>{}</summary>{}</details>").format(caption, shown)
+    return Markup("<h3>{}</h3>{}").format(caption, shown) if caption else shown
+
+
+def _figure(folder: Path, file: str, caption: str) -> Markup:
+    path = folder / file
+    if not path.is_file():
+        raise ValueError(f"the figure {file} is not in the page's folder")
+    image = Markup('<img src="{}" alt="{}">').format(_inside(folder, path), caption)
+    return Markup('<figure class="plot">{}<figcaption>{}</figcaption></figure>').format(image, caption)
+
+
 def write_section(folder: str | os.PathLike[str], section: Section) -> None:
     """Write `section.json`, for the main report, and `report.html`, for a reader, into a study's folder.
 
@@ -85,9 +180,11 @@ def write_section(folder: str | os.PathLike[str], section: Section) -> None:
     write_text(home / "report.html", page)
 
 
-def read_section(path: str | os.PathLike[str]) -> Section:
+def read_section(path: str | os.PathLike[str]) -> Section | RenderedSection:
     """Read a `section.json` that `write_section` wrote; figures come with the folder of the file before them."""
     home, content = Path(path).parent, read_json(path)
+    if "html" in content:
+        return RenderedSection(content["title"], content["html"], home)
     return Section(
         title=content["title"],
         lead=content["lead"],
@@ -97,8 +194,11 @@ def read_section(path: str | os.PathLike[str]) -> Section:
     )
 
 
-def section_view(section: Section) -> dict[str, Any]:
-    """What the template shows: paragraphs, (caption, table, folded), (caption, data address) and notes."""
+def section_view(section: Section | RenderedSection) -> dict[str, Any]:
+    """What the template shows: title, and HTML with the figures embedded."""
+    if isinstance(section, RenderedSection):
+        html = _SOURCE.sub(lambda found: f'<img src="{_embedded(section.folder / found[1])}"', section.html)
+        return {"title": section.title, "html": Markup(html)}  # noqa: S704 - escaped when it was rendered
     return {
         "title": section.title,
         "paragraphs": [words for words in section.lead.split("\n\n") if words.strip()],
@@ -122,13 +222,6 @@ def shown_tests(tests: pd.DataFrame) -> pd.DataFrame:
     columns = ["arm_a", "arm_b", "n", "median_difference", "effect", "p", "p_holm"]
     noted = ["note"] if tests["note"].astype(bool).any() else []
     return tests[[*columns, *noted]].rename(columns={"arm_a": "arm", "arm_b": "against"})
-
-
-def p_value(value: Any) -> str:
-    """A p-value as papers print it: `0.042`, `< 0.001`."""
-    if value is None or math.isnan(float(value)):
-        return NOTHING
-    return "< 0.001" if float(value) < 0.001 else f"{float(value):.3f}"
 
 
 def _column(key: str, values: pd.Series) -> Column:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup, escape
 
 from drunet.metrics import summarise
+from drunet.report import words
+from drunet.report.words import missing, text
 
 STAGES = ("heatmap", "refined", "segmentation")
 STAGE_NAMES = {
@@ -28,7 +30,6 @@ VALUE_NAMES = {
     "precision": "precision",
     "recall": "recall",
 }
-NOTHING = "–"
 
 
 @dataclass(frozen=True)
@@ -55,38 +56,14 @@ class Column:
     style: str = ""
 
 
-def text(value: Any) -> str:
-    """A value as text, a missing one as a dash."""
-    return NOTHING if _missing(value) or value == "" else str(value)
-
-
 def number(digits: int) -> Callable[[Any], str]:
-    """A formatter to `digits` decimals with thin spaces between thousands."""
-
-    def show(value: Any) -> str:
-        return NOTHING if _missing(value) else f"{float(value):,.{digits}f}".replace(",", "\u202f").replace("-", "−")
-
-    return show
-
-
-def duration(seconds: Any) -> str:
-    """Seconds in the unit that suits: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`."""
-    if _missing(seconds):
-        return NOTHING
-    value = float(seconds)
-    if value < 9.95:
-        return f"{value:.1f} s"
-    whole = round(value)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    """A formatter of `drunet.report.words.number` to `digits` decimals."""
+    return partial(words.number, digits=digits)
 
 
 def split_name(value: Any) -> str:
     """A split in words; an empty one is `no split`."""
-    key = "" if _missing(value) else str(value)
+    key = "" if missing(value) else str(value)
     return SPLIT_NAMES.get(key, key)
 
 
@@ -187,13 +164,9 @@ def _align(column: Column) -> str:
 
 
 def _all_numbers(values: pd.Series) -> bool:
-    filled = [str(value) for value in values if not _missing(value) and value != ""]
+    filled = [str(value) for value in values if not missing(value) and value != ""]
     try:
         [float(value) for value in filled]
     except ValueError:
         return False
     return bool(filled)
-
-
-def _missing(value: Any) -> bool:
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))

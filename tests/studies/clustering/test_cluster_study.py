@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from drunet.studies import misfits
 from sklearn.datasets import make_blobs
 
 from drunet.errors import ConfigError
 from drunet.report.figures import save
 from drunet.report.section import write_section
-from drunet.studies import misfits
 from studies.clustering import section as study
 from studies.common.classifier_arms import arm_metrics
 from studies.common.clustering.evolution import Search

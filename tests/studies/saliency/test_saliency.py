@@ -12,13 +12,13 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from drunet.studies import misfits
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from keras import layers
 
 from drunet.errors import ModelError
 from drunet.slide import Slide
-from drunet.studies import misfits
 from drunet.tiles import write_table
 from studies.common.saliency.grad_cam import GradCam, grad_cam
 from studies.common.saliency.layers import default_layers, find_layer

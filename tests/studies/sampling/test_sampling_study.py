@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from drunet.studies import misfits
 from jsonschema import Draft202012Validator
 from sklearn.metrics import f1_score
 
@@ -17,7 +18,6 @@ from drunet.errors import SheetError, TrainingDataError
 from drunet.report.figures import save
 from drunet.report.section import read_section, write_section
 from drunet.statistics import paired_tests
-from drunet.studies import misfits
 from drunet.tiles import write_table
 from studies.common.classifier_arms import arm_metrics, slide_scores
 from studies.sampling.arms import models_of

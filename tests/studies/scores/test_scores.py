@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from drunet.studies import misfits
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,7 +23,6 @@ from drunet.configuration import check_schema
 from drunet.errors import ConfigError, SheetError
 from drunet.report.section import read_section, write_section
 from drunet.slide import Slide
-from drunet.studies import misfits
 from studies.scores import section as score_section
 from studies.scores.case_picture import OUTLINE, draw_outline, write_case
 from studies.scores.scores import (

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from drunet.studies import misfits
+from PIL import Image
 from scipy import ndimage
 from scipy.stats import wilcoxon
 
 from drunet.errors import ConfigError
-from studies.top_skip import section as study
+from drunet.report.section import render_section
+from studies.top_skip import settings as rules
+from studies.top_skip import tables as study
 from studies.top_skip.figures import paired_dots
 
 SLIDES = [{"slide": f"S{i}", "split": "test", "patient": i} for i in range(7)]
@@ -71,8 +73,8 @@ def refiner(top_skip: bool, **more: Any) -> dict[str, Any]:
 
 
 def test_two_refiners_that_differ_in_the_connection_alone_are_compared() -> None:
-    misfits.check_pair(refiner(True), refiner(False), "here")
-    misfits.check_pair(refiner(True), {**refiner(False), "options": {"size": 256}}, "here")
+    rules.check_pair(refiner(True), refiner(False), "here")
+    rules.check_pair(refiner(True), {**refiner(False), "options": {"size": 256}}, "here")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_anything_else_that_differs_is_one_clear_message(
     with_skip: dict[str, Any], without: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        misfits.check_pair(with_skip, without, "here")
+        rules.check_pair(with_skip, without, "here")
 
 
 def test_lines_join_the_same_slide_and_the_means(scores: pd.DataFrame) -> None:
@@ -101,18 +103,24 @@ def test_lines_join_the_same_slide_and_the_means(scores: pd.DataFrame) -> None:
     assert ends[-1] == pytest.approx((350, 330))
 
 
-def test_the_section_sets_the_published_change_beside_the_measured_one(scores: pd.DataFrame) -> None:
-    changes = study.changes_table(scores)
-    section = study.top_skip_section(changes, {"f": Path("f.png")}, "-4.8", patients=7)
-    assert "by −5.7 % over 6 slides (published, on other slides: −4.8 %)" in section.lead
-    table = section.tables[0][1]
+def test_the_page_sets_the_published_change_beside_the_measured_one(scores: pd.DataFrame, tmp_path: Path) -> None:
+    view = study.page_view(study.changes_table(scores), "-4.8", patients=7)
+    assert "by −5.7 % over 6 slides (published, on other slides: −4.8 %)" in rendered(view, tmp_path)
+    table = view["changes"]
     assert list(table["published (%)"]).count("−4.8") == 1
     distance = table[table["score"] == study.SCORES["hd_um"]].iloc[-1]
     assert (distance["with"], distance["without"]) == ("350.0", "330.0")
     assert all(len(value.partition(".")[2]) == 3 for value in table.loc[table["score"] == "Dice", "with"])
 
 
-def test_the_distance_before_post_processing_is_told_beside_that_of_the_final_segmentation() -> None:
+def rendered(view: dict[str, Any], folder: Path) -> str:
+    """The words of the page."""
+    (folder / "figures").mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "figures/top_skip.png")
+    return render_section(folder, Path(study.__file__).with_name("page.md.j2"), view).text
+
+
+def test_the_page_tells_the_distance_before_post_processing_beside_the_final_one(tmp_path: Path) -> None:
     def stages(refined: float, final: float) -> dict[str, Any]:
         row = {"dsc": 0.5, "iou": 0.3, "precision": 0.5, "recall": 0.5}
         distances = {"refined": refined, "segmentation": final}
@@ -128,8 +136,8 @@ def test_the_distance_before_post_processing_is_told_beside_that_of_the_final_se
     distances = changes[changes["score"] == "hd_um"].set_index("stage")[["mean_with", "mean_without", "change_percent"]]
     assert distances.loc["refined"].tolist() == pytest.approx([80, 100, 25])
     assert distances.loc["segmentation"].tolist() == pytest.approx([50, 40, -20])
-    lead = study.top_skip_section(changes, {"f": Path("f.png")}, "-4.8", patients=2).lead
-    assert "final segmentations by −20.0 % over 2 slides" in lead
+    lead = rendered(study.page_view(changes, "-4.8", patients=2), tmp_path)
+    assert "final segmentations changes by −20.0 % over 2 slides" in lead
     assert "Before post-processing the distance changes by 25.0 %" in lead
 
 
@@ -144,7 +152,9 @@ def test_runs_without_a_trained_refiner_are_refused_before_anything_is_made() ->
     settings = {"with_run": "a", "without_run": "b"}
     refiners = {"skip": refiner(True), "plain": refiner(False), "done": {"onnx": "x.onnx"}}
     runs = {"a": {"classifier": "c", "refiner": "skip"}, "b": {"classifier": "c", "refiner": "plain"}}
-    assert misfits.top_skip(settings, runs, refiners) is None
+    rules.check(settings, {"runs": runs, "refiners": refiners})
     for other, found in ((None, "b with none"), ("done", "b with the finished done"), ("skip", "top_skip")):
-        said = misfits.top_skip(settings, {**runs, "b": {"classifier": "c", "refiner": other}}, refiners)
-        assert said is not None and "\n" not in said and found in said
+        changed = {**runs, "b": {"classifier": "c", "refiner": other}}
+        with pytest.raises(ConfigError) as caught:
+            rules.check(settings, {"runs": changed, "refiners": refiners})
+        assert "\n" not in str(caught.value) and found in str(caught.value)

@@ -27,7 +27,8 @@ from drunet.report.figures import (
     nothing_drawn,
 )
 from drunet.report.overlay import TRUTH_LEGEND
-from drunet.report.tables import VALUE_NAMES, duration, require_columns
+from drunet.report.tables import VALUE_NAMES, require_columns
+from drunet.report.words import duration
 
 # Inches: a row of boxes or bars, and the widest and highest that a picture in the grid may be.
 ROW, CELL_WIDTH, CELL_HEIGHT, LABEL_WIDTH = 0.44, 1.95, 1.5, 1.3

@@ -15,7 +15,8 @@ from matplotlib.ticker import MaxNLocator
 
 from drunet.files import whole_file
 from drunet.report.figures import INK, PALETTE, STYLE, WIDTH
-from drunet.report.section import Section, p_value
+from drunet.report.section import Section
+from drunet.report.words import p_value
 from studies.scores.scores import ALL
 from studies.scores.scoring_sheet import SCALE
 

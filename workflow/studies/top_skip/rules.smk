@@ -22,6 +22,7 @@ rule compare_top_skip:
             "<results>/runs/{run}/{slide}/segmentation.tif", run=TOP_SKIP_RUNS, slide=slides_in(TOP_SKIP["split"])
         ),
         published=str(RESOURCES / "published/drunet_facts.tsv"),
+        template=str(STUDIES_FOLDER / "top_skip/page.md.j2"),
     output:
         metrics="<results>/studies/top_skip/metrics.tsv",
         changes="<results>/studies/top_skip/changes.tsv",

@@ -7,8 +7,8 @@ from drunet.export.mask_image import read_mask_image
 from drunet.files import read_json, read_published, write_tsv
 from drunet.heatmap import read_field
 from drunet.report.figures import save
-from drunet.report.section import write_section
-from studies.top_skip import section as study
+from drunet.report.section import render_section
+from studies.top_skip import tables as study
 from studies.top_skip.figures import paired_dots
 
 with job(snakemake.log[0]):
@@ -34,6 +34,5 @@ with job(snakemake.log[0]):
     save(paired_dots(panels), output.figure, dpi=200)
     facts = read_published(inputs.published).set_index("figure")["value"]
     patients = len({row["patient"] for row in slides})
-    figures = {"Distances and fragments per slide, with and without the connection": Path(output.figure)}
-    section = study.top_skip_section(changes, figures, facts[study.PUBLISHED], patients)
-    write_section(Path(output.section).parent, section)
+    view = study.page_view(changes, facts[study.PUBLISHED], patients)
+    render_section(Path(output.section).parent, Path(inputs.template), view)

@@ -7,7 +7,6 @@ final segmentations. Both refiners here learn from the same slides and heatmaps,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from drunet.evaluation import gather, require_slides
-from drunet.report.section import SLIDES_AS_INDEPENDENT, Section
-from drunet.report.tables import number, stage_name
+from drunet.report.section import SLIDES_AS_INDEPENDENT
+from drunet.report.tables import stage_name
+from drunet.report.words import number
 from drunet.statistics import holm, paired_tests
 
 # In this order: the change is from the first to the second.
@@ -110,16 +110,16 @@ def paired(scores: pd.DataFrame, stage: str, score: str) -> pd.DataFrame:
     return wide.reindex(columns=[WITH, WITHOUT]).dropna()
 
 
-def top_skip_section(changes: pd.DataFrame, figures: Mapping[str, Path], published: str, patients: int) -> Section:
-    """The section of the study `top_skip`; `published` is the paper's change of the Hausdorff distance in percent."""
-    one = number(1)
-    of = changes.set_index(["stage", "score"])["change_percent"]
+def page_view(changes: pd.DataFrame, published: str, patients: int) -> dict[str, Any]:
+    """What `page.md.j2` names; `published` is the paper's change of the Hausdorff distance in percent."""
     final = changes[(changes["stage"] == STAGES[-1]) & (changes["score"] == "hd_um")].iloc[0]
-    # Dice below 1 beside distances of hundreds of µm: digits by row. What is left out stands in the notes.
+    of = changes[changes["stage"] == STAGES[0]].set_index("score")["change_percent"]
+    # Dice below 1 beside distances of hundreds of µm: digits by row.
     means = {
-        column: [number(3 if score == "dsc" else 1)(value) for score, value in changes[["score", column]].to_numpy()]
+        column: [number(value, 3 if score == "dsc" else 1) for score, value in changes[["score", column]].to_numpy()]
         for column in ("mean_with", "mean_without")
     }
+    is_published = (changes["stage"] == STAGES[-1]) & (changes["score"] == "hd_um")
     shown = pd.DataFrame(
         {
             "stage": changes["stage"].map(stage_name),
@@ -128,39 +128,16 @@ def top_skip_section(changes: pd.DataFrame, figures: Mapping[str, Path], publish
             "with": means["mean_with"],
             "without": means["mean_without"],
             "change (%)": changes["change_percent"],
-            "published (%)": [
-                published.replace("-", "−") if (s, k) == (STAGES[-1], "hd_um") else ""
-                for s, k in changes[["stage", "score"]].to_numpy()
-            ],
+            "published (%)": [number(published, 1) if here else "" for here in is_published],
             "p": changes["p"],
             "p_holm": changes["p_holm"],
         }
     )
-    lead = (
-        "Two refiners that differ in one connection, the U-Net's skip at full resolution, refine the heatmaps of one "
-        "classifier. Leaving it out changes the mean Hausdorff distance of the final segmentations by "
-        f"{one(final['change_percent'])} % over {final['n']} slides (published, on other slides: "
-        f"{published.replace('-', '−')} %)."
-    )
-    if pd.notna(final["p"]):
-        lead += f" Wilcoxon's signed-rank test: p = {final['p']:.2g}."
-    lead += (
-        f" Before post-processing the distance changes by {one(of['refined', 'hd_um'])} %, and the number of fragments "
-        f"by {one(of['refined', 'fragments'])} %."
-    )
-    return Section(
-        title="Top skip connection left out",
-        lead=lead,
-        tables=[("Change from with to without the connection", shown)],
-        figures=list(figures.items()),
-        notes=[
-            f"The slides come from {patients} patients. A slide whose distance is not defined in one arm (nothing "
-            "outlined on a slide with tumour, or something on one without) is left out of both; a slide "
-            "without tumour on which nothing is outlined has the distance 0.",
-            "Fragments are connected parts of the outlined tumour; after post-processing those below the smallest "
-            "annotated area are gone, so that the refined stage shows them best.",
-            SLIDES_AS_INDEPENDENT,
-            "A dash for p: changes.tsv says why no test could be made.",
-            "One training per arm: part of any difference is the chance of a training.",
-        ],
-    )
+    return {
+        "changes": shown,
+        "final": final.to_dict(),
+        "refined": of.to_dict(),
+        "published": published,
+        "patients": patients,
+        "slides_as_independent": SLIDES_AS_INDEPENDENT,
+    }
