@@ -337,11 +337,3 @@ def test_one_key_in_two_blocks_and_what_others_refuse_are_let_through(tmp_path: 
 @pytest.mark.parametrize("name", ["config.yaml", "resources/full_scale.yaml", "resources/full_scale_studies.yaml"])
 def test_no_configuration_that_ships_repeats_a_key(name: str) -> None:
     check_repeated_keys([ROOT / name])
-
-
-def test_the_snippets_of_the_readme_make_one_configuration_without_a_repeated_block() -> None:
-    """Readers put them one below the other: YAML would keep the last of two blocks of one name."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    snippets = [yaml.safe_load(part.split("```")[0]) for part in text.split("```yaml\n")[1:]]
-    keys = [key for snippet in snippets for key in snippet if key == "study_settings"]
-    assert len(snippets) > 3 and len(keys) == 1

@@ -1,0 +1,123 @@
+"""README and docs: every command runs, every snippet is a valid configuration, every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny_cohort import Finished, clean_environment, copy_repository
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
+# They install, or run for minutes; what they call is tested elsewhere.
+INSTALLING = {"make demo", "make test", "make GPU=1 env", "source .venv/bin/activate"}
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def commands() -> list[str]:
+    found = [line for page in PAGES for block in blocks(page, "console") for line in block.strip().splitlines()]
+    return list(dict.fromkeys(found))
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which a reader has done what README says, up to the commands."""
+    project = copy_repository(tmp_path_factory.mktemp("reader") / "project")
+    snippets = {text.splitlines()[0]: text for text in blocks(ROOT / "README.md", "yaml")}
+    for name in ("my_cohort.yaml", "finished.yaml"):
+        (project / name).write_text(snippets[f"# {name}"], encoding="utf-8")
+    rows = next(block for block in blocks(ROOT / "README.md", "text")).splitlines()
+    header = rows[0].split()
+    folder = project / "cohort"
+    for row in [dict(zip(header, line.split(), strict=False)) for line in rows[1:]]:
+        for key in ("path", "annotation"):
+            if row.get(key):
+                (folder / row[key]).parent.mkdir(parents=True, exist_ok=True)
+                (folder / row[key]).touch()
+    lines = ["\t".join((line.split() + [""] * 6)[: len(header)]) for line in rows]
+    (folder / "slides.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for model in ("classifier", "refiner"):
+        (project / "models").mkdir(exist_ok=True)
+        (project / f"models/{model}.onnx").touch()
+    return project
+
+
+def snakemake(folder: Path, *arguments: str) -> Finished:
+    """Run a command as a reader types it, in the folder of the project."""
+    command = [sys.executable, "-m", "snakemake", *arguments]
+    done = subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False)
+    return Finished(done.returncode, done.stdout + done.stderr)
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c not in INSTALLING])
+def test_every_command_of_the_pages_can_be_planned(reader: Path, command: str) -> None:
+    program, *arguments = shlex.split(command)
+    assert program == "snakemake"
+    # Breast slides are named by nobody's sheet but the reader's own.
+    if "resources/full_scale_studies.yaml" in arguments:
+        (reader / "no_breast.yaml").write_text(
+            "study_settings: {experiments: {labels: {I: null, II: null, III: null, IV: null, VI: null, VII: null}}}\n"
+        )
+        arguments.insert(arguments.index("my_cohort.yaml"), "no_breast.yaml")
+    dry = [] if {"-n", "--unlock"} & set(arguments) else ["-n"]
+    done = snakemake(reader, *dry, *arguments)
+    assert done.status == 0, done.output[-3000:]
+
+
+def test_only_installing_commands_are_left_to_other_tests() -> None:
+    assert set(commands()) > INSTALLING
+    assert len([c for c in commands() if c.startswith("snakemake")]) >= 9
+
+
+def merged(base: Any, over: Any) -> Any:
+    if isinstance(base, dict) and isinstance(over, dict):
+        return {**base, **{key: merged(base.get(key), value) for key, value in over.items()}}
+    return over
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_snippet_of_a_page_is_a_configuration(page: Path, reader: Path) -> None:
+    for number, text in enumerate(blocks(page, "yaml")):
+        snippet = yaml.safe_load(text)
+        for path in re.findall(r"[\w/]+\.(?:h5|onnx)\b", text):
+            (reader / path).parent.mkdir(parents=True, exist_ok=True)
+            (reader / path).touch()
+        snippet.pop("study_settings", None)
+        (reader / f"snippet{number}.yaml").write_text(yaml.safe_dump(snippet), encoding="utf-8")
+        if snippet:
+            done = snakemake(reader, "-n", "--configfile", f"snippet{number}.yaml", "--", "inspect")
+            assert done.status == 0, f"{text}\n{done.output[-2000:]}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#\s]+)\)", text):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_the_readme_can_be_read_in_five_minutes() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 1200
+
+
+def test_the_snippets_of_studies_are_settings_that_the_studies_have() -> None:
+    (text,) = [t for page in PAGES for t in blocks(page, "yaml") if "study_settings" in t]
+    for study, given in yaml.safe_load(text)["study_settings"].items():
+        shipped = yaml.safe_load((ROOT / f"workflow/studies/{study}/settings.yaml").read_text(encoding="utf-8"))
+
+        def check(here: dict[str, Any], there: dict[str, Any], where: str) -> None:
+            for key, value in here.items():
+                assert key in there, f"{where}.{key}"
+                if isinstance(value, dict) and isinstance(there[key], dict):
+                    check(value, there[key], f"{where}.{key}")
+
+        check(given, shipped, study)
