@@ -127,7 +127,7 @@ def load_studies(
             check_schema(settings, _schema(folder, name), f"study_settings.{name}")
             settings = _without_nulls(settings)
             resolved = _resolved(config, blocks, main_schema, name)
-            study = Study(name, settings, resolved, _lent(settings, made, name, folder / name))
+            study = Study(name, settings, resolved, _lent(settings, made, name, folder.parents[1]))
             studies[name] = _own_check("completed", name, folder, study) or study
         except DrunetError as error:
             studies[name] = Study(name, settings, problem=str(error))
