@@ -371,7 +371,6 @@ BIG = {"architecture": "dr_fused", "loss": {"name": "cross_entropy", "class_weig
         ({"distillation": {**DISTILLATION, "unlabelled_share": 1.0}}, ["unlabelled_share", "below 1"]),
         ({"loss": {"name": "focal", "class_weights": None}}, ["small.loss.name", "cannot use this", "focal"]),
         ({"loss": {"name": "cross_entropy", "class_weights": "balanced"}}, ["small.loss.class_weights", "balanced"]),
-        ({"architecture": "clustered"}, ["small.distillation", "over clusters"]),
     ],
 )
 def test_a_mistake_in_who_teaches_whom_is_named_by_its_key(changes: dict[str, Any], said: list[str]) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from drunet.studies import misfits
 from scipy import ndimage
 from scipy.stats import wilcoxon
 
 from drunet.errors import ConfigError
 from studies.top_skip import section as study
 from studies.top_skip.figures import paired_dots
+from studies.top_skip.settings import check, check_pair
 
 SLIDES = [{"slide": f"S{i}", "split": "test", "patient": i} for i in range(7)]
 WITH_UM = [100.0, 200, 300, 400, 500, 600, None]
@@ -71,8 +71,8 @@ def refiner(top_skip: bool, **more: Any) -> dict[str, Any]:
 
 
 def test_two_refiners_that_differ_in_the_connection_alone_are_compared() -> None:
-    misfits.check_pair(refiner(True), refiner(False), "here")
-    misfits.check_pair(refiner(True), {**refiner(False), "options": {"size": 256}}, "here")
+    check_pair(refiner(True), refiner(False), "here")
+    check_pair(refiner(True), {**refiner(False), "options": {"size": 256}}, "here")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_anything_else_that_differs_is_one_clear_message(
     with_skip: dict[str, Any], without: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        misfits.check_pair(with_skip, without, "here")
+        check_pair(with_skip, without, "here")
 
 
 def test_lines_join_the_same_slide_and_the_means(scores: pd.DataFrame) -> None:
@@ -144,7 +144,9 @@ def test_runs_without_a_trained_refiner_are_refused_before_anything_is_made() ->
     settings = {"with_run": "a", "without_run": "b"}
     refiners = {"skip": refiner(True), "plain": refiner(False), "done": {"onnx": "x.onnx"}}
     runs = {"a": {"classifier": "c", "refiner": "skip"}, "b": {"classifier": "c", "refiner": "plain"}}
-    assert misfits.top_skip(settings, runs, refiners) is None
+    check(settings, {"runs": runs, "refiners": refiners})
     for other, found in ((None, "b with none"), ("done", "b with the finished done"), ("skip", "top_skip")):
-        said = misfits.top_skip(settings, {**runs, "b": {"classifier": "c", "refiner": other}}, refiners)
-        assert said is not None and "\n" not in said and found in said
+        changed = {**runs, "b": {"classifier": "c", "refiner": other}}
+        with pytest.raises(ConfigError) as caught:
+            check(settings, {"runs": changed, "refiners": refiners})
+        assert "\n" not in str(caught.value) and found in str(caught.value)
