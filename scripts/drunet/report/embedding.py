@@ -14,10 +14,10 @@ from PIL import Image
 from drunet.report import figures
 
 
-def templates() -> Environment:
-    """The pages' templates, with every value escaped and a forgotten one an error."""
+def templates(*folders: Path) -> Environment:
+    """The pages' templates and those in other folders, with every value escaped and a forgotten one an error."""
     return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([Path(__file__).parent, *folders]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
