@@ -291,6 +291,7 @@ def test_a_killed_student_ends_with_the_same_weights_and_another_teacher_starts_
     slide: AnnotatedSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher, plan = red_teacher(tmp_path / "t.onnx"), {"training": {**PLAN, "epochs": 2, "steps_per_epoch": 3}}
+    monkeypatch.setattr(loop, "KEEP_EVERY", 0.0)
     whole = train(tmp_path / "whole", slide, teacher, **plan)
     kept = loop._Keeper.on_epoch_end
 

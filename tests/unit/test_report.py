@@ -19,9 +19,7 @@ from drunet.metrics import summarise
 from drunet.report import collect, figures, page, tables, verdict
 from drunet.report.comparison import PUBLISHED
 
-PAPERS = {
-    path.stem: read_published(path) for path in (Path(__file__).parents[2] / "resources/published").glob("*.tsv")
-}
+PAPERS = {path.stem: read_published(path) for path in (Path(__file__).parents[2] / "resources/published").glob("*.tsv")}
 HOSTILE = "<script>alert('x')</script>"
 
 
