@@ -115,10 +115,6 @@ MISTAKES: dict[str, tuple[Mistake, tuple[str, str, str, str]]] = {
         setting("resources", {"classify_tile": {"mem_mb": 9000}}),
         ("resources:", "unknown key", "classify_tile", "Did you mean classify_tiles?"),
     ),
-    "unknown study": (
-        setting("studies", ["moonlight"]),
-        ("studies:", "unknown study", "moonlight", "Known:"),
-    ),
     "no sheet": (
         setting("cohort.sheet", "slide.tsv"),
         ("cohort.sheet:", "the sample sheet is not there", "slide.tsv", "Correct `cohort.sheet`"),

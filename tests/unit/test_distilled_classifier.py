@@ -291,6 +291,7 @@ def test_a_killed_student_ends_with_the_same_weights_and_another_teacher_starts_
     slide: AnnotatedSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher, plan = red_teacher(tmp_path / "t.onnx"), {"training": {**PLAN, "epochs": 2, "steps_per_epoch": 3}}
+    monkeypatch.setattr(loop, "KEEP_EVERY", 0.0)
     whole = train(tmp_path / "whole", slide, teacher, **plan)
     kept = loop._Keeper.on_epoch_end
 
@@ -371,7 +372,6 @@ BIG = {"architecture": "dr_fused", "loss": {"name": "cross_entropy", "class_weig
         ({"distillation": {**DISTILLATION, "unlabelled_share": 1.0}}, ["unlabelled_share", "below 1"]),
         ({"loss": {"name": "focal", "class_weights": None}}, ["small.loss.name", "cannot use this", "focal"]),
         ({"loss": {"name": "cross_entropy", "class_weights": "balanced"}}, ["small.loss.class_weights", "balanced"]),
-        ({"architecture": "clustered"}, ["small.distillation", "over clusters"]),
     ],
 )
 def test_a_mistake_in_who_teaches_whom_is_named_by_its_key(changes: dict[str, Any], said: list[str]) -> None:

@@ -156,13 +156,13 @@ def test_a_relative_import_counts(house: House) -> None:
 
 
 def test_packages_of_a_second_folder_count_and_scripts_of_the_first_are_no_modules(house: House) -> None:
-    house.write("workflow/studies/__init__.py", "")
-    house.write("workflow/studies/moon.py", "import drunet.unreached\nPHASES = 8\n")
-    house.write("study.py", "from studies import moon\nimport work\n")
+    house.write("workflow/sky/__init__.py", "")
+    house.write("workflow/sky/moon.py", "import drunet.unreached\nPHASES = 8\n")
+    house.write("study.py", "from sky import moon\nimport work\n")
     roots = [house.root, house.root / "workflow"]
-    assert reached(house.root / "study.py", roots) == {"studies", "studies.moon", "drunet", "drunet.unreached"}
+    assert reached(house.root / "study.py", roots) == {"sky", "sky.moon", "drunet", "drunet.unreached"}
     before = fingerprint(house.root / "study.py", roots)
-    house.edit("workflow/studies/moon.py", "8", "9")
+    house.edit("workflow/sky/moon.py", "8", "9")
     assert fingerprint(house.root / "study.py", roots) != before
 
 

@@ -27,7 +27,6 @@ from drunet.grid import Grid
 from drunet.inspection import inspect
 from drunet.slide import Slide, SlideProperties
 from drunet.tiles import write_table
-from studies.experiments.pictures import SlideFiles, seen_by_runs
 
 SIZE, ORIGIN = (640, 480), (96, 160)
 CLASSES = {"tumour": ["tumor"], "non_tumour": ["stroma"], "ignore": ["ignore*"]}
@@ -173,24 +172,3 @@ def test_learning_takes_the_frame_from_the_tile_table(tmp_path: Path) -> None:
         source = batches.SlideSource("none", "s")
         slide = classifier.AnnotatedSlide(source, str(tmp_path / "t.parquet"), str(path), "wta")
         assert slide.read(CLASSES)[2].tumour.bounds == bounds
-
-
-def test_pictures_of_several_runs_show_the_annotation_in_its_place(
-    scanned: tuple[Path, np.ndarray], tmp_path: Path
-) -> None:
-    Image.fromarray(np.full((48, 64), 255, np.uint8)).save(tmp_path / "tissue.png")
-    path = drawn(tmp_path / "a.geojson", box(20, 30, 120, 100))
-    files = SlideFiles("s", scanned[0], path, tmp_path / "tissue.png", "wta", None)
-    shifted = drawn(tmp_path / "b.geojson", box(116, 190, 216, 260))
-    whole = SlideFiles("s", scanned[0], shifted, tmp_path / "tissue.png", "wta", None)
-    np.testing.assert_array_equal(_seen(files, "qupath"), _seen(whole, "slide"))
-    assert (_seen(files, "qupath") != _seen(files, "slide")).any()
-
-
-def _seen(files: SlideFiles, frame: str) -> np.ndarray:
-    from drunet.export.mask_image import write_mask
-
-    path = Path(files.path).with_name("run.tif")
-    write_mask(path, np.zeros((240, 320), bool), (2.0, 2.0), "none")
-    options: Any = {"classes": CLASSES, "geojson_frame": frame, "mpp": 4.0, "band_um": 50.0, "longest": 320}
-    return seen_by_runs(files, {"r": path}, **options)[1]["r"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +274,37 @@ def test_an_unknown_architecture_is_refused_with_the_closest() -> None:
         registry.build("dr-fused", size=64)
     assert "Did you mean 'dr_fused'?" in str(caught.value)
     assert "drunet_unet" in str(caught.value)
+
+
+@pytest.fixture
+def others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A folder in the place of `workflow`, with an architecture that is not the library's."""
+    monkeypatch.setattr(registry, "_WORKFLOW", tmp_path)
+    registry._others.cache_clear()
+    (tmp_path / "sky/models").mkdir(parents=True)
+    (tmp_path / "sky/models/tiny.py").write_text("def build_tiny(size):\n    return size\n", encoding="utf-8")
+    (tmp_path / "sky/large.py").write_text("def build_huge(size):\n    return size\n", encoding="utf-8")
+    yield tmp_path
+    registry._others.cache_clear()
+
+
+def test_an_architecture_beside_the_library_is_found_by_the_name_of_its_file_and_builder(
+    others: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert registry.module_of("tiny") == "sky.models.tiny"
+    monkeypatch.syspath_prepend(str(others))
+    assert registry.build("tiny", size=7) == 7
+    with pytest.raises(ModelError, match=r"Did you mean 'tiny'\? Known architectures: dr_fused, .*, tiny\.$"):
+        registry.module_of("tinny")
+    for name in ("large", "huge"):
+        with pytest.raises(ModelError, match="unknown architecture"):
+            registry.module_of(name)
+
+
+def test_two_files_that_build_one_architecture_are_named(others: Path) -> None:
+    (others / "tiny.py").write_text("def build_tiny():\n    return 1\n", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"two files build one architecture \(found: sky/models/tiny\.py, tiny\.py\)"):
+        registry.module_of("tiny")
 
 
 def test_an_unknown_option_is_refused_with_the_legal_ones() -> None:

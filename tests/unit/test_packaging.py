@@ -204,7 +204,7 @@ def stand_in(folder: Path, name: str, script: str) -> str:
 def test_make_without_a_target_lists_every_target_that_has_a_comment() -> None:
     listing = makefile("help", ROOT).stdout
     documented = re.findall(r"(?m)^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"))
-    assert set(documented) == {"help", "env", "demo", "test", "lint", "format", "lock", "clean"}
+    assert set(documented) == {"help", "env", "demo", "test", "lint", "format", "sizes", "lock", "clean"}
     assert re.findall(r"(?m)^  make ([a-z]+)", listing) == documented
 
 
@@ -284,6 +284,6 @@ def test_the_last_line_of_a_ci_run_is_pytests_own_summary(tmp_path: Path) -> Non
 
 def test_no_rule_asks_for_cores_that_a_cluster_does_not_tell() -> None:
     # `workflow.cores` raises where jobs go to a cluster, and a dry run hides it.
-    rules = [*ROOT.glob("workflow/*/*.smk"), ROOT / "Snakefile"]
+    rules = [*ROOT.glob("workflow/**/*.smk"), ROOT / "Snakefile"]
     assert len(rules) > 20
     assert [path.name for path in rules if "workflow.cores" in path.read_text(encoding="utf-8")] == []

@@ -19,7 +19,7 @@ from drunet.metrics import summarise
 from drunet.report import collect, figures, page, tables, verdict, words
 from drunet.report.comparison import PUBLISHED
 
-PUBLISHED_FOLDER = Path(__file__).parents[2] / "resources" / "published"
+PAPERS = {path.stem: read_published(path) for path in (Path(__file__).parents[2] / "resources/published").glob("*.tsv")}
 HOSTILE = "<script>alert('x')</script>"
 
 
@@ -94,7 +94,7 @@ def make_inputs(folder: Path) -> page.ReportInputs:
             }
         ],
         versions={"keras": "3.15.1"},
-        published=read_published(PUBLISHED_FOLDER),
+        published=PAPERS,
         notes=[f"A note {HOSTILE}"],
         runs={"drunet": {"classifier": "dr_fused", "refiner": "unet"}},
         resamples=200,
@@ -269,11 +269,10 @@ def test_durations_are_readable(value: float, shown: str) -> None:
 
 
 def test_published_figures_keep_their_digits() -> None:
-    published = read_published(PUBLISHED_FOLDER)
-    assert {"drunet_experiments", "drunet_multi_lens", "drunet_backbones", "drunet_facts"} <= set(published)
-    backbones = published["drunet_backbones"].set_index("architecture")
+    assert {"drunet_experiments", "drunet_multi_lens", "drunet_backbones", "drunet_facts"} <= set(PAPERS)
+    backbones = PAPERS["drunet_backbones"].set_index("architecture")
     assert backbones.loc["InceptionV3", "f1"] == "0.90"
-    assert published["drunet_experiments"].set_index("experiment").loc["X", "dsc_mean"] == "0.91"
+    assert PAPERS["drunet_experiments"].set_index("experiment").loc["X", "dsc_mean"] == "0.91"
 
 
 # --- the verdict

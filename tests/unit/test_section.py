@@ -90,7 +90,7 @@ def test_the_page_is_complete_in_itself_and_escapes_what_it_is_given(tmp_path: P
     assert shown.index("What was asked.") < shown.index("What came out.") < shown.index("Mind the gap.")
 
 
-def test_the_main_report_shows_the_sections_of_its_studies(tmp_path: Path) -> None:
+def test_the_main_report_shows_the_sections_that_it_is_given(tmp_path: Path) -> None:
     slides = pd.DataFrame({"slide_id": ["A"], "split": ["test"], "status": ["ok"]})
     metrics = pd.DataFrame(columns=["run", "slide", "patient_id", "split", "stage", "dsc", "iou"])
     tiles = pd.DataFrame(columns=["model", "slide", "split"])

@@ -130,11 +130,6 @@ def usable_slides():
     return [s for s in ROWS if s in ok]
 
 
-def slides_in(split):
-    """Usable annotated slides of a split."""
-    return [s for s in measured_slides() if ROWS[s].split == split]
-
-
 def for_usable(pattern, **wildcards):
     """An input function: `pattern` for every usable slide and, where given, for every value of other wildcards."""
 

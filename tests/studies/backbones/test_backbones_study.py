@@ -58,7 +58,7 @@ def cost() -> pd.DataFrame:
 
 @pytest.fixture
 def published() -> pd.DataFrame:
-    return read_published(ROOT / "resources" / "published")["drunet_backbones"]
+    return read_published(ROOT / "resources/published/drunet_backbones.tsv")
 
 
 def test_cost_is_told_in_billions_and_milliseconds_and_a_finished_file_by_its_weights(cost: pd.DataFrame) -> None:

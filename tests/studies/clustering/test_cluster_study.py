@@ -13,6 +13,7 @@ from drunet.errors import ConfigError
 from drunet.report.figures import save
 from drunet.report.section import write_section
 from studies.clustering import section as study
+from studies.clustering.settings import check
 from studies.common.classifier_arms import arm_metrics
 from studies.common.clustering.evolution import Search
 from studies.common.clustering.figures import choose_examples, fitness_curve, montage
@@ -112,9 +113,10 @@ def test_metrics_hold_the_arms_and_the_validity_of_the_clusters(found: TileClust
 
 
 def test_a_study_that_cannot_be_made_says_why() -> None:
-    assert misfits.clustering(ARMS, CLASSIFIERS) is None
+    check({"arms": ARMS}, {"classifiers": CLASSIFIERS})
     assert cluster_owners({**ARMS, "m": {"classifier": "many", "label": "m"}}, CLASSIFIERS) == ["few"]
-    assert "no arm learns clusters" in str(misfits.clustering({"two": ARMS["two"]}, CLASSIFIERS))
+    with pytest.raises(ConfigError, match=r"study_settings\.clustering\.arms: no arm learns clusters"):
+        check({"arms": {"two": ARMS["two"]}}, {"classifiers": CLASSIFIERS})
     bare = {**CLASSIFIERS, "few": {**CLASSIFIERS["few"], "data": DATA}}
     with pytest.raises(ConfigError, match=r"classifiers\.few\.data\.clustering: a model that learns clusters"):
         cluster_owners(ARMS, bare)

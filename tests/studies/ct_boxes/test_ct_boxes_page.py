@@ -15,7 +15,7 @@ from box_answers import TRUE, answers, facts, history, slice_list
 from PIL import Image
 
 from drunet.configuration import check_schema, merged
-from drunet.errors import ConfigError
+from drunet.errors import ConfigError, DrunetError
 from drunet.files import read_published
 from drunet.metrics import Summary
 from drunet.report.section import read_section, write_section
@@ -24,10 +24,11 @@ from studies.ct_boxes import scores as study
 from studies.ct_boxes import tasks as box_tasks
 from studies.ct_boxes.losses import L1_WEIGHT
 from studies.ct_boxes.section import section_of
+from studies.ct_boxes.settings import completed
 from studies.ct_boxes.tables import matching_table, scores_table, size_table
 
 ROOT = Path(__file__).parents[3]
-PUBLISHED = read_published(ROOT / "resources/published")["ct_boxes"]
+PUBLISHED = read_published(ROOT / "workflow/studies/ct_boxes/published.tsv")
 MOVED = {"source": 2.0, "untouched": 20.0, "fine-tuned": 5.0}
 MATCHING = {
     "slices": 84,
@@ -418,7 +419,11 @@ def test_shown_slices_are_the_middle_ones_of_different_patients(slices: pd.DataF
 
 
 def problem_of(differs: dict[str, Any]) -> str | None:
-    return box_tasks.checked(Study("ct_boxes", merged(shipped(), differs))).problem
+    try:
+        completed(Study("ct_boxes", merged(shipped(), differs)))
+    except DrunetError as error:
+        return str(error)
+    return None
 
 
 def test_the_settings_that_ship_fit() -> None:

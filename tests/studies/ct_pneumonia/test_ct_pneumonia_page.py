@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from drunet.configuration import merged
+from drunet.errors import ConfigError
 from drunet.files import read_published
 from drunet.report.section import write_section
 from studies.common.images import tables as study
@@ -31,8 +33,8 @@ from studies.ct_pneumonia.network_table import with_networks
 from studies.ct_pneumonia.notes import authors_note, kept_epoch, maps_note
 from studies.ct_pneumonia.source_probe import is_probe, probe_points, verdict
 
-ROOT = Path(__file__).parents[3]
-PUBLISHED = read_published(ROOT / "resources/published")["ct_pneumonia"]
+FOLDER = Path(__file__).parents[3] / "workflow/studies/ct_pneumonia"
+PUBLISHED = read_published(FOLDER / "published.tsv")
 CLASSES = ["Non-cancer", "Cancer"]
 GROUPING = {
     "source": "sources",
@@ -51,8 +53,8 @@ TELLING = {"border": 3.0, "blur": 0.0, "file_statistics": 0.0}
 
 
 def settings_of() -> dict[str, Any]:
-    path = ROOT / "workflow/studies/ct_pneumonia/settings.yaml"
-    return with_networks(yaml.safe_load(path.read_text(encoding="utf-8")), ROOT / "resources", "study")
+    path = FOLDER / "settings.yaml"
+    return with_networks(yaml.safe_load(path.read_text(encoding="utf-8")), FOLDER, "study")
 
 
 def make(folder: Path, probes: dict[str, float], **changes: Any) -> dict[str, Any]:
@@ -167,8 +169,8 @@ def test_a_probe_without_an_interval_is_neither_below_the_alarm_nor_without_a_fi
 
 def changed_settings(**blocks: dict[str, Any]) -> dict[str, Any]:
     """Settings as a user would change them, with the arms that they make."""
-    plain = yaml.safe_load((ROOT / "workflow/studies/ct_pneumonia/settings.yaml").read_text(encoding="utf-8"))
-    return with_networks(merged(plain, blocks), ROOT / "resources", "study")
+    plain = yaml.safe_load((FOLDER / "settings.yaml").read_text(encoding="utf-8"))
+    return with_networks(merged(plain, blocks), FOLDER, "study")
 
 
 @pytest.mark.parametrize(
@@ -281,11 +283,12 @@ def test_a_class_or_an_arm_that_there_is_not_is_refused_by_its_key() -> None:
         ({"positive": "cancer"}, "positive"),
         ({"attention": {**settings_of()["attention"], "layers_of": {"resnet": 3}}}, "attention.layers_of.resnet"),
     ):
-        problem = image_tasks.misfit("ct_pneumonia", {**settings_of(), **change})
-        assert problem is not None and f"study_settings.ct_pneumonia.{key}" in problem
+        with pytest.raises(ConfigError, match=rf"study_settings\.ct_pneumonia\.{re.escape(key)}"):
+            image_tasks.check_tasks("ct_pneumonia", {**settings_of(), **change})
     with_probes = settings_of()
     with_probes["tasks"]["ct"]["arms"] = ["border", "blur"]
-    assert "sees whole images" in str(image_tasks.misfit("ct_pneumonia", with_probes))
+    with pytest.raises(ConfigError, match="sees whole images"):
+        image_tasks.check_tasks("ct_pneumonia", with_probes)
 
 
 # Choosing images, and the maps of a network.

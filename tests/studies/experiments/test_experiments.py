@@ -22,7 +22,7 @@ from studies.experiments import tables as study
 from studies.experiments.figures import picture_grid, run_boxes, stacked_seconds
 from studies.experiments.section import draw_figures, experiments_section
 
-PUBLISHED = read_published(Path(__file__).parents[3] / "resources/published")["drunet_experiments"]
+PUBLISHED = read_published(Path(__file__).parents[3] / "resources/published/drunet_experiments.tsv")
 LABELS = {"I": "one", "III": "three", "VIII": "bare"}
 RUNS = {
     "one": {"classifier": "breast", "refiner": "unet"},

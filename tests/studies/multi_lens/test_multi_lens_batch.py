@@ -166,6 +166,6 @@ expected = np.stack([distort_reference(*pair) for pair in zip(images, lenses)])
 assert (seen != expected).mean() < 2e-4, (seen != expected).mean()
 assert MultiLensDistortion(2, (5, 9), (-0.4, 0.4))(images, training=True).shape == (4, 64, 64, 3)
 """
-    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT / "scripts")}
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": f"{ROOT}/scripts:{ROOT}/workflow"}
     ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr

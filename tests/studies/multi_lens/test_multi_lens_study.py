@@ -25,12 +25,12 @@ from studies.multi_lens.arms import (
     arms_of,
     image_sets_of,
     lenses_of,
-    misfit,
     strength_of,
     training_settings,
 )
 from studies.multi_lens.figures import grid_picture, paired_dots, sample_tile, strength_sweep
 from studies.multi_lens.section import section_of
+from studies.multi_lens.settings import check
 from studies.multi_lens.training import (
     ImageBatches,
     Images,
@@ -197,7 +197,7 @@ def test_an_identity_changes_with_all_that_decides(tmp_path: Path) -> None:
 
 def test_the_settings_that_ship_obey_their_schema_and_fit() -> None:
     check_schema(SETTINGS, SCHEMA)
-    assert misfit(SETTINGS) is None
+    check(SETTINGS, {})
     assert arms_of(SETTINGS, "digits") == ["without", "strength_0.4", "strength_0.8"]
     Augmentation.from_config(SETTINGS["augment"])
 
@@ -209,11 +209,15 @@ def test_a_set_without_files_is_refused(dataset: dict[str, object]) -> None:
 
 
 def test_what_leads_nowhere_is_said_in_one_sentence(tmp_path: Path) -> None:
-    assert "no set of images is left" in str(misfit({**SETTINGS, "datasets": {"digits": None}}))
-    swept = {**SETTINGS, "sweep": {"strengths": [0.2], "datasets": ["digit"]}}
-    assert "Did you mean digits?" in str(misfit(swept))
+    def problem(**change: object) -> str:
+        with pytest.raises(ConfigError) as caught:
+            check({**SETTINGS, **change}, {})
+        return str(caught.value)
+
+    assert "no set of images is left" in problem(datasets={"digits": None})
+    assert "Did you mean digits?" in problem(sweep={"strengths": [0.2], "datasets": ["digit"]})
     files = {"training": [str(tmp_path / "none")], "test": [str(tmp_path / "none")]}
-    assert "the file is not there" in str(misfit({**SETTINGS, "datasets": {"own": files, "digits": None}}))
+    assert "the file is not there" in problem(datasets={"own": files, "digits": None})
 
 
 def test_arms_are_named_by_strength_and_sets_may_differ_in_share_and_augmentation() -> None:

@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from drunet.errors import ModelError
+from drunet.errors import ConfigError, ModelError
 from drunet.slide import Slide
 from drunet.tiles import write_table
 from studies.common.saliency.grad_cam import GradCam, grad_cam
@@ -27,6 +27,7 @@ from studies.common.saliency.score import ClassScore
 from studies.saliency.explanation import Explanation, classified_tiles, explain, explanation_metrics, read_tiles
 from studies.saliency.figure import saliency_figure
 from studies.saliency.section import SeenInside, chosen_table, metrics_table, saliency_section
+from studies.saliency.settings import check
 from studies.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE, choose_tiles
 
 SIDE = 8
@@ -427,11 +428,12 @@ def test_the_figure_says_what_it_shows_and_what_is_lacking() -> None:
 
 
 def test_only_classifiers_that_are_trained_here_are_explained() -> None:
-    classifiers: dict[str, dict[str, Any]] = {"dr_fused": {"architecture": "dr_fused"}, "fin": {"onnx": "a.onnx"}}
-    assert misfits.saliency(["dr_fused"], classifiers) is None
-    said = str(misfits.saliency(["dr_fused", "dr_fsed"], classifiers))
-    assert "unknown classifier (found: dr_fsed). Did you mean dr_fused" in said
-    assert "finished ONNX model has no gradients (found: fin)" in str(misfits.saliency(["fin"], classifiers))
+    config = {"classifiers": {"dr_fused": {"architecture": "dr_fused"}, "fin": {"onnx": "a.onnx"}}}
+    check({"models": ["dr_fused"]}, config)
+    with pytest.raises(ConfigError, match=r"unknown classifier \(found: dr_fsed\)\. Did you mean dr_fused"):
+        check({"models": ["dr_fused", "dr_fsed"]}, config)
+    with pytest.raises(ConfigError, match=r"finished ONNX model has no gradients \(found: fin\)"):
+        check({"models": ["fin"]}, config)
 
 
 def test_the_page_says_how_many_tiles_were_found_and_what_is_in_doubt(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from drunet.studies import misfits
 from jsonschema import Draft202012Validator
 from sklearn.metrics import f1_score
 
-from drunet.errors import SheetError, TrainingDataError
+from drunet.errors import ConfigError, SheetError, TrainingDataError
 from drunet.report.figures import save
 from drunet.report.section import read_section, write_section
 from drunet.statistics import paired_tests
@@ -30,6 +30,7 @@ from studies.sampling.section import (
     thresholds_of,
     tiles_by_model,
 )
+from studies.sampling.settings import check
 
 ROOT = Path(__file__).parents[3]
 DEFAULTS = yaml.safe_load((ROOT / "workflow/studies/sampling/settings.yaml").read_text(encoding="utf-8"))
@@ -136,11 +137,11 @@ def compared() -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
 
 def test_the_threshold_of_a_finished_model_cannot_be_tuned() -> None:
     arms = {"own": {"classifier": "a", "threshold": "validation"}, "done": {"classifier": "b", "threshold": 0.5}}
-    classifiers = {"a": {"architecture": "dr_fused"}, "b": {"onnx": "b.onnx"}}
-    assert misfits.sampling(arms, classifiers) is None
+    config = {"classifiers": {"a": {"architecture": "dr_fused"}, "b": {"onnx": "b.onnx"}}}
+    check({"arms": arms}, config)
     arms["done"] = {"classifier": "b", "threshold": "validation"}
-    said = str(misfits.sampling(arms, classifiers))
-    assert "study_settings.sampling.arms.done.threshold" in said and "Write a number" in said
+    with pytest.raises(ConfigError, match=r"study_settings\.sampling\.arms\.done\.threshold: .* Write a number"):
+        check({"arms": arms}, config)
 
 
 def test_a_tuned_threshold_moves_precision_and_leaves_the_auc(compared: Any) -> None:

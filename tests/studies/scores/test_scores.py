@@ -34,6 +34,7 @@ from studies.scores.scores import (
     weighted_kappa,
 )
 from studies.scores.scoring_sheet import SCALE, deal_cases, with_pictures, write_reader
+from studies.scores.settings import check
 
 ROOT = Path(__file__).parents[3]
 FACTS = ROOT / "resources/published/drunet_facts.tsv"
@@ -412,15 +413,18 @@ def test_the_settings_that_ship_obey_their_schema_and_others_do_not() -> None:
 
 
 def test_settings_that_lead_nowhere_are_named(tmp_path: Path) -> None:
-    folder = tmp_path / "results"
+    results = tmp_path / "results"
+    folder = results / "studies/scores"
     (folder / "a").mkdir(parents=True)
     (folder / "a/sheet.tsv").write_text("", encoding="utf-8")
     (tmp_path / "a.tsv").write_text("", encoding="utf-8")
     settings = {"scored_runs": ["drunet"], "readers": ["a"], "filled": {"a": str(tmp_path / "a.tsv")}}
-    assert misfits.scores(settings, folder) is None
+    check(settings, {"results": str(results)})
 
     def problem(**change: Any) -> str:
-        return str(misfits.scores({**settings, **change}, folder))
+        with pytest.raises(ConfigError) as caught:
+            check({**settings, **change}, {"results": str(results)})
+        return str(caught.value)
 
     assert "filled.b: unknown reader" in problem(filled={"b": "x"})
     assert "made anew" in problem(filled={"a": str(folder / "a/../a/sheet.tsv")})

@@ -19,7 +19,7 @@ from drunet.report.figures import save
 from drunet.report.section import read_section, write_section
 from studies.common.classifier_arms import arm_metrics
 from studies.common.cost import Arithmetic, cost_table, speed_table, timings
-from studies.common.study_settings import load_studies
+from studies.common.study_settings import Study, load_studies
 from studies.slide_distillation import tables as study
 from studies.slide_distillation.arms import runs_of
 from studies.slide_distillation.figures import speed_against_dice
@@ -253,8 +253,7 @@ def shipped() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def test_the_settings_that_ship_vary_width_and_shrink_alone(shipped: tuple[dict[str, Any], dict[str, Any]]) -> None:
     config, schema = shipped
-    folders = ROOT / "resources/studies", ROOT / "workflow/schemas/studies"
-    found = load_studies(resolve_models(config), *folders, schema, made_by_demo())["slide_distillation"]
+    found = shipped_studies(resolve_models(config), schema)["slide_distillation"]
     assert found.problem is None
     models = {**config["classifiers"], **found.blocks["classifiers"]}
     settings = {arm: models[given["classifier"]] for arm, given in found.settings["arms"].items()}
@@ -274,12 +273,15 @@ def test_the_settings_that_ship_vary_width_and_shrink_alone(shipped: tuple[dict[
 
 def test_an_arm_with_a_run_that_there_is_not_is_named(shipped: tuple[dict[str, Any], dict[str, Any]]) -> None:
     config, schema = shipped
-    folders = ROOT / "resources/studies", ROOT / "workflow/schemas/studies"
     arm = {"student_64": {"alone": "student_46_alone"}}
     changed = {**resolve_models(config), "study_settings": {"slide_distillation": {"arms": arm}}}
-    problem = load_studies(changed, *folders, schema, made_by_demo())["slide_distillation"].problem
+    problem = shipped_studies(changed, schema)["slide_distillation"].problem
     assert problem is not None and "slide_distillation.arms.student_64.alone" in problem
     assert "Did you mean student_" in problem
+
+
+def shipped_studies(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Study]:
+    return load_studies(config, ROOT / "workflow/studies", schema, made_by_demo())[0]
 
 
 def made_by_demo() -> list[str]:

@@ -23,6 +23,7 @@ from drunet.cohort import SheetRow, check_files, read_sheets
 from drunet.configuration import check_model_files, check_references, check_schema, merged, resolve_models
 from drunet.errors import ConfigError, DrunetError, SheetError, closest
 from drunet.user_paths import is_file
+from studies.common.clustering.sharing import check_classifiers
 
 # Settings of studies that name runs or classifiers.
 _NAMING = {"labels": "runs", "scored_runs": "runs", "with_run": "runs", "without_run": "runs", "models": "classifiers"}
@@ -127,7 +128,7 @@ def load_studies(
             check_schema(settings, _schema(folder, name), f"study_settings.{name}")
             settings = _without_nulls(settings)
             resolved = _resolved(config, blocks, main_schema, name)
-            study = Study(name, settings, resolved, _lent(settings, made, name, folder / name))
+            study = Study(name, settings, resolved, _lent(settings, made, name, folder.parents[1]))
             studies[name] = _own_check("completed", name, folder, study) or study
         except DrunetError as error:
             studies[name] = Study(name, settings, problem=str(error))
@@ -263,6 +264,7 @@ def _resolved(
     trial = resolve_models(trial)
     check_schema(trial, schema)
     check_references(trial)
+    check_classifiers(trial["classifiers"])
     check_model_files(trial)
     return {key: {model: trial[key][model] for model in block} for key, block in blocks.items()}
 

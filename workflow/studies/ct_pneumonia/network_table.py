@@ -1,7 +1,7 @@
 """Arms of a study made of a table, a network a row, so that what nine networks differ in is read side by side.
 
-The settings of CT networks stand in `resources/ct_networks.tsv`. Their source is the code of paper 002's authors, which
-its text agrees with but for the share of layers that is held fixed (see `freeze`).
+The settings of CT networks stand in `networks.tsv` beside this file. Their source is the code of paper 002's authors,
+which its text agrees with but for the share of layers that is held fixed (see `freeze`).
 """
 
 from __future__ import annotations

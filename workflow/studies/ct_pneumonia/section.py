@@ -53,7 +53,7 @@ def section_of(
     settings : mapping
         The study's, as of `studies.common.study_settings.without_paths`.
     published : DataFrame of text
-        resources/published/ct_pneumonia.tsv.
+        published.tsv.
     covered : DataFrame
         From `coverage_table`; empty where no test image has a box.
     shown : DataFrame

@@ -38,7 +38,7 @@ class PublishedTable:
     Attributes
     ----------
     file : str
-        Its published figures, in resources/published.
+        Its published figures, a table of `published`.
     words : str
         What it compares, with its number in the paper.
     seconds : bool

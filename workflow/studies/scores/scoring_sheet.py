@@ -129,7 +129,7 @@ def write_reader(
     folder.mkdir(parents=True)
     for run, slide, case in zip(key["run"], key["slide"], key["case"], strict=True):
         shutil.copyfile(pictures[run, slide], folder / f"{case}.jpg")
-    page = templates().get_template("scoring.html")
+    page = templates(Path(__file__).parent).get_template("scoring.html")
     write_text(instructions, page.render(reader=key["reader"].iloc[0], count=len(key), scale=SCALE))
     blank = key.assign(score="", comment="")[list(COLUMNS)]
     # With the mark of UTF-8 in front, spreadsheets keep the letters of comments.

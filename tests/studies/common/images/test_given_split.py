@@ -106,7 +106,9 @@ def test_parts_without_a_class_are_refused(images: pd.DataFrame) -> None:
 
 
 def test_the_schema_knows_the_protocols_that_there_are() -> None:
-    schema = yaml.safe_load((ROOT / "workflow/schemas/image_study.schema.yaml").read_text(encoding="utf-8"))["$defs"]
+    schema = yaml.safe_load((ROOT / "workflow/studies/common/images/settings.schema.yaml").read_text(encoding="utf-8"))[
+        "$defs"
+    ]
     assert tuple(schema["task"]["properties"]["protocols"]["items"]["enum"]) == PROTOCOLS
     only = schema["arm_keys"]["properties"]["only"]["properties"]["protocols"]["items"]["enum"]
     assert tuple(only) == PROTOCOLS

@@ -353,6 +353,7 @@ def test_every_image_listed_counts_in_the_content(lungs: Path, make: Make) -> No
 
 def test_asking_for_the_content_imports_nothing_heavy() -> None:
     ask = "import sys, studies.common.images.content; print({'PIL', 'cv2', 'numpy', 'pandas'} & set(sys.modules))"
-    scripts = Path(folder.__file__).parents[2]
-    told = subprocess.run([sys.executable, "-c", ask], cwd=scripts, capture_output=True, text=True, check=True)
+    workflow = Path(folder.__file__).parents[3]
+    environment = {**os.environ, "PYTHONPATH": f"{workflow}{os.pathsep}{workflow.parent / 'scripts'}"}
+    told = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "set()"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from drunet.errors import DrunetError
 from studies.common.images import tasks as image_tasks
 from studies.common.study_settings import Study, load_studies
 
@@ -20,6 +21,15 @@ def shipped(name: str) -> dict[str, Any]:
     return dict(yaml.safe_load((ROOT / f"workflow/studies/{name}/settings.yaml").read_text(encoding="utf-8")))
 
 
+def problem_with(name: str, settings: dict[str, Any]) -> str | None:
+    """What the check of a study's settings ends in, or None."""
+    try:
+        image_tasks.check_tasks(name, settings)
+    except DrunetError as error:
+        return str(error)
+    return None
+
+
 @pytest.fixture
 def settings() -> dict[str, Any]:
     return shipped("histology_distillation")
@@ -27,7 +37,7 @@ def settings() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_settings_that_ship_can_be_carried_out(name: str) -> None:
-    assert image_tasks.misfit(name, shipped(name)) is None
+    assert problem_with(name, shipped(name)) is None
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -90,7 +100,7 @@ def test_an_arm_may_take_part_in_some_of_a_tasks_trainings_only(settings: dict[s
 def test_an_arm_that_is_null_is_left_out(arm: str) -> None:
     study = loaded("histology_distillation", {"arms": {arm: None}})
     assert study.problem is None
-    assert image_tasks.misfit("histology_distillation", study.settings) is None
+    assert problem_with("histology_distillation", study.settings) is None
     assert arm not in image_tasks.arms_of(study.settings, "lung")
 
 
@@ -153,7 +163,7 @@ def changed(settings: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 def test_settings_that_cannot_be_carried_out_end_in_one_message(
     settings: dict[str, Any], path: str, value: Any, words: list[str]
 ) -> None:
-    message = image_tasks.misfit("histology_distillation", changed(settings, path, value))
+    message = problem_with("histology_distillation", changed(settings, path, value))
     assert message is not None
     assert message.startswith("study_settings.histology_distillation") or "architecture" in message
     for word in words:
@@ -171,7 +181,7 @@ def test_what_the_page_of_resnet50_cannot_show_is_refused(path: str, value: Any,
     settings = shipped("histology_resnet50")
     if isinstance(value, dict):
         value = {**settings["tasks"]["lung"], **value}
-    message = image_tasks.misfit("histology_resnet50", changed(settings, path, value))
+    message = problem_with("histology_resnet50", changed(settings, path, value))
     assert message is not None
     for word in words:
         assert word in message
@@ -182,7 +192,7 @@ def loaded(name: str, given: dict[str, Any]) -> Study:
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     config = {**config, "study_settings": {name: given}}
-    return load_studies(config, ROOT / "resources/studies", ROOT / "workflow/schemas/studies", schema)[name]
+    return load_studies(config, ROOT / "workflow/studies", schema)[0][name]
 
 
 def problem_of(name: str, given: dict[str, Any]) -> str | None:

@@ -1,9 +1,9 @@
 """Few-shot and many-shot models: features of tiles, clusters of features, and a classifier that learns the clusters."""
 
-from studies.common.clustering.sharing import check_clustered, clustered_models, clusters_of
+from studies.common.clustering.sharing import check_classifiers, clustered_models, clusters_of
 
 try:
-    check_clustered(config["classifiers"])
+    check_classifiers(config["classifiers"])
 except DrunetError as error:
     raise WorkflowError(str(error)) from None
 CLUSTERED = "|".join(re.escape(m) for m in clustered_models(config["classifiers"])) or "(?!)"

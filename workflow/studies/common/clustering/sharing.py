@@ -8,6 +8,7 @@ from typing import Any
 
 from drunet.configuration import start_of
 from drunet.errors import ConfigError
+from drunet.models import registry
 
 ARCHITECTURES = ("prototypes", "clustered")
 # Architectures whose backbone they take over from a trained model; the rest is built anew.
@@ -22,29 +23,31 @@ def clustered_models(classifiers: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [name for name, settings in classifiers.items() if settings.get("architecture") in ARCHITECTURES]
 
 
-def check_clustered(classifiers: Mapping[str, Mapping[str, Any]]) -> None:
-    """Check that every classifier that learns clusters can: its clusters, what it starts from, and no teacher.
+def check_classifiers(classifiers: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check classifiers of the studies' architectures: their starts, and whether those over clusters can learn.
 
     Raises
     ------
     ConfigError
     """
-    for name in clustered_models(classifiers):
-        settings, where = classifiers[name], f"classifiers.{name}"
-        if settings.get("distillation"):
-            mend, found = "Use null, or another architecture.", settings["architecture"]
+    over_clusters = clustered_models(classifiers)
+    for name, settings in classifiers.items():
+        where, own, start = f"classifiers.{name}", settings.get("architecture", ""), start_of(settings)
+        if name in over_clusters and settings.get("distillation"):
+            mend = "Use null, or another architecture."
             raise ConfigError(
-                "a model over clusters learns from no teacher", where=f"{where}.distillation", found=found, mend=mend
+                "a model over clusters learns from no teacher", where=f"{where}.distillation", found=own, mend=mend
             )
-        start = start_of(settings)
-        if start and classifiers[start]["architecture"] not in (*STARTS, settings["architecture"]):
+        fitting = (*STARTS, own) if name in over_clusters else (own,)
+        if start and own not in registry.ARCHITECTURES and classifiers[start]["architecture"] not in fitting:
             raise ConfigError(
                 "the model to start from is another network",
                 where=f"{where}.weights.model",
                 found=f"{start}: {classifiers[start]['architecture']}",
-                mend=f"Start from a model of architecture {' or '.join(STARTS)}, or from random weights.",
+                mend=f"Start from a model of architecture {' or '.join(fitting)}, or from random weights.",
             )
-        clusters_of(name, classifiers)
+        if name in over_clusters:
+            clusters_of(name, classifiers)
 
 
 def clusters_of(model: str, classifiers: Mapping[str, Mapping[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""The pages of the two histology studies, from made-up predictions: what they show is what was measured."""
+"""The page of the study of distillation, from made-up predictions: what they show is what was measured."""
 
 from __future__ import annotations
 
@@ -11,31 +11,28 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from image_answers import GROUPING, LUNG, answers, costs, image_list, write_study
+from image_answers import GROUPING, costs, write_study
 from PIL import Image
 from sklearn.metrics import accuracy_score
 
 from drunet.files import read_published
 from drunet.report.section import write_section
-from studies.common.class_metrics import called, confusion, truth
+from studies.common.class_metrics import called, truth
 from studies.common.images import tables as study
-from studies.common.images.examples import confused, count_confused, surest
+from studies.common.images.examples import surest
 from studies.common.images.near_duplicates import check_facts
 from studies.common.images.notes import grouping_note, groups_caption, training_note
 from studies.common.saliency.attention import decision_maps, layer_attention
 from studies.common.saliency.grad_cam import grad_cam
 from studies.histology_distillation import section as histology_distillation_section
 from studies.histology_distillation import tables as histology_distillation
-from studies.histology_resnet50 import section as histology_resnet50_section
-from studies.histology_resnet50 import tables as histology_resnet50
 
-ROOT = Path(__file__).parents[3]
-PUBLISHED = read_published(ROOT / "resources/published")
-MALIGNANT = ("lung_aca", "lung_scc")
+FOLDER = Path(__file__).parents[3] / "workflow/studies/histology_distillation"
+PUBLISHED = {path.stem: read_published(path) for path in (FOLDER / "published").glob("*.tsv")}
 
 
-def settings_of(name: str) -> dict[str, Any]:
-    return yaml.safe_load((ROOT / f"workflow/studies/{name}/settings.yaml").read_text(encoding="utf-8"))
+def settings_of() -> dict[str, Any]:
+    return dict(yaml.safe_load((FOLDER / "settings.yaml").read_text(encoding="utf-8")))
 
 
 def read(found: dict[str, Any], settings: dict[str, Any]) -> list[study.ImageArm]:
@@ -46,7 +43,7 @@ def read(found: dict[str, Any], settings: dict[str, Any]) -> list[study.ImageArm
 @pytest.fixture(scope="module")
 def distilled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A distillation study with fewer arms than it ships with."""
-    settings = settings_of("histology_distillation")
+    settings = settings_of()
     settings["tasks"]["lung"]["arms"] = ["resnet18", "resnet18_fpn", "mfstudentlnet", "resnet50", "svm"]
     settings["tasks"]["lung_and_colon"]["arms"] = ["resnet50", "mfstudentlnet"]
     skills = {arm: {"random": 4.0, "grouped": 1.5} for arm in settings["arms"]}
@@ -56,14 +53,6 @@ def distilled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     scores = study.summaries(arms, resamples=50, seed=0)
     images = pd.read_csv(found["images"], sep="\t")
     return {"arms": arms, "scores": scores, "settings": settings, "leak": study.leaks(arms, images), "folder": folder}
-
-
-def make_resnet(folder: Path) -> dict[str, Any]:
-    settings = settings_of("histology_resnet50")
-    found = write_study(folder, settings, {arm: {"random": 4.0, "grouped": 1.5} for arm in settings["arms"]})
-    arms = read(found, settings)
-    leak = study.leaks(arms, pd.read_csv(found["images"], sep="\t"))
-    return {"arms": arms, "scores": study.summaries(arms, resamples=50, seed=0), "settings": settings, "leak": leak}
 
 
 def with_pictures(folder: Path, figures: list[tuple[str, Path]]) -> None:
@@ -179,32 +168,6 @@ def test_a_study_without_its_main_task_still_has_a_page(distilled: dict[str, Any
     assert set(histology_distillation.figures(scores, leak, arms, cost, settings, time_axis="ms"))
 
 
-def test_the_page_of_resnet50_counts_confused_cancers_beside_the_published_17(tmp_path: Path) -> None:
-    made = make_resnet(tmp_path / "study")
-    scores, leak, arms, settings = (made[k] for k in ("scores", "leak", "arms", "settings"))
-    facts = histology_resnet50.published_facts(PUBLISHED["resnet50_lc25000"])
-    table = histology_resnet50.fine_tuning_table(scores, arms, facts, MALIGNANT)
-    assert table.loc[0, "malignant confused"] == "17 of 2,250 (0.8 %)" and table.loc[0, "accuracy"] == "0.988"
-    counts = confusion(arms[0].of("grouped"))
-    expected, tested = counts[0, 2] + counts[2, 0], counts.sum()
-    row = table[(table["arm"] == "frozen backbone") & (table["split"] == "grouped")].iloc[0]
-    assert row["malignant confused"] == f"{expected} of {tested} ({100 * expected / tested:.1f} %)"
-    section = histology_resnet50_section.section_of(
-        scores, leak, table, arms, settings, tmp_path, grouping=GROUPING, unreadable=1
-    )
-    learning = dict(section.tables)["How much of the network learns"]
-    assert set(learning["million parameters"]) == {23.6} and set(learning["of which learn"]) == {1.2}
-    assert any("nothing here is about CT" in note for note in section.notes)
-    assert any("1 image could not be read and was left out" in note for note in section.notes)
-    # Formulas and teachers are the other paper's.
-    assert not any("formula that the paper prints" in note or "learns from" in note for note in section.notes)
-    assert "in brackets the 95 % interval, one fold was run" in section.lead
-    drawn = histology_resnet50.figures(scores, leak, arms)
-    assert {path.stem for _, path in section.figures} == set(drawn) | {"confused", "groups"}
-    extra = histology_resnet50.confused_metrics(arms, MALIGNANT)
-    assert list(extra.columns) == ["arm", "protocol", "repeat", "metric", "value"] and len(extra) == 12
-
-
 def test_the_surest_right_image_of_each_class_and_the_surest_mistake_are_chosen() -> None:
     frame = pd.DataFrame(
         {
@@ -217,16 +180,6 @@ def test_the_surest_right_image_of_each_class_and_the_surest_mistake_are_chosen(
     chosen = surest(frame)
     assert chosen["file"].tolist() == ["a", "d", "e"]
     assert chosen["kind"].tolist() == ["right", "right", "wrong"]
-
-
-def test_confused_images_are_the_surest_one_per_source_and_few_per_pair() -> None:
-    frame = answers(image_list(), {"random": 0.0}, run=range(5))
-    chosen = confused(frame, MALIGNANT, pairs=2, at_most=3)
-    assert len(chosen) == 3 and chosen["group"].is_unique and chosen["p"].is_monotonic_decreasing
-    assert chosen.groupby(["label", "called"]).size().max() <= 2
-    assert set(chosen["label"]) | set(chosen["called"]) <= set(MALIGNANT)
-    counts = confusion(frame)
-    assert count_confused(frame, MALIGNANT) == (counts[0, 2] + counts[2, 0], counts.sum())
 
 
 def test_each_image_is_explained_for_its_own_class() -> None:
@@ -301,7 +254,7 @@ def page_of(settings: dict[str, Any], folder: Path, *, drawn: bool = True) -> di
 
 def small(arms: list[str], **task: Any) -> dict[str, Any]:
     """A distillation study of one task, named otherwise."""
-    settings = settings_of("histology_distillation")
+    settings = settings_of()
     settings["tasks"] = {"own_lungs": {**settings["tasks"]["lung"], "arms": arms, **task}}
     return settings
 
@@ -312,7 +265,7 @@ def test_a_task_of_any_name_has_its_tables_and_one_without_a_task_says_why(tmp_p
     assert list(page["tables"]) == ["ablation", "comparison", "prior"]
     assert "Lung and colon (Table 4): not made, because no task is left beside own lungs." in page["text"]
     assert "Not trained in this run: Ablation in steps (Table 2): + FPN, + FPN + SE; Against other" in page["text"]
-    settings["tasks"]["more_classes"] = {**settings_of("histology_distillation")["tasks"]["lung_and_colon"]}
+    settings["tasks"]["more_classes"] = {**settings_of()["tasks"]["lung_and_colon"]}
     page = page_of(settings, tmp_path / "two")
     assert "generalisation" in page["tables"] and "not made" not in page["text"]
 
@@ -374,22 +327,6 @@ def read_again(folder: Path, settings: dict[str, Any]) -> list[study.ImageArm]:
     )
 
 
-def test_resnet50_under_the_random_split_alone_tells_of_the_leak(tmp_path: Path) -> None:
-    settings = settings_of("histology_resnet50")
-    settings["tasks"]["lung"]["protocols"] = ["random"]
-    found = write_study(tmp_path, settings, {arm: {"random": 4.0} for arm in settings["arms"]})
-    arms = read(found, settings)
-    scores = study.summaries(arms, resamples=20, seed=0)
-    leak = study.leaks(arms, pd.read_csv(found["images"], sep="\t"))
-    facts = histology_resnet50.published_facts(PUBLISHED["resnet50_lc25000"])
-    table = histology_resnet50.fine_tuning_table(scores, arms, facts, MALIGNANT)
-    section = histology_resnet50_section.section_of(
-        scores, leak, table, arms, settings, tmp_path, grouping=GROUPING, unreadable=0
-    )
-    assert "100 % of the random split's test images" in section.lead and "not of new ones" in section.lead
-    assert not any("both ways" in caption for caption, _ in section.figures)
-
-
 def test_the_groups_shown_are_called_what_they_are() -> None:
     assert (
         groups_caption(GROUPING) == "Images that were found to be made from one source: under each heading one group."
@@ -400,9 +337,8 @@ def test_the_groups_shown_are_called_what_they_are() -> None:
 
 
 def test_published_figures_are_the_papers() -> None:
-    for name in ("distilled_ablation", "distilled_comparison", "distilled_generalisation"):
+    for name in ("ablation", "comparison", "generalisation"):
         table = PUBLISHED[name]
         f1, precision, recall = (table[c].astype(float) for c in ("f1", "precision", "recall"))
         # Macro F1 lies near the harmonic mean of macro precision and recall; a misprint of a digit would not.
         assert (f1 - 2 * precision * recall / (precision + recall)).abs().max() < 0.005
-    assert tuple(settings_of("histology_resnet50")["tasks"]["lung"]["classes"]) == LUNG

@@ -1,4 +1,4 @@
-"""Studies in the plan: what they train and from what, and what is said where the configuration has no ground."""
+"""Training in the plan: what a model learns from, what it starts from, and what is refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SLIDES = {
 @pytest.fixture(scope="module")
 def learning(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Inspected slides of two cohorts, a classifier of the far one, and one fine-tuned from it on the near one."""
-    project = make_project(tmp_path_factory.mktemp("studies") / "project", repository)
+    project = make_project(tmp_path_factory.mktemp("learning") / "project", repository)
     shipped = yaml.safe_load((repository / "config.yaml").read_text(encoding="utf-8"))
     dr_fused, unet = shipped["classifiers"]["dr_fused"], shipped["refiners"]["unet"]
     dr_fused["data"].update(annotation_kinds=["wta"], cohorts=["far"])
@@ -90,59 +90,3 @@ def test_an_unknown_cohort_is_refused_with_those_there_are(learning: Project, tm
     done = project.write().dry_run("results/models/tuned/weights.weights.h5")
     assert done.status != 0
     assert "data.cohorts of tuned: unknown cohort: nears. Did you mean near?" in done.output
-
-
-def test_a_study_without_ground_says_so_and_keeps_nothing_else_from_running(finished: Project) -> None:
-    # The tiny cohort has no dr_fused for the study's models to be like.
-    refused = finished.dry_run("experiments")
-    assert refused.status != 0
-    said = [
-        line for line in refused.output.splitlines() if "experiments cannot be made with this configuration" in line
-    ]
-    assert len(said) == 1, refused.output
-    assert "unknown model" in said[0] and "dr_fused" in said[0]
-    assert "Traceback (most recent call last)" not in refused.output
-    assert finished.dry_run("all").status == 0
-
-
-@pytest.mark.parametrize("target", ["scoring_sheet", "study_scores"])
-def test_both_targets_of_the_scores_say_why_they_cannot_be_made(finished: Project, target: str) -> None:
-    # The tiny cohort has no run of the name that the study's settings hold.
-    refused = finished.dry_run(target)
-    assert refused.status != 0
-    assert "scoring_sheet and study_scores cannot be made with this configuration" in refused.output
-    assert "unknown run" in refused.output
-    assert "MissingRuleException" not in refused.output
-
-
-def test_studies_makes_those_that_have_ground_and_says_which_it_leaves_out(finished: Project) -> None:
-    done = finished.dry_run("studies")
-    assert done.status == 0, done.output
-    said = [line for line in done.output.splitlines() if line.startswith("left out: ")]
-    left_out = [line.split(": ")[1] for line in said]
-    assert len(left_out) == len(set(left_out)), "each once"
-    assert {"experiments", "scoring_sheet and study_scores", "study_slide_distillation"} <= set(left_out)
-    assert "study_multi_lens" not in left_out
-    assert "unknown model" in next(line for line in said if line.startswith("left out: experiments: "))
-    assert "left out" not in finished.dry_run("study_multi_lens").output
-
-
-def test_a_mistyped_setting_of_a_study_stops_studies_and_nothing_else(finished: Project, tmp_path: Path) -> None:
-    project = finished.copy_to(tmp_path / "project")
-    # One that would fit, and one that has no ground anyway.
-    project.config["study_settings"] = {"multi_lens": {"repeets": 1}, "experiments": {"pictures": 2}}
-    done = project.write().dry_run("studies")
-    assert done.status != 0
-    assert "study_settings.multi_lens: unknown key (found: repeets). Did you mean repeats?" in done.output
-    assert "left out" not in done.output
-    assert project.dry_run("all").status == 0
-
-
-def test_a_study_without_ground_that_is_asked_for_by_the_configuration_stops_at_once(
-    finished: Project, tmp_path: Path
-) -> None:
-    project = finished.copy_to(tmp_path / "project")
-    project.config["studies"] = ["experiments"]
-    done = project.write().dry_run()
-    assert done.status != 0
-    assert "unknown model" in done.output
