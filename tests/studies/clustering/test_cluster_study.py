@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from drunet.studies import misfits
 from sklearn.datasets import make_blobs
 
 from drunet.errors import ConfigError

@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from drunet.studies import misfits
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from keras import layers

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from drunet.studies import misfits
 from jsonschema import Draft202012Validator
 from sklearn.metrics import f1_score
 

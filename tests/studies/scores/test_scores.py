@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from drunet.studies import misfits
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
