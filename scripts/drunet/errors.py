@@ -19,6 +19,8 @@ SLIDE_STATUSES = (
     "no_tissue",
     "annotation_unusable",
 )
+# The one key of a JSON file that stands in the place of a result, see `drunet.outcome`.
+OUTCOME = "drunet_outcome"
 
 
 class DrunetError(Exception):
@@ -61,6 +63,14 @@ class SlideError(DrunetError):
             raise ValueError(f"unknown slide status {status!r}, expected one of {SLIDE_STATUSES}")
         self.status = status
         super().__init__(what, where=where, found=found, mend=mend)
+
+
+class FailedSlideError(SlideError):
+    """A slide has no result here, because it could not be used at an earlier `stage` (a rule); see `drunet.outcome`."""
+
+    def __init__(self, what: str, *, stage: str, status: str, where: str, found: object = None, mend: str) -> None:
+        self.stage = stage
+        super().__init__(what, status=status, where=where, found=found, mend=mend)
 
 
 class AnnotationError(DrunetError):

@@ -12,6 +12,8 @@ import pytest
 import shapely
 
 from drunet.annotation import read_annotation
+from drunet.annotation.parsed import write_parsed
+from drunet.annotation.provenance import provenance_of
 from drunet.errors import ConfigError, TrainingDataError
 from drunet.export.outline import write_geojson
 from drunet.grid import Grid
@@ -22,6 +24,7 @@ from drunet.report.card import write_card
 from drunet.synth.pyramid import write_pyramid
 from drunet.tiles import TileRules, tile_table, write_table
 from drunet.training import classifier, loop, refiner
+from drunet.training.batches import SlideSource
 from drunet.training.classifier import AnnotatedSlide, Trained, identity, train_classifier
 from drunet.training.export import export_trained
 from drunet.training.loop import save_inference_weights
@@ -112,18 +115,17 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> MakeSlide:
         annotation = read_annotation(drawn, kind=kind, where=slide_id, width=512, height=256, classes=CLASSES)
         table = tile_table(GRID, np.ones((16, 32), bool), annotation, TileRules())
         write_table(folder / f"{slide_id}.parquet", table, {"grid": GRID.to_dict()})
-        entry = {"slide_id": slide_id, "mpp": None, "kind": kind}
-        paths = [[str(folder / f"{slide_id}.{suffix}")] for suffix in ("tif", "parquet", "geojson")]
-        return AnnotatedSlide.zip([entry], *paths)[0]
+        parsed = folder / f"{slide_id}_drawn.parquet"
+        write_parsed(parsed, annotation, provenance_of(drawn, slide_id), slide_id=slide_id, size=(512, 256))
+        source = SlideSource(str(folder / f"{slide_id}.tif"), slide_id)
+        return AnnotatedSlide(source, str(folder / f"{slide_id}.parquet"), str(parsed))
 
     return slide
 
 
 def train(folder: Path, training: list[AnnotatedSlide], validation: list[AnnotatedSlide], **changes: Any) -> Trained:
     settings = {**SETTINGS, **changes.pop("settings", {})}
-    return train_classifier(
-        "c1", settings, training, validation, rules=TileRules(), classes=CLASSES, seed=3, folder=folder, **changes
-    )
+    return train_classifier("c1", settings, training, validation, rules=TileRules(), seed=3, folder=folder, **changes)
 
 
 def by_strategy(strategy: str, **options: Any) -> dict[str, Any]:
@@ -202,7 +204,7 @@ def test_without_slides_there_is_nothing_to_learn_from(tmp_path: Path) -> None:
     with pytest.raises(TrainingDataError, match=r"classifiers\.c1\.data: no usable slide to learn from"):
         train(tmp_path / "state", [], [])
     with pytest.raises(TrainingDataError, match=r"refiners\.r1\.data: no usable slide"):
-        train_refiner("r1", REFINER, [], [], classes=CLASSES, seed=1, folder=tmp_path / "state")
+        train_refiner("r1", REFINER, [], [], seed=1, folder=tmp_path / "state")
 
 
 def test_one_class_alone_cannot_be_learnt(make: MakeSlide, tmp_path: Path) -> None:
@@ -404,7 +406,7 @@ def refiner_slide(make: MakeSlide, tmp_path: Path, slide_id: str, **outlines: An
 
 def test_a_refiner_learns_the_annotated_half_and_remembers_its_smallest_tumour(make: MakeSlide, tmp_path: Path) -> None:
     slides = [refiner_slide(make, tmp_path, name) for name in ("r1", "r2")]
-    result = train_refiner("r1", REFINER, slides[:1], slides[1:], classes=CLASSES, seed=1, folder=tmp_path / "state")
+    result = train_refiner("r1", REFINER, slides[:1], slides[1:], seed=1, folder=tmp_path / "state")
     assert result.history["val_dice"].max() > 0.95
     # 256 x 256 level-0 px of 0.5 µm.
     assert result.facts["smallest_tumour_um2"] == pytest.approx(128 * 128)
@@ -416,7 +418,7 @@ def test_a_refiner_learns_the_annotated_half_and_remembers_its_smallest_tumour(m
 def test_a_refiner_needs_tumour(make: MakeSlide, tmp_path: Path) -> None:
     slide = refiner_slide(make, tmp_path, "bare", normal=RIGHT)
     with pytest.raises(TrainingDataError, match=r"no training slide of the refiner shows tumour \(found: bare\)"):
-        train_refiner("r1", REFINER, [slide], [], classes=CLASSES, seed=1, folder=tmp_path / "state")
+        train_refiner("r1", REFINER, [slide], [], seed=1, folder=tmp_path / "state")
 
 
 def test_starting_weights_from_a_file_replace_those_that_the_builder_would_fetch() -> None:

@@ -18,16 +18,16 @@ from scanned_slide import write_scanned
 from shapely.geometry import box, mapping
 
 from drunet import slide as slide_module
-from drunet.annotation import read_annotation
+from drunet.annotation import Annotation, read_annotation
+from drunet.annotation.parsed import read_parsed, write_parsed
+from drunet.annotation.provenance import Provenance, provenance_of
 from drunet.annotation.provenance import origin as provenance
-from drunet.annotation.provenance import provenance_of
 from drunet.errors import AnnotationError
+from drunet.export.mask_image import write_mask_image
 from drunet.export.outline import write_geojson
-from drunet.grid import Grid
 from drunet.inspection import inspect
 from drunet.slide import Slide, SlideProperties
 from drunet.studies.run_pictures import SlideFiles, seen_by_runs
-from drunet.tiles import write_table
 
 SIZE, ORIGIN = (640, 480), (96, 160)
 CLASSES = {"tumour": ["tumor"], "non_tumour": ["stroma"], "ignore": ["ignore*"]}
@@ -152,45 +152,41 @@ def test_the_first_look_holds_an_annotation_against_the_slide_in_its_frame(
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (192, 256, 3), dtype=np.uint8)
     slide = write_scanned(tmp_path / "slide.scn", pixels, SIZE, ORIGIN)
-    monkeypatch.setattr("drunet.inspection.find_tissue", lambda *_: None)
+    monkeypatch.setattr("drunet.inspection.find_tissue", lambda *_: np.ones((4, 4), bool))
     # Left of what was scanned, which is still on the slide.
     path = drawn(tmp_path / "a.geojson", box(-90, 10, -30, 60))
-    report = inspect(
+    found = inspect(
         str(slide), "s", mpp=None, tissue={}, annotation=str(path), kind="wta", classes=CLASSES, geojson_frame=frame
     )
-    assert report["status"] == status
-
-
-def test_learning_takes_the_frame_from_the_tile_table(tmp_path: Path) -> None:
-    classifier = pytest.importorskip("drunet.training.classifier")
-    batches = pytest.importorskip("drunet.training.batches")
-    import pandas as pd
-
-    grid = Grid(*SIZE, mpp=1.0, tile_mpp=1.0, size=64, step=64)
-    path = drawn(tmp_path / "a.geojson", box(10, 20, 60, 80))
-    for fact, bounds in (({}, (10, 20, 60, 80)), ({"geojson_origin": ORIGIN}, (106, 180, 156, 240))):
-        write_table(tmp_path / "t.parquet", pd.DataFrame({"x": [1]}), {"grid": grid.to_dict(), **fact})
-        source = batches.SlideSource("none", "s")
-        slide = classifier.AnnotatedSlide(source, str(tmp_path / "t.parquet"), str(path), "wta")
-        assert slide.read(CLASSES)[2].tumour.bounds == bounds
+    assert found.report["status"] == status
+    if found.annotation:
+        # What later stages read counts from the corner of the slide.
+        write_parsed(tmp_path / "a.parquet", found.annotation, found.provenance, slide_id="s", size=SIZE)
+        back = read_parsed(tmp_path / "a.parquet", slide_id="s", size=SIZE)
+        assert back is not None
+        left, top = -90 + ORIGIN[0], 10 + ORIGIN[1]
+        assert back.tumour.bounds == (left, top, left + 60, top + 50)
+        assert found.report["geojson_origin"] == list(ORIGIN)
+    else:
+        assert found.failure is not None and found.failure.status == status and found.tissue is None
 
 
 def test_pictures_of_several_runs_show_the_annotation_in_its_place(
     scanned: tuple[Path, np.ndarray], tmp_path: Path
 ) -> None:
     Image.fromarray(np.full((48, 64), 255, np.uint8)).save(tmp_path / "tissue.png")
-    path = drawn(tmp_path / "a.geojson", box(20, 30, 120, 100))
-    files = SlideFiles("s", scanned[0], path, tmp_path / "tissue.png", "wta", None)
-    shifted = drawn(tmp_path / "b.geojson", box(116, 190, 216, 260))
-    whole = SlideFiles("s", scanned[0], shifted, tmp_path / "tissue.png", "wta", None)
-    np.testing.assert_array_equal(_seen(files, "qupath"), _seen(whole, "slide"))
-    assert (_seen(files, "qupath") != _seen(files, "slide")).any()
+    write_mask_image(tmp_path / "run.tif", np.zeros((240, 320), bool), (2.0, 2.0), "none")
+    part, whole = box(20, 30, 120, 100), box(116, 190, 216, 260)
+    seen = [
+        _seen(scanned[0], read(drawn(tmp_path / "a.geojson", shape), origin=origin))
+        for shape, origin in ((part, ORIGIN), (whole, (0, 0)), (part, (0, 0)))
+    ]
+    np.testing.assert_array_equal(seen[0], seen[1])
+    assert (seen[0] != seen[2]).any()
 
 
-def _seen(files: SlideFiles, frame: str) -> np.ndarray:
-    from drunet.export.mask_image import write_mask
-
-    path = Path(files.path).with_name("run.tif")
-    write_mask(path, np.zeros((240, 320), bool), (2.0, 2.0), "none")
-    options: Any = {"classes": CLASSES, "geojson_frame": frame, "mpp": 4.0, "band_um": 50.0, "longest": 320}
-    return seen_by_runs(files, {"r": path}, **options)[1]["r"]
+def _seen(slide: Path, annotation: Annotation) -> np.ndarray:
+    folder = slide.parent
+    write_parsed(folder / "a.parquet", annotation, Provenance("drawn"), slide_id="s", size=SIZE)
+    files = SlideFiles("s", slide, folder / "a.parquet", folder / "tissue.png", None)
+    return seen_by_runs(files, {"r": folder / "run.tif"}, mpp=4.0, band_um=50.0, longest=320)[1]["r"]

@@ -9,6 +9,7 @@ import numpy as np
 import tifffile
 
 from drunet.atomic import whole_file
+from drunet.outcome import require_result
 
 # A level smaller than this is enough for any viewer's overview.
 _SMALLEST_LEVEL = 512
@@ -16,7 +17,7 @@ _SMALLEST_LEVEL = 512
 TUMOUR_VALUE = 255
 
 
-def write_mask(
+def write_mask_image(
     path: str | os.PathLike[str], mask: np.ndarray, resolution: tuple[float, float], description: str
 ) -> None:
     """Write a bool (h, w) mask as a tiled, deflate-compressed pyramid; `resolution` is µm/px in x and y."""
@@ -48,6 +49,13 @@ def write_mask(
 
 
 def read_mask_image(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read the finest level of a mask that `write_mask` wrote: bool (h, w)."""
+    """Read the finest level of a mask that `write_mask_image` wrote: bool (h, w).
+
+    Raises
+    ------
+    FailedSlideError
+        If the slide has none.
+    """
+    require_result(path)
     with tifffile.TiffFile(path) as tiff:
         return np.asarray(tiff.pages.first.asarray() > TUMOUR_VALUE // 2)
