@@ -78,7 +78,7 @@ def test_editing_the_heatmap_reaches_what_is_made_of_it_and_lists_no_tile_anew(o
 
 
 def test_editing_an_export_makes_its_files_again_and_nothing_before(own_copy: Project) -> None:
-    with edited(own_copy.repository / "scripts/draw_slide_pictures.py", "\nMARGIN = 3\n"):
+    with edited(own_copy.repository / "scripts/drunet/report/slide_pictures.py", "\nMARGIN = 3\n"):
         done = own_copy.dry_run()
     assert done.rules() == {"draw_slide_pictures": 3, "report": 1, "all": 1}
 

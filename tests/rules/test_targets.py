@@ -15,19 +15,8 @@ from tiny_cohort import ROOT, Finished, Project
 
 from drunet.cohort import ID_PATTERN
 
-STAGE_TARGETS = {
-    "inspect",
-    "tissue",
-    "tiles",
-    "models",
-    "classify",
-    "heatmaps",
-    "segment",
-    "exports",
-    "metrics",
-    "report",
-}
-TARGETS = {"all", *STAGE_TARGETS}
+SLIDE_TARGETS = {"inspect", "tissue", "tiles", "classify", "heatmaps", "segment", "exports"}
+TARGETS = {"all", *SLIDE_TARGETS, "models", "metrics", "report"}
 STUDY_TARGETS = {
     "studies",
     "experiments",

@@ -14,18 +14,19 @@ import shapely
 from drunet.annotation import read_annotation
 from drunet.annotation.parsed import write_parsed
 from drunet.annotation.provenance import provenance_of
-from drunet.errors import ConfigError, TrainingDataError
+from drunet.errors import ConfigError, FailedSlideError, TrainingDataError
 from drunet.export.outline import write_geojson
 from drunet.grid import Grid
 from drunet.heatmap import write_heatmap
 from drunet.inference import EngineOptions, classify, open_session, sha256
 from drunet.models import registry
+from drunet.outcome import write_outcome
 from drunet.report.card import write_card
 from drunet.synth.pyramid import write_pyramid
 from drunet.tiles import TileRules, tile_table, write_table
 from drunet.training import classifier, loop, refiner
 from drunet.training.batches import SlideSource
-from drunet.training.classifier import AnnotatedSlide, Trained, identity, train_classifier
+from drunet.training.classifier import AnnotatedSlide, Trained, identity, split_slides, train_classifier
 from drunet.training.export import export_trained
 from drunet.training.loop import save_inference_weights
 from drunet.training.refiner import RefinerSlide, train_refiner
@@ -430,3 +431,30 @@ def test_starting_weights_from_a_file_replace_those_that_the_builder_would_fetch
     for weights in ("imagenet", "random", {"densenet201": "d.h5"}):
         assert not classifier.starts_whole({**SETTINGS, "weights": weights})
         assert classifier.builder_options({**SETTINGS, "weights": weights}, 16, 1)["weights"] == weights
+
+
+# ---- slides that failed before training
+
+
+def test_a_slide_with_an_outcome_is_left_out_on_its_own_side(
+    make: MakeSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slides = [make(name, number) for number, name in enumerate(("left_a", "left_b", "left_c", "left_d"))]
+    rows = [{"slide_id": s.source.slide_id, "mpp": 0.5} for s in slides]
+    paths, tiles, annotations = ([getter(s) for s in slides] for getter in GETTERS)
+    further = [str(tmp_path / f"{n}.tif") for n in range(4)]
+    for path in further:
+        Path(path).write_text("a heatmap")
+    failure = FailedSlideError("gone", stage="classify_tiles", status="unreadable", where="left_b", mend="Mend it.")
+    write_outcome([further[1]], failure)
+    training, validation, left = split_slides(rows, 3, paths, tiles, annotations, further)
+    assert [s.source.slide_id for s in training] == ["left_a", "left_c"]
+    assert [s.source for s in validation] == [SlideSource(paths[3], "left_d", 0.5)]
+    assert left == [further[0], *further[2:]]
+    assert (training[1].tiles, training[1].annotation) == (tiles[2], annotations[2])
+    assert "left out: left_b: unreadable at classify_tiles: gone. Mend it." in capsys.readouterr().err
+    # Without the file that failed nothing is left out.
+    assert len(split_slides(rows, 3, paths, tiles, annotations)[0]) == 3
+
+
+GETTERS = (lambda s: s.source.path, lambda s: s.tiles, lambda s: s.annotation)

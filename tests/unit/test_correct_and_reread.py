@@ -191,9 +191,8 @@ def test_the_summary_counts_slides_and_names_the_unedited(tmp_path: Path) -> Non
     sentence = provenance_sentence(summary)
     assert "Of 4 annotations 1 were drawn and 2 corrected" in sentence
     assert "1 are a model's own outline, unedited (a)" in sentence and SOURCE in sentence
-    assert "All 1 annotations were drawn" in provenance_sentence(
-        summarise_provenance({"c": provenance_of(files["c"], "c")})
-    )
+    drawn = summarise_provenance({"c": provenance_of(files["c"], "c")})
+    assert "All 1 annotations were drawn" in provenance_sentence(drawn)
 
 
 corner = st.tuples(st.integers(0, 4000), st.integers(0, 4000))
