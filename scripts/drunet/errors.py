@@ -97,10 +97,15 @@ class ProviderError(DrunetError):
     """What was asked to compute is not there: ONNX Runtime's execution provider, or a GPU for Keras."""
 
 
-def closest(value: str, known: Iterable[str]) -> str:
+def spelt_alike(value: object, known: Iterable[str], *, at_most: int = 1, alike: float = 0.6) -> list[str]:
+    """The known names that are most like `value`, the best first; `alike` is the share of letters in common."""
+    return difflib.get_close_matches(str(value), list(known), n=at_most, cutoff=alike)
+
+
+def closest(value: object, known: Iterable[str]) -> str:
     """A hint `Did you mean x?` when something known is spelt alike, else the list of what is known."""
     names = sorted(known)
-    match = difflib.get_close_matches(value, names, n=1)
+    match = spelt_alike(value, names)
     return f"Did you mean {match[0]}?" if match else f"Known: {', '.join(names) or 'none'}."
 
 

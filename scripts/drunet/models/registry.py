@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from drunet.errors import ModelError
+from drunet.errors import ModelError, closest
 
 # Strings and not functions: adding an architecture touches neither the other files nor what they import.
 ARCHITECTURES: dict[str, str] = {
@@ -66,9 +65,8 @@ def build(architecture: str, **options: Any) -> Any:
     parameters = inspect.signature(builder).parameters
     for option in options:
         if option not in parameters:
-            hint = _closest(option, parameters)
-            mend = f"{hint}Options of {architecture}: {', '.join(parameters)}."
-            raise ModelError("unknown option", where=f"architecture {architecture}", found=option, mend=mend)
+            where = f"architecture {architecture}"
+            raise ModelError("unknown option", where=where, found=option, mend=closest(option, parameters))
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in options:
             mend = f"Set '{name}'."
@@ -116,11 +114,6 @@ def _arrays_in(path: str | os.PathLike[str]) -> int:
 
 def _entry(architecture: str) -> str:
     if architecture not in ARCHITECTURES:
-        mend = f"{_closest(architecture, ARCHITECTURES)}Known architectures: {', '.join(ARCHITECTURES)}."
+        mend = closest(architecture, ARCHITECTURES)
         raise ModelError("unknown architecture", where="architecture", found=architecture, mend=mend)
     return ARCHITECTURES[architecture]
-
-
-def _closest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.4)
-    return f"Did you mean '{close[0]}'? " if close else ""
