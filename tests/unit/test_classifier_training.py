@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 import shapely
 
-from drunet.annotation import read_annotation
+from drunet.annotation import Annotation, read_annotation
 from drunet.annotation.parsed import write_parsed
 from drunet.annotation.provenance import provenance_of
 from drunet.errors import ConfigError, FailedSlideError, TrainingDataError
@@ -374,22 +375,38 @@ def test_what_else_decides_a_result_starts_a_training_anew(
     make: MakeSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slide = make("wta1", 2)
-    asked: dict[str, Any] = {"rules": TileRules(), "classes": CLASSES, "code": "one"}
+    asked: dict[str, Any] = {"rules": TileRules(), "code": "one"}
 
     def classifies(**changes: Any) -> str:
         options = {"seed": 3, "folder": tmp_path, **asked, **changes}
-        return begun(monkeypatch, classifier, lambda: train_classifier("c1", SETTINGS, [slide], [], **options))
+        learnt = [options.pop("slide", slide)]
+        return begun(monkeypatch, classifier, lambda: train_classifier("c1", SETTINGS, learnt, [], **options))
 
-    others = [{"rules": TileRules(min_tumour=0.2)}, {"classes": {**CLASSES, "ignore": ["pen"]}}, {"code": "two"}]
+    # The same outline, which now means something else.
+    drawn = slide.read()[2]
+    other = Annotation("wta", tuple(replace(region, label="ignore") for region in drawn.regions))
+    write_parsed(tmp_path / "other.parquet", other, slide.provenance, slide_id="wta1", size=(512, 256))
+    renamed = replace(slide, annotation=str(tmp_path / "other.parquet"))
+    others = [{"rules": TileRules(min_tumour=0.2)}, {"slide": renamed}, {"code": "two"}]
     assert classifies() == classifies() and len({classifies(), *(classifies(**other) for other in others)}) == 4
 
     entry = refiner_slide(make, tmp_path, "r1")
 
     def refines(**changes: Any) -> str:
-        options: dict[str, Any] = {"classes": CLASSES, "code": "one", "seed": 3, "folder": tmp_path, **changes}
-        return begun(monkeypatch, refiner, lambda: train_refiner("r1", REFINER, [entry], [], **options))
+        options: dict[str, Any] = {"code": "one", "seed": 3, "folder": tmp_path, **changes}
+        learnt = [options.pop("slide", entry)]
+        return begun(monkeypatch, refiner, lambda: train_refiner("r1", REFINER, learnt, [], **options))
 
-    assert refines() == refines() and len({refines(), *(refines(**other) for other in others[1:])}) == 3
+    # On this side the outline goes on meaning tumour, without which no refiner begins.
+    split = Annotation(
+        "wta", tuple(replace(region, label="tumour", name="other") for region in entry.slide.read()[2].regions)
+    )
+    write_parsed(tmp_path / "split.parquet", split, slide.provenance, slide_id="r1", size=(512, 256))
+    others = [
+        {"slide": replace(entry, slide=replace(entry.slide, annotation=str(tmp_path / "split.parquet")))},
+        {"code": "two"},
+    ]
+    assert refines() == refines() and len({refines(), *(refines(**other) for other in others)}) == 3
 
 
 def test_an_annotation_that_changes_starts_a_training_anew(make: MakeSlide) -> None:
@@ -412,7 +429,7 @@ def test_a_refiner_learns_the_annotated_half_and_remembers_its_smallest_tumour(m
     # 256 x 256 level-0 px of 0.5 µm.
     assert result.facts["smallest_tumour_um2"] == pytest.approx(128 * 128)
     assert result.facts["training_slides"] == ["r1"] and result.facts["validation_slides"] == ["r2"]
-    truth = refiner.truth_mask(slides[0].slide.read(CLASSES)[2], (4, 8), (512, 256))
+    truth = refiner.truth_mask(slides[0].slide.read()[2], (4, 8), (512, 256))
     np.testing.assert_array_equal(truth, np.tile([True] * 4 + [False] * 4, (4, 1)))
 
 
