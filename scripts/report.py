@@ -50,7 +50,7 @@ with job(snakemake.log[0]):
             published=read_published(Path(inputs.published[0]).parent),
             runs=params.runs,
             tiles=held_out_tiles(measured, inputs.measured, classifiers),
-            notes=notes(params.measured, slides),
+            notes=notes(slides),
             threshold=params.threshold,
             resamples=params.resamples,
             seed=params.seed,

@@ -125,7 +125,7 @@ def inspect(
             text.replace(Path(str(annotation)).name, "annotation") for text in (reason_of(error), error.mend)
         )
         return _unusable(facts, "annotation_unusable", reason, mend)
-    return Inspected({"status": "ok", **facts, "reason": "", "mend": ""}, None, mask, drawn, provenance)
+    return Inspected({**facts, "status": "ok", "reason": "", "mend": ""}, None, mask, drawn, provenance)
 
 
 def find_tissue(slide: Slide, settings: Mapping[str, Any]) -> np.ndarray:
@@ -186,4 +186,4 @@ def _warn_if_unedited(provenance: Provenance, slide_id: str) -> None:
 
 def _unusable(facts: Mapping[str, Any], status: str, reason: str, mend: str) -> Inspected:
     failure = FailedSlideError(reason, stage="inspect_slide", status=status, where=facts["slide_id"], mend=mend)
-    return Inspected({"status": status, **facts, "reason": reason, "mend": mend}, failure)
+    return Inspected({**facts, "status": status, "reason": reason, "mend": mend}, failure)

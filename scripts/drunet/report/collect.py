@@ -123,12 +123,12 @@ def model_row(export: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def notes(measured: Sequence[Mapping[str, Any]], slides: pd.DataFrame) -> list[str]:
+def notes(slides: pd.DataFrame) -> list[str]:
     """Sentences that a reader needs to judge the figures; `slides` is slides.tsv."""
     lines = [
         "A slide without annotated tumour counts as Dice 1 when nothing is outlined on it, and as 0 when anything is.",
     ]
-    if any(row["kind"] == "psa" for row in measured):
+    if ((slides["annotation_kind"] == "psa") & (slides["status"] == "ok")).any():
         lines.append("On partially annotated slides only the marked regions count, and no distances are given.")
     lines += [
         f"The annotation of {row['slide_id']} began as a model's outline ({row['annotation_origin']}): "
