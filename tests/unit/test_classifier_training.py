@@ -15,7 +15,7 @@ import shapely
 from drunet.annotation import Annotation, read_annotation
 from drunet.annotation.parsed import write_parsed
 from drunet.annotation.provenance import provenance_of
-from drunet.errors import ConfigError, FailedSlideError, TrainingDataError
+from drunet.errors import ConfigError, FailedSlideError, SlideError, TrainingDataError
 from drunet.export.outline import write_geojson
 from drunet.grid import Grid
 from drunet.heatmap import write_heatmap
@@ -23,6 +23,7 @@ from drunet.inference import EngineOptions, classify, open_session, sha256
 from drunet.models import registry
 from drunet.outcome import write_outcome
 from drunet.report.card import write_card
+from drunet.slide import Slide
 from drunet.synth.pyramid import write_pyramid
 from drunet.tiles import TileRules, tile_table, write_table
 from drunet.training import classifier, loop, refiner
@@ -472,6 +473,24 @@ def test_a_slide_with_an_outcome_is_left_out_on_its_own_side(
     assert "left out: left_b: unreadable at classify_tiles: gone. Mend it." in capsys.readouterr().err
     # Without the file that failed nothing is left out.
     assert len(split_slides(rows, 3, paths, tiles, annotations)[0]) == 3
+
+
+@pytest.mark.parametrize("side", ["training", "validation"])
+def test_a_tile_that_breaks_in_training_ends_in_the_slides_name(
+    make: MakeSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    slides = {"training": make("whole_t", 3), "validation": make("whole_v", 4)}
+    broken = slides[side].source.slide_id
+    read = Slide.read
+
+    def fails(self: Slide, *place: Any) -> np.ndarray:
+        if self.slide_id == broken:
+            raise SlideError("the file cannot be read", status="unreadable", where=broken, mend="Copy it.")
+        return read(self, *place)
+
+    monkeypatch.setattr(Slide, "read", fails)
+    with pytest.raises(SlideError, match=rf"^{broken}: the file cannot be read. Copy it. Or take the slide out"):
+        train(tmp_path, [slides["training"]], [slides["validation"]])
 
 
 GETTERS = (lambda s: s.source.path, lambda s: s.tiles, lambda s: s.annotation)
