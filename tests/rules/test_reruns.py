@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tiny_cohort import Finished, Project, copy_repository, feature_collection, paint_slide, sheet_row
+from tiny_cohort import Finished, Project, feature_collection, paint_slide, sheet_row
 
 from drunet.atomic import write_json
 
@@ -84,10 +85,10 @@ def test_editing_an_export_makes_its_files_again_and_nothing_before(own_copy: Pr
 
 
 def test_an_export_that_is_added_makes_its_files_and_nothing_else(own_copy: Project, tmp_path: Path) -> None:
-    own_copy.repository = copy_repository(tmp_path / "workflow")
+    own_copy.repository = shutil.copytree(own_copy.repository, tmp_path / "workflow")
     rules = own_copy.repository / "workflow/rules/exports.smk"
-    with_text = rules.read_text(encoding="utf-8").replace('"heatmap.jpg"]', '"heatmap.jpg", "area.txt"]')
-    rules.write_text(with_text + AREA_RULE, encoding="utf-8")
+    text = rules.read_text(encoding="utf-8").replace('"heatmap.jpg"]', '"heatmap.jpg", "area.txt"]')
+    rules.write_text(text + AREA_RULE, encoding="utf-8")
     (own_copy.repository / "scripts/export_area.py").write_text(AREA_SCRIPT, encoding="utf-8")
     done = own_copy.run("exports")
     assert done.status == 0, done.output
