@@ -17,11 +17,11 @@ include: "workflow/studies/common/studies.smk"
 include: "workflow/rules/learning.smk"
 include: "workflow/rules/demo.smk"
 include: "workflow/rules/slides.smk"
-include: "workflow/rules/tissue.smk"
 include: "workflow/rules/tiles.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/heatmaps.smk"
 include: "workflow/rules/segment.smk"
+include: "workflow/rules/exports.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/targets.smk"
@@ -33,5 +33,5 @@ rule all:
         "<results>/report/report.html",
         [f"<results>/models/{m}/card.md" for m in USED_MODELS if not is_finished(m)],
         for_usable("<results>/heatmaps/{model}/{slide}.tif", model=USED_CLASSIFIERS),
-        for_usable("<results>/runs/{run}/{slide}/segmentation.geojson", run=RUNS),
+        for_usable("<results>/runs/{run}/{slide}/{file}", run=RUNS, file=EXPORTS),
         PAGES,

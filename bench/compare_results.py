@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-# Seconds, digests and versions. GeoJSON and the models' files name digests of ONNX files, which hold the names of layers.
+# Seconds, digests and versions. GeoJSON names digests of ONNX files, which hold the names of layers.
 VOLATILE = {
     "seconds", "seconds_per_epoch", "waited", "sha256", "model_sha256", "models", "version", "versions", "workflow",
     "made", "date", "code", "ms", "low_ms", "high_ms", "ms_per_tile", "tiles_per_second", "id",

@@ -1,14 +1,17 @@
-"""Classify the tiles of a slide on ONNX Runtime."""
+"""Classify the tiles of a slide on ONNX Runtime, and put their probabilities in their places."""
 
 from drunet.console import job
 from drunet.files import sha256
 from drunet.grid import Grid
+from drunet.heatmap import stitch, write_heatmap
 from drunet.inference import EngineOptions, classify, layout_of, open_session
+from drunet.outcome import late_failure
 from drunet.slide import Slide
 from drunet.tiles import read_table, write_table
 
-with job(snakemake.log[0]):
-    slide_id, params = snakemake.wildcards.slide, snakemake.params
+slide_id, on_bad_slide = snakemake.wildcards.slide, snakemake.config["cohort"]["on_bad_slide"]
+with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.rule, on_bad_slide):
+    params = snakemake.params
     # Batch and readers change the speed and not the result, the limit of unreadable tiles only whether there is one:
     # not being params, they classify nothing anew. A limit that is lowered refuses no slide that is classified.
     others = {key: snakemake.config["inference"][key] for key in ("batch_size", "readers", "max_unreadable")}
@@ -26,18 +29,15 @@ with job(snakemake.log[0]):
         layout=layout_of(params.settings),
         where=slide_id,
     )
-    write_table(
-        snakemake.output.tiles,
-        table[["column", "row"]].assign(p_tumour=result.p_tumour),
-        {
-            "slide": slide_id,
-            "grid": grid.to_dict(),
-            "model": snakemake.wildcards.model,
-            "model_sha256": sha256(snakemake.input.model),
-            "provider": options.provider,
-            "precision": options.precision,
-            "tiles": len(table),
-            "unreadable": result.unreadable,
-            "seconds": round(result.seconds, 3),
-        },
-    )
+    classified = table[["column", "row"]].assign(p_tumour=result.p_tumour)
+    facts = {
+        "model": snakemake.wildcards.model,
+        "model_sha256": sha256(snakemake.input.model),
+        "provider": options.provider,
+        "precision": options.precision,
+        "tiles": len(table),
+        "unreadable": result.unreadable,
+        "seconds": round(result.seconds, 3),
+    }
+    write_table(snakemake.output.tiles, classified, {"slide": slide_id, "grid": grid.to_dict(), **facts})
+    write_heatmap(snakemake.output.heatmap, stitch(classified, grid), grid, {"slide": slide_id, **facts})

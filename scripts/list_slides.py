@@ -1,21 +1,17 @@
 """Gather the status of all slides in one table."""
 
 from drunet.console import job, say
-from drunet.errors import DrunetError
 from drunet.files import read_json, whole_file
 from drunet.inspection import status_table
+from drunet.outcome import stop_for
 
 with job(snakemake.log[0]):
-    table = status_table([read_json(path) for path in snakemake.input])
+    rows = zip(snakemake.input, snakemake.params.sheet, strict=True)
+    table = status_table([{**read_json(path), **row} for path, row in rows])
     bad = table[table["status"] != "ok"]
     for row in bad.itertuples():
         say(f"left out: {row.slide_id}: {row.status}: {row.reason}. {row.mend}")
-    if len(bad) and snakemake.params.on_bad_slide == "fail":
-        raise DrunetError(
-            "there are slides that cannot be used",
-            where="cohort",
-            found=", ".join(f"{row.slide_id} ({row.status})" for row in bad.itertuples()),
-            mend="Mend them as said above, take them out of the sheet, or set `cohort.on_bad_slide: skip`.",
-        )
+    if snakemake.params.on_bad_slide == "fail":
+        stop_for(dict(zip(bad["slide_id"], bad["status"], strict=True)))
     with whole_file(snakemake.output.table) as temporary:
         table.to_csv(temporary, sep="\t", index=False)

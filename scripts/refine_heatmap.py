@@ -3,15 +3,17 @@
 from drunet.console import job
 from drunet.heatmap import read_heatmap, write_field
 from drunet.inference import EngineOptions, open_session
+from drunet.outcome import late_failure
 from drunet.refine import refine, refiner_inputs, refiner_size
 from drunet.slide import Slide
 
-with job(snakemake.log[0]):
-    slide_id, run = snakemake.wildcards.slide, snakemake.wildcards.run
+slide_id, on_bad_slide = snakemake.wildcards.slide, snakemake.config["cohort"]["on_bad_slide"]
+with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.rule, on_bad_slide):
+    run = snakemake.wildcards.run
+    heatmap, grid = read_heatmap(snakemake.input.heatmap)
     options = EngineOptions(**snakemake.params.engine, threads=snakemake.threads)
     session = open_session(snakemake.input.model, options, where=run)
     size = refiner_size(session, where=run)
-    heatmap, grid = read_heatmap(snakemake.input.heatmap)
     with Slide(snakemake.input.slide, slide_id, snakemake.params.mpp) as slide:
         image, heat = refiner_inputs(slide, heatmap, grid, size)
     refined = refine(session, image, heat, where=run)

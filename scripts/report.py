@@ -6,7 +6,17 @@ import pandas as pd
 
 from drunet.console import job
 from drunet.files import read_json, read_published
-from drunet.report.collect import held_out_tiles, model_row, notes, read_metrics, read_slides, run_times, versions
+from drunet.outcome import outcome_of
+from drunet.report.collect import (
+    final_states,
+    held_out_tiles,
+    model_row,
+    notes,
+    read_metrics,
+    read_slides,
+    run_times,
+    versions,
+)
 from drunet.report.page import OverlayEntry, ReportInputs, write_page
 from drunet.report.section import read_section
 
@@ -19,8 +29,10 @@ with job(snakemake.log[0]):
         OverlayEntry(slide=Path(o).parts[-2], run=Path(o).parts[-3], heatmap_picture=Path(h), overlay=Path(o))
         for h, o in zip(inputs.heatmaps, inputs.overlays, strict=True)
     ]
+    results = [(o.run, o.slide, o.overlay) for o in overlays]
+    results += [(run, row["slide"], path) for (run, row), path in zip(measured, inputs.measured, strict=True)]
     histories = {m: pd.read_csv(path, sep="\t") for m, path in zip(params.trained, inputs.histories, strict=True)}
-    slides = read_slides(inputs.slides)
+    slides = final_states(read_slides(inputs.slides), results)
     write_page(
         snakemake.output.page,
         ReportInputs(
@@ -28,7 +40,7 @@ with job(snakemake.log[0]):
             slides=slides,
             metrics=read_metrics(dict(zip(params.runs, inputs.metrics, strict=True)), params.measured),
             tile_metrics=read_metrics(dict(zip(classifiers.values(), inputs.tile_metrics, strict=True)), [], "model"),
-            overlays=overlays,
+            overlays=[o for o in overlays if not outcome_of(o.overlay)],
             histories=histories,
             runtimes=run_times(params.benchmarks),
             models=[model_row(read_json(path)) for path in inputs.exports],
@@ -37,7 +49,7 @@ with job(snakemake.log[0]):
             published={Path(path).stem: read_published(path) for path in inputs.published},
             runs=params.runs,
             tiles=held_out_tiles(measured, inputs.measured, classifiers),
-            notes=notes(params.measured, slides),
+            notes=notes(slides),
             threshold=params.threshold,
             resamples=params.resamples,
             seed=params.seed,

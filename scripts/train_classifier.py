@@ -6,14 +6,18 @@ from pathlib import Path
 from drunet.console import job
 from drunet.inference import EngineOptions, layout_of
 from drunet.tiles import TileRules
-from drunet.training.classifier import AnnotatedSlide, train_classifier
+from drunet.training.classifier import split_slides, train_classifier
 from drunet.training.device import need_gpu
 from drunet.training.lesson import Lesson
 
 with job(snakemake.log[0]):
     need_gpu(snakemake.resources.gpu)
     inputs, params = snakemake.input, snakemake.params
-    slides = AnnotatedSlide.zip(params.slides, inputs.slides, inputs.tiles, inputs.annotations)
+    # Scores are of training slides alone; validation slides have their tile table in that place.
+    scores = [*inputs.scores, *inputs.tiles[params.training :]] if inputs.scores else []
+    training, validation, scores = split_slides(
+        params.slides, params.training, inputs.slides, inputs.tiles, inputs.annotations, scores
+    )
     state = Path(snakemake.output.weights).parent / ".state"
     lesson = None
     if params.settings.get("distillation"):
@@ -28,13 +32,12 @@ with job(snakemake.log[0]):
     trained = train_classifier(
         snakemake.wildcards.model,
         params.settings,
-        slides[: params.training],
-        slides[params.training :],
+        training,
+        validation,
         rules=TileRules(**params.rules),
-        classes=params.classes,
         seed=params.seed,
         folder=state,
-        scores=inputs.scores,
+        scores=scores[: len(training)],
         start=next(iter(inputs.weights), None) if isinstance(inputs.weights, list) else inputs.weights,
         lesson=lesson,
         code=params.code,

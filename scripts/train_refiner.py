@@ -4,22 +4,23 @@ import shutil
 from pathlib import Path
 
 from drunet.console import job
-from drunet.training.classifier import AnnotatedSlide
+from drunet.training.classifier import split_slides
 from drunet.training.device import need_gpu
 from drunet.training.refiner import RefinerSlide, train_refiner
 
 with job(snakemake.log[0]):
     need_gpu(snakemake.resources.gpu)
     inputs, params = snakemake.input, snakemake.params
-    slides = AnnotatedSlide.zip(params.slides, inputs.slides, inputs.tiles, inputs.annotations)
-    entries = [RefinerSlide(*pair) for pair in zip(slides, inputs.heatmaps, strict=True)]
+    training, validation, heatmaps = split_slides(
+        params.slides, params.training, inputs.slides, inputs.tiles, inputs.annotations, inputs.heatmaps
+    )
+    entries = [RefinerSlide(*pair) for pair in zip([*training, *validation], heatmaps, strict=True)]
     state = Path(snakemake.output.weights).parent / ".state"
     trained = train_refiner(
         snakemake.wildcards.model,
         params.settings,
-        entries[: params.training],
-        entries[params.training :],
-        classes=params.classes,
+        entries[: len(training)],
+        entries[len(training) :],
         seed=params.seed,
         folder=state,
         start=next(iter(inputs.weights), None) if isinstance(inputs.weights, list) else inputs.weights,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import math
 import os
 import re
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from drunet.errors import SheetError
+from drunet.errors import SheetError, spelt_alike
 from drunet.files import ID_PATTERN
 
 # An ID becomes a folder name and a wildcard: letters, digits, dot, dash, underscore, and no way out of a folder.
@@ -194,7 +193,7 @@ def _check_spelling(header: Sequence[str], path: str) -> None:
     for column in header:
         folded = column.casefold()
         # The required ones are all there: beside one of them, only the same word in other letters is no other column.
-        meant = [folded] if folded in REQUIRED else difflib.get_close_matches(folded, OPTIONAL, n=1, cutoff=_ALIKE)
+        meant = [folded] if folded in REQUIRED else spelt_alike(folded, OPTIONAL, alike=_ALIKE)
         if column not in (*REQUIRED, *OPTIONAL) and meant:
             raise SheetError(
                 "a column would be passed over for its name",

@@ -19,6 +19,8 @@ SLIDE_STATUSES = (
     "no_tissue",
     "annotation_unusable",
 )
+# The one key of a JSON file that stands in the place of a result, see `drunet.outcome`.
+OUTCOME = "drunet_outcome"
 
 
 class DrunetError(Exception):
@@ -63,6 +65,14 @@ class SlideError(DrunetError):
         super().__init__(what, where=where, found=found, mend=mend)
 
 
+class FailedSlideError(SlideError):
+    """A slide has no result here, because it could not be used at an earlier `stage` (a rule); see `drunet.outcome`."""
+
+    def __init__(self, what: str, *, stage: str, status: str, where: str, found: object = None, mend: str) -> None:
+        self.stage = stage
+        super().__init__(what, status=status, where=where, found=found, mend=mend)
+
+
 class AnnotationError(DrunetError):
     """An annotation file cannot be understood."""
 
@@ -87,10 +97,15 @@ class ProviderError(DrunetError):
     """What was asked to compute is not there: ONNX Runtime's execution provider, or a GPU for Keras."""
 
 
-def closest(value: str, known: Iterable[str]) -> str:
+def spelt_alike(value: object, known: Iterable[str], *, at_most: int = 1, alike: float = 0.6) -> list[str]:
+    """The known names that are most like `value`, the best first; `alike` is the share of letters in common."""
+    return difflib.get_close_matches(str(value), list(known), n=at_most, cutoff=alike)
+
+
+def closest(value: object, known: Iterable[str]) -> str:
     """A hint `Did you mean x?` when something known is spelt alike, else the list of what is known."""
     names = sorted(known)
-    match = difflib.get_close_matches(value, names, n=1)
+    match = spelt_alike(value, names)
     return f"Did you mean {match[0]}?" if match else f"Known: {', '.join(names) or 'none'}."
 
 

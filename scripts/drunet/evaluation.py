@@ -130,29 +130,33 @@ def measure_tiles(labelled: pd.DataFrame, classified: pd.DataFrame, threshold: f
 
 
 def gather(
-    measured: Sequence[Mapping[str, Any]], slides: Sequence[Mapping[str, Any]]
+    measured: Sequence[Mapping[str, Any] | None], slides: Sequence[Mapping[str, Any]]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tables of a run from its slides' measurements.
 
     Parameters
     ----------
-    measured : list of mapping
-        stages (from `measure_slide`) and tiles (from `measure_tiles`) per slide.
+    measured : list of mapping or None
+        stages (from `measure_slide`) and tiles (from `measure_tiles`) per slide; None for a slide that failed.
     slides : list of mapping
         slide and split, in the same order.
 
     Returns
     -------
     metrics : DataFrame
-        slide, split, stage, dsc, iou, hd_um, hd95_um, precision, recall; a row per slide and stage.
+        slide, split, stage, dsc, iou, hd_um, hd95_um, precision, recall; a row per slide and stage. A slide that failed
+        has the stages of the others, and no scores.
     tile_metrics : DataFrame
-        slide, split, tiles, precision, recall, f1, auc, unreadable; a row per slide.
+        slide, split, tiles, precision, recall, f1, auc, unreadable; a row per slide. Of a slide that failed no tile
+        counts.
     """
-    pairs = list(zip(measured, slides, strict=True))
-    rows = [{"slide": s["slide"], "split": s["split"], **stage} for m, s in pairs for stage in m["stages"]]
+    stages = next(([s["stage"] for s in m["stages"]] for m in measured if m), STAGES)
+    failed: dict[str, Any] = {"stages": [{"stage": stage} for stage in stages], "tiles": {"tiles": 0, "unreadable": 0}}
+    pairs = [(m or failed, {"slide": s["slide"], "split": s["split"]}) for m, s in zip(measured, slides, strict=True)]
+    rows = [{**slide, **stage} for m, slide in pairs for stage in m["stages"]]
     columns = ["slide", "split", "stage", "dsc", "iou", "hd_um", "hd95_um", "precision", "recall"]
     tile_columns = ["slide", "split", "tiles", "precision", "recall", "f1", "auc", "unreadable"]
-    tiles = [{"slide": s["slide"], "split": s["split"], **m["tiles"]} for m, s in pairs]
+    tiles = [{**slide, **m["tiles"]} for m, slide in pairs]
     metrics = pd.DataFrame(rows, columns=columns)
     return metrics.astype(dict.fromkeys(columns[3:], float)), pd.DataFrame(tiles, columns=tile_columns)
 

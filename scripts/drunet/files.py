@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drunet.errors import OUTCOME, FailedSlideError
+
 if TYPE_CHECKING:
     # Imported where it is needed: reading the rules of the workflow must stay light.
     import pandas as pd
@@ -66,8 +68,17 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file that this project wrote."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a JSON file that this project wrote.
+
+    Raises
+    ------
+    FailedSlideError
+        If the file says that the slide has no result; see `drunet.outcome`.
+    """
+    value = json.loads(Path(path).read_text(encoding="utf-8"))
+    if isinstance(value, dict) and OUTCOME in value:
+        raise FailedSlideError(**value[OUTCOME])
+    return value
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

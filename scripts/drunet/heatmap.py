@@ -14,6 +14,7 @@ import tifffile
 from drunet.errors import DrunetError
 from drunet.files import whole_file
 from drunet.grid import Grid
+from drunet.outcome import require_result
 
 
 def stitch(table: pd.DataFrame, grid: Grid) -> np.ndarray:
@@ -68,9 +69,12 @@ def read_field(path: str | os.PathLike[str]) -> tuple[np.ndarray, dict[str, Any]
 
     Raises
     ------
+    FailedSlideError
+        If the slide has none.
     DrunetError
         If the file is not one that `write_field` wrote.
     """
+    require_result(path)
     try:
         with tifffile.TiffFile(path) as tiff:
             facts = json.loads(tiff.pages.first.description)
@@ -94,6 +98,8 @@ def read_heatmap(path: str | os.PathLike[str]) -> tuple[np.ndarray, Grid]:
 
     Raises
     ------
+    FailedSlideError
+        If the slide has none.
     DrunetError
         If the file is not one that `write_heatmap` wrote.
     """

@@ -1,17 +1,20 @@
-"""The first look at a slide: can it be used, and if not, why and how to mend it."""
+"""The first look at a slide: can it be used, where is its tissue, and what did the pathologist draw on it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from drunet.annotation import read_annotation
+from drunet.annotation import Annotation, read_annotation
 from drunet.annotation.provenance import Provenance, provenance_of
 from drunet.console import say
-from drunet.errors import AnnotationError, SlideError
+from drunet.errors import AnnotationError, FailedSlideError, SlideError
+from drunet.outcome import reason_of
 from drunet.slide import Slide
 from drunet.tissue import check_brightfield, tissue_mask
 
@@ -33,6 +36,31 @@ COLUMNS = (
 )
 
 
+@dataclass(frozen=True)
+class Inspected:
+    """What inspection found.
+
+    Attributes
+    ----------
+    report : dict
+        JSON values: slide_id, status (one of `drunet.errors.SLIDE_STATUSES`), reason and mend (empty when ok), and what
+        is known of width, height, mpp, mpp_source, vendor, levels, objective_power, annotation_origin (`Provenance` in
+        words) and geojson_origin (level-0 pixel [x, y] from which coordinates of GeoJSON count).
+    failure : FailedSlideError or None
+        Why the slide cannot be used.
+    tissue : bool (h, w) or None
+        Tissue mask of a usable slide.
+    annotation, provenance : Annotation, Provenance or None
+        Of a usable slide that has one.
+    """
+
+    report: dict[str, Any]
+    failure: FailedSlideError | None = None
+    tissue: np.ndarray | None = None
+    annotation: Annotation | None = None
+    provenance: Provenance | None = None
+
+
 def inspect(
     path: str,
     slide_id: str,
@@ -43,20 +71,27 @@ def inspect(
     kind: str,
     classes: Mapping[str, Sequence[str]],
     geojson_frame: str,
-) -> dict[str, Any]:
-    """Look at a slide as all later stages will, once, before anything is spent on it.
+) -> Inspected:
+    """Look at a slide once, before anything is spent on it; later stages read what was found.
 
-    Returns
-    -------
-    dict
-        status (one of `drunet.errors.SLIDE_STATUSES`), reason and mend (empty when ok), and what is known of width,
-        height, mpp, mpp_source, vendor, levels, objective_power, annotation_origin (`Provenance` in words).
+    Parameters
+    ----------
+    mpp : float or None
+        µm/px from the sample sheet.
+    tissue : mapping
+        `tissue` of the configuration.
+    annotation : path or None
+    kind : {"wta", "psa", ""}
+    classes, geojson_frame
+        As in `cohort` of the configuration.
     """
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {"slide_id": slide_id}
+    drawn = provenance = None
     try:
         with Slide(path, slide_id, mpp) as slide:
             properties = slide.properties
-            facts = {
+            origin = properties.geojson_origin(geojson_frame)
+            facts |= {
                 "width": properties.width,
                 "height": properties.height,
                 "mpp": properties.mpp,
@@ -64,33 +99,36 @@ def inspect(
                 "vendor": properties.vendor,
                 "levels": len(properties.downsamples),
                 "objective_power": properties.objective_power,
+                "geojson_origin": list(origin),
             }
-            find_tissue(slide, tissue)
+            mask = find_tissue(slide, tissue)
             # Overviews come from small levels: the last tile at full resolution is what a cut file lacks.
             slide.read(properties.width - 256, properties.height - 256, (256, 256), properties.mpp)
         if annotation:
-            read_annotation(
+            drawn = read_annotation(
                 annotation,
                 kind=kind,
                 where=slide_id,
                 width=properties.width,
                 height=properties.height,
                 classes=classes,
-                origin=properties.geojson_origin(geojson_frame),
+                origin=origin,
             )
             provenance = provenance_of(annotation, slide_id)
             facts["annotation_origin"] = str(provenance)
             _warn_if_unedited(provenance, slide_id)
     except SlideError as error:
-        return {"slide_id": slide_id, "status": error.status, **facts, **_reason(error)}
+        return _unusable(facts, error.status, reason_of(error), error.mend)
     except AnnotationError as error:
         # File names may hold a patient's name, and this goes into tables and the report.
-        reason = {k: v.replace(Path(str(annotation)).name, "annotation") for k, v in _reason(error).items()}
-        return {"slide_id": slide_id, "status": "annotation_unusable", **facts, **reason}
-    return {"slide_id": slide_id, "status": "ok", **facts, "reason": "", "mend": ""}
+        reason, mend = (
+            text.replace(Path(str(annotation)).name, "annotation") for text in (reason_of(error), error.mend)
+        )
+        return _unusable(facts, "annotation_unusable", reason, mend)
+    return Inspected({**facts, "status": "ok", "reason": "", "mend": ""}, None, mask, drawn, provenance)
 
 
-def find_tissue(slide: Slide, settings: Mapping[str, Any]) -> Any:
+def find_tissue(slide: Slide, settings: Mapping[str, Any]) -> np.ndarray:
     """Tissue mask of a slide, bool (h, w) at `settings["mpp"]`.
 
     Raises
@@ -114,8 +152,28 @@ def find_tissue(slide: Slide, settings: Mapping[str, Any]) -> Any:
 
 
 def status_table(reports: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row per slide with `COLUMNS`, in the order given; what is not known is empty."""
+    """One row per slide with `COLUMNS`, in the order given; what is not known is empty.
+
+    Parameters
+    ----------
+    reports : list of mapping
+        `Inspected.report` with the slide's split and annotation_kind.
+    """
     return pd.DataFrame([{c: report.get(c, "") for c in COLUMNS} for report in reports], columns=list(COLUMNS))
+
+
+def outcome_table(outcomes: Mapping[str, FailedSlideError | None]) -> pd.DataFrame:
+    """What became of usable slides later: slide_id, status (`ok`, or why the slide failed), stage, reason, mend.
+
+    Parameters
+    ----------
+    outcomes : mapping of slide ID to FailedSlideError, or None where there is a result
+    """
+    rows = [
+        [slide, failed.status, failed.stage, reason_of(failed), failed.mend] if failed else [slide, "ok", "", "", ""]
+        for slide, failed in outcomes.items()
+    ]
+    return pd.DataFrame(rows, columns=["slide_id", "status", "stage", "reason", "mend"])
 
 
 def _warn_if_unedited(provenance: Provenance, slide_id: str) -> None:
@@ -126,6 +184,6 @@ def _warn_if_unedited(provenance: Provenance, slide_id: str) -> None:
         )
 
 
-def _reason(error: SlideError | AnnotationError) -> dict[str, str]:
-    found = "" if error.found is None else f" (found: {error.found})"
-    return {"reason": f"{error.what}{found}", "mend": error.mend}
+def _unusable(facts: Mapping[str, Any], status: str, reason: str, mend: str) -> Inspected:
+    failure = FailedSlideError(reason, stage="inspect_slide", status=status, where=facts["slide_id"], mend=mend)
+    return Inspected({**facts, "status": status, "reason": reason, "mend": mend}, failure)

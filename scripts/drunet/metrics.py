@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.stats import rankdata
 
-NAN = float("nan")
+from drunet.bootstrap import NAN, interval, mean_interval, resample
 
 
 @dataclass(frozen=True)
@@ -245,8 +245,7 @@ def summarise(
     if score.size == 0:
         return Summary(0, NAN, NAN, NAN, NAN, NAN, 0, left_out)
 
-    n_groups = len(np.unique(owner))
-    low, high = _bootstrap(score, owner, resamples, seed, level) if n_groups > 1 else (NAN, NAN)
+    low, high = mean_interval(score, owner, resamples=resamples, seed=seed, level=level)
     return Summary(
         n=score.size,
         mean=float(score.mean()),
@@ -254,7 +253,7 @@ def summarise(
         median=float(np.median(score)),
         low=low,
         high=high,
-        groups=n_groups,
+        groups=len(np.unique(owner)),
         left_out=left_out,
     )
 
@@ -289,18 +288,14 @@ def pooled_intervals(
     p_tumour, label = np.asarray(p_tumour, dtype=np.float64), np.asarray(label)
     counts = ((label == 0) | (label == 1)) & np.isfinite(p_tumour)
     p, positive = p_tumour[counts], label[counts] == 1
-    names, owner = np.unique(np.asarray(groups, dtype=object).astype(str)[counts], return_inverse=True)
-    if len(names) < 2:
+    draws = resample(np.asarray(groups, dtype=object).astype(str)[counts], resamples=resamples, seed=seed)
+    if draws is None:
         return dict.fromkeys(("precision", "recall", "f1", "auc"), (NAN, NAN))
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-
-    def total(chosen: np.ndarray) -> np.ndarray:
-        return drawn @ np.bincount(owner[chosen], minlength=len(names))
-
+    total, drawn, owner = draws.count, draws.drawn, draws.owner
     called = p >= threshold
     hits, n_called, n_tumour, n_other = total(called & positive), total(called), total(positive), total(~positive)
     # A draw's area under the curve is a sum over pairs of groups: positives of one against negatives of the other.
-    groups_p = [(p[positive & (owner == i)], p[~positive & (owner == i)]) for i in range(len(names))]
+    groups_p = [(p[positive & (owner == i)], p[~positive & (owner == i)]) for i in range(draws.groups)]
     won = np.array([[_wins(above, below) for _, below in groups_p] for above, _ in groups_p])
     with np.errstate(invalid="ignore"):
         scores = {
@@ -309,7 +304,7 @@ def pooled_intervals(
             "f1": 2 * hits / (n_called + n_tumour),
             "auc": ((drawn @ won) * drawn).sum(axis=1) / (n_tumour * n_other),
         }
-    return {name: _bounds(values, level) for name, values in scores.items()}
+    return {name: interval(values, level) for name, values in scores.items()}
 
 
 def _wins(positive: np.ndarray, negative: np.ndarray) -> float:
@@ -318,24 +313,6 @@ def _wins(positive: np.ndarray, negative: np.ndarray) -> float:
     return (
         float(np.searchsorted(ordered, positive, "left").sum() + np.searchsorted(ordered, positive, "right").sum()) / 2
     )
-
-
-def _bounds(values: np.ndarray, level: float) -> tuple[float, float]:
-    values = values[np.isfinite(values)]
-    if values.size == 0:
-        return NAN, NAN
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def _bootstrap(score: np.ndarray, owner: np.ndarray, resamples: int, seed: int, level: float) -> tuple[float, float]:
-    if resamples < 1 or not 0 < level < 1:
-        raise ValueError(f"resamples must be positive and level between 0 and 1, not {resamples} and {level}")
-    _, index = np.unique(owner, return_inverse=True)
-    total, count = np.bincount(index, weights=score), np.bincount(index)
-    drawn = np.random.default_rng(seed).integers(0, total.size, (resamples, total.size))
-    means = total[drawn].sum(axis=1) / count[drawn].sum(axis=1)
-    return _bounds(means, level)
 
 
 def _hausdorff(predicted: np.ndarray, truth: np.ndarray, sampling: tuple[float, float]) -> tuple[float, float]:

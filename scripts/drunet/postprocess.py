@@ -11,8 +11,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
+from drunet.components import filter_components
 from drunet.grid import Grid, square_to_slide
 
 
@@ -53,7 +53,7 @@ def segment(
         raise ValueError(f"probability is {probability.shape}, tissue {tissue.shape}")
     with np.errstate(invalid="ignore"):
         mask = np.nan_to_num(probability, nan=-1.0) >= threshold
-    mask = remove_fragments(mask & tissue, min_fragment_px)
+    mask = filter_components(mask & tissue, min_area=min_fragment_px)
     if opening_px > 1:
         mask = _opened(mask, opening_px)
     if median_px > 1:
@@ -62,7 +62,7 @@ def segment(
         # On a binary image the median is the majority; OpenCV's 8-bit median accepts any odd size.
         mask = cv2.medianBlur(mask.astype(np.uint8) * 255, median_px) > 127
     # Smoothing can push an edge over the tissue's, and can cut a fragment in two.
-    return remove_fragments(mask & tissue, min_fragment_px)
+    return filter_components(mask & tissue, min_area=min_fragment_px)
 
 
 def _opened(mask: np.ndarray, side: int) -> np.ndarray:
@@ -71,17 +71,6 @@ def _opened(mask: np.ndarray, side: int) -> np.ndarray:
     # The mirrored anchor: with an even side OpenCV's own opening would move everything by a pixel.
     mirrored = (side - 1) // 2
     return cv2.dilate(eroded, kernel, anchor=(mirrored, mirrored)) > 0
-
-
-def remove_fragments(mask: np.ndarray, min_px: float) -> np.ndarray:
-    """Drop connected components (8-neighbourhood) with fewer than `min_px` pixels from a bool mask."""
-    if min_px <= 1 or not mask.any():
-        return mask
-    labels, _ = ndimage.label(mask, structure=np.ones((3, 3), bool))
-    area = np.bincount(labels.ravel())
-    keep = area >= min_px
-    keep[0] = False
-    return keep[labels]
 
 
 def min_fragment_um2(configured: float | None, refiner: Mapping[str, Any], grid: Grid) -> float:

@@ -25,6 +25,7 @@ from drunet.annotation import Annotation
 from drunet.errors import DrunetError
 from drunet.files import whole_file
 from drunet.grid import Grid
+from drunet.outcome import require_result
 from drunet.slide import Slide
 
 TUMOUR, NON_TUMOUR, UNLABELLED = 1, 0, -1
@@ -124,7 +125,14 @@ def write_table(path: str | os.PathLike[str], table: pd.DataFrame, facts: Mappin
 
 
 def read_table(path: str | os.PathLike[str]) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read a table and the facts stored with it."""
+    """Read a table and the facts stored with it.
+
+    Raises
+    ------
+    FailedSlideError
+        If the slide has none.
+    """
+    require_result(path)
     arrow = pq.read_table(path)
     return arrow.to_pandas(), json.loads((arrow.schema.metadata or {}).get(b"drunet", b"{}"))
 
@@ -165,8 +173,23 @@ def _masked_area(mask: np.ndarray, boxes: np.ndarray, slide_size: tuple[int, int
     return (at(x1, y1) - at(x0, y1) - at(x1, y0) + at(x0, y0)) / (scale_x * scale_y)
 
 
+def write_mask(path: str | os.PathLike[str], mask: np.ndarray) -> None:
+    """Write a bool (h, w) mask as an 8-bit picture, white on black; the suffix says in which format."""
+    with whole_file(path) as temporary:
+        cv2.imwrite(os.fspath(temporary), mask.astype(np.uint8) * 255)
+
+
 def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read a mask written as an 8-bit picture: bool (h, w)."""
+    """Read a mask that `write_mask` wrote: bool (h, w).
+
+    Raises
+    ------
+    FailedSlideError
+        If the slide has none.
+    DrunetError
+        If the file is no picture.
+    """
+    require_result(path)
     picture = cv2.imread(os.fspath(path), cv2.IMREAD_GRAYSCALE)
     if picture is None:
         mend = "Delete it and run the workflow again."

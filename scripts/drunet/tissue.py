@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon
 
 from drunet.annotation.outline import outline
+from drunet.components import at_edge, filter_components
 from drunet.errors import SlideError
 
 METHODS = ("gradient", "distance_from_white", "otsu_saturation")
@@ -90,7 +91,7 @@ def tissue_mask(
     else:
         mask = _by_saturation(clean)
     filled = _fill_small_holes(mask, max_hole_um2 / mpp**2)
-    return _drop_small_pieces(filled & ~foreign, min_area_um2 / mpp**2)
+    return filter_components(filled & ~foreign, min_area=min_area_um2 / mpp**2)
 
 
 def check_brightfield(image: NDArray[np.uint8], *, where: str) -> None:
@@ -177,10 +178,7 @@ def _glass_colour(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _black_border(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     """Solid black that touches the image's edge: what a scanner leaves where it did not look."""
     black = _morph(image.max(axis=2) < BLACK, cv2.MORPH_OPEN, PEN_WIDTH_UM / 2, mpp)
-    _, labels = cv2.connectedComponents(black.astype(np.uint8), connectivity=8)
-    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    touching = np.isin(labels, edge[edge > 0])
-    return _grow(touching, mpp)
+    return _grow(filter_components(black, touching=at_edge(black.shape)), mpp)
 
 
 def _pen_ink(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
@@ -221,15 +219,8 @@ def _by_gradient(image: NDArray[np.uint8], mpp: float, threshold: float, glass: 
     stained = np.ptp(smooth, axis=2) > STAIN_CHROMA
     # The average leaks over the border of tissue by as much as the border is sharp: it ends where the colour is glass.
     coloured = np.abs(image.astype(np.float32) - glass).max(axis=2) > GLASS_TOLERANCE
-    tissue = (textured & coloured) | _touching(stained, textured)
+    tissue = (textured & coloured) | filter_components(stained, touching=textured)
     return _morph(tissue, cv2.MORPH_CLOSE, CLOSING_UM, mpp)
-
-
-def _touching(mask: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The connected pieces of `mask` that hold a pixel of `seeds`."""
-    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    kept = np.unique(labels[mask & seeds])
-    return np.isin(labels, kept) & mask
 
 
 def _by_distance_from_white(image: NDArray[np.uint8], distance: float) -> NDArray[np.bool_]:
@@ -249,15 +240,6 @@ def _by_saturation(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def _fill_small_holes(mask: NDArray[np.bool_], largest_px: float) -> NDArray[np.bool_]:
     """Fill background pieces up to `largest_px`, except those at the image's edge, which are no holes."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
-    small = stats[:, cv2.CC_STAT_AREA] <= largest_px
-    small[np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))] = False
-    small[0] = False
-    return mask | small[labels]
-
-
-def _drop_small_pieces(mask: NDArray[np.bool_], smallest_px: float) -> NDArray[np.bool_]:
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] >= smallest_px
-    large[0] = False
-    return np.asarray(large[labels])
+    glass = ~mask
+    large = filter_components(glass, min_area=np.nextafter(largest_px, np.inf), connectivity=4)
+    return mask | (glass & ~large & ~filter_components(glass, touching=at_edge(mask.shape), connectivity=4))

@@ -17,6 +17,7 @@ from PIL import Image
 from tiny_cohort import HEIGHT, LABEL_COLOUR, OPERATOR, PATIENTS, WIDTH, Finished, Project
 
 from drunet.inspection import COLUMNS
+from drunet.outcome import outcome_of
 
 USABLE = list(PATIENTS)
 ANNOTATED = ["tumour_a", "tumour_b"]
@@ -30,20 +31,22 @@ TILE_COLUMNS = {
     "tumour_fraction": "float32",
     "label": "int8",
 }
+INSPECTED = {"status.json", "tissue.png", "tissue.geojson", "annotation.parquet"}
 FETCHING = ("src", "href", "srcset", "data", "poster", "action", "background", "xlink:href")
 
 
 def test_every_file_of_the_contract_is_there_and_nothing_else(finished: Project) -> None:
     expected = {"slides.tsv", "report/report.html"}
     for slide in [*USABLE, *BAD]:
-        expected.add(f"slides/{slide}/status.json")
+        expected |= {f"slides/{slide}/{name}" for name in INSPECTED}
     for slide in USABLE:
-        expected |= {f"slides/{slide}/{name}" for name in ("tissue.png", "tissue.geojson", "tiles.parquet")}
+        expected.add(f"slides/{slide}/tiles.parquet")
         expected |= {f"heatmaps/tone/{slide}.{kind}" for kind in ("parquet", "tif")}
-        made = ("refined.tif", "segmentation.tif", "segmentation.geojson", "overlay.jpg", "heatmap.jpg")
+        made = {"refined.tif", "segmentation.tif", "segmentation.png", "segmentation.geojson"}
+        made |= {"overlay.jpg", "heatmap.jpg"}
         expected |= {f"runs/by_colour/{slide}/{name}" for name in made}
     expected |= {f"runs/by_colour/{slide}/metrics.json" for slide in ANNOTATED}
-    expected |= {f"runs/by_colour/{name}.tsv" for name in ("metrics", "tile_metrics", "summary")}
+    expected |= {f"runs/by_colour/{name}.tsv" for name in ("metrics", "tile_metrics", "summary", "slides")}
     expected |= {f"models/{model}/{name}" for model in ("tone", "through") for name in ("model.onnx", "export.json")}
     files = {p.relative_to(finished.results).as_posix() for p in finished.results.rglob("*") if p.is_file()}
     assert {f for f in files if not f.startswith(("logs/", "benchmarks/"))} == expected
@@ -53,8 +56,8 @@ def test_every_job_left_a_log_and_a_benchmark(finished: Project) -> None:
     logs = {p.relative_to(finished.results / "logs").with_suffix("") for p in finished.results.rglob("logs/**/*.log")}
     times = finished.results.rglob("benchmarks/**/*.tsv")
     assert logs == {p.relative_to(finished.results / "benchmarks").with_suffix("") for p in times}
-    # 7 inspected, 1 list, 6 rules on 3 slides, 2 measured, 2 models, 1 gathering, 1 report
-    assert len(logs) == 7 + 1 + 6 * 3 + 2 + 2 + 1 + 1
+    # 7 inspected, 1 list, 6 rules on 3 slides, 2 measured, 2 models, 2 gatherings, 1 report
+    assert len(logs) == 7 + 1 + 6 * 3 + 2 + 2 + 2 + 1
 
 
 def test_slides_are_listed_with_what_is_known_of_them(finished: Project) -> None:
@@ -76,7 +79,11 @@ def test_bad_slides_are_listed_with_reason_and_mend_and_left_out(finished_run: t
         assert len(table.loc[slide, "reason"]) > 10
         assert table.loc[slide, "mend"].endswith(".")
         assert f"left out: {slide}: {status}: " in done.output
-        assert sorted(p.name for p in (project.results / "slides" / slide).iterdir()) == ["status.json"]
+        folder = project.results / "slides" / slide
+        assert {p.name for p in folder.iterdir()} == INSPECTED
+        for name in INSPECTED - {"status.json"}:
+            failure = outcome_of(folder / name)
+            assert failure is not None and (failure.status, failure.stage) == (status, "inspect_slide")
         assert not list(project.results.glob(f"runs/*/{slide}*"))
 
 

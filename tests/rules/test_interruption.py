@@ -33,7 +33,7 @@ def taken_up(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Proj
     again = project.run()
     assert again.status == 0, again.output
     # What was whole is kept.
-    assert "detect_tissue" not in again.rules()
+    assert "inspect_slide" not in again.rules()
     return project
 
 

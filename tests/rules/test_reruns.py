@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,28 @@ from pathlib import Path
 from tiny_cohort import Finished, Project, feature_collection, paint_slide, sheet_row
 
 from drunet.files import write_json
+
+EXPORTS = ("export_geojson", "draw_slide_pictures")
+# What follows the slides, whichever of them changed.
+GATHERED = ("list_outcomes", "gather_metrics", "report", "all")
+AREA_RULE = """
+
+rule export_area:
+    input:
+        mask="<results>/runs/{run}/{slide}/segmentation.png",
+    output:
+        area="<results>/runs/{run}/{slide}/area.txt",
+    log:
+        "<logs>/export_area/{run}/{slide}.log",
+    script:
+        "../../scripts/export_area.py"
+"""
+AREA_SCRIPT = """
+from drunet.files import write_text
+from drunet.tiles import read_mask
+
+write_text(snakemake.output.area, str(read_mask(snakemake.input.mask).sum()))
+"""
 
 
 def test_after_a_finished_run_nothing_is_left_to_do(own_copy: Project) -> None:
@@ -22,8 +45,8 @@ def test_a_lost_heatmap_is_made_again_with_what_follows_it(own_copy: Project) ->
     (own_copy.results / "heatmaps/tone/tumour_b.tif").unlink()
     # Snakemake asks for a lost file in the middle only when it is a target: `all` names the heatmaps.
     done = own_copy.dry_run()
-    tail = {"stitch_heatmap": 1, "refine_heatmap": 1, "postprocess": 1, "measure": 1}
-    assert done.rules() == {**tail, "gather_metrics": 1, "report": 1, "all": 1}
+    tail = ("classify_tiles", "refine_heatmap", "postprocess", "measure", *EXPORTS)
+    assert done.rules() == dict.fromkeys((*tail, *GATHERED), 1)
     assert slides_of(done) == {"tumour_b"}
 
 
@@ -36,33 +59,46 @@ def test_a_slide_that_is_added_runs_its_own_chain_and_the_gathering(own_copy: Pr
     assert looked.status == 0, looked.output
     assert looked.rules() == {"inspect_slide": 1, "list_slides": 1, "inspect": 1}
     done = own_copy.dry_run()
-    chain = (
-        "detect_tissue",
-        "extract_tiles",
-        "classify_tiles",
-        "stitch_heatmap",
-        "refine_heatmap",
-        "postprocess",
-        "measure",
-        "gather_metrics",
-        "report",
-        "all",
-    )
-    assert done.rules() == dict.fromkeys(chain, 1)
+    chain = ("extract_tiles", "classify_tiles", "refine_heatmap", "postprocess", "measure", *EXPORTS)
+    assert done.rules() == dict.fromkeys((*chain, *GATHERED), 1)
     assert slides_of(done) == {"later"}
 
 
 def test_editing_the_postprocessing_trains_and_classifies_nothing(own_copy: Project) -> None:
     with edited(own_copy.repository / "scripts/drunet/postprocess.py", "\nMARGIN = 3\n"):
         done = own_copy.dry_run()
-    assert done.rules() == {"postprocess": 3, "measure": 2, "gather_metrics": 1, "report": 1, "all": 1}
+    tail = {"postprocess": 3, "measure": 2, **dict.fromkeys(EXPORTS, 3)}
+    assert done.rules() == {**tail, **dict.fromkeys(GATHERED, 1)}
 
 
-def test_editing_the_heatmap_reaches_what_is_made_of_it_and_classifies_nothing(own_copy: Project) -> None:
+def test_editing_the_heatmap_reaches_what_is_made_of_it_and_lists_no_tile_anew(own_copy: Project) -> None:
     with edited(own_copy.repository / "scripts/drunet/heatmap.py", "\nMARGIN = 3\n"):
         done = own_copy.dry_run()
-    tail = {"stitch_heatmap": 3, "refine_heatmap": 3, "postprocess": 3, "measure": 2}
-    assert done.rules() == {**tail, "gather_metrics": 1, "report": 1, "all": 1}
+    tail = dict.fromkeys(("classify_tiles", "refine_heatmap", "postprocess", *EXPORTS), 3)
+    assert done.rules() == {**tail, "measure": 2, **dict.fromkeys(GATHERED, 1)}
+
+
+def test_editing_an_export_makes_its_files_again_and_nothing_before(own_copy: Project) -> None:
+    with edited(own_copy.repository / "scripts/drunet/report/slide_pictures.py", "\nMARGIN = 3\n"):
+        done = own_copy.dry_run()
+    assert done.rules() == {"draw_slide_pictures": 3, "report": 1, "all": 1}
+
+
+def test_an_export_that_is_added_makes_its_files_and_nothing_else(own_copy: Project, tmp_path: Path) -> None:
+    own_copy.repository = shutil.copytree(own_copy.repository, tmp_path / "workflow")
+    rules = own_copy.repository / "workflow/rules/exports.smk"
+    text = rules.read_text(encoding="utf-8").replace('"heatmap.jpg"]', '"heatmap.jpg", "area.txt"]')
+    rules.write_text(text + AREA_RULE, encoding="utf-8")
+    (own_copy.repository / "scripts/export_area.py").write_text(AREA_SCRIPT, encoding="utf-8")
+    done = own_copy.run("exports")
+    assert done.status == 0, done.output
+    assert done.rules() == {"export_area": 3, "exports": 1}
+    assert int((own_copy.results / "runs/by_colour/tumour_a/area.txt").read_text()) > 0
+
+
+def test_another_split_lists_the_slide_anew_and_looks_at_no_pixel(own_copy: Project) -> None:
+    own_copy.row("tumour_b")["split"] = "val"
+    assert own_copy.write().dry_run("inspect").rules() == {"list_slides": 1, "inspect": 1}
 
 
 def test_editing_a_comment_or_a_docstring_runs_nothing(own_copy: Project) -> None:
@@ -79,7 +115,8 @@ def test_editing_a_comment_or_a_docstring_runs_nothing(own_copy: Project) -> Non
 def test_a_setting_runs_again_what_it_governs(own_copy: Project) -> None:
     own_copy.config["postprocess"]["threshold"] = 0.6
     done = own_copy.write().dry_run()
-    assert done.rules() == {"postprocess": 3, "measure": 2, "gather_metrics": 1, "report": 1, "all": 1}
+    tail = {"postprocess": 3, "measure": 2, **dict.fromkeys(EXPORTS, 3)}
+    assert done.rules() == {**tail, **dict.fromkeys(GATHERED, 1)}
 
 
 def test_a_setting_of_speed_or_tolerance_alone_runs_nothing(own_copy: Project) -> None:

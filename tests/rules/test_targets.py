@@ -13,22 +13,24 @@ from tiny_cohort import ROOT, Finished, Project
 
 from drunet.files import ID_PATTERN
 
-TARGETS = {"all", "inspect", "tissue", "tiles", "models", "classify", "heatmaps", "segment", "metrics", "report"}
+SLIDE_TARGETS = {"inspect", "tissue", "tiles", "classify", "heatmaps", "segment", "exports"}
+TARGETS = {"all", *SLIDE_TARGETS, "models", "metrics", "report"}
 STAGES = {
     "make_demo_slide",
     "inspect_slide",
     "list_slides",
-    "detect_tissue",
     "extract_tiles",
     "train_classifier",
     "describe_model",
     "export_onnx",
     "adopt_onnx",
     "classify_tiles",
-    "stitch_heatmap",
     "train_refiner",
     "refine_heatmap",
     "postprocess",
+    "list_outcomes",
+    "export_geojson",
+    "draw_slide_pictures",
     "measure",
     "gather_metrics",
     "report",
@@ -36,15 +38,15 @@ STAGES = {
 # Scripts of what the library draws, for rules outside the product.
 DRAWING = {"make_patch_set", "make_ct_set"}
 # Jobs of each target once the slides are inspected: three slides can be used, two of them are annotated.
-PREPARED = {"detect_tissue": 3, "extract_tiles": 3}
+PREPARED = {"extract_tiles": 3}
 CLASSIFIED = {**PREPARED, "adopt_onnx": 1, "classify_tiles": 3}
-SEGMENTED = {**CLASSIFIED, "adopt_onnx": 2, "stitch_heatmap": 3, "refine_heatmap": 3, "postprocess": 3}
+SEGMENTED = {**CLASSIFIED, "adopt_onnx": 2, "refine_heatmap": 3, "postprocess": 3}
+EXPORTED = {**SEGMENTED, "export_geojson": 3, "draw_slide_pictures": 3}
+REPORTED = {**SEGMENTED, "list_outcomes": 1, "draw_slide_pictures": 3, "measure": 2, "gather_metrics": 1}
 MEASURED = {
-    "detect_tissue": 2,
     "extract_tiles": 2,
     "adopt_onnx": 2,
     "classify_tiles": 2,
-    "stitch_heatmap": 2,
     "refine_heatmap": 2,
     "postprocess": 2,
     "measure": 2,
@@ -52,15 +54,16 @@ MEASURED = {
 }
 JOBS: dict[str, dict[str, int]] = {
     "inspect": {},
-    "tissue": {"detect_tissue": 3},
+    "tissue": {},
     "tiles": PREPARED,
     "models": {"adopt_onnx": 2},
     "classify": CLASSIFIED,
-    "heatmaps": {**CLASSIFIED, "stitch_heatmap": 3},
-    "segment": SEGMENTED,
+    "heatmaps": CLASSIFIED,
+    "segment": {**SEGMENTED, "list_outcomes": 1, "export_geojson": 3},
+    "exports": EXPORTED,
     "metrics": MEASURED,
-    "report": {**SEGMENTED, "measure": 2, "gather_metrics": 1},
-    "all": {**SEGMENTED, "measure": 2, "gather_metrics": 1, "report": 1},
+    "report": REPORTED,
+    "all": {**REPORTED, "export_geojson": 3, "report": 1},
 }
 
 
@@ -85,7 +88,7 @@ def asked(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     project = finished.copy_to(tmp_path_factory.mktemp("inspected") / "project")
     for folder in ("heatmaps", "models", "runs", "report"):
         shutil.rmtree(project.results / folder)
-    for path in project.results.glob("slides/*/ti*"):
+    for path in project.results.glob("slides/*/tiles.parquet"):
         path.unlink()
     with ThreadPoolExecutor(2) as pool:
         # Without the lock two dry runs do not wait for each other.
@@ -123,7 +126,8 @@ def test_a_target_asks_for_its_stage_and_what_comes_before(target: str, asked: d
     jobs = done.rules()
     # `report` is a rule and a target at once; the other targets count as a job of their own.
     own = jobs.pop(target, 0)
-    assert own == (0 if target == "inspect" else 1)
+    # Inspection makes the tissue masks, too.
+    assert own == (0 if target in ("inspect", "tissue") else 1)
     assert jobs == JOBS[target]
 
 
@@ -134,7 +138,7 @@ def test_the_workflow_passes_snakemakes_own_lint(finished: Project) -> None:
 
 def test_what_the_configuration_sets_for_a_rule_reaches_it(rules: dict[str, Described]) -> None:
     # Gathering and describing take seconds however large the cohort, and the demo is the same size for everyone.
-    fixed = {"make_demo_slide", "list_slides", "gather_metrics", "describe_model"}
+    fixed = {"make_demo_slide", "list_slides", "list_outcomes", "gather_metrics", "describe_model"}
     assert STAGES - settable_rules() == fixed
     for name in sorted(STAGES):
         check_settable(rules[name], name not in fixed)

@@ -127,7 +127,7 @@ def test_sources_are_told_per_backbone() -> None:
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"backbone": "vgg91"}, "Did you mean 'vgg19'"),
+        ({"backbone": "vgg91"}, "Did you mean vgg19"),
         ({"backbone": "vgg19", "cut": "block1_cnv"}, "block1_conv"),
         ({"backbone": "vgg19", "size": 31}, "at least 32"),
         ({"backbone": "vgg19", "size": 64.5}, "at least 32"),

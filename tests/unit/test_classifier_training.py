@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pandas as pd
 import pytest
 import shapely
 
-from drunet.annotation import read_annotation
-from drunet.errors import ConfigError, TrainingDataError
+from drunet.annotation import Annotation, read_annotation
+from drunet.annotation.parsed import write_parsed
+from drunet.annotation.provenance import provenance_of
+from drunet.errors import ConfigError, FailedSlideError, SlideError, TrainingDataError
 from drunet.export.outline import write_geojson
 from drunet.export.trained import export_trained
 from drunet.files import sha256
@@ -20,11 +23,14 @@ from drunet.grid import Grid
 from drunet.heatmap import write_heatmap
 from drunet.inference import EngineOptions, classify, open_session
 from drunet.models import registry
+from drunet.outcome import write_outcome
 from drunet.report.card import write_card
+from drunet.slide import Slide
 from drunet.synth.pyramid import write_pyramid
 from drunet.tiles import TileRules, tile_table, write_table
 from drunet.training import classifier, loop, refiner
-from drunet.training.classifier import AnnotatedSlide, Trained, identity, train_classifier
+from drunet.training.batches import SlideSource
+from drunet.training.classifier import AnnotatedSlide, Trained, identity, split_slides, train_classifier
 from drunet.training.loop import save_inference_weights
 from drunet.training.refiner import RefinerSlide, train_refiner
 
@@ -113,18 +119,17 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> MakeSlide:
         annotation = read_annotation(drawn, kind=kind, where=slide_id, width=512, height=256, classes=CLASSES)
         table = tile_table(GRID, np.ones((16, 32), bool), annotation, TileRules())
         write_table(folder / f"{slide_id}.parquet", table, {"grid": GRID.to_dict()})
-        entry = {"slide_id": slide_id, "mpp": None, "kind": kind}
-        paths = [[str(folder / f"{slide_id}.{suffix}")] for suffix in ("tif", "parquet", "geojson")]
-        return AnnotatedSlide.zip([entry], *paths)[0]
+        parsed = folder / f"{slide_id}_drawn.parquet"
+        write_parsed(parsed, annotation, provenance_of(drawn, slide_id), slide_id=slide_id, size=(512, 256))
+        source = SlideSource(str(folder / f"{slide_id}.tif"), slide_id)
+        return AnnotatedSlide(source, str(folder / f"{slide_id}.parquet"), str(parsed))
 
     return slide
 
 
 def train(folder: Path, training: list[AnnotatedSlide], validation: list[AnnotatedSlide], **changes: Any) -> Trained:
     settings = {**SETTINGS, **changes.pop("settings", {})}
-    return train_classifier(
-        "c1", settings, training, validation, rules=TileRules(), classes=CLASSES, seed=3, folder=folder, **changes
-    )
+    return train_classifier("c1", settings, training, validation, rules=TileRules(), seed=3, folder=folder, **changes)
 
 
 def by_strategy(strategy: str, **options: Any) -> dict[str, Any]:
@@ -203,7 +208,7 @@ def test_without_slides_there_is_nothing_to_learn_from(tmp_path: Path) -> None:
     with pytest.raises(TrainingDataError, match=r"classifiers\.c1\.data: no usable slide to learn from"):
         train(tmp_path / "state", [], [])
     with pytest.raises(TrainingDataError, match=r"refiners\.r1\.data: no usable slide"):
-        train_refiner("r1", REFINER, [], [], classes=CLASSES, seed=1, folder=tmp_path / "state")
+        train_refiner("r1", REFINER, [], [], seed=1, folder=tmp_path / "state")
 
 
 def test_one_class_alone_cannot_be_learnt(make: MakeSlide, tmp_path: Path) -> None:
@@ -372,22 +377,38 @@ def test_what_else_decides_a_result_starts_a_training_anew(
     make: MakeSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slide = make("wta1", 2)
-    asked: dict[str, Any] = {"rules": TileRules(), "classes": CLASSES, "code": "one"}
+    asked: dict[str, Any] = {"rules": TileRules(), "code": "one"}
 
     def classifies(**changes: Any) -> str:
         options = {"seed": 3, "folder": tmp_path, **asked, **changes}
-        return begun(monkeypatch, classifier, lambda: train_classifier("c1", SETTINGS, [slide], [], **options))
+        learnt = [options.pop("slide", slide)]
+        return begun(monkeypatch, classifier, lambda: train_classifier("c1", SETTINGS, learnt, [], **options))
 
-    others = [{"rules": TileRules(min_tumour=0.2)}, {"classes": {**CLASSES, "ignore": ["pen"]}}, {"code": "two"}]
+    # The same outline, which now means something else.
+    drawn = slide.read()[2]
+    other = Annotation("wta", tuple(replace(region, label="ignore") for region in drawn.regions))
+    write_parsed(tmp_path / "other.parquet", other, slide.provenance, slide_id="wta1", size=(512, 256))
+    renamed = replace(slide, annotation=str(tmp_path / "other.parquet"))
+    others = [{"rules": TileRules(min_tumour=0.2)}, {"slide": renamed}, {"code": "two"}]
     assert classifies() == classifies() and len({classifies(), *(classifies(**other) for other in others)}) == 4
 
     entry = refiner_slide(make, tmp_path, "r1")
 
     def refines(**changes: Any) -> str:
-        options: dict[str, Any] = {"classes": CLASSES, "code": "one", "seed": 3, "folder": tmp_path, **changes}
-        return begun(monkeypatch, refiner, lambda: train_refiner("r1", REFINER, [entry], [], **options))
+        options: dict[str, Any] = {"code": "one", "seed": 3, "folder": tmp_path, **changes}
+        learnt = [options.pop("slide", entry)]
+        return begun(monkeypatch, refiner, lambda: train_refiner("r1", REFINER, learnt, [], **options))
 
-    assert refines() == refines() and len({refines(), *(refines(**other) for other in others[1:])}) == 3
+    # On this side the outline goes on meaning tumour, without which no refiner begins.
+    split = Annotation(
+        "wta", tuple(replace(region, label="tumour", name="other") for region in entry.slide.read()[2].regions)
+    )
+    write_parsed(tmp_path / "split.parquet", split, slide.provenance, slide_id="r1", size=(512, 256))
+    others = [
+        {"slide": replace(entry, slide=replace(entry.slide, annotation=str(tmp_path / "split.parquet")))},
+        {"code": "two"},
+    ]
+    assert refines() == refines() and len({refines(), *(refines(**other) for other in others)}) == 3
 
 
 def test_an_annotation_that_changes_starts_a_training_anew(make: MakeSlide) -> None:
@@ -405,19 +426,19 @@ def refiner_slide(make: MakeSlide, tmp_path: Path, slide_id: str, **outlines: An
 
 def test_a_refiner_learns_the_annotated_half_and_remembers_its_smallest_tumour(make: MakeSlide, tmp_path: Path) -> None:
     slides = [refiner_slide(make, tmp_path, name) for name in ("r1", "r2")]
-    result = train_refiner("r1", REFINER, slides[:1], slides[1:], classes=CLASSES, seed=1, folder=tmp_path / "state")
+    result = train_refiner("r1", REFINER, slides[:1], slides[1:], seed=1, folder=tmp_path / "state")
     assert result.history["val_dice"].max() > 0.95
     # 256 x 256 level-0 px of 0.5 µm.
     assert result.facts["smallest_tumour_um2"] == pytest.approx(128 * 128)
     assert result.facts["training_slides"] == ["r1"] and result.facts["validation_slides"] == ["r2"]
-    truth = refiner.truth_mask(slides[0].slide.read(CLASSES)[2], (4, 8), (512, 256))
+    truth = refiner.truth_mask(slides[0].slide.read()[2], (4, 8), (512, 256))
     np.testing.assert_array_equal(truth, np.tile([True] * 4 + [False] * 4, (4, 1)))
 
 
 def test_a_refiner_needs_tumour(make: MakeSlide, tmp_path: Path) -> None:
     slide = refiner_slide(make, tmp_path, "bare", normal=RIGHT)
     with pytest.raises(TrainingDataError, match=r"no training slide of the refiner shows tumour \(found: bare\)"):
-        train_refiner("r1", REFINER, [slide], [], classes=CLASSES, seed=1, folder=tmp_path / "state")
+        train_refiner("r1", REFINER, [slide], [], seed=1, folder=tmp_path / "state")
 
 
 def test_starting_weights_from_a_file_replace_those_that_the_builder_would_fetch() -> None:
@@ -429,3 +450,48 @@ def test_starting_weights_from_a_file_replace_those_that_the_builder_would_fetch
     for weights in ("imagenet", "random", {"densenet201": "d.h5"}):
         assert not classifier.starts_whole({**SETTINGS, "weights": weights})
         assert classifier.builder_options({**SETTINGS, "weights": weights}, 16, 1)["weights"] == weights
+
+
+# ---- slides that failed before training
+
+
+def test_a_slide_with_an_outcome_is_left_out_on_its_own_side(
+    make: MakeSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slides = [make(name, number) for number, name in enumerate(("left_a", "left_b", "left_c", "left_d"))]
+    rows = [{"slide_id": s.source.slide_id, "mpp": 0.5} for s in slides]
+    paths, tiles, annotations = ([getter(s) for s in slides] for getter in GETTERS)
+    further = [str(tmp_path / f"{n}.tif") for n in range(4)]
+    for path in further:
+        Path(path).write_text("a heatmap")
+    failure = FailedSlideError("gone", stage="classify_tiles", status="unreadable", where="left_b", mend="Mend it.")
+    write_outcome([further[1]], failure)
+    training, validation, left = split_slides(rows, 3, paths, tiles, annotations, further)
+    assert [s.source.slide_id for s in training] == ["left_a", "left_c"]
+    assert [s.source for s in validation] == [SlideSource(paths[3], "left_d", 0.5)]
+    assert left == [further[0], *further[2:]]
+    assert (training[1].tiles, training[1].annotation) == (tiles[2], annotations[2])
+    assert "left out: left_b: unreadable at classify_tiles: gone. Mend it." in capsys.readouterr().err
+    # Without the file that failed nothing is left out.
+    assert len(split_slides(rows, 3, paths, tiles, annotations)[0]) == 3
+
+
+@pytest.mark.parametrize("side", ["training", "validation"])
+def test_a_tile_that_breaks_in_training_ends_in_the_slides_name(
+    make: MakeSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    slides = {"training": make("whole_t", 3), "validation": make("whole_v", 4)}
+    broken = slides[side].source.slide_id
+    read = Slide.read
+
+    def fails(self: Slide, *place: Any) -> np.ndarray:
+        if self.slide_id == broken:
+            raise SlideError("the file cannot be read", status="unreadable", where=broken, mend="Copy it.")
+        return read(self, *place)
+
+    monkeypatch.setattr(Slide, "read", fails)
+    with pytest.raises(SlideError, match=rf"^{broken}: the file cannot be read. Copy it. Or take the slide out"):
+        train(tmp_path, [slides["training"]], [slides["validation"]])
+
+
+GETTERS = (lambda s: s.source.path, lambda s: s.tiles, lambda s: s.annotation)

@@ -180,7 +180,7 @@ def test_the_summary_counts_slides_and_names_the_unedited(tmp_path: Path) -> Non
     corrected = through_qupath(path, brushed)
     (tmp_path / "drawn.geojson").write_text('{"type": "FeatureCollection", "features": []}', encoding="utf-8")
     files = {"a": path, "b": corrected, "c": tmp_path / "drawn.geojson", "d": corrected}
-    summary = summarise_provenance(files)
+    summary = summarise_provenance({slide: provenance_of(path, slide) for slide, path in files.items()})
     assert summary == {
         "drawn": 1,
         "corrected": 2,
@@ -191,7 +191,8 @@ def test_the_summary_counts_slides_and_names_the_unedited(tmp_path: Path) -> Non
     sentence = provenance_sentence(summary)
     assert "Of 4 annotations 1 were drawn and 2 corrected" in sentence
     assert "1 are a model's own outline, unedited (a)" in sentence and SOURCE in sentence
-    assert "All 1 annotations were drawn" in provenance_sentence(summarise_provenance({"c": files["c"]}))
+    drawn = summarise_provenance({"c": provenance_of(files["c"], "c")})
+    assert "All 1 annotations were drawn" in provenance_sentence(drawn)
 
 
 corner = st.tuples(st.integers(0, 4000), st.integers(0, 4000))

@@ -15,6 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn.metrics import log_loss
 
 from drunet.annotation import read_annotation
+from drunet.annotation.parsed import write_parsed
+from drunet.annotation.provenance import Provenance
 from drunet.augment.pipeline import Augmentation
 from drunet.configuration import merged, resolve_models
 from drunet.errors import ConfigError, ModelError, TrainingDataError
@@ -28,7 +30,7 @@ from drunet.sampling import Crops, GridTiles
 from drunet.synth.pyramid import write_pyramid
 from drunet.tiles import TileRules, read_table, tile_table, write_table
 from drunet.training import loop
-from drunet.training.batches import TileBatches
+from drunet.training.batches import SlideSource, TileBatches
 from drunet.training.classifier import AnnotatedSlide, Trained, train_classifier
 from drunet.training.lesson import Lesson
 from drunet.training.teaching import Teaching, check_teachers, teacher_of
@@ -119,15 +121,17 @@ def slide(tmp_path_factory: pytest.TempPathFactory) -> AnnotatedSlide:
     annotation = read_annotation(folder / "s.geojson", kind="wta", where="s", width=512, height=256, classes=CLASSES)
     table = tile_table(GRID, np.ones((16, 32), bool), annotation, TileRules(min_tumour=0.05))
     write_table(folder / "s.parquet", table, {"grid": GRID.to_dict()})
-    entry = {"slide_id": "s", "mpp": None, "kind": "wta"}
-    return AnnotatedSlide.zip([entry], *[[str(folder / f"s.{suffix}")] for suffix in ("tif", "parquet", "geojson")])[0]
+    write_parsed(folder / "drawn.parquet", annotation, Provenance("drawn"), slide_id="s", size=(512, 256))
+    return AnnotatedSlide(
+        SlideSource(str(folder / "s.tif"), "s"), *[str(folder / f"{n}.parquet") for n in ("s", "drawn")]
+    )
 
 
 def train(folder: Path, slide: AnnotatedSlide, teacher: Path, **changes: Any) -> Trained:
     settings = {**SETTINGS, **changes}
     lesson = Lesson.read("small", settings, str(teacher), size=SIZE) if settings["distillation"] else None
     return train_classifier(
-        "small", settings, [slide], [slide], rules=TileRules(), classes=CLASSES, seed=3, folder=folder, lesson=lesson
+        "small", settings, [slide], [slide], rules=TileRules(), seed=3, folder=folder, lesson=lesson
     )
 
 
@@ -229,7 +233,6 @@ def test_the_weight_decides_whom_a_student_believes(
         [slide],
         [],
         rules=TileRules(),
-        classes=CLASSES,
         seed=3,
         folder=tmp_path / "state",
         lesson=Lesson.read("small", {**SETTINGS, "distillation": lesson}, str(teacher), size=SIZE),
@@ -345,9 +348,7 @@ def test_a_student_is_not_taught_on_by_a_teacher_that_computes_otherwise(tmp_pat
 
 def test_a_lesson_and_its_block_come_together(slide: AnnotatedSlide, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="come together"):
-        train_classifier(
-            "small", SETTINGS, [slide], [], rules=TileRules(), classes=CLASSES, seed=1, folder=tmp_path / "state"
-        )
+        train_classifier("small", SETTINGS, [slide], [], rules=TileRules(), seed=1, folder=tmp_path / "state")
     plain = {**SETTINGS, "distillation": None}
     assert Teaching.from_config(plain, "classifiers.small") is None and teacher_of(plain) is None
     with pytest.raises(ValueError, match="no `distillation` block"):

@@ -191,6 +191,25 @@ def test_a_runs_tables_have_the_promised_rows_and_columns() -> None:
     assert tile_metrics["auc"].tolist() == [0.5, 0.5]
 
 
+def test_a_slide_that_failed_is_listed_without_scores() -> None:
+    slides = [{"slide": s, "split": "test"} for s in "ab"]
+    tiles = measure_tiles(*tile_frames(), threshold=0.5)
+    stages = [row for row in measured(annotated(tumour=TUMOUR)).values() if row["stage"] != "refined"]
+    alone = gather([{"stages": stages, "tiles": tiles}], slides[1:])
+    metrics, tile_metrics = gather([None, {"stages": stages, "tiles": tiles}], slides)
+    # A row for every stage of the run, and nothing else of any slide changes.
+    assert metrics[["slide", "stage"]].to_numpy().tolist() == [
+        [s, t] for s in "ab" for t in ("heatmap", "segmentation")
+    ]
+    assert metrics.loc[:1, "dsc":"recall"].isna().all(axis=None)
+    for with_failed, without in zip((metrics, tile_metrics), alone, strict=True):
+        own = with_failed[with_failed["slide"] == "b"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(own, without, check_dtype=False)
+    assert tile_metrics.loc[0, ["tiles", "unreadable"]].tolist() == [0, 0] and pd.isna(tile_metrics.loc[0, "auc"])
+    assert tile_metrics["tiles"].dtype.kind == "i"
+    assert gather([None], slides[:1])[0]["stage"].tolist() == list(STAGES)
+
+
 def test_a_run_without_slides_still_has_its_columns() -> None:
     metrics, tile_metrics = gather([], [])
     assert metrics.empty and tile_metrics.empty and "dsc" in metrics and "auc" in tile_metrics

@@ -19,14 +19,13 @@ from shapely.geometry import box, mapping
 
 from drunet import slide as slide_module
 from drunet.annotation import read_annotation
+from drunet.annotation.parsed import read_parsed, write_parsed
 from drunet.annotation.provenance import origin as provenance
 from drunet.annotation.provenance import provenance_of
 from drunet.errors import AnnotationError
 from drunet.export.outline import write_geojson
-from drunet.grid import Grid
 from drunet.inspection import inspect
 from drunet.slide import Slide, SlideProperties
-from drunet.tiles import write_table
 
 SIZE, ORIGIN = (640, 480), (96, 160)
 CLASSES = {"tumour": ["tumor"], "non_tumour": ["stroma"], "ignore": ["ignore*"]}
@@ -151,24 +150,20 @@ def test_the_first_look_holds_an_annotation_against_the_slide_in_its_frame(
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (192, 256, 3), dtype=np.uint8)
     slide = write_scanned(tmp_path / "slide.scn", pixels, SIZE, ORIGIN)
-    monkeypatch.setattr("drunet.inspection.find_tissue", lambda *_: None)
+    monkeypatch.setattr("drunet.inspection.find_tissue", lambda *_: np.ones((4, 4), bool))
     # Left of what was scanned, which is still on the slide.
     path = drawn(tmp_path / "a.geojson", box(-90, 10, -30, 60))
-    report = inspect(
+    found = inspect(
         str(slide), "s", mpp=None, tissue={}, annotation=str(path), kind="wta", classes=CLASSES, geojson_frame=frame
     )
-    assert report["status"] == status
-
-
-def test_learning_takes_the_frame_from_the_tile_table(tmp_path: Path) -> None:
-    classifier = pytest.importorskip("drunet.training.classifier")
-    batches = pytest.importorskip("drunet.training.batches")
-    import pandas as pd
-
-    grid = Grid(*SIZE, mpp=1.0, tile_mpp=1.0, size=64, step=64)
-    path = drawn(tmp_path / "a.geojson", box(10, 20, 60, 80))
-    for fact, bounds in (({}, (10, 20, 60, 80)), ({"geojson_origin": ORIGIN}, (106, 180, 156, 240))):
-        write_table(tmp_path / "t.parquet", pd.DataFrame({"x": [1]}), {"grid": grid.to_dict(), **fact})
-        source = batches.SlideSource("none", "s")
-        slide = classifier.AnnotatedSlide(source, str(tmp_path / "t.parquet"), str(path), "wta")
-        assert slide.read(CLASSES)[2].tumour.bounds == bounds
+    assert found.report["status"] == status
+    if found.annotation:
+        # What later stages read counts from the corner of the slide.
+        write_parsed(tmp_path / "a.parquet", found.annotation, found.provenance, slide_id="s", size=SIZE)
+        back = read_parsed(tmp_path / "a.parquet", slide_id="s", size=SIZE)
+        assert back is not None
+        left, top = -90 + ORIGIN[0], 10 + ORIGIN[1]
+        assert back.tumour.bounds == (left, top, left + 60, top + 50)
+        assert found.report["geojson_origin"] == list(ORIGIN)
+    else:
+        assert found.failure is not None and found.failure.status == status and found.tissue is None

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from drunet.export.mask_image import read_mask_image, write_mask
+from drunet.export.mask_image import read_mask_image, write_mask_image
 
 RESOLUTION = (2.0, 2.1)  # µm/px in x and y
 
@@ -21,7 +21,7 @@ def blobs(shape: tuple[int, int] = (1100, 2300)) -> np.ndarray:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mask") / "segmentation.tif"
-    write_mask(path, blobs(), RESOLUTION, "tumour of s1")
+    write_mask_image(path, blobs(), RESOLUTION, "tumour of s1")
     return path
 
 
@@ -31,7 +31,7 @@ def test_a_mask_comes_back_as_it_was(written: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(mask, blobs())
     for shape in [(1, 1), (3, 700), (512, 512), (513, 2)]:
         small = np.random.default_rng(1).random(shape) > 0.5
-        write_mask(tmp_path / "small.tif", small, RESOLUTION, "")
+        write_mask_image(tmp_path / "small.tif", small, RESOLUTION, "")
         np.testing.assert_array_equal(read_mask_image(tmp_path / "small.tif"), small)
 
 
@@ -69,13 +69,13 @@ def test_coarser_levels_keep_the_share_of_tumour_and_hold_two_values(written: Pa
 def test_a_level_is_the_majority_of_the_one_before(tmp_path: Path) -> None:
     mask = np.kron(np.random.default_rng(2).random((300, 400)) > 0.5, np.ones((2, 2), bool))
     mask[::2, ::2] ^= np.random.default_rng(3).random((300, 400)) > 0.7  # one pixel of four: no majority changes
-    write_mask(tmp_path / "m.tif", mask, RESOLUTION, "")
+    write_mask_image(tmp_path / "m.tif", mask, RESOLUTION, "")
     with tifffile.TiffFile(tmp_path / "m.tif") as tiff:
         halved = tiff.pages[1].asarray() > 0
     np.testing.assert_array_equal(halved, mask.reshape(300, 2, 400, 2).mean((1, 3)) >= 0.5)
 
 
 def test_a_small_mask_has_one_level(tmp_path: Path) -> None:
-    write_mask(tmp_path / "m.tif", np.ones((512, 300), bool), RESOLUTION, "")
+    write_mask_image(tmp_path / "m.tif", np.ones((512, 300), bool), RESOLUTION, "")
     with tifffile.TiffFile(tmp_path / "m.tif") as tiff:
         assert len(tiff.pages) == 1

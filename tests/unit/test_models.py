@@ -272,7 +272,7 @@ def test_every_registered_architecture_can_be_called() -> None:
 def test_an_unknown_architecture_is_refused_with_the_closest() -> None:
     with pytest.raises(ModelError) as caught:
         registry.build("dr-fused", size=64)
-    assert "Did you mean 'dr_fused'?" in str(caught.value)
+    assert "Did you mean dr_fused?" in str(caught.value)
     assert "drunet_unet" in str(caught.value)
 
 
@@ -310,7 +310,7 @@ def test_two_files_that_build_one_architecture_are_named(others: Path) -> None:
 def test_an_unknown_option_is_refused_with_the_legal_ones() -> None:
     with pytest.raises(ModelError) as caught:
         registry.build("drunet_unet", topskip=True)
-    assert "Did you mean 'top_skip'?" in str(caught.value)
+    assert "Did you mean top_skip?" in str(caught.value)
     assert "spatial_dropout" in str(caught.value)
     with pytest.raises(ModelError, match="'size' is missing"):
         registry.build("dr_fused")

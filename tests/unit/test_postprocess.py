@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
+from drunet.components import filter_components
 from drunet.grid import Grid, square_to_slide
-from drunet.postprocess import finest_mask, min_fragment_um2, remove_fragments, segment, segment_slide
+from drunet.postprocess import finest_mask, min_fragment_um2, segment, segment_slide
 
 EIGHT = np.ones((3, 3), bool)
 BARE: dict[str, Any] = {"opening_px": 0, "median_px": 0}
@@ -71,13 +72,13 @@ def test_fragments_are_removed_below_the_threshold_and_kept_at_it(smallest: floa
     labels, count = ndimage.label(mask, EIGHT)
     area = ndimage.sum_labels(mask, labels, range(1, count + 1))
     expected = np.isin(labels, 1 + np.flatnonzero(area >= smallest)) & mask
-    np.testing.assert_array_equal(remove_fragments(mask, smallest), expected)
+    np.testing.assert_array_equal(filter_components(mask, min_area=smallest), expected)
     assert {1, 9} <= set(area.astype(int)), "the example must have fragments at the thresholds"
 
 
 def test_corners_hold_a_fragment_together() -> None:
     diagonal = np.eye(6, dtype=bool)
-    assert remove_fragments(diagonal, 6).sum() == 6 and not remove_fragments(diagonal, 7).any()
+    assert filter_components(diagonal, min_area=6).sum() == 6 and not filter_components(diagonal, min_area=7).any()
 
 
 @settings(max_examples=60, deadline=None)

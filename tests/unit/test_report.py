@@ -14,8 +14,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from drunet.files import read_published, write_tsv
+from drunet.errors import FailedSlideError
+from drunet.files import read_published, write_json, write_tsv
 from drunet.metrics import summarise
+from drunet.outcome import write_outcome
 from drunet.report import collect, figures, page, tables, verdict, words
 from drunet.report.comparison import PUBLISHED
 
@@ -381,7 +383,38 @@ def test_a_test_slide_annotated_with_a_models_help_is_named() -> None:
     ]
     slides = pd.DataFrame(
         {"slide_id": list("abcd"), "split": ["test", "test", "test", "train"], "annotation_origin": origins}
-    )
-    said = [line for line in collect.notes([], slides) if "model's outline" in line]
+    ).assign(annotation_kind="wta", status="ok")
+    said = [line for line in collect.notes(slides) if "model's outline" in line]
     assert len(said) == 1
     assert said[0].startswith("The annotation of c ") and "dr_fused" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "noted"), [("psa", "ok", True), ("psa", "no_tissue", False), ("wta", "ok", False)]
+)
+def test_partial_annotations_are_explained_where_one_was_used(kind: str, status: str, noted: bool) -> None:
+    slide = {"slide_id": "a", "split": "test", "annotation_origin": "drawn", "annotation_kind": kind, "status": status}
+    assert any("partially annotated" in line for line in collect.notes(pd.DataFrame([slide]))) == noted
+
+
+def test_a_slide_that_failed_late_is_listed_with_its_final_state(tmp_path: Path) -> None:
+    failure = FailedSlideError("gone", stage="classify_tiles", status="unreadable", where="b", found=3, mend="Mend it.")
+    write_outcome([tmp_path / "b1.json", tmp_path / "b2.json"], failure)
+    (tmp_path / "fine").write_text("a result")
+    early = {"slide_id": "c", "status": "no_tissue", "reason": "glass", "mend": "Look."}
+    table = pd.DataFrame([{"slide_id": s, "status": "ok", "reason": "", "mend": ""} for s in "ab"] + [early])
+    files = [("one", "a", "fine"), ("one", "b", "b1.json"), ("two", "b", "b2.json"), ("two", "b", "b1.json")]
+    states = collect.final_states(table, [(run, slide, str(tmp_path / name)) for run, slide, name in files])
+    assert states["status"].tolist() == ["ok", "unreadable", "no_tissue"]
+    assert states["reason"].tolist() == ["", "classify_tiles, run one, two: gone (found: 3)", "glass"]
+    assert states["mend"].tolist() == ["", "Mend it.", "Look."]
+    assert table["status"].tolist() == ["ok", "ok", "no_tissue"]
+
+
+def test_the_roc_curve_is_of_slides_with_results(tmp_path: Path) -> None:
+    failure = FailedSlideError("gone", stage="classify_tiles", status="unreadable", where="b", mend="Mend it.")
+    write_outcome([tmp_path / "b.json"], failure)
+    write_json(tmp_path / "a.json", {"tiles": {"p_tumour": [0.5, None], "label": [1, 0]}})
+    measured = [("one", {"slide": slide, "split": "test"}) for slide in "ab"]
+    tiles = collect.held_out_tiles(measured, [str(tmp_path / f"{s}.json") for s in "ab"], {"one": "dr"})
+    assert tiles["dr"]["label"].tolist() == [1, 0]

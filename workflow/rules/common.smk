@@ -163,9 +163,7 @@ def measured_slides():
 
 
 def measured_rows(wildcards):
-    """Slide, split, kind of annotation and a number per patient: patients are told apart, never named."""
+    """Slide, split and a number per patient: patients are distinguished, never named."""
     patients = {p: i for i, p in enumerate(dict.fromkeys(r.patient_id for r in ROWS.values()))}
     rows = [(s, ROWS[s]) for s in measured_slides()]
-    return [
-        {"slide": s, "split": r.split, "kind": r.annotation_kind, "patient": patients[r.patient_id]} for s, r in rows
-    ]
+    return [{"slide": s, "split": r.split, "patient": patients[r.patient_id]} for s, r in rows]

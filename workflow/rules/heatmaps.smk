@@ -5,6 +5,7 @@ rule classify_tiles:
         model="<results>/models/{model}/model.onnx",
     output:
         tiles="<results>/heatmaps/{model}/{slide}.parquet",
+        heatmap="<results>/heatmaps/{model}/{slide}.tif",
     log:
         "<logs>/classify_tiles/{model}/{slide}.log",
     benchmark:
@@ -29,27 +30,3 @@ rule classify_tiles:
         "Classifying the tiles of {wildcards.slide} with {wildcards.model}"
     script:
         "../../scripts/classify_tiles.py"
-
-
-rule stitch_heatmap:
-    input:
-        tiles="<results>/heatmaps/{model}/{slide}.parquet",
-    output:
-        heatmap="<results>/heatmaps/{model}/{slide}.tif",
-    log:
-        "<logs>/stitch_heatmap/{model}/{slide}.log",
-    benchmark:
-        "<benchmarks>/stitch_heatmap/{model}/{slide}.tsv"
-    group:
-        "segment_slide"
-    conda:
-        "../../envs/data.yaml"
-    params:
-        code=lambda wildcards: code("stitch_heatmap"),
-    resources:
-        mem_mb=resource("stitch_heatmap", "mem_mb", 1000),
-        runtime=resource("stitch_heatmap", "runtime", 10),
-    message:
-        "Stitching the heatmap of {wildcards.slide}"
-    script:
-        "../../scripts/stitch_heatmap.py"

@@ -31,7 +31,8 @@ def is_finished(model):
 def annotated_slides(split, kinds, cohorts=None):
     """Slides of a split, annotated in one of these ways; `cohorts` null: of the sheet, else of the cohorts of this name.
 
-    Slides that a study lends are not sorted by a checkpoint, for Snakemake resolves but one: a bad one ends in its message.
+    Slides that a study lends are not sorted by a checkpoint, for Snakemake resolves but one: a bad one has no tiles, and
+    training leaves it out with a word.
     """
     known = [*usable_slides(), *LEARNING_ROWS]
     chosen = [s for s in known if (s in ROWS if cohorts is None else ALL_ROWS[s].cohort in cohorts)]
@@ -134,10 +135,6 @@ def learning_paths(wildcards):
     return [ALL_ROWS[s].path for s in learning_slides(wildcards)]
 
 
-def learning_annotations(wildcards):
-    return [ALL_ROWS[s].annotation for s in learning_slides(wildcards)]
-
-
 def learning_heatmaps(wildcards):
     """For every slide the heatmap of a classifier that did not learn from it."""
     classifier = settings_of(wildcards.model)["classifier"]
@@ -145,8 +142,7 @@ def learning_heatmaps(wildcards):
 
 
 def learning_rows(wildcards):
-    rows = [(s, ALL_ROWS[s]) for s in learning_slides(wildcards)]
-    return [{"slide_id": s, "mpp": r.mpp, "kind": r.annotation_kind} for s, r in rows]
+    return [{"slide_id": s, "mpp": ALL_ROWS[s].mpp} for s in learning_slides(wildcards)]
 
 
 def learning_scores(wildcards):

@@ -1,6 +1,6 @@
 rule measure:
     input:
-        annotation=annotation_file,
+        annotation="<results>/slides/{slide}/annotation.parquet",
         tiles="<results>/slides/{slide}/tiles.parquet",
         classified=lambda wildcards: run_classifier_heatmap(wildcards).removesuffix(".tif") + ".parquet",
         heatmap=run_classifier_heatmap,
@@ -19,8 +19,6 @@ rule measure:
     conda:
         "../../envs/data.yaml"
     params:
-        kind=annotation_kind,
-        classes=config["cohort"]["annotation_classes"],
         measure={k: config["measure"][k] for k in ("mpp", "threshold")},
         code=lambda wildcards: code("measure"),
     resources:

@@ -2,7 +2,7 @@ rule train_classifier:
     input:
         slides=learning_paths,
         tiles=learning_files("<results>/slides/{slide}/tiles.parquet"),
-        annotations=learning_annotations,
+        annotations=learning_files("<results>/slides/{slide}/annotation.parquet"),
         weights=starting_weights,
         scores=learning_scores,
         teacher=teacher_file,
@@ -24,7 +24,6 @@ rule train_classifier:
         training=training_count,
         rules={k: config["tiles"][k] for k in ("min_tissue", "min_tumour", "max_non_tumour", "min_annotated")},
         tile={k: config["tiles"][k] for k in ("mpp", "size", "step")},
-        classes=config["cohort"]["annotation_classes"],
         teacher=teacher_layout,
         engine=teacher_engine,
         seed=config["seed"],
@@ -44,7 +43,7 @@ rule train_refiner:
     input:
         slides=learning_paths,
         tiles=learning_files("<results>/slides/{slide}/tiles.parquet"),
-        annotations=learning_annotations,
+        annotations=learning_files("<results>/slides/{slide}/annotation.parquet"),
         heatmaps=learning_heatmaps,
         weights=starting_weights,
     output:
@@ -63,7 +62,6 @@ rule train_refiner:
         settings=lambda wildcards: learnt_settings(wildcards.model),
         slides=learning_rows,
         training=training_count,
-        classes=config["cohort"]["annotation_classes"],
         seed=config["seed"],
         code=lambda wildcards: code("train_refiner", architecture_module(wildcards.model)),
     threads: resource("train_refiner", "threads", 8)

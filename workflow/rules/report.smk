@@ -5,6 +5,7 @@ USED_MODELS = list(dict.fromkeys(m for run in RUNS.values() for m in run.values(
 rule report:
     input:
         slides="<results>/slides.tsv",
+        outcomes=expand("<results>/runs/{run}/slides.tsv", run=RUNS),
         metrics=expand("<results>/runs/{run}/metrics.tsv", run=RUNS),
         tile_metrics=expand("<results>/runs/{run}/tile_metrics.tsv", run=RUNS),
         measured=lambda wildcards: expand(

@@ -29,27 +29,13 @@ rule refine_heatmap:
 
 rule postprocess:
     input:
-        slide=slide_file,
-        annotation=annotation_file,
         tissue="<results>/slides/{slide}/tissue.png",
         heatmap=run_classifier_heatmap,
         refined=run_refined,
         refiner=run_refiner("export.json"),
     output:
         mask="<results>/runs/{run}/{slide}/segmentation.tif",
-        outline="<results>/runs/{run}/{slide}/segmentation.geojson",
-        overlay=report(
-            "<results>/runs/{run}/{slide}/overlay.jpg",
-            caption="../report/overlay.rst",
-            category="Slides",
-            labels={"slide": "{slide}", "run": "{run}", "picture": "segmentation"},
-        ),
-        heatmap=report(
-            "<results>/runs/{run}/{slide}/heatmap.jpg",
-            caption="../report/heatmap.rst",
-            category="Slides",
-            labels={"slide": "{slide}", "run": "{run}", "picture": "heatmap"},
-        ),
+        small="<results>/runs/{run}/{slide}/segmentation.png",
     log:
         "<logs>/postprocess/{run}/{slide}.log",
     benchmark:
@@ -59,17 +45,38 @@ rule postprocess:
     conda:
         "../../envs/data.yaml"
     params:
-        mpp=slide_mpp,
-        kind=annotation_kind,
-        classes=config["cohort"]["annotation_classes"],
-        geojson_frame=config["cohort"]["geojson_frame"],
         postprocess=config["postprocess"],
-        overlay_px=config["report"]["overlay_px"],
         code=lambda wildcards: code("postprocess"),
     resources:
         mem_mb=resource("postprocess", "mem_mb", 3000),
         runtime=resource("postprocess", "runtime", 20),
     message:
-        "Outlining the tumour of {wildcards.slide} in run {wildcards.run}"
+        "Finding the tumour of {wildcards.slide} in run {wildcards.run}"
     script:
         "../../scripts/postprocess.py"
+
+
+rule list_outcomes:
+    input:
+        lambda wildcards: expand(
+            "<results>/runs/{run}/{slide}/segmentation.tif", run=wildcards.run, slide=usable_slides()
+        ),
+    output:
+        table="<results>/runs/{run}/slides.tsv",
+    log:
+        "<logs>/list_outcomes/{run}.log",
+    benchmark:
+        "<benchmarks>/list_outcomes/{run}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        slides=lambda wildcards: usable_slides(),
+        on_bad_slide=config["cohort"]["on_bad_slide"],
+        code=lambda wildcards: code("list_outcomes"),
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Listing what became of every slide in run {wildcards.run}"
+    script:
+        "../../scripts/list_outcomes.py"

@@ -4,6 +4,9 @@ rule inspect_slide:
         annotation=annotation_file,
     output:
         status="<results>/slides/{slide}/status.json",
+        tissue="<results>/slides/{slide}/tissue.png",
+        outline="<results>/slides/{slide}/tissue.geojson",
+        annotation="<results>/slides/{slide}/annotation.parquet",
     log:
         "<logs>/inspect_slide/{slide}.log",
     benchmark:
@@ -16,10 +19,6 @@ rule inspect_slide:
         tissue=config["tissue"],
         classes=config["cohort"]["annotation_classes"],
         geojson_frame=config["cohort"]["geojson_frame"],
-        sheet=lambda wildcards: {
-            "split": row(wildcards).split,
-            "annotation_kind": row(wildcards).annotation_kind,
-        },
         code=lambda wildcards: code("inspect_slide"),
     resources:
         mem_mb=resource("inspect_slide", "mem_mb", 3000),
@@ -42,6 +41,8 @@ checkpoint list_slides:
     conda:
         "../../envs/data.yaml"
     params:
+        # Not of `inspect_slide`: moving a slide to another split changes no tissue.
+        sheet=[{"split": r.split, "annotation_kind": r.annotation_kind} for r in ROWS.values()],
         on_bad_slide=config["cohort"]["on_bad_slide"],
         code=lambda wildcards: code("list_slides"),
     resources:

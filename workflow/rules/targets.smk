@@ -35,6 +35,12 @@ rule heatmaps:
 rule segment:
     input:
         for_usable("<results>/runs/{run}/{slide}/segmentation.geojson", run=RUNS),
+        expand("<results>/runs/{run}/slides.tsv", run=RUNS),
+
+
+rule exports:
+    input:
+        for_usable("<results>/runs/{run}/{slide}/{file}", run=RUNS, file=EXPORTS),
 
 
 rule metrics:

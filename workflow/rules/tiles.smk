@@ -2,7 +2,7 @@ rule extract_tiles:
     input:
         slide=slide_file,
         tissue="<results>/slides/{slide}/tissue.png",
-        annotation=annotation_file,
+        annotation="<results>/slides/{slide}/annotation.parquet",
     output:
         **({"images": directory("<results>/slides/{slide}/tiles")} if config["tiles"]["save_images"] else {}),
         tiles="<results>/slides/{slide}/tiles.parquet",
@@ -16,9 +16,6 @@ rule extract_tiles:
         "../../envs/data.yaml"
     params:
         mpp=slide_mpp,
-        kind=annotation_kind,
-        classes=config["cohort"]["annotation_classes"],
-        geojson_frame=config["cohort"]["geojson_frame"],
         tiles={k: config["tiles"][k] for k in ("mpp", "size", "step")},
         rules={k: config["tiles"][k] for k in ("min_tissue", "min_tumour", "max_non_tumour", "min_annotated")},
         code=lambda wildcards: code("extract_tiles"),

@@ -125,12 +125,12 @@ def provenance_of(path: str | os.PathLike[str], where: str) -> Provenance:
     return Provenance("unedited" if complete and untouched else "corrected", sources)
 
 
-def summarise_provenance(files: Mapping[str, str | os.PathLike[str]]) -> dict[str, Any]:
+def summarise_provenance(found: Mapping[str, Provenance]) -> dict[str, Any]:
     """Count where the annotations of several slides come from.
 
     Parameters
     ----------
-    files : mapping of slide ID to annotation file
+    found : mapping of slide ID to Provenance
 
     Returns
     -------
@@ -138,7 +138,6 @@ def summarise_provenance(files: Mapping[str, str | os.PathLike[str]]) -> dict[st
         JSON values: `drawn`, `corrected` and `unedited` (numbers of slides), `sources` (what the latter two derive
         from, with the number of slides) and `unedited_slides` (IDs).
     """
-    found = {slide: provenance_of(path, slide) for slide, path in files.items()}
     how = Counter(p.how for p in found.values())
     return {
         "drawn": how["drawn"],

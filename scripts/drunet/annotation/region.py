@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from shapely.geometry import MultiPolygon, Polygon
 
 from drunet.annotation.outline import polygons_of
-from drunet.errors import AnnotationError
+from drunet.errors import AnnotationError, spelt_alike
 
 Kind = Literal["wta", "psa"]
 Label = Literal["tumour", "non_tumour", "ignore"]
@@ -152,8 +151,8 @@ class Source:
             if fnmatchcase(wanted, rule):
                 return _checked_label(label)
         known = [rule for rules in self.classes.values() for rule in rules]
-        close = difflib.get_close_matches(wanted, [_folded(rule) for rule in known], n=1)
-        hint = f' Did you mean "{close[0]}"?' if close else ""
+        close = spelt_alike(wanted, map(_folded, known))
+        hint = f" Did you mean {close[0]}?" if close else ""
         raise self.error(
             "the class is not one that the configuration knows",
             item=item,

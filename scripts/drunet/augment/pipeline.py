@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from numbers import Real
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from drunet.augment.colour import adjust_brightness, adjust_contrast, adjust_hue_saturation
 from drunet.augment.geometry import draw_orientation, reorient
 from drunet.augment.multi_lens import CENTRE_RANGES, coordinate_map, draw_lenses, resample
-from drunet.errors import ConfigError
+from drunet.errors import ConfigError, closest
 
 
 @dataclass(frozen=True)
@@ -153,9 +152,7 @@ def _known_keys(config: Any, kind: type, where: str) -> dict[str, Any]:
     known = [field.name for field in fields(kind)]
     for key in config:
         if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"Did you mean '{close[0]}'? " if close else ""
-            raise ConfigError("unknown key", where=f"{where}.{key}", mend=f"{hint}Known keys: {', '.join(known)}.")
+            raise ConfigError("unknown key", where=f"{where}.{key}", mend=closest(key, known))
     return {key: value for key, value in config.items() if value is not None}
 
 

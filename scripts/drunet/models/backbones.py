@@ -7,7 +7,6 @@ by `models.image_normalisation`. Keras trained its ImageNet weights with `caffe`
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -17,7 +16,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from drunet.errors import ModelError
+from drunet.errors import ModelError, closest, spelt_alike
 from drunet.models.names import APPLICATIONS
 from drunet.models.options import SMALLEST, freeze_check, momentum_check, refuse_unfit, whole, within
 from drunet.models.trunk import prepare_trunk
@@ -48,9 +47,7 @@ def check_backbone(name: str, where: str) -> None:
     ModelError
     """
     if name not in BACKBONES:
-        close = difflib.get_close_matches(str(name), BACKBONES, n=1)
-        hint = f"Did you mean '{close[0]}'? " if close else ""
-        raise ModelError("unknown backbone", where=where, found=name, mend=f"{hint}Known: {', '.join(BACKBONES)}.")
+        raise ModelError("unknown backbone", where=where, found=name, mend=closest(name, BACKBONES))
 
 
 def check_what_learns(where: str, trainable_layers: int | None, freeze_fraction: float) -> None:
@@ -197,7 +194,7 @@ def _files_form(names: Iterable[str]) -> str:
 def _truncated(backbone: keras.Model, name: str, cut: str, where: str) -> keras.Model:
     names = [layer.name for layer in backbone.layers]
     if cut not in names:
-        close = difflib.get_close_matches(cut, names, n=3)
+        close = spelt_alike(cut, names, at_most=3)
         mend = f"Name a layer of {name}, e.g. {', '.join(close) or names[-1]}."
         raise ModelError(f"{name} has no such layer", where=where, found=cut, mend=mend)
     whole = keras.Model(backbone.input, backbone.get_layer(cut).output, name=name)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from drunet.errors import ModelError
+from drunet.errors import ModelError, closest
 
 # Strings and not functions: adding an architecture touches neither the other files nor what they import.
 ARCHITECTURES: dict[str, str] = {
@@ -62,9 +61,8 @@ def build(architecture: str, **options: Any) -> Any:
     parameters = inspect.signature(builder).parameters
     for option in options:
         if option not in parameters:
-            hint = _closest(option, parameters)
-            mend = f"{hint}Options of {architecture}: {', '.join(parameters)}."
-            raise ModelError("unknown option", where=f"architecture {architecture}", found=option, mend=mend)
+            where = f"architecture {architecture}"
+            raise ModelError("unknown option", where=where, found=option, mend=closest(option, parameters))
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in options:
             mend = f"Set '{name}'."
@@ -116,12 +114,10 @@ def _entry(architecture: str) -> str:
     files = _others().get(architecture, [])
     if len(files) > 1:
         found = ", ".join(sorted(str(file.relative_to(_WORKFLOW)) for file in files))
-        raise ModelError(
-            "two files build one architecture", where=architecture, found=found, mend="Rename one of them."
-        )
+        mend = "Rename one of them."
+        raise ModelError("two files build one architecture", where=architecture, found=found, mend=mend)
     if not files:
-        known = [*ARCHITECTURES, *sorted(_others())]
-        mend = f"{_closest(architecture, known)}Known architectures: {', '.join(known)}."
+        mend = closest(architecture, [*ARCHITECTURES, *sorted(_others())])
         raise ModelError("unknown architecture", where="architecture", found=architecture, mend=mend)
     return f"{'.'.join(files[0].relative_to(_WORKFLOW).with_suffix('').parts)}:build_{architecture}"
 
@@ -134,8 +130,3 @@ def _others() -> dict[str, list[Path]]:
         if f"def build_{path.stem}(" in path.read_text(encoding="utf-8"):
             found.setdefault(path.stem, []).append(path)
     return found
-
-
-def _closest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.4)
-    return f"Did you mean '{close[0]}'? " if close else ""

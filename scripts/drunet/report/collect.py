@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 
 import drunet
+from drunet.errors import FailedSlideError
 from drunet.files import read_json
+from drunet.outcome import outcome_of, reason_of
 
 PACKAGES = (
     "snakemake",
@@ -40,6 +42,35 @@ def read_slides(path: str | os.PathLike[str]) -> pd.DataFrame:
     return table.assign(**{column: pd.to_numeric(table[column], errors="coerce") for column in SLIDE_NUMBERS})
 
 
+def final_states(slides: pd.DataFrame, files: Iterable[tuple[str, str, str]]) -> pd.DataFrame:
+    """`slides.tsv` with the final state of slides that passed inspection and failed later.
+
+    Parameters
+    ----------
+    slides : DataFrame
+        From `read_slides`.
+    files : iterable of (run, slide ID, path)
+        Results of the runs; the first one of a slide that is an outcome decides its status, reason and mend.
+
+    Returns
+    -------
+    DataFrame
+        The reason names the runs and the rule that failed.
+    """
+    failures: dict[str, FailedSlideError] = {}
+    runs: dict[str, list[str]] = {}
+    for run, slide, path in files:
+        if failure := outcome_of(path):
+            failures.setdefault(slide, failure)
+            runs.setdefault(slide, []).append(run)
+    states = slides.copy()
+    for slide, failure in failures.items():
+        where = f"{failure.stage}, run {', '.join(dict.fromkeys(runs[slide]))}"
+        row = states["slide_id"] == slide
+        states.loc[row, ["status", "reason", "mend"]] = failure.status, f"{where}: {reason_of(failure)}", failure.mend
+    return states
+
+
 def read_metrics(paths: Mapping[str, str], slides: Sequence[Mapping[str, Any]], column: str = "run") -> pd.DataFrame:
     """Join tables, one per run (or model), with its name in a further column and the patient's number of each slide."""
     patients = {s["slide"]: s["patient"] for s in slides}
@@ -63,12 +94,14 @@ def held_out_tiles(
         In the order of `paths`, the slides' metrics.json.
     classifiers : mapping of run to classifier
         A classifier that serves several runs counts once.
+
+    Slides that failed are left out.
     """
     frames: dict[str, list[pd.DataFrame]] = {}
     seen: set[tuple[str, str]] = set()
     for (run, row), path in zip(measured, paths, strict=True):
         key = (classifiers[run], row["slide"])
-        if row["split"] != "test" or key in seen:
+        if row["split"] != "test" or key in seen or outcome_of(path):
             continue
         seen.add(key)
         tiles = read_json(path)["tiles"]
@@ -90,12 +123,12 @@ def model_row(export: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def notes(measured: Sequence[Mapping[str, Any]], slides: pd.DataFrame) -> list[str]:
+def notes(slides: pd.DataFrame) -> list[str]:
     """Sentences that a reader needs to judge the figures; `slides` is slides.tsv."""
     lines = [
         "A slide without annotated tumour counts as Dice 1 when nothing is outlined on it, and as 0 when anything is.",
     ]
-    if any(row["kind"] == "psa" for row in measured):
+    if ((slides["annotation_kind"] == "psa") & (slides["status"] == "ok")).any():
         lines.append("On partially annotated slides only the marked regions count, and no distances are given.")
     lines += [
         f"The annotation of {row['slide_id']} began as a model's outline ({row['annotation_origin']}): "

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drunet.components import filter_components
 from drunet.synth.fields import octaves, smooth_noise, top_share
 
 LAYOUT_MPP = 2.0
@@ -85,10 +86,7 @@ def _radial(shape: tuple[int, int], y: float, x: float, ry: float, rx: float) ->
 
 
 def _without_specks(mask: NDArray[np.bool_], smallest_um2: float) -> NDArray[np.bool_]:
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    kept = stats[:, cv2.CC_STAT_AREA] * LAYOUT_MPP**2 >= smallest_um2
-    kept[0] = False
-    return np.asarray(kept[labels]) if count > 1 else mask
+    return filter_components(mask, min_area=smallest_um2 / LAYOUT_MPP**2, connectivity=4)
 
 
 def _smoothed(mask: NDArray[np.bool_], sigma_um: float) -> NDArray[np.bool_]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
-from drunet.files import whole_file
+from drunet.export.pyramid import UM_PER_CM, Level, write_levels
 
 JPEG_QUALITY = 90
-UM_PER_CM = 10_000.0
 SMALLEST_LEVEL_PX = 256
 
 
@@ -69,24 +68,14 @@ def write_pyramid(
     count = count_levels(*image.shape[:2]) if levels is None else levels
     if count < 1 or min(image.shape[:2]) // 2 ** (count - 1) < 1:
         raise ValueError(f"{count} levels do not fit an image of {image.shape[:2]}")
-    with whole_file(path) as temporary, tifffile.TiffWriter(temporary) as tiff:
-        level = np.ascontiguousarray(image)
-        for index in range(count):
-            if index:
-                size = (image.shape[1] // 2**index, image.shape[0] // 2**index)
-                level = np.asarray(cv2.resize(level, size, interpolation=cv2.INTER_AREA), np.uint8)
-            # Without a resolution tifffile writes 1/1 with no unit, which readers take for "not known".
-            density = None if mpp is None else (UM_PER_CM / (mpp * 2**index),) * 2
-            tiff.write(
-                level,
-                tile=(tile, tile),
-                photometric="rgb",
-                compression="jpeg",
-                compressionargs={"level": JPEG_QUALITY},
-                subfiletype=1 if index else 0,
-                resolution=density,
-                resolutionunit="CENTIMETER" if density else None,
-                description=description,
-                metadata=None,
-                software=False,
-            )
+    page = {"photometric": "rgb", "compression": "jpeg", "compressionargs": {"level": JPEG_QUALITY}, "software": False}
+    write_levels(path, _levels(image, mpp, description, count), tile=tile, **page)
+
+
+def _levels(image: NDArray[np.uint8], mpp: float | None, description: str | None, count: int) -> Iterator[Level]:
+    level = np.ascontiguousarray(image)
+    for index in range(count):
+        if index:
+            size = (image.shape[1] // 2**index, image.shape[0] // 2**index)
+            level = np.asarray(cv2.resize(level, size, interpolation=cv2.INTER_AREA), np.uint8)
+        yield Level(level, None if mpp is None else (UM_PER_CM / (mpp * 2**index),) * 2, description)

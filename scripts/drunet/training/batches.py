@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from drunet.augment.pipeline import Augmentation
+from drunet.errors import SlideError
 from drunet.sampling import Balance, Crops, Source, draw_epoch
 from drunet.slide import Slide
 
@@ -74,13 +75,25 @@ class TileReader(_Epochs):
         self._slides, self._size, self._mpp = list(slides), size, mpp
         self._augmentation = augmentation
         self._open: dict[int, Slide] = {}
+        self.failure: SlideError | None = None
 
     def read(self, crops: Crops, rng: np.random.Generator) -> np.ndarray:
-        """Pixels of crops, augmented: float32 (n, size, size, 3) in [0, 1]."""
+        """Pixels of crops, augmented: float32 (n, size, size, 3) in [0, 1].
+
+        Raises
+        ------
+        SlideError
+            If a tile cannot be read. It is kept as `failure`, for TensorFlow raises an error of its own in its place.
+        """
         pixels = np.empty((len(crops), self._size, self._size, 3), np.float32)
         for k in range(len(crops)):
             corner = int(crops.x[k]), int(crops.y[k])
-            tile = self._slide(int(crops.slide[k])).read(*corner, (self._size, self._size), self._mpp)
+            try:
+                tile = self._slide(int(crops.slide[k])).read(*corner, (self._size, self._size), self._mpp)
+            except SlideError as error:
+                self.failure = error
+                error.mend += " Or take the slide out of the sheet: training does not go on without some of its tiles."
+                raise
             pixels[k] = self._augmentation(rng, tile)[0] if self._augmentation else tile
         pixels /= 255
         return pixels

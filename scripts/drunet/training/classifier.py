@@ -12,14 +12,16 @@ import keras
 import numpy as np
 import pandas as pd
 
-from drunet.annotation import Annotation, read_annotation
-from drunet.annotation.provenance import summarise_provenance
+from drunet.annotation import Annotation
+from drunet.annotation.parsed import read_parsed, read_provenance
+from drunet.annotation.provenance import Provenance, summarise_provenance
 from drunet.augment.pipeline import Augmentation
 from drunet.console import say
 from drunet.errors import TrainingDataError
 from drunet.files import sha256, whole_file, write_json
 from drunet.grid import Grid
 from drunet.models import registry
+from drunet.outcome import without_failed
 from drunet.sampling import GridTiles, RegionCrops, Source, draw_epoch
 from drunet.sampling.strategies import LearningSlides, Sampling, sampled
 from drunet.tiles import TileRules, read_table
@@ -33,46 +35,67 @@ from drunet.training.unlabelled import TaughtBatches, tissue_tiles
 
 @dataclass(frozen=True)
 class AnnotatedSlide:
-    """A slide to learn from: its pixels, its tile table and its annotation (files), whole (wta) or partial (psa)."""
+    """A slide to learn from: its pixels, its tile table and its parsed annotation (files)."""
 
     source: SlideSource
     tiles: str
     annotation: str
-    kind: str
-
-    @classmethod
-    def zip(
-        cls,
-        slides: Sequence[Mapping[str, Any]],
-        paths: Sequence[str],
-        tiles: Sequence[str],
-        annotations: Sequence[str],
-    ) -> list[AnnotatedSlide]:
-        """Join parallel lists; an entry of `slides` has slide_id, mpp and kind."""
-        return [
-            cls(SlideSource(path, s["slide_id"], s["mpp"]), table, annotation, s["kind"])
-            for s, path, table, annotation in zip(slides, paths, tiles, annotations, strict=True)
-        ]
 
     @property
     def files(self) -> list[str]:
         """What training learns from besides pixels; partial annotations are cropped from directly."""
         return [self.tiles, self.annotation]
 
-    def read(self, classes: Mapping[str, Sequence[str]]) -> tuple[pd.DataFrame, Grid, Annotation]:
+    @property
+    def provenance(self) -> Provenance:
+        """Where its annotation comes from."""
+        return read_provenance(self.annotation)
+
+    def read(self) -> tuple[pd.DataFrame, Grid, Annotation]:
         """Tile table, grid and annotation."""
         table, facts = read_table(self.tiles)
         grid = Grid.from_dict(facts["grid"])
-        annotation = read_annotation(
-            self.annotation,
-            kind=self.kind,
-            where=self.source.slide_id,
-            width=grid.width,
-            height=grid.height,
-            classes=classes,
-            origin=facts.get("geojson_origin", (0, 0)),
-        )
+        annotation = read_parsed(self.annotation, slide_id=self.source.slide_id, size=(grid.width, grid.height))
+        if annotation is None:
+            raise ValueError(f"{self.source.slide_id} has no annotation to learn from")
         return table, grid, annotation
+
+
+def split_slides(
+    slides: Sequence[Mapping[str, Any]],
+    training: int,
+    paths: Sequence[str],
+    tiles: Sequence[str],
+    annotations: Sequence[str],
+    further: Sequence[str] = (),
+) -> tuple[list[AnnotatedSlide], list[AnnotatedSlide], list[str]]:
+    """Training and validation slides from parallel lists, without those that failed before training.
+
+    A slide with an outcome in the place of its tiles, annotation or further file is left out, and its name is printed:
+    it teaches as little as a slide that inspection refused. A tile that cannot be read during training stops it with
+    the slide's name, because what was learnt would depend on which tiles had been drawn before.
+
+    Parameters
+    ----------
+    slides : list of mapping
+        slide_id and mpp, training slides first.
+    training : int
+        Number of training slides.
+    further : list of path, optional
+        One more file per slide.
+
+    Returns
+    -------
+    training, validation : list of AnnotatedSlide
+    further : list of path
+        Of the slides that are left, in their order.
+    """
+    files = paths, tiles, annotations, further
+    kept, (paths, tiles, annotations, further) = without_failed(list(enumerate(slides)), *files)
+    sources = [SlideSource(path, s["slide_id"], s["mpp"]) for (_, s), path in zip(kept, paths, strict=True)]
+    joined = [AnnotatedSlide(*parts) for parts in zip(sources, tiles, annotations, strict=True)]
+    count = sum(place < training for place, _ in kept)
+    return joined[:count], joined[count:], further
 
 
 @dataclass(frozen=True)
@@ -98,7 +121,6 @@ def train_classifier(
     validation: Sequence[AnnotatedSlide],
     *,
     rules: TileRules,
-    classes: Mapping[str, Sequence[str]],
     seed: int,
     folder: Path,
     start: str | None = None,
@@ -117,8 +139,6 @@ def train_classifier(
     training, validation : lists of AnnotatedSlide
         With no validation slides the training loss decides which weights are best, and when to stop.
     rules : TileRules
-    classes : mapping
-        As `cohort.annotation_classes`.
     seed : int
         Of weights, sampling and augmentation. On one machine the same inputs give the same weights; another processor
         or number of threads adds floating-point sums in another order.
@@ -148,7 +168,7 @@ def train_classifier(
     grids = [Grid.from_dict(read_table(s.tiles)[1]["grid"]) for s in [*training, *validation]]
     size, mpp = grids[0].size, grids[0].tile_mpp
 
-    sources = crop_sources(training, classes, rules)
+    sources = crop_sources(training, rules)
     sampling = sampled(
         sources,
         LearningSlides([s.source.slide_id for s in training], [s.source.open for s in training], scores, size * mpp),
@@ -166,7 +186,7 @@ def train_classifier(
     tiles: dict[str, Any] = {"size": size, "mpp": mpp, "batch_size": plan.batch_size}
     shown = {**tiles, "seed": seed, "augmentation": augmentation, "balance": sampling.balance}
     train_batches = _training_batches(training, sampling.sources, plan.steps_per_epoch, lesson, rules, shown)
-    held_out = crop_sources(validation, classes, rules)
+    held_out = crop_sources(validation, rules)
     at_most = settings["data"].get("validation_tiles")
     validation_batches = _validation_batches(validation, held_out, lesson, seed, at_most, tiles)
     compute_precision(plan.precision)
@@ -189,7 +209,6 @@ def train_classifier(
             settings=settings,
             seed=seed,
             rules=asdict(rules),
-            classes=classes,
             teacher=lesson and lesson.teacher.how,
             code=code,
         ),
@@ -201,7 +220,7 @@ def train_classifier(
         "mpp": mpp,
         "training_slides": [s.source.slide_id for s in training],
         "validation_slides": [s.source.slide_id for s in validation],
-        "annotation_provenance": summarise_provenance({s.source.slide_id: s.annotation for s in training}),
+        "annotation_provenance": summarise_provenance({s.source.slide_id: s.provenance for s in training}),
         "samples_per_epoch": _count(train_batches.crops.label),
         "validation_samples": _count(validation_batches.crops.label) if validation_batches else None,
         "sampling": sampling.facts,
@@ -278,14 +297,12 @@ def identity(
     return digest([decisive, keras.__version__, digests, sha256(start) if start else None])
 
 
-def crop_sources(
-    slides: Sequence[AnnotatedSlide], classes: Mapping[str, Sequence[str]], rules: TileRules
-) -> list[Source]:
+def crop_sources(slides: Sequence[AnnotatedSlide], rules: TileRules) -> list[Source]:
     """Where crops come from: random ones in the regions of partially annotated slides, the labelled tiles of others."""
     sources: list[Source] = []
     for index, slide in enumerate(slides):
-        table, grid, annotation = slide.read(classes)
-        if slide.kind == "psa":
+        table, grid, annotation = slide.read()
+        if annotation.kind == "psa":
             sources.append(RegionCrops(index, annotation, grid, rules))
         else:
             sources.append(GridTiles(index, table))

@@ -191,15 +191,22 @@ class Trainer:
         state = _State(model, folder, identity)
         watched = "val_loss" if validation is not None else "loss"
         keeper = _Keeper(state, batches, plan, name, watched, self._estimator)
-        model.fit(
-            batches,
-            validation_data=validation,
-            initial_epoch=len(state.history),
-            epochs=plan.epochs if state.wait < plan.patience else len(state.history),
-            callbacks=[keeper],
-            verbose=0,
-            shuffle=False,
-        )
+        try:
+            model.fit(
+                batches,
+                validation_data=validation,
+                initial_epoch=len(state.history),
+                epochs=plan.epochs if state.wait < plan.patience else len(state.history),
+                callbacks=[keeper],
+                verbose=0,
+                shuffle=False,
+            )
+        except Exception:
+            # TensorFlow raises an error of its own in the place of a dataset's.
+            for data in (batches, validation):
+                if failure := getattr(data, "failure", None):
+                    raise failure from None
+            raise
         state.load_best()
         if validation is None:
             # A restart that finds everything trained takes the statistics over the same batches.

@@ -42,7 +42,6 @@ def train_refiner(
     training: Sequence[RefinerSlide],
     validation: Sequence[RefinerSlide],
     *,
-    classes: Mapping[str, Sequence[str]],
     seed: int,
     folder: Path,
     start: str | None = None,
@@ -68,8 +67,8 @@ def train_refiner(
     augmentation = Augmentation.from_config(settings["augment"], where=f"refiners.{name}.augment")
     size = settings["options"]["size"]
     smallest: list[float] = []
-    arrays = [_load(s, size, classes, smallest) for s in training]
-    held_out = [_load(s, size, classes, []) for s in validation]
+    arrays = [_load(s, size, smallest) for s in training]
+    held_out = [_load(s, size, []) for s in validation]
     if not smallest:
         raise TrainingDataError(
             "no training slide of the refiner shows tumour",
@@ -103,7 +102,6 @@ def train_refiner(
             start,
             settings=settings,
             seed=seed,
-            classes=classes,
             code=code,
         ),
         name=name,
@@ -113,7 +111,7 @@ def train_refiner(
         "size": size,
         "training_slides": [s.slide.source.slide_id for s in training],
         "validation_slides": [s.slide.source.slide_id for s in validation],
-        "annotation_provenance": summarise_provenance({s.slide.source.slide_id: s.slide.annotation for s in training}),
+        "annotation_provenance": summarise_provenance({s.slide.source.slide_id: s.slide.provenance for s in training}),
         "smallest_tumour_um2": round(min(smallest), 1),
         "epochs": len(history),
         "seed": seed,
@@ -127,10 +125,8 @@ def refiner_options(settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
     return {**settings["options"], "batch_norm_momentum": settings["batch_norm_momentum"], "seed": seed}
 
 
-def _load(
-    entry: RefinerSlide, size: int, classes: Mapping[str, Sequence[str]], smallest: list[float]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    _, grid, annotation = entry.slide.read(classes)
+def _load(entry: RefinerSlide, size: int, smallest: list[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    _, grid, annotation = entry.slide.read()
     heatmap, _ = read_heatmap(entry.heatmap)
     with entry.slide.source.open() as slide:
         image, heat = refiner_inputs(slide, heatmap, grid, size)

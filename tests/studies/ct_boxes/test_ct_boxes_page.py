@@ -441,7 +441,7 @@ def test_the_settings_that_ship_fit() -> None:
         ({"slices": {"root": "Doe^Jane" * 40}}, "slices.root: there is no such folder. "),
         ({"slices": {"annotations": "boxes"}}, "annotations without slices"),
         ({"pictures": {"arm": "simpel"}}, "unknown arm (found: simpel). Did you mean simple?"),
-        ({"arms": {"simple": {"architecture": "simple_box_cn"}}}, "Did you mean 'simple_box_cnn'?"),
+        ({"arms": {"simple": {"architecture": "simple_box_cn"}}}, "Did you mean simple_box_cnn?"),
         ({"arms": {"simple": {"label": "attention CNN (GIoU, L1)"}}}, "two arms have one label"),
         ({"arms": {"compact": None}}, "unknown arm (found: compact)"),
     ],

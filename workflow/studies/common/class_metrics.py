@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from drunet.metrics import NAN, area_under_roc
+from drunet.bootstrap import NAN, interval, resample
+from drunet.metrics import area_under_roc
 
 SCORES = ("accuracy", "mcc", "precision", "recall", "f1", "auc")
 # Where one class is what is looked for: recall is the sensitivity to it.
@@ -264,13 +265,13 @@ def group_intervals(
     dict of str to (float, float)
         Percentile bounds; NaN with fewer than two groups. Draws without any image of one of the classes do not count.
     """
-    names, owner = np.unique(predictions["group"].astype(str).to_numpy(), return_inverse=True)
-    if len(names) < 2:
+    draws = resample(predictions["group"].astype(str).to_numpy(), resamples=resamples, seed=seed)
+    if draws is None:
         return dict.fromkeys(_names(positive), (NAN, NAN))
     index = _index(predictions, positive)
     count, own, said = len(classes_in(predictions)), truth(predictions), called(predictions)
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    cells = np.zeros((len(names), count * count))
+    drawn, owner = draws.drawn, draws.owner
+    cells = np.zeros((draws.groups, count * count))
     np.add.at(cells, (owner, own * count + said), 1)
     counts = (drawn @ cells).reshape(resamples, count, count)
     # A draw that lost a class is another task.
@@ -279,7 +280,7 @@ def group_intervals(
     given = probabilities(predictions)
     areas = [_weighted_areas(given[:, k], own == k, drawn, owner) for k in (range(count) if index is None else [index])]
     found["auc"] = _average(np.stack(areas, axis=-1))
-    return {name: _bounds(found[name], level) for name in _names(positive)}
+    return {name: interval(found[name], level) for name in _names(positive)}
 
 
 def roc_curves(predictions: pd.DataFrame) -> dict[str, Roc]:
@@ -365,11 +366,3 @@ def _average(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _ratio(part: NDArray, whole: NDArray) -> NDArray[np.float64]:
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
     return np.divide(part, whole, out=np.full(np.broadcast_shapes(part.shape, whole.shape), NAN), where=whole > 0)
-
-
-def _bounds(values: NDArray[np.float64], level: float) -> tuple[float, float]:
-    values = values[np.isfinite(values)]
-    if not values.size:
-        return NAN, NAN
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

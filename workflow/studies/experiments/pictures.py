@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 
-from drunet.annotation import Annotation, measured_region, rasterise, read_annotation
+from drunet.annotation import Annotation, measured_region, rasterise
+from drunet.annotation.parsed import read_parsed
 from drunet.evaluation import share_called_tumour, tumour_margin
 from drunet.export.mask_image import read_mask_image
 from drunet.report import overlay as paint
@@ -29,9 +29,7 @@ class SlideFiles:
     slide : str
         ID.
     path, annotation, tissue : path
-        The slide, its annotation, and its tissue mask.
-    kind : str
-        Of the annotation: wta or psa.
+        The slide, its parsed annotation, and its tissue mask.
     mpp : float or None
         µm/px that the sheet gives.
     """
@@ -40,7 +38,6 @@ class SlideFiles:
     path: Path
     annotation: Path
     tissue: Path
-    kind: str
     mpp: float | None
 
 
@@ -48,8 +45,6 @@ def seen_by_runs(
     files: SlideFiles,
     masks: Mapping[str, Path],
     *,
-    classes: Mapping[str, Any],
-    geojson_frame: str,
     mpp: float,
     band_um: float,
     longest: int | None,
@@ -59,10 +54,6 @@ def seen_by_runs(
     Parameters
     ----------
     masks : mapping of run to segmentation.tif
-    classes : mapping
-        `cohort.annotation_classes`.
-    geojson_frame : str
-        `cohort.geojson_frame`.
     mpp : float
         µm/px at which the margin is counted.
     band_um : float
@@ -79,20 +70,13 @@ def seen_by_runs(
     """
     with Slide(files.path, files.slide, files.mpp) as slide:
         size, slide_mpp = (slide.properties.width, slide.properties.height), slide.properties.mpp
-        origin = slide.properties.geojson_origin(geojson_frame)
         image = None
         if longest is not None:
             scale = longest / max(size)
             image = slide.read_whole((max(1, round(size[1] * scale)), max(1, round(size[0] * scale))))
-    annotation = read_annotation(
-        files.annotation,
-        kind=files.kind,
-        where=files.slide,
-        width=size[0],
-        height=size[1],
-        classes=classes,
-        origin=origin,
-    )
+    annotation = read_parsed(files.annotation, slide_id=files.slide, size=size)
+    if annotation is None:
+        raise ValueError(f"{files.slide} has no annotation to compare with")
     margin = tumour_margin(
         annotation, read_mask(files.tissue), slide_size=size, slide_mpp=slide_mpp, mpp=mpp, band=band_um
     )

@@ -20,7 +20,9 @@ rule compare_runs:
         ),
         tissues=lambda wildcards: expand("<results>/slides/{slide}/tissue.png", slide=slides_in(EXPERIMENTS["split"])),
         slides=lambda wildcards: [ROWS[s].path for s in slides_in(EXPERIMENTS["split"])],
-        annotations=lambda wildcards: [ROWS[s].annotation for s in slides_in(EXPERIMENTS["split"])],
+        annotations=lambda wildcards: expand(
+            "<results>/slides/{slide}/annotation.parquet", slide=slides_in(EXPERIMENTS["split"])
+        ),
         published=str(RESOURCES / "published/drunet_experiments.tsv"),
     output:
         metrics="<results>/studies/experiments/metrics.tsv",
@@ -47,12 +49,7 @@ rule compare_runs:
         models={**config["classifiers"], **config["refiners"]},
         slides=lambda wildcards: [s for s in measured_rows(wildcards) if s["split"] == EXPERIMENTS["split"]],
         mpp=lambda wildcards: [ROWS[s].mpp for s in slides_in(EXPERIMENTS["split"])],
-        counting={
-            "classes": config["cohort"]["annotation_classes"],
-            "geojson_frame": config["cohort"]["geojson_frame"],
-            "mpp": config["measure"]["mpp"],
-            "band_um": EXPERIMENTS["band_um"],
-        },
+        counting={"mpp": config["measure"]["mpp"], "band_um": EXPERIMENTS["band_um"]},
         picture_px=700,
         benchmarks=f"{RESULTS}/benchmarks",
         seed=config["seed"],

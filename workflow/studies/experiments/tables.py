@@ -20,14 +20,16 @@ BEFORE, AFTER = STAGES[0], STAGES[-1]
 SCORES = ("dsc", "iou", "hd_um", "hd95_um", "precision", "recall", "margin")
 # What a slide passes through in a run, and which wildcard besides the slide names the job's benchmark file.
 SLIDE_STAGES = {
-    "detect_tissue": "tissue",
+    "inspect_slide": "inspection",
     "extract_tiles": "tiles",
     "classify_tiles": "classification",
-    "stitch_heatmap": "stitching",
     "refine_heatmap": "refinement",
-    "postprocess": "outline and pictures",
+    "postprocess": "mask",
+    "export_geojson": "outline",
+    "draw_slide_pictures": "pictures",
 }
-_PER_CLASSIFIER, _PER_RUN = ("classify_tiles", "stitch_heatmap"), ("refine_heatmap", "postprocess")
+_PER_CLASSIFIER = ("classify_tiles",)
+_PER_RUN = ("refine_heatmap", "postprocess", "export_geojson", "draw_slide_pictures")
 
 
 def score_table(

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from drunet.annotation.provenance import summarise_provenance
+from drunet.annotation import Annotation
+from drunet.annotation.parsed import write_parsed
+from drunet.annotation.provenance import Provenance, summarise_provenance
 from drunet.augment.pipeline import Augmentation
 from drunet.errors import ConfigError, ModelError, TrainingDataError
-from drunet.export.outline import write_geojson
 from drunet.files import write_json
 from drunet.grid import Grid
 from drunet.models import registry
@@ -381,16 +382,18 @@ def test_features_are_those_of_the_tiles_drawn(source: SlideSource, tmp_path: Pa
         return keras.Model(image, keras.layers.GlobalAveragePooling2D()(image))
 
     monkeypatch.setattr(features, "build_embedder", embedder)
-    write_geojson(tmp_path / "a.geojson", [], slide_id="s", name="tumor", colour=(1, 2, 3), mpp=0.5)
+    drawn = Provenance("corrected", ("run r",))
+    size = GRID.width, GRID.height
+    write_parsed(tmp_path / "a.parquet", Annotation("wta", ()), drawn, slide_id="s", size=size)
     own = table().assign(label=lambda t: t["label"].astype(np.int8))
     write_table(tmp_path / "t.parquet", own, {"grid": GRID.to_dict()})
-    slide = AnnotatedSlide(source, str(tmp_path / "t.parquet"), str(tmp_path / "a.geojson"), "wta")
-    options: dict[str, Any] = {"rules": TileRules(), "classes": {"tumour": ["tumor"], "non_tumour": [], "ignore": []}}
+    slide = AnnotatedSlide(source, str(tmp_path / "t.parquet"), str(tmp_path / "a.parquet"))
+    options: dict[str, Any] = {"rules": TileRules()}
     found, facts = embed_tiles("m", "random", [slide], [slide], tiles=40, seed=3, **options)
     again, _ = embed_tiles("m", "random", [slide], [slide], tiles=40, seed=3, **options)
     pd.testing.assert_frame_equal(found, again)
     assert found["split"].tolist() == ["training"] * 40 + ["validation"] * 40
-    assert facts.pop("annotation_provenance") == summarise_provenance({"s": str(tmp_path / "a.geojson")})
+    assert facts.pop("annotation_provenance") == summarise_provenance({"s": drawn})
     assert facts == {"size": SIZE, "mpp": 1.0, "training_slides": ["s"], "validation_slides": ["s"]}
     assert not found[:40].duplicated(["x", "y"]).any() and found["f0"].dtype == np.float32
     colour = (found["y"] // 32 % 3).to_numpy()

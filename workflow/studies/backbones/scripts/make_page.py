@@ -6,6 +6,7 @@ import pandas as pd
 
 from drunet.console import job
 from drunet.files import read_published, write_tsv
+from drunet.outcome import without_failed
 from drunet.report.figures import save
 from drunet.report.section import write_section
 from studies.backbones import section as study
@@ -14,10 +15,11 @@ from studies.common.cost_figures import f1_against_time
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
-    arms, count = params.arms, len(params.slides)
+    slides, (tables, answered) = without_failed(params.slides, inputs.tables, inputs.answers)
+    arms, count = params.arms, len(slides)
     # Answers come arm by arm, each in the slides' order.
-    answers = {arm: inputs.answers[i * count : (i + 1) * count] for i, arm in enumerate(arms)}
-    tiles = {arm: labelled_tiles(params.slides, inputs.tables, paths) for arm, paths in answers.items()}
+    answers = {arm: answered[i * count : (i + 1) * count] for i, arm in enumerate(arms)}
+    tiles = {arm: labelled_tiles(slides, tables, paths) for arm, paths in answers.items()}
     thresholds = dict.fromkeys(arms, DEFAULT_THRESHOLD)
     metrics = arm_metrics(tiles, thresholds, resamples=params.bootstrap, seed=params.seed)
     cost = pd.read_csv(inputs.cost, sep="\t", dtype={"arm": str})

@@ -7,16 +7,18 @@ import pandas as pd
 
 from drunet.console import job
 from drunet.files import read_json, whole_file, write_tsv
+from drunet.outcome import without_failed
 from drunet.report.section import write_section
 from studies.clustering import section as study
 from studies.common.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
-    arms, owners, count = params.arms, params.owners, len(params.slides)
+    slides, (tables, answered) = without_failed(params.slides, inputs.tables, inputs.answers)
+    arms, owners, count = params.arms, params.owners, len(slides)
     # Answers come arm by arm, each in the slides' order.
-    answers = {arm: inputs.answers[i * count : (i + 1) * count] for i, arm in enumerate(arms)}
-    tiles = {arm: labelled_tiles(params.slides, inputs.tables, paths) for arm, paths in answers.items()}
+    answers = {arm: answered[i * count : (i + 1) * count] for i, arm in enumerate(arms)}
+    tiles = {arm: labelled_tiles(slides, tables, paths) for arm, paths in answers.items()}
     thresholds = dict.fromkeys(arms, DEFAULT_THRESHOLD)
     metrics = arm_metrics(tiles, thresholds, resamples=params.bootstrap, seed=params.seed)
     validity = {m: pd.read_csv(path, sep="\t") for m, path in zip(owners, inputs.validity, strict=True)}

@@ -36,7 +36,6 @@ def embed_tiles(
     *,
     tiles: int,
     rules: TileRules,
-    classes: Mapping[str, Sequence[str]],
     seed: int,
     start: Mapping[str, str] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -48,7 +47,7 @@ def embed_tiles(
         The model, for messages.
     weights : "random", "imagenet", {"mobilenetv2": file} or {"model": name}
         Of the backbone.
-    training, validation, rules, classes
+    training, validation, rules
         As for `drunet.training.classifier.train_classifier`.
     tiles : int
         At most so many of either split.
@@ -80,7 +79,7 @@ def embed_tiles(
     load_start(embedder, weights, start, f"{where}.weights")
     parts = []
     for split, slides in ((TRAINING, training), (VALIDATION, validation)):
-        drawn = draw_epoch(crop_sources(slides, classes, rules), seed, 0, both_classes=split == TRAINING)
+        drawn = draw_epoch(crop_sources(slides, rules), seed, 0, both_classes=split == TRAINING)
         chosen = drawn.take(np.arange(min(len(drawn), tiles)))
         sources = [s.source for s in slides]
         batches = ClassBatches(sources, chosen, 2, size=size, mpp=mpp, seed=seed, batch_size=_BATCH, fixed=True)
@@ -92,7 +91,7 @@ def embed_tiles(
         "mpp": mpp,
         "training_slides": [s.source.slide_id for s in training],
         "validation_slides": [s.source.slide_id for s in validation],
-        "annotation_provenance": summarise_provenance({s.source.slide_id: s.annotation for s in training}),
+        "annotation_provenance": summarise_provenance({s.source.slide_id: s.provenance for s in training}),
     }
     return pd.concat(parts, ignore_index=True), facts
 

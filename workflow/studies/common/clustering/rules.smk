@@ -17,7 +17,7 @@ rule embed_tiles:
     input:
         slides=learning_paths,
         tiles=learning_files("<results>/slides/{slide}/tiles.parquet"),
-        annotations=learning_annotations,
+        annotations=learning_files("<results>/slides/{slide}/annotation.parquet"),
         weights=starting_weights,
         start=lambda wildcards: (
             f"{RESULTS}/models/{starting_model(wildcards.model)}/training.json"
@@ -42,7 +42,6 @@ rule embed_tiles:
         training=training_count,
         rules={k: config["tiles"][k] for k in ("min_tissue", "min_tumour", "max_non_tumour", "min_annotated")},
         tile={k: config["tiles"][k] for k in ("mpp", "size", "step")},
-        classes=config["cohort"]["annotation_classes"],
         seed=config["seed"],
         code=lambda wildcards: study_code(
             "common/clustering", "embed_tiles", architecture_module(starting_model(wildcards.model) or wildcards.model)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
 
-from drunet.errors import ModelError
+from drunet.errors import ModelError, spelt_alike
 
 
 def find_layer(model: keras.Model, name: str) -> keras.layers.Layer:
@@ -33,7 +32,7 @@ def find_layer(model: keras.Model, name: str) -> keras.layers.Layer:
     where = f"model {model.name}"
     if fitting:
         raise ModelError("several layers are called so", where=where, found=name, mend=f"Use {' or '.join(fitting)}.")
-    near = difflib.get_close_matches(name, paths, n=3) or _near_last_part(name, paths) or default_layers(model)
+    near = spelt_alike(name, paths, at_most=3) or _near_last_part(name, paths) or default_layers(model)
     raise ModelError("there is no such layer", where=where, found=name, mend=f"Did you mean {', '.join(near)}?")
 
 
@@ -66,7 +65,7 @@ def walk(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.laye
 
 def _near_last_part(name: str, paths: Iterable[str]) -> list[str]:
     last = {path: path.rpartition("/")[2] for path in paths}
-    close = difflib.get_close_matches(name, set(last.values()), n=3)
+    close = spelt_alike(name, set(last.values()), at_most=3)
     return [path for path in last if last[path] in close][:3]
 
 

@@ -3,6 +3,7 @@
 from drunet.console import job, say
 from drunet.export.trained import rebuild_trained
 from drunet.files import read_json, write_text
+from drunet.outcome import without_failed
 from drunet.report.figures import save
 from drunet.training.device import need_gpu
 from studies.saliency.explanation import classified_tiles, explain, explanation_metrics, read_tiles
@@ -16,14 +17,15 @@ with job(snakemake.log[0]):
     settings, model_name = params.settings, snakemake.wildcards.model
     facts = read_json(inputs.facts)
     wanted = {FALSE_POSITIVE: settings["false_positives"], TRUE_POSITIVE: settings["true_positives"]}
+    slides, (paths, tables, heatmaps) = without_failed(params.slides, inputs.slides, inputs.tiles, inputs.heatmaps)
     chosen = choose_tiles(
-        classified_tiles([s["slide_id"] for s in params.slides], inputs.tiles, inputs.heatmaps),
+        classified_tiles([s["slide_id"] for s in slides], tables, heatmaps),
         true_positives=wanted[TRUE_POSITIVE],
         false_positives=wanted[FALSE_POSITIVE],
         threshold=params.threshold,
         apart=settings["apart"],
     )
-    sources = {s["slide_id"]: (path, s["mpp"]) for s, path in zip(params.slides, inputs.slides, strict=True)}
+    sources = {s["slide_id"]: (path, s["mpp"]) for s, path in zip(slides, paths, strict=True)}
     images = read_tiles(chosen, sources, facts["size"], facts["mpp"])
     say(f"Explaining {model_name} on {len(chosen)} tiles")
     explanation = None

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from drunet.console import job
 from drunet.files import read_json, write_tsv
+from drunet.outcome import without_failed
 from drunet.report.figures import save
 from drunet.report.section import write_section
 from drunet.statistics import paired_tests
@@ -14,11 +15,14 @@ from studies.sampling.arms import models_of
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
     arms, models = params.arms, models_of(params.arms)
+    slides, (tables, answers) = without_failed(params.slides, inputs.tables, inputs.answers)
     # Tile tables are the slides' own, so that every model reads the same ones.
-    tables = [*inputs.tables] * len(models)
-    measured = study.tiles_by_model(models, dict.fromkeys(models, params.slides), tables, inputs.answers)
+    measured = study.tiles_by_model(models, dict.fromkeys(models, slides), tables * len(models), answers)
     tuned = models_of(arms, tuned=True)
-    held_out = study.tiles_by_model(tuned, params.held_out, inputs.held_out_tables, inputs.held_out_answers)
+    rows = [(model, row) for model in tuned for row in params.held_out[model]]
+    rows, files = without_failed(rows, inputs.held_out_tables, inputs.held_out_answers)
+    by_model = {model: [row for owner, row in rows if owner == model] for model in tuned}
+    held_out = study.tiles_by_model(tuned, by_model, *files)
     facts = {model: read_json(path) for model, path in zip(params.trained, inputs.facts, strict=True)}
     thresholds = study.thresholds_of(arms, held_out)
     tiles = {name: measured[arm["classifier"]] for name, arm in arms.items()}

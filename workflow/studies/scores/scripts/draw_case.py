@@ -2,9 +2,12 @@
 
 from drunet.console import job
 from drunet.export.mask_image import read_mask_image
+from drunet.outcome import late_failure
 from drunet.slide import Slide
 from studies.scores.case_picture import write_case
 
-with job(snakemake.log[0]), Slide(snakemake.input.slide, snakemake.wildcards.slide, snakemake.params.mpp) as slide:
+slide_id, on_bad_slide = snakemake.wildcards.slide, snakemake.config["cohort"]["on_bad_slide"]
+with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.rule, on_bad_slide):
     mask = read_mask_image(snakemake.input.mask)
-    write_case(snakemake.output.picture, slide, mask, snakemake.params.longest)
+    with Slide(snakemake.input.slide, slide_id, snakemake.params.mpp) as slide:
+        write_case(snakemake.output.picture, slide, mask, snakemake.params.longest)

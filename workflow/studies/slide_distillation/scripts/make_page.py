@@ -6,6 +6,7 @@ import pandas as pd
 
 from drunet.console import job
 from drunet.files import read_json, write_tsv
+from drunet.outcome import without_failed
 from drunet.report.figures import save
 from drunet.report.section import write_section
 from studies.common.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
@@ -16,14 +17,15 @@ from studies.slide_distillation.section import section_of
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
-    arms, asked, reference, slides = params.arms, params.asked, params.reference, params.slides
+    arms, asked, reference = params.arms, params.asked, params.reference
+    slides, (measures, tables, answered) = without_failed(params.slides, inputs.measured, inputs.tables, inputs.answers)
     settings = dict(zip(arms, params.settings, strict=True))
-    files = study.dealt(inputs.measured, runs_of(arms), len(slides))
+    files = study.dealt(measures, runs_of(arms), len(slides))
     measured = {run: [read_json(path) for path in paths] for run, paths in files.items()}
     scores = study.dice_scores(arms, measured, slides)
     dice = study.dice_table(scores, reference, resamples=params.bootstrap, seed=params.seed)
-    answers = study.dealt(inputs.answers, list(arms), len(slides))
-    tiles = {arm: labelled_tiles(slides, inputs.tables, paths) for arm, paths in answers.items()}
+    answers = study.dealt(answered, list(arms), len(slides))
+    tiles = {arm: labelled_tiles(slides, tables, paths) for arm, paths in answers.items()}
     metrics = arm_metrics(tiles, dict.fromkeys(arms, DEFAULT_THRESHOLD), resamples=params.bootstrap, seed=params.seed)
     cost = pd.read_csv(inputs.cost, sep="\t", dtype={"arm": str})
     write_tsv(study.long_table(metrics, cost, scores), output.metrics)

@@ -6,6 +6,7 @@ from drunet.console import job
 from drunet.export.mask_image import read_mask_image
 from drunet.files import read_json, read_published, write_tsv
 from drunet.heatmap import read_field
+from drunet.outcome import without_failed
 from drunet.report.figures import save
 from drunet.report.section import render_section
 from studies.top_skip import tables as study
@@ -13,13 +14,15 @@ from studies.top_skip.figures import paired_dots
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
-    slides = params.slides
+    slides, (measures, refined_maps, masks) = without_failed(
+        params.slides, inputs.measured, inputs.refined, inputs.masks
+    )
     # Files come arm by arm, each in the slides' order.
     of_arm = {study.WITH: slice(0, len(slides)), study.WITHOUT: slice(len(slides), None)}
-    measured = {arm: [read_json(path) for path in inputs.measured[part]] for arm, part in of_arm.items()}
+    measured = {arm: [read_json(path) for path in measures[part]] for arm, part in of_arm.items()}
     counted = {}
     for arm, part in of_arm.items():
-        for row, refined, mask in zip(slides, inputs.refined[part], inputs.masks[part], strict=True):
+        for row, refined, mask in zip(slides, refined_maps[part], masks[part], strict=True):
             counted[arm, row["slide"], "refined"] = study.fragments(read_field(refined)[0] >= params.threshold)
             counted[arm, row["slide"], "segmentation"] = study.fragments(read_mask_image(mask))
     scores = study.score_table(measured, counted, slides)

@@ -2,22 +2,23 @@
 
 from drunet.console import job
 from drunet.tiles import TileRules, write_table
-from drunet.training.classifier import AnnotatedSlide
+from drunet.training.classifier import split_slides
 from drunet.training.device import need_gpu
 from studies.common.clustering.features import embed_tiles
 
 with job(snakemake.log[0]):
     need_gpu(snakemake.resources.gpu)
     inputs, params = snakemake.input, snakemake.params
-    slides = AnnotatedSlide.zip(params.slides, inputs.slides, inputs.tiles, inputs.annotations)
+    training, validation, _ = split_slides(
+        params.slides, params.training, inputs.slides, inputs.tiles, inputs.annotations
+    )
     features, facts = embed_tiles(
         snakemake.wildcards.model,
         params.weights,
-        slides[: params.training],
-        slides[params.training :],
+        training,
+        validation,
         tiles=params.most,
         rules=TileRules(**params.rules),
-        classes=params.classes,
         seed=params.seed,
         start={"weights": inputs.weights, "facts": inputs.start} if inputs.start else None,
     )

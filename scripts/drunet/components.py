@@ -1,0 +1,45 @@
+"""Connected components of masks."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def filter_components(
+    mask: NDArray[np.bool_],
+    *,
+    min_area: float = 0.0,
+    touching: NDArray[np.bool_] | None = None,
+    connectivity: int = 8,
+) -> NDArray[np.bool_]:
+    """Keep some connected components of a mask.
+
+    Parameters
+    ----------
+    mask : bool (h, w)
+    min_area : float
+        Components with fewer pixels are dropped.
+    touching : bool (h, w), optional
+        Components without a pixel in it are dropped.
+    connectivity : {4, 8}
+        With 8, pixels that meet at a corner are connected.
+
+    Returns
+    -------
+    bool (h, w)
+    """
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=connectivity)
+    kept = stats[:, cv2.CC_STAT_AREA] >= min_area
+    if touching is not None:
+        kept &= np.isin(np.arange(len(kept)), labels[touching])
+    kept[0] = False
+    return np.asarray(kept[labels])
+
+
+def at_edge(shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """The outermost pixels of a picture: bool (h, w)."""
+    edge = np.ones(shape, bool)
+    edge[1:-1, 1:-1] = False
+    return edge

@@ -1,0 +1,159 @@
+"""The outcome of a slide that broke: a small JSON file in the place of its result, which every reader refuses.
+
+A slide that cannot be used does not stop a cohort. The job that meets it writes an outcome where its result would be:
+the rule that failed, a status, the reason and how to mend it. Readers of results refuse an outcome: they raise
+`FailedSlideError`. A job on one slide then passes it on to its own outputs; a job on many slides leaves that slide out
+and says so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from drunet.console import say
+from drunet.errors import OUTCOME, DrunetError, FailedSlideError, SlideError
+from drunet.files import read_json, write_json
+
+# No Parquet, TIFF, PNG or JPEG file begins like this, nor any JSON that this project writes as a result.
+_START = f'{{\n  "{OUTCOME}"'.encode()
+# The file in which a folder of results says that there are none.
+_IN_FOLDER = "outcome.json"
+Path_ = str | os.PathLike[str]
+T = TypeVar("T")
+
+
+def write_outcome(paths: Iterable[Path_], failure: FailedSlideError) -> None:
+    """Write what became of a slide in the place of each of its results; a folder gets a file `outcome.json`."""
+    parts = ("what", "stage", "status", "where", "mend")
+    value: dict[str, Any] = {part: getattr(failure, part) for part in parts}
+    value["found"] = None if failure.found is None else str(failure.found)
+    for path in map(Path, paths):
+        if path.is_dir():
+            # What a folder holds already is a part of the result, and would be taken for all of it.
+            shutil.rmtree(path)
+            path /= _IN_FOLDER
+        write_json(path, {OUTCOME: value})
+
+
+def outcome_of(path: Path_) -> FailedSlideError | None:
+    """What became of the slide whose result should be at `path`; None if the file is not an outcome."""
+    with Path(path).open("rb") as file:
+        if file.read(len(_START)) != _START:
+            return None
+    try:
+        read_json(path)
+    except FailedSlideError as failure:
+        return failure
+    return None
+
+
+def require_result(path: Path_) -> None:
+    """Raise FailedSlideError if an outcome is in the place of a result; a missing file is left to its reader."""
+    if Path(path).is_file() and (failure := outcome_of(path)):
+        raise failure
+
+
+@contextmanager
+def late_failure(outputs: Iterable[Path_], slide_id: str, stage: str, on_bad_slide: str) -> Iterator[None]:
+    """Write an outcome to `outputs` if the block meets a slide that cannot be used, and end well.
+
+    Parameters
+    ----------
+    outputs : iterable of path
+        The job's results, all of this slide.
+    slide_id : str
+    stage : str
+        The job's rule.
+    on_bad_slide : {"skip", "fail"}
+        As `cohort.on_bad_slide` in the configuration; "fail" lets the error stop the job.
+
+    Raises
+    ------
+    DrunetError
+        What is no fault of a slide (a model, a provider, a setting) stops the job in either case.
+    """
+    try:
+        yield
+    except SlideError as error:
+        if on_bad_slide == "fail":
+            raise
+        failed = error if isinstance(error, FailedSlideError) else _failed(error, slide_id, stage)
+        write_outcome(outputs, failed)
+
+
+def _failed(error: SlideError, slide_id: str, stage: str) -> FailedSlideError:
+    """The failure of a job itself, which is printed; those that are passed on have been."""
+    values = {"status": error.status, "where": slide_id, "mend": error.mend}
+    failed = FailedSlideError(error.what, stage=stage, found=error.found, **values)
+    say(f"left out: {describe(failed)}")
+    return failed
+
+
+def stop_for(failed: Mapping[str, str]) -> None:
+    """Stop a cohort for its failed slides (ID to status), if there are any.
+
+    Raises
+    ------
+    DrunetError
+    """
+    if failed:
+        raise DrunetError(
+            "there are slides that cannot be used",
+            where="cohort",
+            found=", ".join(f"{slide} ({status})" for slide, status in failed.items()),
+            mend="Mend them as said above, take them out of the sheet, or set `cohort.on_bad_slide: skip`.",
+        )
+
+
+def describe(failure: FailedSlideError) -> str:
+    """One line: the slide, its status, the rule that failed, the reason, and how to mend it."""
+    return f"{failure.where}: {failure.status} at {failure.stage}: {reason_of(failure)}. {failure.mend}"
+
+
+def reason_of(failure: DrunetError) -> str:
+    """What is wrong, and the value found."""
+    return failure.what + ("" if failure.found is None else f" (found: {failure.found})")
+
+
+def without_failed(slides: Sequence[T], *files: Sequence[str]) -> tuple[list[T], list[list[str]]]:
+    """Leave out the slides of which any result is an outcome, and say which.
+
+    Parameters
+    ----------
+    slides : sequence
+        One entry per slide.
+    *files : sequences of path
+        Each holds one file per slide, in the slides' order, or several such rounds one after the other (run by run,
+        model by model); or none at all.
+
+    Returns
+    -------
+    slides : list
+        Those with results.
+    files : list of list of path
+        Their files, in the same order and number of rounds.
+
+    Raises
+    ------
+    FailedSlideError
+        If no slide of several remains, the first one's.
+    """
+    count = len(slides)
+    failures: dict[int, FailedSlideError] = {}
+    for group in files:
+        if count and len(group) % count:
+            raise ValueError(f"{len(group)} files do not come in rounds of {count} slides")
+        for place, path in enumerate(group):
+            if place % count not in failures and (failure := outcome_of(path)):
+                failures[place % count] = failure
+    for failure in failures.values():
+        say(f"left out: {describe(failure)}")
+    if failures and len(failures) == count:
+        raise next(iter(failures.values()))
+    kept = [[path for place, path in enumerate(group) if place % count not in failures] for group in files]
+    return [slide for place, slide in enumerate(slides) if place not in failures], kept

@@ -1,0 +1,28 @@
+"""Write the outlines of a slide's tumour for QuPath."""
+
+from drunet.annotation.provenance import origin
+from drunet.console import job
+from drunet.export.outline import polygons, write_geojson
+from drunet.files import read_json
+from drunet.heatmap import read_field
+from drunet.outcome import late_failure
+from drunet.tiles import read_mask
+
+slide_id, on_bad_slide = snakemake.wildcards.slide, snakemake.config["cohort"]["on_bad_slide"]
+with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.rule, on_bad_slide):
+    inputs = snakemake.input
+    mask, facts = read_mask(inputs.mask), read_field(inputs.heatmap)[1]
+    models = {facts["model"]: facts["model_sha256"]}
+    if inputs.refiner:
+        refiner = read_json(inputs.refiner)
+        models[refiner["name"]] = refiner["sha256"]
+    write_geojson(
+        snakemake.output.outline,
+        polygons(mask, (facts["grid"]["width"], facts["grid"]["height"])),
+        slide_id=slide_id,
+        name="Tumor",
+        colour=(200, 0, 0),
+        mpp=facts["grid"]["mpp"],
+        origin=origin(snakemake.wildcards.run, models),
+        counted_from=tuple(read_json(inputs.status)["geojson_origin"]),
+    )

@@ -1,0 +1,71 @@
+"""Formats for other programs and for the eye: each a rule of its own, and none that another rule waits for."""
+
+# Of every slide and run. A new format is a rule below and its file here; nothing that comes before runs again.
+EXPORTS = ["segmentation.geojson", "overlay.jpg", "heatmap.jpg"]
+
+
+rule export_geojson:
+    input:
+        status="<results>/slides/{slide}/status.json",
+        heatmap=run_classifier_heatmap,
+        refiner=run_refiner("export.json"),
+        mask="<results>/runs/{run}/{slide}/segmentation.png",
+    output:
+        outline="<results>/runs/{run}/{slide}/segmentation.geojson",
+    log:
+        "<logs>/export_geojson/{run}/{slide}.log",
+    benchmark:
+        "<benchmarks>/export_geojson/{run}/{slide}.tsv"
+    group:
+        "segment_slide"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        code=lambda wildcards: code("export_geojson"),
+    resources:
+        mem_mb=resource("export_geojson", "mem_mb", 2000),
+        runtime=resource("export_geojson", "runtime", 10),
+    message:
+        "Exporting the outlines of {wildcards.slide} in run {wildcards.run}"
+    script:
+        "../../scripts/export_geojson.py"
+
+
+rule draw_slide_pictures:
+    input:
+        slide=slide_file,
+        annotation="<results>/slides/{slide}/annotation.parquet",
+        heatmap=run_classifier_heatmap,
+        mask="<results>/runs/{run}/{slide}/segmentation.png",
+    output:
+        overlay=report(
+            "<results>/runs/{run}/{slide}/overlay.jpg",
+            caption="../report/overlay.rst",
+            category="Slides",
+            labels={"slide": "{slide}", "run": "{run}", "picture": "segmentation"},
+        ),
+        heatmap=report(
+            "<results>/runs/{run}/{slide}/heatmap.jpg",
+            caption="../report/heatmap.rst",
+            category="Slides",
+            labels={"slide": "{slide}", "run": "{run}", "picture": "heatmap"},
+        ),
+    log:
+        "<logs>/draw_slide_pictures/{run}/{slide}.log",
+    benchmark:
+        "<benchmarks>/draw_slide_pictures/{run}/{slide}.tsv"
+    group:
+        "segment_slide"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        mpp=slide_mpp,
+        overlay_px=config["report"]["overlay_px"],
+        code=lambda wildcards: code("draw_slide_pictures"),
+    resources:
+        mem_mb=resource("draw_slide_pictures", "mem_mb", 3000),
+        runtime=resource("draw_slide_pictures", "runtime", 20),
+    message:
+        "Drawing {wildcards.slide} in run {wildcards.run}"
+    script:
+        "../../scripts/draw_slide_pictures.py"
