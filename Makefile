@@ -1,7 +1,7 @@
 # From a bare machine with Python 3.11-3.13 and make to a finished demo. POSIX sh and make 3.81 (macOS) suffice.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test lint format lock clean
+.PHONY: help env demo test lint format schema lock clean
 
 VENV  := .venv
 ON_GPU := $(filter-out 0 no false,$(GPU))
@@ -52,6 +52,9 @@ format: $(STAMP) ## Rewrite the sources in the project's style
 	$(RUN) ruff check --fix --select I .
 	$(RUN) ruff format .
 	$(RUN) snakefmt workflow Snakefile
+
+schema: $(STAMP) ## Write the JSON schema of config.yaml anew, from the models in scripts/drunet/settings
+	@PYTHONPATH=scripts $(VENV)/bin/python workflow/schemas/make_schema.py
 
 lock: ## Pin anew the versions that pyproject.toml allows (needs uv; UPGRADE=1 takes the newest)
 	@command -v uv >/dev/null || { echo 'make lock needs uv, which is not on the PATH (pip install uv).' >&2; exit 1; }

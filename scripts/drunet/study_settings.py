@@ -15,8 +15,10 @@ from typing import Any
 import yaml
 
 from drunet.cohort import SheetRow, check_files, read_sheets
-from drunet.configuration import check_model_files, check_references, check_schema, merged, resolve_models
+from drunet.configuration import check_schema
 from drunet.errors import ConfigError, DrunetError, SheetError, closest
+from drunet.settings.merging import merged, resolve_models
+from drunet.settings.references import checked
 from drunet.user_paths import is_file
 
 # Settings of studies that name runs or classifiers.
@@ -79,7 +81,6 @@ def load_studies(
     config: Mapping[str, Any],
     defaults: Path,
     schemas: Path,
-    main_schema: Mapping[str, Any],
     made_by_workflow: Iterable[str] = (),
 ) -> dict[str, Study]:
     """Read every study's settings and try its models against the configuration.
@@ -90,8 +91,6 @@ def load_studies(
         The main configuration, checked, `like` resolved.
     defaults, schemas : Path
         Folders with `{name}.yaml` and `{name}.schema.yaml`. What is above `defaults` holds the sheets that ship.
-    main_schema : mapping
-        Of the main configuration, which the models of a study obey too.
     made_by_workflow : iterable of str
         Files that need not be there, as the workflow makes them.
 
@@ -124,7 +123,7 @@ def load_studies(
         try:
             check_schema(settings, _schema(schemas, name), f"study_settings.{name}")
             settings = _without_nulls(settings)
-            resolved = _resolved(config, blocks, main_schema, name)
+            resolved = _resolved(config, blocks, name)
             studies[name] = Study(name, settings, resolved, _lent(settings, made, name, defaults.parent))
         except DrunetError as error:
             studies[name] = Study(name, settings, problem=str(error))
@@ -230,7 +229,6 @@ def with_studies(config: Mapping[str, Any], studies: Mapping[str, Study]) -> dic
 def _resolved(
     config: Mapping[str, Any],
     blocks: Mapping[str, dict[str, Any]],
-    schema: Mapping[str, Any],
     name: str,
 ) -> dict[str, dict[str, Any]]:
     """A study's models in full, checked as if they stood in the configuration."""
@@ -246,9 +244,7 @@ def _resolved(
             )
         trial[key] = {**config[key], **copy.deepcopy(block)}
     trial = resolve_models(trial)
-    check_schema(trial, schema)
-    check_references(trial)
-    check_model_files(trial)
+    checked(trial)
     return {key: {model: trial[key][model] for model in block} for key, block in blocks.items()}
 
 

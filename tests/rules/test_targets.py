@@ -7,13 +7,14 @@ import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from tiny_cohort import ROOT, Finished, Project
 
 from drunet.cohort import ID_PATTERN
+from drunet.settings.resources import Parallel, Serial
 
 TARGETS = {"all", "inspect", "tissue", "tiles", "models", "classify", "heatmaps", "segment", "metrics", "report"}
 STUDY_TARGETS = {
@@ -261,8 +262,7 @@ def test_what_the_configuration_sets_for_a_rule_reaches_it(rules: dict[str, dict
 
 
 def settable_rules() -> set[str]:
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
-    return set(schema["properties"]["resources"]["properties"])
+    return {rule for kind in (Parallel, Serial) for rule in get_args(kind)}
 
 
 @pytest.mark.parametrize("value", ["a", "TCGA-05-4244-01Z-00-DX1", "s_1.2", "0", "a.b.c"])

@@ -14,11 +14,12 @@ import yaml
 from box_answers import TRUE, answers, facts, history, slice_list
 from PIL import Image
 
-from drunet.configuration import check_schema, merged
+from drunet.configuration import check_schema
 from drunet.errors import ConfigError
 from drunet.metrics import Summary
 from drunet.report.section import read_section, write_section
 from drunet.report.tables import read_published
+from drunet.settings.merging import merged
 from drunet.studies import box_tasks
 from drunet.studies import ct_boxes as study
 from drunet.studies.ct_boxes_section import section_of

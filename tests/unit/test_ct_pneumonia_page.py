@@ -16,9 +16,9 @@ from keras import layers
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from drunet.configuration import merged
 from drunet.report.section import write_section
 from drunet.report.tables import read_published
+from drunet.settings.merging import merged
 from drunet.studies import ct_attention, ct_attention_figures, ct_pneumonia, ct_pneumonia_section, image_tasks
 from drunet.studies import image_study as study
 from drunet.studies.ct_attention_maps import COVERAGE, ArmMaps, read_coverage

@@ -246,8 +246,7 @@ def test_names_told_without_keras_are_those_that_keras_knows() -> None:
 def problem_of(**changes: Any) -> str | None:
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     config["study_settings"], config["studies"] = {"ct_pneumonia": changes}, []
-    main = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
-    study = load_studies(config, RESOURCES / "studies", ROOT / "workflow/schemas/studies", main)["ct_pneumonia"]
+    study = load_studies(config, RESOURCES / "studies", ROOT / "workflow/schemas/studies")["ct_pneumonia"]
     return image_tasks.checked(completed(study, RESOURCES)).problem
 
 

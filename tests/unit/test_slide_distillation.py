@@ -12,12 +12,12 @@ import pytest
 import yaml
 from matplotlib.patches import Rectangle
 
-from drunet.configuration import resolve_models
 from drunet.errors import ConfigError
 from drunet.inference import EngineOptions
 from drunet.models.cost import Arithmetic, cost_table, speed_table, timings
 from drunet.report.figures import save
 from drunet.report.section import read_section, write_section
+from drunet.settings.merging import resolve_models
 from drunet.studies import slide_distillation as study
 from drunet.studies.classifier_arms import arm_metrics
 from drunet.studies.slide_distillation_arms import runs_of
@@ -245,16 +245,14 @@ def test_the_section_says_who_is_good_enough_and_what_a_teacher_gives(
 
 
 @pytest.fixture
-def shipped() -> tuple[dict[str, Any], dict[str, Any]]:
-    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
-    return config, schema
+def shipped() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
 
 
-def test_the_settings_that_ship_vary_width_and_shrink_alone(shipped: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    config, schema = shipped
+def test_the_settings_that_ship_vary_width_and_shrink_alone(shipped: dict[str, Any]) -> None:
+    config = shipped
     folders = ROOT / "resources/studies", ROOT / "workflow/schemas/studies"
-    found = load_studies(resolve_models(config), *folders, schema, made_by_demo())["slide_distillation"]
+    found = load_studies(resolve_models(config), *folders, made_by_demo())["slide_distillation"]
     assert found.problem is None
     models = {**config["classifiers"], **found.blocks["classifiers"]}
     settings = {arm: models[given["classifier"]] for arm, given in found.settings["arms"].items()}
@@ -272,12 +270,12 @@ def test_the_settings_that_ship_vary_width_and_shrink_alone(shipped: tuple[dict[
         assert runs[given["alone"]] == {"classifier": given["classifier"], "refiner": None}
 
 
-def test_an_arm_with_a_run_that_there_is_not_is_named(shipped: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    config, schema = shipped
+def test_an_arm_with_a_run_that_there_is_not_is_named(shipped: dict[str, Any]) -> None:
+    config = shipped
     folders = ROOT / "resources/studies", ROOT / "workflow/schemas/studies"
     arm = {"student_64": {"alone": "student_46_alone"}}
     changed = {**resolve_models(config), "study_settings": {"slide_distillation": {"arms": arm}}}
-    problem = load_studies(changed, *folders, schema, made_by_demo())["slide_distillation"].problem
+    problem = load_studies(changed, *folders, made_by_demo())["slide_distillation"].problem
     assert problem is not None and "slide_distillation.arms.student_64.alone" in problem
     assert "Did you mean student_" in problem
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from drunet.configuration import check_references, check_schema, merged, resolve_models, start_of
 from drunet.errors import ConfigError
+from drunet.settings.merging import merged, resolve_models
+from drunet.settings.references import checked, start_of
 from drunet.studies.network_table import with_networks
 from drunet.study_settings import Study, at_fault, load_studies, targets_of, with_studies, without_paths
 from drunet.synth.demo import SLIDES
@@ -25,14 +26,10 @@ def shipped() -> Json:
     return dict(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
 
 
-def main_schema() -> Json:
-    return dict(yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")))
-
-
 def shipped_studies(config: Json) -> dict[str, Study]:
     """The studies that ship, as the workflow reads them: it makes the demo slides itself."""
     made = [f"results/demo/{slide}{end}" for slide in SLIDES for end in (".tif", ".geojson")]
-    return load_studies(config, ROOT / "resources/studies", ROOT / "workflow/schemas/studies", main_schema(), made)
+    return load_studies(config, ROOT / "resources/studies", ROOT / "workflow/schemas/studies", made)
 
 
 @pytest.fixture
@@ -42,7 +39,7 @@ def config() -> Json:
 
 def problem_of(config: Json) -> str:
     with pytest.raises(ConfigError) as caught:
-        check_references(resolve_models(config))
+        checked(resolve_models(config))
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -107,8 +104,8 @@ def test_what_is_like_another_is_a_copy_of_it() -> None:
     ("models", "said"),
     [
         ({"one": {"like": "dr_fusd"}}, ("classifiers.one.like", "unknown model", "Did you mean dr_fused?")),
-        ({"one": {"like": "two"}, "two": {"like": "one"}}, ("circle", "Write one of them out")),
-        ({"one": {"like": "one"}}, ("circle",)),
+        ({"one": {"like": "two"}, "two": {"like": "one"}}, ("circular", "Write one of them out")),
+        ({"one": {"like": "one"}}, ("circular",)),
     ],
 )
 def test_a_likeness_that_leads_nowhere_is_refused(config: Json, models: Json, said: tuple[str, ...]) -> None:
@@ -123,10 +120,9 @@ def test_a_likeness_that_leads_nowhere_is_refused(config: Json, models: Json, sa
 def test_a_fine_tuned_model_names_its_start(config: Json) -> None:
     config["classifiers"]["tuned"] = {"like": "dr_fused", "weights": {"model": "dr_fused"}}
     resolved = resolve_models(config)
-    check_schema(resolved, main_schema())
-    check_references(resolved)
-    assert start_of(resolved["classifiers"]["tuned"]) == "dr_fused"
-    assert start_of(resolved["classifiers"]["dr_fused"]) is None
+    checked(resolved)
+    assert start_of(resolved["classifiers"]["tuned"]["weights"]) == "dr_fused"
+    assert start_of(resolved["classifiers"]["dr_fused"]["weights"]) is None
 
 
 @pytest.mark.parametrize(
@@ -135,7 +131,7 @@ def test_a_fine_tuned_model_names_its_start(config: Json) -> None:
         ({"architecture": "h2gnet_classifier"}, ("another network", "dr_fused: dr_fused", "here: h2gnet_classifier")),
         ({"options": {"dense_units": 64}}, ("another network", "dense_units")),
         ({"weights": {"model": "dr_fuse"}}, ("weights.model", "unknown classifier", "Did you mean dr_fused?")),
-        ({"weights": {"model": "tuned"}}, ("circle",)),
+        ({"weights": {"model": "tuned"}}, ("circular",)),
         ({"weights": {"model": "dr_fused", "densenet201": "d.h5"}}, ("one model and nothing else",)),
         ({"weights": {"model": "finished"}}, ("cannot be trained further", "finished", "weights file")),
     ],
@@ -154,12 +150,12 @@ def test_dropout_and_size_may_change_between_a_start_and_what_starts_from_it(con
         "weights": {"model": "unet"},
         "options": {**config["refiners"]["unet"]["options"], "size": 512, "spatial_dropout": 0.0},
     }
-    check_references(resolve_models(config))
+    checked(resolve_models(config))
 
 
 def test_a_refiner_has_no_imagenet_weights(config: Json) -> None:
     config["refiners"]["unet"]["weights"] = "imagenet"
-    assert "no ImageNet weights of a refiner" in problem_of(config)
+    assert "a refiner has no ImageNet weights" in problem_of(config)
 
 
 def test_a_first_model_is_another_one_that_there_is(config: Json) -> None:
@@ -167,7 +163,7 @@ def test_a_first_model_is_another_one_that_there_is(config: Json) -> None:
     config["classifiers"]["second"] = {"like": "dr_fused", "data": {"sampling": sampling}}
     assert "Did you mean dr_fused?" in problem_of(config)
     sampling["first_model"] = "second"
-    assert "each other's first model" in problem_of(config)
+    assert "circular `first_model` reference" in problem_of(config)
 
 
 # Studies
@@ -197,7 +193,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_a_study_brings_its_models_along_in_full(config: Json, folders: tuple[Path, Path]) -> None:
-    studies = load_studies(config, *folders, main_schema())
+    studies = load_studies(config, *folders)
     assert studies["moon"].problem is None
     assert studies["moon"].settings == {"repeats": 3}
     everything = with_studies(config, studies)
@@ -208,7 +204,7 @@ def test_a_study_brings_its_models_along_in_full(config: Json, folders: tuple[Pa
 
 def test_the_configuration_overrides_a_studys_settings_and_models(config: Json, folders: tuple[Path, Path]) -> None:
     config["study_settings"] = {"moon": {"repeats": 5, "classifiers": {"small": {"training": {"epochs": 9}}}}}
-    study = load_studies(config, *folders, main_schema())["moon"]
+    study = load_studies(config, *folders)["moon"]
     assert study.settings == {"repeats": 5}
     assert study.blocks["classifiers"]["small"]["training"]["epochs"] == 9
 
@@ -238,7 +234,7 @@ def test_a_study_that_does_not_fit_says_why_and_brings_nothing(
     config: Json, folders: tuple[Path, Path], given: Json, said: tuple[str, ...]
 ) -> None:
     config["study_settings"] = {"moon": given}
-    study = load_studies(config, *folders, main_schema())["moon"]
+    study = load_studies(config, *folders)["moon"]
     assert study.problem is not None
     assert all(part in study.problem for part in said)
     assert with_studies(config, {"moon": study})["classifiers"] == config["classifiers"]
@@ -248,16 +244,16 @@ def test_a_study_that_does_not_fit_says_why_and_brings_nothing(
 def test_an_unknown_study_is_refused_with_the_closest(config: Json, folders: tuple[Path, Path], key: str) -> None:
     config[key] = {"mon": {}} if key == "study_settings" else ["mon"]
     with pytest.raises(ConfigError, match=r"unknown study .*mon.* Did you mean moon\?"):
-        load_studies(config, *folders, main_schema())
+        load_studies(config, *folders)
 
 
 def test_a_study_may_name_the_models_of_another(config: Json, folders: tuple[Path, Path]) -> None:
     defaults, schemas = folders
     (defaults / "sun.yaml").write_text(yaml.safe_dump({"models": ["small", "dr_fused"]}), encoding="utf-8")
     (schemas / "sun.schema.yaml").write_bytes((schemas / "moon.schema.yaml").read_bytes())
-    assert load_studies(config, *folders, main_schema())["sun"].problem is None
+    assert load_studies(config, *folders)["sun"].problem is None
     config["study_settings"] = {"moon": {"repeats": 0}}
-    alone = load_studies(config, *folders, main_schema())["sun"].problem
+    alone = load_studies(config, *folders)["sun"].problem
     assert alone is not None and alone.startswith("study_settings.sun.models: small needs study `moon`, which cannot")
     assert "study_settings.moon.repeats" in alone and "at least 1" in alone
 
@@ -270,7 +266,7 @@ def test_a_study_that_loses_its_ground_takes_those_that_build_on_it_along(
     (defaults / "earth.yaml").write_text(yaml.safe_dump({"models": ["small"]}), encoding="utf-8")
     (schemas / "earth.schema.yaml").write_bytes((schemas / "moon.schema.yaml").read_bytes())
     config["study_settings"] = {"moon": {"labels": {"I": "nowhere"}}}
-    studies = load_studies(config, *folders, main_schema())
+    studies = load_studies(config, *folders)
     assert "unknown run" in str(studies["moon"].problem)
     assert "small needs study `moon`" in str(studies["earth"].problem)
     assert str(studies["moon"].problem) in str(studies["earth"].problem)
@@ -278,7 +274,7 @@ def test_a_study_that_loses_its_ground_takes_those_that_build_on_it_along(
 
 def test_a_mistake_in_a_studys_settings_is_told_from_lack_of_ground(config: Json, folders: tuple[Path, Path]) -> None:
     def with_settings(config: Json, given: Json) -> Study:
-        return load_studies({**config, "study_settings": given}, *folders, main_schema())["moon"]
+        return load_studies({**config, "study_settings": given}, *folders)["moon"]
 
     poor = {**config, "classifiers": {"other": config["classifiers"]["dr_fused"]}, "runs": {}, "refiners": {}}
     mistyped, good = {"moon": {"repeat": 2}}, {"moon": {"repeats": 2}}
@@ -306,7 +302,7 @@ def test_a_sheet_that_a_study_lacks_is_its_own_problem(config: Json, folders: tu
     settings = {"learning_sheet": str(defaults / "gone.tsv"), "learning_root": None}
     (defaults / "moon.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     (schemas / "moon.schema.yaml").write_text("{}", encoding="utf-8")
-    study = load_studies(config, *folders, main_schema())["moon"]
+    study = load_studies(config, *folders)["moon"]
     assert study.rows == {}
     assert "study_settings.moon.learning_sheet" in str(study.problem) and "gone.tsv" in str(study.problem)
 
@@ -320,7 +316,7 @@ def test_settings_that_break_the_schema_end_in_one_message(
     schema["properties"] |= {"arms": {"type": "object", "additionalProperties": arm}}  # type: ignore[operator]
     (folders[1] / "moon.schema.yaml").write_text(yaml.safe_dump(schema), encoding="utf-8")
     config["study_settings"] = {"moon": given}
-    problem = load_studies(config, *folders, main_schema())["moon"].problem
+    problem = load_studies(config, *folders)["moon"].problem
     assert problem is not None and problem.startswith("study_settings.moon")
 
 
@@ -339,7 +335,7 @@ def test_a_finished_model_takes_the_place_of_one_to_be_trained(config: Json, tmp
     assert study["experiments"].blocks["refiners"]["unet_on_wta"] == finished
     config["study_settings"] = {"experiments": {"classifiers": {"h2gnet_pretrained": finished}}}
     study = shipped_studies(config)
-    assert "nothing can be like a finished ONNX model" in str(study["experiments"].problem)
+    assert "`like` cannot refer to a finished ONNX model" in str(study["experiments"].problem)
 
 
 def test_two_studies_cannot_give_two_models_one_name(config: Json, folders: tuple[Path, Path]) -> None:
@@ -347,7 +343,7 @@ def test_two_studies_cannot_give_two_models_one_name(config: Json, folders: tupl
     for suffix, folder in ((".yaml", defaults), (".schema.yaml", schemas)):
         (folder / f"sun{suffix}").write_bytes((folder / f"moon{suffix}").read_bytes())
     with pytest.raises(ConfigError, match=r"two studies use one name .*small"):
-        load_studies(config, defaults, schemas, main_schema())
+        load_studies(config, defaults, schemas)
 
 
 # The studies that ship
@@ -412,7 +408,7 @@ def test_the_ten_runs_of_the_paper_differ_as_its_table_says(config: Json) -> Non
             return ()
         model = everything[kind][name]
         data = (model["data"]["cohorts"] or ["lung"])[0], *model["data"]["annotation_kinds"]
-        return (model["architecture"], *data, "fine-tuned" if start_of(model) else "from scratch")
+        return (model["architecture"], *data, "fine-tuned" if start_of(model["weights"]) else "from scratch")
 
     table = {}
     for label, run in labels.items():

@@ -14,12 +14,12 @@ from snakemake.exceptions import WorkflowError
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from drunet import cohort, configuration, study_settings
+from drunet import cohort, study_settings
 from drunet.errors import DrunetError, closest
 from drunet.fingerprint import fingerprint
 from drunet.models import registry
+from drunet.settings import merging, references
 from drunet.studies import box_tasks, image_tasks, network_table
-from drunet.training import teaching
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
 RESOURCES = Path(workflow.basedir) / "resources"
@@ -29,11 +29,9 @@ def checked_config():
     """The configuration without studies, the studies, and the configuration with the models of all that fit it."""
     try:
         if workflow.is_main_process:
-            configuration.check_repeated_keys(workflow.configfiles)
-        own = configuration.resolve_models(config)
-        configuration.check_schema(own, SCHEMA)
-        configuration.check_references(own)
-        configuration.check_model_files(own)
+            merging.check_repeated_keys(workflow.configfiles)
+        own = merging.resolve_models(config)
+        references.checked(own)
         studies = read_studies(own)
         for name in own.get("studies", []):
             if studies[name].problem:
@@ -46,7 +44,7 @@ def checked_config():
 def read_studies(own):
     """The studies, each tried against the configuration `own`, which has none of their models yet."""
     folders = RESOURCES / "studies", WORKFLOW / "schemas/studies"
-    studies = study_settings.load_studies(own, *folders, SCHEMA, demo_files())
+    studies = study_settings.load_studies(own, *folders, demo_files())
     studies = {name: network_table.completed(study, RESOURCES) for name, study in studies.items()}
     return {name: box_tasks.checked(image_tasks.checked(study)) for name, study in studies.items()}
 
@@ -72,7 +70,6 @@ def demo_files():
 
 DEMO = "results/demo"
 DEMO_SLIDES = list(cohort.read_sheets([str(p) for p in sorted((RESOURCES / "demo").glob("*.tsv"))], DEMO))
-SCHEMA = yaml.safe_load((WORKFLOW / "schemas/config.schema.yaml").read_text(encoding="utf-8"))
 OWN, STUDIES, EVERYTHING = checked_config()
 RUNS = OWN["runs"]
 config.update(EVERYTHING)

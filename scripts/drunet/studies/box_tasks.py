@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from drunet.configuration import merged
 from drunet.errors import ConfigError, DrunetError, closest
 from drunet.images.protocols import PROTOCOLS
 from drunet.models import registry
+from drunet.settings.merging import merged
 from drunet.study_settings import Study
 from drunet.user_paths import is_folder
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from drunet.configuration import merged
 from drunet.errors import ConfigError, DrunetError, closest
 from drunet.images.protocols import PROTOCOLS, folds_of
 from drunet.models import registry
+from drunet.settings.merging import merged
 from drunet.study_settings import Study
 from drunet.user_paths import is_folder, is_there
 

@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from drunet.configuration import merged
 from drunet.errors import ConfigError, DrunetError, closest
 from drunet.models.names import APPLICATIONS, NORMALISATIONS
 from drunet.models.options import SMALLEST
+from drunet.settings.merging import merged
 from drunet.study_settings import Study
 from drunet.user_paths import is_file
 
