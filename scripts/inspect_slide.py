@@ -3,13 +3,14 @@
 from drunet.atomic import write_json
 from drunet.console import job
 from drunet.inspection import inspect
+from drunet.settings.tissue import TissueSettings
 
 with job(snakemake.log[0]):
     report = inspect(
         snakemake.input.slide,
         snakemake.wildcards.slide,
         mpp=snakemake.params.mpp,
-        tissue=snakemake.params.tissue,
+        tissue=TissueSettings.of(snakemake.params.tissue, "tissue"),
         annotation=snakemake.input.get("annotation"),
         kind=snakemake.params.kind,
         classes=snakemake.params.classes,

@@ -12,6 +12,7 @@ from drunet.annotation import read_annotation
 from drunet.annotation.provenance import Provenance, provenance_of
 from drunet.console import say
 from drunet.errors import AnnotationError, SlideError
+from drunet.settings.tissue import TissueSettings
 from drunet.slide import Slide
 from drunet.tissue import check_brightfield, tissue_mask
 
@@ -38,7 +39,7 @@ def inspect(
     slide_id: str,
     *,
     mpp: float | None,
-    tissue: Mapping[str, Any],
+    tissue: TissueSettings,
     annotation: str | None,
     kind: str,
     classes: Mapping[str, Sequence[str]],
@@ -90,19 +91,17 @@ def inspect(
     return {"slide_id": slide_id, "status": "ok", **facts, "reason": "", "mend": ""}
 
 
-def find_tissue(slide: Slide, settings: Mapping[str, Any]) -> Any:
-    """Tissue mask of a slide, bool (h, w) at `settings["mpp"]`.
+def find_tissue(slide: Slide, settings: TissueSettings) -> Any:
+    """Tissue mask of a slide, bool (h, w) at `settings.mpp`.
 
     Raises
     ------
     SlideError
         With status ``not_brightfield`` or ``no_tissue``.
     """
-    options = dict(settings)
-    mpp = options.pop("mpp")
-    image = slide.read_whole(slide.shape_at(mpp))
+    image = slide.read_whole(slide.shape_at(settings.mpp))
     check_brightfield(image, where=slide.slide_id)
-    mask = tissue_mask(image, mpp, **options)
+    mask = tissue_mask(image, **dict(settings))
     if not mask.any():
         raise SlideError(
             "no tissue was found",
