@@ -5,6 +5,7 @@ from pathlib import Path
 
 from drunet.console import job
 from drunet.inference import EngineOptions, layout_of
+from drunet.settings.classifier import ClassifierRecipe
 from drunet.tiles import TileRules
 from drunet.training.classifier import AnnotatedSlide, train_classifier
 from drunet.training.device import need_gpu
@@ -15,11 +16,12 @@ with job(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params
     slides = AnnotatedSlide.zip(params.slides, inputs.slides, inputs.tiles, inputs.annotations)
     state = Path(snakemake.output.weights).parent / ".state"
+    settings = ClassifierRecipe.of(params.settings, f"classifiers.{snakemake.wildcards.model}")
     lesson = None
-    if params.settings.get("distillation"):
+    if settings.distillation:
         lesson = Lesson.read(
             snakemake.wildcards.model,
-            params.settings,
+            settings.distillation,
             inputs.teacher,
             size=params.tile["size"],
             layout=layout_of(params.teacher),
@@ -27,7 +29,7 @@ with job(snakemake.log[0]):
         )
     trained = train_classifier(
         snakemake.wildcards.model,
-        params.settings,
+        settings,
         slides[: params.training],
         slides[params.training :],
         rules=TileRules(**params.rules),

@@ -97,7 +97,8 @@ def _message(mistake: _Mistake, where: str, keys: list[str]) -> ConfigError:
         if new := renamed(full):
             mend = f"It is called {new.key} now, which {new.reruns}."
             return ConfigError("this key has another name", where=place, found=keys[0], mend=mend)
-        known = mistake.schema.get("properties", mistake.schema.get("propertyNames", {}).get("enum", ()))
+        block = _not_null(mistake.schema)
+        known = block.get("properties", block.get("propertyNames", {}).get("enum", ()))
         hint = closest(keys[0], known)
         return ConfigError("unknown key", where=place, found=", ".join(keys), mend=hint)
     if mistake.kind == "missing" and keys:
@@ -130,9 +131,12 @@ def _expected(mistake: _Mistake) -> str:
         return "a finite number"
     if mistake.kind == "missing":
         return "one entry more"
-    options = schema.get("enum", [schema["const"]] if "const" in schema else [])
+    fixed = _not_null(schema)
+    options = fixed.get("enum", [fixed["const"]] if "const" in fixed else [])
     if options:
-        return f"one of {', '.join(map(str, options))}" if len(options) > 1 else str(options[0])
+        options = options + [None] * (fixed is not schema)
+        words = ", ".join("null" if option is None else str(option) for option in options)
+        return f"one of {words}" if len(options) > 1 else words
     kinds = _kinds(schema)
     words = " or ".join(TYPES[kind] for kind in kinds)
     if {"number", "integer"} & set(kinds) and (digits := digits_of(error["input"])):
@@ -180,17 +184,13 @@ def _placed(error: Any, root: Json) -> _Mistake:
 
 
 def _below(schema: Json, step: str | int, root: Json) -> Json:
-    kinds = [_resolved(option, root) for option in schema.get("anyOf", [schema])]
-    for kind in kinds:
-        if isinstance(step, int) and kind.get("type") == "array":
-            entries = kind.get("prefixItems", [])
-            return _resolved(entries[step] if step < len(entries) else kind.get("items", {}), root)
-        inner = [kind.get("properties", {}).get(step), *kind.get("patternProperties", {}).values()]
-        inner.append(kind.get("additionalProperties"))
-        for found in inner:
-            if isinstance(found, Mapping):
-                return _resolved(found, root)
-    return {}
+    block = _not_null(schema)
+    if isinstance(step, int) and block.get("type") == "array":
+        entries = block.get("prefixItems", [])
+        return _resolved(entries[step] if step < len(entries) else block.get("items", {}), root)
+    inner = [block.get("properties", {}).get(step), *block.get("patternProperties", {}).values()]
+    inner.append(block.get("additionalProperties"))
+    return next((_resolved(found, root) for found in inner if isinstance(found, Mapping)), {})
 
 
 def _chosen(schema: Json, label: str, root: Json) -> Json:
@@ -202,10 +202,17 @@ def _chosen(schema: Json, label: str, root: Json) -> Json:
 
 def _resolved(schema: Json, root: Json) -> Json:
     """The schema itself in place of a reference to it; what stands beside the reference counts."""
-    if "$ref" not in schema:
-        return schema
-    named = root["$defs"][schema["$ref"].rpartition("/")[2]]
-    return {**named, **{key: value for key, value in schema.items() if key != "$ref"}}
+    if "$ref" in schema:
+        named = root["$defs"][schema["$ref"].rpartition("/")[2]]
+        schema = {**named, **{key: value for key, value in schema.items() if key != "$ref"}}
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [_resolved(option, root) for option in schema["anyOf"]]}
+    return schema
+
+
+def _not_null(schema: Json) -> Json:
+    """What a value that may be null is otherwise."""
+    return next((option for option in schema.get("anyOf", ()) if option.get("type") != "null"), schema)
 
 
 def _kinds(schema: Json) -> list[str]:

@@ -14,8 +14,10 @@ from drunet.clustering.sharing import ARCHITECTURES as OVER_CLUSTERS
 from drunet.clustering.sharing import clustered_models, clusters_of
 from drunet.errors import ConfigError, closest
 from drunet.models import registry
+from drunet.settings.classifier import ClassifierSettings
 from drunet.settings.config import Configuration
-from drunet.settings.models import ClassifierSettings, FinishedModel, RefinerSettings
+from drunet.settings.models import FinishedModel
+from drunet.settings.refiner import RefinerSettings
 
 _FOLD_NAME = re.compile(r"\.fold\d+of\d+$")
 # Options that decide nothing about the arrays of weights: a fine-tuned model may differ from its start in them.

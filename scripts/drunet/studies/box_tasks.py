@@ -39,8 +39,9 @@ def arm_settings(settings: Mapping[str, Any], arm: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        architecture, options, loss, coordinates, augment; training (`Plan` of the source) and fine_tuning (parts, and
-        training: `Plan` on each target, which differs from that of the source where the settings say so).
+        architecture, options, loss, coordinates, augment; training (`TrainingSettings` of the source) and
+        fine_tuning (parts, and training: `TrainingSettings` on each target, which differs from that of the source
+        where the settings say so).
     """
     own = settings["arms"][arm]
     training = merged(settings["training"], own.get("training", {}))

@@ -21,7 +21,9 @@ from drunet.augment.image_view import View
 from drunet.errors import ConfigError, ModelError, check_keys
 from drunet.inference import EngineOptions, sha256
 from drunet.models import registry
-from drunet.training.classifier import builder_options, starts_whole
+from drunet.settings.network import NetworkSettings, starts_whole
+from drunet.settings.training import TrainingSettings
+from drunet.training.classifier import builder_options
 from drunet.training.distillation import DistillationLoss, LabelledAccuracy
 from drunet.training.image_batches import FixedImageBatches, ImageBatches, Originals, probabilities
 from drunet.training.image_trials import (
@@ -34,7 +36,7 @@ from drunet.training.image_trials import (
     prediction_rows,
 )
 from drunet.training.kept import Kept, digest
-from drunet.training.loop import Plan, Trainer, compute_precision
+from drunet.training.loop import Trainer, compute_precision
 from drunet.training.teacher import OnnxTeacher
 
 # What an arm is called does not decide what it becomes.
@@ -135,7 +137,7 @@ def train_arm(
     TrainingDataError
         If the loss is no longer a number.
     """
-    plan = Plan.from_config(arm["training"], f"{name}: training")
+    plan = TrainingSettings.of(arm["training"], f"{name}: training")
     taught = Distillation.of(arm, distillation, name)
     classes, images = list(task["classes"]), images_of(task, images, name)
     trials = draw_trials(task, images, validation_share=validation_share, seed=seed, where=name)
@@ -143,9 +145,9 @@ def train_arm(
     engine = engine or EngineOptions()
 
     compute_precision(plan.precision)
-    builder = {**builder_options(arm, view.size, seed), "classes": len(classes)}
+    builder = {**builder_options(NetworkSettings.among(arm, name), view.size, seed), "classes": len(classes)}
     model = registry.build(arm["architecture"], **builder)
-    if starts_whole(arm):
+    if starts_whole(arm["weights"]):
         registry.load_weights(model, arm["weights"])
     loss = DistillationLoss(taught.temperature, taught.weight) if taught else "categorical_crossentropy"
     trainer = Trainer(model, loss=loss, metrics=[LabelledAccuracy()], plan=plan)
@@ -261,7 +263,7 @@ def _start_files(arm: Mapping[str, Any]) -> list[str]:
     weights = arm["weights"]
     if isinstance(weights, Mapping):
         return [os.fspath(weights[name]) for name in sorted(weights)]
-    return [weights] if starts_whole(arm) else []
+    return [weights] if starts_whole(arm["weights"]) else []
 
 
 def _labelled(history: pd.DataFrame, trial: Trial) -> pd.DataFrame:

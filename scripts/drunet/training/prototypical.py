@@ -15,12 +15,13 @@ from drunet.augment.pipeline import Augmentation
 from drunet.clustering.tiles import TRAINING, VALIDATION
 from drunet.errors import TrainingDataError
 from drunet.models.prototypes import EMBEDDING, PROTOTYPES, squared_distances
+from drunet.settings.training import TrainingSettings
 from drunet.training.batches import SlideSource
 from drunet.training.class_batches import ClassBatches, EpisodePlan, Episodes, episode_classes
 from drunet.training.classifier import Trained, identity
 from drunet.training.clustered import ClusteredSlides, build_over_classes, clustered_facts, plain_sampling
 from drunet.training.features import embed, load_start
-from drunet.training.loop import Plan, compute_precision, train
+from drunet.training.loop import compute_precision, train
 
 # Validation episodes per training episode: their classes are fewer and the loss is a mean.
 _VALIDATED = 4
@@ -121,7 +122,7 @@ def train_prototypical(
     """
     plain_sampling(name, settings)
     where = f"classifiers.{name}"
-    plan = Plan.from_config(settings["training"], f"{where}.training")
+    plan = TrainingSettings.of(settings["training"], f"{where}.training")
     episodes = EpisodePlan.from_config(settings["data"].get("episodes"), f"{where}.data.episodes")
     augmentation = Augmentation.from_config(settings["augment"], where=f"{where}.augment")
     data = ClusteredSlides.read(clusters, slides, max(least, episodes.tiles), f"{where}.data")
