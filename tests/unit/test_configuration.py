@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,16 @@ def test_a_number_that_yaml_takes_for_text_is_told_with_its_digits(config: Json,
     assert yaml.safe_load(digits) == float(value)
     for key in ("classifiers.dr_fused.training.learning_rate", "tiles.mpp"):
         assert f"to YAML this is text, write {digits}" in refused(put(config, key, value)).mend
+
+
+def test_a_whole_number_with_a_point_is_told_without_it(config: Json) -> None:
+    assert "a whole number; write 64" in refused(put(config, "tiles.size", 64.0)).mend
+
+
+def test_a_hole_of_any_size_may_be_filled(config: Json) -> None:
+    Configuration.of(put(config, "tissue.max_hole_um2", math.inf), "")
+    assert "finite" in refused(put(config, "tissue.mpp", math.inf)).mend
+    assert refused(put(config, "tissue.max_hole_um2", math.nan)).where == "tissue.max_hole_um2"
 
 
 @pytest.mark.parametrize("value", ["fast", "", "nan", "inf", "1e-999999999", [1], {}])

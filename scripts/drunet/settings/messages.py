@@ -141,6 +141,8 @@ def _expected(mistake: _Mistake) -> str:
     words = " or ".join(TYPES[kind] for kind in kinds)
     if {"number", "integer"} & set(kinds) and (digits := digits_of(error["input"])):
         words += f"; to YAML this is text, write {digits}"
+    if "integer" in kinds and isinstance(error["input"], float) and error["input"].is_integer():
+        words += f"; write {error['input']:.0f}"
     return words
 
 

@@ -16,7 +16,7 @@ from drunet.errors import ConfigError, closest
 from drunet.models import registry
 from drunet.settings.classifier import ClassifierSettings
 from drunet.settings.config import Configuration
-from drunet.settings.models import FinishedModel
+from drunet.settings.finished import FinishedModel
 from drunet.settings.refiner import RefinerSettings
 
 _FOLD_NAME = re.compile(r"\.fold\d+of\d+$")
