@@ -1,7 +1,7 @@
 # From a bare machine with Python 3.11-3.13 and make to a finished demo. POSIX sh and make 3.81 (macOS) suffice.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test lint format sizes lock clean
+.PHONY: help env demo test lint format schema sizes lock clean
 
 VENV  := .venv
 ON_GPU := $(filter-out 0 no false,$(GPU))
@@ -53,6 +53,9 @@ format: $(STAMP) ## Rewrite the sources in the project's style
 	$(RUN) ruff check --fix --select I .
 	$(RUN) ruff format .
 	$(RUN) snakefmt workflow Snakefile
+
+schema: $(STAMP) ## Write the JSON schema of config.yaml from the models in scripts/drunet/settings
+	@PYTHONPATH=scripts $(VENV)/bin/python workflow/schemas/make_schema.py
 
 sizes: $(STAMP) ## Count the lines of product, studies and tests
 	@$(RUN) bench.sizes

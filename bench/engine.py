@@ -23,10 +23,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 from drunet.grid import Grid
 from drunet.inference import EngineOptions, classify, open_session
 from drunet.inspection import find_tissue
+from drunet.settings.tissue import TissueSettings
 from drunet.slide import Slide
 from drunet.tiles import TileRules, tile_table
 
-TISSUE = {"mpp": 8.0, "method": "gradient"}
+TISSUE = TissueSettings(
+    method="gradient",
+    mpp=8.0,
+    gradient_threshold=3.0,
+    white_distance=85.0,
+    min_area_um2=5000.0,
+    max_hole_um2=20000.0,
+    exclude_pen=True,
+)
 
 
 def main() -> None:

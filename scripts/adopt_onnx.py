@@ -3,6 +3,7 @@
 from drunet.console import job
 from drunet.export.adoption import adopt
 from drunet.files import write_json
+from drunet.settings.finished import FinishedModel
 
 with job(snakemake.log[0]):
     report = adopt(
@@ -11,6 +12,6 @@ with job(snakemake.log[0]):
         name=snakemake.wildcards.model,
         role=snakemake.params.role,
         size=snakemake.params.size,
-        settings=snakemake.params.settings,
+        settings=FinishedModel.of(snakemake.params.settings, f"{snakemake.params.role}s.{snakemake.wildcards.model}"),
     )
     write_json(snakemake.output.report, report)

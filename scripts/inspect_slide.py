@@ -7,6 +7,7 @@ from drunet.export.outline import write_geojson
 from drunet.files import write_json
 from drunet.inspection import inspect
 from drunet.outcome import write_outcome
+from drunet.settings.tissue import TissueSettings
 from drunet.tiles import write_mask
 
 with job(snakemake.log[0]):
@@ -15,7 +16,7 @@ with job(snakemake.log[0]):
         snakemake.input.slide,
         slide_id,
         mpp=params.mpp,
-        tissue=params.tissue,
+        tissue=TissueSettings.of(params.tissue, "tissue"),
         annotation=snakemake.input.get("annotation"),
         kind=params.kind,
         classes=params.classes,

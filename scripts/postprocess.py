@@ -6,20 +6,21 @@ from drunet.files import read_json
 from drunet.heatmap import read_field, read_heatmap
 from drunet.outcome import late_failure
 from drunet.postprocess import finest_mask, min_fragment_um2, segment_slide, unrefined
+from drunet.settings.postprocess import PostprocessSettings
 from drunet.tiles import read_mask, write_mask
 
 slide_id, on_bad_slide = snakemake.wildcards.slide, snakemake.config["cohort"]["on_bad_slide"]
 with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.rule, on_bad_slide):
-    inputs, settings = snakemake.input, snakemake.params.postprocess
+    inputs, settings = snakemake.input, PostprocessSettings.of(snakemake.params.postprocess, "postprocess")
     heatmap, grid = read_heatmap(inputs.heatmap)
     if inputs.refined:
         probability, refiner = read_field(inputs.refined)[0], read_json(inputs.refiner)
     else:
-        probability, refiner = unrefined(heatmap, grid, settings["unrefined_px"]), {}
-    smallest = min_fragment_um2(settings["min_fragment_um2"], refiner, grid)
+        probability, refiner = unrefined(heatmap, grid, settings.unrefined_px), {}
+    smallest = min_fragment_um2(settings.min_fragment_um2, refiner, grid)
     mask = segment_slide(probability, read_mask(inputs.tissue), grid, smallest, settings)
     # Enlarging rounds the mask's edge: exports are traced from the mask itself.
     write_mask(snakemake.output.small, mask)
-    finest, resolution = finest_mask(mask, grid, settings["mpp"])
+    finest, resolution = finest_mask(mask, grid, settings.mpp)
     description = f"tumour of {slide_id}, 255 is tumour"
     write_mask_image(snakemake.output.mask, finest, resolution, description)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from drunet.console import job
 from drunet.inference import EngineOptions, layout_of
+from drunet.settings.classifier import ClassifierRecipe
 from drunet.tiles import TileRules
 from drunet.training.classifier import split_slides, train_classifier
 from drunet.training.device import need_gpu
@@ -19,11 +20,12 @@ with job(snakemake.log[0]):
         params.slides, params.training, inputs.slides, inputs.tiles, inputs.annotations, scores
     )
     state = Path(snakemake.output.weights).parent / ".state"
+    settings = ClassifierRecipe.of(params.settings, f"classifiers.{snakemake.wildcards.model}")
     lesson = None
-    if params.settings.get("distillation"):
+    if settings.distillation:
         lesson = Lesson.read(
             snakemake.wildcards.model,
-            params.settings,
+            settings.distillation,
             inputs.teacher,
             size=params.tile["size"],
             layout=layout_of(params.teacher),
@@ -31,7 +33,7 @@ with job(snakemake.log[0]):
         )
     trained = train_classifier(
         snakemake.wildcards.model,
-        params.settings,
+        settings,
         training,
         validation,
         rules=TileRules(**params.rules),

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from drunet.console import job
+from drunet.settings.refiner import RefinerSettings
 from drunet.training.classifier import split_slides
 from drunet.training.device import need_gpu
 from drunet.training.refiner import RefinerSlide, train_refiner
@@ -18,7 +19,7 @@ with job(snakemake.log[0]):
     state = Path(snakemake.output.weights).parent / ".state"
     trained = train_refiner(
         snakemake.wildcards.model,
-        params.settings,
+        RefinerSettings.of(params.settings, f"refiners.{snakemake.wildcards.model}"),
         entries[: len(training)],
         entries[len(training) :],
         seed=params.seed,

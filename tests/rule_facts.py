@@ -56,8 +56,8 @@ def described_rules(repository: Path, folder: Path) -> dict[str, Described]:
 
 def settable_rules() -> set[str]:
     """Rules whose memory and time the configuration may set."""
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
-    return set(schema["properties"]["resources"]["properties"])
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "workflow").rglob("*.smk")]
+    return set(re.findall(r'resource\("(\w+)", "mem_mb"', "".join(texts)))
 
 
 def check_whole(name: str, rule: Described) -> None:

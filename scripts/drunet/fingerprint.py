@@ -143,10 +143,14 @@ def _parsed(path: Path, changed: int) -> _Source:
 class _WithoutDocstrings(ast.NodeTransformer):
     def _strip(self, node: ast.AST) -> ast.AST:
         self.generic_visit(node)
-        body = getattr(node, "body", [])
-        first = body[0] if body else None
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-            node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
+        # Below a field, a string describes it.
+        body = [part for part in getattr(node, "body", []) if not _is_text(part)]
+        node.body = body or [ast.Pass()]  # type: ignore[attr-defined]
         return node
 
     visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _strip  # noqa: N815 - ast's own names
+
+
+def _is_text(statement: ast.AST) -> bool:
+    value = getattr(statement, "value", None) if isinstance(statement, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)

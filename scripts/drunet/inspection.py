@@ -15,6 +15,7 @@ from drunet.annotation.provenance import Provenance, provenance_of
 from drunet.console import say
 from drunet.errors import AnnotationError, FailedSlideError, SlideError
 from drunet.outcome import reason_of
+from drunet.settings.tissue import TissueSettings
 from drunet.slide import Slide
 from drunet.tissue import check_brightfield, tissue_mask
 
@@ -66,7 +67,7 @@ def inspect(
     slide_id: str,
     *,
     mpp: float | None,
-    tissue: Mapping[str, Any],
+    tissue: TissueSettings,
     annotation: str | None,
     kind: str,
     classes: Mapping[str, Sequence[str]],
@@ -128,19 +129,17 @@ def inspect(
     return Inspected({**facts, "status": "ok", "reason": "", "mend": ""}, None, mask, drawn, provenance)
 
 
-def find_tissue(slide: Slide, settings: Mapping[str, Any]) -> np.ndarray:
-    """Tissue mask of a slide, bool (h, w) at `settings["mpp"]`.
+def find_tissue(slide: Slide, settings: TissueSettings) -> np.ndarray:
+    """Tissue mask of a slide, bool (h, w) at `settings.mpp`.
 
     Raises
     ------
     SlideError
         With status ``not_brightfield`` or ``no_tissue``.
     """
-    options = dict(settings)
-    mpp = options.pop("mpp")
-    image = slide.read_whole(slide.shape_at(mpp))
+    image = slide.read_whole(slide.shape_at(settings.mpp))
     check_brightfield(image, where=slide.slide_id)
-    mask = tissue_mask(image, mpp, **options)
+    mask = tissue_mask(image, **dict(settings))
     if not mask.any():
         raise SlideError(
             "no tissue was found",

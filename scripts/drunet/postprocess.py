@@ -14,6 +14,7 @@ import numpy as np
 
 from drunet.components import filter_components
 from drunet.grid import Grid, square_to_slide
+from drunet.settings.postprocess import PostprocessSettings
 
 
 def segment(
@@ -91,7 +92,7 @@ def unrefined(heatmap: np.ndarray, grid: Grid, size: int) -> np.ndarray:
 
 
 def segment_slide(
-    probability: np.ndarray, tissue: np.ndarray, grid: Grid, min_um2: float, settings: Mapping[str, Any]
+    probability: np.ndarray, tissue: np.ndarray, grid: Grid, min_um2: float, settings: PostprocessSettings
 ) -> np.ndarray:
     """Segment a slide from the refiner's square.
 
@@ -108,8 +109,8 @@ def segment_slide(
         Of the slide.
     min_um2 : float
         Smallest fragment kept, in µm².
-    settings : mapping
-        `postprocess` of the configuration: threshold, opening_px, median_px.
+    settings : PostprocessSettings
+        Of which threshold, opening_px and median_px are read.
 
     Returns
     -------
@@ -123,10 +124,10 @@ def segment_slide(
     return segment(
         straight,
         inside,
-        threshold=settings["threshold"],
+        threshold=settings.threshold,
         min_fragment_px=min_um2 / pixel_um2,
-        opening_px=settings["opening_px"],
-        median_px=settings["median_px"],
+        opening_px=settings.opening_px,
+        median_px=settings.median_px,
     )
 
 

@@ -10,10 +10,12 @@ from tiny_onnx import SIZE, colour_model, refiner_model
 from drunet.errors import ModelError
 from drunet.export.adoption import adopt
 from drunet.inference import Layout, layout_of
+from drunet.settings.finished import FinishedModel
 
 
 def take(source: Path, target: Path, role: str = "classifier", size: int = SIZE, **settings: Any) -> dict[str, Any]:
-    return adopt(source, target, name="guest", role=role, size=size, settings={"onnx": str(source), **settings})
+    model = FinishedModel.of({"onnx": str(source), **settings}, "classifiers.guest")
+    return adopt(source, target, name="guest", role=role, size=size, settings=model)
 
 
 def test_a_fitting_classifier_is_copied_as_it_is_and_described(tmp_path: Path) -> None:

@@ -213,20 +213,24 @@ def test_the_strongest_settings_reach_their_ends_and_no_further() -> None:
 @pytest.mark.parametrize(
     ("config", "key", "word"),
     [
-        ({"hues": 0.1}, "x.augment.hues", "hue"),
+        ({"hues": 0.1}, "x.augment", "Did you mean hue?"),
         ({"hue": 0.7}, "x.augment.hue", "0.5"),
         ({"hue": True}, "x.augment.hue", "number"),
         ({"flip": "yes"}, "x.augment.flip", "true or false"),
-        ({"contrast": 1.3}, "x.augment.contrast", "range"),
-        ({"saturation": [1.3, 0.7]}, "x.augment.saturation", "upside down"),
+        ({"contrast": 1.3}, "x.augment.contrast", "a list"),
+        ({"saturation": [1.3, 0.7]}, "x.augment.saturation", "exceeds"),
         ({"multi_lens": {"lenses": 4}}, "x.augment.multi_lens", "radius"),
-        ({"multi_lens": {**FULL["multi_lens"], "strenght": 1}}, "x.augment.multi_lens.strenght", "strength"),
+        ({"multi_lens": {**FULL["multi_lens"], "strenght": 1}}, "x.augment.multi_lens", "Did you mean strength?"),
         ({"multi_lens": {**FULL["multi_lens"], "radius": [5, 5]}}, "x.augment.multi_lens.radius", "empty"),
-        ({"multi_lens": {**FULL["multi_lens"], "radius": [5.5, 9]}}, "x.augment.multi_lens.radius", "whole"),
-        ({"multi_lens": {**FULL["multi_lens"], "probability": 2}}, "x.augment.multi_lens.probability", "between"),
-        ({"multi_lens": {**FULL["multi_lens"], "centres": "middle"}}, "x.augment.multi_lens.centres", "anywhere"),
-        ({"multi_lens": 4}, "x.augment.multi_lens", "block"),
-        (["flip"], "x.augment", "block"),
+        ({"multi_lens": {**FULL["multi_lens"], "radius": [5.5, 9]}}, "x.augment.multi_lens.radius.0", "whole"),
+        ({"multi_lens": {**FULL["multi_lens"], "probability": 2}}, "x.augment.multi_lens.probability", "at most 1"),
+        (
+            {"multi_lens": {**FULL["multi_lens"], "centres": "middle"}},
+            "x.augment.multi_lens.centres",
+            "anywhere, inside, null",
+        ),
+        ({"multi_lens": 4}, "x.augment.multi_lens", "a mapping"),
+        (["flip"], "x.augment", "a mapping"),
     ],
 )
 def test_a_mistaken_key_or_value_is_named_with_its_place(config: Any, key: str, word: str) -> None:

@@ -25,6 +25,9 @@ from drunet.inference import EngineOptions, classify, open_session
 from drunet.models import registry
 from drunet.outcome import write_outcome
 from drunet.report.card import write_card
+from drunet.settings.classifier import ClassifierRecipe
+from drunet.settings.network import NetworkSettings, starts_whole
+from drunet.settings.refiner import RefinerSettings
 from drunet.slide import Slide
 from drunet.synth.pyramid import write_pyramid
 from drunet.tiles import TileRules, tile_table, write_table
@@ -55,20 +58,25 @@ SETTINGS: dict[str, Any] = {
     "options": {"filters": 6},
     "freeze_fraction": 0.0,
     "batch_norm_momentum": None,
-    "data": {"sampling": {"strategy": "as_is"}},
+    "data": {"annotation_kinds": ["wta", "psa"], "cohorts": None, "sampling": {"strategy": "as_is"}},
     "loss": {"name": "cross_entropy", "class_weights": None},
     "training": PLAN,
     "augment": {"flip": True, "quarter_turns": True},
 }
-REFINER = {
-    "architecture": "tiny_refiner",
-    "weights": "random",
-    "classifier": "c1",
-    "options": {"size": 32},
-    "batch_norm_momentum": None,
-    "training": {**PLAN, "batch_size": 1, "epochs": 3, "steps_per_epoch": 30, "learning_rate": 0.1},
-    "augment": None,
-}
+RECIPE = ClassifierRecipe.of(SETTINGS, "classifiers.c1")
+REFINER = RefinerSettings.of(
+    {
+        "architecture": "tiny_refiner",
+        "weights": "random",
+        "classifier": "c1",
+        "options": {"size": 32},
+        "batch_norm_momentum": None,
+        "data": {"annotation_kinds": ["wta"], "cohorts": None},
+        "training": {**PLAN, "batch_size": 1, "epochs": 3, "steps_per_epoch": 30, "learning_rate": 0.1},
+        "augment": None,
+    },
+    "refiners.r1",
+)
 
 
 def build_tiny(
@@ -128,12 +136,13 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> MakeSlide:
 
 
 def train(folder: Path, training: list[AnnotatedSlide], validation: list[AnnotatedSlide], **changes: Any) -> Trained:
-    settings = {**SETTINGS, **changes.pop("settings", {})}
+    settings = ClassifierRecipe.of({**SETTINGS, **changes.pop("settings", {})}, "classifiers.c1")
     return train_classifier("c1", settings, training, validation, rules=TileRules(), seed=3, folder=folder, **changes)
 
 
 def by_strategy(strategy: str, **options: Any) -> dict[str, Any]:
-    return {"data": {"sampling": {"strategy": strategy, **options}}, "training": {**PLAN, "epochs": 1}}
+    data = {**SETTINGS["data"], "sampling": {"strategy": strategy, **options}}
+    return {"data": data, "training": {**PLAN, "epochs": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -262,8 +271,10 @@ def test_strata_find_the_tissues_of_the_slides(make: MakeSlide, tmp_path: Path) 
     assert facts["sampling"]["strategy"] == "strata" and len(facts["sampling"]["clusters"]) == 2
     assert sum(c["tumour"] for c in facts["sampling"]["clusters"]) == 64
     assert facts["samples_per_epoch"] == {"tumour": 64, "non_tumour": 64}
+    # Regions of four tiles each.
+    small = make("few", 8, "psa", tumor=shapely.box(0, 0, 64, 64), normal=shapely.box(300, 0, 364, 64))
     with pytest.raises(TrainingDataError, match=r"classifiers\.c1\.data\.sampling: there are fewer tiles"):
-        train(tmp_path / "state", [slide], [], settings=by_strategy("strata", clusters=400))
+        train(tmp_path / "state", [small], [], settings=by_strategy("strata", clusters=32))
 
 
 def scores_of(folder: Path, name: str, p: np.ndarray) -> str:
@@ -329,13 +340,13 @@ def test_a_killed_training_ends_with_the_same_weights(
 
 def test_a_mistake_in_the_settings_is_named_by_its_key(make: MakeSlide, tmp_path: Path) -> None:
     slide = make("wta1", 2)
-    with pytest.raises(ConfigError, match=r"classifiers\.c1\.augment\.flop"):
+    with pytest.raises(ConfigError, match=r"classifiers\.c1\.augment: .*found: flop\).*flip"):
         train(tmp_path / "state", [slide], [], settings={"augment": {"flop": True}})
     with pytest.raises(ConfigError, match=r"classifiers\.c1\.training: .*found: epoch\)"):
         train(tmp_path / "state", [slide], [], settings={"training": {**PLAN, "epoch": 3}})
-    with pytest.raises(ConfigError, match=r"classifiers\.c1\.data\.sampling\.strategy: unknown"):
+    with pytest.raises(ConfigError, match=r"classifiers\.c1\.data\.sampling\.strategy: .*found: 'smote'"):
         train(tmp_path / "state", [slide], [], settings=by_strategy("smote"))
-    with pytest.raises(ConfigError, match=r"classifiers\.c1\.loss\.name: unknown"):
+    with pytest.raises(ConfigError, match=r"classifiers\.c1\.loss\.name: .*found: 'hinge'"):
         train(tmp_path / "state", [slide], [], settings={"loss": {"name": "hinge", "class_weights": None}})
 
 
@@ -382,7 +393,7 @@ def test_what_else_decides_a_result_starts_a_training_anew(
     def classifies(**changes: Any) -> str:
         options = {"seed": 3, "folder": tmp_path, **asked, **changes}
         learnt = [options.pop("slide", slide)]
-        return begun(monkeypatch, classifier, lambda: train_classifier("c1", SETTINGS, learnt, [], **options))
+        return begun(monkeypatch, classifier, lambda: train_classifier("c1", RECIPE, learnt, [], **options))
 
     # The same outline, which now means something else.
     drawn = slide.read()[2]
@@ -442,14 +453,15 @@ def test_a_refiner_needs_tumour(make: MakeSlide, tmp_path: Path) -> None:
 
 
 def test_starting_weights_from_a_file_replace_those_that_the_builder_would_fetch() -> None:
-    from_file = {**SETTINGS, "weights": "models/start.weights.h5"}
-    from_model = {**SETTINGS, "weights": {"model": "other"}}
-    for whole in (from_file, from_model):
-        assert classifier.starts_whole(whole)
-        assert classifier.builder_options(whole, 16, 1)["weights"] == "random"
+    def options_of(weights: Any) -> dict[str, Any]:
+        return classifier.builder_options(NetworkSettings.among({**SETTINGS, "weights": weights}, "c1"), 16, 1)
+
+    for whole in ("models/start.weights.h5", {"model": "other"}):
+        assert starts_whole(whole)
+        assert options_of(whole)["weights"] == "random"
     for weights in ("imagenet", "random", {"densenet201": "d.h5"}):
-        assert not classifier.starts_whole({**SETTINGS, "weights": weights})
-        assert classifier.builder_options({**SETTINGS, "weights": weights}, 16, 1)["weights"] == weights
+        assert not starts_whole(weights)
+        assert options_of(weights)["weights"] == weights
 
 
 # ---- slides that failed before training

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from drunet.configuration import check_references, check_repeated_keys, check_schema, merged
+from drunet.cohort import is_safe_id
 from drunet.errors import ConfigError, closest
+from drunet.fingerprint import reached
+from drunet.settings.base import Block
+from drunet.settings.config import Configuration
+from drunet.settings.merging import check_repeated_keys, merged
+from drunet.settings.references import check_references
+from drunet.settings.renamed import Renamed
+from drunet.settings.schema import for_editors
 
 ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def schema() -> Json:
-    text = (ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text(encoding="utf-8")
-    return dict(yaml.safe_load(text))
+def shipped() -> Json:
+    return dict(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
 
 
 @pytest.fixture
 def config() -> Json:
-    return dict(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
+    return shipped()
 
 
 def put(config: Json, key: str, value: object) -> Json:
@@ -49,90 +58,96 @@ def drop(config: Json, key: str) -> Json:
     return changed
 
 
-def refused(config: Json, schema: Json) -> ConfigError:
+def accepted(config: Json) -> None:
+    check_references(Configuration.of(config, ""))
+
+
+def refused(config: Json) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
-        check_schema(config, schema)
+        Configuration.of(config, "")
     message = str(caught.value)
     assert "\n" not in message
     assert len(message) < 500
     return caught.value
 
 
-# The schema
+# The schema for editors
 
 
-def test_the_schema_is_a_valid_one_of_draft_2020_12(schema: Json) -> None:
+@pytest.fixture(scope="module")
+def schema() -> Json:
+    return dict(json.loads((ROOT / "workflow/schemas/config.schema.json").read_text(encoding="utf-8")))
+
+
+def test_the_schema_in_the_repository_is_that_of_the_models(schema: Json) -> None:
+    # Written anew by `make schema`.
+    assert schema == for_editors(Configuration)
+
+
+def test_the_schema_is_a_valid_one_that_the_configuration_that_ships_fulfils(schema: Json, config: Json) -> None:
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(config)
+    first = (ROOT / "config.yaml").read_text(encoding="utf-8").splitlines()[0]
+    assert (ROOT / first.removeprefix("# yaml-language-server: $schema=")).is_file()
 
 
-def keys(node: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every key that the schema defines, with what it says of it."""
-    if isinstance(node, Mapping):
-        for name, child in node.get("properties", {}).items():
-            yield f"{path}.{name}", child
-        for name, child in node.items():
-            yield from keys(child, f"{path}.{name}")
-    elif isinstance(node, list):
-        for child in node:
-            yield from keys(child, path)
+def test_an_editor_is_told_of_mistakes_and_lets_a_model_be_like_another(schema: Json, config: Json) -> None:
+    validator = jsonschema.Draft202012Validator(schema)
+    assert validator.is_valid(put(config, "classifiers.second", {"like": "dr_fused", "weights": "imagenet"}))
+    for key, value in (("tiles.sise", 3), ("tiles.size", "64"), ("classifiers.second", {}), ("runs.a/b", {})):
+        assert not validator.is_valid(put(config, key, value)), key
 
 
-def test_every_leaf_key_of_the_schema_is_described(schema: Json) -> None:
-    def described(node: Mapping[str, Any]) -> bool:
-        return bool(node.get("description")) or ("$ref" in node and described(referred(node["$ref"])))
-
-    def referred(reference: str) -> Mapping[str, Any]:
-        assert reference.startswith("#/$defs/")
-        return dict(schema["$defs"][reference.removeprefix("#/$defs/")])
-
-    def is_leaf(node: Mapping[str, Any]) -> bool:
-        whole = {**(referred(node["$ref"]) if "$ref" in node else {}), **node}
-        return "properties" not in whole and not (whole.get("type") == "object" and "additionalProperties" in whole)
-
-    leaves = {path: node for path, node in keys(schema) if is_leaf(node)}
-    assert len(leaves) > 60
-    assert [path for path, node in leaves.items() if not described(node)] == []
+def models() -> Iterator[type[Block]]:
+    todo: list[type[Block]] = [Block]
+    while todo:
+        kinds = todo.pop().__subclasses__()
+        yield from kinds
+        todo += kinds
 
 
-def test_no_mapping_of_the_schema_lets_unknown_keys_pass(schema: Json) -> None:
-    open_ended = [p for p, n in keys(schema) if "properties" in n and n.get("additionalProperties") is not False]
-    assert open_ended == []
-    assert schema["additionalProperties"] is False
+def test_every_setting_is_described(schema: Json) -> None:
+    assert len(schema["$defs"]) > 20
+    for name, node in {**schema["$defs"], "the whole": schema}.items():
+        assert [key for key, child in node.get("properties", {}).items() if not child.get("description")] == [], name
 
 
-# Means something for one strategy, loss or architecture only, and the code that reads it says what it lacks; or is read
-# as null where it is absent, so that configurations of before go on.
-DEPENDENT = {
-    ".$defs.classifier": {"distillation"},
-    ".$defs.classifier.data": {"clustering", "episodes", "validation_tiles"},
-    ".$defs.training": {"decay"},
-    ".$defs.sampling": {"clusters", "first_model", "tumour", "non_tumour", "hard", "threshold"},
-    ".$defs.loss": {"gamma", "alpha"},
+# Means something for one strategy, loss or architecture only; or is read as null where it is absent, so that
+# configurations of before go on.
+OPTIONAL = {
+    "Configuration": {"version", "resources", "studies", "study_settings"},
+    "LearntData": {"clustering", "episodes", "validation_tiles"},
+    "ClassifierRecipe": {"distillation"},
+    "TrainingSettings": {"decay", "epsilon"},
+    "SamplingSettings": {"clusters", "first_model", "tumour", "non_tumour", "hard", "threshold"},
+    "LossSettings": {"gamma", "alpha"},
+    "FinishedModel": {"sha256", "channels_last", "scale", "tumour_index"},
+    "RuleResources": {"mem_mb", "runtime", "threads"},
+    "MultiLensSettings": {"probability", "centres"},
+    "AugmentSettings": {"flip", "quarter_turns", "hue", "contrast", "saturation", "brightness", "multi_lens"},
 }
 
 
-def test_every_setting_that_is_no_choice_of_the_user_is_required(schema: Json) -> None:
+def test_every_setting_that_is_no_choice_of_the_user_is_required() -> None:
     # Rules read them without a default.
-    for path, node in keys(schema):
-        if "properties" in node and "resources" not in path:
-            needed = set(node["properties"]) - DEPENDENT.get(path, set())
-            assert set(node.get("required", [])) == needed, path
+    for model in models():
+        optional = set().union(*(OPTIONAL.get(kind.__name__, set()) for kind in model.__mro__))
+        assert {name for name, field in model.model_fields.items() if not field.is_required()} == optional, model
+        assert model.model_config["strict"] and model.model_config["frozen"] and model.model_config["extra"] == "forbid"
 
 
 # The configuration that ships
 
 
-def test_the_configuration_that_ships_is_valid(config: Json, schema: Json) -> None:
-    check_schema(config, schema)
-    check_references(config)
+def test_the_configuration_that_ships_is_valid(config: Json) -> None:
+    accepted(config)
 
 
 @pytest.mark.parametrize("overlay", sorted((ROOT / "resources").glob("*.yaml")), ids=lambda p: p.name)
-def test_overlays_that_ship_are_valid_on_top_of_it(overlay: Path, config: Json, schema: Json) -> None:
+def test_overlays_that_ship_are_valid_on_top_of_it(overlay: Path, config: Json) -> None:
     changed = merged(config, yaml.safe_load(overlay.read_text(encoding="utf-8")))
-    check_schema(changed, schema)
-    check_references(changed)
+    accepted(changed)
 
 
 # Mistakes
@@ -150,10 +165,8 @@ def test_overlays_that_ship_are_valid_on_top_of_it(overlay: Path, config: Json, 
         ("resources.train_clasifier", "resources", "Did you mean train_classifier?"),
     ],
 )
-def test_an_unknown_key_is_named_with_the_closest_known_one(
-    config: Json, schema: Json, key: str, where: str, hint: str
-) -> None:
-    error = refused(put(config, key, {}), schema)
+def test_an_unknown_key_is_named_with_the_closest_known_one(config: Json, key: str, where: str, hint: str) -> None:
+    error = refused(put(config, key, {}))
     assert error.what == "unknown key"
     assert error.where == where
     assert error.found == key.rpartition(".")[2]
@@ -161,10 +174,10 @@ def test_an_unknown_key_is_named_with_the_closest_known_one(
 
 
 @pytest.mark.parametrize("key", [1, True, None])
-def test_a_key_that_yaml_does_not_read_as_text_is_an_unknown_key(config: Json, schema: Json, key: object) -> None:
+def test_a_key_that_yaml_does_not_read_as_text_is_an_unknown_key(config: Json, key: object) -> None:
     config["tiles"][key] = 3
     config["tiles"]["other"] = 3
-    assert "other" in str(refused(config, schema).found)
+    assert "other" in str(refused(config).found)
 
 
 @pytest.mark.parametrize(
@@ -194,9 +207,9 @@ def test_a_key_that_yaml_does_not_read_as_text_is_an_unknown_key(config: Json, s
     ],
 )
 def test_a_value_that_does_not_fit_is_shown_with_what_is_expected(
-    config: Json, schema: Json, key: str, value: object, expected: str
+    config: Json, key: str, value: object, expected: str
 ) -> None:
-    error = refused(put(config, key, value), schema)
+    error = refused(put(config, key, value))
     assert error.where == key
     assert error.found == repr(value)
     assert expected in error.mend
@@ -206,29 +219,37 @@ def test_a_value_that_does_not_fit_is_shown_with_what_is_expected(
     ("value", "digits"),
     [("1e-4", "0.0001"), ("1E-04", "0.0001"), ("2e3", "2000"), ("1.0e3", "1000"), ("0.5", "0.5")],
 )
-def test_a_number_that_yaml_takes_for_text_is_told_with_its_digits(
-    config: Json, schema: Json, value: str, digits: str
-) -> None:
+def test_a_number_that_yaml_takes_for_text_is_told_with_its_digits(config: Json, value: str, digits: str) -> None:
     assert yaml.safe_load(digits) == float(value)
     for key in ("classifiers.dr_fused.training.learning_rate", "tiles.mpp"):
-        assert f"to YAML this is text, write {digits}" in refused(put(config, key, value), schema).mend
+        assert f"to YAML this is text, write {digits}" in refused(put(config, key, value)).mend
+
+
+def test_a_whole_number_with_a_point_is_told_without_it(config: Json) -> None:
+    assert "a whole number; write 64" in refused(put(config, "tiles.size", 64.0)).mend
+
+
+def test_a_hole_of_any_size_may_be_filled(config: Json) -> None:
+    Configuration.of(put(config, "tissue.max_hole_um2", math.inf), "")
+    assert "finite" in refused(put(config, "tissue.mpp", math.inf)).mend
+    assert refused(put(config, "tissue.max_hole_um2", math.nan)).where == "tissue.max_hole_um2"
 
 
 @pytest.mark.parametrize("value", ["fast", "", "nan", "inf", "1e-999999999", [1], {}])
-def test_what_is_no_number_is_not_told_as_one(config: Json, schema: Json, value: object) -> None:
-    assert "to YAML" not in refused(put(config, "tiles.mpp", value), schema).mend
+def test_what_is_no_number_is_not_told_as_one(config: Json, value: object) -> None:
+    assert "to YAML" not in refused(put(config, "tiles.mpp", value)).mend
 
 
-def test_a_long_value_is_cut(config: Json, schema: Json) -> None:
-    assert len(str(refused(put(config, "seed", "x" * 5000), schema).found)) == 80
+def test_a_long_value_is_cut(config: Json) -> None:
+    assert len(str(refused(put(config, "seed", "x" * 5000)).found)) == 80
 
 
 @pytest.mark.parametrize(
     ("key", "where"),
     [("seed", "configuration"), ("tiles.step", "tiles"), ("refiners.unet.options.size", "refiners.unet.options")],
 )
-def test_a_missing_key_is_named(config: Json, schema: Json, key: str, where: str) -> None:
-    error = refused(drop(config, key), schema)
+def test_a_missing_key_is_named(config: Json, key: str, where: str) -> None:
+    error = refused(drop(config, key))
     assert (error.what, error.where) == ("a key is missing", where)
     assert error.found == f"{key.rpartition('.')[2]} not given"
     assert "config.yaml" in error.mend
@@ -236,19 +257,102 @@ def test_a_missing_key_is_named(config: Json, schema: Json, key: str, where: str
 
 @pytest.mark.parametrize("kind", ["classifiers", "refiners", "runs"])
 @pytest.mark.parametrize("name", ["../x", "a..b", "a/b", "", "-a", 7])
-def test_a_name_that_is_no_safe_folder_is_refused(config: Json, schema: Json, kind: str, name: Any) -> None:
+def test_a_name_that_is_no_safe_folder_is_refused(config: Json, kind: str, name: Any) -> None:
     config[kind][name] = next(iter(config[kind].values()))
-    error = refused(config, schema)
+    error = refused(config)
     assert error.where == kind
     assert error.found == name
     assert "folder name" in error.what
 
 
-def test_a_finished_model_is_checked_as_such(config: Json, schema: Json) -> None:
-    check_schema(put(config, "classifiers.dr_fused", {"onnx": "model.onnx", "sha256": "0" * 64}), schema)
-    error = refused(put(config, "classifiers.dr_fused", {"onnx": "model.onnx", "scales": 1}), schema)
+@given(st.from_regex(r"[A-Za-z0-9._ /-]{0,9}\n?"))
+def test_a_model_may_bear_the_names_that_a_slide_may(name: str) -> None:
+    config = shipped()
+    config["runs"] = {name: config["runs"]["drunet"]}
+    if is_safe_id(name):
+        Configuration.of(config, "")
+    else:
+        assert refused(config).found in (name, repr(name))
+
+
+def limits() -> list[tuple[str, float, float, float]]:
+    """Key, the least and the largest value that fit, and how far beyond it is too far."""
+    return [
+        ("tissue.mpp", 0.5, 64, 0.01),
+        ("tiles.mpp", 0.1, 16, 0.01),
+        ("tiles.size", 32, 2048, 1),
+        ("tiles.step", 8, 2048, 1),
+        ("tiles.min_tissue", 0, 1, 0.01),
+        ("export.opset", 13, 18, 1),
+        ("inference.batch_size", 1, 4096, 1),
+        ("inference.readers", 1, 64, 1),
+        ("postprocess.opening_px", 0, 255, 1),
+        ("postprocess.unrefined_px", 64, 8192, 1),
+        ("measure.bootstrap", 100, 1_000_000, 1),
+        ("report.overlay_px", 200, 2000, 1),
+        ("classifiers.dr_fused.data.cross_fit_folds", 2, 20, 1),
+        ("classifiers.dr_fused.augment.hue", 0, 0.5, 0.01),
+        ("classifiers.dr_fused.augment.brightness", 0, 1, 0.01),
+        ("seed", 0, 4_294_960_000, 1),
+    ]
+
+
+@pytest.mark.parametrize(("key", "least", "most", "step"), limits(), ids=str)
+def test_bounds_are_part_of_what_fits(config: Json, key: str, least: float, most: float, step: float) -> None:
+    for value in (least, most):
+        Configuration.of(put(config, key, value), "")
+    assert f"at least {least:.9g}" in refused(put(config, key, least - step)).mend.replace(",", "")
+    assert f"at most {most:.9g}".replace("e+09", "") in refused(put(config, key, most + step)).mend or most > 1e9
+
+
+def test_values_keep_the_type_that_yaml_gave_them(config: Json) -> None:
+    taught = {"teacher": "dr_fused", "temperature": 4, "weight": 1, "unlabelled_share": 0}
+    model = Configuration.of(put(config, "classifiers.dr_fused.distillation", taught), "").classifiers["dr_fused"]
+    assert json.dumps(model.distillation.model_dump()) == json.dumps(taught)
+
+
+def test_a_renamed_key_is_told_with_its_new_name_and_what_it_reruns(
+    config: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = {
+        "tiles.overlap": Renamed("tiles.step", "reruns nothing"),
+        "classifiers.*.training.rate": Renamed("classifiers.*.training.learning_rate", "retrains every classifier"),
+    }
+    monkeypatch.setattr("drunet.settings.renamed.RENAMED", table)
+    error = refused(put(config, "tiles.overlap", 3))
+    assert (error.where, error.found, error.mend) == (
+        "tiles",
+        "overlap",
+        "It is called tiles.step now, which reruns nothing.",
+    )
+    error = refused(put(config, "classifiers.dr_fused.training.rate", 3))
+    assert "learning_rate now, which retrains every classifier" in error.mend
+    assert refused(put(config, "tissue.overlap", 3)).what == "unknown key"
+
+
+@pytest.mark.parametrize("version", [1, 3, "2", None])
+def test_another_version_of_the_configuration_is_refused(config: Json, version: object) -> None:
+    assert Configuration.of(put(config, "version", 2), "").version == 2
+    assert Configuration.of(drop(config, "version"), "").version == 2
+    error = refused(put(config, "version", version))
+    assert error.where == "version" and "Expected 2" in error.mend
+
+
+def test_no_script_reaches_what_compares_the_blocks() -> None:
+    """So an edit to cross-references, to messages or to another block's settings reruns nothing."""
+    scripts = ROOT / "scripts"
+    main = ("inspect_slide", "postprocess", "train_classifier", "train_refiner", "classify_tiles", "measure", "report")
+    for name in main:
+        modules = reached(scripts / f"{name}.py", [scripts])
+        assert modules.isdisjoint({f"drunet.settings.{m}" for m in ("config", "references", "messages", "renamed")})
+        assert "drunet.settings.report" not in modules, name
+
+
+def test_a_finished_model_is_checked_as_such(config: Json) -> None:
+    Configuration.of(put(config, "classifiers.dr_fused", {"onnx": "model.onnx", "sha256": "0" * 64}), "")
+    error = refused(put(config, "classifiers.dr_fused", {"onnx": "model.onnx", "scales": 1}))
     assert (error.where, error.mend) == ("classifiers.dr_fused", "Did you mean scale?")
-    assert refused(put(config, "classifiers.dr_fused", {"onnx": "m", "sha256": "abc"}), schema).where.endswith("sha256")
+    assert refused(put(config, "classifiers.dr_fused", {"onnx": "m", "sha256": "abc"})).where.endswith("sha256")
 
 
 # References
@@ -264,27 +368,27 @@ def test_a_finished_model_is_checked_as_such(config: Json, schema: Json) -> None
 )
 def test_a_reference_to_a_model_that_is_not_there_is_refused(config: Json, key: str, value: str, mend: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        check_references(put(config, key, value))
+        accepted(put(config, key, value))
     assert (caught.value.where, caught.value.found, caught.value.mend) == (key, value, mend)
 
 
 def test_a_finished_refiner_needs_no_classifier_to_learn_from(config: Json) -> None:
-    check_references(put(config, "refiners.unet", {"onnx": "unet.onnx"}))
+    accepted(put(config, "refiners.unet", {"onnx": "unet.onnx"}))
 
 
 def test_two_models_of_one_name_are_refused(config: Json) -> None:
     config["refiners"]["dr_fused"] = config["refiners"]["unet"]
     with pytest.raises(ConfigError, match="same name") as caught:
-        check_references(config)
+        accepted(config)
     assert caught.value.found == "dr_fused"
 
 
 @pytest.mark.parametrize("most", [0.05, 0.3])
 def test_a_tile_cannot_be_tumour_and_non_tumour_at_once(config: Json, most: float) -> None:
     with pytest.raises(ConfigError, match="at once") as caught:
-        check_references(put(config, "tiles.max_non_tumour", most))
+        accepted(put(config, "tiles.max_non_tumour", most))
     assert caught.value.where == "tiles.max_non_tumour"
-    check_references(put(config, "tiles.max_non_tumour", 0.04))
+    accepted(put(config, "tiles.max_non_tumour", 0.04))
 
 
 @pytest.mark.parametrize(

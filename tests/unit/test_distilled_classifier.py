@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import shapely
+import yaml
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.metrics import log_loss
 
@@ -18,7 +19,6 @@ from drunet.annotation import read_annotation
 from drunet.annotation.parsed import write_parsed
 from drunet.annotation.provenance import Provenance
 from drunet.augment.pipeline import Augmentation
-from drunet.configuration import merged, resolve_models
 from drunet.errors import ConfigError, ModelError, TrainingDataError
 from drunet.export.outline import write_geojson
 from drunet.files import sha256
@@ -27,14 +27,20 @@ from drunet.inference import EngineOptions, Layout
 from drunet.models import registry
 from drunet.report.card import write_card
 from drunet.sampling import Crops, GridTiles
+from drunet.settings.classifier import ClassifierRecipe
+from drunet.settings.config import Configuration
+from drunet.settings.distillation import DistillationSettings
+from drunet.settings.merging import merged, resolve_models
+from drunet.settings.references import check_references, teacher_of
 from drunet.synth.pyramid import write_pyramid
 from drunet.tiles import TileRules, read_table, tile_table, write_table
 from drunet.training import loop
 from drunet.training.batches import SlideSource, TileBatches
 from drunet.training.classifier import AnnotatedSlide, Trained, train_classifier
 from drunet.training.lesson import Lesson
-from drunet.training.teaching import Teaching, check_teachers, teacher_of
 from drunet.training.unlabelled import TaughtBatches, tissue_tiles
+
+loop.KEEP_EVERY = 0.0  # a state after every epoch
 
 CLASSES = {"tumour": ["tumor"], "non_tumour": ["normal"], "ignore": ["artefact"]}
 SIZE = 16
@@ -56,12 +62,17 @@ SETTINGS: dict[str, Any] = {
     "options": {},
     "freeze_fraction": 0.0,
     "batch_norm_momentum": None,
-    "data": {"sampling": {"strategy": "as_is"}},
+    "data": {"annotation_kinds": ["wta"], "cohorts": None, "sampling": {"strategy": "as_is"}},
     "loss": {"name": "cross_entropy", "class_weights": None},
     "distillation": DISTILLATION,
     "training": PLAN,
     "augment": {"flip": True, "brightness": 0.05},
 }
+LESSON = DistillationSettings.of(DISTILLATION, "distillation")
+
+
+def recipe(**changes: Any) -> ClassifierRecipe:
+    return ClassifierRecipe.of({**SETTINGS, **changes}, "classifiers.small")
 
 
 def build_mean_colour(
@@ -128,8 +139,8 @@ def slide(tmp_path_factory: pytest.TempPathFactory) -> AnnotatedSlide:
 
 
 def train(folder: Path, slide: AnnotatedSlide, teacher: Path, **changes: Any) -> Trained:
-    settings = {**SETTINGS, **changes}
-    lesson = Lesson.read("small", settings, str(teacher), size=SIZE) if settings["distillation"] else None
+    settings = recipe(**changes)
+    lesson = Lesson.read("small", settings.distillation, str(teacher), size=SIZE) if settings.distillation else None
     return train_classifier(
         "small", settings, [slide], [slide], rules=TileRules(), seed=3, folder=folder, lesson=lesson
     )
@@ -200,7 +211,7 @@ def test_a_batch_depends_on_seed_epoch_and_index_alone(slide: AnnotatedSlide) ->
 
 
 def test_the_teacher_answers_the_very_pixels_that_the_student_sees(slide: AnnotatedSlide, tmp_path: Path) -> None:
-    lesson = Lesson.read("small", SETTINGS, str(red_teacher(tmp_path / "t.onnx")), size=SIZE)
+    lesson = Lesson.read("small", LESSON, str(red_teacher(tmp_path / "t.onnx")), size=SIZE)
     augmentation = Augmentation(flip=True, brightness=0.3)
     batches = taught_batches(slide, teacher=lesson.teacher, augmentation=augmentation)
     x, y = batches[1]
@@ -214,7 +225,7 @@ def test_the_teacher_answers_the_very_pixels_that_the_student_sees(slide: Annota
 
 def test_a_teacher_whose_tumour_comes_first_is_turned_round(slide: AnnotatedSlide, tmp_path: Path) -> None:
     file = str(red_teacher(tmp_path / "t.onnx"))
-    turned = Lesson.read("small", SETTINGS, file, size=SIZE, layout=Layout(tumour=0))
+    turned = Lesson.read("small", LESSON, file, size=SIZE, layout=Layout(tumour=0))
     x, y = taught_batches(slide, teacher=turned.teacher)[0]
     np.testing.assert_allclose(y[:, 2], says(x), atol=1e-5)
 
@@ -229,13 +240,13 @@ def test_the_weight_decides_whom_a_student_believes(
     # Nobody's labels may choose among the epochs of a student that learns the opposite.
     trained = train_classifier(
         "small",
-        {**SETTINGS, "distillation": lesson},
+        recipe(distillation=lesson),
         [slide],
         [],
         rules=TileRules(),
         seed=3,
         folder=tmp_path / "state",
-        lesson=Lesson.read("small", {**SETTINGS, "distillation": lesson}, str(teacher), size=SIZE),
+        lesson=Lesson.read("small", DistillationSettings.of(lesson, "distillation"), str(teacher), size=SIZE),
     )
     tiles = np.full((2, SIZE, SIZE, 3), 110 / 255, np.float32)
     tiles[0, ..., 0] = 210 / 255
@@ -318,11 +329,11 @@ def test_a_teacher_that_does_not_fit_is_refused_by_the_key_that_names_it(tmp_pat
     three = str(red_teacher(tmp_path / "three.onnx", classes=3))
     key = r"classifiers\.small\.distillation\.teacher \(big\)"
     with pytest.raises(ModelError, match=rf"{key}: the teacher knows other classes .*teacher: 3; student: 2"):
-        Lesson.read("small", SETTINGS, three, size=SIZE)
+        Lesson.read("small", LESSON, three, size=SIZE)
     with pytest.raises(ModelError, match=rf"{key}: the model does not take the tiles"):
-        Lesson.read("small", SETTINGS, str(red_teacher(tmp_path / "t.onnx")), size=24)
+        Lesson.read("small", LESSON, str(red_teacher(tmp_path / "t.onnx")), size=24)
     # A file that leaves the side open takes any tile.
-    Lesson.read("small", SETTINGS, str(red_teacher(tmp_path / "open.onnx", size="s")), size=24)
+    Lesson.read("small", LESSON, str(red_teacher(tmp_path / "open.onnx", size="s")), size=24)
 
 
 def test_a_share_of_nothing_is_refused(slide: AnnotatedSlide) -> None:
@@ -338,9 +349,9 @@ def test_a_share_of_nothing_is_refused(slide: AnnotatedSlide) -> None:
 def test_a_student_is_not_taught_on_by_a_teacher_that_computes_otherwise(tmp_path: Path) -> None:
     path = str(red_teacher(tmp_path / "t.onnx"))
     half, plain = EngineOptions(precision="float16", threads=1), EngineOptions(threads=2)
-    how = [Lesson.read("small", SETTINGS, path, size=SIZE, options=o).teacher.how for o in (None, plain, half)]
+    how = [Lesson.read("small", LESSON, path, size=SIZE, options=o).teacher.how for o in (None, plain, half)]
     assert how[0] == how[1] != how[2] and how[2]["precision"] == "float16"
-    turned = Lesson.read("small", SETTINGS, path, size=SIZE, layout=Layout(tumour=0)).teacher.how
+    turned = Lesson.read("small", LESSON, path, size=SIZE, layout=Layout(tumour=0)).teacher.how
     assert turned != how[0]
     # As they enter the digest.
     assert len({json.dumps(each) for each in (*how, turned)}) == 3
@@ -348,29 +359,34 @@ def test_a_student_is_not_taught_on_by_a_teacher_that_computes_otherwise(tmp_pat
 
 def test_a_lesson_and_its_block_come_together(slide: AnnotatedSlide, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="come together"):
-        train_classifier("small", SETTINGS, [slide], [], rules=TileRules(), seed=1, folder=tmp_path / "state")
-    plain = {**SETTINGS, "distillation": None}
-    assert Teaching.from_config(plain, "classifiers.small") is None and teacher_of(plain) is None
-    with pytest.raises(ValueError, match="no `distillation` block"):
-        Lesson.read("small", plain, "t.onnx", size=SIZE)
+        train_classifier("small", recipe(), [slide], [], rules=TileRules(), seed=1, folder=tmp_path / "state")
+    assert teacher_of({**SETTINGS, "distillation": None}) is None and teacher_of(SETTINGS) == "big"
 
 
-BIG = {"architecture": "dr_fused", "loss": {"name": "cross_entropy", "class_weights": None}}
+SMALL = {**SETTINGS, "architecture": "dr_fused", "data": {**SETTINGS["data"], "cross_fit_folds": 2}}
+BIG = {**SMALL, "distillation": None}
+
+
+def check(classifiers: dict[str, Any]) -> None:
+    """Check models as those of the configuration that ships."""
+    text = (Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8")
+    config = yaml.safe_load(text)
+    check_references(Configuration.of({**config, "classifiers": {**config["classifiers"], **classifiers}}, ""))
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"distillation": {**DISTILLATION, "teacher": "bigg"}}, ["small.distillation.teacher", "Did you mean big?"]),
-        ({"distillation": {**DISTILLATION, "teacher": "small"}}, ["in a circle", "found: small"]),
+        ({"distillation": {**DISTILLATION, "teacher": "small"}}, ["circular `teacher` reference", "found: small"]),
         (
             {"distillation": {**DISTILLATION, "teacher": "middle"}},
-            ["in a circle", "small.distillation.teacher", "found: middle"],
+            ["circular `teacher` reference", "small.distillation.teacher", "found: middle"],
         ),
-        ({"distillation": {"teacher": "big", "weight": 0.5}}, ["keys are missing", "temperature, unlabelled_share"]),
-        ({"distillation": {**DISTILLATION, "weight": 1.5}}, ["small.distillation.weight", "from 0 to 1"]),
-        ({"distillation": {**DISTILLATION, "temperature": 0}}, ["small.distillation.temperature", "above 0"]),
-        ({"distillation": {**DISTILLATION, "unlabelled_share": 1.0}}, ["unlabelled_share", "below 1"]),
+        ({"distillation": {"teacher": "big", "weight": 0.5}}, ["a key is missing", "temperature, unlabelled_share"]),
+        ({"distillation": {**DISTILLATION, "weight": 1.5}}, ["small.distillation.weight", "at most 1"]),
+        ({"distillation": {**DISTILLATION, "temperature": 0}}, ["small.distillation.temperature", "more than 0"]),
+        ({"distillation": {**DISTILLATION, "unlabelled_share": 1.0}}, ["unlabelled_share", "less than 1"]),
         ({"loss": {"name": "focal", "class_weights": None}}, ["small.loss.name", "cannot use this", "focal"]),
         ({"loss": {"name": "cross_entropy", "class_weights": "balanced"}}, ["small.loss.class_weights", "balanced"]),
     ],
@@ -381,11 +397,11 @@ def test_a_mistake_in_who_teaches_whom_is_named_by_its_key(changes: dict[str, An
     if "middle" in str(changes):
         others["middle"] = middle
     with pytest.raises(ConfigError) as caught:
-        check_teachers({**others, "small": {**SETTINGS, **changes}})
+        check({**others, "small": {**SMALL, **changes}})
     assert all(part in str(caught.value) for part in said), str(caught.value)
-    check_teachers({"big": BIG, "done": {"onnx": "d.onnx"}, "small": SETTINGS})
-    finished = {**SETTINGS, "distillation": {**DISTILLATION, "teacher": "done"}}
-    check_teachers({"done": {"onnx": "done.onnx"}, "small": finished})
+    check({"big": BIG, "done": {"onnx": "d.onnx"}, "small": SMALL})
+    finished = {**SMALL, "distillation": {**DISTILLATION, "teacher": "done"}}
+    check({"done": {"onnx": "done.onnx"}, "small": finished})
 
 
 def test_a_model_like_a_student_takes_its_lesson_whole_or_not_at_all() -> None:

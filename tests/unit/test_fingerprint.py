@@ -124,6 +124,15 @@ def test_a_docstring_alone_in_a_class_counts_as_pass(house: House) -> None:
     assert house.digest() == before
 
 
+def test_the_description_below_a_field_does_not_change_it(house: House) -> None:
+    house.write("drunet/late.py", 'class Late:\n    size: int\n    """side, px"""\n    step: int\n')
+    before = house.digest()
+    house.edit("drunet/late.py", "side, px", "side of a tile, px")
+    assert house.digest() == before
+    house.edit("drunet/late.py", "step: int", "step: float")
+    assert house.digest() != before
+
+
 @pytest.mark.parametrize("file", ["drunet/unreached.py", "drunet/models/big.py", "drunet/report/page.py", "other.py"])
 def test_what_is_not_reached_does_not_change_it(house: House, file: str) -> None:
     before = house.digest()

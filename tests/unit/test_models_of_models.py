@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from drunet.configuration import check_references, check_schema, merged, resolve_models, start_of
 from drunet.errors import ConfigError
+from drunet.settings.merging import merged, resolve_models
+from drunet.settings.references import checked, start_of
 
 ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
@@ -23,7 +24,7 @@ def config() -> Json:
 
 def problem_of(config: Json) -> str:
     with pytest.raises(ConfigError) as caught:
-        check_references(resolve_models(config))
+        checked(resolve_models(config))
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -88,8 +89,8 @@ def test_what_is_like_another_is_a_copy_of_it() -> None:
     ("models", "said"),
     [
         ({"one": {"like": "dr_fusd"}}, ("classifiers.one.like", "unknown model", "Did you mean dr_fused?")),
-        ({"one": {"like": "two"}, "two": {"like": "one"}}, ("circle", "Write one of them out")),
-        ({"one": {"like": "one"}}, ("circle",)),
+        ({"one": {"like": "two"}, "two": {"like": "one"}}, ("circular", "Write one of them out")),
+        ({"one": {"like": "one"}}, ("circular",)),
     ],
 )
 def test_a_likeness_that_leads_nowhere_is_refused(config: Json, models: Json, said: tuple[str, ...]) -> None:
@@ -104,11 +105,9 @@ def test_a_likeness_that_leads_nowhere_is_refused(config: Json, models: Json, sa
 def test_a_fine_tuned_model_names_its_start(config: Json) -> None:
     config["classifiers"]["tuned"] = {"like": "dr_fused", "weights": {"model": "dr_fused"}}
     resolved = resolve_models(config)
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
-    check_schema(resolved, schema)
-    check_references(resolved)
-    assert start_of(resolved["classifiers"]["tuned"]) == "dr_fused"
-    assert start_of(resolved["classifiers"]["dr_fused"]) is None
+    checked(resolved)
+    assert start_of(resolved["classifiers"]["tuned"]["weights"]) == "dr_fused"
+    assert start_of(resolved["classifiers"]["dr_fused"]["weights"]) is None
 
 
 @pytest.mark.parametrize(
@@ -117,7 +116,7 @@ def test_a_fine_tuned_model_names_its_start(config: Json) -> None:
         ({"architecture": "h2gnet_classifier"}, ("another network", "dr_fused: dr_fused", "here: h2gnet_classifier")),
         ({"options": {"dense_units": 64}}, ("another network", "dense_units")),
         ({"weights": {"model": "dr_fuse"}}, ("weights.model", "unknown classifier", "Did you mean dr_fused?")),
-        ({"weights": {"model": "tuned"}}, ("circle",)),
+        ({"weights": {"model": "tuned"}}, ("circular",)),
         ({"weights": {"model": "dr_fused", "densenet201": "d.h5"}}, ("one model and nothing else",)),
         ({"weights": {"model": "finished"}}, ("cannot be trained further", "finished", "weights file")),
     ],
@@ -136,12 +135,12 @@ def test_dropout_and_size_may_change_between_a_start_and_what_starts_from_it(con
         "weights": {"model": "unet"},
         "options": {**config["refiners"]["unet"]["options"], "size": 512, "spatial_dropout": 0.0},
     }
-    check_references(resolve_models(config))
+    checked(resolve_models(config))
 
 
 def test_a_refiner_has_no_imagenet_weights(config: Json) -> None:
     config["refiners"]["unet"]["weights"] = "imagenet"
-    assert "no ImageNet weights of a refiner" in problem_of(config)
+    assert "a refiner has no ImageNet weights" in problem_of(config)
 
 
 def test_a_first_model_is_another_one_that_there_is(config: Json) -> None:
@@ -149,4 +148,4 @@ def test_a_first_model_is_another_one_that_there_is(config: Json) -> None:
     config["classifiers"]["second"] = {"like": "dr_fused", "data": {"sampling": sampling}}
     assert "Did you mean dr_fused?" in problem_of(config)
     sampling["first_model"] = "second"
-    assert "each other's first model" in problem_of(config)
+    assert "circular `first_model` reference" in problem_of(config)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -12,10 +14,18 @@ from scipy import ndimage
 from drunet.components import filter_components
 from drunet.grid import Grid, square_to_slide
 from drunet.postprocess import finest_mask, min_fragment_um2, segment, segment_slide
+from drunet.settings.postprocess import PostprocessSettings
 
 EIGHT = np.ones((3, 3), bool)
 BARE: dict[str, Any] = {"opening_px": 0, "median_px": 0}
-PAPER = {"threshold": 0.5, "opening_px": 7, "median_px": 11}
+SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8"))["postprocess"]
+
+
+def cleaning(**changes: object) -> PostprocessSettings:
+    return PostprocessSettings.of({**SHIPPED, **changes}, "postprocess")
+
+
+PAPER = cleaning(threshold=0.5, opening_px=7, median_px=11)
 
 
 def blobs(seed: int, shape: tuple[int, int] = (90, 120), sigma: float = 4) -> np.ndarray:
@@ -186,7 +196,7 @@ def test_the_smallest_fragment_is_measured_in_square_micrometres() -> None:
     square = np.zeros((256, 256), np.float32)
     square[100:140, 100:120] = 1.0  # 20 x 20 px of 15.625 µm on the slide: 97,656 µm²
     tissue = np.ones((64, 128), bool)
-    bare = {**PAPER, "opening_px": 0, "median_px": 0}
+    bare = cleaning(opening_px=0, median_px=0)
     assert segment_slide(square, tissue, grid, 90_000, bare).any()
     assert not segment_slide(square, tissue, grid, 105_000, bare).any()
 

@@ -22,7 +22,8 @@ from drunet.sampling import Crops, GridTiles, RegionCrops, Source, draw_epoch
 from drunet.sampling.areas import induce_imbalance, scored_tiles
 from drunet.sampling.balance import oversample, undersample
 from drunet.sampling.strata import COLOUR_WEIGHTS, TileColours, TissueStrata
-from drunet.sampling.strategies import STRATEGIES, LearningSlides, checked_strategy, sampled
+from drunet.sampling.strategies import LearningSlides, sampled
+from drunet.settings.sampling import STRATEGIES, SamplingSettings
 from drunet.slide import Slide
 from drunet.tiles import TileRules, write_table
 
@@ -362,7 +363,7 @@ def test_a_strategy_is_found_by_its_name_and_told_its_options(tmp_path: Path) ->
     slides = LearningSlides(["s0"], [], [str(path)], 50.0)
 
     def by_name(**config: Any) -> Any:
-        return sampled([source], slides, config, seed=1, where="here")
+        return sampled([source], slides, SamplingSettings.of(config, "here"), seed=1, where="here")
 
     plain = by_name(strategy="as_is")
     assert (plain.sources, plain.balance, plain.facts) == ([source], None, {"strategy": "as_is"})
@@ -378,9 +379,9 @@ def test_a_strategy_is_found_by_its_name_and_told_its_options(tmp_path: Path) ->
     [
         (
             {"strategy": "smote"},
-            r"here\.strategy: unknown sampling strategy \(found: smote\)\. Known: as_is, oversample",
+            r"here\.strategy: .*found: 'smote'.*one of as_is, oversample",
         ),
-        ({}, r"here\.strategy: unknown sampling strategy"),
+        ({}, r"here: a key is missing \(found: strategy not given\)"),
         ({"strategy": "oversample", "clusters": 3}, r"oversample has no such option \(found: clusters\).*none\."),
         ({"strategy": "strata", "first_model": "a"}, r"strata has no such option .*Its options: clusters\."),
         ({"strategy": "induced_imbalance"}, r"needs first_model"),
@@ -392,12 +393,12 @@ def test_a_strategy_is_found_by_its_name_and_told_its_options(tmp_path: Path) ->
 )
 def test_a_wrong_block_ends_in_one_message(config: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
-        checked_strategy(config, "here")
+        SamplingSettings.of(config, "here")
     assert "\n" not in str(caught.value)
 
 
 def test_the_papers_numbers_are_the_ones_where_nothing_is_said() -> None:
-    filled = checked_strategy({"strategy": "induced_imbalance", "first_model": "a"}, "here")
-    assert (filled["tumour"], filled["non_tumour"], filled["hard"]) == (40, 50, 10)
-    assert checked_strategy({"strategy": "strata"}, "here")["clusters"] == 4
+    filled = SamplingSettings.of({"strategy": "induced_imbalance", "first_model": "a"}, "here")
+    assert (filled.tumour, filled.non_tumour, filled.hard) == (40, 50, 10)
+    assert SamplingSettings.of({"strategy": "strata"}, "here").clusters == 4
     assert list(STRATEGIES) == ["as_is", "oversample", "undersample", "strata", "induced_imbalance"]

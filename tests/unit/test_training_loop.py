@@ -18,8 +18,9 @@ import pandas as pd
 import pytest
 
 from drunet.errors import ConfigError, TrainingDataError
+from drunet.settings.training import TrainingSettings
 from drunet.training import loop
-from drunet.training.loop import Plan, Trainer, compute_precision, save_inference_weights, train
+from drunet.training.loop import Trainer, compute_precision, save_inference_weights, train
 
 loop.KEEP_EVERY = 0.0  # a state after every epoch
 
@@ -67,7 +68,7 @@ def fit(folder: Path, model: keras.Model | None = None, **options: Any) -> tuple
     model = model or network()
     validation = options.pop("validation", Points(seed=9, fixed=True))
     batches, identity = options.pop("batches", None) or Points(), options.pop("identity", "one")
-    plan = Plan.from_config({**PLAN, **options}, "here")
+    plan = TrainingSettings.of({**PLAN, **options}, "here")
     history = train(
         model,
         loss="categorical_crossentropy",
@@ -91,7 +92,7 @@ def test_every_dropout_draws_anew_in_every_epoch_and_the_same_again() -> None:
     for _ in range(2):
         x = keras.layers.Dropout(0.5)(x)
     model = keras.Model(image, x)
-    keeper = loop._Keeper(Any, Points(), Plan.from_config(PLAN, "here"), "m1", "loss")  # type: ignore[arg-type]
+    keeper = loop._Keeper(Any, Points(), TrainingSettings.of(PLAN, "here"), "m1", "loss")  # type: ignore[arg-type]
     keeper.set_model(model)
 
     def masks(epoch: int) -> list[bytes]:
@@ -323,11 +324,11 @@ def test_inference_weights_hold_no_optimiser_and_fit_the_model(tmp_path: Path, r
 def test_a_learning_rate_falls_by_a_factor_after_every_so_many_epochs() -> None:
     # 000: 1e-3, less by a fifth after each ten epochs.
     block = {**PLAN, "learning_rate": 1e-3, "decay": {"factor": 0.8, "epochs": 10}}
-    plan = Plan.from_config(block, "here")
+    plan = TrainingSettings.of(block, "here")
     expected = {0: 1e-3, 9: 1e-3, 10: 8e-4, 19: 8e-4, 20: 6.4e-4, 35: 5.12e-4}
     assert {epoch: plan.learning_rate_in(epoch) for epoch in expected} == pytest.approx(expected)
-    constant = Plan.from_config({**PLAN, "decay": None}, "here")
-    assert constant == Plan.from_config(PLAN, "here") and constant.learning_rate_in(99) == PLAN["learning_rate"]
+    constant = TrainingSettings.of({**PLAN, "decay": None}, "here")
+    assert constant == TrainingSettings.of(PLAN, "here") and constant.learning_rate_in(99) == PLAN["learning_rate"]
 
 
 @pytest.mark.parametrize(
@@ -335,7 +336,7 @@ def test_a_learning_rate_falls_by_a_factor_after_every_so_many_epochs() -> None:
 )
 def test_a_learning_rate_that_cannot_fall_so_is_told(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"here\.decay"):
-        Plan.from_config({**PLAN, "decay": wrong}, "here")
+        TrainingSettings.of({**PLAN, "decay": wrong}, "here")
 
 
 def test_a_restart_learns_at_the_pace_of_its_epoch_and_starting_over_at_the_first(
@@ -377,7 +378,7 @@ def test_a_model_that_starts_over_learns_as_a_new_one_and_is_not_traced_anew(tmp
         traced.append(1)
         return keras.losses.categorical_crossentropy(y_true, y_pred)
 
-    plan = Plan.from_config({**PLAN, "epochs": 3, "decay": {"factor": 0.5, "epochs": 1}}, "here")
+    plan = TrainingSettings.of({**PLAN, "epochs": 3, "decay": {"factor": 0.5, "epochs": 1}}, "here")
     model = network()
     beginning = model.get_weights()
     trainer = Trainer(model, loss=loss, metrics=["accuracy"], plan=plan)
@@ -421,16 +422,16 @@ def test_precision_is_that_of_the_layers_and_weights_stay_whole(tmp_path: Path) 
 def test_a_plan_has_exactly_its_keys(wrong: dict[str, Any]) -> None:
     config = {k: v for k, v in {**PLAN, **wrong}.items() if v is not None or k == "steps_per_epoch"}
     with pytest.raises(ConfigError, match=rf"classifiers\.c\.training: .*found: {next(iter(wrong))}"):
-        Plan.from_config(config, "classifiers.c.training")
+        TrainingSettings.of(config, "classifiers.c.training")
 
 
 def test_epsilon_is_the_optimisers_and_kerass_own_where_none_is_said(tmp_path: Path) -> None:
     for name in ("adam", "adamax"):
-        plan = Plan.from_config({**PLAN, "optimiser": name, "epsilon": 0.05}, "here")
-        assert plan.optimiser_anew().epsilon == 0.05
-        usual = Plan.from_config({**PLAN, "optimiser": name, "epsilon": None}, "here")
-        assert usual == Plan.from_config({**PLAN, "optimiser": name}, "here")
-        assert usual.optimiser_anew().epsilon == loop.OPTIMISERS[name]().epsilon
+        plan = TrainingSettings.of({**PLAN, "optimiser": name, "epsilon": 0.05}, "here")
+        assert loop.new_optimiser(plan).epsilon == 0.05
+        usual = TrainingSettings.of({**PLAN, "optimiser": name, "epsilon": None}, "here")
+        assert usual == TrainingSettings.of({**PLAN, "optimiser": name}, "here")
+        assert loop.new_optimiser(usual).epsilon == loop.OPTIMISERS[name]().epsilon
     # Adam's first step is g / (|g| + epsilon) times the learning rate: with so large an epsilon, nearly nothing.
     before = network().get_weights()
     usual, stiff = (fit(tmp_path / str(e), epochs=1, epsilon=e)[0].trainable_weights for e in (None, 1e6))
@@ -440,13 +441,13 @@ def test_epsilon_is_the_optimisers_and_kerass_own_where_none_is_said(tmp_path: P
 
 @pytest.mark.parametrize("wrong", [{"epsilon": 0.1, "optimiser": "sgd"}, {"epsilon": 0.0}])
 def test_an_epsilon_that_the_optimiser_does_not_take_is_told(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"here\.epsilon: the optimiser takes no such epsilon"):
-        Plan.from_config({**PLAN, **wrong}, "here")
+    with pytest.raises(ConfigError, match=r"here\.epsilon: "):
+        TrainingSettings.of({**PLAN, **wrong}, "here")
 
 
 def test_a_loss_that_stays_the_same_is_no_better(tmp_path: Path) -> None:
     image = keras.Input((6,))
     model = keras.Model(image, keras.layers.Dense(2, activation="softmax")(image))
-    _, history = fit(tmp_path / "state", model, learning_rate=0.0, patience=2, epochs=9)
+    _, history = fit(tmp_path / "state", model, learning_rate=1e-30, patience=2, epochs=9)
     # The first is the best, and two more are waited for.
     assert len(set(history["val_loss"])) == 1 and history["epoch"].tolist() == [1, 2, 3]

@@ -22,23 +22,24 @@ def forget_rule_folders():
 
 forget_rule_folders()
 
-from drunet import cohort, configuration
+from drunet import cohort
 from drunet.errors import DrunetError, closest
 from drunet.files import ID_PATTERN
 from drunet.fingerprint import fingerprint
 from drunet.models import registry
-from drunet.training import teaching
+from drunet.settings import merging, references, resources
 
 
 def checked_config():
     """The configuration, with models that are `like` others written out."""
     try:
         if workflow.is_main_process:
-            configuration.check_repeated_keys(workflow.configfiles)
-        own = configuration.resolve_models(config)
-        configuration.check_schema(own, SCHEMA)
-        configuration.check_references(own)
-        configuration.check_model_files(own)
+            merging.check_repeated_keys(workflow.configfiles)
+        own = merging.resolve_models(config)
+        references.checked(own)
+        if workflow.is_main_process:
+            rule_files = [path.read_text(encoding="utf-8") for path in sorted(WORKFLOW.rglob("*.smk"))]
+            resources.check_rules(own.get("resources", {}), "\n".join(rule_files))
         return own
     except DrunetError as error:
         raise WorkflowError(str(error)) from None
@@ -61,7 +62,6 @@ def demo_files():
 
 DEMO = "results/demo"
 DEMO_SLIDES = list(cohort.read_sheets([str(p) for p in sorted((RESOURCES / "demo").glob("*.tsv"))], DEMO))
-SCHEMA = yaml.safe_load((WORKFLOW / "schemas/config.schema.yaml").read_text(encoding="utf-8"))
 OWN = checked_config()
 RUNS = OWN["runs"]
 config.update(OWN)

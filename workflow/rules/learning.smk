@@ -86,7 +86,7 @@ def validation_slides(model):
 
 def starting_model(model):
     """The trained model that a model starts from, if it is fine-tuned."""
-    return configuration.start_of(settings_of(model))
+    return references.start_of(settings_of(model).get("weights"))
 
 
 def patients_seen(classifier):
@@ -97,7 +97,7 @@ def patients_seen(classifier):
 
 def taught_by(classifier):
     """The trained models whose knowledge a classifier begins with or is given."""
-    others = [starting_model(classifier), teaching.teacher_of(settings_of(classifier))]
+    others = [starting_model(classifier), references.teacher_of(settings_of(classifier))]
     return [other for other in others if other and not is_finished(other)]
 
 
@@ -114,7 +114,7 @@ def unseen_by(classifier, slide):
         )
     own = [s for s in base_training_slides(classifier) if ALL_ROWS[s].patient_id == patient]
     if not own:
-        teacher = teaching.teacher_of(settings_of(classifier))
+        teacher = references.teacher_of(settings_of(classifier))
         raise WorkflowError(
             f"{classifier} is taught by {teacher}, which learnt from the patient of {slide}: no heatmap of this slide can be "
             "made by a model that has not seen it. Let the two learn from the same cohorts."
@@ -161,7 +161,7 @@ def learning_scores(wildcards):
 def teacher_model(model):
     """The classifier that a student learns from: for a fold of the student one that has not seen the slides left out."""
     fold = FOLD.fullmatch(model)
-    teacher = teaching.teacher_of(settings_of(model))
+    teacher = references.teacher_of(settings_of(model))
     if not teacher or not fold or is_finished(teacher):
         return teacher
     left_out = [s for s in base_training_slides(fold["base"]) if fold_of(fold["base"], s)[0] == int(fold["fold"])]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
 from typing import Any
 
 from drunet.errors import ModelError
 from drunet.files import sha256, whole_file
-from drunet.inference import EngineOptions, check_classifier, layout_of, open_session
+from drunet.inference import EngineOptions, Layout, check_classifier, open_session
 from drunet.refine import refiner_size
+from drunet.settings.finished import FinishedModel
 
 
 def adopt(
@@ -20,7 +20,7 @@ def adopt(
     name: str,
     role: str,
     size: int,
-    settings: Mapping[str, Any],
+    settings: FinishedModel,
 ) -> dict[str, Any]:
     """Copy a model into place if it fits its role.
 
@@ -30,8 +30,8 @@ def adopt(
         ``classifier`` or ``refiner``.
     size : int
         Side of a tile in pixels, which a classifier has to take.
-    settings : mapping
-        Its entry in the configuration: onnx, and optionally sha256, channels_last, scale, tumour_index.
+    settings : FinishedModel
+        Its entry in the configuration.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def adopt(
     ModelError
         If the digest differs from the one given, or the shapes do not fit.
     """
-    digest, expected = sha256(source), settings.get("sha256")
+    digest, expected = sha256(source), settings.sha256
     if expected and digest != expected:
         raise ModelError(
             "the file is not the one that the configuration pins",
@@ -53,7 +53,8 @@ def adopt(
         )
     session = open_session(source, EngineOptions(), where=name)
     if role == "classifier":
-        check_classifier(session, layout_of(settings), size, where=name)
+        layout = Layout(settings.channels_last, settings.scale, settings.tumour_index)
+        check_classifier(session, layout, size, where=name)
     else:
         refiner_size(session, where=name)
     with whole_file(target) as temporary:

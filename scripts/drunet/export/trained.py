@@ -9,6 +9,7 @@ from typing import Any
 from drunet.export.onnx_model import write_onnx
 from drunet.models import registry
 from drunet.refine import HEATMAP
+from drunet.settings.network import NetworkSettings
 from drunet.training.classifier import builder_options
 from drunet.training.refiner import refiner_options
 
@@ -47,10 +48,11 @@ def rebuild_trained(facts: Mapping[str, Any], weights: str | os.PathLike[str]) -
     """
     settings, seed = facts["settings"], facts["seed"]
     if "classifier" in settings:
-        options = refiner_options(settings, seed)
+        options = refiner_options(settings["options"], settings["batch_norm_momentum"], seed)
     else:
+        network = NetworkSettings.among({**settings, "weights": "random"}, "settings")
         # Starting weights are about to be overwritten: they need not be there any more.
-        options = builder_options({**settings, "weights": "random"}, facts["size"], seed)
+        options = builder_options(network, facts["size"], seed)
         # What is known only once the data are seen, such as the classes that clusters became.
         options |= facts.get("builder", {})
     model = registry.build(settings["architecture"], **options)

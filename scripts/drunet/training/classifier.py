@@ -24,11 +24,13 @@ from drunet.models import registry
 from drunet.outcome import without_failed
 from drunet.sampling import GridTiles, RegionCrops, Source, draw_epoch
 from drunet.sampling.strategies import LearningSlides, Sampling, sampled
+from drunet.settings.classifier import ClassifierRecipe
+from drunet.settings.network import NetworkSettings, starts_whole
 from drunet.tiles import TileRules, read_table
 from drunet.training.batches import SlideSource, TileBatches
 from drunet.training.kept import digest
 from drunet.training.lesson import LabelBatches, Lesson
-from drunet.training.loop import Plan, compute_precision, save_inference_weights, train
+from drunet.training.loop import compute_precision, save_inference_weights, train
 from drunet.training.losses import classification_loss
 from drunet.training.unlabelled import TaughtBatches, tissue_tiles
 
@@ -116,7 +118,7 @@ class Trained:
 
 def train_classifier(
     name: str,
-    settings: Mapping[str, Any],
+    settings: ClassifierRecipe,
     training: Sequence[AnnotatedSlide],
     validation: Sequence[AnnotatedSlide],
     *,
@@ -134,7 +136,7 @@ def train_classifier(
     ----------
     name : str
         How messages call the model.
-    settings : mapping
+    settings : ClassifierRecipe
         An entry under `classifiers` in the configuration.
     training, validation : lists of AnnotatedSlide
         With no validation slides the training loss decides which weights are best, and when to stop.
@@ -155,16 +157,15 @@ def train_classifier(
 
     Raises
     ------
-    ConfigError
-        If the settings name what there is not.
+    ModelError
+        If the settings name an architecture, or options of it, that there are not.
     TrainingDataError
         If there are no training slides, no labelled tiles, one class only, or not what the sampling strategy needs.
     """
     need_slides(training, name)
-    if bool(settings.get("distillation")) != bool(lesson):
+    if (settings.distillation is None) != (lesson is None):
         raise ValueError("a lesson and the `distillation` block that it was read from come together")
-    plan = Plan.from_config(settings["training"], f"classifiers.{name}.training")
-    augmentation = Augmentation.from_config(settings["augment"], where=f"classifiers.{name}.augment")
+    plan, augmentation = settings.training, Augmentation.from_config(settings.augment)
     grids = [Grid.from_dict(read_table(s.tiles)[1]["grid"]) for s in [*training, *validation]]
     size, mpp = grids[0].size, grids[0].tile_mpp
 
@@ -172,13 +173,13 @@ def train_classifier(
     sampling = sampled(
         sources,
         LearningSlides([s.source.slide_id for s in training], [s.source.open for s in training], scores, size * mpp),
-        settings["data"]["sampling"],
+        settings.data.sampling,
         seed=seed,
         where=f"classifiers.{name}.data.sampling",
     )
     if note := sampling.facts.get("note"):
         say(f"{name}: {note}")
-    loss, loss_facts = classification_loss(settings["loss"], _epoch_counts(sampling, seed), f"classifiers.{name}.loss")
+    loss, loss_facts = classification_loss(settings.loss, _epoch_counts(sampling, seed))
     metric: Any = "accuracy"
     if lesson is not None:
         loss, metric = lesson.loss(), lesson.metric()
@@ -187,11 +188,11 @@ def train_classifier(
     shown = {**tiles, "seed": seed, "augmentation": augmentation, "balance": sampling.balance}
     train_batches = _training_batches(training, sampling.sources, plan.steps_per_epoch, lesson, rules, shown)
     held_out = crop_sources(validation, rules)
-    at_most = settings["data"].get("validation_tiles")
+    at_most = settings.data.validation_tiles
     validation_batches = _validation_batches(validation, held_out, lesson, seed, at_most, tiles)
     compute_precision(plan.precision)
-    model = registry.build(settings["architecture"], **builder_options(settings, size, seed))
-    if starts_whole(settings):
+    model = registry.build(settings.architecture, **builder_options(settings, size, seed))
+    if starts_whole(settings.weights):
         registry.load_weights(model, str(start))
     learnt = _learnt_files(training, scores) + ([[lesson.file]] if lesson else [])
     history = train(
@@ -206,7 +207,7 @@ def train_classifier(
             learnt,
             [s.files for s in validation],
             start,
-            settings=settings,
+            settings=settings.model_dump(),
             seed=seed,
             rules=asdict(rules),
             teacher=lesson and lesson.teacher.how,
@@ -215,7 +216,7 @@ def train_classifier(
         name=name,
     )
     facts = {
-        "architecture": settings["architecture"],
+        "architecture": settings.architecture,
         "size": size,
         "mpp": mpp,
         "training_slides": [s.source.slide_id for s in training],
@@ -271,22 +272,16 @@ def _validation_batches(
     return every if len(every) else None
 
 
-def builder_options(settings: Mapping[str, Any], size: int, seed: int) -> dict[str, Any]:
+def builder_options(settings: NetworkSettings, size: int, seed: int) -> dict[str, Any]:
     """Arguments of a classifier's builder, from its configuration."""
     return {
         "size": size,
-        "weights": "random" if starts_whole(settings) else settings["weights"],
-        "freeze_fraction": settings["freeze_fraction"],
-        "batch_norm_momentum": settings["batch_norm_momentum"],
+        "weights": "random" if starts_whole(settings.weights) else settings.weights,
+        "freeze_fraction": settings.freeze_fraction,
+        "batch_norm_momentum": settings.batch_norm_momentum,
         "seed": seed,
-        **settings["options"],
+        **settings.options,
     }
-
-
-def starts_whole(settings: Mapping[str, Any]) -> bool:
-    """Whether training starts from the weights of a whole model: a file's, or another trained model's."""
-    weights = settings["weights"]
-    return weights not in ("random", "imagenet") if isinstance(weights, str) else "model" in weights
 
 
 def identity(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,10 @@ import numpy as np
 from drunet.files import sha256
 from drunet.inference import EngineOptions, Layout
 from drunet.sampling import Crops, Source
+from drunet.settings.distillation import DistillationSettings
 from drunet.training.batches import SlideSource, TileBatches
 from drunet.training.distillation import DistillationLoss, LabelledAccuracy
 from drunet.training.teacher import OnnxTeacher
-from drunet.training.teaching import Teaching
 from drunet.training.unlabelled import TaughtBatches
 
 
@@ -24,14 +24,14 @@ class Lesson:
 
     Attributes
     ----------
-    teaching : Teaching
+    settings : DistillationSettings
     teacher : OnnxTeacher
         Of [non-tumour, tumour].
     file : str
         The ONNX file that the teacher was read from.
     """
 
-    teaching: Teaching
+    settings: DistillationSettings
     teacher: OnnxTeacher
     file: str
 
@@ -39,7 +39,7 @@ class Lesson:
     def read(
         cls,
         name: str,
-        settings: Mapping[str, Any],
+        settings: DistillationSettings,
         file: str,
         *,
         size: int,
@@ -50,8 +50,7 @@ class Lesson:
 
         Parameters
         ----------
-        settings : mapping
-            The student's entry under `classifiers`, with a `distillation` block.
+        settings : DistillationSettings
         size : int
             Side of a tile, px.
         layout : Layout, optional
@@ -61,18 +60,13 @@ class Lesson:
 
         Raises
         ------
-        ConfigError
-            As `Teaching.from_config`.
         ModelError
             If the teacher does not take the student's tiles, or does not tell two classes apart.
         ProviderError
             As `drunet.inference.open_session`.
         """
-        teaching = Teaching.from_config(settings, f"classifiers.{name}")
-        if teaching is None:
-            raise ValueError(f"{name} has no `distillation` block")
-        where = f"classifiers.{name}.distillation.teacher ({teaching.teacher})"
-        return cls(teaching, OnnxTeacher(file, 2, size=size, layout=layout, options=options, where=where), file)
+        where = f"classifiers.{name}.distillation.teacher ({settings.teacher})"
+        return cls(settings, OnnxTeacher(file, 2, size=size, layout=layout, options=options, where=where), file)
 
     def batches(
         self,
@@ -84,12 +78,12 @@ class Lesson:
         **tiles: Any,
     ) -> TaughtBatches:
         """Batches to learn from; see `TaughtBatches`."""
-        share = self.teaching.unlabelled_share
+        share = self.settings.unlabelled_share
         return TaughtBatches(slides, sources, tissue, self.teacher, share=share, steps=steps, **tiles)
 
     def loss(self) -> DistillationLoss:
         """Cross-entropy where no teacher has answered: the validation loss is that of a student without a teacher."""
-        return DistillationLoss(self.teaching.temperature, self.teaching.weight)
+        return DistillationLoss(self.settings.temperature, self.settings.weight)
 
     def metric(self) -> LabelledAccuracy:
         """Accuracy over labelled tiles."""
@@ -106,7 +100,7 @@ class Lesson:
         """
         batch = {"labelled": batches.batch_size, "unlabelled": batches.unlabelled_per_batch}
         return {
-            **asdict(self.teaching),
+            **self.settings.model_dump(),
             "sha256": sha256(self.file),
             "tissue_tiles": len(batches.unlabelled),
             "batch": batch,

@@ -7,7 +7,6 @@ import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,94 +15,23 @@ import numpy as np
 import pandas as pd
 
 from drunet.console import say
-from drunet.errors import ConfigError, TrainingDataError, check_keys
+from drunet.errors import TrainingDataError
 from drunet.files import whole_file, write_json
+from drunet.settings.training import TrainingSettings
 from drunet.training.batch_norm import BatchNormEstimator
 
 # Seconds from one state on disk to the next: writing that of a deep network takes longer than a short epoch.
 KEEP_EVERY = 30.0
 
 OPTIMISERS = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax, "sgd": keras.optimizers.SGD}
-_WITH_EPSILON = ("adam", "adamax")
 # Files that take the weights of a state in turn, so that the one before stays whole.
 _SLOTS = ("one", "other")
 
 
-@dataclass(frozen=True)
-class Decay:
-    """A learning rate that falls in steps: times `factor` (in (0, 1]) after every so many `epochs`."""
-
-    factor: float
-    epochs: int
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], where: str) -> Decay:
-        """Read a `decay` block; `where` is its key, for messages."""
-        check_keys(cls, config, where)
-        decay = cls(**config)
-        if not 0 < decay.factor <= 1 or decay.epochs < 1:
-            mend = "factor is above 0 and at most 1, epochs a whole number from 1."
-            raise ConfigError("the learning rate cannot fall so", where=where, found=dict(config), mend=mend)
-        return decay
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long and how to train; keys as under `training` in the configuration.
-
-    Attributes
-    ----------
-    optimiser : str
-        A key of `OPTIMISERS`.
-    learning_rate : float
-    batch_size, epochs : int
-    steps_per_epoch : int or None
-        None: every sample once.
-    patience : int
-        Epochs without a lower loss, of validation or, without such, of training, after which training stops.
-    precision : str
-        Keras dtype policy of the layers.
-    reestimate_batches : int
-        Batches over which batch-norm statistics are taken anew before every validation, and at the end where there is
-        none; 0 leaves the moving averages, which in a short run lag behind the weights and make validation a lottery.
-    decay : Decay or None
-        None keeps the learning rate as it is.
-    epsilon : float or None
-        What Adam and Adamax add to the root of the second moment before they divide by it: large, it turns them towards
-        plain descent with momentum. None: Keras' own, 1e-7.
-    """
-
-    optimiser: str
-    learning_rate: float
-    batch_size: int
-    epochs: int
-    steps_per_epoch: int | None
-    patience: int
-    precision: str
-    reestimate_batches: int
-    decay: Decay | None = None
-    epsilon: float | None = None
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], where: str) -> Plan:
-        """Read a `training` block; `where` is its key, for messages."""
-        check_keys(cls, config, where, optional=["decay", "epsilon"])
-        decay, epsilon = config.get("decay"), config.get("epsilon")
-        if epsilon is not None and (config["optimiser"] not in _WITH_EPSILON or not epsilon > 0):
-            mend = f"It is a number above 0, of {' or '.join(_WITH_EPSILON)}; use null for Keras' own, and for others."
-            raise ConfigError("the optimiser takes no such epsilon", where=f"{where}.epsilon", found=epsilon, mend=mend)
-        return cls(**{**config, "decay": None if decay is None else Decay.from_config(decay, f"{where}.decay")})
-
-    def optimiser_anew(self) -> keras.optimizers.Optimizer:
-        """The optimiser as it is before the first step."""
-        options = {} if self.epsilon is None else {"epsilon": self.epsilon}
-        return OPTIMISERS[self.optimiser](self.learning_rate, **options)
-
-    def learning_rate_in(self, epoch: int) -> float:
-        """The learning rate of an epoch (from 0): of the epoch alone, so that a restart learns at the same pace."""
-        if self.decay is None:
-            return self.learning_rate
-        return float(self.learning_rate * self.decay.factor ** (epoch // self.decay.epochs))
+def new_optimiser(plan: TrainingSettings) -> keras.optimizers.Optimizer:
+    """Return the optimiser as it is before the first step."""
+    options = {} if plan.epsilon is None else {"epsilon": plan.epsilon}
+    return OPTIMISERS[plan.optimiser](plan.learning_rate, **options)
 
 
 def train(
@@ -113,7 +41,7 @@ def train(
     metrics: Sequence[Any],
     batches: Any,
     validation: Any | None,
-    plan: Plan,
+    plan: TrainingSettings,
     folder: Path,
     identity: str,
     name: str,
@@ -131,7 +59,7 @@ def train(
         As for `keras.Model.compile`.
     batches, validation : PyDataset
         With a settable `epoch`; without validation the training loss decides which weights are best, and when to stop.
-    plan : Plan
+    plan : TrainingSettings
     folder : Path
         For the state; removed by the caller when its outputs are written.
     identity : str
@@ -166,12 +94,12 @@ class Trainer:
         As it is now it begins the first time; before any other time, `start_over`.
     loss, metrics
         As for `keras.Model.compile`.
-    plan : Plan
+    plan : TrainingSettings
     """
 
-    def __init__(self, model: keras.Model, *, loss: Any, metrics: Sequence[Any], plan: Plan) -> None:
+    def __init__(self, model: keras.Model, *, loss: Any, metrics: Sequence[Any], plan: TrainingSettings) -> None:
         self.model, self.plan = model, plan
-        model.compile(optimizer=plan.optimiser_anew(), loss=loss, metrics=list(metrics))
+        model.compile(optimizer=new_optimiser(plan), loss=loss, metrics=list(metrics))
         model.optimizer.build(model.trainable_variables)
         self._estimator = BatchNormEstimator(model)
 
@@ -330,7 +258,7 @@ class _Keeper(keras.callbacks.Callback):
         self,
         state: _State,
         batches: Any,
-        plan: Plan,
+        plan: TrainingSettings,
         name: str,
         watched: str,
         estimator: BatchNormEstimator | None = None,

@@ -5,34 +5,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from drunet.errors import ConfigError
-
-# Options of each classification loss besides `class_weights`, and what they are where nothing is said.
-LOSSES: dict[str, dict[str, Any]] = {"cross_entropy": {}, "focal": {"gamma": 2.0, "alpha": None}}
+from drunet.settings.loss import LossSettings
 
 
-def classification_loss(
-    config: Mapping[str, Any], counts: Mapping[str, int], where: str
-) -> tuple[keras.losses.Loss, dict[str, Any]]:
+def classification_loss(settings: LossSettings, counts: Mapping[str, int]) -> tuple[keras.losses.Loss, dict[str, Any]]:
     """Build the loss of a classifier with the classes [non-tumour, tumour].
 
     Parameters
     ----------
-    config : mapping
+    settings : LossSettings
         name: cross_entropy | focal (Lin et al. 2017: (1 - p)^gamma times the cross-entropy; alpha is the weight of
         tumour and 1 - alpha that of non-tumour, null leaves both at 1). class_weights: null | balanced (n / (2 n_c)) |
         [non-tumour, tumour].
     counts : mapping
         tumour and non_tumour in an epoch.
-    where : str
-        Its key, for messages.
 
     Returns
     -------
@@ -41,20 +33,18 @@ def classification_loss(
         of the validation loss too, which decides which epoch is best.
     facts : dict
         The options, and the weights as numbers.
-
-    Raises
-    ------
-    ConfigError
     """
-    name, options = _checked_loss(config, where)
-    weights = _class_weights(config.get("class_weights"), counts, f"{where}.class_weights")
-    facts = {"name": name, **options, "class_weights": weights}
-    if name == "cross_entropy" and weights is None:
+    weights = _class_weights(settings.class_weights, counts)
+    facts: dict[str, Any] = {"name": settings.name, "class_weights": weights}
+    gamma, by_class = 0.0, (1.0, 1.0)
+    if settings.name == "focal":
+        facts = {"name": settings.name, "gamma": settings.gamma, "alpha": settings.alpha, "class_weights": weights}
+        gamma = settings.gamma
+        by_class = (1.0, 1.0) if settings.alpha is None else (1.0 - settings.alpha, settings.alpha)
+    elif weights is None:
         return keras.losses.CategoricalCrossentropy(), facts
-    alpha = options.get("alpha")
-    by_class = (1.0, 1.0) if alpha is None else (1.0 - alpha, alpha)
     both = [a * w for a, w in zip(by_class, weights or (1.0, 1.0), strict=True)]
-    return FocalLoss(gamma=options.get("gamma", 0.0), class_weights=both), facts
+    return FocalLoss(gamma=gamma, class_weights=both), facts
 
 
 @keras.saving.register_keras_serializable(package="drunet")
@@ -99,34 +89,12 @@ class FocalLoss(keras.losses.Loss):
         return {**super().get_config(), "gamma": self.gamma, "class_weights": self.class_weights}
 
 
-def _checked_loss(config: Mapping[str, Any], where: str) -> tuple[str, dict[str, Any]]:
-    name = config.get("name")
-    if name not in LOSSES:
-        raise ConfigError("unknown loss", where=f"{where}.name", found=name, mend=f"Known: {', '.join(LOSSES)}.")
-    options = {**LOSSES[name], **{k: v for k, v in config.items() if k not in ("name", "class_weights")}}
-    if foreign := sorted(set(options) - set(LOSSES[name])):
-        own = ", ".join([*LOSSES[name], "class_weights"])
-        raise ConfigError(
-            f"the loss {name} has no such option", where=where, found=", ".join(foreign), mend=f"Its options: {own}."
-        )
-    limits = {"gamma": (0.0, math.inf), "alpha": (0.0, 1.0)}
-    for key, value in options.items():
-        low, high = limits[key]
-        if value is not None and not low <= value <= high:
-            mend = "gamma is at least 0 (published: 2), alpha between 0 and 1."
-            raise ConfigError("the value does not fit", where=f"{where}.{key}", found=value, mend=mend)
-    return name, options
-
-
-def _class_weights(wanted: Any, counts: Mapping[str, int], where: str) -> list[float] | None:
+def _class_weights(wanted: str | Sequence[float] | None, counts: Mapping[str, int]) -> list[float] | None:
     if wanted is None:
         return None
-    if wanted == "balanced":
+    if isinstance(wanted, str):
         number = [counts["non_tumour"], counts["tumour"]]
         return [sum(number) / (2 * n) for n in number]
-    if isinstance(wanted, str) or len(wanted) != 2 or not all(math.isfinite(w) and w > 0 for w in wanted):
-        mend = "Write null, balanced, or two positive numbers: [non-tumour, tumour]."
-        raise ConfigError("these are no class weights", where=where, found=wanted, mend=mend)
     return [float(w) for w in wanted]
 
 

@@ -17,9 +17,11 @@ from drunet.errors import TrainingDataError
 from drunet.heatmap import read_heatmap
 from drunet.models import registry
 from drunet.refine import refiner_inputs
+from drunet.settings.network import starts_whole
+from drunet.settings.refiner import RefinerSettings
 from drunet.training.batches import SlideBatches
-from drunet.training.classifier import AnnotatedSlide, Trained, identity, starts_whole
-from drunet.training.loop import Plan, compute_precision, train
+from drunet.training.classifier import AnnotatedSlide, Trained, identity
+from drunet.training.loop import compute_precision, train
 from drunet.training.losses import DiceLoss, ThresholdedDice
 
 
@@ -38,7 +40,7 @@ class RefinerSlide:
 
 def train_refiner(
     name: str,
-    settings: Mapping[str, Any],
+    settings: RefinerSettings,
     training: Sequence[RefinerSlide],
     validation: Sequence[RefinerSlide],
     *,
@@ -63,9 +65,8 @@ def train_refiner(
             found="no wholly annotated training slide with status ok",
             mend="Mark slides `train` with annotation_kind `wta`; slides.tsv in the results lists what is left out.",
         )
-    plan = Plan.from_config(settings["training"], f"refiners.{name}.training")
-    augmentation = Augmentation.from_config(settings["augment"], where=f"refiners.{name}.augment")
-    size = settings["options"]["size"]
+    plan, augmentation = settings.training, Augmentation.from_config(settings.augment)
+    size = settings.options["size"]
     smallest: list[float] = []
     arrays = [_load(s, size, smallest) for s in training]
     held_out = [_load(s, size, []) for s in validation]
@@ -85,8 +86,10 @@ def train_refiner(
     )
     checks = SlideBatches(*_stack(held_out), batch_size=1, seed=seed, fixed=True) if held_out else None
     compute_precision(plan.precision)
-    model = registry.build(settings["architecture"], **refiner_options(settings, seed))
-    if starts_whole(settings):
+    model = registry.build(
+        settings.architecture, **refiner_options(settings.options, settings.batch_norm_momentum, seed)
+    )
+    if starts_whole(settings.weights):
         registry.load_weights(model, str(start))
     history = train(
         model,
@@ -100,14 +103,14 @@ def train_refiner(
             [s.files for s in training],
             [s.files for s in validation],
             start,
-            settings=settings,
+            settings=settings.model_dump(),
             seed=seed,
             code=code,
         ),
         name=name,
     )
     facts = {
-        "architecture": settings["architecture"],
+        "architecture": settings.architecture,
         "size": size,
         "training_slides": [s.slide.source.slide_id for s in training],
         "validation_slides": [s.slide.source.slide_id for s in validation],
@@ -120,9 +123,9 @@ def train_refiner(
     return Trained(model, history, facts)
 
 
-def refiner_options(settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def refiner_options(options: Mapping[str, Any], batch_norm_momentum: float | None, seed: int) -> dict[str, Any]:
     """Arguments of a refiner's builder, from its configuration."""
-    return {**settings["options"], "batch_norm_momentum": settings["batch_norm_momentum"], "seed": seed}
+    return {**options, "batch_norm_momentum": batch_norm_momentum, "seed": seed}
 
 
 def _load(entry: RefinerSlide, size: int, smallest: list[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

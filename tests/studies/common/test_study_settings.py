@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from drunet.configuration import merged, start_of
 from drunet.errors import ConfigError
+from drunet.settings.merging import merged
+from drunet.settings.references import start_of
 from drunet.synth.demo import SLIDES
 from studies.common.study_settings import Study, load_studies, without_paths
 from studies.ct_pneumonia.network_table import with_networks
@@ -25,14 +26,10 @@ def shipped() -> Json:
     return dict(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
 
 
-def main_schema() -> Json:
-    return dict(yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")))
-
-
 def shipped_studies(config: Json) -> tuple[dict[str, Study], Json]:
     """The studies that ship, as the workflow reads them, and all models: it makes the demo slides itself."""
     made = [f"results/demo/{slide}{end}" for slide in SLIDES for end in (".tif", ".geojson")]
-    return load_studies(config, ROOT / "workflow/studies", main_schema(), made)
+    return load_studies(config, ROOT / "workflow/studies", made)
 
 
 @pytest.fixture
@@ -69,11 +66,11 @@ def add_study(folder: Path, name: str, settings: Json, schema: Json = SCHEMA) ->
 
 
 def moon_of(config: Json, folder: Path) -> Study:
-    return load_studies(config, folder, main_schema())[0]["moon"]
+    return load_studies(config, folder)[0]["moon"]
 
 
 def test_a_study_brings_its_models_along_in_full(config: Json, folder: Path) -> None:
-    studies, everything = load_studies(config, folder, main_schema())
+    studies, everything = load_studies(config, folder)
     assert studies["moon"].problem is None
     assert studies["moon"].settings == {"repeats": 3}
     assert everything["classifiers"]["small"]["training"]["epochs"] == 1
@@ -121,7 +118,7 @@ def test_a_study_that_does_not_fit_says_why_and_brings_nothing(
     config: Json, folder: Path, given: Json, said: tuple[str, ...]
 ) -> None:
     config["study_settings"] = {"moon": given}
-    studies, everything = load_studies(config, folder, main_schema())
+    studies, everything = load_studies(config, folder)
     problem = studies["moon"].problem
     assert problem is not None
     assert all(part in problem for part in said)
@@ -132,14 +129,14 @@ def test_a_study_that_does_not_fit_says_why_and_brings_nothing(
 def test_an_unknown_study_is_refused_with_the_closest(config: Json, folder: Path, key: str) -> None:
     config[key] = {"mon": {}} if key == "study_settings" else ["mon"]
     with pytest.raises(ConfigError, match=r"unknown study .*mon.* Did you mean moon\?"):
-        load_studies(config, folder, main_schema())
+        load_studies(config, folder)
 
 
 def test_a_study_may_name_the_models_of_another(config: Json, folder: Path) -> None:
     add_study(folder, "sun", {"models": ["small", "dr_fused"]})
-    assert load_studies(config, folder, main_schema())[0]["sun"].problem is None
+    assert load_studies(config, folder)[0]["sun"].problem is None
     config["study_settings"] = {"moon": {"repeats": 0}}
-    alone = load_studies(config, folder, main_schema())[0]["sun"].problem
+    alone = load_studies(config, folder)[0]["sun"].problem
     assert alone is not None and alone.startswith("study_settings.sun.models: small needs study `moon`, which cannot")
     assert "study_settings.moon.repeats" in alone and "at least 1" in alone
 
@@ -148,7 +145,7 @@ def test_a_study_that_loses_its_ground_takes_those_that_build_on_it_along(config
     # `earth` is read before `moon`, whose late problem takes `small` away.
     add_study(folder, "earth", {"models": ["small"]})
     config["study_settings"] = {"moon": {"labels": {"I": "nowhere"}}}
-    studies, _ = load_studies(config, folder, main_schema())
+    studies, _ = load_studies(config, folder)
     assert "unknown run" in str(studies["moon"].problem)
     assert "small needs study `moon`" in str(studies["earth"].problem)
     assert str(studies["moon"].problem) in str(studies["earth"].problem)
@@ -200,13 +197,13 @@ def test_a_finished_model_takes_the_place_of_one_to_be_trained(config: Json, tmp
     assert study["experiments"].blocks["refiners"]["unet_on_wta"] == finished
     config["study_settings"] = {"experiments": {"classifiers": {"h2gnet_pretrained": finished}}}
     study, _ = shipped_studies(config)
-    assert "nothing can be like a finished ONNX model" in str(study["experiments"].problem)
+    assert "`like` cannot refer to a finished ONNX model" in str(study["experiments"].problem)
 
 
 def test_two_studies_cannot_give_two_models_one_name(config: Json, folder: Path) -> None:
     shutil.copytree(folder / "moon", folder / "sun")
     with pytest.raises(ConfigError, match=r"two studies use one name .*small"):
-        load_studies(config, folder, main_schema())
+        load_studies(config, folder)
 
 
 # The studies that ship
@@ -264,7 +261,7 @@ def test_the_ten_runs_of_the_paper_differ_as_its_table_says(config: Json) -> Non
             return ()
         model = everything[kind][name]
         data = (model["data"]["cohorts"] or ["lung"])[0], *model["data"]["annotation_kinds"]
-        return (model["architecture"], *data, "fine-tuned" if start_of(model) else "from scratch")
+        return (model["architecture"], *data, "fine-tuned" if start_of(model["weights"]) else "from scratch")
 
     table = {}
     for label, run in labels.items():

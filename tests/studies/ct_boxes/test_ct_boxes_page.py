@@ -14,11 +14,12 @@ import yaml
 from box_answers import TRUE, answers, facts, history, slice_list
 from PIL import Image
 
-from drunet.configuration import check_schema, merged
 from drunet.errors import ConfigError, DrunetError
 from drunet.files import read_published
 from drunet.metrics import Summary
 from drunet.report.section import read_section, write_section
+from drunet.settings.merging import merged
+from studies.common.schema import check_schema
 from studies.common.study_settings import Study, without_paths
 from studies.ct_boxes import scores as study
 from studies.ct_boxes import tasks as box_tasks

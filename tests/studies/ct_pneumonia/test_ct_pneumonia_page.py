@@ -17,10 +17,10 @@ from keras import layers
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from drunet.configuration import merged
 from drunet.errors import ConfigError
 from drunet.files import read_published
 from drunet.report.section import write_section
+from drunet.settings.merging import merged
 from studies.common.images import tables as study
 from studies.common.images import tasks as image_tasks
 from studies.common.study_settings import without_paths

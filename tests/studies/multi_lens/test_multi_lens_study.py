@@ -14,10 +14,10 @@ from scipy.stats import wilcoxon
 from sklearn.metrics import f1_score
 
 from drunet.augment.pipeline import Augmentation, MultiLens
-from drunet.configuration import check_schema
 from drunet.errors import ConfigError, TrainingDataError
 from drunet.models import registry
 from drunet.report.section import read_section, write_section
+from studies.common.schema import check_schema
 from studies.multi_lens import scores as multi_lens
 from studies.multi_lens import step_time
 from studies.multi_lens.arms import (

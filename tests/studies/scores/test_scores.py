@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import stats
 
-from drunet.configuration import check_schema
 from drunet.errors import ConfigError, SheetError
 from drunet.report.section import read_section, write_section
 from drunet.slide import Slide
+from studies.common.schema import check_schema
 from studies.scores import section as score_section
 from studies.scores.case_picture import OUTLINE, draw_outline, write_case
 from studies.scores.scores import (

@@ -12,11 +12,11 @@ import pytest
 import yaml
 from matplotlib.patches import Rectangle
 
-from drunet.configuration import resolve_models
 from drunet.errors import ConfigError
 from drunet.inference import EngineOptions
 from drunet.report.figures import save
 from drunet.report.section import read_section, write_section
+from drunet.settings.merging import resolve_models
 from studies.common.classifier_arms import arm_metrics
 from studies.common.cost import Arithmetic, cost_table, speed_table, timings
 from studies.common.study_settings import Study, load_studies
@@ -245,17 +245,14 @@ def test_the_section_says_who_is_good_enough_and_what_a_teacher_gives(
 
 
 @pytest.fixture
-def shipped() -> tuple[dict[str, Any], dict[str, Any]]:
-    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
-    return config, schema
+def shipped() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")))
 
 
-def test_the_settings_that_ship_vary_width_and_shrink_alone(shipped: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    config, schema = shipped
-    found = shipped_studies(resolve_models(config), schema)["slide_distillation"]
+def test_the_settings_that_ship_vary_width_and_shrink_alone(shipped: dict[str, Any]) -> None:
+    found = shipped_studies(resolve_models(shipped))["slide_distillation"]
     assert found.problem is None
-    models = {**config["classifiers"], **found.blocks["classifiers"]}
+    models = {**shipped["classifiers"], **found.blocks["classifiers"]}
     settings = {arm: models[given["classifier"]] for arm, given in found.settings["arms"].items()}
     reference = found.settings["reference"]
     taught = {arm: s for arm, s in settings.items() if study.is_taught(s)}
@@ -265,23 +262,22 @@ def test_the_settings_that_ship_vary_width_and_shrink_alone(shipped: tuple[dict[
     assert all(s == kept[0] for s in kept)
     (untaught,) = [arm for arm in settings if arm not in taught and arm != reference]
     assert study.twin_of(untaught, settings) is not None
-    runs = {**config["runs"], **found.blocks["runs"]}
+    runs = {**shipped["runs"], **found.blocks["runs"]}
     for given in found.settings["arms"].values():
         assert runs[given["run"]] == {"classifier": given["classifier"], "refiner": "unet"}
         assert runs[given["alone"]] == {"classifier": given["classifier"], "refiner": None}
 
 
-def test_an_arm_with_a_run_that_there_is_not_is_named(shipped: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    config, schema = shipped
+def test_an_arm_with_a_run_that_there_is_not_is_named(shipped: dict[str, Any]) -> None:
     arm = {"student_64": {"alone": "student_46_alone"}}
-    changed = {**resolve_models(config), "study_settings": {"slide_distillation": {"arms": arm}}}
-    problem = shipped_studies(changed, schema)["slide_distillation"].problem
+    changed = {**resolve_models(shipped), "study_settings": {"slide_distillation": {"arms": arm}}}
+    problem = shipped_studies(changed)["slide_distillation"].problem
     assert problem is not None and "slide_distillation.arms.student_64.alone" in problem
     assert "Did you mean student_" in problem
 
 
-def shipped_studies(config: dict[str, Any], schema: dict[str, Any]) -> dict[str, Study]:
-    return load_studies(config, ROOT / "workflow/studies", schema, made_by_demo())[0]
+def shipped_studies(config: dict[str, Any]) -> dict[str, Study]:
+    return load_studies(config, ROOT / "workflow/studies", made_by_demo())[0]
 
 
 def made_by_demo() -> list[str]:

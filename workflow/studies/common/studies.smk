@@ -10,7 +10,7 @@ STUDIES_FOLDER = WORKFLOW / "studies"
 def checked_studies(own):
     """The studies by name, and the configuration with the models of all that fit it."""
     try:
-        studies, everything = study_settings.load_studies(own, STUDIES_FOLDER, SCHEMA, demo_files())
+        studies, everything = study_settings.load_studies(own, STUDIES_FOLDER, demo_files())
         for name in own.get("studies", []):
             if studies[name].problem:
                 raise WorkflowError(studies[name].problem)

@@ -20,10 +20,12 @@ from typing import Any
 import yaml
 
 from drunet.cohort import SheetRow, check_files, read_sheets
-from drunet.configuration import check_model_files, check_references, check_schema, merged, resolve_models
 from drunet.errors import ConfigError, DrunetError, SheetError, closest
+from drunet.settings.merging import merged, resolve_models
+from drunet.settings.references import checked
 from drunet.user_paths import is_file
 from studies.common.clustering.sharing import check_classifiers
+from studies.common.schema import check_schema
 
 # Settings of studies that name runs or classifiers.
 _NAMING = {"labels": "runs", "scored_runs": "runs", "with_run": "runs", "without_run": "runs", "models": "classifiers"}
@@ -82,7 +84,7 @@ def targets_of(name: str) -> tuple[str, ...]:
 
 
 def load_studies(
-    config: Mapping[str, Any], folder: Path, main_schema: Mapping[str, Any], made_by_workflow: Iterable[str] = ()
+    config: Mapping[str, Any], folder: Path, made_by_workflow: Iterable[str] = ()
 ) -> tuple[dict[str, Study], dict[str, Any]]:
     """Read every study's settings and try them, and its models, against the configuration.
 
@@ -92,8 +94,6 @@ def load_studies(
         The main configuration, checked, `like` resolved.
     folder : Path
         `workflow/studies`: each folder in it that has a `settings.yaml` is a study.
-    main_schema : mapping
-        Of the main configuration, which the models of a study obey too.
     made_by_workflow : iterable of str
         Files that need not be there, as the workflow makes them.
 
@@ -127,7 +127,7 @@ def load_studies(
         try:
             check_schema(settings, _schema(folder, name), f"study_settings.{name}")
             settings = _without_nulls(settings)
-            resolved = _resolved(config, blocks, main_schema, name)
+            resolved = _resolved(config, blocks, name)
             study = Study(name, settings, resolved, _lent(settings, made, name, folder.parents[1]))
             studies[name] = _own_check("completed", name, folder, study) or study
         except DrunetError as error:
@@ -246,7 +246,6 @@ def _with_studies(config: Mapping[str, Any], studies: Mapping[str, Study]) -> di
 def _resolved(
     config: Mapping[str, Any],
     blocks: Mapping[str, dict[str, Any]],
-    schema: Mapping[str, Any],
     name: str,
 ) -> dict[str, dict[str, Any]]:
     """A study's models in full, checked as if they stood in the configuration."""
@@ -262,10 +261,8 @@ def _resolved(
             )
         trial[key] = {**config[key], **copy.deepcopy(block)}
     trial = resolve_models(trial)
-    check_schema(trial, schema)
-    check_references(trial)
+    checked(trial)
     check_classifiers(trial["classifiers"])
-    check_model_files(trial)
     return {key: {model: trial[key][model] for model in block} for key, block in blocks.items()}
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from drunet.configuration import merged
 from drunet.errors import ConfigError, closest
 from drunet.models import registry
+from drunet.settings.merging import merged
 from drunet.user_paths import is_folder
 from studies.common.images.protocols import PROTOCOLS
 
@@ -37,8 +37,9 @@ def arm_settings(settings: Mapping[str, Any], arm: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        architecture, options, loss, coordinates, augment; training (`Plan` of the source) and fine_tuning (parts, and
-        training: `Plan` on each target, which differs from that of the source where the settings say so).
+        architecture, options, loss, coordinates, augment; training (`TrainingSettings` of the source) and
+        fine_tuning (parts, and training: `TrainingSettings` on each target, which differs from that of the source
+        where the settings say so).
     """
     own = settings["arms"][arm]
     training = merged(settings["training"], own.get("training", {}))

@@ -21,8 +21,9 @@ from drunet.console import say
 from drunet.errors import ConfigError, ImageSetError, ModelError
 from drunet.files import sha256
 from drunet.models import registry
+from drunet.settings.training import TrainingSettings
 from drunet.training.kept import Kept, digest, weights_file
-from drunet.training.loop import Plan, Trainer, compute_precision
+from drunet.training.loop import Trainer, compute_precision
 from studies.common.images.batches import Originals, probabilities
 from studies.common.images.trials import ArmOutcome
 from studies.ct_boxes import geometry
@@ -126,8 +127,8 @@ def train_box_arm(
     TrainingDataError
         If the loss is no longer a number.
     """
-    plan = Plan.from_config(arm["training"], f"{name}: training")
-    tuning = Plan.from_config(arm["fine_tuning"]["training"], f"{name}: fine_tuning.training")
+    plan = TrainingSettings.of(arm["training"], f"{name}: training")
+    tuning = TrainingSettings.of(arm["fine_tuning"]["training"], f"{name}: fine_tuning.training")
     _check_precision(plan, tuning, name)
     view = BoxView.from_config(arm["augment"], f"{name}: augment")
     unit = _unit(arm, size, name)
@@ -196,7 +197,7 @@ class _Learner:
         self._trainer: Trainer | None = None
         self.beginning: list[NDArray[Any]] | None = None
 
-    def learn(self, own: SubtypeSplit, plan: Plan, kept: Kept, name: str) -> pd.DataFrame:
+    def learn(self, own: SubtypeSplit, plan: TrainingSettings, kept: Kept, name: str) -> pd.DataFrame:
         """Train on a subtype; the network ends with its best weights. Returns the history."""
         if self._trainer is None or self._trainer.plan != plan:
             self._trainer = Trainer(self._model, loss=self._loss, metrics=[MeanBoxIou()], plan=plan)
@@ -211,12 +212,14 @@ class _Learner:
             name=name,
         )
 
-    def rows(self, slices: pd.DataFrame, plan: Plan, **what: Any) -> pd.DataFrame:
+    def rows(self, slices: pd.DataFrame, plan: TrainingSettings, **what: Any) -> pd.DataFrame:
         """Predictions for slices; `what` as of `prediction_rows`."""
         answers = probabilities(self._model, self._batches(FixedBoxBatches, slices, plan)).astype(np.float64)
         return prediction_rows(slices, answers * self._data["unit"] / self._size, **what)
 
-    def _batches(self, kind: type[BoxBatches], slices: pd.DataFrame, plan: Plan, **options: Any) -> BoxBatches:
+    def _batches(
+        self, kind: type[BoxBatches], slices: pd.DataFrame, plan: TrainingSettings, **options: Any
+    ) -> BoxBatches:
         boxes = geometry.normalise(true_boxes(slices), slices["width"], slices["height"]) * self._size
         return kind(slices["file"].tolist(), boxes, batch_size=plan.batch_size, **self._data, **options)
 
@@ -238,7 +241,7 @@ def _unit(arm: Mapping[str, Any], size: int, name: str) -> float:
     return float(size) if asked == "normalised" else 1.0
 
 
-def _check_precision(plan: Plan, tuning: Plan, name: str) -> None:
+def _check_precision(plan: TrainingSettings, tuning: TrainingSettings, name: str) -> None:
     """A network is built once, in one precision."""
     if tuning.precision != plan.precision:
         mend = f"Use {plan.precision}, as in training, or change both."

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from drunet.configuration import merged
 from drunet.errors import ConfigError, closest
 from drunet.models.names import APPLICATIONS, NORMALISATIONS
 from drunet.models.options import SMALLEST
+from drunet.settings.merging import merged
 from drunet.user_paths import is_file
 
 COLUMNS = (

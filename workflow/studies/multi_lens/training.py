@@ -23,8 +23,9 @@ from drunet.augment.pipeline import Augmentation, MultiLens
 from drunet.errors import TrainingDataError
 from drunet.files import sha256
 from drunet.models import registry
+from drunet.settings.training import TrainingSettings
 from drunet.training.kept import digest
-from drunet.training.loop import Plan, compute_precision, train
+from drunet.training.loop import compute_precision, train
 from studies.multi_lens.lens_batch import MultiLensDistortion
 
 # Keeps the draws of augmentation apart from those of the order, which use the same seed and epoch.
@@ -193,7 +194,7 @@ def train_image_classifier(
     TrainingDataError
         If the images drawn are of one class only.
     """
-    plan, size = Plan.from_config(settings["training"], "training"), settings["size"]
+    plan, size = TrainingSettings.of(settings["training"], "training"), settings["size"]
     chosen, aside = split_training(
         len(training.images), share=settings["share"], validation_share=settings["validation_share"], seed=seed
     )

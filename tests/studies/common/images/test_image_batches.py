@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import pytest
 
+from drunet.settings.training import TrainingSettings
 from drunet.training.distillation import DistillationLoss, LabelledAccuracy
-from drunet.training.loop import Plan, Trainer
+from drunet.training.loop import Trainer
 from studies.common.images.batches import FixedImageBatches, ImageBatches, Originals, probabilities
 from studies.common.images.view import View
 
@@ -109,7 +110,16 @@ def test_batch_norm_statistics_are_taken_without_the_teacher(tmp_path: Path) -> 
         x = image = keras.Input((8, 8, 3))
         x = keras.layers.BatchNormalization()(keras.layers.Flatten()(x))
         model = keras.Model(image, keras.layers.Dense(3, activation="softmax")(x))
-        plan = Plan("adam", 0.01, 4, 2, None, 9, "float32", reestimated)
+        plan = TrainingSettings(
+            optimiser="adam",
+            learning_rate=0.01,
+            batch_size=4,
+            epochs=2,
+            steps_per_epoch=None,
+            patience=9,
+            precision="float32",
+            reestimate_batches=reestimated,
+        )
         trainer = Trainer(model, loss=DistillationLoss(3.0, 0.6), metrics=[LabelledAccuracy()], plan=plan)
         trainer.train(
             batches=batches(teacher=teacher),

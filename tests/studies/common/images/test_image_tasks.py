@@ -189,10 +189,9 @@ def test_what_the_page_of_resnet50_cannot_show_is_refused(path: str, value: Any,
 
 def loaded(name: str, given: dict[str, Any]) -> Study:
     """A study as a configuration gets it that sets this for it."""
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     config = {**config, "study_settings": {name: given}}
-    return load_studies(config, ROOT / "workflow/studies", schema)[0][name]
+    return load_studies(config, ROOT / "workflow/studies")[0][name]
 
 
 def problem_of(name: str, given: dict[str, Any]) -> str | None:

@@ -17,8 +17,9 @@ from drunet.grid import Grid
 from drunet.models import registry
 from drunet.models.backbones import Weights
 from drunet.sampling import Crops, draw_epoch
+from drunet.settings.network import NetworkSettings, starts_whole
 from drunet.tiles import TileRules, read_table
-from drunet.training.classifier import AnnotatedSlide, builder_options, crop_sources, need_slides, starts_whole
+from drunet.training.classifier import AnnotatedSlide, builder_options, crop_sources, need_slides
 from drunet.training.loop import compute_precision
 from studies.common.clustering.batches import ClassBatches
 from studies.common.clustering.prototypes import BACKBONE, build_embedder
@@ -74,7 +75,7 @@ def embed_tiles(
     size, mpp = grids[0].size, grids[0].tile_mpp
     where = f"classifiers.{name}"
     compute_precision("float32")
-    own = "random" if starts_whole({"weights": weights}) else weights
+    own = "random" if starts_whole(weights) else weights
     embedder = build_embedder(size, weights=own, seed=seed, where=where)
     load_start(embedder, weights, start, f"{where}.weights")
     parts = []
@@ -128,7 +129,7 @@ def load_start(model: keras.Model, weights: Weights, start: Mapping[str, str] | 
     ModelError
         If the trained model has no MobileNetV2.
     """
-    if not starts_whole({"weights": weights}):
+    if not starts_whole(weights):
         return
     if isinstance(weights, str) or start is None:
         mend = f"Use random, imagenet, {{{BACKBONE}: FILE}} or {{model: NAME}}."
@@ -149,9 +150,9 @@ def load_start(model: keras.Model, weights: Weights, start: Mapping[str, str] | 
 
 def rebuild(facts: Mapping[str, Any]) -> keras.Model:
     """Build a trained classifier anew from what its training remembers, with fresh weights."""
-    settings = {**facts["settings"], "weights": "random"}
+    settings = NetworkSettings.among({**facts["settings"], "weights": "random"}, "settings")
     options = builder_options(settings, facts["size"], facts["seed"])
-    return registry.build(settings["architecture"], **options, **facts.get("builder", {}))
+    return registry.build(settings.architecture, **options, **facts.get("builder", {}))
 
 
 def _frame(split: str, slides: Sequence[AnnotatedSlide], tiles: Crops, values: np.ndarray) -> pd.DataFrame:

@@ -13,9 +13,10 @@ from keras import ops
 
 from drunet.augment.pipeline import Augmentation
 from drunet.errors import TrainingDataError
+from drunet.settings.training import TrainingSettings
 from drunet.training.batches import SlideSource
 from drunet.training.classifier import Trained, identity
-from drunet.training.loop import Plan, compute_precision, train
+from drunet.training.loop import compute_precision, train
 from studies.common.clustering.batches import ClassBatches, EpisodePlan, Episodes, episode_classes
 from studies.common.clustering.features import embed, load_start
 from studies.common.clustering.prototypes import EMBEDDING, PROTOTYPES, squared_distances
@@ -121,7 +122,7 @@ def train_prototypical(
     """
     plain_sampling(name, settings)
     where = f"classifiers.{name}"
-    plan = Plan.from_config(settings["training"], f"{where}.training")
+    plan = TrainingSettings.of(settings["training"], f"{where}.training")
     episodes = EpisodePlan.from_config(settings["data"].get("episodes"), f"{where}.data.episodes")
     augmentation = Augmentation.from_config(settings["augment"], where=f"{where}.augment")
     data = ClusteredSlides.read(clusters, slides, max(least, episodes.tiles), f"{where}.data")

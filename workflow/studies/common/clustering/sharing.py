@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from drunet.configuration import start_of
 from drunet.errors import ConfigError
 from drunet.models import registry
+from drunet.settings.references import start_of
 
 ARCHITECTURES = ("prototypes", "clustered")
 # Architectures whose backbone they take over from a trained model; the rest is built anew.
@@ -32,7 +32,7 @@ def check_classifiers(classifiers: Mapping[str, Mapping[str, Any]]) -> None:
     """
     over_clusters = clustered_models(classifiers)
     for name, settings in classifiers.items():
-        where, own, start = f"classifiers.{name}", settings.get("architecture", ""), start_of(settings)
+        where, own, start = f"classifiers.{name}", settings.get("architecture", ""), start_of(settings.get("weights"))
         if name in over_clusters and settings.get("distillation"):
             mend = "Use null, or another architecture."
             raise ConfigError(

@@ -16,10 +16,12 @@ from drunet.console import say
 from drunet.errors import ConfigError
 from drunet.models import registry
 from drunet.sampling import Crops
+from drunet.settings.network import NetworkSettings
+from drunet.settings.training import TrainingSettings
 from drunet.tiles import read_table
 from drunet.training.batches import SlideSource
 from drunet.training.classifier import Trained, builder_options, identity
-from drunet.training.loop import Plan, compute_precision, train
+from drunet.training.loop import compute_precision, train
 from studies.common.clustering.batches import ClassBatches
 from studies.common.clustering.classes import TissueClasses, tissue_classes
 from studies.common.clustering.clustered import CLASSES
@@ -123,7 +125,7 @@ def train_clustered(
         If a label has too few tiles.
     """
     plain_sampling(name, settings)
-    plan = Plan.from_config(settings["training"], f"classifiers.{name}.training")
+    plan = TrainingSettings.of(settings["training"], f"classifiers.{name}.training")
     augmentation = Augmentation.from_config(settings["augment"], where=f"classifiers.{name}.augment")
     data = ClusteredSlides.read(clusters, slides, least, f"classifiers.{name}.data")
     tiles, shape = data.arguments(TRAINING)
@@ -163,7 +165,7 @@ def train_clustered(
 
 def build_over_classes(settings: Mapping[str, Any], data: ClusteredSlides, seed: int) -> keras.Model:
     """Build the model that the settings name over the classes that were found."""
-    options = builder_options(settings, data.facts["size"], seed)
+    options = builder_options(NetworkSettings.among(settings, "settings"), data.facts["size"], seed)
     return registry.build(settings["architecture"], **options, labels=data.classes.labels)
 
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from drunet.configuration import merged
 from drunet.errors import ConfigError, closest
 from drunet.models import registry
+from drunet.settings.merging import merged
 from drunet.user_paths import is_folder, is_there
 from studies.common.images.protocols import PROTOCOLS, folds_of
 

@@ -21,10 +21,12 @@ from drunet.errors import ConfigError, ModelError, check_keys
 from drunet.files import sha256
 from drunet.inference import EngineOptions
 from drunet.models import registry
-from drunet.training.classifier import builder_options, starts_whole
+from drunet.settings.network import NetworkSettings, starts_whole
+from drunet.settings.training import TrainingSettings
+from drunet.training.classifier import builder_options
 from drunet.training.distillation import DistillationLoss, LabelledAccuracy
 from drunet.training.kept import Kept, digest
-from drunet.training.loop import Plan, Trainer, compute_precision
+from drunet.training.loop import Trainer, compute_precision
 from drunet.training.teacher import OnnxTeacher
 from studies.common.images.batches import FixedImageBatches, ImageBatches, Originals, probabilities
 from studies.common.images.trials import (
@@ -136,7 +138,7 @@ def train_arm(
     TrainingDataError
         If the loss is no longer a number.
     """
-    plan = Plan.from_config(arm["training"], f"{name}: training")
+    plan = TrainingSettings.of(arm["training"], f"{name}: training")
     taught = Distillation.of(arm, distillation, name)
     classes, images = list(task["classes"]), images_of(task, images, name)
     trials = draw_trials(task, images, validation_share=validation_share, seed=seed, where=name)
@@ -144,9 +146,9 @@ def train_arm(
     engine = engine or EngineOptions()
 
     compute_precision(plan.precision)
-    builder = {**builder_options(arm, view.size, seed), "classes": len(classes)}
+    builder = {**builder_options(NetworkSettings.among(arm, name), view.size, seed), "classes": len(classes)}
     model = registry.build(arm["architecture"], **builder)
-    if starts_whole(arm):
+    if starts_whole(arm["weights"]):
         registry.load_weights(model, arm["weights"])
     loss = DistillationLoss(taught.temperature, taught.weight) if taught else "categorical_crossentropy"
     trainer = Trainer(model, loss=loss, metrics=[LabelledAccuracy()], plan=plan)
@@ -262,7 +264,7 @@ def _start_files(arm: Mapping[str, Any]) -> list[str]:
     weights = arm["weights"]
     if isinstance(weights, Mapping):
         return [os.fspath(weights[name]) for name in sorted(weights)]
-    return [weights] if starts_whole(arm) else []
+    return [weights] if starts_whole(arm["weights"]) else []
 
 
 def _labelled(history: pd.DataFrame, trial: Trial) -> pd.DataFrame:

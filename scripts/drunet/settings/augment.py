@@ -1,0 +1,68 @@
+"""Settings of augmentation. What is null or left out is not done, and draws no random number."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, Field, Strict, model_validator
+
+from drunet.settings.base import Block, Share, refusal
+
+_Pair = TypeVar("_Pair", tuple[int, int], tuple[float, float])
+
+
+def _ordered(pair: _Pair) -> _Pair:
+    if pair[0] > pair[1]:
+        found, mend = f"[{pair[0]:g}, {pair[1]:g}]", "Write it as [lowest, highest]."
+        raise refusal("the lower end exceeds the upper end", found=found, mend=mend)
+    return pair
+
+
+# YAML has lists and no tuples: not strict themselves, they leave their entries strict.
+_ORDERED = (Strict(False), AfterValidator(_ordered))
+_Entry = Annotated[float, Strict(), Field(ge=0)]
+Factors = Annotated[tuple[_Entry, _Entry], *_ORDERED]
+_Strength = Annotated[float, Strict(), Field(ge=-1, le=1)]
+_Radius = Annotated[int, Strict(), Field(ge=1)]
+
+
+class MultiLensSettings(Block):
+    """Multi-lens distortion; see `drunet.augment.multi_lens.draw_lenses`."""
+
+    lenses: int = Field(ge=0)
+    """lenses per sample"""
+    radius: Annotated[tuple[_Radius, _Radius], *_ORDERED]
+    """range of the radius, px; the upper end is never drawn"""
+    strength: Annotated[tuple[_Strength, _Strength], *_ORDERED]
+    """range of the strength: positive magnifies, negative shrinks"""
+    probability: Share | None = None
+    """share of the samples that are distorted; null: all"""
+    centres: Literal["anywhere", "inside"] | None = None
+    """where centres may lie; inside: no lens crosses the border; null: anywhere"""
+
+    @model_validator(mode="after")
+    def _some_radius(self) -> Self:
+        low, high = self.radius
+        if low == high:
+            mend = "The upper end is never drawn: for one fixed radius write [r, r + 1]."
+            raise refusal("the range is empty", key="radius", found=[low, high], mend=mend)
+        return self
+
+
+class AugmentSettings(Block):
+    """Random changes of one training sample; see `drunet.augment.pipeline.Augmentation`."""
+
+    flip: bool | None = None
+    """whether samples are flipped"""
+    quarter_turns: bool | None = None
+    """whether samples are turned by multiples of 90°"""
+    hue: float | None = Field(default=None, ge=0, le=0.5)
+    """largest turn of the hue either way, share of the colour circle"""
+    contrast: Factors | None = None
+    """range of the factor on contrast"""
+    saturation: Factors | None = None
+    """range of the factor on saturation"""
+    brightness: Share | None = None
+    """largest shift of brightness either way, share of the full range"""
+    multi_lens: MultiLensSettings | None = None
+    """multi-lens distortion; null: none"""

@@ -1,0 +1,62 @@
+"""The whole configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from drunet.settings.base import Block
+from drunet.settings.cohort import CohortSettings
+from drunet.settings.export import ExportSettings
+from drunet.settings.inference import InferenceSettings
+from drunet.settings.measure import MeasureSettings
+from drunet.settings.models import Classifier, Refiner, RunSettings
+from drunet.settings.postprocess import PostprocessSettings
+from drunet.settings.report import ReportSettings
+from drunet.settings.resources import ResourcesSettings
+from drunet.settings.tiles import TilesSettings
+from drunet.settings.tissue import TissueSettings
+
+# A name becomes a folder and a wildcard; the same as `drunet.cohort.ID_PATTERN`, without a look ahead.
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9](?:\.?[A-Za-z0-9_-])*$")]
+
+
+class Configuration(Block):
+    """What a user edits; config.yaml shows every key with its meaning."""
+
+    # Raised when a key changes its meaning or its name; see `drunet.settings.renamed`.
+    version: Literal[2] = 2
+    """version of the configuration's keys; left out: 2"""
+    results: str = Field(min_length=1)
+    """folder for everything that is made"""
+    seed: int = Field(ge=0, le=4_294_960_000)
+    """every random draw derives from it"""
+    cohort: CohortSettings
+    """which slides, and how their annotations are read"""
+    tissue: TissueSettings
+    """tissue mask"""
+    tiles: TilesSettings
+    """grid of the tiles, and how they are labelled"""
+    classifiers: Annotated[dict[Id, Classifier], Field(min_length=1)]
+    """patch-wise classifiers by name"""
+    refiners: Annotated[dict[Id, Refiner], Field(min_length=1)]
+    """refinement networks by name"""
+    runs: Annotated[dict[Id, RunSettings], Field(min_length=1)]
+    """pairs of classifier and refiner by name"""
+    export: ExportSettings
+    """export to ONNX"""
+    inference: InferenceSettings
+    """where and how ONNX Runtime computes"""
+    postprocess: PostprocessSettings
+    """from a probability to a clean mask"""
+    measure: MeasureSettings
+    """comparison with annotations"""
+    report: ReportSettings
+    """report and preview images"""
+    resources: ResourcesSettings = Field(default_factory=dict)
+    """mem_mb and runtime (minutes) per rule, threads for those that compute in parallel"""
+    studies: list[str] = Field(default_factory=list)
+    """side-studies to add to `all`"""
+    study_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """per study what differs from its defaults"""

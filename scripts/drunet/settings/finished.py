@@ -1,0 +1,22 @@
+"""Settings of a finished ONNX model."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from drunet.settings.base import Block
+
+
+class FinishedModel(Block):
+    """A finished ONNX model, which is not trained here."""
+
+    onnx: str = Field(min_length=1)
+    """path of the file"""
+    sha256: str = Field(default="", pattern="^[0-9a-f]{64}$")
+    """the file's digest, checked before use; left out: not checked"""
+    channels_last: bool = True
+    """whether it takes [n, h, w, 3], and not [n, 3, h, w]"""
+    scale: float = Field(default=1.0, gt=0)
+    """factor on 0..255; 1 where the graph normalises by itself"""
+    tumour_index: int = Field(default=1, ge=0)
+    """position of the tumour class in the output"""

@@ -1,0 +1,18 @@
+"""Settings of the measurements."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from drunet.settings.base import Block, Share
+
+
+class MeasureSettings(Block):
+    """How segmentations are compared with annotations; see `drunet.evaluation`."""
+
+    mpp: float = Field(gt=0, le=64)
+    """resolution of the raster on which masks are compared, µm/px"""
+    threshold: Share
+    """threshold on heatmap and refined probability"""
+    bootstrap: int = Field(ge=100, le=1_000_000)
+    """bootstrap resamples, by patient"""

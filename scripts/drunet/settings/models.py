@@ -1,0 +1,35 @@
+"""Settings of all models, trained here or finished, and of the runs that pair them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Tag
+
+from drunet.settings.base import Block
+from drunet.settings.classifier import ClassifierSettings
+from drunet.settings.finished import FinishedModel
+from drunet.settings.refiner import RefinerSettings
+
+
+class RunSettings(Block):
+    """A classifier, and the refiner that follows it."""
+
+    classifier: str
+    """a key under classifiers"""
+    refiner: str | None
+    """a key under refiners; null: outlines directly from the heatmap"""
+
+
+def _is_finished(model: Any) -> bool:
+    return isinstance(model, FinishedModel) or (isinstance(model, dict) and "onnx" in model)
+
+
+Classifier = Annotated[
+    Annotated[ClassifierSettings, Tag("ClassifierSettings")] | Annotated[FinishedModel, Tag("FinishedModel")],
+    Discriminator(lambda model: "FinishedModel" if _is_finished(model) else "ClassifierSettings"),
+]
+Refiner = Annotated[
+    Annotated[RefinerSettings, Tag("RefinerSettings")] | Annotated[FinishedModel, Tag("FinishedModel")],
+    Discriminator(lambda model: "FinishedModel" if _is_finished(model) else "RefinerSettings"),
+]

@@ -1,0 +1,37 @@
+"""Settings of a network: architecture, weights to begin with, options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, Tag
+
+from drunet.settings.base import Block, Share, kind_of
+
+Weights = Annotated[
+    Annotated[str, Tag("string")] | Annotated[dict[str, str], Field(min_length=1), Tag("object")],
+    Discriminator(kind_of),
+]
+Cohorts = Annotated[list[str], Field(min_length=1)] | None
+
+
+def starts_whole(weights: str | Mapping[str, Any]) -> bool:
+    """Whether `weights` name those of a whole model: a file's, or another trained model's."""
+    return weights not in ("random", "imagenet") if isinstance(weights, str) else "model" in weights
+
+
+class NetworkSettings(Block):
+    """What a classifier's network is built from."""
+
+    architecture: str
+    """a name from scripts/drunet/models/registry.py"""
+    weights: Weights
+    """random, imagenet, a weights file, {BACKBONE: FILE, ...}, or {model: NAME}, another
+    trained model"""
+    options: dict[str, Any]
+    """options of the architecture"""
+    freeze_fraction: Share
+    """share of each backbone's layers that are not trained, counted from the input"""
+    batch_norm_momentum: float | None = Field(ge=0, lt=1)
+    """momentum of batch normalisation; null: Keras' own"""

@@ -1,0 +1,26 @@
+"""Settings of the post-processing."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from drunet.settings.base import Block, Share
+
+
+class PostprocessSettings(Block):
+    """From a probability to a clean mask; see `drunet.postprocess`."""
+
+    threshold: Share
+    """a pixel is tumour at this probability or above"""
+    min_fragment_um2: float | None = Field(ge=0, allow_inf_nan=True)
+    """smaller fragments are removed, µm²; null: the smallest tumour annotated in the training slides"""
+    opening_px: int = Field(ge=0, le=255)
+    """side of the opening's kernel, px"""
+    median_px: Literal[0, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21]
+    """side of the median filter's kernel, px, odd"""
+    unrefined_px: int = Field(ge=64, le=8192)
+    """runs without a refiner: longer side of the raster that is cleaned, px"""
+    mpp: float = Field(gt=0, le=64)
+    """resolution of the finest level of segmentation.tif, µm/px"""

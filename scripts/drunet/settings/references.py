@@ -1,0 +1,210 @@
+"""Cross-references of the configuration: models that are named exist and fit, files are there.
+
+Only the rules import this module, and no script: an edit here reruns nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from drunet.errors import ConfigError, closest
+from drunet.models import registry
+from drunet.settings.classifier import ClassifierSettings
+from drunet.settings.config import Configuration
+from drunet.settings.finished import FinishedModel
+from drunet.settings.refiner import RefinerSettings
+
+_FOLD_NAME = re.compile(r"\.fold\d+of\d+$")
+# Options that decide nothing about the arrays of weights: a fine-tuned model may differ from its start in them.
+_FREE_OPTIONS = {"size", "dropout", "spatial_dropout"}
+
+Trained = ClassifierSettings | RefinerSettings
+Models = Mapping[str, Trained | FinishedModel]
+
+
+def checked(config: Mapping[str, Any]) -> Configuration:
+    """Check a configuration whose models are written out: its blocks, its cross-references, the files that it names.
+
+    Parameters
+    ----------
+    config : mapping
+        As `drunet.settings.merging.resolve_models` returns it.
+
+    Raises
+    ------
+    ConfigError
+    ModelError
+        For an unknown architecture.
+    """
+    settings = Configuration.of(config, "")
+    check_references(settings)
+    check_model_files(settings)
+    return settings
+
+
+def check_references(settings: Configuration) -> None:
+    """Check that names of models lead to models that fit: of runs, refiners, starts, first models and teachers.
+
+    Raises
+    ------
+    ConfigError
+    ModelError
+        For an unknown architecture.
+    """
+    classifiers, refiners = settings.classifiers, settings.refiners
+    for name in classifiers:
+        if _FOLD_NAME.search(name):
+            raise ConfigError(
+                "a classifier's name reads like a fold of another",
+                where="classifiers",
+                found=name,
+                mend="Leave out `.fold…of…`: the workflow gives such names itself when it cross-fits.",
+            )
+    for run, parts in settings.runs.items():
+        _known(f"runs.{run}.classifier", parts.classifier, classifiers, "classifier")
+        if parts.refiner is not None:
+            _known(f"runs.{run}.refiner", parts.refiner, refiners, "refiner")
+    for name, refiner in refiners.items():
+        if isinstance(refiner, FinishedModel):
+            continue
+        _known(f"refiners.{name}.classifier", refiner.classifier, classifiers, "classifier")
+        if refiner.weights == "imagenet":
+            where, mend = f"refiners.{name}.weights", "Use random, a weights file, or {model: NAME}."
+            raise ConfigError("a refiner has no ImageNet weights", where=where, found="imagenet", mend=mend)
+    for kind, models in _both(settings):
+        for name, model in models.items():
+            if not isinstance(model, FinishedModel):
+                registry.module_of(model.architecture)
+                _check_start(models, kind, name)
+    _check_chains(
+        classifiers,
+        "data.sampling.first_model",
+        lambda model: model.data.sampling.first_model,
+        "circular `first_model` reference",
+        "Name another.",
+    )
+    _check_chains(
+        classifiers,
+        "distillation.teacher",
+        lambda model: None if model.distillation is None else model.distillation.teacher,
+        "circular `teacher` reference",
+        "Name another, or let one of them learn from labels alone: `distillation: null`.",
+    )
+    both = sorted(set(classifiers) & set(refiners))
+    if both:
+        raise ConfigError(
+            "a classifier and a refiner have the same name",
+            where="classifiers, refiners",
+            found=", ".join(both),
+            mend="They share the folder `models` of the results: rename one.",
+        )
+
+
+def check_model_files(settings: Configuration) -> None:
+    """Check that finished models and starting weights that the configuration names are there.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for kind, models in _both(settings):
+        for name, model in models.items():
+            for key, path in _named_files(model):
+                if not Path(path).is_file():
+                    raise ConfigError(
+                        "the file is not there",
+                        where=f"{kind}.{name}.{key}",
+                        found=path,
+                        mend="Correct the path; relative ones start in the working directory.",
+                    )
+
+
+def start_of(weights: object) -> str | None:
+    """Name of the trained model that a model's `weights` name, if it is fine-tuned."""
+    return weights["model"] if isinstance(weights, Mapping) and "model" in weights else None
+
+
+def teacher_of(model: Mapping[str, Any]) -> str | None:
+    """Name of the classifier that another one learns from, by that one's settings; None where it has no teacher."""
+    block = model.get("distillation")
+    return block["teacher"] if block else None
+
+
+def _both(settings: Configuration) -> list[tuple[str, Models]]:
+    return [("classifiers", settings.classifiers), ("refiners", settings.refiners)]
+
+
+def _check_chains(
+    classifiers: Mapping[str, ClassifierSettings | FinishedModel],
+    key: str,
+    next_of: Callable[[ClassifierSettings], str | None],
+    what: str,
+    mend: str,
+) -> None:
+    """Follow each model to the one that it names under a key, and that one's, to one that names none."""
+    for name in classifiers:
+        path, model = [name], classifiers[name]
+        while not isinstance(model, FinishedModel) and (following := next_of(model)) is not None:
+            where = f"classifiers.{path[-1]}.{key}"
+            _known(where, following, classifiers, "classifier")
+            if following in path:
+                raise ConfigError(what, where=where, found=following, mend=mend)
+            path.append(following)
+            model = classifiers[following]
+
+
+def _check_start(models: Models, kind: str, name: str) -> None:
+    """Follow the starts of a model back to one that is not fine-tuned."""
+    path, model = [name], models[name]
+    while not isinstance(model, FinishedModel) and (start := start_of(model.weights)) is not None:
+        where = f"{kind}.{path[-1]}.weights.model"
+        _known(where, start, models, kind[:-1])
+        if set(model.weights) != {"model"}:
+            found = ", ".join(model.weights)
+            raise ConfigError("a start is one model and nothing else", where=where, found=found, mend="Keep `model`.")
+        if start in path:
+            mend = "Let one of them start from random weights, imagenet or a file."
+            raise ConfigError("circular `weights.model` reference", where=where, found=start, mend=mend)
+        begun = models[start]
+        if isinstance(begun, FinishedModel):
+            mend = "Name the weights file that the ONNX file was made from: weights: FILE."
+            raise ConfigError("a finished ONNX model cannot be trained further", where=where, found=start, mend=mend)
+        _check_same_network(model, begun, where, start)
+        path.append(start)
+        model = begun
+
+
+def _check_same_network(model: Trained, start: Trained, where: str, name: str) -> None:
+    # An architecture that is not the library's says itself what it can take over from another one.
+    if model.architecture not in (*registry.ARCHITECTURES, start.architecture):
+        return
+    here, there = _network(model), _network(start)
+    if here != there:
+        raise ConfigError(
+            "the model to start from is another network",
+            where=where,
+            found=f"{name}: {there}; here: {here}",
+            mend="Start from a model with the same architecture and options, or from random weights.",
+        )
+
+
+def _network(model: Trained) -> str:
+    """What decides which arrays of weights a model has, as text."""
+    options = {k: v for k, v in sorted(model.options.items()) if k not in _FREE_OPTIONS}
+    return f"{model.architecture} {options or ''}".strip()
+
+
+def _named_files(model: Trained | FinishedModel) -> list[tuple[str, str]]:
+    if isinstance(model, FinishedModel):
+        return [("onnx", model.onnx)]
+    if isinstance(model.weights, str):
+        return [] if model.weights in ("random", "imagenet") else [("weights", model.weights)]
+    return [(f"weights.{backbone}", path) for backbone, path in model.weights.items() if backbone != "model"]
+
+
+def _known(where: str, name: str, defined: Iterable[str], what: str) -> None:
+    if name not in defined:
+        raise ConfigError(f"unknown {what}", where=where, found=name, mend=closest(name, defined))

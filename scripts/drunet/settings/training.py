@@ -1,0 +1,60 @@
+"""Settings of a training: optimiser, length, early stopping."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from drunet.settings.base import Block, refusal
+
+_WITH_EPSILON = ("adam", "adamax")
+
+
+class DecaySettings(Block):
+    """A learning rate that falls in steps."""
+
+    factor: float = Field(gt=0, le=1)
+    """what the learning rate is multiplied by"""
+    epochs: int = Field(ge=1)
+    """after every so many epochs"""
+
+
+class TrainingSettings(Block):
+    """How long and how a network is trained; see `drunet.training.loop.train`."""
+
+    optimiser: Literal["adam", "adamax", "sgd"]
+    """name of the optimiser"""
+    learning_rate: float = Field(gt=0, le=1)
+    """step size"""
+    batch_size: int = Field(ge=1)
+    """samples per step"""
+    epochs: int = Field(ge=1)
+    """largest number of epochs"""
+    steps_per_epoch: int | None = Field(ge=1)
+    """null: every sample once"""
+    patience: int = Field(ge=1)
+    """early stopping: epochs without a lower loss, of validation or, where there is none, of training"""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
+    """Keras' dtype policy of the layers"""
+    reestimate_batches: int = Field(ge=0)
+    """batches over which batch-norm statistics are re-estimated before every validation, and at the end where there is
+    none; 0: the moving averages, which lag behind the weights in short runs"""
+    decay: DecaySettings | None = None
+    """decay of the learning rate; null: constant"""
+    epsilon: float | None = Field(default=None, gt=0)
+    """adam and adamax: added to the root of the second moment; large, it turns them towards plain descent with
+    momentum; null: Keras' own, 1e-7"""
+
+    @model_validator(mode="after")
+    def _epsilon_has_an_optimiser(self) -> Self:
+        if self.epsilon is not None and self.optimiser not in _WITH_EPSILON:
+            mend = f"It belongs to {' and '.join(_WITH_EPSILON)}; use null for others."
+            raise refusal("the optimiser has no epsilon", key="epsilon", found=self.epsilon, mend=mend)
+        return self
+
+    def learning_rate_in(self, epoch: int) -> float:
+        """Learning rate of an epoch, from 0; it depends on nothing else, so a restart uses the same one."""
+        if self.decay is None:
+            return self.learning_rate
+        return float(self.learning_rate * self.decay.factor ** (epoch // self.decay.epochs))
