@@ -16,7 +16,7 @@ sys.path.append(str(WORKFLOW))
 
 
 def forget_rule_folders():
-    """Take off the search path what Snakemake puts there, the folder of each rule file: two may hold modules of one name."""
+    """Take the folders that Snakemake includes from off the search path, as they may hold modules of one name."""
     sys.path[:] = [p for p in sys.path if p == str(WORKFLOW) or not Path(p).is_relative_to(WORKFLOW)]
 
 
