@@ -23,6 +23,7 @@ from drunet.settings.config import Configuration
 from drunet.settings.merging import check_repeated_keys, merged
 from drunet.settings.references import check_references
 from drunet.settings.renamed import Renamed
+from drunet.settings.resources import check_rules
 from drunet.settings.schema import for_editors
 
 ROOT = Path(__file__).parents[2]
@@ -162,7 +163,6 @@ def test_overlays_that_ship_are_valid_on_top_of_it(overlay: Path, config: Json) 
         ("refiners.unet.data.anotation_kinds", "refiners.unet.data", "Did you mean annotation_kinds?"),
         ("runs.drunet.refinr", "runs.drunet", "Did you mean refiner?"),
         ("export.zzz", "export", "Known: opset."),
-        ("resources.train_clasifier", "resources", "Did you mean train_classifier?"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_closest_known_one(config: Json, key: str, where: str, hint: str) -> None:
@@ -346,6 +346,30 @@ def test_no_script_reaches_what_compares_the_blocks() -> None:
         modules = reached(scripts / f"{name}.py", [scripts])
         assert modules.isdisjoint({f"drunet.settings.{m}" for m in ("config", "references", "messages", "renamed")})
         assert "drunet.settings.report" not in modules, name
+
+
+RULES = """
+rule slow:
+    threads: resource("slow", "threads", 8)
+    resources:
+        mem_mb=resource("slow", "mem_mb", 100),
+rule quick:
+    resources:
+        mem_mb=resource("quick", "mem_mb", 100),
+        runtime=resource("quick", "runtime", 10),
+"""
+
+
+def test_resources_are_those_of_rules_that_there_are() -> None:
+    check_rules({"slow": {"threads": 2}, "quick": {"mem_mb": 5, "runtime": 1}}, RULES)
+    for given, words in (
+        ({"slw": {"mem_mb": 5}}, ("unknown key", "slw", "Did you mean slow?")),
+        ({"quick": {"threads": 2}}, ("one thread", "resources.quick", "mem_mb, runtime")),
+        ({"slow": {"runtime": 2}}, ("does not take", "runtime")),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            check_rules(given, RULES)
+        assert all(word in str(caught.value) for word in words)
 
 
 def test_a_finished_model_is_checked_as_such(config: Json) -> None:
