@@ -1,98 +1,29 @@
-"""Filled scoring sheets: read, unblinded, and summarised.
+"""Tables of pathologists' scores: means, agreement, and correlation with Dice.
 
-Paper, "Qualitative model assessment": scores 0 to 5 by two pathologists, mean 3.95. A score of 0 says that there was
-nothing to judge (Table 3), not that the outline was bad: it is counted apart, and means are given without and with it.
+Source: Oskouei et al. 2025, "Qualitative model assessment": scores 0 to 5 by two pathologists, mean 3.95. A score of 0
+says that there was nothing to judge (Table 3), not that the outline was bad: means are given without and with it.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
-from drunet.errors import SheetError
-from studies.scores.scoring_sheet import COLUMNS, SCALE, table_rows
+from studies.scores.sheets import SCALE
 
 ALL = "all readers"
-# Fewer points have a rank correlation that says nothing.
+PUBLISHED_FACT = "pathologists' mean score (0-5)"
+# With fewer points a rank correlation tells nothing.
 _LEAST_POINTS = 3
-# The usual approximation calls any perfect order of so few certain; their 8! = 40,320 orders are soon counted out.
+# For so few points the usual approximation gives p = 0 to any perfect order; their 8! = 40,320 orders are enumerated.
 _MOST_COUNTED_OUT = 8
-_FIRST_BYTES_OF_A_ZIP = b"PK\x03\x04"
-
-
-def read_filled(path: str | os.PathLike[str], key: pd.DataFrame) -> pd.DataFrame:
-    """Read a sheet that a reader filled in, and check it against the key.
-
-    Parameters
-    ----------
-    path : path
-        Text as spreadsheets save it: separated by tab, semicolon or comma.
-    key : DataFrame
-        This reader's rows: reader, case, slide, run, presentation, picture.
-
-    Returns
-    -------
-    DataFrame
-        The key's rows in its order with the column score (int).
-
-    Raises
-    ------
-    SheetError
-        No sheet, a column or case missing, a case unknown or given twice, another picture than the one made now, a
-        score that is missing, not a whole number, or outside 0 to 5. Names file, line, case and value.
-    """
-    name = os.fspath(path)
-    content = Path(path).read_bytes()
-    if content.startswith(_FIRST_BYTES_OF_A_ZIP):
-        raise SheetError(
-            "the sheet is not text but a spreadsheet program's own format",
-            where=name,
-            mend="Save it as tab-separated text or CSV.",
-        )
-    rows = table_rows(content)
-    header = [cell.casefold() for cell in rows[0][1]] if rows else []
-    lacking = [c for c in COLUMNS if c != "comment" and header.count(c) != 1]
-    if lacking:
-        raise SheetError(
-            f"the sheet needs the column{'s' * (len(lacking) > 1)} {', '.join(lacking)} once",
-            where=name,
-            found=", ".join(header)[:200] or "nothing",
-            mend="Fill in the sheet.tsv that scoring_sheet made, and keep its first line.",
-        )
-    pictures = dict(zip(key["case"], key["picture"], strict=True))
-    scores: dict[str, int] = {}
-    empty: list[str] = []
-    for line, cells in rows[1:]:
-        values = dict(zip(header, [*cells, *[""] * len(header)], strict=False))
-        case = values["case"]
-        _check_case(case, values["picture"], scores, pictures, f"{name}, line {line}")
-        if not values["score"]:
-            empty.append(f"{case} in line {line}")
-        scores[case] = _score(values["score"] or "0", case, f"{name}, line {line}")
-    if empty:
-        raise SheetError(
-            "the score is empty" if len(empty) == 1 else f"{len(empty)} scores are empty",
-            where=name,
-            found=_some(empty),
-            mend="Write a whole number from 0 to 5; 0 says that the picture cannot be judged.",
-        )
-    missing = [case for case in key["case"] if case not in scores]
-    if missing:
-        raise SheetError(
-            f"{len(missing)} of {len(key)} cases are missing",
-            where=name,
-            found=_some(missing),
-            mend="Add their rows from the sheet.tsv that scoring_sheet made, with a score each.",
-        )
-    return key.assign(score=[scores[case] for case in key["case"]])
 
 
 def summarise_scores(scores: pd.DataFrame) -> pd.DataFrame:
@@ -193,7 +124,7 @@ def correlation(scores: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         run, reader (and the mean over the readers who rated an outline), n (outlines), rho, p (two sides: counted out
         over all orders of up to eight outlines, by Student's t beyond; NaN, as rho, with fewer than three outlines or
-        where either never changes).
+        where one of the two is constant).
     """
     rated = scores[(scores["presentation"] == 1) & (scores["score"] > 0) & scores["dsc"].notna()]
     rows = []
@@ -226,42 +157,46 @@ def long_metrics(summary: pd.DataFrame, agreed: pd.DataFrame, correlated: pd.Dat
     return pd.concat([p for p in parts if len(p)] or parts, ignore_index=True)
 
 
-def _check_case(case: str, picture: str, seen: dict[str, int], pictures: dict[str, str], where: str) -> None:
-    if case not in pictures:
-        raise SheetError(
-            "there is no such case for this reader",
-            where=where,
-            found=case or "an empty cell",
-            mend="Correct the case, or check that the sheet is this reader's.",
+def page_view(
+    summary: pd.DataFrame,
+    agreed: pd.DataFrame,
+    correlated: pd.DataFrame,
+    published: str,
+    folders: Sequence[tuple[str, str]],
+    unread: Sequence[str],
+) -> dict[str, Any]:
+    """What `page.md.j2` names.
+
+    Parameters
+    ----------
+    summary, agreed, correlated : DataFrame
+        From the functions above; empty where no sheet has come back.
+    published : str
+        The paper's mean score.
+    folders : sequence of (reader, folder)
+    unread : sequence of str
+        Readers whose sheet has not come back.
+    """
+    runs = []
+    # The last row of a run is over all readers.
+    for run, rows in summary.groupby("run", sort=False) if len(summary) else ():
+        found = correlated[correlated["run"] == run].iloc[-1]
+        readers = int((rows["reader"] != ALL).sum())
+        runs.append(
+            {**rows.iloc[-1].to_dict(), "readers": readers, "rho": found["rho"], "p": found["p"], "n": found["n"]}
         )
-    if case in seen:
-        raise SheetError("a case is given twice", where=where, found=case, mend="Keep the row that counts.")
-    if picture != pictures[case]:
-        raise SheetError(
-            "the score was given to another picture than the one that this case shows now",
-            where=where,
-            found=f"{case}, picture '{picture}' instead of '{pictures[case]}'",
-            mend="Check that the sheet is this reader's; outlines that have changed since have to be scored anew.",
-        )
-
-
-def _score(value: str, case: str, where: str) -> int:
-    try:
-        # Spreadsheets may write 4 as 4.0.
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not number.is_integer():
-        mend = "Write a whole number from 0 to 5, and words into the comment."
-        raise SheetError("the score is not a whole number", where=where, found=f"{case}: '{value}'", mend=mend)
-    if number not in SCALE:
-        mend = "Write a whole number from 0 to 5."
-        raise SheetError("the score is outside 0 to 5", where=where, found=f"{case}: '{value}'", mend=mend)
-    return int(number)
-
-
-def _some(cases: Sequence[str]) -> str:
-    return ", ".join(cases[:5]) + (f" and {len(cases) - 5} more" if len(cases) > 5 else "")
+    alone = agreed["who"].str.endswith("with themselves")
+    return {
+        "runs": runs,
+        "pairs": agreed[~alone].to_dict("records"),
+        "repeated": bool(alone.any()),
+        "summary": summary,
+        "agreement": agreed.rename(columns={"who": "readers", "exact": "same score (share)"}),
+        "correlation": correlated,
+        "published": published,
+        "folders": folders,
+        "unread": unread,
+    }
 
 
 def _spearman(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:

@@ -1,7 +1,8 @@
-"""Sheets on which pathologists score outlines without knowing whose they are.
+"""Blinded scoring sheets: written for each reader, and read and checked when they come back.
 
-Paper, "Qualitative model assessment" and Table 3: two pathologists gave every test slide's segmentation a score from 0
-to 5. Here each reader gets the cases in an order of their own, under numbers that say nothing of slide or model.
+Source: Oskouei et al. 2025, "Qualitative model assessment" and Table 3: two pathologists gave the segmentation of every
+test slide a score from 0 to 5. Here each reader gets the cases in an order of their own, under numbers that tell
+nothing of slide or model.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import math
 import os
 import shutil
 import zlib
@@ -33,6 +35,7 @@ SCALE = {
 }
 COLUMNS = ("case", "score", "comment", "picture")
 KEY_COLUMNS = ["reader", "case", "slide", "run", "presentation", "picture"]
+_FIRST_BYTES_OF_A_ZIP = b"PK\x03\x04"
 # Among so many orders the one that keeps pictures of one slide farthest apart is taken.
 _ORDERS = 200
 
@@ -107,6 +110,7 @@ def write_reader(
     instructions: str | os.PathLike[str],
     key: pd.DataFrame,
     pictures: Mapping[tuple[str, str], str],
+    template: Path,
 ) -> None:
     """Write what one reader gets: the sheet, the numbered pictures, and the page that explains them.
 
@@ -117,6 +121,8 @@ def write_reader(
     key : DataFrame
         This reader's rows of the key.
     pictures : mapping of (run, slide) to JPEG
+    template : Path
+        Of the page.
 
     Raises
     ------
@@ -129,7 +135,7 @@ def write_reader(
     folder.mkdir(parents=True)
     for run, slide, case in zip(key["run"], key["slide"], key["case"], strict=True):
         shutil.copyfile(pictures[run, slide], folder / f"{case}.jpg")
-    page = templates().get_template("scoring.html")
+    page = templates(template.parent).get_template(template.name)
     write_text(instructions, page.render(reader=key["reader"].iloc[0], count=len(key), scale=SCALE))
     blank = key.assign(score="", comment="")[list(COLUMNS)]
     # With the mark of UTF-8 in front, spreadsheets keep the letters of comments.
@@ -161,6 +167,73 @@ def table_rows(content: bytes) -> list[tuple[int, list[str]]]:
     return rows
 
 
+def read_filled(path: str | os.PathLike[str], key: pd.DataFrame) -> pd.DataFrame:
+    """Read a sheet that a reader filled in, and check it against the key.
+
+    Parameters
+    ----------
+    path : path
+        Text as spreadsheets save it: separated by tab, semicolon or comma.
+    key : DataFrame
+        This reader's rows: reader, case, slide, run, presentation, picture.
+
+    Returns
+    -------
+    DataFrame
+        The key's rows in its order with the column score (int).
+
+    Raises
+    ------
+    SheetError
+        No sheet, a column or case missing, a case unknown or given twice, another picture than the one made now, a
+        score that is missing, not a whole number, or outside 0 to 5. Names file, line, case and value.
+    """
+    name = os.fspath(path)
+    content = Path(path).read_bytes()
+    if content.startswith(_FIRST_BYTES_OF_A_ZIP):
+        raise SheetError(
+            "the sheet is not text but a spreadsheet program's own format",
+            where=name,
+            mend="Save it as tab-separated text or CSV.",
+        )
+    rows = table_rows(content)
+    header = [cell.casefold() for cell in rows[0][1]] if rows else []
+    lacking = [c for c in COLUMNS if c != "comment" and header.count(c) != 1]
+    if lacking:
+        raise SheetError(
+            f"the sheet needs the column{'s' * (len(lacking) > 1)} {', '.join(lacking)} once",
+            where=name,
+            found=", ".join(header)[:200] or "nothing",
+            mend="Fill in the sheet.tsv that scoring_sheet made, and keep its first line.",
+        )
+    pictures = dict(zip(key["case"], key["picture"], strict=True))
+    scores: dict[str, int] = {}
+    empty: list[str] = []
+    for line, cells in rows[1:]:
+        values = dict(zip(header, [*cells, *[""] * len(header)], strict=False))
+        case = values["case"]
+        _check_case(case, values["picture"], scores, pictures, f"{name}, line {line}")
+        if not values["score"]:
+            empty.append(f"{case} in line {line}")
+        scores[case] = _score(values["score"] or "0", case, f"{name}, line {line}")
+    if empty:
+        raise SheetError(
+            "the score is empty" if len(empty) == 1 else f"{len(empty)} scores are empty",
+            where=name,
+            found=_some(empty),
+            mend="Write a whole number from 0 to 5; 0 says that the picture cannot be judged.",
+        )
+    missing = [case for case in key["case"] if case not in scores]
+    if missing:
+        raise SheetError(
+            f"{len(missing)} of {len(key)} cases are missing",
+            where=name,
+            found=_some(missing),
+            mend="Add their rows from the sheet.tsv that scoring_sheet made, with a score each.",
+        )
+    return key.assign(score=[scores[case] for case in key["case"]])
+
+
 def _least_gap(slides: Sequence[str]) -> int:
     """Fewest steps between two pictures of one slide; as many as there are pictures where none comes twice."""
     last: dict[str, int] = {}
@@ -184,3 +257,41 @@ def _keep_filled(sheet: Path) -> None:
             found=f"{len(filled)} scores",
             mend="Move it to another folder and name it under study_settings.scores.filled.",
         )
+
+
+def _check_case(case: str, picture: str, seen: dict[str, int], pictures: dict[str, str], where: str) -> None:
+    if case not in pictures:
+        raise SheetError(
+            "there is no such case for this reader",
+            where=where,
+            found=case or "an empty cell",
+            mend="Correct the case, or check that the sheet is this reader's.",
+        )
+    if case in seen:
+        raise SheetError("a case is given twice", where=where, found=case, mend="Keep the row that counts.")
+    if picture != pictures[case]:
+        raise SheetError(
+            "the score was given to another picture than the one that this case shows now",
+            where=where,
+            found=f"{case}, picture '{picture}' instead of '{pictures[case]}'",
+            mend="Check that the sheet is this reader's; outlines that have changed since have to be scored anew.",
+        )
+
+
+def _score(value: str, case: str, where: str) -> int:
+    try:
+        # Spreadsheets may write 4 as 4.0.
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not number.is_integer():
+        mend = "Write a whole number from 0 to 5, and words into the comment."
+        raise SheetError("the score is not a whole number", where=where, found=f"{case}: '{value}'", mend=mend)
+    if number not in SCALE:
+        mend = "Write a whole number from 0 to 5."
+        raise SheetError("the score is outside 0 to 5", where=where, found=f"{case}: '{value}'", mend=mend)
+    return int(number)
+
+
+def _some(cases: Sequence[str]) -> str:
+    return ", ".join(cases[:5]) + (f" and {len(cases) - 5} more" if len(cases) > 5 else "")
