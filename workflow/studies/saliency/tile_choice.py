@@ -1,4 +1,4 @@
-"""Which tiles to look into: sure hits and sure mistakes, from different slides and places."""
+"""Choice of tiles: true and false positives of high probability, from different slides and places."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from drunet.tiles import NON_TUMOUR, TUMOUR
 FALSE_POSITIVE, TRUE_POSITIVE = "false positive", "true positive"
 # In the order of the paper's figure 7: a, b, c and d, e, f.
 KINDS = {FALSE_POSITIVE: NON_TUMOUR, TRUE_POSITIVE: TUMOUR}
-_FURTHER = 100.0  # what a slide's further tiles cost: more than higher probabilities elsewhere can make good
+_FURTHER = 100.0  # cost of each further tile of a slide: more than any sum of probabilities can outweigh
 
 
 def choose_tiles(
     tiles: pd.DataFrame, *, true_positives: int, false_positives: int, threshold: float, apart: int = 2
 ) -> pd.DataFrame:
-    """Choose tiles that the classifier calls tumour, rightly and wrongly.
+    """Choose tiles that were classified as tumour, correctly and wrongly.
 
-    They come from as many slides as can be, both kinds together (the paper took six tiles from six slides); of the
-    choices that do, the one with the highest probabilities is taken. The same tiles give the same choice.
+    They come from as many slides as possible, both kinds together (the paper took six tiles from six slides); of these
+    choices, the one with the highest probabilities is taken. The same tiles give the same choice.
 
     Parameters
     ----------
