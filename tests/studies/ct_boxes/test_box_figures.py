@@ -61,7 +61,7 @@ def test_a_box_without_an_area_in_the_slice_is_said_to_have_none(predicted: list
 
 def test_an_outline_that_was_not_found_is_said_so() -> None:
     figure = box_pictures([picture([18, 12, 33, 24])])
-    assert [text.get_text() for text in figure.axes[4].texts] == ["nothing stands out"]
+    assert [text.get_text() for text in figure.axes[4].texts] == ["no clear edge"]
 
 
 def test_losses_are_shown_whole_and_without_their_first_tenth() -> None:

@@ -1,4 +1,4 @@
-"""Figures of networks that answer with a box: slices with boxes and outlines, losses, intersections over unions."""
+"""Figures of tumour boxes: slices with boxes, outlines and attention, losses, IoU."""
 
 from __future__ import annotations
 
@@ -20,32 +20,36 @@ from numpy.typing import NDArray
 from shapely.geometry import Polygon as Outline
 
 from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH, draw_box, new_figure, nothing_drawn
-from drunet.report.tables import require_columns
-from studies.common.images.class_figures import PROTOCOL_COLOURS, PROTOCOL_NAMES
+from studies.common.images.class_figures import PROTOCOL_COLOURS, PROTOCOL_NAMES, protocol_dumbbell
 from studies.common.saliency.attention_figure import COLOURS
+from studies.ct_boxes.tables import MEAN_BOX, BoxArm, Judged
+from studies.ct_boxes.trials import SOURCE, TUNED, UNTOUCHED
 
 ANNOTATED, PREDICTED = PALETTE[4], PALETTE[5]  # sky blue and orange: both stand out from grey, and from each other
 _TITLES = ("slice", "annotated", "predicted", "zoom", "Sobel outline", "attention")
 _NAMES, _TOP, _BOTTOM = 1.15, 0.3, 0.42  # inches left of the pictures, above and below them
 _MARGIN = 0.2  # of the predicted box that the zoom shows round it
 _DASHED: Any = (0, (3, 1.5))
-# Share of the epochs that the second panel of losses leaves out: the first ones dwarf all others.
+# Share of the epochs that the second panel of losses leaves out: the first losses are far larger than the others.
 EARLY = 0.1
+_LOSSES = {"giou": "1 − GIoU", "giou_l1": "1 − GIoU + 5 × mean error"}
+_LEAK = "of the test slices are of a patient who is also in training"
+_SHORT = {SOURCE: "training subtype", TUNED: "fine-tuned"}
 
 
 @dataclass(frozen=True, eq=False)
 class BoxPicture:
-    """A slice and what a network says of it.
+    """A slice with its boxes.
 
     Attributes
     ----------
     words : str
-        What stands left of it.
+        Written to its left.
     image : uint8 (h, w)
     annotated, predicted : float (4,)
         xmin, ymin, xmax, ymax in px of the image.
     outline : Polygon or None
-        Of what stands out in the predicted box, in px of the image.
+        In the predicted box, px of the image.
     attention : float32 (h, w)
         In [0, 1].
     """
@@ -59,7 +63,7 @@ class BoxPicture:
 
 
 def box_pictures(pictures: Sequence[BoxPicture]) -> Figure:
-    """A row per picture: slice, annotated box, predicted box, zoom on that, its outline, where the network looks."""
+    """A row per picture: slice, annotated box, predicted box, zoom on the latter, its outline, attention."""
     with matplotlib.rc_context(STYLE):
         if not pictures:
             figure, (axes,) = new_figure(0.6)
@@ -82,8 +86,8 @@ def box_pictures(pictures: Sequence[BoxPicture]) -> Figure:
             Line2D([], [], color=ANNOTATED, linewidth=1.6, label="annotated"),
             Line2D([], [], color=PREDICTED, linewidth=1.6, linestyle=_DASHED, label="predicted"),
             Line2D([], [], color=PREDICTED, linewidth=1.0, label="outline"),
-            Patch(facecolor=matplotlib.colormaps[COLOURS](0.95), label="looks here most"),
-            Patch(facecolor=matplotlib.colormaps[COLOURS](0.05), label="least"),
+            Patch(facecolor=matplotlib.colormaps[COLOURS](0.95), label="most attention"),
+            Patch(facecolor=matplotlib.colormaps[COLOURS](0.05), label="least attention"),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=1.6)
     return figure
@@ -110,7 +114,6 @@ def box_losses(histories: Mapping[str, pd.DataFrame], units: Mapping[str, str]) 
         grid = figure.subplots(len(histories), len(panels), squeeze=False)
         colours = _target_colours(histories)
         for row, (name, history) in zip(grid, histories.items(), strict=True):
-            require_columns(history, ("protocol", "stage", "target", "epoch", "loss"), "history")
             for axes, (source, early) in zip(row, panels, strict=True):
                 _draw_losses(axes, history[(history["stage"] == "source") == source], colours, early)
             row[0].set_ylabel(f"{name}\n{units[name]}", fontsize=8)
@@ -141,7 +144,6 @@ def iou_boxes(frame: pd.DataFrame, good: float) -> Figure:
     Figure
         Boxes as in `drunet.report.figures.box_plot`; a diamond is the mean, n the number of slices.
     """
-    require_columns(frame, ("arm", "row", "protocol", "iou"), "iou")
     arms, rows = (list(dict.fromkeys(frame[column])) for column in ("arm", "row"))
     protocols = [protocol for protocol in PROTOCOL_NAMES if (frame["protocol"] == protocol).any()]
     with matplotlib.rc_context(STYLE):
@@ -166,14 +168,69 @@ def iou_boxes(frame: pd.DataFrame, good: float) -> Figure:
             axes.spines["left"].set_visible(False)
             axes.set_yticks(np.arange(len(rows)) * step + (len(protocols) - 1) / 2, [""] * len(rows))
         panels[0].set_yticklabels(rows, fontsize=8.5)
-        figure.supxlabel("intersection over union of annotated and predicted box", fontsize=9)
+        figure.supxlabel("IoU (intersection over union) of annotated and predicted box", fontsize=9)
         handles: list[Patch | Line2D] = [Patch(color=PROTOCOL_COLOURS[p], label=PROTOCOL_NAMES[p]) for p in protocols]
         handles += [
             Line2D([], [], color=MUTED, linestyle="", marker="D", markersize=5, label="mean"),
-            Line2D([], [], color=INK, linewidth=1.0, linestyle=(0, (1, 2)), label=f"{good:g}: good, says the thesis"),
+            Line2D(
+                [],
+                [],
+                color=INK,
+                linewidth=1.0,
+                linestyle=(0, (1, 2)),
+                label=f"{good:g}: good result (Pravdyvets 2023)",
+            ),
         ]
         figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=8.5, handlelength=1.2)
     return figure
+
+
+def study_figures(
+    scores: pd.DataFrame,
+    leak: pd.DataFrame,
+    arms: Sequence[BoxArm],
+    what: Sequence[Judged],
+    settings: Mapping[str, Any],
+) -> dict[str, Figure]:
+    """All figures of the study except that of slices, by file name without suffix."""
+    points = [
+        one.rows(arm.predictions)[["iou"]].assign(
+            arm=arm.label, protocol=arm.protocol, row=f"{one.subtype}, {one.words}"
+        )
+        for arm in arms
+        for one in what
+        if not one.whole
+    ]
+    histories: dict[str, list[pd.DataFrame]] = {}
+    for arm in arms:
+        if arm.history is not None:
+            histories.setdefault(arm.label, []).append(arm.history.assign(protocol=arm.protocol))
+    units = {arm["label"]: loss_name(arm) for arm in settings["arms"].values() if arm}
+    found = {
+        "iou": iou_boxes(pd.concat(points, ignore_index=True), settings["good"]),
+        "losses": box_losses({label: pd.concat(parts) for label, parts in histories.items()}, units),
+    }
+    if len(set(scores["protocol"])) > 1:
+        found["protocols"] = protocol_dumbbell(
+            _dumbbell_points(scores, leak), {"iou": "mean IoU"}, leak=_LEAK, of="on test slices"
+        )
+    return found
+
+
+def loss_name(arm: Mapping[str, Any]) -> str:
+    """The loss of an arm with its unit, for an axis."""
+    if arm["loss"] == "mse":
+        return "squared error (px²)" if arm["coordinates"] == "pixels" else "squared error"
+    return _LOSSES.get(arm["loss"], str(arm["loss"]))
+
+
+def _dumbbell_points(scores: pd.DataFrame, leak: pd.DataFrame) -> pd.DataFrame:
+    """IoU of the networks on test parts, with the leak of each split."""
+    tested = scores[(scores["stage"] != UNTOUCHED) & ~scores["whole"] & (scores["arm"] != MEAN_BOX)]
+    joined = tested.merge(leak[["protocol", "subtype", "stage", "leak"]], on=["protocol", "subtype", "stage"])
+    return joined.assign(
+        metric="iou", arm=joined["label"] + ": " + joined["subtype"] + ", " + joined["stage"].map(_SHORT)
+    )
 
 
 def _draw_row(row: NDArray, picture: BoxPicture) -> None:
@@ -201,7 +258,7 @@ def _draw_row(row: NDArray, picture: BoxPicture) -> None:
         row[3].add_patch(_rectangle(picture.predicted, PREDICTED, _DASHED, 1.0))
         if picture.outline is None:
             words = {"ha": "center", "fontsize": 7, "color": "white", "transform": row[4].transAxes}
-            row[4].text(0.5, 0.04, "nothing stands out", **words)
+            row[4].text(0.5, 0.04, "no clear edge", **words)
         else:
             ring = np.asarray(picture.outline.exterior.coords)
             row[4].add_patch(Polygon(ring, closed=True, fill=False, edgecolor=PREDICTED, linewidth=1.0))

@@ -62,12 +62,6 @@ def iou(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     return np.divide(common, union, out=np.zeros(len(a)), where=there)
 
 
-def scale(boxes: ArrayLike, old: tuple[float, float], new: tuple[float, float]) -> Boxes:
-    """Boxes on a picture that is resized from `old` to `new`, each (width, height)."""
-    factor = np.tile(np.asarray(new, dtype=np.float64) / np.asarray(old, dtype=np.float64), 2)
-    return np.asarray(as_boxes(boxes) * factor, dtype=np.float64)
-
-
 def normalise(boxes: ArrayLike, width: ArrayLike, height: ArrayLike) -> Boxes:
     """Boxes in shares of the sides: 0 to 1 from the left (from the top).
 
@@ -94,12 +88,6 @@ def mirror(boxes: ArrayLike, width: float) -> Boxes:
     """Boxes on a picture that is mirrored left to right."""
     x0, y0, x1, y1 = as_boxes(boxes).T
     return np.column_stack([width - x1, y0, width - x0, y1])
-
-
-def centre_distance(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
-    """Distance between the centres of each box and the one in the same row, (n,), in units of the coordinates."""
-    middles = [(boxes[:, :2] + boxes[:, 2:]) / 2 for boxes in (as_boxes(first), as_boxes(second))]
-    return np.asarray(np.linalg.norm(middles[0] - middles[1], axis=1), dtype=np.float64)
 
 
 def _sides(width: Any, height: Any) -> NDArray[np.float64]:

@@ -78,7 +78,7 @@ def train_box_arm(
         that the network sees, or normalised), augment (see `BoxView`; null: none), training (a plan, in full), and
         fine_tuning: {parts, training}, likewise.
     slices : DataFrame
-        From `studies.ct_boxes.slice_list.read_slices`.
+        From `studies.ct_boxes.trials.read_slices`.
     root : path
         Folder of the pictures.
     size : int

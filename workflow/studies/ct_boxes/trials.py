@@ -1,7 +1,8 @@
-"""How slices of a subtype are divided for a regressor of boxes, and what is written down of its answers."""
+"""The slices of a subtype, their splits, and the rows of predictions."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,22 @@ SOURCE, UNTOUCHED, TUNED = "source", "untouched", "fine-tuned"
 TRUE = geometry.COORDINATES
 PREDICTED = tuple(f"p{edge}" for edge in TRUE)
 ROWS = ("file", "subtype", "patient", "part", "stage", "target", *TRUE, *PREDICTED, "iou")
+SLICES = ("file", "subtype", "patient", "width", "height", *TRUE, "boxes")
 HISTORY = ("stage", "target", "epoch", "loss", "iou", "val_loss", "val_iou", "seconds")
+
+
+def read_slices(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read slices.tsv: file, subtype and patient as text, sides and edges (px), and how many boxes the slice had.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    frame = pd.read_csv(path, sep="\t", dtype={"file": str, "subtype": str, "patient": str}, keep_default_na=False)
+    if missing := [column for column in SLICES if column not in frame.columns]:
+        raise ValueError(f"a list of slices lacks {', '.join(missing)}")
+    return frame.astype(dict.fromkeys(TRUE, float))
 
 
 @dataclass(frozen=True, eq=False)
