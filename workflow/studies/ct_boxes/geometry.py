@@ -39,17 +39,10 @@ def area(boxes: ArrayLike) -> NDArray[np.float64]:
 
 
 def iou(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
-    """Intersection over union of each box with the one in the same row.
+    """Intersection over union (n,) of each box with the one in the same row; 0 where one of the two has no area.
 
-    Parameters
-    ----------
-    first, second : (n, 4)
-
-    Returns
-    -------
-    float64 (n,)
-        In [0, 1]; 0 where one of the two has no area. Nothing is put in order or clipped first: a box with swapped
-        edges marks no place, and what lies outside the picture counts in the union, as published.
+    Boxes are neither ordered nor clipped first: one with swapped edges has no area, and the part outside the image
+    counts in the union, as published.
     """
     a, b = as_boxes(first), as_boxes(second)
     if a.shape != b.shape:
@@ -63,14 +56,7 @@ def iou(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
 
 
 def normalise(boxes: ArrayLike, width: ArrayLike, height: ArrayLike) -> Boxes:
-    """Boxes in shares of the sides: 0 to 1 from the left (from the top).
-
-    Parameters
-    ----------
-    boxes : (n, 4), px
-    width, height : scalar or (n,)
-        Sides of the picture, or of each box's, px.
-    """
+    """Boxes (n, 4), px, in shares of the sides of the image (scalars, or (n,) for each box)."""
     return np.asarray(as_boxes(boxes) / _sides(width, height), dtype=np.float64)
 
 

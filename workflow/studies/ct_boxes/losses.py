@@ -19,17 +19,10 @@ L1_WEIGHT = 5.0
 
 
 def box_loss(name: str, *, side: float, where: str) -> keras.losses.Loss:
-    """Build a loss.
+    """Build a loss; `side` is the length of an image's side in the units of the coordinates, `where` is for messages.
 
-    Parameters
-    ----------
-    name : {"mse", "giou", "giou_l1"}
-        Mean squared error of the four numbers, as published; generalised IoU, which the thesis does not have; or that
-        and `L1_WEIGHT` times the mean absolute error of the numbers, in shares of the side.
-    side : float
-        Length of a picture's side in the units of the coordinates: 1 where they are normalised.
-    where : str
-        Its key, for messages.
+    "mse" is the mean squared error of the four numbers, as published; "giou" the generalised IoU, which the thesis does
+    not have; "giou_l1" adds `L1_WEIGHT` times the mean absolute error of the numbers, in shares of the side.
 
     Raises
     ------

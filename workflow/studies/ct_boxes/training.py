@@ -72,7 +72,7 @@ def train_box_arm(
     Parameters
     ----------
     name : str
-        How messages call it.
+        For messages.
     arm : mapping
         architecture, options, loss (a name of `studies.ct_boxes.losses.LOSSES`), coordinates (pixels, of the square
         that the network sees, or normalised), augment (see `BoxView`; null: none), training (a plan, in full), and
@@ -82,29 +82,22 @@ def train_box_arm(
     root : path
         Folder of the pictures.
     size : int
-        Side of the square that they are brought to, px (published: 512).
-    source : str
-        The subtype that is learnt from.
-    targets : sequence of str
-        Other subtypes, or none.
-    protocol : {"random", "grouped"}
-        How every subtype is divided; see `studies.ct_boxes.trials.divide`.
-    parts : mapping
-        training and test (and validation) of the source: only proportions matter (published: 800 and 200).
-    validation_share : float
-        Share of what is learnt from that decides when training was best; 0: the training loss does. So it is too where
-        there are too few patients.
+        Side of the square that they are resized to, px (published: 512).
+    source, targets : str, sequence of str
+        The subtype of the first training, and other subtypes.
+    protocol, parts, validation_share
+        See `studies.ct_boxes.trials.divide`; parts of the source (published: 800 and 200). Without validation slices
+        the training loss chooses the epoch.
     seed : int
         Of splits, initial weights, order and views.
     folder : Path
-        Where the state is kept, and until the caller removes it the weights of every training: those whose keys the
-        facts name, see `drunet.training.kept.weights_file`.
+        Of the state, and of the weights of every training (`drunet.training.kept.weights_file`); the caller removes it.
     threads : int
         Slices decoded at a time.
     keep_mb : float
         Pixels kept in memory, MB.
     code : str
-        Digest of the code that trains: what an edit comes between is not continued but begun anew.
+        Digest of the training code: after a change training starts again.
 
     Returns
     -------

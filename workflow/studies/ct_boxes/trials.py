@@ -41,13 +41,7 @@ def read_slices(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class SubtypeSplit:
-    """The slices of a subtype, numbered anew, and how they are divided.
-
-    Attributes
-    ----------
-    slices : DataFrame
-    split : Split
-    """
+    """The slices of a subtype, renumbered, and their split."""
 
     slices: pd.DataFrame
     split: Split
@@ -87,26 +81,18 @@ def divide(
     seed: int,
     where: str,
 ) -> SubtypeSplit:
-    """Divide the slices of a subtype.
+    """Divide the slices of a subtype; without validation where there are too few patients (slices) for it.
 
     Parameters
     ----------
     slices : DataFrame
         subtype and patient, a row per slice; those of other subtypes are left out.
     protocol : {"random", "grouped"}
-        By slice, as published, or with every patient whole.
+        By slice, as published, or by patient.
     parts : mapping
         training and test, and validation if wanted: counts or shares.
     validation_share : float
-        Share of what is left beside the test that is set aside, where the parts name no validation.
-    seed : int
-    where : str
-        For messages.
-
-    Returns
-    -------
-    SubtypeSplit
-        Without validation where there are too few patients (slices) to set any aside.
+        Share of the training set that is set aside, where the parts name no validation.
 
     Raises
     ------
@@ -144,14 +130,9 @@ def true_boxes(slices: pd.DataFrame) -> geometry.Boxes:
 def prediction_rows(
     slices: pd.DataFrame, shares: NDArray[np.floating[Any]], *, part: Any, stage: str, target: str
 ) -> pd.DataFrame:
-    """What is kept of answers: a row per slice, with true and predicted edges (px) and IoU.
+    """A row per slice (`ROWS`), with true and predicted edges (px) and IoU; `part` may be one for each slice.
 
-    Parameters
-    ----------
-    shares : (n, 4)
-        Predicted boxes in shares of the sides, as they are: neither ordered nor clipped.
-    part : str or str (n,)
-    stage, target : str
+    `shares` (n, 4) are the predicted boxes in shares of the sides, neither ordered nor clipped.
     """
     true = true_boxes(slices)
     predicted = geometry.to_pixels(shares, slices["width"], slices["height"])
