@@ -40,16 +40,12 @@ def saliency_figure(
     images : uint8 (n, h, w, 3)
     chosen : DataFrame
         Of the same n tiles: slide, p_tumour, kind.
-    rows : mapping of str to float32 (n, h, w)
-        Maps by the name of their row, in [0, 1].
+    rows : mapping of name to float32 (n, h, w)
+        Maps in [0, 1].
     wanted : mapping of kind to int
-        How many of each kind were asked for; the figure says which are lacking.
+        The figure says which are missing.
     side_um : float
         Side of a tile in µm.
-
-    Returns
-    -------
-    Figure
     """
     columns, count = max(len(images), _COLUMNS), 1 + len(rows)
     lacking = _lacking(chosen, wanted)

@@ -28,13 +28,7 @@ RIM: paint.Colour = (20, 24, 30)
 
 
 def distribution_figure(scores: pd.DataFrame) -> Figure:
-    """Bars: how often each reader gave each score, a panel per run.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        reader, run, presentation, score. First presentations are counted.
-    """
+    """Bars: how often each reader gave each score at the first presentation, a panel per run."""
     first = scores[scores["presentation"] == 1]
     readers = list(dict.fromkeys(first["reader"]))
     width = 0.8 / len(readers)
@@ -61,13 +55,7 @@ def distribution_figure(scores: pd.DataFrame) -> Figure:
 
 
 def dice_figure(scores: pd.DataFrame) -> Figure:
-    """Points: Dice and score of each rated segmentation, a panel per run, a marker per reader.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        reader, slide, run, presentation, score, dsc.
-    """
+    """Points: Dice and score of each rated segmentation, a panel per run, a marker per reader."""
     rated = scores[(scores["presentation"] == 1) & (scores["score"] > 0) & scores["dsc"].notna()]
     readers = list(dict.fromkeys(scores["reader"]))
     with matplotlib.rc_context(STYLE):
@@ -91,19 +79,7 @@ def dice_figure(scores: pd.DataFrame) -> Figure:
 
 
 def draw_outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Draw the edge of a mask over a picture, and leave the tissue on both sides unchanged.
-
-    Parameters
-    ----------
-    image : uint8 (h, w, 3)
-    mask : bool (any size)
-        Stretched over the picture.
-
-    Returns
-    -------
-    uint8 (h, w, 3)
-        With a yellow line in a dark rim, which shows on tissue and on glass.
-    """
+    """Draw the edge of a mask, bool of any size, over an image, uint8 (h, w, 3): a yellow line in a dark rim."""
     height, width = image.shape[:2]
     inside = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR) >= 0.5
     edges, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
@@ -117,12 +93,8 @@ def draw_outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def write_case(path: str | os.PathLike[str], slide: Slide, mask: np.ndarray, longest: int) -> None:
     """Write a slide with a model's outline as JPEG: no slide ID, no run, no annotation, a scale bar and a legend.
 
-    Parameters
-    ----------
-    mask : bool (h, w)
-        Over the whole slide.
-    longest : int
-        Longer side of the slide in the picture, in pixels; never finer than level 0.
+    `mask`, bool (h, w), is over the whole slide; `longest` is its longer side in the picture, px, at most that of
+    level 0.
     """
     size = slide.properties
     scale = min(1.0, longest / max(size.width, size.height))

@@ -36,21 +36,15 @@ SCALE = {
 COLUMNS = ("case", "score", "comment", "picture")
 KEY_COLUMNS = ["reader", "case", "slide", "run", "presentation", "picture"]
 _FIRST_BYTES_OF_A_ZIP = b"PK\x03\x04"
-# Among so many orders the one that keeps pictures of one slide farthest apart is taken.
+# The order that keeps pictures of one slide farthest apart is taken of so many.
 _ORDERS = 200
 
 
 def deal_cases(cases: Sequence[tuple[str, str]], readers: Sequence[str], repeats: float, seed: int) -> pd.DataFrame:
-    """Give every reader all cases in an order of their own.
+    """Give every reader all cases (run, slide) in an order of their own.
 
-    Parameters
-    ----------
-    cases : sequence of (run, slide)
-    readers : sequence of str
-        A reader's order depends on the name alone, so that another reader may be added later.
-    repeats : float
-        Share of the cases, the same for all readers, that come twice: for agreement of a reader with themselves.
-    seed : int
+    A reader's order depends on the name alone, so that another reader may be added later. `repeats` is the share of the
+    cases, the same for all readers, that come twice: for agreement of a reader with themselves.
 
     Returns
     -------
@@ -86,13 +80,9 @@ def deal_cases(cases: Sequence[tuple[str, str]], readers: Sequence[str], repeats
 
 
 def with_pictures(dealt: pd.DataFrame, digests: Mapping[tuple[str, str], str]) -> pd.DataFrame:
-    """Add the column picture: a mark that changes with the outline, and that does not give repeated cases away.
+    """Add the column picture: a mark that changes with the outline, and that does not reveal repeated cases.
 
-    Parameters
-    ----------
-    dealt : DataFrame
-        From `deal_cases`.
-    digests : mapping of (run, slide) to the digest of its mask
+    `digests` are those of the masks, by (run, slide).
     """
 
     def mark(reader: str, case: str, slide: str, run: str) -> str:
@@ -112,17 +102,16 @@ def write_reader(
     pictures: Mapping[tuple[str, str], str],
     template: Path,
 ) -> None:
-    """Write what one reader gets: the sheet, the numbered pictures, and the page that explains them.
+    """Write the files of one reader: the sheet (TSV), the folder of numbered pictures and the instructions (HTML).
 
     Parameters
     ----------
     sheet, cases, instructions : path
-        The sheet (TSV), the folder of pictures and the page (HTML).
     key : DataFrame
         This reader's rows of the key.
     pictures : mapping of (run, slide) to JPEG
     template : Path
-        Of the page.
+        Of the instructions.
 
     Raises
     ------
@@ -168,14 +157,7 @@ def table_rows(content: bytes) -> list[tuple[int, list[str]]]:
 
 
 def read_filled(path: str | os.PathLike[str], key: pd.DataFrame) -> pd.DataFrame:
-    """Read a sheet that a reader filled in, and check it against the key.
-
-    Parameters
-    ----------
-    path : path
-        Text as spreadsheets save it: separated by tab, semicolon or comma.
-    key : DataFrame
-        This reader's rows: reader, case, slide, run, presentation, picture.
+    """Read a filled sheet, text as spreadsheets save it, and check it against the reader's rows of the key.
 
     Returns
     -------
@@ -191,11 +173,8 @@ def read_filled(path: str | os.PathLike[str], key: pd.DataFrame) -> pd.DataFrame
     name = os.fspath(path)
     content = Path(path).read_bytes()
     if content.startswith(_FIRST_BYTES_OF_A_ZIP):
-        raise SheetError(
-            "the sheet is not text but a spreadsheet program's own format",
-            where=name,
-            mend="Save it as tab-separated text or CSV.",
-        )
+        mend = "Save it as tab-separated text or CSV."
+        raise SheetError("the sheet is not text but a spreadsheet program's own format", where=name, mend=mend)
     rows = table_rows(content)
     header = [cell.casefold() for cell in rows[0][1]] if rows else []
     lacking = [c for c in COLUMNS if c != "comment" and header.count(c) != 1]
@@ -261,12 +240,8 @@ def _keep_filled(sheet: Path) -> None:
 
 def _check_case(case: str, picture: str, seen: dict[str, int], pictures: dict[str, str], where: str) -> None:
     if case not in pictures:
-        raise SheetError(
-            "there is no such case for this reader",
-            where=where,
-            found=case or "an empty cell",
-            mend="Correct the case, or check that the sheet is this reader's.",
-        )
+        mend = "Correct the case, or check that the sheet is this reader's."
+        raise SheetError("there is no such case for this reader", where=where, found=case or "an empty cell", mend=mend)
     if case in seen:
         raise SheetError("a case is given twice", where=where, found=case, mend="Keep the row that counts.")
     if picture != pictures[case]:

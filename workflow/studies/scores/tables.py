@@ -27,12 +27,9 @@ _MOST_COUNTED_OUT = 8
 
 
 def summarise_scores(scores: pd.DataFrame) -> pd.DataFrame:
-    """Summarise scores per run and reader, and over all readers.
+    """Summarise scores (reader, run, presentation, score) per run and reader, and over all readers.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        reader, run, presentation, score. Of a case that came twice the first score counts.
+    Of a case that came twice the first score counts.
 
     Returns
     -------
@@ -65,19 +62,13 @@ def summarise_scores(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def agreement(scores: pd.DataFrame) -> pd.DataFrame:
-    """Agreement of every two readers on the same outlines, and of readers with themselves where cases came twice.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        reader, slide, run, presentation, score.
+    """Agreement of every two readers on first presentations, and of readers with themselves where cases came twice.
 
     Returns
     -------
     DataFrame
         who, n (outlines), exact (share of equal scores), kappa (`weighted_kappa` of all scores), n_rated and
-        kappa_rated (where neither score is 0, which lies beside the scale and not below 1). Readers are compared on
-        first presentations.
+        kappa_rated (where neither score is 0, which is no score of quality).
     """
     wide = scores.pivot_table(index=["run", "slide"], columns=["reader", "presentation"], values="score")
     readers = list(dict.fromkeys(scores["reader"]))
@@ -87,24 +78,15 @@ def agreement(scores: pd.DataFrame) -> pd.DataFrame:
     for who, one, other in pairs:
         both = wide[[one, other]].dropna().to_numpy().astype(int)
         rated = both[(both > 0).all(axis=1)]
-        rows.append(
-            {
-                "who": who,
-                "n": len(both),
-                "exact": float((both[:, 0] == both[:, 1]).mean()) if len(both) else math.nan,
-                "kappa": weighted_kappa(both[:, 0], both[:, 1]),
-                "n_rated": len(rated),
-                "kappa_rated": weighted_kappa(rated[:, 0], rated[:, 1]),
-            }
-        )
+        exact = float((both[:, 0] == both[:, 1]).mean()) if len(both) else math.nan
+        rows.append((who, len(both), exact, weighted_kappa(*both.T), len(rated), weighted_kappa(*rated.T)))
     return pd.DataFrame(rows, columns=["who", "n", "exact", "kappa", "n_rated", "kappa_rated"])
 
 
 def weighted_kappa(one: Sequence[int] | np.ndarray, other: Sequence[int] | np.ndarray) -> float:
     """Cohen's kappa with quadratic weights on the scale 0 to 5 (Cohen 1968, Psychological Bulletin 70).
 
-    1 - Σ (i - j)² observed / Σ (i - j)² expected by chance; NaN where nothing could differ, for want of scores or since
-    both gave one and the same score throughout.
+    1 - Σ (i - j)² observed / Σ (i - j)² expected by chance; NaN without scores, or where all scores are the same.
     """
     if len(one) == 0 or len({*map(int, one), *map(int, other)}) < 2:
         return math.nan
@@ -112,17 +94,12 @@ def weighted_kappa(one: Sequence[int] | np.ndarray, other: Sequence[int] | np.nd
 
 
 def correlation(scores: pd.DataFrame) -> pd.DataFrame:
-    """Spearman's correlation of scores above 0 with the Dice similarity coefficient of the same outlines.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        reader, slide, run, presentation, score, dsc (NaN where it is not defined).
+    """Spearman's correlation of scores above 0 with the Dice similarity coefficient `dsc` of the same outlines.
 
     Returns
     -------
     DataFrame
-        run, reader (and the mean over the readers who rated an outline), n (outlines), rho, p (two sides: counted out
+        run, reader (and the mean over the readers who rated an outline), n (outlines), rho, p (two-sided: enumerated
         over all orders of up to eight outlines, by Student's t beyond; NaN, as rho, with fewer than three outlines or
         where one of the two is constant).
     """
@@ -205,7 +182,7 @@ def _spearman(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     usual = stats.spearmanr(one, other)
     if len(one) > _MOST_COUNTED_OUT:
         return float(usual.statistic), float(usual.pvalue)
-    # Only the sum of products changes when ranks change places, and of half ranks it has no rounding.
+    # Only the sum of products depends on the order, and it has no rounding error.
     ranks = stats.rankdata(one), stats.rankdata(other)
     counted = stats.permutation_test(
         ranks[:1],
