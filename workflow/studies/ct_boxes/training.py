@@ -102,8 +102,8 @@ def train_box_arm(
     Returns
     -------
     ArmOutcome
-        Predictions (`box_trials.ROWS`): all slices of the source, of every part (stage "source"), of each target before
-        ("untouched", also the part), and after fine-tuning ("fine-tuned", every part). History (`box_trials.HISTORY`).
+        Predictions (`trials.ROWS`): all slices of the source, of every part (stage "source"), of each target before
+        ("untouched", also the part), and after fine-tuning ("fine-tuned", every part). History (`trials.HISTORY`).
         Facts: among others `parameters`, `dense_parameters` (of the largest dense layer), `layers`,
         `at_published_size`, `trainings` (key, stage, target, slices, patients, leak), and `skipped`, the targets that
         could not be fine-tuned for and why.
