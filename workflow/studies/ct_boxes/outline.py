@@ -47,7 +47,6 @@ def sobel_outline(
     ----------
     image : uint8 (h, w)
     box : (4,), px
-        Cut off at the picture's sides.
     blur : float
         See `sobel_magnitude`.
     least_step : float

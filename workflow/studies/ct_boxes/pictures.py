@@ -48,14 +48,6 @@ def choose_slices(
     Of every patient of a test part the slice with the median IoU is taken, and of these, sorted by IoU, as many as are
     wanted at equal steps: a single one is the median. The IoU is that of the last stage.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        predictions.parquet of one training.
-    source, targets : str, list of str
-    wanted : int
-        In all.
-
     Returns
     -------
     list of (file, list of dict)
@@ -86,14 +78,7 @@ def show_slices(
 ) -> list[Shown]:
     """Rows of the figure: each slice at each of its stages, with the weights of that stage.
 
-    Parameters
-    ----------
-    chosen
-        From `choose_slices`.
-    facts, weights
-        training.json and the folder of weights.
-    root : path
-        Folder of the collected slices.
+    `facts` is training.json, `weights` the folder of weights, `root` that of the collected slices.
 
     Raises
     ------

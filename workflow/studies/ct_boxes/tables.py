@@ -30,20 +30,9 @@ _PUBLISHED_COLUMNS = {SOURCE: "iou_after_test", UNTOUCHED: "iou_before", TUNED: 
 
 @dataclass(frozen=True)
 class BoxArm:
-    """An arm, trained under one protocol.
+    """An arm, trained with one protocol: predictions.parquet, history.tsv (None for the mean box) and training.json.
 
-    Attributes
-    ----------
-    name, label : str
-    protocol : str
-    published : bool
-        Whether it is the network of the published figures.
-    predictions : DataFrame
-        predictions.parquet of the training: a row per slice that was judged.
-    history : DataFrame or None
-        history.tsv; None for what is no network.
-    facts : mapping
-        training.json.
+    `published`: whether it is the network of the published values.
     """
 
     name: str
@@ -160,18 +149,7 @@ def scores(arms: Sequence[BoxArm], what: Sequence[Judged], *, good: float, resam
 def gains(
     arms: Sequence[BoxArm], what: Sequence[Judged], protocol: str, *, resamples: int, seed: int
 ) -> dict[tuple[str, str], Summary]:
-    """Difference of each network's IoU from that of the mean box, over the test slices of one protocol.
-
-    Parameters
-    ----------
-    arms : list of BoxArm
-        From `with_mean_box`.
-
-    Returns
-    -------
-    dict of (arm, metric) to Summary
-        Metric as `Judged.metric`, of the test parts.
-    """
+    """IoU of each network minus that of the mean box, over test slices of one protocol, by arm and metric."""
     known = {arm.name: arm.predictions for arm in arms if arm.protocol == protocol}
     found = {}
     for one in (one for one in what if one.stage != UNTOUCHED and not one.whole):

@@ -1,7 +1,7 @@
-"""Training a regressor of boxes on one subtype, trying it on others, and fine-tuning it for each of them.
+"""Training of a box regressor on one subtype, tests on others, and fine-tuning for each of them.
 
-Source: D. Pravdyvets, master's thesis (UOC 2023), sections 3.2 to 3.4. Each of the trainings can be killed and goes on
-where it stood, and one that is finished is not done again.
+Source: D. Pravdyvets, master's thesis (UOC 2023), sections 3.2 to 3.4. An interrupted training continues, and one that
+is finished is not repeated.
 """
 
 from __future__ import annotations
@@ -172,15 +172,12 @@ def train_box_arm(
 
 
 def tuned_key(target: str) -> str:
-    """How the files of the training that is fine-tuned for a subtype are called; those of the source: `source`."""
+    """Name of the files of the training that is fine-tuned for a subtype; those of the source: `source`."""
     return f"fine_tuned.{target}"
 
 
 class _Learner:
-    """A network, what it learns with, and what it answers.
-
-    `beginning` is None while it has not learnt; afterwards every training begins with those weights.
-    """
+    """A network with its training; every training after the first starts with the weights `beginning`."""
 
     def __init__(
         self, model: keras.Model, loss: keras.losses.Loss, data: Mapping[str, Any], view: BoxView | None, size: int

@@ -34,15 +34,8 @@ def grid_picture(
 ) -> Figure:
     """A patch with a grid on it, and the same through lenses that are too strong and through medium ones (Fig. 2).
 
-    Both use the same random numbers, so that lenses of the same number and radii are in the same places.
-
-    Parameters
-    ----------
-    patch : uint8 (h, w, 3)
-    strong, medium : MultiLens
-    seed : int
-    cells : int
-        Squares of the grid along the height.
+    Both use the same random numbers, so that lenses of the same number and radii are in the same places. `patch` is
+    uint8 (h, w, 3), `cells` the number of squares along its height.
     """
     height, width = patch.shape[:2]
     lined = patch.copy()
@@ -67,16 +60,7 @@ def grid_picture(
 
 
 def paired_dots(outcomes: pd.DataFrame, published: dict[str, tuple[float, float]], strength: float) -> Figure:
-    """Macro F1 without and with lenses, a line per seed; published values, by dataset, as hollow diamonds.
-
-    Parameters
-    ----------
-    outcomes : DataFrame
-        dataset, arm, seed, f1_macro.
-    published : mapping of dataset to (without, with)
-    strength : float
-        Of the arm with lenses.
-    """
+    """Macro F1 without and with lenses, a line per seed; published values, by dataset, as hollow diamonds."""
     datasets = [str(name) for name in dict.fromkeys(outcomes["dataset"])]
     columns, rows = min(PANELS, len(datasets)), math.ceil(len(datasets) / PANELS)
     with matplotlib.rc_context(STYLE):
@@ -107,13 +91,7 @@ def paired_dots(outcomes: pd.DataFrame, published: dict[str, tuple[float, float]
 
 
 def strength_sweep(outcomes: pd.DataFrame) -> Figure:
-    """Macro F1 by maximum strength (Fig. 5): mean over seeds, and a band of one standard deviation on either side.
-
-    Parameters
-    ----------
-    outcomes : DataFrame
-        dataset, strength, seed, f1_macro; sets with two strengths or fewer are left out.
-    """
+    """Macro F1 by maximum strength (Fig. 5): mean over seeds, and a band of one standard deviation on either side."""
     swept = swept_sets(outcomes)
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = new_figure(3.3)

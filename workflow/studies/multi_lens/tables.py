@@ -52,7 +52,7 @@ def write_outcome(
 
 
 def read_outcomes(paths: Iterable[str]) -> pd.DataFrame:
-    """Collect trainings, a row each: dataset, arm, strength, seed, sizes of both parts, and the scores."""
+    """Trainings, a row each: dataset, arm, strength, seed, sizes of both parts, and the scores."""
     rows = []
     for path in paths:
         outcome = read_json(path)
@@ -161,18 +161,14 @@ def comparison_table(
 ) -> pd.DataFrame:
     """Table 4: macro F1 without and with lenses per dataset, with the published figures beside them.
 
-    Parameters
-    ----------
-    outcomes, seeds, images
-        From `read_outcomes`, `seed_tests` and `pooled_image_test`.
-    published : mapping of dataset to f1_without, f1_with and wilcoxon_p, as printed
-    strength : float
+    `seeds` and `images` are from `seed_tests` and `pooled_image_test`, `published` has f1_without, f1_with and
+    wilcoxon_p, as printed.
 
     Returns
     -------
     DataFrame
         dataset, seeds, F1 of both arms (mean ± sd), change, p over seeds and over images (Holm's correction over the
-        datasets), and the published figures.
+        datasets), and the published values.
     """
     rows = []
     for dataset, frame in outcomes.groupby("dataset", sort=False):
@@ -199,11 +195,7 @@ def comparison_table(
 def relative_cost(times: pd.DataFrame, value: str = "seconds") -> pd.DataFrame:
     """Median over rounds of the seconds per step, and of each form's ratio to `without` in its own round, less one.
 
-    Parameters
-    ----------
-    times : DataFrame
-        From `measure_step_times`.
-    value : {"seconds", "cpu_seconds"}
+    `times` are from `measure_step_times`, `value` is "seconds" or "cpu_seconds".
 
     Returns
     -------

@@ -31,18 +31,14 @@ _AUGMENTATION_STREAM = 11
 
 
 class ImageBatches(keras.utils.PyDataset):
-    """Labelled images of any size, brought to one size and augmented.
+    """Labelled images, uint8 (n, h, w, 1 or 3), resized and augmented.
 
     Parameters
     ----------
-    images : uint8 (n, h, w, 1 or 3)
-    labels : int (n,)
     size : int
-        Side of what the network sees, px; reduced by area, enlarged by cubic interpolation.
-    batch_size, seed : int
-    augmentation : Augmentation or None
+        Side of the network's input, px; reduced by area, enlarged by cubic interpolation.
     fixed : bool
-        Validation and test: in the order given, nothing augmented.
+        Validation and test: in the order given, without augmentation.
 
     Yields
     ------

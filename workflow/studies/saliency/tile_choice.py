@@ -28,14 +28,13 @@ def choose_tiles(
     Parameters
     ----------
     tiles : DataFrame
-        slide, column, row, label (1 tumour, 0 non-tumour, others do not count), p_tumour (NaN does not count), and
-        whatever else.
+        slide, column, row, label (1 tumour, 0 non-tumour, others do not count), p_tumour (NaN does not count).
     true_positives, false_positives : int
-        How many of each kind; fewer are given where there are no more.
+        Number of each kind, or fewer where there are no more.
     threshold : float
-        Probability from which a tile is called tumour.
+        Probability from which a tile is classified as tumour.
     apart : int
-        Tiles of one kind and slide are this many columns or rows from each other, at least; 1 lets them touch.
+        Least distance of tiles of one kind and slide, columns or rows; 1 lets them touch.
 
     Returns
     -------
@@ -60,7 +59,7 @@ def choose_tiles(
 
 
 def _spread(ranked: pd.DataFrame, wanted: int, apart: int) -> pd.DataFrame:
-    """The first tiles of a ranking that lie apart from those before them."""
+    """The first tiles of a ranking that are far enough from those before them."""
     places = ranked[["column", "row"]].to_numpy(np.int64)
     kept: list[int] = []
     for i, place in enumerate(places):
@@ -72,7 +71,7 @@ def _spread(ranked: pd.DataFrame, wanted: int, apart: int) -> pd.DataFrame:
 
 
 def _from_most_slides(candidates: pd.DataFrame, wanted: Mapping[str, int]) -> np.ndarray:
-    """Positions of the chosen: a small integer programme, for a greedy choice may use up the only slide of a kind."""
+    """Positions of the chosen tiles, by an integer programme: a greedy choice may use up the only slide of a kind."""
     count = len(candidates)
     if count == 0:
         return np.zeros(0, np.int64)

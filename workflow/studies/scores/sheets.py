@@ -57,12 +57,11 @@ def deal_cases(cases: Sequence[tuple[str, str]], readers: Sequence[str], repeats
         If there are no cases.
     """
     if not cases:
-        raise SheetError(
-            "there is no outline to score",
-            where="study_settings.scores",
-            found="no usable annotated slide in this split",
-            mend="Choose another `split`, or see slides.tsv in the results for what was left out.",
+        found, mend = (
+            "no usable annotated slide in this split",
+            "Choose another `split`; slides.tsv in the results says why.",
         )
+        raise SheetError("there is no outline to score", where="study_settings.scores", found=found, mend=mend)
     count = max(1, round(repeats * len(cases))) if repeats > 0 else 0
     again = np.random.default_rng([seed, 0]).choice(len(cases), count, replace=False)
     shown = [*cases, *(cases[index] for index in sorted(again))]
@@ -179,12 +178,9 @@ def read_filled(path: str | os.PathLike[str], key: pd.DataFrame) -> pd.DataFrame
     header = [cell.casefold() for cell in rows[0][1]] if rows else []
     lacking = [c for c in COLUMNS if c != "comment" and header.count(c) != 1]
     if lacking:
-        raise SheetError(
-            f"the sheet needs the column{'s' * (len(lacking) > 1)} {', '.join(lacking)} once",
-            where=name,
-            found=", ".join(header)[:200] or "nothing",
-            mend="Fill in the sheet.tsv that scoring_sheet made, and keep its first line.",
-        )
+        what = f"the sheet needs the column{'s' * (len(lacking) > 1)} {', '.join(lacking)} once"
+        mend = "Fill in the sheet.tsv that scoring_sheet made, and keep its first line."
+        raise SheetError(what, where=name, found=", ".join(header)[:200] or "nothing", mend=mend)
     pictures = dict(zip(key["case"], key["picture"], strict=True))
     scores: dict[str, int] = {}
     empty: list[str] = []
@@ -196,20 +192,14 @@ def read_filled(path: str | os.PathLike[str], key: pd.DataFrame) -> pd.DataFrame
             empty.append(f"{case} in line {line}")
         scores[case] = _score(values["score"] or "0", case, f"{name}, line {line}")
     if empty:
-        raise SheetError(
-            "the score is empty" if len(empty) == 1 else f"{len(empty)} scores are empty",
-            where=name,
-            found=_some(empty),
-            mend="Write a whole number from 0 to 5; 0 says that the picture cannot be judged.",
-        )
+        what = "the score is empty" if len(empty) == 1 else f"{len(empty)} scores are empty"
+        mend = "Write a whole number from 0 to 5; 0 says that the picture cannot be judged."
+        raise SheetError(what, where=name, found=_some(empty), mend=mend)
     missing = [case for case in key["case"] if case not in scores]
     if missing:
-        raise SheetError(
-            f"{len(missing)} of {len(key)} cases are missing",
-            where=name,
-            found=_some(missing),
-            mend="Add their rows from the sheet.tsv that scoring_sheet made, with a score each.",
-        )
+        what = f"{len(missing)} of {len(key)} cases are missing"
+        mend = "Add their rows from the sheet.tsv that scoring_sheet made, with a score each."
+        raise SheetError(what, where=name, found=_some(missing), mend=mend)
     return key.assign(score=[scores[case] for case in key["case"]])
 
 
@@ -230,12 +220,9 @@ def _keep_filled(sheet: Path) -> None:
     column = header.index("score") if "score" in header else len(header)
     filled = [cells for cells in rows if any(cells[column : column + 1])]
     if filled:
-        raise SheetError(
-            "the sheet has been filled in where it was made, and new ones are to be made there",
-            where=os.fspath(sheet),
-            found=f"{len(filled)} scores",
-            mend="Move it to another folder and name it under study_settings.scores.filled.",
-        )
+        what = "the sheet has been filled in where it was made, and would be overwritten"
+        mend = "Move it to another folder and name it under study_settings.scores.filled."
+        raise SheetError(what, where=os.fspath(sheet), found=f"{len(filled)} scores", mend=mend)
 
 
 def _check_case(case: str, picture: str, seen: dict[str, int], pictures: dict[str, str], where: str) -> None:
@@ -245,12 +232,10 @@ def _check_case(case: str, picture: str, seen: dict[str, int], pictures: dict[st
     if case in seen:
         raise SheetError("a case is given twice", where=where, found=case, mend="Keep the row that counts.")
     if picture != pictures[case]:
-        raise SheetError(
-            "the score was given to another picture than the one that this case shows now",
-            where=where,
-            found=f"{case}, picture '{picture}' instead of '{pictures[case]}'",
-            mend="Check that the sheet is this reader's; outlines that have changed since have to be scored anew.",
-        )
+        what = "the score was given to another picture than the one that this case shows now"
+        found = f"{case}, picture '{picture}' instead of '{pictures[case]}'"
+        mend = "Check that the sheet is this reader's; outlines that have changed since have to be scored again."
+        raise SheetError(what, where=where, found=found, mend=mend)
 
 
 def _score(value: str, case: str, where: str) -> int:
