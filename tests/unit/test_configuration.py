@@ -362,13 +362,13 @@ rule quick:
 
 def test_resources_are_those_of_rules_that_there_are() -> None:
     check_rules({"slow": {"threads": 2}, "quick": {"mem_mb": 5, "runtime": 1}}, RULES)
-    for given, words in (
+    for block, words in (
         ({"slw": {"mem_mb": 5}}, ("unknown key", "slw", "Did you mean slow?")),
         ({"quick": {"threads": 2}}, ("one thread", "resources.quick", "mem_mb, runtime")),
         ({"slow": {"runtime": 2}}, ("does not take", "runtime")),
     ):
         with pytest.raises(ConfigError) as caught:
-            check_rules(given, RULES)
+            check_rules(block, RULES)
         assert all(word in str(caught.value) for word in words)
 
 

@@ -1,3 +1,5 @@
+"""The study of clustered tissue: montage, scores, page."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -10,9 +12,9 @@ from sklearn.datasets import make_blobs
 
 from drunet.errors import ConfigError
 from drunet.report.figures import save
-from drunet.report.section import write_section
-from studies.clustering import section as study
-from studies.clustering.settings import check
+from drunet.report.section import render_section
+from studies.clustering import settings as rules
+from studies.clustering import tables as study
 from studies.common.classifier_arms import arm_metrics
 from studies.common.clustering.evolution import Search
 from studies.common.clustering.figures import choose_examples, fitness_curve, montage
@@ -75,32 +77,34 @@ def test_a_montage_has_a_row_per_cluster_and_names_its_share_of_tumour(found: Ti
     assert len(figure.axes) == found.facts["clusters"]
     words = [axes.texts[0].get_text() for axes in figure.axes]
     for k, member in enumerate(found.facts["members"]):
-        assert words[k] == f"cluster {k}\n{member['tiles']} tiles\n{member['tumour']:.0%} tumour"
+        assert words[k] == f"cluster {k}\n{member['tiles']} tiles\n{100 * member['tumour']:.0f} % tumour"
     strip = figure.axes[0].get_images()[0].get_array()
     assert strip is not None and {(213, 94, 0), (0, 114, 178)} <= {tuple(map(int, p)) for p in strip.reshape(-1, 3)}
 
 
-def test_the_study_says_what_was_found_and_shows_it(found: TileClusters, tmp_path: Path) -> None:
-    curve, picture = tmp_path / "figures/few_fitness.png", tmp_path / "figures/few_montage.jpg"
-    save(fitness_curve(found.clusters.curve, "variance_ratio", "few"), curve)
+def test_the_page_tells_what_was_found_and_how_well_it_does(found: TileClusters, tmp_path: Path) -> None:
+    save(fitness_curve(found.clusters.curve, "variance_ratio", "few"), tmp_path / "figures/few_fitness.png")
     examples = choose_examples(found.table, 4, seed=1)
-    save(montage(examples, lambda tile: np.zeros((9, 9, 3), np.uint8), found.facts["members"], 64.0), picture)
-    section = study.clustering_section(
-        metrics(),
-        {"few": found.validity},
-        {"few": {**found.facts, "cut_by_seconds": True}},
-        TRAINED,
-        [("few", "fitness", curve), ("few", "montage", picture)],
-        arms=ARMS,
-    )
-    assert f"settled on {found.facts['clusters']} clusters" in section.lead and "Two classes 0." in section.lead
-    scores, validity, classes = (table for _, table in section.tables)
-    assert scores["classifier"].tolist() == ["Few-shot (VIII)", "Two classes"]
-    assert validity["method"].iloc[0] == "evolutionary"
-    assert classes["clusters"].tolist() == ["0", "0, 1"] and classes["training_tiles"].tolist() == [40, 50]
-    assert TRAINED["few"]["merged"][0] in section.notes and any("ran out of its seconds" in n for n in section.notes)
-    write_section(tmp_path, section)
-    assert (tmp_path / "report.html").stat().st_size > 10_000
+    picture = montage(examples, lambda tile: np.zeros((9, 9, 3), np.uint8), found.facts["members"], 64.0)
+    save(picture, tmp_path / "figures/few_montage.jpg")
+    scores = metrics()
+    validity = {"few": found.validity}
+    view = study.page_view(scores, validity, {"few": {**found.facts, "cut_by_seconds": True}}, TRAINED, ARMS)
+    said = render_section(tmp_path, Path(study.__file__).with_name("page.md.j2"), view).text
+    f1 = scores[(scores["protocol"] == "pooled") & (scores["metric"] == "f1")].set_index("arm")["value"]
+    assert f"For few the search ended with {found.facts['clusters']} clusters after" in said
+    assert f"Few-shot (VIII) {f1['few_shot']:.2f}, Two classes {f1['two']:.2f}." in said
+    assert "Tumour of cluster 1 has 2 tiles" in said and "reached its time limit" in said
+    assert "90 tiles in 2 principal components, which keep 100 % of the variance of the features. Seed 1." in said
+    assert view["scores"]["F1"][0].startswith(f"{f1['few_shot']:.3f} (") and view["scores"]["tiles"].tolist() == [
+        60,
+        60,
+    ]
+    assert view["classes"]["clusters"].tolist() == ["0", "0, 1"]
+    assert view["classes"]["class"].tolist() == ["non-tumour 1", "tumour 2"]
+    assert view["classes"]["training_tiles"].tolist() == [40, 50]
+    in_time = study.page_view(scores, validity, {"few": found.facts}, TRAINED, ARMS)
+    assert "time limit" not in render_section(tmp_path, Path(study.__file__).with_name("page.md.j2"), in_time).text
 
 
 def test_metrics_hold_the_arms_and_the_validity_of_the_clusters(found: TileClusters) -> None:
@@ -112,10 +116,11 @@ def test_metrics_hold_the_arms_and_the_validity_of_the_clusters(found: TileClust
 
 
 def test_a_study_that_cannot_be_made_says_why() -> None:
-    check({"arms": ARMS}, {"classifiers": CLASSIFIERS})
+    config = {"classifiers": CLASSIFIERS}
+    rules.check({"arms": ARMS}, config)
     assert cluster_owners({**ARMS, "m": {"classifier": "many", "label": "m"}}, CLASSIFIERS) == ["few"]
-    with pytest.raises(ConfigError, match=r"study_settings\.clustering\.arms: no arm learns clusters"):
-        check({"arms": {"two": ARMS["two"]}}, {"classifiers": CLASSIFIERS})
+    with pytest.raises(ConfigError, match="no arm learns clusters"):
+        rules.check({"arms": {"two": ARMS["two"]}}, config)
     bare = {**CLASSIFIERS, "few": {**CLASSIFIERS["few"], "data": DATA}}
     with pytest.raises(ConfigError, match=r"classifiers\.few\.data\.clustering: a model that learns clusters"):
         cluster_owners(ARMS, bare)

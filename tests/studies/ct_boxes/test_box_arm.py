@@ -19,8 +19,8 @@ from studies.common.images.trials import ArmOutcome
 from studies.ct_boxes import training as box_arm
 from studies.ct_boxes import trials as box_trials
 from studies.ct_boxes.geometry import COORDINATES, iou
-from studies.ct_boxes.slice_list import read_slices
 from studies.ct_boxes.training import train_box_arm, tuned_key
+from studies.ct_boxes.trials import read_slices
 
 loop.KEEP_EVERY = 0.0  # a state after every epoch
 

@@ -61,7 +61,7 @@ def test_a_box_without_an_area_in_the_slice_is_said_to_have_none(predicted: list
 
 def test_an_outline_that_was_not_found_is_said_so() -> None:
     figure = box_pictures([picture([18, 12, 33, 24])])
-    assert [text.get_text() for text in figure.axes[4].texts] == ["nothing stands out"]
+    assert [text.get_text() for text in figure.axes[4].texts] == ["no clear edge"]
 
 
 def test_losses_are_shown_whole_and_without_their_first_tenth() -> None:
@@ -71,7 +71,7 @@ def test_losses_are_shown_whole_and_without_their_first_tenth() -> None:
     assert [len(found) for found in lines] == [2, 2, 4, 4]
     whole, cut = (np.asarray(axes.get_lines()[0].get_xdata()) for axes in figure.axes[:2])
     assert whole.tolist() == list(range(1, 21)) and cut.tolist() == list(range(3, 21))
-    assert figure.axes[1].get_title(loc="left") == "source,\nfrom epoch 3"
+    assert figure.axes[1].get_title(loc="left") == "source,\nwithout the first tenth"
     values = history().query("stage == 'fine-tuned' and target == 'G'")["loss"]
     assert np.allclose(np.asarray(lines[2][1].get_ydata(), float), values)
 

@@ -50,9 +50,7 @@ def test_known_overlaps() -> None:
 def test_overlap_does_not_change_with_the_size_of_the_image(
     a: tuple[float, ...], b: tuple[float, ...], across: float, down: float
 ) -> None:
-    resized = [geometry.scale(each, (100, 80), (100 * across, 80 * down)) for each in (a, b)]
-    x0, y0, x1, y1 = affinity.scale(rectangle(*a), across, down, origin=(0, 0)).bounds
-    np.testing.assert_allclose(resized[0], [[x0, y0, x1, y1]], atol=1e-6)
+    resized = [affinity.scale(rectangle(*each), across, down, origin=(0, 0)).bounds for each in (a, b)]
     np.testing.assert_allclose(geometry.iou(*resized), geometry.iou(a, b), rtol=1e-6, atol=1e-7)
 
 
@@ -80,11 +78,6 @@ def test_a_mirrored_box_covers_the_mirrored_pixels() -> None:
     again = np.zeros_like(picture)
     again[y0:y1, x0:x1] = True
     np.testing.assert_array_equal(again, picture[:, ::-1])
-
-
-def test_centres_are_apart_as_far_as_those_of_polygons() -> None:
-    a, b = (0, 0, 4, 2), (10, 20, 30, 22)
-    assert geometry.centre_distance(a, b)[0] == pytest.approx(rectangle(*a).centroid.distance(rectangle(*b).centroid))
 
 
 def test_what_is_no_list_of_boxes_is_refused() -> None:

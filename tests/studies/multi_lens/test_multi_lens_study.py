@@ -1,6 +1,7 @@
+"""The multi-lens study: paired trainings, tests, tables, figures, page."""
+
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,21 +17,22 @@ from sklearn.metrics import f1_score
 from drunet.augment.pipeline import Augmentation, MultiLens
 from drunet.errors import ConfigError, TrainingDataError
 from drunet.models import registry
-from drunet.report.section import read_section, write_section
+from drunet.report.figures import save
+from drunet.report.section import render_section
 from studies.common.schema import check_schema
-from studies.multi_lens import scores as multi_lens
+from studies.multi_lens import settings as rules
 from studies.multi_lens import step_time
+from studies.multi_lens import tables as multi_lens
 from studies.multi_lens.arms import (
     arm_name,
     arms_of,
+    folder_states,
     image_sets_of,
     lenses_of,
     strength_of,
     training_settings,
 )
 from studies.multi_lens.figures import grid_picture, paired_dots, sample_tile, strength_sweep
-from studies.multi_lens.section import section_of
-from studies.multi_lens.settings import check
 from studies.multi_lens.training import (
     ImageBatches,
     Images,
@@ -197,7 +199,7 @@ def test_an_identity_changes_with_all_that_decides(tmp_path: Path) -> None:
 
 def test_the_settings_that_ship_obey_their_schema_and_fit() -> None:
     check_schema(SETTINGS, SCHEMA)
-    check(SETTINGS, {})
+    rules.check(SETTINGS, {})
     assert arms_of(SETTINGS, "digits") == ["without", "strength_0.4", "strength_0.8"]
     Augmentation.from_config(SETTINGS["augment"])
 
@@ -209,15 +211,30 @@ def test_a_set_without_files_is_refused(dataset: dict[str, object]) -> None:
 
 
 def test_what_leads_nowhere_is_said_in_one_sentence(tmp_path: Path) -> None:
-    def problem(**change: object) -> str:
-        with pytest.raises(ConfigError) as caught:
-            check({**SETTINGS, **change}, {})
-        return str(caught.value)
+    (tmp_path / "one.gz").touch()
 
-    assert "no set of images is left" in problem(datasets={"digits": None})
-    assert "Did you mean digits?" in problem(sweep={"strengths": [0.2], "datasets": ["digit"]})
-    files = {"training": [str(tmp_path / "none")], "test": [str(tmp_path / "none")]}
-    assert "the file is not there" in problem(datasets={"own": files, "digits": None})
+    def own(path: Path) -> dict[str, object]:
+        return {"datasets": {"own": {"training": [str(path)], "test": [str(path)]}, "digits": None}, "sweep": unswept}
+
+    unswept: dict[str, object] = {"strengths": [], "datasets": []}
+    for message, change in {
+        "no set of images is left": {"datasets": {"digits": None}},
+        "Did you mean digits": {"sweep": {"strengths": [0.2], "datasets": ["digit"]}},
+        "the file is not there": own(tmp_path / "none"),
+        "one file serves for training and testing": own(tmp_path / "one.gz"),
+        "the range is empty": {"multi_lens": {**SETTINGS["multi_lens"], "radius": [9, 9]}},
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            rules.check({**SETTINGS, **change}, {})
+    rules.check({**SETTINGS, **own(tmp_path)}, {})
+
+
+def test_a_folder_of_images_has_a_digest_that_changes_with_them(tmp_path: Path) -> None:
+    (tmp_path / "set/train/a").mkdir(parents=True)
+    files = {"training": [str(tmp_path / "set"), "x.npz"], "test": []}
+    (before,) = folder_states(files)
+    (tmp_path / "set/train/a/1.png").write_bytes(b"1")
+    assert folder_states(files) != [before] and folder_states({"embedded": "digits"}) == []
 
 
 def test_arms_are_named_by_strength_and_sets_may_differ_in_share_and_augmentation() -> None:
@@ -338,29 +355,37 @@ def test_published_figures_stand_beside_the_sets_that_have_them(compared) -> Non
     assert compared[2].published == {"fashion_mnist": (0.9043, 0.9208)}
 
 
-def test_a_section_is_written_with_its_figures(compared, tmp_path: Path) -> None:
+def test_the_page_tells_the_change_beside_what_limits_it(compared, tmp_path: Path) -> None:
     outcomes, _, comparison = compared
-    figures = tmp_path / "figures"
-    figures.mkdir()
+    unswept = outcomes[outcomes["strength"].isin((0.0, 0.4))]
     for name, figure in {
         "pairs": paired_dots(outcomes, comparison.published, 0.4),
         "sweep": strength_sweep(outcomes),
         "grid": grid_picture(np.full((64, 64, 3), 200, np.uint8), LENSES, LENSES, seed=1),
     }.items():
-        figure.savefig(figures / f"{name}.png", dpi=60)
+        save(figure, tmp_path / f"figures/{name}.png", dpi=60)
     times = pd.DataFrame(
         {"round": [1, 1], "form": ["without", "layer"], "seconds": [2.0, 2.1], "cpu_seconds": [4.0, 4.0]}
     )
-    write_section(tmp_path, section_of(comparison, outcomes, times, SETTINGS, figures))
-    section = read_section(tmp_path / "section.json")
-    assert len(section.figures) == len(section.tables) == 3
-    unswept = outcomes[outcomes["strength"].isin((0.0, 0.4))]
-    assert len(section_of(comparison, unswept, times, SETTINGS, figures).figures) == 2
-    assert not strength_sweep(unswept).axes[0].lines
-    assert "higher on 2 of 2 sets" in section.lead
-    assert any("cannot fall below p = 0.25" in note for note in section.notes)
-    assert any("11-15 px" in note for note in section.notes)
-    json.loads((tmp_path / "section.json").read_text(encoding="utf-8"))
+    template = ROOT / "workflow/studies/multi_lens/page.md.j2"
+    view = multi_lens.page_view(comparison, outcomes, times, SETTINGS)
+    section = render_section(tmp_path, template, view)
+    said = section.text
+    assert "densenet121 was trained on 20 % of the training images of each set at 32 px" in said
+    assert "with 4 lenses of strength ±0.4, for 3 seeds per set" in said
+    first, second = comparison.table["change"]
+    assert f"higher on 2 of 2 sets. Change: fashion_mnist +{first:.3f}, own +{second:.3f}." in said
+    assert "cannot give a p value below 0.25" in said and "radii are 11–15 px: [80, 110) px" in said
+    assert "random weights" in said and "other seeds may give the opposite" in said
+    assert section.html.count("<img") == 3 and "hollow diamonds" in said
+    costs = view["costs"].set_index(["clock", "variant"])["overhead (%)"]
+    assert costs["wall time", "lenses in the model"] == pytest.approx(5)
+    assert costs["CPU time", "lenses in the model"] == 0
+    many = pd.concat([unswept.assign(seed=unswept["seed"] + 3 * k) for k in range(2)])
+    unlimited = multi_lens.page_view(comparison, many, times, {**SETTINGS, "weights": "imagenet"})
+    section = render_section(tmp_path, template, unlimited)
+    assert section.html.count("<img") == 2 and not strength_sweep(unswept).axes[0].lines
+    assert "cannot give" not in section.text and "random weights" not in section.text
 
 
 def test_the_overhead_is_the_median_of_ratios_within_a_round() -> None:

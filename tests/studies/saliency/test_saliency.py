@@ -15,18 +15,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from keras import layers
+from PIL import Image
 
 from drunet.errors import ConfigError, ModelError
+from drunet.report.section import render_section
 from drunet.slide import Slide
 from drunet.tiles import write_table
 from studies.common.saliency.grad_cam import GradCam, grad_cam
 from studies.common.saliency.layers import default_layers, find_layer
 from studies.common.saliency.maps import IntegratedGradients, gradient_saliency, integrated_gradients, unit_range
 from studies.common.saliency.score import ClassScore
+from studies.saliency import settings as rules
 from studies.saliency.explanation import Explanation, classified_tiles, explain, explanation_metrics, read_tiles
-from studies.saliency.figure import saliency_figure
-from studies.saliency.section import SeenInside, chosen_table, metrics_table, saliency_section
-from studies.saliency.settings import check
+from studies.saliency.figures import saliency_figure
+from studies.saliency.tables import Explained, chosen_table, metrics_table, page_view
 from studies.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE, choose_tiles
 
 SIDE = 8
@@ -428,27 +430,32 @@ def test_the_figure_says_what_it_shows_and_what_is_lacking() -> None:
 
 def test_only_classifiers_that_are_trained_here_are_explained() -> None:
     config = {"classifiers": {"dr_fused": {"architecture": "dr_fused"}, "fin": {"onnx": "a.onnx"}}}
-    check({"models": ["dr_fused"]}, config)
+    rules.check({"models": ["dr_fused"]}, config)
     with pytest.raises(ConfigError, match=r"unknown classifier \(found: dr_fsed\)\. Did you mean dr_fused"):
-        check({"models": ["dr_fused", "dr_fsed"]}, config)
+        rules.check({"models": ["dr_fused", "dr_fsed"]}, config)
     with pytest.raises(ConfigError, match=r"finished ONNX model has no gradients \(found: fin\)"):
-        check({"models": ["fin"]}, config)
+        rules.check({"models": ["fin"]}, config)
 
 
 def test_the_page_says_how_many_tiles_were_found_and_what_is_in_doubt(tmp_path: Path) -> None:
     chosen = pd.DataFrame(
         {"slide": ["a", "a"], "column": [1, 5], "row": 2, "kind": TRUE_POSITIVE, "p_tumour": [0.9, 0.8]}
     )
-    metrics = {"true_positives": 2.0, "integration_gap": 0.31, "probability_difference": 0.2, "rank_correlation": 0.5}
-    seen = SeenInside("net", chosen_table(chosen), metrics_table("net", "test", metrics), tmp_path / "s.png")
+    (tmp_path / "figures").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "figures/net.png")
     asked = {"true_positives": 2, "false_positives": 3, "split": "test", "score": "log_odds", "baseline": "white"}
-    section = saliency_section([seen], asked)
-    said = " ".join(section.notes)
-    assert "0 of 3 false positive tiles" in said and "true positive tiles" not in said
-    assert "2 tiles come from 1 slide" in said
-    assert "miss up to 31 %" in said and "other probabilities" in said
-    assert section.tables[0][1]["tile"].tolist() == ["a", "b"]
-    assert section.tables[1][1]["net"].tolist() == ["2", "31.0 %", "2e-01", "0.50"]
-    sound = {**metrics, "integration_gap": 0.01, "probability_difference": 1e-6}
-    better = SeenInside("net", chosen_table(chosen), metrics_table("net", "test", sound), tmp_path / "s.png")
-    assert "miss up" not in " ".join(saliency_section([better], asked).notes)
+
+    def page(**metrics: float) -> tuple[dict[str, Any], str]:
+        view = page_view([Explained("net", chosen_table(chosen), metrics_table("net", "test", metrics))], asked)
+        return view, render_section(tmp_path, Path(rules.__file__).with_name("page.md.j2"), view).text
+
+    metrics = {"true_positives": 2.0, "integration_gap": 0.31, "probability_difference": 0.2, "rank_correlation": 0.5}
+    view, said = page(**metrics)
+    assert "0 of 3 false positive tiles were found on the test slides" in said and "true positive tiles w" not in said
+    assert "the decision of net depend on" in said and "gradient of the log odds of tumour (" in said
+    assert "the 2 tiles come from 1 slide," in said and "so that white pixels get no" in said
+    assert "miss up to 31 %" in said and "other probabilities" in said and "do not show where tumour is" in said
+    assert view["models"][0]["tiles"]["tile"].tolist() == ["a", "b"]
+    assert view["checks"]["net"].tolist() == ["2", "31.0 %", "2e-01", "0.50"]
+    sound = page(**{**metrics, "integration_gap": 0.01, "probability_difference": 1e-6})[1]
+    assert "miss up" not in sound and "other probabilities" not in sound

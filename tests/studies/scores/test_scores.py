@@ -19,23 +19,19 @@ from PIL import Image
 from scipy import stats
 
 from drunet.errors import ConfigError, SheetError
-from drunet.report.section import read_section, write_section
+from drunet.files import read_published
+from drunet.report.figures import save
+from drunet.report.section import render_section
 from drunet.slide import Slide
 from studies.common.schema import check_schema
-from studies.scores import section as score_section
-from studies.scores.case_picture import OUTLINE, draw_outline, write_case
-from studies.scores.scores import (
-    agreement,
-    correlation,
-    long_metrics,
-    read_filled,
-    summarise_scores,
-    weighted_kappa,
-)
-from studies.scores.scoring_sheet import SCALE, deal_cases, with_pictures, write_reader
-from studies.scores.settings import check
+from studies.scores import settings as rules
+from studies.scores import tables
+from studies.scores.figures import OUTLINE, dice_figure, distribution_figure, draw_outline, write_case
+from studies.scores.sheets import SCALE, deal_cases, read_filled, with_pictures, write_reader
+from studies.scores.tables import agreement, correlation, long_metrics, summarise_scores, weighted_kappa
 
 ROOT = Path(__file__).parents[3]
+INSTRUCTIONS = ROOT / "workflow/studies/scores/instructions.html.j2"
 FACTS = ROOT / "resources/published/drunet_facts.tsv"
 CASES = [(run, f"lung_{n:03d}") for run in ("drunet", "other") for n in range(1, 11)]
 READERS = ("reader_1", "reader_2")
@@ -97,7 +93,7 @@ def test_a_reader_gets_nothing_that_tells_slide_run_or_repetition(tmp_path: Path
         pictures[case] = str(tmp_path / f"{number}.jpg")
         Image.new("RGB", (8, 8), (number, 0, 0)).save(pictures[case])
     folder = tmp_path / "reader_1"
-    write_reader(folder / "sheet.tsv", folder / "cases", folder / "instructions.html", key, pictures)
+    write_reader(folder / "sheet.tsv", folder / "cases", folder / "instructions.html", key, pictures, INSTRUCTIONS)
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert names == {"sheet.tsv", "instructions.html", *(f"cases/{case}.jpg" for case in key["case"])}
     words = (folder / "sheet.tsv").read_text(encoding="utf-8-sig") + (folder / "instructions.html").read_text()
@@ -118,10 +114,10 @@ def test_a_sheet_that_was_filled_in_where_it_was_made_is_never_replaced(tmp_path
     pictures = dict.fromkeys(CASES, str(tmp_path / "a.jpg"))
     sheet = tmp_path / "sheet.tsv"
     for _ in range(2):  # an empty one is
-        write_reader(sheet, tmp_path / "cases", tmp_path / "i.html", key, pictures)
+        write_reader(sheet, tmp_path / "cases", tmp_path / "i.html", key, pictures, INSTRUCTIONS)
     before = filled(sheet, key).read_bytes()
     with pytest.raises(SheetError, match=r"has been filled in where it was made.*24 scores.*scores\.filled"):
-        write_reader(sheet, tmp_path / "cases", tmp_path / "i.html", key, pictures)
+        write_reader(sheet, tmp_path / "cases", tmp_path / "i.html", key, pictures, INSTRUCTIONS)
     assert sheet.read_bytes() == before
 
 
@@ -355,38 +351,50 @@ def test_the_long_table_holds_every_number_once() -> None:
 # The section ----------------------------------------------------------------------------------------------------------
 
 
-def section_of(scores: pd.DataFrame, folder: Path, unread: tuple[str, ...] = ()) -> Any:
-    found = summarise_scores(scores), agreement(scores), correlation(scores)
+def page_of(scores: pd.DataFrame, folder: Path, unread: tuple[str, ...] = ()) -> tuple[dict[str, Any], str]:
+    """The view and the words of the page."""
     (folder / "figures").mkdir(parents=True)
-    figures = score_section.write_figures(folder / "figures", scores)
-    published = score_section.published_mean(FACTS)
-    write_section(folder, score_section.scores_section(*found, figures, published, unread))
-    return read_section(folder / "section.json")
+    if len(scores):
+        save(distribution_figure(scores), folder / "figures/distribution.png", dpi=200)
+        save(dice_figure(scores), folder / "figures/dice.png", dpi=200)
+    found = summarise_scores(scores), agreement(scores), correlation(scores)
+    folders = [(reader, f"results/studies/scores/{reader}") for reader in "ab"]
+    published = read_published(FACTS).set_index("figure")["value"][tables.PUBLISHED_FACT]
+    view = tables.page_view(*found, published, folders, unread)
+    return view, render_section(folder, ROOT / "workflow/studies/scores/page.md.j2", view).text
 
 
-def test_the_section_says_the_mean_beside_the_published_one(tmp_path: Path) -> None:
-    section = section_of(scored({"a": [4, 5, 3, 4, 0], "b": [4, 4, 3, 5, 4]}), tmp_path)
-    assert "2 readers gave the outlines of run drunet a mean of 4.00 out of 5" in section.lead
-    assert "3.95" in section.lead and "weighted kappa of" in section.lead
-    assert [len(frame) for _, frame in section.tables] == [3, 1, 3]
-    for _, path in section.figures:
-        with Image.open(path) as picture:
+def test_the_page_sets_the_mean_beside_the_published_one(tmp_path: Path) -> None:
+    scores = scored({"a": [4, 5, 3, 4, 0], "b": [4, 4, 3, 5, 4]})
+    view, said = page_of(scores, tmp_path)
+    assert "2 readers gave the segmentations of run drunet a mean score of 4.00 out of 5 (published" in said
+    assert "2025: 3.95), in 9 ratings. In 1 further rating there was nothing to judge" in said
+    kappa = weighted_kappa([4, 5, 3, 4, 0], [4, 4, 3, 5, 4])
+    assert f"kappa of a and b is {kappa:.2f}".replace("-", "−") in said and "same score to 40 % of 5 segm" in said
+    rho = correlation(scores).iloc[-1]
+    assert f"Dice is {rho['rho']:.2f} (p = {rho['p']:.3f}, n = {rho['n']})".replace("-", "−") in said
+    assert "does not say which of the two its mean is" in said and "Several slides of one patient are not" in said
+    assert "come back" not in said and "cannot be measured" not in said
+    assert [len(view[name]) for name in ("summary", "agreement", "correlation")] == [3, 1, 3]
+    for name in ("distribution", "dice"):
+        with Image.open(tmp_path / f"figures/{name}.png") as picture:
             assert picture.width > 1200
 
 
-def test_one_reader_has_no_kappa_and_the_section_says_so(tmp_path: Path) -> None:
-    section = section_of(scored({"a": [4, 5, 3]}), tmp_path, unread=("b",))
-    assert "kappa of" not in section.lead
-    assert any("no agreement to measure" in note for note in section.notes)
-    assert any("No sheet has come back from b" in note for note in section.notes)
+def test_one_reader_has_no_kappa_and_the_page_says_so(tmp_path: Path) -> None:
+    _, said = page_of(scored({"a": [4, 5, 3]}), tmp_path / "one", unread=("b",))
+    assert "1 reader gave" in said and "kappa of" not in said
+    assert "agreement cannot be measured" in said and "No sheet has come back from b." in said
+    _, said = page_of(scored({"a": [0, 0]}, {"a": [0]}), tmp_path / "nothing")
+    assert "no score above 0 (published" in said and "Agreement on the same" in said and "correlation of" not in said
 
 
-def test_without_sheets_the_section_says_what_to_do_and_the_tables_are_empty(tmp_path: Path) -> None:
-    section = score_section.empty_section({"a": "results/studies/scores/a", "b": "results/studies/scores/b"}, "3.95")
-    for word in ("scoring_sheet", "study_settings.scores.filled", "study_scores", "results/studies/scores/a (a)"):
-        assert word in section.lead
-    write_section(tmp_path, section)
+def test_without_sheets_the_page_says_what_to_do_and_the_tables_are_empty(tmp_path: Path) -> None:
     none = dealt().head(0).assign(score=0, dsc=0.0)
+    _, said = page_of(none, tmp_path, unread=("a", "b"))
+    assert "No sheet has come back yet" in said and "a mean score of 3.95 out of 5" in said
+    for word in ("scoring_sheet", "study_settings.scores.filled", "study_scores", "studies/scores/a (a), results/"):
+        assert word in said
     assert long_metrics(summarise_scores(none), agreement(none), correlation(none)).empty
 
 
@@ -412,19 +420,19 @@ def test_the_settings_that_ship_obey_their_schema_and_others_do_not() -> None:
 
 
 def test_settings_that_lead_nowhere_are_named(tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    folder = results / "studies/scores"
-    (folder / "a").mkdir(parents=True)
-    (folder / "a/sheet.tsv").write_text("", encoding="utf-8")
+    folder = tmp_path / "results/studies/scores/a"
+    folder.mkdir(parents=True)
+    (folder / "sheet.tsv").write_text("", encoding="utf-8")
     (tmp_path / "a.tsv").write_text("", encoding="utf-8")
-    settings = {"scored_runs": ["drunet"], "readers": ["a"], "filled": {"a": str(tmp_path / "a.tsv")}}
-    check(settings, {"results": str(results)})
 
-    def problem(**change: Any) -> str:
-        with pytest.raises(ConfigError) as caught:
-            check({**settings, **change}, {"results": str(results)})
-        return str(caught.value)
+    def check(reader: str, path: Path) -> None:
+        rules.check({"readers": ["a"], "filled": {reader: str(path)}}, {"results": str(tmp_path / "results")})
 
-    assert "filled.b: unknown reader" in problem(filled={"b": "x"})
-    assert "made anew" in problem(filled={"a": str(folder / "a/../a/sheet.tsv")})
-    assert "not there" in problem(filled={"a": str(tmp_path / "none.tsv")})
+    check("a", tmp_path / "a.tsv")
+    for reader, path, message in (
+        ("b", tmp_path / "a.tsv", r"filled\.b: unknown reader"),
+        ("a", folder / "../a/sheet.tsv", "made anew"),
+        ("a", tmp_path / "none.tsv", "not there"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            check(reader, path)

@@ -25,6 +25,7 @@ rule show_clusters:
         answers=lambda wildcards: expand(
             "<results>/heatmaps/{model}/{slide}.parquet", model=CLUSTERING_MODELS, slide=slides_in("test")
         ),
+        template=str(STUDIES_FOLDER / "clustering/page.md.j2"),
     output:
         metrics="<results>/studies/clustering/metrics.tsv",
         curves=expand("<results>/studies/clustering/figures/{model}_fitness.png", model=CLUSTERING_OWNERS),
@@ -49,6 +50,6 @@ rule show_clusters:
         mem_mb=resource("show_clusters", "mem_mb", 2000),
         runtime=resource("show_clusters", "runtime", 20),
     message:
-        "Showing the clusters and what was learnt from them"
+        "Writing the page of study_clustering"
     script:
         "scripts/make_page.py"

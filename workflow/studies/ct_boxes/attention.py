@@ -1,4 +1,4 @@
-"""Where a network that answers with a box looks: its own attention map, or the gradients of its four numbers."""
+"""Attention of a box regressor: its own attention map, or the gradients of its four outputs."""
 
 from __future__ import annotations
 
@@ -27,34 +27,24 @@ def attention_kind(model: keras.Model) -> AttentionKind:
 
 
 def box_attention(model: keras.Model, images: NDArray[np.float32], *, batch_size: int = 16) -> NDArray[np.float32]:
-    """Which places of a slice its box hangs on.
-
-    Parameters
-    ----------
-    model : keras.Model
-        One picture in, four numbers out.
-    images : float32 (n, h, w, 1)
-        As the model takes them.
-    batch_size : int
-        Pictures per pass.
+    """Maps of the places that the predicted box depends on, for images float32 (n, h, w, 1).
 
     Returns
     -------
     float32 (n, h, w)
-        In [0, 1], each map stretched by itself. Of a network with a layer `attention`, what that layer gives, enlarged
-        by bilinear interpolation. Of any other, the sum of the absolute gradients of its four numbers with respect to
-        each pixel, blurred (standard deviation 1/48 of the side). Grad-CAM does not suit these: its mean gradient
-        stands for a channel only where what follows treats all places alike, and a dense layer on the flattened map
-        gives each place weights of its own.
+        In [0, 1], each map scaled by itself. With a layer `attention`, its output, enlarged by bilinear interpolation.
+        Otherwise the sum of the absolute gradients of the four outputs with respect to each pixel, blurred (standard
+        deviation 1/48 of the side). Grad-CAM is not suitable: a dense layer on the flattened map has weights for each
+        place, so that a channel has no common weight.
 
     Raises
     ------
     ModelError
-        If the model gives no four numbers, its attention has no places, or gradients cannot be taken.
+        If the model has not four outputs, its attention has no places, or gradients cannot be taken.
     """
     shapes = [tuple(tensor.shape) for tensor in model.outputs]
     if len(shapes) != 1 or shapes[0][1:] != (4,):
-        mend = "Explain a network of boxes: one picture in, four numbers out."
+        mend = "Use a box regressor: one image in, four numbers out."
         raise ModelError("the model gives no box", where=f"model {model.name}", found=f"outputs {shapes}", mend=mend)
     if attention_kind(model) == "attention":
         return unit_range(_enlarged(_own(model, images, batch_size), images.shape[1:3]))
@@ -62,7 +52,7 @@ def box_attention(model: keras.Model, images: NDArray[np.float32], *, batch_size
 
 
 def _own(model: keras.Model, images: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]:
-    """What the layer of attention gives, (n, i, j): several channels are added up."""
+    """Output of the attention layer, summed over channels: (n, i, j)."""
     part = keras.Model(model.inputs[0], model.get_layer(LAYER).output)
     found = np.concatenate([ops.convert_to_numpy(part(b, training=False)) for b in batches(images, batch_size)])
     if found.ndim == 3:
@@ -74,7 +64,7 @@ def _own(model: keras.Model, images: NDArray[np.float32], batch_size: int) -> ND
 
 
 def _slopes(model: keras.Model, images: NDArray[np.float32], batch_size: int) -> NDArray[np.float32]:
-    """Absolute gradients of the four numbers, added up: (n, h, w)."""
+    """Sum of the absolute gradients of the four outputs: (n, h, w)."""
 
     def number(index: int) -> Any:
         return lambda pictures: model(pictures, training=False)[:, index]

@@ -21,31 +21,23 @@ Seen = tuple[NDArray[np.uint8], NDArray[np.float64]]
 
 
 def read_slice(path: str | os.PathLike[str], size: int) -> NDArray[np.uint8]:
-    """A grey picture brought to a square, reduced by area: uint8 (size, size). A shape that is no square is stretched.
-
-    Raises
-    ------
-    ImageSetError
-        If it cannot be decoded.
-    """
+    """A grey image stretched to a square, reduced by area: uint8 (size, size); raises ImageSetError if undecodable."""
     return resized(read_image(path)[..., 0], (size, size))
 
 
 class BoxBatches(EpochBatches):
-    """Slices to learn from, in an order and with views that are drawn anew for every epoch.
+    """Training slices, in an order and with views that are drawn for every epoch.
 
     Parameters
     ----------
     files : list of str
-        As `originals` takes them.
     boxes : float (n, 4)
         xmin, ymin, xmax, ymax, px of what `originals` gives.
     originals : callable
         File to uint8 (size, size).
     unit : float
-        What boxes are divided by: 1 yields px, the size shares of the sides.
+        Divisor of the boxes: 1 yields px, the size shares of the sides.
     view : BoxView or None
-        None: every slice as it is, in every epoch.
     **batches
         batch_size, seed, steps, threads; see `EpochBatches`.
 
@@ -73,7 +65,7 @@ class BoxBatches(EpochBatches):
         return _pixels(seen), (np.stack([box for _, box in seen]) / self._unit).astype(np.float32)
 
     def inputs(self, index: int) -> NDArray[np.float32]:
-        """The slices of a batch alone, float32 (batch, size, size, 1) in [0, 1]."""
+        """The slices of a batch, float32 (batch, size, size, 1) in [0, 1]."""
         return _pixels(self._gathered(self._shown(index)))
 
     def _seen(self, picture: Shown) -> Seen:
@@ -82,15 +74,10 @@ class BoxBatches(EpochBatches):
 
 
 class FixedBoxBatches(GivenOrder, BoxBatches):
-    """Slices to be judged by, in the order given, each as it is.
+    """Validation and test slices, unchanged and in the order given; parameters as of `BoxBatches`.
 
-    The last batch is filled up with slices that count nothing: their boxes are all zero, and so are their weights.
-    Metrics without weights must leave out what has no box, as `MeanBoxIou` does.
-
-    Parameters
-    ----------
-    *slices, **options
-        As of `BoxBatches`, whose `view` and `steps` are not used.
+    The last batch is padded with slices whose boxes and weights are zero. Metrics without weights must leave out what
+    has no box, as `MeanBoxIou` does.
 
     Yields
     ------
@@ -107,5 +94,5 @@ class FixedBoxBatches(GivenOrder, BoxBatches):
 
 
 def _pixels(seen: Sequence[Seen]) -> NDArray[np.float32]:
-    """Slices as a network takes them."""
+    """Slices as a network takes them: float32 (n, size, size, 1)."""
     return np.stack([image for image, _ in seen])[..., None].astype(np.float32) / np.float32(255)

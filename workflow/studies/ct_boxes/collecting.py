@@ -1,7 +1,6 @@
-"""Annotated slices of a collection such as Lung-PET-CT-Dx, as plain grey pictures and a table of boxes.
+"""Conversion of annotated CT slices (Lung-PET-CT-Dx) to grey images and a table of boxes.
 
-DICOM and XML are read once, here. What comes out names no patient: pictures are called by the number of the file that
-they were made of, patients are numbered.
+The result names no patient: images are named by the number of their file, and patients are numbered.
 """
 
 from __future__ import annotations
@@ -31,13 +30,31 @@ RULES = ("largest", "union", "first")
 COLUMNS = ("file", "subtype", "patient", "width", "height", "xmin", "ymin", "xmax", "ymax", "boxes")
 # Subtypes of Lung-PET-CT-Dx.
 LETTERS = ("A", "B", "E", "G")
+# Counts of matching.json, in its order.
+_COUNTED: tuple[str, ...] = (
+    "without_patient",
+    "not_ct",
+    "unreadable",
+    "duplicates",
+    "unusable_annotations",
+    "without_box",
+)
+_COUNTED += (
+    "outside_boxes",
+    "empty_boxes",
+    "several_boxes",
+    "other_subtype",
+    "no_subtype",
+    "subtype_differs",
+    "left_out",
+)
 # A patient's folder or ID of Lung-PET-CT-Dx: Lung_Dx-A0001, or A0001 as the annotations have it.
 _PATIENT = re.compile(r"(?:.*[^A-Za-z0-9])?([A-Za-z])\d{3,6}")
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """An annotated slice that could be taken; what its folders or patient ID tell of its subtype, and its boxes."""
+    """An annotated slice: subtype by its folders or patient ID (`told`), by its boxes (`named`), and the final one."""
 
     number: int
     ids: SliceIds
@@ -66,24 +83,22 @@ def collect_slices(
     Parameters
     ----------
     root : path
-        DICOM files at any depth, told by content. Files of other kinds are passed over.
+        DICOM files at any depth, recognised by content. Other files are ignored.
     annotations : path or None
         XML files named by UID, at any depth; None: below `root` too.
     folder : path
-        Written whole or not at all: `<number>.png`, where the number is that of the DICOM file in the byte-wise order
-        of all files below `root`, by which the user, and nobody else, can find it again.
+        Written whole or not at all: `<number>.png`, the number of the DICOM file in the byte-wise order of all files
+        below `root`, by which only the user can find it again.
     window : Window
     subtypes : sequence of str
-        Letters of the subtypes that are wanted (A, B, E, G). A slice's is the letter of its patient's folder, else of
-        the patient ID, else of the annotation's folder, else the name of a box: a patient's diagnosis comes before what
-        a box was called. A folder or ID with the letter of no subtype tells nothing. All slices of a patient are of
-        one subtype: where they differ that of most (of most boxes, where these alone tell), of equals the first of the
-        alphabet. What is named otherwise is counted.
+        Letters of the wanted subtypes (A, B, E, G). A slice's is the letter of its patient's folder, else of the
+        patient ID, else of the annotation's folder, else the name of a box: the patient's diagnosis comes first. All
+        slices of a patient are of one subtype: where they differ, that of most (of most boxes, where only these have
+        one), of equals the first of the alphabet.
     at_most : int or None
         Slices drawn of each subtype, at random; None: all.
     rule : {"largest", "union", "first"}
-        Which box stands for a slice with several: that of the largest area, the one around all, or the first written.
-    seed : int
+        The box of a slice with several: that of the largest area, the one around all, or the first written.
     max_unreadable : float
         Share, 0 to 1, of the DICOM files that may be unreadable, and of the matching annotations that may be unusable.
     where : str
@@ -93,7 +108,7 @@ def collect_slices(
     -------
     (DataFrame, dict)
         A row per slice: file, subtype, patient (1, 2, …), width and height (px), xmin, ymin, xmax, ymax (px, of the
-        chosen box), boxes (usable ones of the slice). Counts, see `_matching`.
+        chosen box), boxes (usable ones of the slice). Counts for matching.json.
 
     Raises
     ------
@@ -139,17 +154,16 @@ def choose_box(boxes: Boxes, rule: str) -> NDArray[np.float64]:
 
 
 def subtype_letter(names: Sequence[str], subtypes: Sequence[str]) -> str | None:
-    """The letter in the first name that is built like a patient's of Lung-PET-CT-Dx, in capitals; None without one.
+    """The letter, in capitals, of the first name like a patient's of Lung-PET-CT-Dx; None without one.
 
-    Letters of the wanted `subtypes` are looked for first, then those of the others in `LETTERS`: a folder of another
-    kind (P0001, S2024) may be built alike, and tells nothing.
+    Letters of the wanted `subtypes` come first, then the others of `LETTERS`; other letters (P0001, S2024) are ignored.
     """
     letters = [match[1].upper() for name in names if (match := _PATIENT.fullmatch(name))]
     return next((letter for known in (subtypes, LETTERS) for letter in letters if letter in known), None)
 
 
 def _read_all_ids(files: UserFiles, counts: Counter[str]) -> tuple[dict[int, SliceIds], list[tuple[int, str]]]:
-    """What every DICOM file is that holds a CT slice not seen before, and the files that cannot be read."""
+    """IDs of every CT slice, without duplicates, and the files that cannot be read."""
     ids: dict[int, SliceIds] = {}
     seen: set[str] = set()
     unreadable: list[tuple[int, str]] = []
@@ -216,7 +230,7 @@ def _candidates(
 
 
 def _of_subtypes(found: list[_Candidate], subtypes: Sequence[str], counts: Counter[str]) -> list[_Candidate]:
-    """Those of a wanted subtype, one for all slices of a patient: else one could learn from him and judge on him."""
+    """Slices of a wanted subtype, one for all slices of a patient, so that no split shares a patient."""
     told: defaultdict[str, Counter[str]] = defaultdict(Counter)
     named: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for each in found:
@@ -288,25 +302,7 @@ def _matching(
     counts: Counter[str],
     rule: str,
 ) -> dict[str, Any]:
-    """Counts of what was there and what was done with it.
-
-    slices (written), patients and subtypes (of those), without_patient (of those: no patient ID, so that study, else
-    series, else the slice stands for the patient), annotated (CT slices with an annotation); on either side what
-    lacks the other; of files not_ct, unreadable, duplicates (of a UID, the first counts), wrong_names and
-    duplicate_annotations; of annotations unusable_annotations and without_box; of boxes outside_boxes and empty_boxes;
-    of slices several_boxes, other_subtype, no_subtype, subtype_differs (the box was named otherwise) and left_out (more
-    than wanted); rule.
-    """
-    names = [
-        "without_patient",
-        "not_ct",
-        "unreadable",
-        "duplicates",
-        "unusable_annotations",
-        "without_box",
-        "outside_boxes",
-    ]
-    names += ["empty_boxes", "several_boxes", "other_subtype", "no_subtype", "subtype_differs", "left_out"]
+    """Counts of files, annotations, boxes and slices; `studies.ct_boxes.page` says what each means."""
     return {
         "slices": len(table),
         "patients": int(table["patient"].nunique()),
@@ -316,6 +312,6 @@ def _matching(
         "annotation_without_dicom": len(notes.numbers) - len(matched),
         "wrong_names": notes.wrong_names,
         "duplicate_annotations": notes.duplicates,
-        **{name: int(counts[name]) for name in names},
+        **{name: int(counts[name]) for name in _COUNTED},
         "rule": rule,
     }

@@ -1,11 +1,9 @@
-"""A small network that looks for one place on a slice and answers with a box round it.
+"""Compact box regressor with attention; not a published network.
 
-It is no published one. The author of the thesis on boxes (see `studies.ct_boxes.simple_box_cnn`) asks, under possible
-improvements, for attention and for a network of another complexity; this is the plainest that has both. Strided
-convolutions make a coarse map of features, and dilated ones let each place know its surroundings. A softmax over the
-places is the attention: the box's centre is the mean place under it (soft-argmax; Levine et al. 2016, section 5.1), its
-sides come from the features averaged under it. The same weights serve every place, and the number of them does not
-depend on the size of the slice.
+Pravdyvets 2023 asks, under possible improvements, for attention and another complexity. Strided convolutions make a
+coarse feature map, dilated ones add context. A softmax over its places is the attention: the centre of the box is the
+mean place under it (soft-argmax; Levine et al. 2016, section 5.1), its sides come from the features averaged under it.
+The number of weights does not depend on the size of the slice.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from studies.common.models.plain_cnn import filters_check
 
 _WHERE = "architecture compact_box_regressor"
 _DILATIONS = (1, 2, 4)
-# What sides begin with: a tumour's box takes about a fifth of a slice's side.
+# Initial sides: a tumour's box takes about a fifth of a slice's side.
 _SIDE_AT_FIRST = -1.4
 _LOGITS_AT_FIRST = 0.001  # standard deviation of the weights
 
@@ -84,8 +82,7 @@ def build_compact_box_regressor(
     height, width = x.shape[1:3]
     # float32 whatever the policy: means over thousands of places, and edges to a fraction of a pixel.
     exact: dict[str, Any] = {"dtype": "float32"}
-    # Looking everywhere at first: round a place picked by chance the box may hang over an edge, and being cut off there
-    # hides from it which way to go.
+    # Even attention at first: a box around a random place may be cut off at an edge, and then has no gradient there.
     even = keras.initializers.RandomNormal(stddev=_LOGITS_AT_FIRST, seed=seed)
     logits = layers.Conv2D(1, 1, kernel_initializer=even, name="logits", **exact)(x)
     places = layers.Reshape((height * width,), name="logits_flat", **exact)(logits)

@@ -1,4 +1,4 @@
-"""Figures of networks that answer with a box: slices with boxes and outlines, losses, intersections over unions."""
+"""Figures of tumour boxes: slices with boxes, outlines and attention, losses, IoU."""
 
 from __future__ import annotations
 
@@ -20,32 +20,36 @@ from numpy.typing import NDArray
 from shapely.geometry import Polygon as Outline
 
 from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH, draw_box, new_figure, nothing_drawn
-from drunet.report.tables import require_columns
-from studies.common.images.class_figures import PROTOCOL_COLOURS, PROTOCOL_NAMES
+from studies.common.images.class_figures import PROTOCOL_COLOURS, PROTOCOL_NAMES, protocol_dumbbell
 from studies.common.saliency.attention_figure import COLOURS
+from studies.ct_boxes.tables import MEAN_BOX, BoxArm, Judged
+from studies.ct_boxes.trials import SOURCE, TUNED, UNTOUCHED
 
 ANNOTATED, PREDICTED = PALETTE[4], PALETTE[5]  # sky blue and orange: both stand out from grey, and from each other
 _TITLES = ("slice", "annotated", "predicted", "zoom", "Sobel outline", "attention")
 _NAMES, _TOP, _BOTTOM = 1.15, 0.3, 0.42  # inches left of the pictures, above and below them
 _MARGIN = 0.2  # of the predicted box that the zoom shows round it
 _DASHED: Any = (0, (3, 1.5))
-# Share of the epochs that the second panel of losses leaves out: the first ones dwarf all others.
+# Share of the epochs that the second panel of losses leaves out: the first losses are far larger than the others.
 EARLY = 0.1
+_LOSSES = {"giou": "1 − GIoU", "giou_l1": "1 − GIoU + 5 × mean error"}
+_LEAK = "of the test slices are of a patient who is also in training"
+_SHORT = {SOURCE: "training subtype", TUNED: "fine-tuned"}
 
 
 @dataclass(frozen=True, eq=False)
 class BoxPicture:
-    """A slice and what a network says of it.
+    """A slice with its boxes.
 
     Attributes
     ----------
     words : str
-        What stands left of it.
+        Written to its left.
     image : uint8 (h, w)
     annotated, predicted : float (4,)
         xmin, ymin, xmax, ymax in px of the image.
     outline : Polygon or None
-        Of what stands out in the predicted box, in px of the image.
+        In the predicted box, px of the image.
     attention : float32 (h, w)
         In [0, 1].
     """
@@ -59,7 +63,7 @@ class BoxPicture:
 
 
 def box_pictures(pictures: Sequence[BoxPicture]) -> Figure:
-    """A row per picture: slice, annotated box, predicted box, zoom on that, its outline, where the network looks."""
+    """A row per picture: slice, annotated box, predicted box, zoom on the latter, its outline, attention."""
     with matplotlib.rc_context(STYLE):
         if not pictures:
             figure, (axes,) = new_figure(0.6)
@@ -82,8 +86,8 @@ def box_pictures(pictures: Sequence[BoxPicture]) -> Figure:
             Line2D([], [], color=ANNOTATED, linewidth=1.6, label="annotated"),
             Line2D([], [], color=PREDICTED, linewidth=1.6, linestyle=_DASHED, label="predicted"),
             Line2D([], [], color=PREDICTED, linewidth=1.0, label="outline"),
-            Patch(facecolor=matplotlib.colormaps[COLOURS](0.95), label="looks here most"),
-            Patch(facecolor=matplotlib.colormaps[COLOURS](0.05), label="least"),
+            Patch(facecolor=matplotlib.colormaps[COLOURS](0.95), label="most attention"),
+            Patch(facecolor=matplotlib.colormaps[COLOURS](0.05), label="least attention"),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=1.6)
     return figure
@@ -94,54 +98,48 @@ def box_losses(histories: Mapping[str, pd.DataFrame], units: Mapping[str, str]) 
 
     Parameters
     ----------
-    histories : mapping of str to DataFrame
-        By the arm's shown name: protocol, stage ("source" or another), target, epoch, loss.
-    units : mapping of str to str
-        What the loss of each arm is, for its axis.
+    histories : mapping of label to DataFrame
+        protocol, stage ("source" or another), target, epoch, loss.
+    units : mapping of label to str
+        The loss of each arm, for its axis.
     """
     with matplotlib.rc_context(STYLE):
         if not histories:
             figure, (axes,) = new_figure(0.6)
             return nothing_drawn(figure, axes, "no network has been trained")
-        tuned = any((history["stage"] != "source").any() for history in histories.values())
+        every = pd.concat(histories.values())
+        tuned = (every["stage"] != SOURCE).any()
         panels = [(source, early) for source in ((True, False) if tuned else (True,)) for early in (0.0, EARLY)]
         figure = Figure(figsize=(WIDTH, 0.75 + 1.75 * len(histories)), layout="constrained")
         FigureCanvasAgg(figure)
         grid = figure.subplots(len(histories), len(panels), squeeze=False)
-        colours = _target_colours(histories)
+        colours = {target: PALETTE[k % len(PALETTE)] for k, target in enumerate(every["target"].unique())}
         for row, (name, history) in zip(grid, histories.items(), strict=True):
-            require_columns(history, ("protocol", "stage", "target", "epoch", "loss"), "history")
             for axes, (source, early) in zip(row, panels, strict=True):
-                _draw_losses(axes, history[(history["stage"] == "source") == source], colours, early)
+                _draw_losses(axes, history[(history["stage"] == SOURCE) == source], colours, early)
             row[0].set_ylabel(f"{name}\n{units[name]}", fontsize=8)
-        for axes, title in zip(grid[0], _loss_titles(histories)[: len(panels)], strict=True):
-            axes.set_title(title, fontsize=8.5, pad=4)
+        for axes, (source, early) in zip(grid[0], panels, strict=True):
+            epochs = "without the first tenth" if early else "all epochs"
+            axes.set_title(f"{'source' if source else 'fine-tuning'},\n{epochs}", fontsize=8.5, pad=4)
         figure.supxlabel("epoch", fontsize=9)
-        protocols = [p for p in PROTOCOL_NAMES if any((h["protocol"] == p).any() for h in histories.values())]
+        protocols = [p for p in PROTOCOL_NAMES if (every["protocol"] == p).any()]
         handles = [Line2D([], [], color=colour, label=f"subtype {target}") for target, colour in colours.items()]
         if len(protocols) > 1:
-            dashes = {protocol: _dashes(protocol) for protocol in protocols}
-            handles += [Line2D([], [], color=MUTED, linestyle=d, label=PROTOCOL_NAMES[p]) for p, d in dashes.items()]
+            handles += [Line2D([], [], color=MUTED, linestyle=_dashes(p), label=PROTOCOL_NAMES[p]) for p in protocols]
         figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=8.5, columnspacing=1.2)
     return figure
 
 
 def iou_boxes(frame: pd.DataFrame, good: float) -> Figure:
-    """IoU of every slice: a panel per arm, a row per subtype and stage, a box per protocol.
+    """IoU of every slice: a panel per arm, a row per subtype and stage, a box per protocol, with mean and n.
 
     Parameters
     ----------
     frame : DataFrame
-        arm (shown name), row (subtype and stage), protocol, iou; a row per slice.
+        arm (label), row (subtype and stage), protocol, iou; a row per slice.
     good : float
         IoU at which a line is drawn.
-
-    Returns
-    -------
-    Figure
-        Boxes as in `drunet.report.figures.box_plot`; a diamond is the mean, n the number of slices.
     """
-    require_columns(frame, ("arm", "row", "protocol", "iou"), "iou")
     arms, rows = (list(dict.fromkeys(frame[column])) for column in ("arm", "row"))
     protocols = [protocol for protocol in PROTOCOL_NAMES if (frame["protocol"] == protocol).any()]
     with matplotlib.rc_context(STYLE):
@@ -166,14 +164,60 @@ def iou_boxes(frame: pd.DataFrame, good: float) -> Figure:
             axes.spines["left"].set_visible(False)
             axes.set_yticks(np.arange(len(rows)) * step + (len(protocols) - 1) / 2, [""] * len(rows))
         panels[0].set_yticklabels(rows, fontsize=8.5)
-        figure.supxlabel("intersection over union of annotated and predicted box", fontsize=9)
+        figure.supxlabel("IoU (intersection over union) of annotated and predicted box", fontsize=9)
         handles: list[Patch | Line2D] = [Patch(color=PROTOCOL_COLOURS[p], label=PROTOCOL_NAMES[p]) for p in protocols]
         handles += [
             Line2D([], [], color=MUTED, linestyle="", marker="D", markersize=5, label="mean"),
-            Line2D([], [], color=INK, linewidth=1.0, linestyle=(0, (1, 2)), label=f"{good:g}: good, says the thesis"),
+            Line2D([], [], color=INK, linewidth=1.0, linestyle=(0, (1, 2)), label=f"{good:g}: good (Pravdyvets 2023)"),
         ]
         figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=8.5, handlelength=1.2)
     return figure
+
+
+def study_figures(
+    scores: pd.DataFrame,
+    leak: pd.DataFrame,
+    arms: Sequence[BoxArm],
+    what: Sequence[Judged],
+    settings: Mapping[str, Any],
+) -> dict[str, Figure]:
+    """All figures of the study except that of slices, by file name without suffix."""
+    points = [
+        one.rows(arm.predictions).assign(arm=arm.label, protocol=arm.protocol, row=f"{one.subtype}, {one.words}")
+        for arm in arms
+        for one in what
+        if not one.whole
+    ]
+    histories: dict[str, list[pd.DataFrame]] = {}
+    for arm in arms:
+        if arm.history is not None:
+            histories.setdefault(arm.label, []).append(arm.history.assign(protocol=arm.protocol))
+    units = {arm["label"]: loss_name(arm) for arm in settings["arms"].values() if arm}
+    found = {
+        "iou": iou_boxes(pd.concat(points, ignore_index=True), settings["good"]),
+        "losses": box_losses({label: pd.concat(parts) for label, parts in histories.items()}, units),
+    }
+    if len(set(scores["protocol"])) > 1:
+        found["protocols"] = protocol_dumbbell(
+            _dumbbell_points(scores, leak), {"iou": "mean IoU"}, leak=_LEAK, of="on test slices"
+        )
+    return found
+
+
+def loss_name(arm: Mapping[str, Any]) -> str:
+    """The loss of an arm with its unit, for an axis."""
+    if arm["loss"] == "mse":
+        return "squared error (px²)" if arm["coordinates"] == "pixels" else "squared error"
+    return _LOSSES.get(arm["loss"], str(arm["loss"]))
+
+
+def _dumbbell_points(scores: pd.DataFrame, leak: pd.DataFrame) -> pd.DataFrame:
+    """IoU of the networks on test parts, with the leak of each split."""
+    tested = scores[(scores["stage"] != UNTOUCHED) & ~scores["whole"] & (scores["arm"] != MEAN_BOX)]
+    joined = tested.merge(leak[["protocol", "subtype", "stage", "leak"]], on=["protocol", "subtype", "stage"])
+    return joined.assign(
+        metric="iou", arm=joined["label"] + ": " + joined["subtype"] + ", " + joined["stage"].map(_SHORT)
+    )
 
 
 def _draw_row(row: NDArray, picture: BoxPicture) -> None:
@@ -186,8 +230,7 @@ def _draw_row(row: NDArray, picture: BoxPicture) -> None:
     row[2].add_patch(_rectangle(picture.predicted, PREDICTED, _DASHED))
     row[5].imshow(picture.attention, extent=(0, width, height, 0), cmap=COLOURS, vmin=0, vmax=1, alpha=0.5)
     for axes in (row[0], row[1], row[2], row[5]):
-        axes.set_xlim(0, width)
-        axes.set_ylim(height, 0)
+        axes.set(xlim=(0, width), ylim=(height, 0))
     frame = _zoom(picture.predicted, width, height)
     for axes in row[3:5]:
         if frame is None:
@@ -195,13 +238,12 @@ def _draw_row(row: NDArray, picture: BoxPicture) -> None:
             axes.set_box_aspect(1)
             continue
         axes.imshow(picture.image, extent=(0, width, height, 0), **grey)
-        axes.set_xlim(frame[0], frame[2])
-        axes.set_ylim(frame[3], frame[1])
+        axes.set(xlim=(frame[0], frame[2]), ylim=(frame[3], frame[1]))
     if frame is not None:
         row[3].add_patch(_rectangle(picture.predicted, PREDICTED, _DASHED, 1.0))
         if picture.outline is None:
             words = {"ha": "center", "fontsize": 7, "color": "white", "transform": row[4].transAxes}
-            row[4].text(0.5, 0.04, "nothing stands out", **words)
+            row[4].text(0.5, 0.04, "no clear edge", **words)
         else:
             ring = np.asarray(picture.outline.exterior.coords)
             row[4].add_patch(Polygon(ring, closed=True, fill=False, edgecolor=PREDICTED, linewidth=1.0))
@@ -209,9 +251,8 @@ def _draw_row(row: NDArray, picture: BoxPicture) -> None:
 
 def _rectangle(box: NDArray[np.float64], colour: str, style: Any, width: float = 1.4) -> Rectangle:
     xmin, ymin, xmax, ymax = (float(edge) for edge in box)
-    return Rectangle(
-        (xmin, ymin), xmax - xmin, ymax - ymin, fill=False, edgecolor=colour, linestyle=style, linewidth=width
-    )
+    line = {"fill": False, "edgecolor": colour, "linestyle": style, "linewidth": width}
+    return Rectangle((xmin, ymin), xmax - xmin, ymax - ymin, **line)
 
 
 def _zoom(box: NDArray[np.float64], width: int, height: int) -> tuple[float, float, float, float] | None:
@@ -226,46 +267,19 @@ def _zoom(box: NDArray[np.float64], width: int, height: int) -> tuple[float, flo
 
 
 def _draw_losses(axes: Axes, history: pd.DataFrame, colours: Mapping[str, str], early: float) -> None:
-    for (protocol, target), part in history.groupby(["protocol", "target"], sort=False):
-        part = part[part["epoch"] > early * part["epoch"].max()]
-        marker = "o" if len(part) == 1 else None
-        axes.plot(
-            part["epoch"],
-            part["loss"],
-            color=colours[str(target)],
-            linestyle=_dashes(str(protocol)),
-            linewidth=1.2,
-            marker=marker,
-            markersize=3,
-        )
     if history.empty:
         axes.set_axis_off()
         axes.text(0, 0.5, "none", color=MUTED, transform=axes.transAxes)
         return
+    for (protocol, target), part in history.groupby(["protocol", "target"], sort=False):
+        part = part[part["epoch"] > early * part["epoch"].max()]
+        style = {"color": colours[str(target)], "linestyle": _dashes(str(protocol)), "linewidth": 1.2, "markersize": 3}
+        axes.plot(part["epoch"], part["loss"], marker="o" if len(part) == 1 else None, **style)
     axes.set_ylim(bottom=0)
     axes.grid(axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
     axes.tick_params(labelsize=7.5)
-
-
-def _loss_titles(histories: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Titles of the four columns; the second of each stage names the epochs that it leaves out."""
-    titles = []
-    for words, source in (("source", True), ("fine-tuning", False)):
-        epochs = {
-            int(h.loc[(h["stage"] == "source") == source, "epoch"].max() or 0)
-            for h in histories.values()
-            if ((h["stage"] == "source") == source).any()
-        }
-        first = f"from epoch {int(EARLY * min(epochs)) + 1}" if len(epochs) == 1 else "without its first tenth"
-        titles += [f"{words},\nall epochs", f"{words},\n{first}"]
-    return titles
-
-
-def _target_colours(histories: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    targets = dict.fromkeys(str(target) for history in histories.values() for target in history["target"])
-    return {target: PALETTE[k % len(PALETTE)] for k, target in enumerate(targets)}
 
 
 def _dashes(protocol: str) -> Any:

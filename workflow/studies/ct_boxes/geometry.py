@@ -39,17 +39,10 @@ def area(boxes: ArrayLike) -> NDArray[np.float64]:
 
 
 def iou(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
-    """Intersection over union of each box with the one in the same row.
+    """Intersection over union (n,) of each box with the one in the same row; 0 where one of the two has no area.
 
-    Parameters
-    ----------
-    first, second : (n, 4)
-
-    Returns
-    -------
-    float64 (n,)
-        In [0, 1]; 0 where one of the two has no area. Nothing is put in order or clipped first: a box with swapped
-        edges marks no place, and what lies outside the picture counts in the union, as published.
+    Boxes are neither ordered nor clipped first: one with swapped edges has no area, and the part outside the image
+    counts in the union, as published.
     """
     a, b = as_boxes(first), as_boxes(second)
     if a.shape != b.shape:
@@ -62,21 +55,8 @@ def iou(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     return np.divide(common, union, out=np.zeros(len(a)), where=there)
 
 
-def scale(boxes: ArrayLike, old: tuple[float, float], new: tuple[float, float]) -> Boxes:
-    """Boxes on a picture that is resized from `old` to `new`, each (width, height)."""
-    factor = np.tile(np.asarray(new, dtype=np.float64) / np.asarray(old, dtype=np.float64), 2)
-    return np.asarray(as_boxes(boxes) * factor, dtype=np.float64)
-
-
 def normalise(boxes: ArrayLike, width: ArrayLike, height: ArrayLike) -> Boxes:
-    """Boxes in shares of the sides: 0 to 1 from the left (from the top).
-
-    Parameters
-    ----------
-    boxes : (n, 4), px
-    width, height : scalar or (n,)
-        Sides of the picture, or of each box's, px.
-    """
+    """Boxes (n, 4), px, in shares of the sides of the image (scalars, or (n,) for each box)."""
     return np.asarray(as_boxes(boxes) / _sides(width, height), dtype=np.float64)
 
 
@@ -94,12 +74,6 @@ def mirror(boxes: ArrayLike, width: float) -> Boxes:
     """Boxes on a picture that is mirrored left to right."""
     x0, y0, x1, y1 = as_boxes(boxes).T
     return np.column_stack([width - x1, y0, width - x0, y1])
-
-
-def centre_distance(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
-    """Distance between the centres of each box and the one in the same row, (n,), in units of the coordinates."""
-    middles = [(boxes[:, :2] + boxes[:, 2:]) / 2 for boxes in (as_boxes(first), as_boxes(second))]
-    return np.asarray(np.linalg.norm(middles[0] - middles[1], axis=1), dtype=np.float64)
 
 
 def _sides(width: Any, height: Any) -> NDArray[np.float64]:

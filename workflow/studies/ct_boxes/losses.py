@@ -19,17 +19,10 @@ L1_WEIGHT = 5.0
 
 
 def box_loss(name: str, *, side: float, where: str) -> keras.losses.Loss:
-    """Build a loss.
+    """Build a loss; `side` is the length of an image's side in the units of the coordinates, `where` is for messages.
 
-    Parameters
-    ----------
-    name : {"mse", "giou", "giou_l1"}
-        Mean squared error of the four numbers, as published; generalised IoU, which the thesis does not have; or that
-        and `L1_WEIGHT` times the mean absolute error of the numbers, in shares of the side.
-    side : float
-        Length of a picture's side in the units of the coordinates: 1 where they are normalised.
-    where : str
-        Its key, for messages.
+    "mse" is the mean squared error of the four numbers, as published; "giou" the generalised IoU, which the thesis does
+    not have; "giou_l1" adds `L1_WEIGHT` times the mean absolute error of the numbers, in shares of the side.
 
     Raises
     ------
@@ -44,23 +37,18 @@ def box_loss(name: str, *, side: float, where: str) -> keras.losses.Loss:
 
 @keras.saving.register_keras_serializable(package="drunet")
 class GIoULoss(keras.losses.Loss):
-    """1 - GIoU, with GIoU = IoU - (C - U) / C, C the smallest box round both, U their union.
+    """1 - GIoU, with GIoU = IoU - (C - U) / C, C the smallest box around both, U their union; from 0 to 2.
 
-    Source: Rezatofighi et al. 2019, algorithm 2. As there, the edges of a predicted box are put in order first; and
-    unlike IoU, which is flat wherever boxes do not meet, it tells the way to the true box.
+    Source: Rezatofighi et al. 2019, algorithm 2. As there, the edges of a predicted box are put in order first. Unlike
+    IoU it has a gradient where boxes do not meet. A true box without an area needs a weight of 0.
 
     Parameters
     ----------
     l1 : float
-        Weight of the mean absolute error of the coordinates, in shares of the side. It also tells the way where GIoU
-        alone does not: from a box shrunk to a point inside the true one.
+        Weight of the mean absolute error of the coordinates, in shares of the side. It gives a gradient where GIoU has
+        none: for a box shrunk to a point inside the true one.
     side : float
-        Length of a picture's side in the units of the coordinates.
-
-    Notes
-    -----
-    From 0 to 2, before `l1`. Boxes without an area give a finite loss and slope, not more: such a true box is to have a
-    weight of 0.
+        Length of an image's side in the units of the coordinates.
     """
 
     def __init__(self, l1: float = 0.0, side: float = 1.0, name: str = "giou_loss", **kwargs: Any) -> None:
@@ -87,11 +75,7 @@ class GIoULoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="drunet")
 class MeanBoxIou(keras.metrics.Mean):
-    """Mean over boxes of the IoU with the true one, in any unit of coordinates.
-
-    As `ct_boxes.geometry.iou` counts it: 0 where the predicted box has swapped edges. Rows whose true box has no
-    area are left out.
-    """
+    """Mean IoU (see `ct_boxes.geometry.iou`), without the rows whose true box has no area."""
 
     def __init__(self, name: str = "iou", dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)

@@ -1,7 +1,7 @@
-"""The outline of what stands out in a box, along its strongest edges.
+"""Outline of the object in a box, along its strongest edges.
 
-Source: D. Pravdyvets, master's thesis (UOC 2023), section 3.2, which names Sobel's edge detector and nothing more: how
-edges become an outline is chosen here, and so is what is too faint to have one.
+Source: D. Pravdyvets, master's thesis (UOC 2023), section 3.2, which names Sobel's edge detector only: how edges become
+an outline, and which are too faint, is chosen here.
 """
 
 from __future__ import annotations
@@ -14,24 +14,16 @@ from shapely.geometry import Polygon
 from drunet.annotation.outline import outline
 from studies.ct_boxes import geometry
 
-# What Sobel's 3x3 kernel answers to an edge of one grey level.
+# Response of Sobel's 3x3 kernel to an edge of one grey level.
 _PER_LEVEL = 4.0
 _LEAST_SHARE = 0.02  # of the box; what is smaller is a vessel or noise, and the box is not about it
 _LEAST_SIDE = 5  # px, below which a box holds no edge that its own sides are not
 
 
 def sobel_magnitude(image: NDArray[np.uint8], blur: float = 1.0) -> NDArray[np.float32]:
-    """Gradient of the grey levels, in levels: an edge of so many, if it is sharp and straight, gives that number.
+    """Gradient of an image, uint8 to float32 (h, w), in grey levels of a sharp, straight edge.
 
-    Parameters
-    ----------
-    image : uint8 (h, w)
-    blur : float
-        Standard deviation of the Gaussian that goes before, px; 0 for none. It lowers what single pixels of noise give.
-
-    Returns
-    -------
-    float32 (h, w)
+    `blur` is the standard deviation, px, of the Gaussian applied before, against noise; 0 for none.
     """
     grey = image.astype(np.float32)
     if blur:
@@ -45,20 +37,16 @@ def sobel_magnitude(image: NDArray[np.uint8], blur: float = 1.0) -> NDArray[np.f
 def sobel_outline(
     image: NDArray[np.uint8], box: ArrayLike, *, blur: float = 1.0, least_step: float = 8.0, close: int = 3
 ) -> Polygon | None:
-    """Trace what the strongest edges inside a box surround.
+    """Outline of the area that the strongest edges in a box enclose.
 
-    Pixels whose gradient is above Otsu's threshold are edges; gaps are closed; of what they make up and surround the
-    largest piece counts. An edge is several pixels wide: it is halved, those that lie nearer to the inside than to the
-    outside belonging to it, so that the outline runs along its middle.
-
-    Where edges surround nothing to speak of, what is looked for runs out of the box: then the box's sides close it, and
-    the piece in the middle counts.
+    Pixels whose gradient is above Otsu's threshold are edges; gaps are closed; the largest enclosed piece counts, up to
+    the middle of its edges, which are several pixels wide. Where edges enclose almost nothing, the object extends
+    beyond the box: then the box's sides are edges too, and the piece in the middle counts.
 
     Parameters
     ----------
     image : uint8 (h, w)
     box : (4,), px
-        Cut off at the picture's sides.
     blur : float
         See `sobel_magnitude`.
     least_step : float
@@ -69,9 +57,8 @@ def sobel_outline(
     Returns
     -------
     shapely.Polygon or None
-        In px of the image, its edges at whole numbers, without holes. None where nothing stands out: the box has
-        no area or less than 5 px a side inside the picture, its edges are fainter than `least_step`, or they and the
-        sides surround less than a fiftieth of it.
+        In px of the image, its edges at whole numbers, without holes. None where the box has less than 5 px a side in
+        the image, edges fainter than `least_step`, or less than a fiftieth of its area enclosed.
     """
     height, width = image.shape
     x0, y0, x1, y1 = geometry.clip(box, width, height)[0]
@@ -99,10 +86,7 @@ def sobel_outline(
 
 
 def _surrounded(edges: NDArray[np.bool_], close: int, sides: bool = False) -> NDArray[np.bool_]:
-    """What edges surround, up to their middle; empty where they surround nothing.
-
-    With `sides`, the box's sides are edges too, and of what they leave, what lies in the middle counts.
-    """
+    """Area that edges enclose, up to their middle; with `sides`, the box's sides count too, and the middle piece."""
     # A margin: what is outside must be one piece, and closing must not stop at the border.
     margin = close + 1
     if sides:

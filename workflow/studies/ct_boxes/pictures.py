@@ -1,4 +1,4 @@
-"""Which slices the study of boxes shows, and what is seen on them: boxes, outlines, attention."""
+"""Choice of the slices that the page shows, with their boxes, outlines and attention."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ from studies.ct_boxes.batches import read_slice
 from studies.ct_boxes.figures import BoxPicture
 from studies.ct_boxes.geometry import COORDINATES
 from studies.ct_boxes.outline import sobel_outline
-from studies.ct_boxes.scores import PREDICTED, SOURCE, TUNED, UNTOUCHED
 from studies.ct_boxes.tasks import SUBTYPES
 from studies.ct_boxes.training import tuned_key
+from studies.ct_boxes.trials import PREDICTED, SOURCE, TUNED, UNTOUCHED
+
+_STAGES = {SOURCE: "test part", UNTOUCHED: "before fine-tuning", TUNED: "fine-tuned"}
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """A row of the figure, with what its outline is to be told of elsewhere."""
+    """A row of the figure, with the properties of its outline."""
 
     file: str
     subtype: str
@@ -41,18 +43,10 @@ class Shown:
 def choose_slices(
     predictions: pd.DataFrame, source: str, targets: Sequence[str], wanted: int
 ) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Slices to show, dealt out over the subtypes, each as a fair sample of its kind.
+    """Slices to show, a representative sample of each subtype.
 
-    Of every patient of a test part the slice with the middle IoU is taken, and of these, in the order of their IoU, as
-    many as are wanted at even distances: one is the middle one. What counts is the IoU at the last stage.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        predictions.parquet of one training.
-    source, targets : str, list of str
-    wanted : int
-        In all.
+    Of every patient of a test part the slice with the median IoU is taken, and of these, sorted by IoU, as many as are
+    wanted at equal steps: a single one is the median. The IoU is that of the last stage.
 
     Returns
     -------
@@ -67,7 +61,7 @@ def choose_slices(
         own = predictions[predictions["subtype"] == subtype]
         last = own[(own["stage"] == stages[-1]) & (own["part"] == "test")]
         if last.empty:
-            # A target that was too small to be divided is shown untouched.
+            # A target that was too small to be divided has only its first stage.
             stages, last = stages[:1], own[own["stage"] == stages[0]]
         for file in _fair(last, number):
             here = own[own["file"] == file].set_index("stage")
@@ -82,23 +76,16 @@ def show_slices(
     weights: str | os.PathLike[str],
     root: str | os.PathLike[str],
 ) -> list[Shown]:
-    """Rows of the figure: each slice at each of its stages, by the network as it was then.
+    """Rows of the figure: each slice at each of its stages, with the weights of that stage.
 
-    Parameters
-    ----------
-    chosen
-        From `choose_slices`.
-    facts, weights
-        What the training left: training.json, the folder of weights.
-    root : path
-        Folder of the collected slices.
+    `facts` is training.json, `weights` the folder of weights, `root` that of the collected slices.
 
     Raises
     ------
     ModelError
         If the weights do not fit the facts.
     ImageSetError
-        If a slice cannot be read any more.
+        If a slice cannot be read.
     """
     attention = _attention(chosen, facts, weights, root)
     shown = []
@@ -133,7 +120,7 @@ def outlines_geojson(shown: Sequence[Shown]) -> dict[str, Any]:
 
 
 def _fair(rows: pd.DataFrame, number: int) -> list[str]:
-    """Files at even distances in the order of their IoU, of each patient the middle one where patients suffice."""
+    """Files at equal steps, sorted by IoU; only the median one of each patient where there are enough patients."""
     ordered = rows.sort_values(["iou", "file"], kind="stable")
     if ordered["patient"].nunique() >= number:
         ordered = pd.concat([part.iloc[[(len(part) - 1) // 2]] for _, part in ordered.groupby("patient", sort=False)])
@@ -171,4 +158,4 @@ def _enlarged(found: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.
 def _words(row: Mapping[str, Any]) -> str:
     subtype, stage = str(row["subtype"]), str(row["stage"])
     name = SUBTYPES.get(subtype, "").replace(" carcinoma", "")
-    return f"{subtype}, {name}\n{'test part' if stage == SOURCE else stage}\nIoU {row['iou']:.2f}"
+    return f"{subtype}, {name}\n{_STAGES[stage]}\nIoU {row['iou']:.2f}"

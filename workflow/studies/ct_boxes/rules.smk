@@ -1,4 +1,4 @@
-"""Boxes round lung tumours, learnt on one subtype and tried on others: `snakemake --cores N study_ct_boxes`."""
+"""Boxes around lung tumours, from one subtype to others: `snakemake --cores N study_ct_boxes`."""
 
 
 include: "inputs.smk"
@@ -123,6 +123,7 @@ rule report_ct_boxes:
         facts=of_box_arms("training.json"),
         pictures="<results>/studies/ct_boxes/figures/boxes.png",
         published=str(STUDIES_FOLDER / "ct_boxes/published.tsv"),
+        template=str(STUDIES_FOLDER / "ct_boxes/page.md.j2"),
     output:
         metrics="<results>/studies/ct_boxes/metrics.tsv",
         section="<results>/studies/ct_boxes/section.json",

@@ -1,8 +1,7 @@
-"""Two convolutions and two dense layers that answer with a box, as published.
+"""The published box regressor: two convolutions and two dense layers.
 
-Source: D. Pravdyvets, master's thesis (UOC 2023), section 3.2. Nearly all of its weights lie in one dense layer, which
-sees the whole flattened map and has weights of its own for each place: at 512 px 134,217,984 of 134,223,812. What is
-learnt of a tumour in one place is thereby nothing learnt for another.
+Source: D. Pravdyvets, master's thesis (UOC 2023), section 3.2. Nearly all weights are in one dense layer on the whole
+flattened map (at 512 px 134,217,984 of 134,223,812), so that nothing learnt in one place applies to another.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ def build_simple_box_cnn(
     Returns
     -------
     keras.Model
-        `input_image` (n, size, size, 1) float in [0, 1] to (n, 4): xmin, ymin, xmax, ymax, in whatever unit it is
-        trained with. Nothing keeps them ordered or inside.
+        `input_image` (n, size, size, 1) float in [0, 1] to (n, 4): xmin, ymin, xmax, ymax, in the unit of training,
+        not necessarily ordered or inside.
 
     Raises
     ------
@@ -70,7 +69,7 @@ def build_simple_box_cnn(
 
 
 def layer_parameters(size: int, *, filters: Sequence[int] = (16, 32), dense_units: int = 256) -> dict[str, int]:
-    """Parameters of each layer at some size, without building what would fill half a gigabyte."""
+    """Parameters of each layer at some size, without building the network."""
     counts, before, side = {}, 1, size
     for number, width in enumerate(filters, start=1):
         counts[f"conv{number}"] = (9 * before + 1) * width

@@ -1,130 +1,235 @@
-"""Tables of the study `ct_boxes`: IoU beside the thesis' figures, what was learnt from, sizes, what was matched."""
+"""Tables of tumour boxes: IoU by subtype and stage, leaks of the splits, and gains over the mean box.
+
+Source: D. Pravdyvets, "Object detection in Lung Cancer CT scans using deep learning and transfer learning", master's
+thesis, Universitat Oberta de Catalunya, 2023, sections 3.2 to 3.4.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from studies.common.images.class_figures import PROTOCOL_NAMES
+from drunet.files import read_json
+from drunet.metrics import Summary, summarise
 from studies.common.images.protocols import PROTOCOLS
-from studies.ct_boxes.scores import SOURCE, BoxArm, Judged
+from studies.ct_boxes import trials
+from studies.ct_boxes.geometry import iou
+from studies.ct_boxes.trials import SOURCE, TUNED, UNTOUCHED
 
-# What matching.json counts. The first six are always told, the others where there is anything to tell.
-_COUNTS = {
-    "slices": "slices with a box, read and kept",
-    "annotated": "CT slices with an annotation",
-    "dicom_without_annotation": "CT slices without an annotation, left out",
-    "annotation_without_dicom": "annotations without a CT slice, left out",
-    "several_boxes": "slices with several boxes",
-    "unreadable": "files that could not be read",
-    "without_patient": "slices without a patient ID",
-    "not_ct": "DICOM files that are no CT slices (other modalities, reports, outlines)",
-    "duplicates": "CT slices that came twice, the first counts",
-    "wrong_names": "annotations that are not named by a UID",
-    "duplicate_annotations": "annotations that came twice, the first counts",
-    "unusable_annotations": "annotations that could not be understood",
-    "without_box": "annotations without a usable box",
-    "outside_boxes": "boxes outside their slice",
-    "empty_boxes": "boxes without an area",
-    "other_subtype": "slices of a subtype that is not asked for",
-    "no_subtype": "slices whose subtype nothing tells",
-    "subtype_differs": "slices whose box is named otherwise than their patient, who counts",
-    "left_out": "slices above the number that is wanted of a subtype",
-}
-_ALWAYS = 6
-_RULES = {
-    "largest": "the largest box counts",
-    "union": "the smallest box round all of them counts",
-    "first": "the first of the file counts",
-}
+TRUE, PREDICTED = list(trials.TRUE), list(trials.PREDICTED)
+# A constant prediction: see `with_mean_box`.
+MEAN_BOX, MEAN_BOX_LABEL = "mean_box", "mean box (constant)"
+_PUBLISHED_COLUMNS = {SOURCE: "iou_after_test", UNTOUCHED: "iou_before", TUNED: "iou_after_all"}
 
 
-def scores_table(scores: pd.DataFrame, what: Sequence[Judged], published: pd.DataFrame) -> pd.DataFrame:
-    """Mean IoU and its interval: a row per subtype and stage, the thesis' figure, a column per arm and protocol."""
-    # The thesis learnt from one subtype: figures of others say nothing of what was learnt elsewhere.
-    comparable = what[0].published(published, what[0].subtype) != ""
-    return _wide(scores, what, interval, published if comparable else None)
+@dataclass(frozen=True)
+class BoxArm:
+    """An arm, trained with one protocol: predictions.parquet, history.tsv (None for the mean box) and training.json.
+
+    `published`: whether it is the network of the published values.
+    """
+
+    name: str
+    label: str
+    protocol: str
+    published: bool
+    predictions: pd.DataFrame
+    history: pd.DataFrame | None
+    facts: Mapping[str, Any]
 
 
-def good_table(scores: pd.DataFrame, what: Sequence[Judged]) -> pd.DataFrame:
-    """Per cent of the slices whose IoU is good, laid out as `scores_table`."""
-    return _wide(scores, what, lambda row: f"{100 * row['good']:.0f}")
+@dataclass(frozen=True)
+class Judged:
+    """The slices of a subtype at a stage that an IoU is measured on: the whole set or the test part."""
+
+    subtype: str
+    stage: str
+    whole: bool = False
+
+    @property
+    def words(self) -> str:
+        """Name in tables and figures."""
+        if self.stage == TUNED:
+            return f"fine-tuned, {'whole set' if self.whole else 'test part'}"
+        return "training subtype, test part" if self.stage == SOURCE else "before fine-tuning"
+
+    @property
+    def metric(self) -> str:
+        """Name in metrics.tsv, e.g. `iou_A_fine_tuned_test`."""
+        part = "" if self.stage == UNTOUCHED else "_whole" if self.whole else "_test"
+        return f"iou_{self.subtype}_{self.stage.replace('-', '_')}{part}"
+
+    def rows(self, predictions: pd.DataFrame) -> pd.DataFrame:
+        """Its rows of an arm's predictions."""
+        here = (predictions["stage"] == self.stage) & (predictions["subtype"] == self.subtype)
+        return predictions[here if self.whole or self.stage == UNTOUCHED else here & (predictions["part"] == "test")]
+
+    def published(self, table: pd.DataFrame, source: str) -> str:
+        """The published value, as printed; empty where there is none, or where the thesis did not train on `source`."""
+        known = table.set_index("subtype")
+        # The training subtype of the thesis has no value before fine-tuning.
+        comparable = known["iou_before"].get(source) == ""
+        if not comparable or (self.stage == SOURCE) != (self.subtype == source):
+            return ""
+        column = "iou_after_test" if self.stage == TUNED and not self.whole else _PUBLISHED_COLUMNS[self.stage]
+        return str(known[column].get(self.subtype, ""))
 
 
-def leak_table(leak: pd.DataFrame) -> pd.DataFrame:
-    """Slices and patients on either side, and how many of those judged belong to a patient who was learnt from."""
-    return pd.DataFrame(
-        {
-            "split": [PROTOCOL_NAMES[p] for p in leak["protocol"]],
-            "subtype": leak["subtype"],
-            "stage": [{SOURCE: "learnt from scratch"}.get(stage, stage) for stage in leak["stage"]],
-            "learnt from": [of_patients(n, p) for n, p in zip(leak["learnt"], leak["learnt_patients"], strict=True)],
-            "judged": [of_patients(n, p) for n, p in zip(leak["judged"], leak["judged_patients"], strict=True)],
-            "of a patient who was learnt from (%)": [f"{100 * share:.0f}" for share in leak["leak"]],
-        }
-    )
+def judged(source: str, targets: Sequence[str]) -> list[Judged]:
+    """All that the study measures, in the order of the thesis."""
+    found = [Judged(source, SOURCE)]
+    for target in targets:
+        found += [Judged(target, UNTOUCHED), Judged(target, TUNED, whole=True), Judged(target, TUNED)]
+    return found
 
 
-def size_table(networks: Sequence[BoxArm]) -> pd.DataFrame:
-    """Weights of each network as it was trained, and of the thesis' at its own 512 px."""
+def read_arms(
+    arms: Mapping[str, Mapping[str, Any]],
+    keys: Sequence[str],
+    predictions: Sequence[str | os.PathLike[str]],
+    histories: Sequence[str | os.PathLike[str]],
+    facts: Sequence[str | os.PathLike[str]],
+) -> list[BoxArm]:
+    """Read the results of trainings; `keys` (`protocol/arm`) and the files are in one order, `arms` are the study's."""
+    found = []
+    for key, answers, curve, known in zip(keys, predictions, histories, facts, strict=True):
+        protocol, _, name = key.partition("/")
+        arm, history = arms[name], pd.read_csv(curve, sep="\t", dtype={"target": str, "stage": str})
+        label, published = arm["label"], arm["published"]
+        found.append(BoxArm(name, label, protocol, published, pd.read_parquet(answers), history, read_json(known)))
+    return found
+
+
+def with_mean_box(arms: Sequence[BoxArm], slices: pd.DataFrame) -> list[BoxArm]:
+    """The arms, and for each protocol the best constant prediction.
+
+    That is the mean box, in shares of the sides, of the training slices: no constant has a smaller squared error on
+    them. All arms of a protocol share its splits; `slices` is slices.tsv.
+    """
+    first = {arm.protocol: arm for arm in reversed(arms)}
+    added = []
+    for arm in (first[protocol] for protocol in dict.fromkeys(arm.protocol for arm in arms)):
+        parts = [_constant(rows, _learnt(arm, rows, slices)) for _, rows in _stages(arm, slices)]
+        rows = pd.concat(parts, ignore_index=True)
+        added.append(BoxArm(MEAN_BOX, MEAN_BOX_LABEL, arm.protocol, False, rows, None, {}))
+    return [*arms, *added]
+
+
+def scores(arms: Sequence[BoxArm], what: Sequence[Judged], *, good: float, resamples: int, seed: int) -> pd.DataFrame:
+    """Mean IoU of every arm and protocol, with its 95 % interval over patients.
+
+    Returns
+    -------
+    DataFrame
+        arm, label, protocol, subtype, stage, whole, words, metric, n (slices), patients, mean, low, high (NaN with one
+        patient), good (share of slices whose IoU is at least `good`). What has no slice is left out.
+    """
     rows = []
-    for arm in {arm.name: arm for arm in networks}.values():
-        facts, full = arm.facts, arm.facts["at_published_size"]
-        rows.append(_size_row(arm.label, facts["size"], facts["parameters"], facts["dense_parameters"]))
-        if arm.published and facts["size"] != full["size"]:
-            rows.append(_size_row(f"{arm.label}, published", full["size"], full["parameters"], full["largest"]))
+    for arm in arms:
+        for one in what:
+            part = one.rows(arm.predictions)
+            if part.empty:
+                continue
+            found = summarise(part["iou"].to_numpy(float), part["patient"].to_numpy(), resamples=resamples, seed=seed)
+            names = {"arm": arm.name, "label": arm.label, "protocol": arm.protocol}
+            part_of = {"subtype": one.subtype, "stage": one.stage, "whole": one.whole, "words": one.words}
+            sizes = {"metric": one.metric, "n": found.n, "patients": found.groups}
+            good_share = float((part["iou"] >= good).mean())
+            measured = {"mean": found.mean, "low": found.low, "high": found.high, "good": good_share}
+            rows.append({**names, **part_of, **sizes, **measured})
     return pd.DataFrame(rows)
 
 
-def matching_table(matching: Mapping[str, Any]) -> pd.DataFrame:
-    """What was found in the folders, in words; what never happened is left out, but for what everybody asks."""
+def gains(
+    arms: Sequence[BoxArm], what: Sequence[Judged], protocol: str, *, resamples: int, seed: int
+) -> dict[tuple[str, str], Summary]:
+    """IoU of each network minus that of the mean box, over test slices of one protocol, by arm and metric."""
+    known = {arm.name: arm.predictions for arm in arms if arm.protocol == protocol}
+    found = {}
+    for one in (one for one in what if one.stage != UNTOUCHED and not one.whole):
+        constant = one.rows(known[MEAN_BOX])[["file", "iou"]]
+        for name in (name for name in known if name != MEAN_BOX):
+            both = one.rows(known[name]).merge(constant, on="file", suffixes=("", "_mean_box"))
+            difference = (both["iou"] - both["iou_mean_box"]).to_numpy(float)
+            patients = both["patient"].to_numpy()
+            found[name, one.metric] = summarise(difference, patients, resamples=resamples, seed=seed)
+    return found
+
+
+def leaks(arms: Sequence[BoxArm], what: Sequence[Judged], slices: pd.DataFrame) -> pd.DataFrame:
+    """Training and test slices of each split, and the share of test slices of a patient who is also in training.
+
+    Counted from the predictions, once a protocol: all arms share its splits. Validation slices count as training.
+
+    Returns
+    -------
+    DataFrame
+        protocol, subtype, stage, learnt (slices), learnt_patients, judged (slices), judged_patients, leak.
+    """
     rows = []
-    for place, (key, words) in enumerate(_COUNTS.items()):
-        if place < _ALWAYS or matching.get(key):
-            rule = f"; {_RULES[matching['rule']]}" if key == "several_boxes" else ""
-            rows.append((words + rule, matching.get(key, 0)))
-    return pd.DataFrame(rows, columns=["what", "number"])
+    for arm in {arm.protocol: arm for arm in reversed([a for a in arms if a.history is not None])}.values():
+        for one in (one for one in what if one.stage != UNTOUCHED and not one.whole):
+            tested = one.rows(arm.predictions)
+            if tested.empty:
+                continue
+            judged = slices[slices["file"].isin(set(tested["file"]))]
+            learnt = _learnt(arm, arm.predictions[arm.predictions["stage"] == one.stage], slices, one.subtype)
+            sizes = {"learnt": len(learnt), "learnt_patients": learnt["patient"].nunique()}
+            sizes |= {"judged": len(judged), "judged_patients": judged["patient"].nunique()}
+            leak = float(judged["patient"].isin(set(learnt["patient"])).mean())
+            rows.append({"protocol": arm.protocol, "subtype": one.subtype, "stage": one.stage, **sizes, "leak": leak})
+    table = pd.DataFrame(rows)
+    order = {protocol: k for k, protocol in enumerate(PROTOCOLS)}
+    return table.sort_values("protocol", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
-def _wide(
-    scores: pd.DataFrame, what: Sequence[Judged], cell: Callable[[Any], str], published: pd.DataFrame | None = None
-) -> pd.DataFrame:
-    both = len(set(scores["protocol"])) > 1
-    # The honest protocol first; of one protocol the arms as they come.
-    honesty = scores["protocol"].map({protocol: -k for k, protocol in enumerate(PROTOCOLS)})
-    ordered = scores.assign(honesty=honesty).sort_values("honesty", kind="stable")
-    columns = list(ordered[["label", "protocol"]].drop_duplicates().itertuples(index=False, name=None))
+def long_metrics(scores: pd.DataFrame, leak: pd.DataFrame, arms: Sequence[BoxArm]) -> pd.DataFrame:
+    """Columns arm, protocol, repeat, metric and value, as every study has them."""
     rows = []
-    for one in what:
-        row = {"subtype": one.subtype, "stage": one.words}
-        if published is not None:
-            row["published"] = one.published(published, what[0].subtype)
-        here = scores[scores["metric"] == one.metric].set_index(["label", "protocol"])
-        for label, protocol in columns:
-            found = cell(here.loc[(label, protocol)]) if (label, protocol) in here.index else ""
-            row[f"{label}, {protocol}" if both else label] = found
-        rows.append(row)
-    return pd.DataFrame(rows)
+    for row in scores.to_dict("records"):
+        key = {"arm": row["arm"], "protocol": row["protocol"], "repeat": 0}
+        good = row["metric"].replace("iou_", "good_", 1)
+        rows += [{**key, "metric": row["metric"], "value": row["mean"]}, {**key, "metric": good, "value": row["good"]}]
+    for arm in (arm for arm in arms if arm.history is not None):
+        key = {"arm": arm.name, "protocol": arm.protocol, "repeat": 0}
+        rows.append({**key, "metric": "parameters", "value": arm.facts["parameters"]})
+        for row in leak[leak["protocol"] == arm.protocol].to_dict("records"):
+            metric = f"leak_{row['subtype']}_{row['stage'].replace('-', '_')}"
+            rows.append({**key, "metric": metric, "value": row["leak"]})
+    return pd.DataFrame(rows, columns=["arm", "protocol", "repeat", "metric", "value"])
 
 
-def interval(row: pd.Series) -> str:
-    """`0.53 (0.41–0.64)`; without an interval where one patient alone was judged."""
-    mean = f"{row['mean']:.2f}"
-    return mean if pd.isna(row["low"]) else f"{mean} ({row['low']:.2f}–{row['high']:.2f})"
+def _stages(arm: BoxArm, slices: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
+    """The arm's predictions by stage and subtype, with the sizes of the slices."""
+    sized = arm.predictions.merge(slices[["file", "width", "height"]], on="file", how="left", validate="many_to_one")
+    return list(sized.groupby(["stage", "subtype"], sort=False))
 
 
-def of_patients(slices: int, patients: int) -> str:
-    """`20 slices of 4 patients`."""
-    return f"{count(slices, 'slice')} of {count(patients, 'patient')}"
+def _learnt(arm: BoxArm, rows: pd.DataFrame, slices: pd.DataFrame, subtype: str | None = None) -> pd.DataFrame:
+    """Training slices of the network that predicted these rows, all of one stage."""
+    stage = rows["stage"].iloc[0]
+    if stage == TUNED:
+        own = rows["subtype"] == (subtype or rows["subtype"].iloc[0])
+        files = rows.loc[own & (rows["part"] != "test"), "file"]
+        return slices[slices["file"].isin(set(files))]
+    source = Judged(str(arm.facts["source"]), SOURCE)
+    tested = set(source.rows(arm.predictions)["file"])
+    return slices[(slices["subtype"] == source.subtype) & ~slices["file"].isin(tested)]
 
 
-def count(number: int, noun: str) -> str:
-    """`1 slice`, `2 slices`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def _constant(rows: pd.DataFrame, learnt: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the mean box of `learnt` in place of what was predicted."""
+    mean = (learnt[TRUE].to_numpy(float) / _sides(learnt)).mean(axis=0)
+    predicted = mean * _sides(rows)
+    return rows.assign(**dict(zip(PREDICTED, predicted.T, strict=True)), iou=iou(rows[TRUE].to_numpy(float), predicted))
 
 
-def _size_row(label: str, size: int, parameters: int, dense: int) -> dict[str, Any]:
-    words = f"{dense:,} ({100 * dense / parameters:.5g} %)" if dense else "none"
-    return {"network": label, "px": str(size), "weights": f"{parameters:,}", "of which in one dense layer": words}
+def _sides(rows: pd.DataFrame) -> NDArray[np.float64]:
+    """Sides that turn shares of the four edges into px: (n, 4)."""
+    return rows[["width", "height", "width", "height"]].to_numpy(float)

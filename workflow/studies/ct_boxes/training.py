@@ -1,7 +1,7 @@
-"""Training a regressor of boxes on one subtype, trying it on others, and fine-tuning it for each of them.
+"""Training of a box regressor on one subtype, tests on others, and fine-tuning for each of them.
 
-Source: D. Pravdyvets, master's thesis (UOC 2023), sections 3.2 to 3.4. Each of the trainings can be killed and goes on
-where it stood, and one that is finished is not done again.
+Source: D. Pravdyvets, master's thesis (UOC 2023), sections 3.2 to 3.4. An interrupted training continues, and one that
+is finished is not repeated.
 """
 
 from __future__ import annotations
@@ -73,45 +73,38 @@ def train_box_arm(
     Parameters
     ----------
     name : str
-        How messages call it.
+        For messages.
     arm : mapping
         architecture, options, loss (a name of `studies.ct_boxes.losses.LOSSES`), coordinates (pixels, of the square
         that the network sees, or normalised), augment (see `BoxView`; null: none), training (a plan, in full), and
         fine_tuning: {parts, training}, likewise.
     slices : DataFrame
-        From `studies.ct_boxes.slice_list.read_slices`.
+        From `studies.ct_boxes.trials.read_slices`.
     root : path
         Folder of the pictures.
     size : int
-        Side of the square that they are brought to, px (published: 512).
-    source : str
-        The subtype that is learnt from.
-    targets : sequence of str
-        Other subtypes, or none.
-    protocol : {"random", "grouped"}
-        How every subtype is divided; see `studies.ct_boxes.trials.divide`.
-    parts : mapping
-        training and test (and validation) of the source: only proportions matter (published: 800 and 200).
-    validation_share : float
-        Share of what is learnt from that decides when training was best; 0: the training loss does. So it is too where
-        there are too few patients.
+        Side of the square that they are resized to, px (published: 512).
+    source, targets : str, sequence of str
+        The subtype of the first training, and other subtypes.
+    protocol, parts, validation_share
+        See `studies.ct_boxes.trials.divide`; parts of the source (published: 800 and 200). Without validation slices
+        the training loss chooses the epoch.
     seed : int
         Of splits, initial weights, order and views.
     folder : Path
-        Where the state is kept, and until the caller removes it the weights of every training: those whose keys the
-        facts name, see `drunet.training.kept.weights_file`.
+        Of the state, and of the weights of every training (`drunet.training.kept.weights_file`); the caller removes it.
     threads : int
         Slices decoded at a time.
     keep_mb : float
         Pixels kept in memory, MB.
     code : str
-        Digest of the code that trains: what an edit comes between is not continued but begun anew.
+        Digest of the training code: after a change training starts again.
 
     Returns
     -------
     ArmOutcome
-        Predictions (`box_trials.ROWS`): all slices of the source, of every part (stage "source"), of each target before
-        ("untouched", also the part), and after fine-tuning ("fine-tuned", every part). History (`box_trials.HISTORY`).
+        Predictions (`trials.ROWS`): all slices of the source, of every part (stage "source"), of each target before
+        ("untouched", also the part), and after fine-tuning ("fine-tuned", every part). History (`trials.HISTORY`).
         Facts: among others `parameters`, `dense_parameters` (of the largest dense layer), `layers`,
         `at_published_size`, `trainings` (key, stage, target, slices, patients, leak), and `skipped`, the targets that
         could not be fine-tuned for and why.
@@ -180,15 +173,12 @@ def train_box_arm(
 
 
 def tuned_key(target: str) -> str:
-    """How the files of the training that is fine-tuned for a subtype are called; those of the source: `source`."""
+    """Name of the files of the training that is fine-tuned for a subtype; those of the source: `source`."""
     return f"fine_tuned.{target}"
 
 
 class _Learner:
-    """A network, what it learns with, and what it answers.
-
-    `beginning` is None while it has not learnt; afterwards every training begins with those weights.
-    """
+    """A network with its training; every training after the first starts with the weights `beginning`."""
 
     def __init__(
         self, model: keras.Model, loss: keras.losses.Loss, data: Mapping[str, Any], view: BoxView | None, size: int

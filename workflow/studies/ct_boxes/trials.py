@@ -1,7 +1,8 @@
-"""How slices of a subtype are divided for a regressor of boxes, and what is written down of its answers."""
+"""The slices of a subtype, their splits, and the rows of predictions."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,18 +21,27 @@ SOURCE, UNTOUCHED, TUNED = "source", "untouched", "fine-tuned"
 TRUE = geometry.COORDINATES
 PREDICTED = tuple(f"p{edge}" for edge in TRUE)
 ROWS = ("file", "subtype", "patient", "part", "stage", "target", *TRUE, *PREDICTED, "iou")
+SLICES = ("file", "subtype", "patient", "width", "height", *TRUE, "boxes")
 HISTORY = ("stage", "target", "epoch", "loss", "iou", "val_loss", "val_iou", "seconds")
+
+
+def read_slices(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read slices.tsv: file, subtype and patient as text, sides and edges (px), and how many boxes the slice had.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    frame = pd.read_csv(path, sep="\t", dtype={"file": str, "subtype": str, "patient": str}, keep_default_na=False)
+    if missing := [column for column in SLICES if column not in frame.columns]:
+        raise ValueError(f"a list of slices lacks {', '.join(missing)}")
+    return frame.astype(dict.fromkeys(TRUE, float))
 
 
 @dataclass(frozen=True, eq=False)
 class SubtypeSplit:
-    """The slices of a subtype, numbered anew, and how they are divided.
-
-    Attributes
-    ----------
-    slices : DataFrame
-    split : Split
-    """
+    """The slices of a subtype, renumbered, and their split."""
 
     slices: pd.DataFrame
     split: Split
@@ -71,26 +81,18 @@ def divide(
     seed: int,
     where: str,
 ) -> SubtypeSplit:
-    """Divide the slices of a subtype.
+    """Divide the slices of a subtype; without validation where there are too few patients (slices) for it.
 
     Parameters
     ----------
     slices : DataFrame
         subtype and patient, a row per slice; those of other subtypes are left out.
     protocol : {"random", "grouped"}
-        By slice, as published, or with every patient whole.
+        By slice, as published, or by patient.
     parts : mapping
         training and test, and validation if wanted: counts or shares.
     validation_share : float
-        Share of what is left beside the test that is set aside, where the parts name no validation.
-    seed : int
-    where : str
-        For messages.
-
-    Returns
-    -------
-    SubtypeSplit
-        Without validation where there are too few patients (slices) to set any aside.
+        Share of the training set that is set aside, where the parts name no validation.
 
     Raises
     ------
@@ -128,14 +130,9 @@ def true_boxes(slices: pd.DataFrame) -> geometry.Boxes:
 def prediction_rows(
     slices: pd.DataFrame, shares: NDArray[np.floating[Any]], *, part: Any, stage: str, target: str
 ) -> pd.DataFrame:
-    """What is kept of answers: a row per slice, with true and predicted edges (px) and IoU.
+    """A row per slice (`ROWS`), with true and predicted edges (px) and IoU; `part` may be one for each slice.
 
-    Parameters
-    ----------
-    shares : (n, 4)
-        Predicted boxes in shares of the sides, as they are: neither ordered nor clipped.
-    part : str or str (n,)
-    stage, target : str
+    `shares` (n, 4) are the predicted boxes in shares of the sides, neither ordered nor clipped.
     """
     true = true_boxes(slices)
     predicted = geometry.to_pixels(shares, slices["width"], slices["height"])

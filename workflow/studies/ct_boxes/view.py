@@ -1,4 +1,4 @@
-"""What a regressor of boxes sees of a slice in training: mirrored, enlarged and moved, and the box along with it."""
+"""Augmentation of slices and their boxes: mirrored, enlarged and shifted."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class BoxView:
     Attributes
     ----------
     flip : bool
-        Mirrored left to right with probability one half. (Upside down no slice is stored.)
+        Mirrored left to right with probability one half.
     shift : float
-        Moved along each side by up to this share of it.
+        Shifted along each side by up to this share of it.
     zoom : float
-        Enlarged or shrunk about the middle by up to this share.
+        Enlarged or reduced about the middle by up to this share.
     """
 
     flip: bool = False
@@ -60,20 +60,9 @@ class BoxView:
     def training(
         self, rng: np.random.Generator, image: Image, box: NDArray[np.float64]
     ) -> tuple[Image, NDArray[np.float64]]:
-        """Draw a view to learn from.
+        """Draw a view of an image, uint8 (h, w), and its box, float64 (4,), px; new arrays.
 
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-        image : uint8 (h, w)
-            What is brought in from outside is black, as air is.
-        box : (4,), px
-            It is never moved out of the picture, where it was inside and the enlarged one has room: the draw gives way.
-
-        Returns
-        -------
-        uint8 (h, w), float64 (4,)
-            New arrays.
+        Pixels from outside the image are black. A box that fits into the image is never shifted out of it.
         """
         height, width = image.shape
         if self.flip and rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""What the multi-lens study trains: sets of images, arms by the strength of their lenses, and settings of each."""
+"""Sets of images of the study, its arms by lens strength, and the settings of each."""
 
 from __future__ import annotations
 
@@ -6,32 +6,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from drunet.augment.pipeline import MultiLens
+from drunet.user_paths import is_folder
+from studies.common.images.content import content_state
 
 WITHOUT = "without"
 # A set may have its own of these.
 _OWN = ("share", "augment")
 _TRAINING = (
-    "architecture",
-    "options",
-    "weights",
-    "freeze_fraction",
-    "batch_norm_momentum",
-    "size",
-    "share",
-    "validation_share",
-    "multi_lens",
-    "augment",
-    "training",
+    *("architecture", "options", "weights", "freeze_fraction", "batch_norm_momentum", "size"),
+    *("share", "validation_share", "multi_lens", "augment", "training"),
 )
-
-
-# Formats of which one file may hold what is learnt from and what is judged by.
-BOTH_PARTS = (".npz", ".zip")
 
 
 def image_sets_of(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The sets of images that take part, by name."""
     return {name: dict(files) for name, files in settings["datasets"].items() if files is not None}
+
+
+def folder_states(files: Mapping[str, Any]) -> list[str]:
+    """Digests of the folders of a set, which change when an image in them does."""
+    return [
+        content_state(path, None) for part in ("training", "test") for path in files.get(part, []) if is_folder(path)
+    ]
 
 
 def arm_name(strength: float) -> str:
@@ -51,7 +47,7 @@ def arms_of(settings: Mapping[str, Any], dataset: str) -> list[str]:
 
 
 def training_settings(settings: Mapping[str, Any], dataset: str) -> dict[str, Any]:
-    """What decides the trainings of a set, of either arm."""
+    """The settings that decide the trainings of a set, of either arm."""
     files = settings["datasets"][dataset]
     return {**{key: settings[key] for key in _TRAINING}, **{key: files[key] for key in _OWN if key in files}}
 

@@ -1,4 +1,4 @@
-"""Figures of the multi-lens study: lenses on a grid (Fig. 2), F1 with and without (Table 4), by strength (Fig. 5)."""
+"""Figures of multi-lens distortion: a grid seen through lenses, F1 without and with lenses, F1 by strength."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from drunet.augment.multi_lens import distort, draw_lenses
 from drunet.augment.pipeline import MultiLens
-from drunet.report.figures import MUTED, PALETTE, STYLE, WIDTH
+from drunet.report.figures import MUTED, PALETTE, STYLE, WIDTH, new_figure, nothing_drawn
 from studies.multi_lens.arms import WITHOUT, arm_name
-from studies.multi_lens.scores import swept_sets
+from studies.multi_lens.tables import swept_sets
 
 PANELS = 4  # side by side
 
 
 def sample_tile(tiles: pd.DataFrame) -> tuple[int, int]:
-    """Level-0 corner (x, y) of a tile to look at: the one with most tumour, or else most tissue."""
+    """Level-0 corner (x, y) of the tile with the most tumour, or else the most tissue."""
     by = ["tumour_fraction", "tissue_fraction"]
     row = tiles.sort_values(by, ascending=False, kind="stable", na_position="last").iloc[0]
     return int(row["x"]), int(row["y"])
@@ -32,43 +32,26 @@ def sample_tile(tiles: pd.DataFrame) -> tuple[int, int]:
 def grid_picture(
     patch: NDArray[np.uint8], strong: MultiLens, medium: MultiLens, *, seed: int, cells: int = 11
 ) -> Figure:
-    """Fig. 2: a patch with a grid drawn on it, and the same through lenses that are too strong and through medium ones.
+    """A patch with a grid on it, and the same through lenses that are too strong and through medium ones (Fig. 2).
 
-    Both pictures are drawn with the same random numbers, so that lenses of the same number and radii lie in the same
-    places.
-
-    Parameters
-    ----------
-    patch : uint8 (h, w, 3)
-    strong, medium : MultiLens
-    seed : int
-    cells : int
-        Squares of the grid along the height.
+    Both use the same random numbers, so that lenses of the same number and radii are in the same places. `patch` is
+    uint8 (h, w, 3), `cells` the number of squares along its height.
     """
     height, width = patch.shape[:2]
     lined = patch.copy()
     cell, thick = height / cells, max(1, height // 112)
-    # No line on the edge: where a lens reaches beyond it, the edge is what it shows.
+    # No line on the edge: a lens that reaches beyond the edge repeats it.
     for at in np.arange(cell / 2, max(height, width), cell).round().astype(int):
         lined[at : at + thick] = lined[:, at : at + thick] = (20, 24, 32)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, WIDTH / 3 + 0.36), layout="constrained")
-        FigureCanvasAgg(figure)
-        panels = figure.subplots(1, 3)
+        figure, panels = new_figure(WIDTH / 3 + 0.36, panels=3)
         for axes, letter, words, lens in zip(
             panels, "abc", ("original", "too strong", "medium"), (None, strong, medium), strict=True
         ):
             seen, title = lined, f"{letter}) {words}"
             if lens is not None:
-                drawn = draw_lenses(
-                    np.random.default_rng(seed),
-                    (height, width),
-                    lens.lenses,
-                    lens.radius,
-                    lens.strength,
-                    centres=lens.centres,
-                )
-                seen = distort(lined, drawn)
+                rng, draws = np.random.default_rng(seed), (lens.lenses, lens.radius, lens.strength)
+                seen = distort(lined, draw_lenses(rng, (height, width), *draws, centres=lens.centres))
                 title += f": {lens.lenses} lenses, ±{max(map(abs, lens.strength)):g}"
             axes.imshow(seen, interpolation="nearest")
             axes.set_title(title, fontsize=9.5)
@@ -77,16 +60,7 @@ def grid_picture(
 
 
 def paired_dots(outcomes: pd.DataFrame, published: dict[str, tuple[float, float]], strength: float) -> Figure:
-    """Macro F1 of every seed without and with lenses, joined in pairs; published figures as hollow diamonds.
-
-    Parameters
-    ----------
-    outcomes : DataFrame
-        dataset, arm, seed, f1_macro.
-    published : mapping of dataset to (without, with)
-    strength : float
-        Of the arm with lenses.
-    """
+    """Macro F1 without and with lenses, a line per seed; published values, by dataset, as hollow diamonds."""
     datasets = [str(name) for name in dict.fromkeys(outcomes["dataset"])]
     columns, rows = min(PANELS, len(datasets)), math.ceil(len(datasets) / PANELS)
     with matplotlib.rc_context(STYLE):
@@ -108,7 +82,7 @@ def paired_dots(outcomes: pd.DataFrame, published: dict[str, tuple[float, float]
             axes.margins(y=0.15)
             axes.grid(axis="y")
         for axes in panels[:, 0]:
-            axes.set_ylabel("macro F1 on test images")
+            axes.set_ylabel("macro F1 (test set)")
         handles = [Line2D([], [], marker="o", color=PALETTE[0], label="measured, one seed")]
         if published:
             handles.append(Line2D([], [], marker="D", ls="--", color=PALETTE[1], mfc="white", label="published"))
@@ -117,22 +91,12 @@ def paired_dots(outcomes: pd.DataFrame, published: dict[str, tuple[float, float]
 
 
 def strength_sweep(outcomes: pd.DataFrame) -> Figure:
-    """Fig. 5: macro F1 by the largest strength either way; the line is the mean over seeds, the band one sd either way.
-
-    Parameters
-    ----------
-    outcomes : DataFrame
-        dataset, strength, seed, f1_macro; sets with two strengths or fewer are left out.
-    """
+    """Macro F1 by maximum strength (Fig. 5): mean over seeds, and a band of one standard deviation on either side."""
     swept = swept_sets(outcomes)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots()
+        figure, (axes,) = new_figure(3.3)
         if not swept:
-            axes.set_axis_off()
-            axes.text(0, 0.5, "no set was swept", color=MUTED, transform=axes.transAxes)
-            return figure
+            return nothing_drawn(figure, axes, "no set was trained with several strengths")
         for i, dataset in enumerate(swept):
             here = outcomes[outcomes["dataset"] == dataset]
             by = here.groupby("strength")["f1_macro"].agg(["mean", "std", "count"])
@@ -141,11 +105,11 @@ def strength_sweep(outcomes: pd.DataFrame) -> Figure:
             axes.fill_between(at, mean - spread, mean + spread, color=colour, alpha=0.16, linewidth=0)
             axes.plot(at, mean, marker="o", color=colour, label=f"{dataset} (n = {int(by['count'].min())} seeds)")
             axes.plot(here["strength"], here["f1_macro"], ".", color=colour, markersize=4, alpha=0.6)
-        axes.axvspan(0.2, 0.4, color=MUTED, alpha=0.10, linewidth=0, zorder=0, label="best in the paper")
+        axes.axvspan(0.2, 0.4, color=MUTED, alpha=0.10, linewidth=0, zorder=0, label="best in Oskouei et al. 2025")
         axes.xaxis.set_major_locator(MultipleLocator(0.2))
         axes.xaxis.set_major_formatter(lambda value, _: "none" if abs(value) < 1e-9 else f"±{value:g}")
         axes.grid(axis="y")
-        axes.set_xlabel("range of the strength of the lenses")
-        axes.set_ylabel("macro F1 on test images")
+        axes.set_xlabel("maximum strength of the lenses")
+        axes.set_ylabel("macro F1 (test set)")
         figure.legend(loc="outside upper left", ncols=3)
     return figure

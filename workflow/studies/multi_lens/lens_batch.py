@@ -1,8 +1,7 @@
-"""Multi-lens distortion on batches, in `keras.ops`: for any Keras backend, inside a model or before it.
+"""Multi-lens distortion of batches in `keras.ops`, for any Keras backend, inside a model or before it.
 
-Lenses act in sequence, each on the result of the one before (`drunet.augment.multi_lens`). Followed backwards, from a
-pixel of the result through the last lens to the first, the same composition needs no picture in between: only places
-are computed, each truncated to whole pixels as the listing does, and one gather takes the values.
+Lenses act in sequence (`drunet.augment.multi_lens`). Followed backwards from a pixel of the result, only places are
+computed, each truncated to whole pixels as in the paper's listing, and one gather takes the values.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from drunet.augment.multi_lens import CENTRE_RANGES, centre_range
 
 
 def source_pixels(size: tuple[int, int], centres: Any, radii: Any, strengths: Any, *, dtype: str = "float64") -> Any:
-    """Compose the lenses of every image into one map of source pixels, `coordinate_map` for batches.
+    """Compose the lenses of every image into one map of source pixels, as `coordinate_map` does.
 
     Parameters
     ----------
     size : (int, int)
-        Height and width of the images, px.
+        Height and width, px.
     centres : int (n, k, 2)
         Row and column of the k lenses of each image, px.
     radii : int (n, k)
@@ -38,11 +37,9 @@ def source_pixels(size: tuple[int, int], centres: Any, radii: Any, strengths: An
 
     Notes
     -----
-    In float64, with the strengths in float64, the map is `coordinate_map`'s own, bit for bit, where each operation is
-    rounded by itself (TensorFlow without XLA). A compiler that fuses a product and a sum rounds once instead of twice:
-    none of 20 million pixels differed under XLA. In float32 a place within 1e-5 px of a whole number may be truncated
-    to the other side: 6 pixels in 100,000 differ at the published setting (4 lenses, radius 80-110, strength ±0.4, on
-    224 px).
+    In float64 the map equals `coordinate_map`'s bit for bit where each operation is rounded by itself (TensorFlow
+    without XLA); under XLA none of 20 million pixels differed. In float32, 6 pixels in 100,000 differ at the published
+    setting (4 lenses, radius 80-110, strength ±0.4, on 224 px).
     """
     height, width = size
     flat = ops.arange(height * width, dtype="int32")
@@ -88,15 +85,14 @@ def distort_batch(images: Any, centres: Any, radii: Any, strengths: Any, *, dtyp
 
 @keras.saving.register_keras_serializable("drunet")
 class MultiLensDistortion(keras.layers.Layer):
-    """A layer that distorts images in training, each through lenses of its own, and else passes them on.
+    """A layer that distorts each image in training through its own lenses, and otherwise returns it unchanged.
 
-    Draws are as in `drunet.augment.multi_lens.draw_lenses`: uniform centres, whole radii and strengths. They follow
-    Keras' generators, so that they are not the same numbers.
+    Draws are as in `drunet.augment.multi_lens.draw_lenses`, but from Keras' generators: other numbers.
 
     Parameters
     ----------
     lenses : int
-        How many per image.
+        Number per image.
     radius : (int, int)
         Whole radii are drawn from [min, max), px.
     strength : (float, float)
@@ -106,7 +102,6 @@ class MultiLensDistortion(keras.layers.Layer):
     centres : {"anywhere", "inside"}
         See `draw_lenses`.
     seed : int, optional
-        Of the draws.
     """
 
     def __init__(
@@ -154,6 +149,6 @@ class MultiLensDistortion(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Return what the layer is made anew from."""
+        """Return the arguments of the layer."""
         names = ("lenses", "radius", "strength", "probability", "centres", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

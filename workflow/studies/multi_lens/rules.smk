@@ -1,6 +1,6 @@
 """Multi-lens distortion with and without, by strength, and its cost: `snakemake --cores N study_multi_lens`."""
 
-from studies.multi_lens.arms import arms_of, image_sets_of, training_settings
+from studies.multi_lens.arms import arms_of, folder_states, image_sets_of, training_settings
 
 MULTI_LENS = study("multi_lens")
 LENS_SETS = image_sets_of(MULTI_LENS)
@@ -33,6 +33,7 @@ rule read_image_set:
         "../../../envs/data.yaml"
     params:
         test_images=MULTI_LENS["test_images"],
+        folders=lambda wildcards: folder_states(LENS_SETS[wildcards.dataset]),
         seed=config["seed"],
         code=lambda wildcards: study_code("multi_lens", "read_image_set"),
     resources:
@@ -137,6 +138,7 @@ rule report_multi_lens:
         times="<results>/studies/multi_lens/step_times.tsv",
         grid="<results>/studies/multi_lens/figures/grid.png",
         published=str(RESOURCES / "published/drunet_multi_lens.tsv"),
+        template=str(STUDIES_FOLDER / "multi_lens/page.md.j2"),
     output:
         metrics="<results>/studies/multi_lens/metrics.tsv",
         comparison="<results>/studies/multi_lens/comparison.tsv",
@@ -158,6 +160,6 @@ rule report_multi_lens:
         mem_mb=resource("report_multi_lens", "mem_mb", 2000),
         runtime=resource("report_multi_lens", "runtime", 10),
     message:
-        "Setting training with and without lenses beside each other"
+        "Writing the page of study_multi_lens"
     script:
         "scripts/make_page.py"

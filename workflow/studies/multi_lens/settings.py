@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from drunet.errors import ConfigError, closest
-from studies.multi_lens.arms import BOTH_PARTS, image_sets_of
+from drunet.user_paths import is_folder, is_there
+from studies.multi_lens.arms import image_sets_of
 
 
 def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Refuse sets of images that are not there or serve for learning and testing, and an empty range of radii.
+    """Refuse sets of images that are not there or serve for training and testing, and an empty range of radii.
 
     Raises
     ------
@@ -32,11 +32,15 @@ def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     for name, files in datasets.items():
         for part in ("training", "test"):
             for path in files.get(part, []):
-                if not Path(path).is_file():
+                if not is_there(path):
                     where = f"study_settings.multi_lens.datasets.{name}.{part}"
                     mend = "Correct the path; relative ones start in the working directory."
                     raise ConfigError("the file is not there", where=where, found=path, mend=mend)
-        twice = [f for f in set(files.get("training", [])) & set(files.get("test", [])) if not f.endswith(BOTH_PARTS)]
+        twice = [f for f in set(files.get("training", [])) & set(files.get("test", [])) if not _may_hold_both(f)]
         if twice:
             where, mend = f"study_settings.multi_lens.datasets.{name}", "Name other files for one of the parts."
-            raise ConfigError("one file serves for learning and judging", where=where, found=twice[0], mend=mend)
+            raise ConfigError("one file serves for training and testing", where=where, found=twice[0], mend=mend)
+
+
+def _may_hold_both(path: str) -> bool:
+    return path.endswith((".npz", ".zip")) or is_folder(path)

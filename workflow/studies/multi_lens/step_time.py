@@ -1,4 +1,4 @@
-"""What multi-lens distortion costs in training time: forms of it and none, in turn, in one process."""
+"""Training time with and without multi-lens distortion, measured in turn in one process."""
 
 from __future__ import annotations
 
@@ -41,21 +41,18 @@ def measure_step_times(
         As for `drunet.models.registry.build`.
     size, batch_size : int
         Published: 224 px and 16.
-    lenses : MultiLens
     augment : mapping or None
         Other augmentation, the same in all forms.
     steps, rounds : int
         Steps of an epoch, and epochs of each form; one more of each comes first and does not count.
-    seed : int
-        Of images, weights and draws.
     forms : tuple of str
         Out of `FORMS`.
 
     Returns
     -------
     DataFrame
-        round, form, seconds and cpu_seconds (per step, an epoch's start included). The processor's seconds tell forms
-        apart where other work shares the machine.
+        round, form, seconds and cpu_seconds (per step, an epoch's start included). CPU time distinguishes the forms
+        where other work shares the machine.
     """
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (steps * batch_size, size, size, 3), dtype=np.uint8)

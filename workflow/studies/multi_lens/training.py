@@ -1,8 +1,7 @@
-"""Training a classifier on a set of small images, with and without multi-lens distortion, on equal terms.
+"""Training a classifier of small images with and without multi-lens distortion.
 
-What an arm leaves out draws nothing from what both do: each image has a random generator of its own for the other
-augmentation, and the lenses have theirs inside the model. Two arms with one seed see the same images in the same order,
-flipped and coloured alike, start from the same weights and drop the same units.
+Two arms with one seed have the same images, order, initial weights, dropout and other augmentation: each image has its
+own random generator for the latter, and the lenses have one inside the model.
 """
 
 from __future__ import annotations
@@ -33,18 +32,14 @@ _AUGMENTATION_STREAM = 11
 
 
 class ImageBatches(keras.utils.PyDataset):
-    """Labelled images of any size, brought to one size and augmented.
+    """Labelled images, uint8 (n, h, w, 1 or 3), resized and augmented.
 
     Parameters
     ----------
-    images : uint8 (n, h, w, 1 or 3)
-    labels : int (n,)
     size : int
-        Side of what the network sees, px; reduced by area, enlarged by cubic interpolation.
-    batch_size, seed : int
-    augmentation : Augmentation or None
+        Side of the network's input, px; reduced by area, enlarged by cubic interpolation.
     fixed : bool
-        Validation and test: in the order given, nothing augmented.
+        Validation and test: in the order given, without augmentation.
 
     Yields
     ------
@@ -112,22 +107,9 @@ class Images:
 def split_training(
     count: int, *, share: float, validation_share: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw at random which images are learnt from, and which of the drawn ones only decide when training was best.
+    """Draw training and validation images: sorted indices of both, of `count` images.
 
-    Parameters
-    ----------
-    count : int
-        Images that there are.
-    share : float
-        Share of them that is drawn (published: 0.1).
-    validation_share : float
-        Share of the drawn ones that is set aside; 0 sets none aside.
-    seed : int
-
-    Returns
-    -------
-    (int array, int array)
-        Sorted indices to learn from and for validation.
+    `share` of the images is drawn (published: 0.1), and `validation_share` of these is set aside for validation.
     """
     drawn = np.random.default_rng(seed).permutation(count)[: max(1, round(share * count))]
     aside = round(validation_share * len(drawn))
@@ -135,7 +117,7 @@ def split_training(
 
 
 def lens_layer(lenses: MultiLens, seed: int) -> MultiLensDistortion:
-    """The layer that distorts as an arm asks for; with no lenses it does nothing, but is there all the same."""
+    """The distortion layer of an arm; without lenses it changes nothing."""
     return MultiLensDistortion(
         lenses.lenses, lenses.radius, lenses.strength, lenses.probability, lenses.centres, seed=seed, name="multi_lens"
     )
@@ -148,7 +130,7 @@ def distorting(model: keras.Model, layer: MultiLensDistortion) -> keras.Model:
 
 
 def identity(settings: Mapping[str, Any], strength: float, seed: int, files: Sequence[str], code: str = "") -> str:
-    """Digest of all that decides a result: settings, arm, seed, Keras' version, images and starting weights, code."""
+    """Digest of all that decides a result: settings, arm, seed, Keras' version, images, initial weights and code."""
     return digest([settings, strength, seed, keras.__version__, [sha256(f) for f in files], code])
 
 
@@ -164,23 +146,19 @@ def train_image_classifier(
     folder: Path,
     identity: str,
 ) -> tuple[pd.DataFrame, NDArray[np.int64]]:
-    """Train one arm with one seed, and say what it takes the test images for.
+    """Train one arm with one seed, and predict the test images.
 
     Parameters
     ----------
     name : str
-        How messages call the training.
+        For messages.
     settings : mapping
         architecture, options, weights, freeze_fraction, batch_norm_momentum, size, share, validation_share, augment,
         training; as in the study's settings.
-    training, test : Images
-    classes : int
-    lenses : MultiLens
-        No lenses is the arm without.
     seed : int
         Of the choice of images, the initial weights, the order, the augmentation and the dropout.
     folder : Path
-        Where the state is kept from which a killed training goes on.
+        Of the state from which an interrupted training continues.
     identity : str
         Digest of all that decides the result.
 

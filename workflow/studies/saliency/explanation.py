@@ -1,4 +1,4 @@
-"""Tiles of slides, and all maps of one classifier on them."""
+"""Saliency maps of a classifier on tiles of slides."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from studies.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE
 
 # Places per side on which maps of different sharpness are compared.
 _COMPARED = 8
-# Single pixels far above all others would leave the rest at nothing.
+# A few pixels far above all others would make the rest invisible.
 PERCENTILE = 99.0
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What three methods say of the same tiles.
+    """Maps of three methods for the same tiles.
 
     Attributes
     ----------
@@ -117,20 +117,13 @@ def read_tiles(
 
 
 def explanation_metrics(explanation: Explanation | None, chosen: pd.DataFrame) -> dict[str, float]:
-    """Counts, and how far the methods agree.
-
-    Parameters
-    ----------
-    explanation : Explanation or None
-        None where there are no tiles.
-    chosen : DataFrame
-        As `choose_tiles` gives them.
+    """Counts, checks, and agreement of the methods; `explanation` is None where there are no tiles.
 
     Returns
     -------
     dict of str to float
-        true_positives, false_positives, slides; integration_gap: by how much integrated gradients miss the change of
-        the score, at most over the tiles, as a share of it; probability_difference: at most between the heatmap and
+        true_positives, false_positives, slides; integration_gap: error of integrated gradients, as a share of the
+        change of the score, maximum over the tiles; probability_difference: maximum difference between the heatmap and
         the model on the tiles as read here; rank_correlation of each pair of methods, mean over the tiles, on a grid of
         8 × 8 places.
     """
@@ -156,7 +149,7 @@ def explanation_metrics(explanation: Explanation | None, chosen: pd.DataFrame) -
 
 
 def _agreement(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean of Spearman's correlation over pictures; where a map is flat there is none."""
+    """Mean of Spearman's correlation over pictures, without those of which a map is constant."""
     coarse = [
         [cv2.resize(m, (_COMPARED, _COMPARED), interpolation=cv2.INTER_AREA).ravel() for m in maps] for maps in (a, b)
     ]

@@ -1,4 +1,4 @@
-"""Which parts of true and false positive tiles a classifier's decision hangs on (Fig. 7)."""
+"""Saliency maps of true and false positive tiles (Oskouei et al. 2025, Fig. 7)."""
 
 SALIENCY = study("saliency")
 SALIENCY_MODELS = SALIENCY["models"]
@@ -36,7 +36,7 @@ rule explain_classifier:
         runtime=resource("explain_classifier", "runtime", 60),
         gpu=needs_gpu(),
     message:
-        "Looking inside {wildcards.model}"
+        "Making saliency maps of {wildcards.model}"
     script:
         "scripts/explain_classifier.py"
 
@@ -46,6 +46,7 @@ rule gather_explanations:
         tiles=expand("<results>/studies/saliency/{model}/tiles.tsv", model=SALIENCY_MODELS),
         metrics=expand("<results>/studies/saliency/{model}/metrics.tsv", model=SALIENCY_MODELS),
         figures=expand("<results>/studies/saliency/figures/{model}.png", model=SALIENCY_MODELS),
+        template=str(STUDIES_FOLDER / "saliency/page.md.j2"),
     output:
         metrics="<results>/studies/saliency/metrics.tsv",
         section="<results>/studies/saliency/section.json",

@@ -1,4 +1,4 @@
-"""Which tiles to look into: sure hits and sure mistakes, from different slides and places."""
+"""Choice of tiles: true and false positives of high probability, from different slides and places."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ from drunet.tiles import NON_TUMOUR, TUMOUR
 FALSE_POSITIVE, TRUE_POSITIVE = "false positive", "true positive"
 # In the order of the paper's figure 7: a, b, c and d, e, f.
 KINDS = {FALSE_POSITIVE: NON_TUMOUR, TRUE_POSITIVE: TUMOUR}
-_FURTHER = 100.0  # what a slide's further tiles cost: more than higher probabilities elsewhere can make good
+_FURTHER = 100.0  # cost of each further tile of a slide: more than any sum of probabilities can outweigh
 
 
 def choose_tiles(
     tiles: pd.DataFrame, *, true_positives: int, false_positives: int, threshold: float, apart: int = 2
 ) -> pd.DataFrame:
-    """Choose tiles that the classifier calls tumour, rightly and wrongly.
+    """Choose tiles that were classified as tumour, correctly and wrongly.
 
-    They come from as many slides as can be, both kinds together (the paper took six tiles from six slides); of the
-    choices that do, the one with the highest probabilities is taken. The same tiles give the same choice.
+    They come from as many slides as possible, both kinds together (the paper took six tiles from six slides); of these
+    choices, the one with the highest probabilities is taken. The same tiles give the same choice.
 
     Parameters
     ----------
     tiles : DataFrame
-        slide, column, row, label (1 tumour, 0 non-tumour, others do not count), p_tumour (NaN does not count), and
-        whatever else.
+        slide, column, row, label (1 tumour, 0 non-tumour, others do not count), p_tumour (NaN does not count).
     true_positives, false_positives : int
-        How many of each kind; fewer are given where there are no more.
+        Number of each kind, or fewer where there are no more.
     threshold : float
-        Probability from which a tile is called tumour.
+        Probability from which a tile is classified as tumour.
     apart : int
-        Tiles of one kind and slide are this many columns or rows from each other, at least; 1 lets them touch.
+        Least distance of tiles of one kind and slide, columns or rows; 1 lets them touch.
 
     Returns
     -------
@@ -60,7 +59,7 @@ def choose_tiles(
 
 
 def _spread(ranked: pd.DataFrame, wanted: int, apart: int) -> pd.DataFrame:
-    """The first tiles of a ranking that lie apart from those before them."""
+    """The first tiles of a ranking that are far enough from those before them."""
     places = ranked[["column", "row"]].to_numpy(np.int64)
     kept: list[int] = []
     for i, place in enumerate(places):
@@ -72,7 +71,7 @@ def _spread(ranked: pd.DataFrame, wanted: int, apart: int) -> pd.DataFrame:
 
 
 def _from_most_slides(candidates: pd.DataFrame, wanted: Mapping[str, int]) -> np.ndarray:
-    """Positions of the chosen: a small integer programme, for a greedy choice may use up the only slide of a kind."""
+    """Positions of the chosen tiles, by an integer programme: a greedy choice may use up the only slide of a kind."""
     count = len(candidates)
     if count == 0:
         return np.zeros(0, np.int64)

@@ -53,6 +53,7 @@ rule make_scoring_sheets:
             run=SCORES["scored_runs"],
             slide=slides_in(SCORES["split"]),
         ),
+        template=str(STUDIES_FOLDER / "scores/instructions.html.j2"),
     output:
         # Not deleted before the job runs: a sheet that was filled in here is found and kept.
         sheets=[update(f"{SCORES_FOLDER}/{reader}/sheet.tsv") for reader in SCORES["readers"]],
@@ -75,7 +76,7 @@ rule make_scoring_sheets:
         mem_mb=resource("make_scoring_sheets", "mem_mb", 2000),
         runtime=resource("make_scoring_sheets", "runtime", 20),
     message:
-        "Dealing the cases to the readers"
+        "Making the readers' scoring sheets"
     script:
         "scripts/make_scoring_sheets.py"
 
@@ -90,6 +91,7 @@ rule read_scores:
             slide=slides_in(SCORES["split"]),
         ),
         published=str(RESOURCES / "published/drunet_facts.tsv"),
+        template=str(STUDIES_FOLDER / "scores/page.md.j2"),
     output:
         scores="<results>/studies/scores/scores.tsv",
         metrics="<results>/studies/scores/metrics.tsv",

@@ -8,8 +8,8 @@ import pandas as pd
 from drunet.console import job
 from drunet.files import read_json, whole_file, write_tsv
 from drunet.outcome import without_failed
-from drunet.report.section import write_section
-from studies.clustering import section as study
+from drunet.report.section import render_section
+from studies.clustering import tables as study
 from studies.common.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
 
 with job(snakemake.log[0]):
@@ -23,19 +23,12 @@ with job(snakemake.log[0]):
     metrics = arm_metrics(tiles, thresholds, resamples=params.bootstrap, seed=params.seed)
     validity = {m: pd.read_csv(path, sep="\t") for m, path in zip(owners, inputs.validity, strict=True)}
     write_tsv(study.with_validity(metrics, validity), output.metrics)
-    figures = []
-    for kind, made, shown in (("fitness", inputs.curves, output.curves), ("montage", inputs.montages, output.montages)):
-        for model, source, target in zip(owners, made, shown, strict=True):
+    for made, shown in ((inputs.curves, output.curves), (inputs.montages, output.montages)):
+        for source, target in zip(made, shown, strict=True):
             # A section holds its own figures, so that its folder can be given away.
             with whole_file(target) as temporary:
                 shutil.copyfile(source, temporary)
-            figures.append((model, kind, Path(target)))
-    section = study.clustering_section(
-        metrics,
-        validity,
-        {m: read_json(path) for m, path in zip(owners, inputs.clusters, strict=True)},
-        {m: read_json(path) for m, path in zip(params.learners, inputs.trained, strict=True)},
-        figures,
-        arms=arms,
-    )
-    write_section(Path(output.section).parent, section)
+    clusters = {m: read_json(path) for m, path in zip(owners, inputs.clusters, strict=True)}
+    trained = {m: read_json(path) for m, path in zip(params.learners, inputs.trained, strict=True)}
+    view = study.page_view(metrics, validity, clusters, trained, arms)
+    render_section(Path(output.section).parent, Path(inputs.template), view)

@@ -1,4 +1,4 @@
-"""Pictures of clusters: how the search for them went, and what their tiles look like."""
+"""Figures of clusters: the fitness curve of the search and a montage of tiles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH
-from drunet.report.tables import require_columns
+from drunet.report.words import percent, plural
 from drunet.tiles import NON_TUMOUR, TUMOUR
 
 MEASURES = {
@@ -28,7 +28,7 @@ _GAP, _FRAME = 1 / 16, 1 / 24
 
 
 def fitness_curve(curve: pd.DataFrame, measure: str, title: str) -> Figure:
-    """Fitness of the best individual and of the population's middle by generation, and the best one's clusters.
+    """Best and median fitness of the population by generation, and the number of clusters of the best individual.
 
     Parameters
     ----------
@@ -38,7 +38,6 @@ def fitness_curve(curve: pd.DataFrame, measure: str, title: str) -> Figure:
         A key of `MEASURES`.
     title : str
     """
-    require_columns(curve, ("generation", "best", "median", "clusters"), "fitness")
     generation = curve["generation"].to_numpy()
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
@@ -47,8 +46,8 @@ def fitness_curve(curve: pd.DataFrame, measure: str, title: str) -> Figure:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
         above.plot(generation, curve["best"], color=PALETTE[0], label="best")
         above.plot(generation, curve["median"], color=PALETTE[1], linewidth=1.2, label="median of the population")
-        above.set_ylabel(f"{MEASURES.get(measure, measure)}\n(less is better)")
-        # The first populations are so much worse that nothing else would be seen.
+        above.set_ylabel(f"{MEASURES.get(measure, measure)}\n(lower is better)")
+        # The first populations are far worse: in full, they would flatten the rest of the curve.
         values = curve[["best", "median"]].to_numpy(float)
         known = values[np.isfinite(values)]
         if known.size:
@@ -68,14 +67,12 @@ def fitness_curve(curve: pd.DataFrame, measure: str, title: str) -> Figure:
 
 
 def choose_examples(table: pd.DataFrame, per_cluster: int, *, seed: int) -> pd.DataFrame:
-    """Draw tiles for a montage: of every cluster at most so many, its two labels in their proportion.
+    """Draw training tiles for a montage, at most `per_cluster` of each cluster, its two labels in their proportion.
 
     Parameters
     ----------
     table : DataFrame
-        split, label, cluster: clusters.parquet. Training tiles are drawn.
-    per_cluster : int
-    seed : int
+        split, label, cluster: clusters.parquet.
 
     Returns
     -------
@@ -89,7 +86,7 @@ def choose_examples(table: pd.DataFrame, per_cluster: int, *, seed: int) -> pd.D
         tumour, other = (members.index[members["label"] == label].to_numpy() for label in (TUMOUR, NON_TUMOUR))
         shown = min(per_cluster, len(members))
         wanted = min(round(shown * len(tumour) / len(members)), len(tumour))
-        # A label that is there is seen, however rare.
+        # At least one tile of each label that the cluster has, however rare.
         wanted = min(max(wanted, int(len(tumour) > 0 and shown > 1)), shown - int(len(other) > 0 and shown > 1))
         for group, count in ((tumour, wanted), (other, shown - wanted)):
             chosen += sorted(rng.choice(group, count, replace=False).tolist())
@@ -115,8 +112,8 @@ def montage(
     size_um : float
         Side of a tile, µm.
     """
-    numbers = sorted({int(k) for k in examples["cluster"]})
-    rows = {k: examples[examples["cluster"] == k] for k in numbers}
+    facts = {member["cluster"]: member for member in members}
+    rows = {int(str(k)): own for k, own in examples.groupby("cluster", sort=True)}
     most = max(len(own) for own in rows.values())
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.55 + len(rows) * (WIDTH * 0.78 / most + 0.06)), layout="constrained")
@@ -124,14 +121,14 @@ def montage(
         panels = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
         for axes, (cluster, own) in zip(panels, rows.items(), strict=True):
             records = [{str(k): v for k, v in record.items()} for record in own.to_dict("records")]
-            tiles = [_framed(read(record), COLOURS[int(record["label"])]) for record in records]
-            strip = np.concatenate(tiles, axis=1)
+            framed = [_framed(read(record), COLOURS[int(record["label"])]) for record in records]
+            strip = np.concatenate(framed, axis=1)
             blank = np.full((strip.shape[0], strip.shape[1] // len(own) * most, 3), 255, np.uint8)
             blank[:, : strip.shape[1]] = strip
             axes.imshow(blank, interpolation="lanczos")
             axes.set_axis_off()
-            fact = next(m for m in members if m["cluster"] == cluster)
-            words = f"cluster {cluster}\n{fact['tiles']:,} tiles\n{fact['tumour']:.0%} tumour"
+            tiles, tumour = facts[cluster]["tiles"], facts[cluster]["tumour"]
+            words = f"cluster {cluster}\n{plural(tiles, 'tile')}\n{percent(tumour)} tumour"
             axes.text(-0.012, 0.5, words, transform=axes.transAxes, ha="right", va="center", fontsize=9, color=INK)
         handles = [Patch(color=COLOURS[TUMOUR], label="tumour"), Patch(color=COLOURS[NON_TUMOUR], label="non-tumour")]
         figure.legend(handles=handles, loc="outside upper left", ncols=2, handlelength=1.0)

@@ -6,8 +6,8 @@ from pathlib import Path
 from drunet.console import job
 from drunet.training.device import need_gpu
 from drunet.training.kept import keep_weights
-from studies.ct_boxes.slice_list import read_slices
 from studies.ct_boxes.training import train_box_arm
+from studies.ct_boxes.trials import read_slices
 
 with job(snakemake.log[0]):
     need_gpu(snakemake.resources.gpu)

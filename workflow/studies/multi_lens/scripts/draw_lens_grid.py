@@ -1,4 +1,4 @@
-"""Draw a grid on a patch of a slide and look at it through lenses."""
+"""Draw a grid on a patch of a slide, and distort it by lenses."""
 
 from drunet.console import job
 from drunet.report.figures import save

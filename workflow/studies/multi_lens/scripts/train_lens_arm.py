@@ -1,4 +1,4 @@
-"""Train a classifier of small images once, with lenses of one strength or none, and judge it on the test images."""
+"""Train a classifier of small images once, with lenses of one strength or none, and test it."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ from drunet.console import job
 from drunet.training.device import need_gpu
 from studies.multi_lens.arms import lenses_of, strength_of
 from studies.multi_lens.image_sets import read_written_image_sets
-from studies.multi_lens.scores import write_outcome
+from studies.multi_lens.tables import write_outcome
 from studies.multi_lens.training import Images, identity, train_image_classifier
 
 with job(snakemake.log[0]):

@@ -1,4 +1,4 @@
-"""Show which parts of true and false positive tiles a classifier's decision hangs on."""
+"""Make saliency maps of a classifier on true and false positive tiles."""
 
 from drunet.console import job, say
 from drunet.export.trained import rebuild_trained
@@ -7,8 +7,8 @@ from drunet.outcome import without_failed
 from drunet.report.figures import save
 from drunet.training.device import need_gpu
 from studies.saliency.explanation import classified_tiles, explain, explanation_metrics, read_tiles
-from studies.saliency.figure import saliency_figure
-from studies.saliency.section import chosen_table, metrics_table
+from studies.saliency.figures import saliency_figure
+from studies.saliency.tables import chosen_table, metrics_table
 from studies.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE, choose_tiles
 
 with job(snakemake.log[0]):

@@ -1,4 +1,4 @@
-"""Gather what was seen inside the classifiers on one page."""
+"""Write the page of the saliency study."""
 
 from pathlib import Path
 
@@ -6,21 +6,18 @@ import pandas as pd
 
 from drunet.console import job
 from drunet.files import write_text
-from drunet.report.section import write_section
-from studies.saliency.section import SeenInside, saliency_section
+from drunet.report.section import render_section
+from studies.saliency.tables import Explained, page_view
 
 with job(snakemake.log[0]):
     inputs, params, output = snakemake.input, snakemake.params, snakemake.output
-    seen = [
-        SeenInside(
+    explained = [
+        Explained(
             model,
             pd.read_csv(tiles, sep="\t", dtype={"slide": str, "tile": str}, keep_default_na=False),
             pd.read_csv(metrics, sep="\t", keep_default_na=False, na_values=["nan"]),
-            Path(figure),
         )
-        for model, tiles, metrics, figure in zip(
-            params.settings["models"], inputs.tiles, inputs.metrics, inputs.figures, strict=True
-        )
+        for model, tiles, metrics in zip(params.settings["models"], inputs.tiles, inputs.metrics, strict=True)
     ]
-    write_text(output.metrics, pd.concat([s.metrics for s in seen]).to_csv(sep="\t", index=False))
-    write_section(Path(output.section).parent, saliency_section(seen, params.settings))
+    write_text(output.metrics, pd.concat([e.metrics for e in explained]).to_csv(sep="\t", index=False))
+    render_section(Path(output.section).parent, Path(inputs.template), page_view(explained, params.settings))

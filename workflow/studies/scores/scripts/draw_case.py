@@ -1,10 +1,10 @@
-"""Draw a slide with a run's outline for readers who are not to know whose it is."""
+"""Draw a slide with a run's outline for readers who must not know the run."""
 
 from drunet.console import job
 from drunet.export.mask_image import read_mask_image
 from drunet.outcome import late_failure
 from drunet.slide import Slide
-from studies.scores.case_picture import write_case
+from studies.scores.figures import write_case
 
 slide_id, on_bad_slide = snakemake.wildcards.slide, snakemake.config["cohort"]["on_bad_slide"]
 with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.rule, on_bad_slide):

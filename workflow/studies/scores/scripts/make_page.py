@@ -1,4 +1,4 @@
-"""Read the filled scoring sheets, unblind them, and say how well the outlines were found."""
+"""Read the filled scoring sheets, unblind them, and write the study's page."""
 
 from pathlib import Path
 
@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 
 from drunet.console import job
-from drunet.files import read_json, write_tsv
+from drunet.files import read_json, read_published, write_tsv
 from drunet.outcome import without_failed
-from drunet.report.section import write_section
-from studies.scores import section as pages
-from studies.scores.scores import agreement, correlation, long_metrics, read_filled, summarise_scores
+from drunet.report.figures import save
+from drunet.report.section import render_section
+from studies.scores import tables
+from studies.scores.figures import dice_figure, distribution_figure
+from studies.scores.sheets import read_filled
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
@@ -27,15 +29,16 @@ with job(snakemake.log[0]):
     scores = pd.concat(sheets, ignore_index=True) if sheets else key.head(0).assign(score=0)
     outlines = zip(scores["run"], scores["slide"], strict=True)
     scores["dsc"] = np.array([dsc.get(outline, np.nan) for outline in outlines], float)
-    found = summarise_scores(scores), agreement(scores), correlation(scores)
-    folder, published = Path(output.section).parent, pages.published_mean(inputs.published)
-    Path(output.figures).mkdir(parents=True)
-    if sheets:
-        figures = pages.write_figures(Path(output.figures), scores)
-        unread = [reader for reader in params.readers if reader not in params.filled]
-        section = pages.scores_section(*found, figures, published, unread)
-    else:
-        section = pages.empty_section({r: f"{folder}/{r}" for r in params.readers}, published)
+    found = tables.summarise_scores(scores), tables.agreement(scores), tables.correlation(scores)
     write_tsv(scores, output.scores)
-    write_tsv(long_metrics(*found), output.metrics)
-    write_section(folder, section)
+    write_tsv(tables.long_metrics(*found), output.metrics)
+    folder, figures = Path(output.section).parent, Path(output.figures)
+    figures.mkdir(parents=True)
+    if sheets:
+        save(distribution_figure(scores), figures / "distribution.png", dpi=200)
+        save(dice_figure(scores), figures / "dice.png", dpi=200)
+    published = read_published(inputs.published).set_index("figure")["value"][tables.PUBLISHED_FACT]
+    folders = [(reader, f"{folder}/{reader}") for reader in params.readers]
+    unread = [reader for reader in params.readers if reader not in params.filled]
+    view = tables.page_view(*found, published, folders, unread)
+    render_section(folder, Path(inputs.template), view)

@@ -1,4 +1,4 @@
-"""Tiles and their maps side by side, after the paper's figure 7."""
+"""Figure of tiles and their saliency maps, after Oskouei et al. 2025, Fig. 7."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from drunet.report.figures import MUTED, STYLE, WIDTH
 from studies.saliency.tile_choice import KINDS
 
-# Blue, pale yellow, red: the paper's ends, in an order that colour-blind readers see too.
+# Blue, pale yellow, red: as in the paper, in an order that colour-blind readers can see.
 COLOURS = "RdYlBu_r"
 _COLUMNS = 6  # as in the paper; fewer tiles leave room, more are drawn smaller
 _NAMES, _TITLES, _BAR = 0.85, 0.45, 0.55  # inches left of the tiles, above and below them
@@ -40,16 +40,12 @@ def saliency_figure(
     images : uint8 (n, h, w, 3)
     chosen : DataFrame
         Of the same n tiles: slide, p_tumour, kind.
-    rows : mapping of str to float32 (n, h, w)
-        Maps by the name of their row, in [0, 1].
+    rows : mapping of name to float32 (n, h, w)
+        Maps in [0, 1].
     wanted : mapping of kind to int
-        How many of each kind were asked for; the figure says which are lacking.
+        The figure says which are missing.
     side_um : float
         Side of a tile in µm.
-
-    Returns
-    -------
-    Figure
     """
     columns, count = max(len(images), _COLUMNS), 1 + len(rows)
     lacking = _lacking(chosen, wanted)
@@ -93,7 +89,7 @@ def _colour_bar(figure: Figure, axes: Sequence[Axes]) -> None:
     bar = figure.colorbar(
         ScalarMappable(cmap=COLOURS), ax=list(axes), location="bottom", fraction=0.03, aspect=50, pad=0.01, ticks=[0, 1]
     )
-    least, most = bar.ax.set_xticklabels(["least", "most"], fontsize=8.5)
+    least, most = bar.ax.set_xticklabels(["lowest", "highest"], fontsize=8.5)
     least.set_horizontalalignment("left")
     most.set_horizontalalignment("right")
     bar.set_label("influence on the decision, not a sign of malignancy", fontsize=8.5, labelpad=-8)

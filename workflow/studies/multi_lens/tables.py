@@ -1,8 +1,8 @@
-"""Does multi-lens distortion help a classifier? What the trainings of the study say, as tables.
+"""Tables of multi-lens distortion: scores, paired tests over seeds and over images, cost, and the page's view.
 
-Source: DRU-Net, Table 4 and Fig. 5. The paper does not say what its Wilcoxon tests pair. Two units are tested here:
-trainings, paired by seed, which is the question itself; and test images, which are many, but only speak of the networks
-that were trained and not of the next ones.
+Source: Oskouei et al. 2025, Table 4 and Fig. 5. The paper does not say what its Wilcoxon tests pair. Two units are
+tested here: trainings, paired by seed, which is the question itself; and test images, which are many, but whose tests
+are about the trained networks only.
 """
 
 from __future__ import annotations
@@ -18,27 +18,19 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score
 
 from drunet.files import read_json, write_json
-from drunet.report.tables import number
-from drunet.statistics import holm, paired_tests
-from studies.multi_lens.arms import WITHOUT, arm_name
+from drunet.report.words import with_spread
+from drunet.statistics import DECISIVE_PAIRS, holm, paired_tests
+from studies.multi_lens.arms import WITHOUT, arm_name, lenses_of
 
 # Label and prediction of every test image, by dataset, arm and seed.
 Predictions = Mapping[tuple[str, str, int], pd.DataFrame]
+_FORMS = {"without": "no lenses", "layer": "lenses in the model", "pipeline": "lenses in the data pipeline"}
+_MCNEMAR = {"n": "images", "only_with": "correct only with lenses", "only_without": "correct only without lenses"}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The two arms of Table 4, compared.
-
-    Attributes
-    ----------
-    table : DataFrame
-        From `comparison_table`.
-    mcnemar : DataFrame
-        From `image_tests`.
-    published : dict
-        Published F1 (without, with) of those sets that have one.
-    """
+    """Training without and with lenses: `comparison_table`, `image_tests`, and published F1 (without, with) by set."""
 
     table: pd.DataFrame
     mcnemar: pd.DataFrame
@@ -48,7 +40,7 @@ class Comparison:
 def write_outcome(
     path: str, table: str, *, facts: Mapping[str, Any], history: pd.DataFrame, labels: np.ndarray, predicted: np.ndarray
 ) -> None:
-    """Write what came of one training: facts and scores (JSON), and a row per test image (TSV)."""
+    """Write the result of one training: facts and scores (JSON), and a row per test image (TSV)."""
     pd.DataFrame({"label": labels, "predicted": predicted}).to_csv(table, sep="\t", index=False)
     scores = {
         "f1_macro": float(f1_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0)),
@@ -60,7 +52,7 @@ def write_outcome(
 
 
 def read_outcomes(paths: Iterable[str]) -> pd.DataFrame:
-    """Collect trainings, a row each: dataset, arm, strength, seed, sizes of both parts, and the scores."""
+    """Trainings, a row each: dataset, arm, strength, seed, sizes of both parts, and the scores."""
     rows = []
     for path in paths:
         outcome = read_json(path)
@@ -69,13 +61,13 @@ def read_outcomes(paths: Iterable[str]) -> pd.DataFrame:
 
 
 def swept_sets(outcomes: pd.DataFrame) -> list[str]:
-    """Sets that were tried with more strengths than none and one."""
+    """Sets that were trained with more than one strength, beside none."""
     by_set = outcomes.groupby("dataset", sort=False)["strength"].nunique()
     return [str(name) for name, strengths in by_set.items() if strengths > 2]
 
 
 def read_predictions(paths: Iterable[str]) -> Predictions:
-    """Read what each training took the test images for; dataset, arm and seed stand in the files' names."""
+    """Read the predictions of each training; dataset, arm and seed are in the files' names."""
     found = {}
     for path in map(Path, paths):
         arm, _, seed = path.stem.rpartition(".")
@@ -113,8 +105,8 @@ def image_tests(predictions: Predictions, strength: float) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row per dataset and seed: dataset, seed, n (images), only_with, only_without (images that one arm alone has
-        right), p (McNemar's exact test, two sides: are the two equally likely?), p_holm over all rows.
+        A row per dataset and seed: dataset, seed, n (images), only_with, only_without (images that only one arm
+        classifies correctly), p (McNemar's exact test, two-sided), p_holm over all rows.
     """
     rows = []
     for (dataset, arm, seed), without in predictions.items():
@@ -124,29 +116,20 @@ def image_tests(predictions: Predictions, strength: float) -> pd.DataFrame:
         right, right_with = (f["label"].to_numpy() == f["predicted"].to_numpy() for f in (without, other))
         only_with, only_without = int((right_with & ~right).sum()), int((right & ~right_with).sum())
         differing = only_with + only_without
-        p = binomtest(only_with, differing, 0.5).pvalue if differing else float("nan")
-        rows.append(
-            {
-                "dataset": dataset,
-                "seed": seed,
-                "n": len(right),
-                "only_with": only_with,
-                "only_without": only_without,
-                "p": float(p),
-            }
-        )
+        p = float(binomtest(only_with, differing, 0.5).pvalue) if differing else float("nan")
+        rows.append((dataset, seed, len(right), only_with, only_without, p))
     table = pd.DataFrame(rows, columns=["dataset", "seed", "n", "only_with", "only_without", "p"])
     return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
 
 
 def pooled_image_test(predictions: Predictions, strength: float) -> pd.DataFrame:
-    """Wilcoxon's signed-rank test over test images: by how many seeds each is classified rightly, with and without."""
+    """Wilcoxon's signed-rank test over test images, of the number of seeds that classify each correctly."""
     rows = []
     for dataset in dict.fromkeys(key[0] for key in predictions):
         votes = []
         for arm in (WITHOUT, arm_name(strength)):
             frames = [f for (name, other, _), f in predictions.items() if (name, other) == (dataset, arm)]
-            # Whole numbers: shares of seeds would differ in their last digit, and steps of one height not tie.
+            # Whole numbers: shares of seeds would differ in their last digit, so that equal steps would not tie.
             right = np.sum([f["label"].to_numpy() == f["predicted"].to_numpy() for f in frames], axis=0)
             votes.append(pd.DataFrame({"image": np.arange(len(right)), "arm": arm, "value": right}))
         test = paired_tests(pd.concat(votes), subject="image", reference=WITHOUT)
@@ -158,13 +141,7 @@ def pooled_image_test(predictions: Predictions, strength: float) -> pd.DataFrame
 def compare(outcomes: pd.DataFrame, predictions: Predictions, published: pd.DataFrame, strength: float) -> Comparison:
     """Compare training without lenses and with lenses of ±`strength` on every set.
 
-    Parameters
-    ----------
-    outcomes, predictions
-        From `read_outcomes` and `read_predictions`.
-    published : DataFrame of text
-        model, dataset, f1_without, f1_with, wilcoxon_p.
-    strength : float
+    `published` has text columns: model, dataset, f1_without, f1_with, wilcoxon_p.
     """
     printed = {_plain(str(row["dataset"])): {str(k): str(v) for k, v in row.items()} for _, row in published.iterrows()}
     known = {name: printed[_plain(name)] for name in outcomes["dataset"].unique() if _plain(name) in printed}
@@ -184,18 +161,14 @@ def comparison_table(
 ) -> pd.DataFrame:
     """Table 4: macro F1 without and with lenses per dataset, with the published figures beside them.
 
-    Parameters
-    ----------
-    outcomes, seeds, images
-        From `read_outcomes`, `seed_tests` and `pooled_image_test`.
-    published : mapping of dataset to f1_without, f1_with and wilcoxon_p, as printed
-    strength : float
+    `seeds` and `images` are from `seed_tests` and `pooled_image_test`, `published` has f1_without, f1_with and
+    wilcoxon_p, as printed.
 
     Returns
     -------
     DataFrame
-        dataset, seeds, F1 of both arms (mean ± sd), change, p over seeds and over images (corrected after Holm over the
-        datasets), and what is published.
+        dataset, seeds, F1 of both arms (mean ± sd), change, p over seeds and over images (Holm's correction over the
+        datasets), and the published values.
     """
     rows = []
     for dataset, frame in outcomes.groupby("dataset", sort=False):
@@ -206,8 +179,8 @@ def comparison_table(
             {
                 "dataset": dataset,
                 "seeds": int(by_seed["n"]),
-                "F1_without": _mean_and_spread(without),
-                "F1_with": _mean_and_spread(with_lenses),
+                "F1_without": with_spread(without.mean(), without.std(), 4),
+                "F1_with": with_spread(with_lenses.mean(), with_lenses.std(), 4),
                 "change": by_seed["mean_a"] - by_seed["mean_b"],
                 "p_seeds": by_seed["p_holm"],
                 "p_images": by_image["p_holm"],
@@ -222,11 +195,7 @@ def comparison_table(
 def relative_cost(times: pd.DataFrame, value: str = "seconds") -> pd.DataFrame:
     """Median over rounds of the seconds per step, and of each form's ratio to `without` in its own round, less one.
 
-    Parameters
-    ----------
-    times : DataFrame
-        From `measure_step_times`.
-    value : {"seconds", "cpu_seconds"}
+    `times` are from `measure_step_times`, `value` is "seconds" or "cpu_seconds".
 
     Returns
     -------
@@ -237,22 +206,49 @@ def relative_cost(times: pd.DataFrame, value: str = "seconds") -> pd.DataFrame:
     rows = []
     for form in ["without", *sorted(set(times["form"]) - {"without"})]:
         low, middle, high = (float(v) for v in np.quantile(wide[form] / wide["without"] - 1, (0.25, 0.5, 0.75)))
-        rows.append(
-            {
-                "form": form,
-                "seconds": float(wide[form].median()),
-                "overhead": middle,
-                "low": low,
-                "high": high,
-                "rounds": len(wide),
-            }
-        )
-    return pd.DataFrame(rows)
+        rows.append((form, float(wide[form].median()), middle, low, high, len(wide)))
+    return pd.DataFrame(rows, columns=["form", "seconds", "overhead", "low", "high", "rounds"])
 
 
-def _mean_and_spread(values: pd.Series) -> str:
-    show = number(4)
-    return show(values.mean()) + (f" ± {show(values.std())}" if len(values) > 1 else "")
+def page_view(
+    comparison: Comparison, outcomes: pd.DataFrame, times: pd.DataFrame, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What `page.md.j2` names; `times` are from `measure_step_times`, `settings` the study's."""
+    table, lens, seeds = comparison.table, settings["multi_lens"], outcomes["seed"].nunique()
+    sets = [files for files in settings["datasets"].values() if files]
+    low, high = lenses_of(lens, settings["strength"], settings["size"]).radius
+    return {
+        "settings": settings,
+        "network": settings["options"].get("backbone", settings["architecture"]),
+        "shares": [f"{100 * s:g} %" for s in sorted({files.get("share", settings["share"]) for files in sets})],
+        "seeds": seeds,
+        "changes": list(zip(table["dataset"], table["change"], strict=True)),
+        "higher": int((table["change"] > 0).sum()),
+        "comparison": table,
+        "costs": _costs(times),
+        "mcnemar": comparison.mcnemar.rename(columns=_MCNEMAR),
+        "has_published": bool(comparison.published),
+        "swept": bool(swept_sets(outcomes)),
+        "radius": (low, high - 1),
+        # The smallest p of a signed-rank test over so many pairs, two-sided.
+        "least_p": 2 / 2**seeds if seeds < DECISIVE_PAIRS else None,
+    }
+
+
+def _costs(times: pd.DataFrame) -> pd.DataFrame:
+    frames = []
+    for value, clock in (("seconds", "wall time"), ("cpu_seconds", "CPU time")):
+        cost = relative_cost(times, value)
+        columns = {
+            "clock": clock,
+            "variant": cost["form"].map(_FORMS),
+            "ms_per_step": 1000 * cost["seconds"],
+            "overhead (%)": 100 * cost["overhead"],
+            "lower quartile (%)": 100 * cost["low"],
+            "upper quartile (%)": 100 * cost["high"],
+        }
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True)
 
 
 def _plain(name: str) -> str:

@@ -1,0 +1,242 @@
+"""View of the page on tumour boxes: its numbers, and tables as they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from drunet.metrics import Summary
+from drunet.report.words import number, percent, plural, with_interval
+from studies.common.images.class_figures import PROTOCOL_NAMES
+from studies.common.images.protocols import PROTOCOLS
+from studies.ct_boxes.tables import MEAN_BOX, MEAN_BOX_LABEL, BoxArm, Judged
+from studies.ct_boxes.tasks import SUBTYPES, shown_protocol
+from studies.ct_boxes.trials import SOURCE, TUNED, UNTOUCHED
+
+# HU: a window that begins above it shows the lung, of -900 to -600, as black.
+_LUNG = -500
+# What matching.json counts. The first six are always shown, the others where they are not 0.
+_COUNTS = {
+    "slices": "slices with a box, read and kept",
+    "annotated": "CT slices with an annotation",
+    "dicom_without_annotation": "CT slices without an annotation, left out",
+    "annotation_without_dicom": "annotations without a CT slice, left out",
+    "several_boxes": "slices with several boxes",
+    "unreadable": "unreadable files",
+    "without_patient": "slices without a patient ID",
+    "not_ct": "DICOM files that are not CT slices (other modalities, reports, outlines)",
+    "duplicates": "duplicate CT slices (the first counts)",
+    "wrong_names": "annotations not named by a UID",
+    "duplicate_annotations": "duplicate annotations (the first counts)",
+    "unusable_annotations": "invalid annotations",
+    "without_box": "annotations without a usable box",
+    "outside_boxes": "boxes outside their slice",
+    "empty_boxes": "boxes without an area",
+    "other_subtype": "slices of other subtypes",
+    "no_subtype": "slices without a subtype",
+    "subtype_differs": "slices whose box names another subtype than the patient (the patient counts)",
+    "left_out": "slices above the maximum number per subtype",
+}
+_ALWAYS = 6
+_RULES = {"largest": "the largest box counts", "union": "the box around all counts", "first": "the first box counts"}
+
+
+def page_view(
+    scores: pd.DataFrame,
+    leak: pd.DataFrame,
+    gains: Mapping[tuple[str, str], Summary],
+    arms: Sequence[BoxArm],
+    what: Sequence[Judged],
+    published: pd.DataFrame,
+    matching: Mapping[str, Any],
+    slices: pd.DataFrame,
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What `page.md.j2` names.
+
+    Parameters
+    ----------
+    scores, leak, gains, arms, what
+        From `studies.ct_boxes.tables`; arms with the mean box.
+    published : DataFrame
+        published.tsv, as text.
+    matching, slices : mapping, DataFrame
+        matching.json and slices.tsv.
+    settings : mapping
+        The study's, as of `studies.common.study_settings.without_paths`.
+    """
+    source, targets, protocol = settings["source"], list(settings["targets"]), shown_protocol(settings)
+    networks = [arm for arm in arms if arm.history is not None]
+    once = list({arm.name: arm for arm in networks}.values())
+    means = {(r["protocol"], r["arm"], r["metric"]): r for r in scores.to_dict("records")}
+
+    def found(protocol: str, arm: str, one: Judged) -> dict[str, Any]:
+        row = means.get((protocol, arm, one.metric), {})
+        return {key: row.get(key) for key in ("mean", "low", "high")}
+
+    def source_ious(protocol: str) -> list[dict[str, Any]]:
+        return [{"label": arm.label, **found(protocol, arm.name, what[0])} for arm in once]
+
+    def target_ious(arm: BoxArm, stage: str) -> list[str]:
+        return [number(found(protocol, arm.name, Judged(target, stage))["mean"]) for target in targets]
+
+    of_source = leak[leak["stage"] == SOURCE].set_index("protocol")
+    leaking = None
+    if "random" in of_source.index:
+        leaking = {"leak": of_source.loc["random", "leak"], "ious": source_ious("random")}
+    counts = slices.groupby("subtype").agg(slices=("file", "size"), patients=("patient", "nunique")).reset_index()
+    used = slices[slices["subtype"].isin([source, *targets])]
+    centre, width = (settings["slices"]["window"][key] for key in ("centre", "width"))
+    name = settings["pictures"]["arm"]
+    shown = [arm for arm in networks if (arm.name, arm.protocol) == (name, protocol)]
+    skipped = {f"{arm.protocol}: {t}: {why}" for arm in networks for t, why in arm.facts.get("skipped", {}).items()}
+    trained = [arm for arm in settings["arms"].values() if arm]
+    return {
+        **{key: settings[key] for key in ("size", "protocols", "good", "embedded")},
+        "source": source,
+        "source_name": SUBTYPES[source],
+        "targets": targets,
+        "protocol": protocol,
+        "used": {"slices": len(used), "patients": used["patient"].nunique()},
+        "tested": of_source.loc[protocol].to_dict(),
+        "source_ious": source_ious(protocol),
+        "mean_box": found(protocol, MEAN_BOX, what[0]),
+        "mean_box_label": MEAN_BOX_LABEL,
+        "gains": _gains(once, gains, what[0].metric),
+        "target_ious": [
+            {"label": arm.label, "untouched": target_ious(arm, UNTOUCHED), "tuned": target_ious(arm, TUNED)}
+            for arm in (once if targets else [])
+        ],
+        "leaking": leaking,
+        "thesis": _thesis(published, source, targets),
+        "shown_label": settings["arms"][name]["label"],
+        "undivided": sorted({target for arm in shown for target in arm.facts.get("skipped", {})}),
+        "own_attention": settings["arms"][name]["architecture"] == "compact_box_regressor",
+        "giou": any(arm["loss"].startswith("giou") for arm in trained),
+        "scores": scores_table(scores, what, published),
+        "good_shares": _wide(scores, what, lambda row: number(100 * row["good"], 0)),
+        "splits_table": leak_table(leak),
+        "sizes": size_table(once),
+        "matching": matching_table(matching),
+        "subtypes": counts.to_dict("records"),
+        "window": {
+            "black": centre - width / 2,
+            "white": centre + width / 2,
+            "hides_lung": centre - width / 2 > _LUNG,
+        },
+        "without_patient": int(matching.get("without_patient", 0)),
+        "skipped": sorted(skipped),
+        "training": _training(once),
+    }
+
+
+def scores_table(scores: pd.DataFrame, what: Sequence[Judged], published: pd.DataFrame) -> pd.DataFrame:
+    """Mean IoU and its interval: a row per subtype and stage, the published value, a column per arm and protocol."""
+    # The thesis trained on one subtype: its results cannot be compared with training on another.
+    comparable = what[0].published(published, what[0].subtype) != ""
+    cell = lambda row: with_interval(row["mean"], row["low"], row["high"])  # noqa: E731
+    return _wide(scores, what, cell, published if comparable else None)
+
+
+def leak_table(leak: pd.DataFrame) -> pd.DataFrame:
+    """Training and test slices and patients, and how many test slices are of a training patient."""
+
+    def of_patients(kind: str) -> list[str]:
+        pairs = zip(leak[kind], leak[f"{kind}_patients"], strict=True)
+        return [f"{plural(n, 'slice')} of {plural(patients, 'patient')}" for n, patients in pairs]
+
+    return pd.DataFrame(
+        {
+            "split": leak["protocol"].map(PROTOCOL_NAMES),
+            "subtype": leak["subtype"],
+            "stage": leak["stage"].map({SOURCE: "from random weights", TUNED: "fine-tuning"}),
+            "training": of_patients("learnt"),
+            "test": of_patients("judged"),
+            "test slices of a training patient (%)": [number(100 * share, 0) for share in leak["leak"]],
+        }
+    )
+
+
+def size_table(networks: Sequence[BoxArm]) -> pd.DataFrame:
+    """Weights of each network as it was trained, and of the published one at its own 512 px."""
+    rows = []
+    for arm in networks:
+        facts, full = arm.facts, arm.facts["at_published_size"]
+        rows.append((arm.label, facts["size"], facts["parameters"], facts["dense_parameters"]))
+        if arm.published and facts["size"] != full["size"]:
+            rows.append((f"{arm.label}, published", full["size"], full["parameters"], full["largest"]))
+    return pd.DataFrame(
+        {
+            "network": label,
+            "px": str(size),
+            "weights": number(parameters, 0),
+            "in the largest dense layer": f"{number(dense, 0)} ({percent(dense / parameters, 3)})" if dense else "none",
+        }
+        for label, size, parameters, dense in rows
+    )
+
+
+def matching_table(matching: Mapping[str, Any]) -> pd.DataFrame:
+    """What was found in the folders; counts of 0 are left out, except the usual ones."""
+    rows = []
+    for place, (key, words) in enumerate(_COUNTS.items()):
+        if place < _ALWAYS or matching.get(key):
+            rule = f" ({_RULES[matching['rule']]})" if key == "several_boxes" else ""
+            rows.append((words + rule, matching.get(key, 0)))
+    return pd.DataFrame(rows, columns=["what", "number"])
+
+
+def _wide(
+    scores: pd.DataFrame, what: Sequence[Judged], cell: Callable[[Any], str], published: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    both = len(set(scores["protocol"])) > 1
+    # The split without a leak first; within a split the arms in their order.
+    honesty = scores["protocol"].map({protocol: -k for k, protocol in enumerate(PROTOCOLS)})
+    ordered = scores.assign(honesty=honesty).sort_values("honesty", kind="stable")
+    columns = list(ordered[["label", "protocol"]].drop_duplicates().itertuples(index=False, name=None))
+    rows = []
+    for one in what:
+        row = {"subtype": one.subtype, "stage": one.words}
+        if published is not None:
+            row["published"] = one.published(published, what[0].subtype)
+        here = scores[scores["metric"] == one.metric].set_index(["label", "protocol"])
+        for label, protocol in columns:
+            found = cell(here.loc[(label, protocol)]) if (label, protocol) in here.index else ""
+            row[f"{label}, {protocol}" if both else label] = found
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _gains(networks: Sequence[BoxArm], gains: Mapping[tuple[str, str], Summary], metric: str) -> dict[str, list[str]]:
+    """Networks by whether the 95 % interval of their gain over the mean box lies above 0, below or on both sides."""
+    groups: dict[str, list[str]] = {"above": [], "below": [], "between": [], "alone": []}
+    for arm in networks:
+        gain = gains.get((arm.name, metric))
+        if gain is None or not gain.n:
+            continue
+        side = "above" if gain.low > 0 else "below" if gain.high < 0 else "between"
+        groups["alone" if pd.isna(gain.low) else side].append(arm.label)
+    return groups
+
+
+def _thesis(published: pd.DataFrame, source: str, targets: Sequence[str]) -> dict[str, Any] | None:
+    """The published mean IoU; None where one is missing or nothing was to be compared."""
+    known = Judged(source, SOURCE).published(published, source)
+    before, after = ([Judged(t, stage).published(published, source) for t in targets] for stage in (UNTOUCHED, TUNED))
+    return {"source": known, "before": before, "after": after} if targets and all([known, *before, *after]) else None
+
+
+def _training(networks: Sequence[BoxArm]) -> list[dict[str, Any]]:
+    """How the networks were trained; those trained alike together."""
+    rows: list[dict[str, Any]] = []
+    for arm in networks:
+        plan = {key: arm.facts["training"][key] for key in ("epochs", "batch_size", "optimiser", "learning_rate")}
+        own = {"plan": plan, "tuning_epochs": arm.facts["fine_tuning"]["training"]["epochs"]}
+        same = next((row for row in rows if {k: row[k] for k in own} == own), None)
+        if same:
+            same["labels"].append(arm.label)
+        else:
+            rows.append({"labels": [arm.label], **own})
+    return rows
