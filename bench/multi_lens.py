@@ -14,7 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent.parent / name) for name in ("scripts", "workflow")]
+sys.path.extend([str(Path(__file__).resolve().parent.parent / name) for name in ("scripts", "workflow")])
 
 from studies.multi_lens.arms import lenses_of
 from studies.multi_lens.step_time import FORMS, measure_step_times
