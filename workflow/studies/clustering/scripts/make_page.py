@@ -10,12 +10,12 @@ from drunet.files import read_json, whole_file, write_tsv
 from drunet.report.section import write_section
 from studies.clustering import section as study
 from studies.common.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
+from studies.common.file_lists import by_name
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
-    arms, owners, count = params.arms, params.owners, len(params.slides)
-    # Answers come arm by arm, each in the slides' order.
-    answers = {arm: inputs.answers[i * count : (i + 1) * count] for i, arm in enumerate(arms)}
+    arms, owners = params.arms, params.owners
+    answers = by_name(inputs.answers, arms)
     tiles = {arm: labelled_tiles(params.slides, inputs.tables, paths) for arm, paths in answers.items()}
     thresholds = dict.fromkeys(arms, DEFAULT_THRESHOLD)
     metrics = arm_metrics(tiles, thresholds, resamples=params.bootstrap, seed=params.seed)
