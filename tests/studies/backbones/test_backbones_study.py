@@ -79,7 +79,7 @@ def test_cost_joins_the_long_table_as_a_protocol_of_its_own(metrics: pd.DataFram
 def test_published_scores_stand_beside_the_measured_as_printed(metrics: pd.DataFrame, published: pd.DataFrame) -> None:
     table = study.scores_table(metrics, ARMS, published)
     assert table["backbone"].tolist() == ["VGG19", "Ours"]
-    assert table[["published F1", "published precision", "published recall"]].to_numpy().tolist() == [
+    assert table[["F1 (paper)", "precision (paper)", "recall (paper)"]].to_numpy().tolist() == [
         ["0.87", "0.86", "0.87"],
         ["", "", ""],
     ]

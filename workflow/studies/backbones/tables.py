@@ -32,14 +32,14 @@ def scores_table(metrics: pd.DataFrame, arms: Arms, published: pd.DataFrame) -> 
     published : DataFrame
         architecture, f1, precision, recall; drunet_backbones.tsv.
     """
-    printed = published.set_index("architecture")
+    printed = published.set_index("architecture").to_dict("index")
     rows = []
     for row in wide(metrics).to_dict("records"):
         arm = arms[row["arm"]]
-        beside: Mapping[Any, Any] | pd.Series = {} if arm["published"] is None else printed.loc[arm["published"]]
+        beside = {} if arm["published"] is None else printed[arm["published"]]
         cells = {"backbone": arm["label"]}
         cells |= {heading: with_interval(row, score) for score, heading in _SCORES.items()}
-        rows.append(cells | {f"published {heading}": beside.get(s, "") for s, heading in _SCORES.items()})
+        rows.append(cells | {f"{heading} (paper)": beside.get(s, "") for s, heading in _SCORES.items()})
     return pd.DataFrame(rows)
 
 

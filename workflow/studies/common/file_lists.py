@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 
 def by_name(files: Sequence[str], names: Iterable[str]) -> dict[str, list[str]]:
-    """Files by name, as many of each, from a list in the order of `expand("{name}/{slide}", …)`: the first name's first.
+    """Files by name, as many of each, from a list in the order of `expand("{name}/{slide}", …)`: first name first.
 
     >>> by_name(["a/1", "a/2", "b/1", "b/2"], ["a", "b"])
     {'a': ['a/1', 'a/2'], 'b': ['b/1', 'b/2']}
