@@ -1,10 +1,9 @@
-"""Slides as several runs see them: what is shown in a grid of pictures, and what is called tumour around a tumour."""
+"""Slides as several runs see them: pictures with outlines, and the tissue around a tumour that is called tumour."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -20,49 +19,31 @@ from drunet.tiles import read_mask
 Path = str | os.PathLike[str]
 
 
-@dataclass(frozen=True)
-class SlideFiles:
-    """Where a slide's files are, and what the workflow knows of it.
-
-    Attributes
-    ----------
-    slide : str
-        ID.
-    path, annotation, tissue : path
-        The slide, its annotation, and its tissue mask.
-    kind : str
-        Of the annotation: wta or psa.
-    mpp : float or None
-        µm/px that the sheet gives.
-    """
-
-    slide: str
-    path: Path
-    annotation: Path
-    tissue: Path
-    kind: str
-    mpp: float | None
-
-
 def seen_by_runs(
-    files: SlideFiles,
+    row: Mapping[str, Any],
+    slide_file: Path,
+    annotation_file: Path,
+    tissue: Path,
     masks: Mapping[str, Path],
     *,
+    slide_mpp: float | None,
     classes: Mapping[str, Any],
     geojson_frame: str,
     mpp: float,
     band_um: float,
     longest: int | None,
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """What the runs make of a slide.
+    """Margins and pictures of a slide in several runs.
 
     Parameters
     ----------
+    row : mapping
+        slide (its ID) and kind of its annotation: wta or psa.
     masks : mapping of run to segmentation.tif
-    classes : mapping
-        `cohort.annotation_classes`.
-    geojson_frame : str
-        `cohort.geojson_frame`.
+    slide_mpp : float or None
+        µm/px that the sheet gives.
+    classes, geojson_frame
+        `cohort.annotation_classes` and `cohort.geojson_frame`.
     mpp : float
         µm/px at which the margin is counted.
     band_um : float
@@ -75,33 +56,32 @@ def seen_by_runs(
     shares : dict of run to float
         Share of the tissue around the tumour that the run calls tumour.
     pictures : dict of run to uint8 (h, w, 3)
-        Overlays as in the paper's Fig. 6, and under the empty name the slide itself.
+        Overlays as in Fig. 6 of Oskouei et al. 2025, and under the empty name the slide itself.
     """
-    with Slide(files.path, files.slide, files.mpp) as slide:
-        size, slide_mpp = (slide.properties.width, slide.properties.height), slide.properties.mpp
-        origin = slide.properties.geojson_origin(geojson_frame)
-        image = None
+    with Slide(slide_file, row["slide"], slide_mpp) as slide:
+        width, height = slide.properties.width, slide.properties.height
+        origin, known_mpp = slide.properties.geojson_origin(geojson_frame), slide.properties.mpp
+        pictures = {}
         if longest is not None:
-            scale = longest / max(size)
-            image = slide.read_whole((max(1, round(size[1] * scale)), max(1, round(size[0] * scale))))
+            scale = longest / max(width, height)
+            pictures[""] = slide.read_whole((max(1, round(height * scale)), max(1, round(width * scale))))
     annotation = read_annotation(
-        files.annotation,
-        kind=files.kind,
-        where=files.slide,
-        width=size[0],
-        height=size[1],
+        annotation_file,
+        kind=row["kind"],
+        where=row["slide"],
+        width=width,
+        height=height,
         classes=classes,
         origin=origin,
     )
-    margin = tumour_margin(
-        annotation, read_mask(files.tissue), slide_size=size, slide_mpp=slide_mpp, mpp=mpp, band=band_um
-    )
-    shares, pictures = {}, {} if image is None else {"": image}
+    size = (width, height)
+    margin = tumour_margin(annotation, read_mask(tissue), slide_size=size, slide_mpp=known_mpp, mpp=mpp, band=band_um)
+    shares = {}
     for run, path in masks.items():
         mask = read_mask_image(path)
         shares[run] = share_called_tumour(mask, margin)
-        if image is not None:
-            pictures[run] = _overlay(image, mask, annotation, size)
+        if longest is not None:
+            pictures[run] = _overlay(pictures[""], mask, annotation, size)
     return shares, pictures
 
 
@@ -110,5 +90,4 @@ def _overlay(image: np.ndarray, mask: np.ndarray, annotation: Annotation, size: 
     # By area: a mask is far finer than the picture, and thin parts would come and go at random.
     predicted = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA) >= 0.5
     truth = rasterise(annotation.tumour, shape, slide_size=size)
-    region = measured_region(annotation, truth, slide_size=size)
-    return paint.overlay(image, predicted, truth, region=region)
+    return paint.overlay(image, predicted, truth, region=measured_region(annotation, truth, slide_size=size))

@@ -22,6 +22,7 @@ rule compare_runs:
         slides=lambda wildcards: [ROWS[s].path for s in slides_in(EXPERIMENTS["split"])],
         annotations=lambda wildcards: [ROWS[s].annotation for s in slides_in(EXPERIMENTS["split"])],
         published=str(RESOURCES / "published/drunet_experiments.tsv"),
+        template=str(STUDIES_FOLDER / "experiments/page.md.j2"),
     output:
         metrics="<results>/studies/experiments/metrics.tsv",
         runs="<results>/studies/experiments/runs.tsv",

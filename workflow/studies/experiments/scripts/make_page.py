@@ -1,32 +1,38 @@
-"""Set the runs of the paper's Table 2 beside each other: scores, tests, seconds, pictures."""
+"""Compare the runs of Table 2 of Oskouei et al. 2025: scores, tests, seconds, pictures."""
 
 from pathlib import Path
 
 from drunet.console import job, progress
 from drunet.files import read_json, read_published, write_tsv
-from drunet.report.section import write_section
+from drunet.report.figures import save
+from drunet.report.section import render_section
+from studies.common.file_lists import by_name
+from studies.experiments import page
 from studies.experiments import tables as study
-from studies.experiments.pictures import SlideFiles, seen_by_runs
-from studies.experiments.section import draw_figures, experiments_section
+from studies.experiments.pictures import seen_by_runs
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
     labels, runs, settings, slides = params.labels, params.runs, params.settings, params.slides
-    # Files come run by run, each in the slides' order.
-    n = len(slides)
-    of_run = {run: slice(i * n, (i + 1) * n) for i, run in enumerate(params.order)}
-    measured = {run: [read_json(p) for p in inputs.measured[part]] for run, part in of_run.items()}
+    measured = {
+        run: [read_json(path) for path in paths] for run, paths in by_name(inputs.measured, params.order).items()
+    }
+    masks = by_name(inputs.masks, params.order)
     scores = study.score_table(labels, measured, slides)
 
     margins, pictures = {}, {}
-    with progress(n, "looking at the slides", "slides") as bar:
-        for i, (row, slide, annotation, tissue) in enumerate(
-            zip(slides, inputs.slides, inputs.annotations, inputs.tissues, strict=True)
-        ):
-            files = SlideFiles(row["slide"], slide, annotation, tissue, row["kind"], params.mpp[i])
-            masks = {run: inputs.masks[part][i] for run, part in of_run.items()}
-            shown = params.picture_px if i < settings["pictures"] else None
-            shares, seen = seen_by_runs(files, masks, longest=shown, **params.counting)
+    with progress(len(slides), "looking at the slides", "slides") as bar:
+        for i, row in enumerate(slides):
+            shares, seen = seen_by_runs(
+                row,
+                inputs.slides[i],
+                inputs.annotations[i],
+                inputs.tissues[i],
+                {run: paths[i] for run, paths in masks.items()},
+                slide_mpp=params.mpp[i],
+                longest=params.picture_px if i < settings["pictures"] else None,
+                **params.counting,
+            )
             margins |= {(run, row["slide"]): share for run, share in shares.items()}
             pictures |= {(run, row["slide"]): picture for run, picture in seen.items()}
             bar.update()
@@ -35,12 +41,13 @@ with job(snakemake.log[0]):
     table = study.runs_table(scores, labels, runs, params.models, resamples=settings["bootstrap"], seed=params.seed)
     tests = study.tests_table(scores, labels, runs)
     seconds = study.seconds_table(Path(params.benchmarks), labels, runs, [row["slide"] for row in slides])
-    for frame, path in ((study.long_table(scores), output.metrics), (table, output.runs), (tests, output.tests)):
-        write_tsv(frame, path)
+    write_tsv(study.long_table(scores), output.metrics)
+    write_tsv(table, output.runs)
+    write_tsv(tests, output.tests)
     write_tsv(seconds, output.seconds)
 
     published = read_published(inputs.published)
-    paths = {name: Path(output[name]) for name in ("with_refiner", "without_refiner", "pictures", "seconds_figure")}
-    figures = draw_figures(paths, scores, seconds, pictures, labels, runs, published)
-    section = experiments_section(table, tests, seconds, published, figures, band_um=settings["band_um"])
-    write_section(Path(output.section).parent, section)
+    for name, figure in page.draw_figures(scores, seconds, pictures, labels, runs, published).items():
+        save(figure, output[name], dpi=200)
+    view = page.page_view(table, tests, seconds, published, band_um=settings["band_um"])
+    render_section(Path(output.section).parent, Path(inputs.template), view)
