@@ -302,8 +302,8 @@ def test_the_verdict_names_slides_left_out_and_the_test_slides_dice(
     assert said == (
         "4 of 5 slides could be used; 1 was left out (1 resolution missing). Over 3 test slides of 2 patients, drunet "
         f"reaches a mean Dice of 0.60 (95 % interval {bounds[0]}) for the stitched heatmap, 0.65 ({bounds[1]}) after "
-        f"refinement and 0.68 ({bounds[2]}) after post-processing. With 2 patients an interval is itself uncertain, and "
-        "rather too narrow."
+        f"refinement and 0.68 ({bounds[2]}) after post-processing. With 2 patients an interval is itself uncertain, "
+        "and rather too narrow."
     )
 
 

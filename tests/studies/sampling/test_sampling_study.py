@@ -184,7 +184,7 @@ def test_the_page_says_what_was_measured_and_what_was_published(compared: Any, t
 def test_the_page_says_of_every_shipped_strategy_what_was_published(compared: Any, tmp_path: Path) -> None:
     page(tmp_path, compared, settings_and_models()[0]["arms"])
     html = json.loads((tmp_path / "section.json").read_text(encoding="utf-8"))["html"]
-    table = html.partition("what Oskouei et al. 2025 say of it")[2].partition("</table>")[0]
+    table = html.partition("What Oskouei et al. 2025 say of each")[2].partition("</table>")[0]
     said = re.findall(r"<td[^>]*>([^<]*)</td></tr>", table)
     assert len(said) == len(DEFAULTS["arms"]) and all(words.endswith(".") for words in said)
 
