@@ -16,8 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "workflow")]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 from drunet.inference import EngineOptions
 from studies.common.cost import arithmetic, cost_table, seconds_in_turn

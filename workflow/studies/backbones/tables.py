@@ -23,14 +23,7 @@ def with_cost(metrics: pd.DataFrame, cost: pd.DataFrame) -> pd.DataFrame:
 def scores_table(metrics: pd.DataFrame, arms: Arms, published: pd.DataFrame) -> pd.DataFrame:
     """Scores over all tiles with their intervals, and the published ones beside them, as text.
 
-    Parameters
-    ----------
-    metrics : DataFrame
-        From `arm_metrics`.
-    arms : mapping of arm to mapping
-        `label`, and `published`: an architecture of the published table, or None.
-    published : DataFrame
-        architecture, f1, precision, recall; drunet_backbones.tsv.
+    An arm has a `label`, and `published`: an architecture of the published table (drunet_backbones.tsv), or None.
     """
     printed = published.set_index("architecture").to_dict("index")
     rows = []
@@ -60,19 +53,7 @@ def differing(settings: Arms) -> list[str]:
 def page_view(
     metrics: pd.DataFrame, cost: pd.DataFrame, *, arms: Arms, published: pd.DataFrame, settings: Arms, size: int
 ) -> dict[str, Any]:
-    """What `page.md.j2` names.
-
-    Parameters
-    ----------
-    metrics, cost : DataFrame
-        From `arm_metrics` and `cost_table`.
-    arms, published
-        As for `scores_table`.
-    settings : mapping of arm to mapping
-        The classifiers' entries in the configuration.
-    size : int
-        Side of a tile, px.
-    """
+    """What `page.md.j2` names; `settings` are the classifiers' own in the configuration, `size` the px of a tile's side."""
     scores, drawn = wide(metrics), points(metrics, cost, arms)
     protocol = next(iter(settings.values()))
     return {

@@ -31,19 +31,8 @@ _PUBLISHED: dict[str, Any] = {"marker": "D", "markersize": 8.5, "mfc": "none", "
 def run_boxes(scores: pd.DataFrame, published: Mapping[str, float], slides: str) -> Figure:
     """Boxes of the Dice per run, every slide a point, with the mean measured and the one published.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Columns name (of the row in the figure, in the order in which they come) and dsc; a row per run and slide.
-    published : dict of name to float
-        Means to mark, on other slides.
-    slides : str
-        What the points are, for the axis: `6 test slides of 5 patients`.
-
-    Returns
-    -------
-    Figure
-        Boxes as in `drunet.report.figures.box_plot`; NaN values are left out, and a run without any says so.
+    `scores` has the columns name (of the row in the figure) and dsc, a row per run and slide; `published` the means to
+    mark, by name; `slides` says for the axis what the points are.
     """
     require_columns(scores, ("name", "dsc"), "scores")
     names = list(dict.fromkeys(scores["name"]))
@@ -77,19 +66,10 @@ def run_boxes(scores: pd.DataFrame, published: Mapping[str, float], slides: str)
 
 
 def stacked_seconds(seconds: pd.DataFrame, stages: Mapping[str, str]) -> Figure:
-    """Seconds per slide of each run, stacked by stage.
+    """Mean seconds per slide of each run, stacked by stage, with their sum.
 
-    Parameters
-    ----------
-    seconds : DataFrame
-        Columns name (of the row), stage, slide, seconds; a row per run, slide and stage.
-    stages : dict of str to str
-        Stages in the order of the stack, and what they are called; those that were not recorded are left out.
-
-    Returns
-    -------
-    Figure
-        Bars are means over the slides, with their sum beside them.
+    `seconds` has the columns name (of the row), stage, slide and seconds; `stages` gives the order of the stack and the
+    names; those that were not recorded are left out.
     """
     require_columns(seconds, ("name", "stage", "slide", "seconds"), "seconds")
     names = list(dict.fromkeys(seconds["name"]))

@@ -33,15 +33,8 @@ def draw_figures(
 ) -> dict[str, Figure]:
     """The figures with_refiner, without_refiner, seconds_figure and pictures.
 
-    Parameters
-    ----------
-    scores, seconds : DataFrame
-        Of `score_table` and `seconds_table`.
-    pictures : mapping of (run, slide) to uint8 (h, w, 3)
-        Under the empty run the slide itself.
-    labels : mapping of experiment to run
-    published : DataFrame
-        drunet_experiments.tsv, as text.
+    `labels` maps experiments to runs; `pictures` holds uint8 (h, w, 3) by run and slide, and the slide itself under the
+    empty run; `published` is drunet_experiments.tsv, as text.
     """
     counted = f"{scores['slide'].nunique()} slides of {scores['patient_id'].nunique()} patients"
     boxes = {"with_refiner": ("dsc_mean", named_after(scores))}
@@ -60,17 +53,7 @@ def draw_figures(
 def page_view(
     runs: pd.DataFrame, tests: pd.DataFrame, seconds: pd.DataFrame, published: pd.DataFrame, *, band_um: float
 ) -> dict[str, Any]:
-    """What `page.md.j2` names.
-
-    Parameters
-    ----------
-    runs, tests, seconds : DataFrame
-        Of `runs_table`, `tests_table` and `seconds_table`.
-    published : DataFrame
-        drunet_experiments.tsv, as text.
-    band_um : float
-        Width of the margin in which false positives are counted.
-    """
+    """What `page.md.j2` names; `band_um` is the width of the margin in which false positives are counted."""
     judged = runs[runs["dsc_mean"].notna()]
     refined = judged[judged["refiner"] != "none"]
     pairs = tests[(tests["family"] == "with refiner") & tests["p_holm"].notna()]

@@ -71,17 +71,9 @@ def marks_of(settings: Mapping[str, Any]) -> str:
 
 
 def learnt_table(arms: Facts, facts: Facts, thresholds: Mapping[str, float]) -> pd.DataFrame:
-    """What each arm is trained on and how.
+    """What each arm is trained on and how; tumour and non_tumour are samples in an epoch.
 
-    Parameters
-    ----------
-    facts : mapping of classifier to its training.json
-        A finished ONNX file has none: its cells stay empty.
-
-    Returns
-    -------
-    DataFrame
-        arm, annotation, sampling, loss, tumour and non_tumour (samples in an epoch), threshold.
+    `facts` holds the training.json of each classifier. A finished ONNX file has none: its cells stay empty.
     """
     columns = ["arm", "annotation", "sampling", "loss", "tumour", "non_tumour", "threshold"]
     rows = []
@@ -111,16 +103,7 @@ def scores_table(metrics: pd.DataFrame) -> pd.DataFrame:
 def page_view(
     metrics: pd.DataFrame, learnt: pd.DataFrame, tests: pd.DataFrame, *, reference: str, facts: Facts
 ) -> dict[str, Any]:
-    """What `page.md.j2` names.
-
-    Parameters
-    ----------
-    metrics, learnt : DataFrame
-        From `arm_metrics` and `learnt_table`.
-    tests : DataFrame
-        From `drunet.statistics.paired_tests` on the slides' F1, against the reference.
-    facts : mapping of classifier to its training.json
-    """
+    """What `page.md.j2` names; `tests` compare the slides' F1 with the reference's, `facts` as in `learnt_table`."""
     scores = wide(metrics)
     scores["name"] = [str(arm).replace("_", " ") for arm in scores["arm"]]
     best = scores.iloc[int(scores["f1"].fillna(-1).argmax())].to_dict()

@@ -41,7 +41,7 @@ def dice_scores(
     measured: Mapping[str, Sequence[Mapping[str, Any]]],
     slides: Sequence[Mapping[str, Any]],
 ) -> pd.DataFrame:
-    """Dice of every slide at every stage of every arm.
+    """Dice of every slide at every stage of every arm: arm, stage (a key of `STAGES`), slide, patient, dsc.
 
     Parameters
     ----------
@@ -50,11 +50,6 @@ def dice_scores(
     measured : mapping of run to the slides' metrics.json
     slides : sequence of mapping
         slide, split and patient, in the order of `measured`.
-
-    Returns
-    -------
-    DataFrame
-        arm, stage (a key of `STAGES`), slide, patient, dsc.
 
     Raises
     ------
@@ -77,15 +72,6 @@ def dice_scores(
 
 def dice_table(scores: pd.DataFrame, reference: str, *, resamples: int, seed: int) -> pd.DataFrame:
     """Mean Dice of each arm and stage, and how far it is from the reference's on the same slides.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        From `dice_scores`.
-    reference : str
-        An arm.
-    resamples, seed : int
-        Of the bootstrap over patients (`drunet.metrics.summarise`).
 
     Returns
     -------
@@ -119,10 +105,8 @@ def answered(cost: pd.DataFrame, dice: pd.DataFrame, asked: Mapping[str, float],
 
     Parameters
     ----------
-    cost : DataFrame
-        arm, tiles_per_s, ratio.
-    dice : DataFrame
-        From `dice_table`.
+    cost, dice : DataFrame
+        From `studies.common.cost.cost_table` and `dice_table`.
     asked : mapping
         speed: least ratio of tiles per second; dsc: most that the mean Dice may be below the reference's.
 
@@ -217,12 +201,8 @@ def page_view(
 
     Parameters
     ----------
-    metrics : DataFrame
-        From `studies.common.classifier_arms.arm_metrics`, of the labelled tiles.
-    cost : DataFrame
-        cost.tsv: `studies.common.cost.cost_table` with a reference.
-    dice : DataFrame
-        From `dice_table`.
+    metrics, cost, dice : DataFrame
+        From `studies.common.classifier_arms.arm_metrics`, `studies.common.cost.cost_table` and `dice_table`.
     arms, settings, size
         As for `points`.
     reference : str
@@ -235,7 +215,6 @@ def page_view(
     of = dice[(dice["arm"] == reference) & (dice["stage"] == stage)].iloc[0]
     found["label"] = [labels[arm] for arm in found.index]
     taught = found[[is_taught(settings[arm]) for arm in found.index]]
-    twins = {arm: twin for arm in found.index if (twin := twin_of(arm, settings)) is not None}
     lessons = [given["distillation"] for given in settings.values() if is_taught(given)]
     keys = ("temperature", "weight", "unlabelled_share")
     alike = len({tuple(lesson[key] for key in keys) for lesson in lessons}) == 1
@@ -251,35 +230,33 @@ def page_view(
         "good": taught[taught["good"]].to_dict("records"),
         "twins": [
             {"label": labels[twin], "with_teacher": found["mean"][twin], "without": found["mean"][arm]}
-            for arm, twin in twins.items()
+            for arm in found.index
+            if (twin := twin_of(arm, settings)) is not None
         ],
         "lesson": lessons[0] if alike else None,
         "engine": cost.iloc[0].to_dict(),
-        "cost": cost_shown(cost, labels),
-        "agreement": agreement_shown(metrics, dice, found, labels),
+        "cost": pd.DataFrame(
+            {
+                "classifier": cost["arm"].map(labels),
+                "tiles per second": cost["tiles_per_s"],
+                "times the teacher's (quartiles)": [with_interval(row, "ratio") for row in cost.to_dict("records")],
+                "parameters (million)": cost["parameters"] / 1e6,
+                "GMAC per tile": cost["gflops"] / 2,
+            }
+        ),
+        "agreement": _agreement(metrics, dice, found, labels),
     }
 
 
-def cost_shown(cost: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """Tiles per second, the ratio to the teacher's with its quartiles, parameters and multiply-accumulates."""
-    return pd.DataFrame(
-        {
-            "classifier": cost["arm"].map(labels),
-            "tiles per second": cost["tiles_per_s"],
-            "times the teacher's (quartiles)": [with_interval(row, "ratio") for row in cost.to_dict("records")],
-            "parameters (million)": cost["parameters"] / 1e6,
-            "GMAC per tile": cost["gflops"] / 2,
-        }
-    )
-
-
-def agreement_shown(
+def _agreement(
     metrics: pd.DataFrame, dice: pd.DataFrame, found: pd.DataFrame, labels: Mapping[str, str]
 ) -> pd.DataFrame:
     """Change of the Dice at the stage that decides, whether both targets are reached, F1, and Dice at every stage."""
     tiles = {row["arm"]: with_interval(row, "f1") for row in wide(metrics).to_dict("records")}
-    known = dice.to_dict("records")
-    shown = {(d["arm"], d["stage"]): words.with_interval(d["mean"], d["low"], d["high"], 3) for d in known}
+    shown = {
+        (row["arm"], row["stage"]): words.with_interval(row["mean"], row["low"], row["high"], 3)
+        for row in dice.to_dict("records")
+    }
     rows = []
     for arm in dict.fromkeys(dice["arm"]):
         # What was asked for stands first: on a narrow page the stages are what is scrolled to.
