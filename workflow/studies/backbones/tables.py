@@ -53,7 +53,7 @@ def differing(settings: Arms) -> list[str]:
 def page_view(
     metrics: pd.DataFrame, cost: pd.DataFrame, *, arms: Arms, published: pd.DataFrame, settings: Arms, size: int
 ) -> dict[str, Any]:
-    """What `page.md.j2` names; `settings` are the classifiers' own in the configuration, `size` the px of a tile's side."""
+    """What `page.md.j2` names; `settings` are the classifiers' in the configuration, `size` is a tile's side in px."""
     scores, drawn = wide(metrics), points(metrics, cost, arms)
     protocol = next(iter(settings.values()))
     return {
