@@ -16,10 +16,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "workflow"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 from drunet.inference import EngineOptions
-from studies.common.cost import arithmetic, seconds_in_turn, speed_table
+from studies.common.cost import arithmetic, cost_table, seconds_in_turn
 
 BAR = 2.5
 TEACHER = "DR-fused"
@@ -48,14 +49,13 @@ def main() -> None:
                     name = f"student, width {width}, sees {given.size // shrink} px"
                     how = {"pyramid_width": width, "shrink": shrink}
                     models[name] = exported("mfstudentlnet", Path(folder), given.size, **how)
-        seconds = seconds_in_turn(models, given.size, options, repeats=given.repeats)
+        seconds = seconds_in_turn(models, dict.fromkeys(models, given.size), options, repeats=given.repeats)
         counted = {name: arithmetic(path) for name, path in models.items()}
-    table = speed_table(seconds, TEACHER, given.batch)
+    table = cost_table(dict.fromkeys(models), counted, seconds, options, TEACHER)
     print(f"{given.size} px, batches of {given.batch}, {given.repeats} turns, {given.threads or 'all'} threads")
     for row in table.itertuples():
-        size = counted[row.arm]
         speed = f"{row.tiles_per_s:8.1f} tiles/s   {row.ratio:5.2f} times ({row.ratio_low:.2f} to {row.ratio_high:.2f})"
-        print(f"  {row.arm:<36}{speed}   {size.weights / 1e6:6.2f} M   {size.flops / 2e9:6.3f} GMAC")
+        print(f"  {row.arm:<36}{speed}   {row.parameters / 1e6:6.2f} M   {row.gflops / 2:6.3f} GMAC")
     best = table.loc[table["arm"] != TEACHER, "ratio"].max()
     print(f"the fastest student: {best:.2f} times; bar {BAR:g}: {'met' if best >= BAR else 'MISSED'}")
     sys.exit(int(best < BAR))

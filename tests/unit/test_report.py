@@ -18,7 +18,7 @@ from drunet.errors import FailedSlideError
 from drunet.files import read_published, write_json, write_tsv
 from drunet.metrics import summarise
 from drunet.outcome import write_outcome
-from drunet.report import collect, figures, page, tables, verdict, words
+from drunet.report import collect, figures, page, tables, words
 from drunet.report.comparison import PUBLISHED
 
 PAPERS = {path.stem: read_published(path) for path in (Path(__file__).parents[2] / "resources/published").glob("*.tsv")}
@@ -277,38 +277,62 @@ def test_published_figures_keep_their_digits() -> None:
     assert PAPERS["drunet_experiments"].set_index("experiment").loc["X", "dsc_mean"] == "0.91"
 
 
-# --- the verdict
+# --- what the page says first
+
+
+def verdict(slides: pd.DataFrame, metrics: pd.DataFrame, folder: Path) -> str:
+    """The page's first paragraph."""
+    tiles = pd.DataFrame(columns=["model", "slide"])
+    page.write_page(folder / "page.html", page.ReportInputs("T", slides, metrics, tiles, resamples=200))
+    html = (folder / "page.html").read_text(encoding="utf-8")
+    found = re.search(r'<p class="verdict">(.*?)</p>', html, re.DOTALL)
+    assert found is not None
+    return " ".join(found[1].replace("&nbsp;", " ").split())
 
 
 def test_the_verdict_names_slides_left_out_and_the_test_slides_dice(
-    slides: pd.DataFrame, metrics: pd.DataFrame
+    slides: pd.DataFrame, metrics: pd.DataFrame, tmp_path: Path
 ) -> None:
-    words = verdict.verdict(slides, tables.summary_table(metrics, resamples=200, seed=0)).replace("\u00a0", " ")
-    assert "4 of 5 slides could be used; 1 was left out (1 resolution missing)." in words
-    assert "Over 3 test slides of 2 patients, drunet reaches a mean Dice of 0.60 (95 % interval" in words
-    assert ", 0.65 (" in words and "and 0.68 (" in words and "after post-processing" in words
-    assert "With 2 patients an interval is itself uncertain" in words
+    said = verdict(slides, metrics, tmp_path)
+    summary = tables.summary_table(metrics, resamples=200, seed=0)
+    bounds = [f"{row.low:.2f} to {row.high:.2f}" for row in summary[:3].itertuples()]
+    assert said == (
+        "4 of 5 slides could be used; 1 was left out (1 resolution missing). Over 3 test slides of 2 patients, drunet "
+        f"reaches a mean Dice of 0.60 (95 % interval {bounds[0]}) for the stitched heatmap, 0.65 ({bounds[1]}) after "
+        f"refinement and 0.68 ({bounds[2]}) after post-processing. With 2 patients an interval is itself uncertain, "
+        "and rather too narrow."
+    )
 
 
-def test_figures_of_training_slides_are_not_passed_off_as_a_test(slides: pd.DataFrame, metrics: pd.DataFrame) -> None:
-    summary = tables.summary_table(metrics[metrics["split"] == "train"], resamples=10, seed=0)
-    words = verdict.verdict(slides, summary)
-    assert "There is no measured test slide" in words and "learnt from" in words
-    assert "interval" not in words  # one patient
+def test_figures_of_training_slides_are_not_passed_off_as_a_test(
+    slides: pd.DataFrame, metrics: pd.DataFrame, tmp_path: Path
+) -> None:
+    said = verdict(slides.assign(status="ok"), metrics[metrics["split"] == "train"], tmp_path)
+    assert said.startswith("All 5 slides could be used. There is no measured test slide: the models learnt from these")
+    assert (
+        "Over 1 training slide of 1 patient, drunet reaches a mean Dice of 0.90 for the stitched heatmap, 0.95" in said
+    )
+    assert "interval" not in said  # one patient
+    said = verdict(slides[:1], metrics[metrics["slide"] == "A1"].assign(split="val"), tmp_path)
+    assert said.startswith("The one slide could be used.") and "the figures are of the validation slides." in said
 
 
 def test_a_cohort_without_annotation_is_told_that_nothing_was_measured(
-    slides: pd.DataFrame, metrics: pd.DataFrame
+    slides: pd.DataFrame, metrics: pd.DataFrame, tmp_path: Path
 ) -> None:
-    summary = tables.summary_table(metrics.iloc[:0], resamples=10, seed=0)
-    assert "Nothing was measured" in verdict.verdict(slides, summary)
+    assert verdict(slides, metrics.iloc[:0], tmp_path).endswith("no usable slide has an annotation to compare with.")
 
 
-def test_of_many_runs_the_verdict_names_the_best(slides: pd.DataFrame, metrics: pd.DataFrame) -> None:
+def test_a_stage_without_any_dice_is_told_apart(slides: pd.DataFrame, metrics: pd.DataFrame, tmp_path: Path) -> None:
+    undefined = metrics.assign(dsc=metrics["dsc"].where(metrics["stage"] != "refined"))
+    assert "for the stitched heatmap, not defined after refinement and 0.68 (" in verdict(slides, undefined, tmp_path)
+
+
+def test_of_many_runs_the_verdict_names_the_best(slides: pd.DataFrame, metrics: pd.DataFrame, tmp_path: Path) -> None:
     runs = [metrics.assign(run=f"run{i}", dsc=metrics["dsc"] - abs(i - 2) / 10) for i in range(5)]
-    words = verdict.verdict(slides, tables.summary_table(pd.concat(runs), resamples=10, seed=0))
-    assert "Of 5 runs compared on the same slides, run2 ends with the highest mean Dice." in words
-    assert "run3" not in words
+    said = verdict(slides, pd.concat(runs), tmp_path)
+    assert "Of 5 runs compared on the same slides, run2 ends with the highest mean Dice." in said
+    assert "run2 reaches a mean Dice" in said and "run3" not in said
 
 
 # --- the page

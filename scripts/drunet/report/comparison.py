@@ -11,7 +11,7 @@ from markupsafe import Markup
 from drunet.metrics import tile_scores
 from drunet.report.tables import Column, html_table, plain_columns
 from drunet.report.verdict import final_stage
-from drunet.report.words import text
+from drunet.report.words import number, text
 
 MEASURED = "Measured here"
 PUBLISHED = "Published, on the paper's own data (different from these slides)"
@@ -64,7 +64,7 @@ def backbones_table(
     rows: list[dict[str, Any]] = []
     for name, frame in tiles.items():
         measured = tile_scores(frame["p_tumour"].to_numpy(), frame["label"].to_numpy(), threshold).to_dict()
-        rows.append({"source": MEASURED, "name": name, **{s: _two(measured[s]) for s in scores}})
+        rows.append({"source": MEASURED, "name": name, **{s: number(measured[s]) for s in scores}})
     rows += [
         {"source": PUBLISHED, "name": row["architecture"], **{s: row[s] for s in scores}}
         for row in published["drunet_backbones"].to_dict("records")
@@ -95,10 +95,10 @@ def _measured_run(run: str, dsc: pd.DataFrame, iou: pd.DataFrame, parts: Mapping
         "name": run,
         "classifier": parts.get("classifier", ""),
         "refiner": parts.get("refiner") or "none",
-        "before": _two(_score(here, "heatmap", "mean")) if final != "heatmap" else "",
-        "mean": _two(_score(here, final, "mean")),
-        "median": _two(_score(here, final, "median")),
-        "iou": _two(_score(overlap, final, "mean")),
+        "before": number(_score(here, "heatmap", "mean") if final != "heatmap" else None),
+        "mean": number(_score(here, final, "mean")),
+        "median": number(_score(here, final, "median")),
+        "iou": number(_score(overlap, final, "mean")),
     }
 
 
@@ -119,7 +119,3 @@ def _published_experiment(row: Mapping[Any, Any]) -> dict[str, str]:
 def _score(summary: pd.DataFrame, stage: str, column: str) -> float:
     values = summary.loc[summary["stage"] == stage, column]
     return float(values.iloc[0]) if len(values) else float("nan")
-
-
-def _two(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:.2f}"

@@ -33,8 +33,8 @@ from drunet.report.tables import (
     stage_name,
     summary_table,
 )
-from drunet.report.verdict import headline, judged_split, verdict
-from drunet.report.words import text
+from drunet.report.verdict import judged_split, verdict
+from drunet.report.words import interval, text
 
 # Above these counts tables and pictures are folded away.
 MANY_SLIDES, MANY_PICTURES = 12, 6
@@ -111,51 +111,41 @@ def write_page(path: str | os.PathLike[str], inputs: ReportInputs) -> None:
     require_columns(inputs.slides, ("slide_id", "split", "status"), "slides")
     summary = summary_table(inputs.metrics, resamples=inputs.resamples, seed=inputs.seed)
     split = judged_split(summary)
-    page = (
-        templates()
-        .get_template("template.html")
-        .render(
-            title=inputs.title,
-            verdict=verdict(inputs.slides, summary),
-            headline=headline(inputs.slides, summary, split),
-            left_out=_left_out(inputs.slides),
-            slide_table=_slide_table(inputs.slides),
-            slides_open=len(inputs.slides) <= MANY_SLIDES,
-            summary=_summary_html(summary[summary["split"] == split]),
-            other_splits=_summary_html(summary[summary["split"] != split]),
-            box_plots=_box_plots(inputs.metrics, split),
-            slide_metrics=_metrics_html(inputs.metrics, inputs.slides),
-            metrics_open=len(inputs.metrics) <= MANY_SLIDES,
-            gallery=_gallery(inputs),
-            gallery_open=MANY_PICTURES,
-            tile_table=_tile_html(inputs.tile_metrics),
-            roc=embed_figure(figures.roc_curve(inputs.tiles)) if inputs.tiles else None,
-            trainings=[(name, embed_figure(figures.training_curves(h, name))) for name, h in inputs.histories.items()],
-            experiments=_experiments(inputs, summary, split),
-            backbones=backbones_table(inputs.published, inputs.tiles, inputs.threshold),
-            other_published=other_tables(inputs.published),
-            runtime_figure=embed_figure(figures.runtime_bars(inputs.runtimes)) if len(inputs.runtimes) else None,
-            models=_models_html(inputs.models),
-            sections=[section_view(section) for section in inputs.sections],
-            versions=inputs.versions,
-            notes=list(inputs.notes),
-            resamples=inputs.resamples,
-        )
+    failed = inputs.slides[inputs.slides["status"] != "ok"].reindex(columns=["slide_id", "status", "reason", "mend"])
+    environment = templates()
+    environment.filters |= {"stage_name": stage_name, "split_name": split_name}
+    page = environment.get_template("template.html").render(
+        title=inputs.title,
+        verdict=verdict(inputs.slides, summary),
+        left_out=failed.to_dict("records"),
+        slide_table=_slide_table(inputs.slides),
+        slides_open=len(inputs.slides) <= MANY_SLIDES,
+        summary=_summary_html(summary[summary["split"] == split]),
+        other_splits=_summary_html(summary[summary["split"] != split]),
+        box_plots=_box_plots(inputs.metrics, split),
+        slide_metrics=_metrics_html(inputs.metrics, inputs.slides),
+        metrics_open=len(inputs.metrics) <= MANY_SLIDES,
+        gallery=_gallery(inputs),
+        gallery_open=MANY_PICTURES,
+        tile_table=_tile_html(inputs.tile_metrics),
+        roc=embed_figure(figures.roc_curve(inputs.tiles)) if inputs.tiles else None,
+        trainings=[(name, embed_figure(figures.training_curves(h, name))) for name, h in inputs.histories.items()],
+        experiments=_experiments(inputs, summary, split),
+        backbones=backbones_table(inputs.published, inputs.tiles, inputs.threshold),
+        other_published=other_tables(inputs.published),
+        runtime_figure=embed_figure(figures.runtime_bars(inputs.runtimes)) if len(inputs.runtimes) else None,
+        models=_models_html(inputs.models),
+        sections=[section_view(section) for section in inputs.sections],
+        versions=inputs.versions,
+        notes=list(inputs.notes),
+        resamples=inputs.resamples,
     )
     write_text(path, page)
 
 
-def _left_out(slides: pd.DataFrame) -> list[dict[str, str]]:
-    failed = slides[slides["status"] != "ok"]
-    return [
-        {
-            "slide": text(row["slide_id"]),
-            "status": text(row["status"]).replace("_", " "),
-            "reason": text(row.get("reason")),
-            "mend": text(row.get("mend")),
-        }
-        for _, row in failed.iterrows()
-    ]
+def _numbers(digits: int, **headings: str) -> list[Column]:
+    """Right-aligned columns, by key, of numbers with so many decimals."""
+    return [Column(key, heading, number(digits), numeric=True) for key, heading in headings.items()]
 
 
 def _slide_table(slides: pd.DataFrame) -> Markup:
@@ -171,11 +161,10 @@ def _slide_table(slides: pd.DataFrame) -> Markup:
         Column("annotation_origin", "annotation's origin", text),
         Column("status", "status", lambda status: text(status).replace("_", " ")),
         Column("size", "size (px)", text, numeric=True),
-        Column("mpp", "µm/px", number(4), numeric=True),
+        *_numbers(4, mpp="µm/px"),
         Column("mpp_source", "from", text),
         Column("vendor", "vendor", text),
-        Column("levels", "levels", whole, numeric=True),
-        Column("objective_power", "objective", number(0), numeric=True),
+        *_numbers(0, levels="levels", objective_power="objective"),
     ]
     return html_table(frame, columns)
 
@@ -183,36 +172,28 @@ def _slide_table(slides: pd.DataFrame) -> Markup:
 def _summary_html(summary: pd.DataFrame) -> Markup | None:
     if summary.empty:
         return None
-    three = number(3)
-    intervals = zip(summary["low"], summary["high"], strict=True)
-    frame = summary.assign(interval=[_interval(low, high) for low, high in intervals])
+    bounds = zip(summary["low"], summary["high"], strict=True)
+    frame = summary.assign(interval=[interval(low, high, 3) for low, high in bounds])
     columns = [
         Column("stage", "stage", stage_name),
         Column("split", "split", split_name),
-        Column("n", "slides", number(0), numeric=True),
-        Column("groups", "patients", number(0), numeric=True),
-        Column("mean", "mean", three, numeric=True),
+        *_numbers(0, n="slides", groups="patients"),
+        *_numbers(3, mean="mean"),
         Column("interval", "95\u00a0% interval", text, numeric=True),
-        Column("sd", "sd", three, numeric=True),
-        Column("median", "median", three, numeric=True),
+        *_numbers(3, sd="sd", median="median"),
     ]
     if summary["left_out"].any():
-        columns.append(Column("left_out", "not defined", number(0), numeric=True))
+        columns += _numbers(0, left_out="not defined")
     return html_table(frame, columns, group="run")
-
-
-def _interval(low: float, high: float) -> str:
-    return "" if pd.isna(low) else f"{low:.3f} – {high:.3f}"
 
 
 def _box_plots(metrics: pd.DataFrame, split: str | None) -> list[tuple[str, str]]:
     if split is None:
         return []
     judged = metrics[splits_of(metrics) == split]
-    plots = [("Dice", "dsc"), ("Hausdorff distance", "hd95_um")]
     return [
-        (f"{words}, {split_name(split)} slides", embed_figure(figures.box_plot(judged, value)))
-        for words, value in plots
+        (name, embed_figure(figures.box_plot(judged, value)))
+        for name, value in (("Dice", "dsc"), ("Hausdorff distance", "hd95_um"))
         if value in judged.columns and judged[value].notna().any()
     ]
 
@@ -220,7 +201,6 @@ def _box_plots(metrics: pd.DataFrame, split: str | None) -> list[tuple[str, str]
 def _metrics_html(metrics: pd.DataFrame, slides: pd.DataFrame) -> Markup | None:
     if metrics.empty:
         return None
-    three, whole = number(3), number(0)
     frame = metrics.assign(split=splits_of(metrics))
     if "annotation_kind" in slides.columns:
         frame["annotation"] = frame["slide"].map(slides.set_index("slide_id")["annotation_kind"])
@@ -232,12 +212,9 @@ def _metrics_html(metrics: pd.DataFrame, slides: pd.DataFrame) -> Markup | None:
         Column("split", "split", split_name),
         Column("annotation", "annotation", text),
         Column("stage", "stage", stage_name),
-        Column("dsc", "DSC", three, numeric=True),
-        Column("iou", "IoU", three, numeric=True),
-        Column("hd_um", "HD (µm)", whole, numeric=True),
-        Column("hd95_um", "HD95 (µm)", whole, numeric=True),
-        Column("precision", "precision", three, numeric=True),
-        Column("recall", "recall", three, numeric=True),
+        *_numbers(3, dsc="DSC", iou="IoU"),
+        *_numbers(0, hd_um="HD (µm)", hd95_um="HD95 (µm)"),
+        *_numbers(3, precision="precision", recall="recall"),
     ]
     return html_table(frame, columns, group="run")
 
@@ -248,13 +225,16 @@ def _gallery(inputs: ReportInputs) -> list[dict[str, Any]]:
     splits = dict(zip(inputs.slides["slide_id"], splits_of(inputs.slides), strict=True))
     rank = {split: i for i, split in enumerate(SPLITS)}
     entries = sorted(inputs.overlays, key=lambda e: rank.get(splits.get(e.slide, ""), len(rank)))
-    captions = _dice_captions(inputs.metrics)
+    dice = {
+        (str(slide), str(run)): dict(zip(rows["stage"], rows["dsc"], strict=True))
+        for (slide, run), rows in inputs.metrics.groupby(["slide", "run"], sort=False)
+    }
     return [
         {
             "slide": entry.slide,
             "run": entry.run,
-            "split": split_name(splits.get(entry.slide, "")),
-            "dice": captions.get((entry.slide, entry.run), ""),
+            "split": splits.get(entry.slide, ""),
+            "dice": [(by_stage[stage], stage) for stage in STAGES if pd.notna(by_stage.get(stage))],
             "pictures": [
                 (words, embed_picture(path, longest))
                 for words, path in (("heatmap", entry.heatmap_picture), ("segmentation", entry.overlay))
@@ -262,17 +242,8 @@ def _gallery(inputs: ReportInputs) -> list[dict[str, Any]]:
             ],
         }
         for entry in entries
+        for by_stage in [dice.get((entry.slide, entry.run), {})]
     ]
-
-
-def _dice_captions(metrics: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """`0.71 stitched heatmap · 0.80 after refinement` per slide and run."""
-    captions: dict[tuple[str, str], str] = {}
-    for (slide, run), rows in metrics.groupby(["slide", "run"], sort=False):
-        by_stage = dict(zip(rows["stage"], rows["dsc"], strict=True))
-        steps = [f"{by_stage[s]:.2f} {stage_name(s)}" for s in STAGES if pd.notna(by_stage.get(s))]
-        captions[str(slide), str(run)] = " · ".join(steps)
-    return captions
 
 
 def _experiments(inputs: ReportInputs, summary: pd.DataFrame, split: str | None) -> Markup | None:
@@ -290,15 +261,11 @@ def _experiments(inputs: ReportInputs, summary: pd.DataFrame, split: str | None)
 def _tile_html(tile_metrics: pd.DataFrame) -> Markup | None:
     if tile_metrics.empty:
         return None
-    three = number(3)
     columns = [
         Column("slide", "slide", text),
         Column("split", "split", split_name),
-        Column("tiles", "tiles", number(0), numeric=True),
-        Column("precision", "precision", three, numeric=True),
-        Column("recall", "recall", three, numeric=True),
-        Column("f1", "F1", three, numeric=True),
-        Column("auc", "AUC", three, numeric=True),
+        *_numbers(0, tiles="tiles"),
+        *_numbers(3, precision="precision", recall="recall", f1="F1", auc="AUC"),
     ]
     return html_table(tile_metrics.sort_values("model", kind="stable"), columns, group="model")
 
@@ -310,7 +277,7 @@ def _models_html(models: Sequence[dict[str, Any]]) -> Markup | None:
     known = [
         Column("name", "model", text),
         Column("architecture", "architecture", text),
-        Column("parameters", "parameters", number(0), numeric=True),
+        *_numbers(0, parameters="parameters"),
         Column("parity", "ONNX against Keras", _parity, numeric=True),
     ]
     keys = {column.key for column in known} | {"sha256"}

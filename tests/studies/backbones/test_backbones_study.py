@@ -1,3 +1,5 @@
+"""The comparison of backbones: scores, cost and the page."""
+
 from __future__ import annotations
 
 import math
@@ -11,12 +13,13 @@ import yaml
 from matplotlib.text import Annotation
 
 from drunet.files import read_published
+from drunet.inference import EngineOptions
 from drunet.models import backbones
 from drunet.report.figures import save
-from drunet.report.section import write_section
-from studies.backbones.section import backbones_section, points, scores_table, strayed, time_axis, with_cost
+from drunet.report.section import render_section
+from studies.backbones import tables as study
 from studies.common.classifier_arms import arm_metrics
-from studies.common.cost import Arithmetic, Timing, cost_table
+from studies.common.cost import Arithmetic, cost_table
 from studies.common.cost_figures import f1_against_time
 
 ROOT = Path(__file__).parents[3]
@@ -48,12 +51,9 @@ def metrics() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def cost() -> pd.DataFrame:
-    timed = {
-        "vgg19": Timing(8.0, 7.0, 9.0, batch_size=8, repeats=5, threads=1, provider="cpu"),
-        "own": Timing(2.0, 1.5, 3.0, batch_size=8, repeats=5, threads=1, provider="cpu"),
-    }
+    seconds = {"vgg19": [0.064, 0.056, 0.072], "own": [0.016, 0.012, 0.024]}
     counted = {"vgg19": Arithmetic(19_000_000, 3_000_000_000), "own": Arithmetic(2_000_000, 500_000_000)}
-    return cost_table({"vgg19": 20_000_000, "own": None}, counted, timed)
+    return cost_table({"vgg19": 20_000_000, "own": None}, counted, seconds, EngineOptions(batch_size=8, threads=1))
 
 
 @pytest.fixture
@@ -64,27 +64,22 @@ def published() -> pd.DataFrame:
 def test_cost_is_told_in_billions_and_milliseconds_and_a_finished_file_by_its_weights(cost: pd.DataFrame) -> None:
     assert cost["arm"].tolist() == ["vgg19", "own"]
     assert cost["parameters"].tolist() == [20_000_000, 2_000_000]
-    assert cost["gflops"].tolist() == [3.0, 0.5] and cost["ms_per_tile"].tolist() == [8.0, 2.0]
-    assert time_axis(cost) == "milliseconds per tile on ONNX Runtime (cpu, 1 thread), logarithmic"
-    assert "all cores" in time_axis(cost.assign(threads=0)) and "4 threads" in time_axis(cost.assign(threads=4))
+    assert cost["gflops"].tolist() == [3.0, 0.5] and cost["ms_per_tile"].tolist() == pytest.approx([8, 2])
+    assert cost[["fastest", "slowest"]].to_numpy().ravel().tolist() == pytest.approx([7, 9, 1.5, 3])
 
 
 def test_cost_joins_the_long_table_as_a_protocol_of_its_own(metrics: pd.DataFrame, cost: pd.DataFrame) -> None:
-    long = with_cost(metrics, cost)
+    long = study.with_cost(metrics, cost)
     assert long.columns.tolist() == ["arm", "protocol", "repeat", "metric", "value"]
     own = long[(long["protocol"] == "cost") & (long["arm"] == "own")]
-    assert dict(zip(own["metric"], own["value"], strict=True)) == {
-        "parameters": 2e6,
-        "gflops": 0.5,
-        "ms_per_tile": 2.0,
-    }
+    assert dict(zip(own["metric"], own["value"], strict=True)) == {"parameters": 2e6, "gflops": 0.5, "ms_per_tile": 2}
     assert len(long) == len(metrics) + 6
 
 
 def test_published_scores_stand_beside_the_measured_as_printed(metrics: pd.DataFrame, published: pd.DataFrame) -> None:
-    table = scores_table(metrics, ARMS, published)
+    table = study.scores_table(metrics, ARMS, published)
     assert table["backbone"].tolist() == ["VGG19", "Ours"]
-    assert table[["published F1", "published precision", "published recall"]].to_numpy().tolist() == [
+    assert table[["F1 (paper)", "precision (paper)", "recall (paper)"]].to_numpy().tolist() == [
         ["0.87", "0.86", "0.87"],
         ["", "", ""],
     ]
@@ -95,23 +90,34 @@ def test_published_scores_stand_beside_the_measured_as_printed(metrics: pd.DataF
 def test_arms_that_were_not_trained_alike_are_said_to_be() -> None:
     base = {"architecture": "dr_fused", "options": {}, "weights": "random", "training": TRAINING}
     other = {**base, "architecture": "backbone", "options": {"backbone": "vgg19"}}
-    assert strayed({"a": base, "b": other}) == []
-    assert strayed({"a": base, "b": {**other, "training": {**TRAINING, "epochs": 4}}}) == ["training"]
-    assert strayed({"a": base, "b": {"onnx": "m.onnx"}}) == ["weights", "training", "onnx"]
+    assert study.differing({"a": base, "b": other}) == []
+    assert study.differing({"a": base, "b": {**other, "training": {**TRAINING, "epochs": 4}}}) == ["training"]
+    assert study.differing({"a": base, "b": {"onnx": "m.onnx"}}) == ["weights", "training", "onnx"]
 
 
-def test_the_section_names_the_best_the_quickest_and_the_protocol(
+def page(folder: Path, metrics: pd.DataFrame, cost: pd.DataFrame, published: pd.DataFrame, settings: Any) -> str:
+    (folder / "figures").mkdir(parents=True)
+    save(f1_against_time(study.points(metrics, cost, ARMS)), folder / "figures/f1_against_time.png")
+    view = study.page_view(metrics, cost, arms=ARMS, published=published, settings=settings, size=64)
+    return render_section(folder, Path(study.__file__).with_name("page.md.j2"), view).text
+
+
+def test_the_page_names_the_best_the_fastest_and_the_protocol(
     metrics: pd.DataFrame, cost: pd.DataFrame, published: pd.DataFrame, tmp_path: Path
 ) -> None:
-    figure = tmp_path / "figures" / "f1.png"
-    save(f1_against_time(points(metrics, cost, ARMS)), figure)
-    settings: dict[str, Any] = {arm: {"weights": "random", "training": TRAINING} for arm in ARMS}
-    section = backbones_section(metrics, cost, figure, arms=ARMS, published=published, settings=settings, size=64)
-    assert "Highest F1: Ours" in section.lead and "Quickest: Ours, 2.00 ms" in section.lead
-    assert "120 labelled tiles of 3 test slides (2 patients)" in section.lead
-    assert "from random weights, at most 3 epochs of every tile once" in section.notes[0]
-    write_section(tmp_path, section)
-    assert "Backbones of the patch-wise classifier" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    settings = {arm: {"weights": "random", "training": TRAINING} for arm in ARMS}
+    words = page(tmp_path / "a", metrics, cost, published, settings)
+    assert "Ours has the highest F1: " in words and "Ours is the fastest: 2.00 ms per tile" in words
+    assert "120 labelled tiles of 3 test slides (2 patients)" in words
+    assert "from random weights, for at most 3 epochs (every tile once)" in words and "rate of 0.001" in words
+    assert "3 batches of 8 tiles on ONNX Runtime (cpu, 1 thread)" in words
+    assert "does not show that two backbones are equally good" in words
+    settings["own"] = {"weights": "imagenet", "training": TRAINING}
+    assert "were not trained alike. They differ in weights." in page(tmp_path / "b", metrics, cost, published, settings)
+    undefined = metrics.assign(value=metrics["value"].where(~metrics["metric"].str.startswith("f1")))
+    finished = {arm: {"onnx": "m.onnx"} for arm in ARMS}
+    words = page(tmp_path / "c", undefined, cost.assign(threads=0), published, finished)
+    assert "F1 is defined for none of them" in words and "(cpu, all cores)" in words and "is not known here" in words
 
 
 def test_names_in_the_figure_cover_neither_each_other_nor_an_interval() -> None:

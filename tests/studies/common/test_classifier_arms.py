@@ -191,8 +191,8 @@ def test_arms_are_laid_out_one_per_row_in_their_order() -> None:
     assert table["arm"].tolist() == ["z", "a"]
     assert table["f1"].iloc[0] > table["f1"].iloc[1]
     row: dict[str, Any] = {"f1": 0.876, "f1_low": 0.8, "f1_high": 0.95}
-    assert with_interval(row, "f1") == "0.88 (0.80–0.95)"
+    assert with_interval(row, "f1") == "0.88 (0.80 to 0.95)"
     assert with_interval({**row, "f1_low": math.nan}, "f1") == "0.88"
-    assert with_interval({**row, "f1": math.nan}, "f1") == ""
+    assert with_interval({**row, "f1": math.nan}, "f1") == "–"
     low, high = (table[f"f1_{end}"].to_numpy() for end in ("low", "high"))
     assert (low < table["f1"]).all() and (table["f1"] < high).all()

@@ -13,7 +13,7 @@ from drunet.export import onnx_model
 from drunet.export.onnx_model import write_onnx
 from drunet.inference import EngineOptions, Layout
 from drunet.models import registry
-from studies.common.cost import arithmetic, time_per_tile
+from studies.common.cost import arithmetic, cost_table, seconds_in_turn
 
 FLOAT = onnx.TensorProto.FLOAT
 
@@ -127,21 +127,23 @@ def test_every_model_is_timed_on_the_same_tiles(tmp_path: Path) -> None:
     models = {"a": classifier(tmp_path / "a.onnx"), "b": classifier(tmp_path / "b.onnx", channels_last=False)}
     options = EngineOptions(batch_size=3, threads=1)
     layouts = {"b": Layout(channels_last=False, scale=1 / 255)}
-    timings = time_per_tile(models, 8, options, repeats=4, layouts=layouts)
-    assert list(timings) == ["a", "b"]
-    for timing in timings.values():
-        assert 0 < timing.fastest <= timing.milliseconds <= timing.slowest
-        assert (timing.batch_size, timing.repeats, timing.threads, timing.provider) == (3, 4, 1, "cpu")
+    seconds = seconds_in_turn(models, dict.fromkeys(models, 8), options, repeats=4, layouts=layouts)
+    assert list(seconds) == ["a", "b"] and [len(turns) for turns in seconds.values()] == [4, 4]
+    counted = {name: arithmetic(path) for name, path in models.items()}
+    cost = cost_table(dict.fromkeys(models), counted, seconds, options)
+    assert ((cost["fastest"] > 0) & cost["ms_per_tile"].between(cost["fastest"], cost["slowest"])).all()
+    assert cost[["batch_size", "repeats", "threads", "provider"]].iloc[1].tolist() == [3, 4, 1, "cpu"]
+    assert cost.columns[-1] == "provider"
 
 
 def test_a_model_for_other_tiles_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="does not take the tiles"):
-        time_per_tile({"a": classifier(tmp_path / "a.onnx")}, 16, EngineOptions(threads=1), repeats=1)
+        seconds_in_turn({"a": classifier(tmp_path / "a.onnx")}, {"a": 16}, EngineOptions(threads=1), repeats=1)
 
 
 def test_models_of_several_sizes_are_each_timed_at_their_own(tmp_path: Path) -> None:
     models = {"a": classifier(tmp_path / "a.onnx"), "b": classifier(tmp_path / "b.onnx", side=16)}
-    timings = time_per_tile(models, {"a": 8, "b": 16}, EngineOptions(batch_size=2, threads=1), repeats=1)
-    assert list(timings) == ["a", "b"]
+    options = EngineOptions(batch_size=2, threads=1)
+    assert list(seconds_in_turn(models, {"a": 8, "b": 16}, options, repeats=1)) == ["a", "b"]
     with pytest.raises(ModelError, match="b: the model does not take the tiles"):
-        time_per_tile(models, {"a": 8, "b": 8}, EngineOptions(batch_size=2, threads=1), repeats=1)
+        seconds_in_turn(models, {"a": 8, "b": 8}, options, repeats=1)

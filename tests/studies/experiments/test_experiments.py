@@ -1,4 +1,4 @@
-"""Runs beside each other: tables against numbers worked by hand, figures looked at as artists."""
+"""The comparison of runs: tables against numbers worked by hand, figures looked at as artists, and the page."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from drunet.annotation.region import Region
 from drunet.errors import ConfigError
 from drunet.evaluation import share_called_tumour, tumour_margin
 from drunet.files import read_published
-from drunet.report.section import read_section, write_section
+from drunet.report.figures import save
+from drunet.report.section import render_section
 from drunet.statistics import holm
+from studies.experiments import page
 from studies.experiments import tables as study
 from studies.experiments.figures import picture_grid, run_boxes, stacked_seconds
-from studies.experiments.section import draw_figures, experiments_section
 
 PUBLISHED = read_published(Path(__file__).parents[3] / "resources/published/drunet_experiments.tsv")
 LABELS = {"I": "one", "III": "three", "VIII": "bare"}
@@ -235,7 +236,7 @@ def test_the_share_counts_the_margin_alone() -> None:
 
 def test_boxes_show_every_slide_the_mean_and_the_published_mean(scores: pd.DataFrame) -> None:
     named = study.named_after(scores)
-    figure = run_boxes(named, published={"I  one": 0.76}, slides="8 slides")
+    figure = run_boxes(named, {"I  one": 0.76}, "8 slides")
     axes = figure.axes[0]
     assert [t.get_text() for t in axes.get_yticklabels()] == ["I  one", "III  three", "VIII  bare"]
     drawn = np.concatenate([np.asarray(c.get_offsets())[:, 0] for c in axes.collections])
@@ -254,7 +255,7 @@ def test_runs_that_share_a_classifier_share_a_box(scores: pd.DataFrame) -> None:
 
 
 def test_a_run_without_a_score_says_so(scores: pd.DataFrame) -> None:
-    axes = run_boxes(study.named_after(scores), value="hd_um").axes[0]
+    axes = run_boxes(study.named_after(scores).assign(dsc=np.nan), {}, "slides").axes[0]
     assert [t.get_text() for t in axes.texts] == ["not defined"] * 3
 
 
@@ -268,37 +269,60 @@ def test_seconds_are_stacked_to_their_sum(benchmarks: Path) -> None:
 
 def test_the_grid_has_a_place_per_run_and_slide_and_leaves_unknown_ones_empty() -> None:
     picture = np.full((30, 40, 3), 128, np.uint8)
-    figure = picture_grid([("slide", ""), ("I", "one")], ["A", "B"], {("slide", "A"): picture, ("I", "A"): picture})
+    pictures = {("slide", "A"): picture, ("I", "A"): picture}
+    figure = picture_grid([("slide", ""), ("I", "one")], ["A", "B"], pictures, {("I", "A"): "0.50"})
     assert len(figure.axes) == 6 and sum(len(a.images) for a in figure.axes) == 2
     assert [a.get_title() for a in figure.axes[1:3]] == ["A", "B"]
 
 
-# --- the section
+# --- the page
 
 
-def test_the_section_says_what_came_out_and_shows_published_figures_apart(
-    scores: pd.DataFrame, runs: pd.DataFrame, benchmarks: Path, tmp_path: Path
+@pytest.fixture
+def figures(scores: pd.DataFrame, benchmarks: Path, tmp_path: Path) -> Path:
+    """A folder with the page's figures."""
+    picture = np.full((30, 40, 3), 128, np.uint8)
+    pictures = {(run, slide): picture for run in ("", *RUNS) for slide in ("S0", "S1")}
+    seconds = study.seconds_table(benchmarks, LABELS, RUNS, ["S0"])
+    drawn = page.draw_figures(scores, seconds, pictures, LABELS, RUNS, PUBLISHED)
+    for name, figure in drawn.items():
+        file = {"seconds_figure": "seconds.png", "pictures": "pictures.jpg"}.get(name, f"{name}.png")
+        save(figure, tmp_path / "figures" / file, dpi=60)
+    corners = [text.get_text() for axes in drawn["pictures"].axes for text in axes.texts if axes.images]
+    after = scores[(scores["stage"] == "segmentation") & scores["slide"].isin(["S0", "S1"])]
+    assert corners == [f"{dice:.2f}" for dice in after["dsc"]]
+    return tmp_path
+
+
+def test_the_page_says_what_came_out_and_shows_published_figures_apart(
+    scores: pd.DataFrame, runs: pd.DataFrame, benchmarks: Path, figures: Path
 ) -> None:
     seconds = study.seconds_table(benchmarks, LABELS, RUNS, ["S0"])
-    picture = np.full((30, 40, 3), 128, np.uint8)
-    pictures = {(run, "S0"): picture for run in ("", *RUNS)}
-    names = ("with_refiner.png", "without_refiner.png", "seconds_figure.png", "pictures.jpg")
-    paths = {Path(name).stem: tmp_path / "figures" / name for name in names}
-    figures = draw_figures(paths, scores, seconds, pictures, LABELS, RUNS, PUBLISHED)
     tests = study.tests_table(scores, LABELS, RUNS)
-    write_section(tmp_path, experiments_section(runs, tests, seconds, PUBLISHED, figures, band_um=200.0))
-    section = read_section(tmp_path / "section.json")
-    assert "3 runs, judged on the same 8 slides of 4 patients. III (three) has the highest mean Dice" in section.lead
-    assert "In 2 of 2 runs with a refiner" in section.lead
-    tables = dict(section.tables)
-    shown = next(table for caption, table in tables.items() if caption.startswith("Scores"))
-    assert list(shown["published Dice"]) == ["0.76", "", ""]
-    seconds_shown = tables["Seconds per slide, by stage"].set_index("experiment")
-    assert seconds_shown.loc["I", "total"] == 21.5 and seconds_shown.loc["I", "published"] == "62"
-    assert all(path.is_file() for _, path in section.figures) and len(section.figures) == 4
-    assert any("200 µm" in note for note in section.notes)
-    assert not any("40 tumour" in note for note in section.notes)
+
+    def rendered(runs: pd.DataFrame, tests: pd.DataFrame = tests) -> tuple[dict[str, Any], str]:
+        view = page.page_view(runs, tests, seconds, PUBLISHED, band_um=200.0)
+        return view, render_section(figures, Path(page.__file__).with_name("page.md.j2"), view).text
+
+    view, words = rendered(runs)
+    best = runs.set_index("experiment")["dsc_mean"]
+    assert "3 runs on the same 8 slides of 4 patients." in words and best.idxmax() == "III"
+    assert f"III (three) has the highest mean Dice, {best.max():.2f}." in words
+    assert "In 2 of 2 runs with a refiner" in words and "within 200 µm around the annotated tumour" in words
+    different = (tests.loc[tests["family"] == "with refiner", "p_holm"] < 0.05).sum()
+    assert f"differ at p < 0.05 after Holm's correction: {different} of 3." in words and different
+    assert "too few slides" not in words
+    shown = view["scores"].set_index("experiment")
+    assert list(shown["Dice (paper)"]) == ["0.76", "", ""]
+    low, high = runs.loc[0, ["dsc_low", "dsc_high"]]
+    assert shown.loc["I", "95\u00a0% interval"] == f"{low:.2f} to {high:.2f}"
+    assert shown.loc["I", "margin called tumour"] == pytest.approx(0.05)
+    seconds_shown = view["seconds"].set_index("experiment")
+    assert seconds_shown.loc["I", "total"] == 21.5 and seconds_shown.loc["I", "paper"] == "62"
+    assert list(view["families"]) == ["with refiner", "without refiner", "refiner and post-processing"]
+    assert "slides as independent" in words and "40 tumour" not in words
+    bare = rendered(runs.drop(columns=[c for c in runs if c.startswith("margin")]), tests.assign(zeros=tests["n"] - 3))
+    assert "Margin called tumour" not in bare[1] and "too few slides" in bare[1]
     for data, said in (("this cohort (PSA)", True), ("this cohort (PSA, induced imbalance)", False)):
         tenth = runs.assign(experiment=["I", "III", "X"], classifier_data=data)
-        notes = experiments_section(tenth, tests, seconds, PUBLISHED.iloc[:0], figures, band_um=200.0).notes
-        assert any("40 tumour" in note for note in notes) is said
+        assert ("40 tumour" in rendered(tenth)[1]) is said

@@ -15,7 +15,7 @@ from drunet.annotation import Annotation, read_annotation
 from drunet.annotation.parsed import write_parsed
 from drunet.annotation.provenance import Provenance
 from drunet.export.mask_image import write_mask_image
-from studies.experiments.pictures import SlideFiles, seen_by_runs
+from studies.experiments.pictures import seen_by_runs
 
 SIZE, ORIGIN = (640, 480), (96, 160)
 CLASSES = {"tumour": ["tumor"], "non_tumour": ["stroma"], "ignore": ["ignore*"]}
@@ -49,5 +49,6 @@ def read(path: Path, origin: tuple[int, int]) -> Annotation:
 def _seen(slide: Path, annotation: Annotation) -> np.ndarray:
     folder = slide.parent
     write_parsed(folder / "a.parquet", annotation, Provenance("drawn"), slide_id="s", size=SIZE)
-    files = SlideFiles("s", slide, folder / "a.parquet", folder / "tissue.png", None)
-    return seen_by_runs(files, {"r": folder / "run.tif"}, mpp=4.0, band_um=50.0, longest=320)[1]["r"]
+    files = slide, folder / "a.parquet", folder / "tissue.png"
+    masks = {"r": folder / "run.tif"}
+    return seen_by_runs({"slide": "s"}, *files, masks, slide_mpp=None, mpp=4.0, band_um=50.0, longest=320)[1]["r"]

@@ -1,7 +1,9 @@
-"""The comparison of sampling strategies: thresholds, tables and the section, from files as the workflow leaves them."""
+"""The comparison of sampling strategies: thresholds, tables and the page, from files as the workflow leaves them."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,21 +17,15 @@ from sklearn.metrics import f1_score
 
 from drunet.errors import ConfigError, SheetError, TrainingDataError
 from drunet.report.figures import save
-from drunet.report.section import read_section, write_section
+from drunet.report.section import render_section
 from drunet.statistics import paired_tests
 from drunet.tiles import write_table
 from studies.common.classifier_arms import arm_metrics, slide_scores
-from studies.sampling.arms import models_of
-from studies.sampling.section import (
-    PAPER,
-    interval_dots,
-    learnt_table,
-    sampling_section,
-    scores_table,
-    thresholds_of,
-    tiles_by_model,
-)
-from studies.sampling.settings import check
+from studies.sampling import settings as rules
+from studies.sampling import tables as study
+from studies.sampling.figures import interval_dots
+from studies.sampling.settings import models_of
+from studies.sampling.tables import learnt_table, scores_table, thresholds_of, tiles_by_model
 
 ROOT = Path(__file__).parents[3]
 DEFAULTS = yaml.safe_load((ROOT / "workflow/studies/sampling/settings.yaml").read_text(encoding="utf-8"))
@@ -39,6 +35,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "wta": {"classifier": "b", "threshold": 0.5},
     "wta_threshold": {"classifier": "b", "threshold": "validation"},
 }
+FIGURE = "figures/strategies.png"
 SLIDES = [{"slide": f"s{i}", "patient": i // 2} for i in range(4)]
 
 
@@ -85,7 +82,6 @@ def test_the_settings_that_ship_obey_their_schema_and_name_each_other_rightly() 
     settings, models = settings_and_models()
     Draft202012Validator.check_schema(SCHEMA)
     Draft202012Validator(SCHEMA).validate(settings)
-    assert set(settings["arms"]) == set(PAPER)
     assert set(models_of(settings["arms"])) == set(models), "no model is trained for nothing"
     assert models_of(settings["arms"], tuned=True) == ["sampling_wta"]
     published = models["sampling_psa_induced"]["data"]["sampling"]
@@ -137,19 +133,19 @@ def compared() -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
 def test_the_threshold_of_a_finished_model_cannot_be_tuned() -> None:
     arms = {"own": {"classifier": "a", "threshold": "validation"}, "done": {"classifier": "b", "threshold": 0.5}}
     config = {"classifiers": {"a": {"architecture": "dr_fused"}, "b": {"onnx": "b.onnx"}}}
-    check({"arms": arms}, config)
+    rules.check({"arms": arms}, config)
     arms["done"] = {"classifier": "b", "threshold": "validation"}
-    with pytest.raises(ConfigError, match=r"study_settings\.sampling\.arms\.done\.threshold: .* Write a number"):
-        check({"arms": arms}, config)
+    with pytest.raises(ConfigError, match=r"sampling\.arms\.done\.threshold.*Write a number"):
+        rules.check({"arms": arms}, config)
 
 
 def test_a_tuned_threshold_moves_precision_and_leaves_the_auc(compared: Any) -> None:
     shown = scores_table(compared[0]).set_index("arm")
-    assert shown.loc["wta", "auc"] == shown.loc["wta_threshold", "auc"]
+    assert shown.loc["wta", "AUC"] == shown.loc["wta_threshold", "AUC"]
     assert shown.loc["wta", "precision"] != shown.loc["wta_threshold", "precision"]
     own = tiles(1)
     expected = f1_score(own["label"], own["p_tumour"] >= 0.5)
-    assert shown.loc["psa", "f1"].startswith(f"{expected:.2f} (")
+    assert shown.loc["psa", "F1"].startswith(f"{expected:.2f} (")
 
 
 def test_what_an_arm_learns_from_is_said_in_numbers(compared: Any) -> None:
@@ -159,24 +155,38 @@ def test_what_an_arm_learns_from_is_said_in_numbers(compared: Any) -> None:
     assert row.loc["wta", "loss"] == "focal, γ 2, weights 0.50 : 2.00"
     assert row.loc["wta", ["tumour", "non_tumour"]].tolist() == [40, 50]
     assert row.loc["wta_threshold", "threshold"] == 0.61
-    assert pd.isna(row.loc["finished", "tumour"]) and row.loc["finished", "paper"] == ""
+    assert pd.isna(row.loc["finished", "tumour"])
 
 
-def test_the_section_says_what_was_measured_and_what_was_published(compared: Any, tmp_path: Path) -> None:
+def page(folder: Path, compared: Any, arms: Mapping[str, Any] = ARMS, reference: str = "psa") -> str:
     metrics, by_slide, thresholds = compared
-    picture = tmp_path / "figures" / "strategies.png"
-    picture.parent.mkdir()
-    save(interval_dots(metrics, {"psa": "PSA", "wta": "WTA", "wta_threshold": "WTA"}, "psa"), picture)
-    tests = paired_tests(by_slide, value="f1", reference="psa")
-    learnt = learnt_table(ARMS, FACTS, thresholds)
-    write_section(tmp_path, sampling_section(metrics, learnt, tests, picture, reference="psa", facts=FACTS))
-    section = read_section(tmp_path / "section.json")
-    best = scores_table(metrics).set_index("arm")["f1"]
-    assert f"The highest F1 is that of {best.idxmax().replace('_', ' ')}: {best.max()}" in section.lead
-    assert "120 labelled tiles of 4 test slides" in section.lead and "without figures" in section.lead
-    assert [len(frame) for _, frame in section.tables] == [3, 3, 2]
-    assert any("a learnt from 4 tumour, 4 clear, 1 hard areas (fewer areas)" in note for note in section.notes)
-    assert (tmp_path / "report.html").stat().st_size > picture.stat().st_size
+    save(interval_dots(metrics, {"psa": "PSA", "wta": "WTA", "wta_threshold": "WTA"}, "psa"), folder / FIGURE)
+    tests = paired_tests(by_slide, value="f1", reference=reference)
+    learnt = learnt_table(arms, FACTS, dict.fromkeys(arms, 0.5) | thresholds)
+    again = {**FACTS["a"], "sampling": {**FACTS["a"]["sampling"], "note": ""}}
+    view = study.page_view(metrics, learnt, tests, reference=reference, facts={**FACTS, "c": again})
+    assert [len(view[table]) for table in ("scores", "learnt", "tests")] == [3, len(arms), 2]
+    return render_section(folder, Path(study.__file__).with_name("page.md.j2"), view).text
+
+
+def test_the_page_says_what_was_measured_and_what_was_published(compared: Any, tmp_path: Path) -> None:
+    best = scores_table(compared[0]).set_index("arm")["F1"]
+    assert best.idxmax() != "psa"
+    words = page(tmp_path, compared)
+    assert f"The highest F1 is that of {best.idxmax().replace('_', ' ')}: {best.max()}. Psa has {best['psa']}." in words
+    assert "3 strategies" in words and "120 labelled tiles of 4 test slides (2 patients)" in words
+    assert "without figures" in words and "slides as independent" in words
+    assert "a was trained on 4 tumour, 4 clear and 1 hard areas (fewer areas)" in words
+    assert "c was trained on 4 tumour, 4 clear and 1 hard areas. Its" in words
+    assert "b was trained" not in words and "Psa has" not in page(tmp_path, compared, reference=best.idxmax())
+
+
+def test_the_page_says_of_every_shipped_strategy_what_was_published(compared: Any, tmp_path: Path) -> None:
+    page(tmp_path, compared, settings_and_models()[0]["arms"])
+    html = json.loads((tmp_path / "section.json").read_text(encoding="utf-8"))["html"]
+    table = html.partition("What Oskouei et al. 2025 say of each")[2].partition("</table>")[0]
+    said = re.findall(r"<td[^>]*>([^<]*)</td></tr>", table)
+    assert len(said) == len(DEFAULTS["arms"]) and all(words.endswith(".") for words in said)
 
 
 def test_the_figure_shows_every_arm_once_at_its_score(compared: Any) -> None:

@@ -1,4 +1,4 @@
-"""Students beside their teacher: ratios of speed, changes of Dice, what was asked, and the settings that ship."""
+"""Distilled students and their teacher: ratios of speed, changes of Dice, the targets, and the settings that ship."""
 
 from __future__ import annotations
 
@@ -15,15 +15,13 @@ from matplotlib.patches import Rectangle
 from drunet.errors import ConfigError
 from drunet.inference import EngineOptions
 from drunet.report.figures import save
-from drunet.report.section import read_section, write_section
+from drunet.report.section import render_section
 from drunet.settings.merging import resolve_models
 from studies.common.classifier_arms import arm_metrics
-from studies.common.cost import Arithmetic, cost_table, speed_table, timings
+from studies.common.cost import Arithmetic, cost_table
 from studies.common.study_settings import Study, load_studies
 from studies.slide_distillation import tables as study
-from studies.slide_distillation.arms import runs_of
 from studies.slide_distillation.figures import speed_against_dice
-from studies.slide_distillation.section import section_of
 
 ROOT = Path(__file__).parents[3]
 ARMS = {
@@ -98,12 +96,8 @@ def cost() -> pd.DataFrame:
     turns = rng.uniform(1, 2, 21)
     faster = {"big": 1.0, "wide": 2.0, "slim": 4.0, "half": 9.0, "labels": 4.0}
     seconds = {arm: (turns / times).tolist() for arm, times in faster.items()}
-    speed = speed_table(seconds, "big", 8)
     counted = {arm: Arithmetic(1_000_000, 400_000_000) for arm in ARMS}
-    table = cost_table(
-        dict.fromkeys(ARMS, 1_200_000), counted, timings(seconds, EngineOptions(batch_size=8, threads=1))
-    )
-    return table.merge(speed, on="arm", validate="1:1")
+    return cost_table(dict.fromkeys(ARMS, 1_200_000), counted, seconds, EngineOptions(batch_size=8, threads=1), "big")
 
 
 def test_a_ratio_is_taken_within_a_turn_so_that_a_slow_machine_changes_nothing(cost: pd.DataFrame) -> None:
@@ -115,7 +109,9 @@ def test_a_ratio_is_taken_within_a_turn_so_that_a_slow_machine_changes_nothing(c
 
 
 def test_quartiles_of_a_ratio_are_those_of_its_turns() -> None:
-    table = speed_table({"t": [2.0] * 5, "s": [2.0, 1.0, 0.5, 0.25, 4.0]}, "t", 10).set_index("arm")
+    seconds = {"t": [2.0] * 5, "s": [2.0, 1.0, 0.5, 0.25, 4.0]}
+    counted = dict.fromkeys(seconds, Arithmetic(1, 1))
+    table = cost_table(dict.fromkeys(seconds), counted, seconds, EngineOptions(batch_size=10), "t").set_index("arm")
     assert table.loc["s", ["ratio_low", "ratio", "ratio_high"]].tolist() == [1.0, 2.0, 4.0]
     assert table.loc["s", "tiles_per_s"] == 10.0 and table.loc["t", "tiles_per_s"] == 5.0
 
@@ -127,7 +123,6 @@ def test_every_stage_of_both_runs_is_kept_once(scores: pd.DataFrame) -> None:
     assert set(scores.loc[scores["arm"] == "half", "stage"]) == {"heatmap", "refined", "segmentation"}
     one = scores[(scores["arm"] == "slim") & (scores["slide"] == "s2")].set_index("stage")["dsc"]
     assert one.to_dict() == pytest.approx({"heatmap": 0.82, "refined": 0.87, "segmentation": 0.92, "unrefined": 0.84})
-    assert runs_of(ARMS) == ["r0", "a0", "r1", "a1", "r2", "a2", "r3", "r4"]
     with pytest.raises(ConfigError, match="no slide to compare on"):
         study.dice_scores(ARMS, measured(), [])
 
@@ -149,12 +144,12 @@ def test_the_last_stage_that_all_have_decides(dice: pd.DataFrame) -> None:
 
 
 def test_good_is_both_fast_and_close(cost: pd.DataFrame, dice: pd.DataFrame) -> None:
-    found = study.answered(cost, dice, {"speed": 2.5, "dsc": 0.0301}, "big", "segmentation").set_index("arm")
+    found = study.answered(cost, dice, {"speed": 2.5, "dsc": 0.0301}, "big").set_index("arm")
     assert found["fast"].to_dict() == {"wide": False, "slim": True, "half": True, "labels": True}
     assert found["close"].to_dict() == {"wide": True, "slim": True, "half": False, "labels": False}
     assert found.index[found["good"]].tolist() == ["slim"]
-    assert not study.answered(cost, dice, {"speed": 4.1, "dsc": 0.0301}, "big", "segmentation")["good"].any()
-    assert not study.answered(cost, dice, {"speed": 2.5, "dsc": 0.0299}, "big", "segmentation")["good"].any()
+    assert not study.answered(cost, dice, {"speed": 4.1, "dsc": 0.0301}, "big")["good"].any()
+    assert not study.answered(cost, dice, {"speed": 2.5, "dsc": 0.0299}, "big")["good"].any()
 
 
 def test_a_student_without_teacher_is_set_beside_its_twin() -> None:
@@ -184,64 +179,59 @@ def tile_metrics() -> pd.DataFrame:
 
 
 def drawn(cost: pd.DataFrame, dice: pd.DataFrame) -> pd.DataFrame:
-    stages = ["heatmap", "segmentation"]
-    return study.points(cost, dice, ARMS, SETTINGS, reference="big", size=64, stages=stages)
+    return study.points(cost, dice, ARMS, SETTINGS, reference="big", size=64)
 
 
 def test_points_know_what_a_student_sees_and_who_taught_it(cost: pd.DataFrame, dice: pd.DataFrame) -> None:
     points = drawn(cost, dice).drop_duplicates("arm").set_index("arm")
-    assert points["kind"].to_dict() == {
-        "big": "reference",
-        "wide": "taught",
-        "slim": "taught",
-        "half": "taught",
-        "labels": "untaught",
-    }
+    assert points["kind"].tolist() == ["reference", "taught", "taught", "taught", "untaught"]
     assert points["seen"].drop("big").tolist() == [64, 64, 32, 64] and math.isnan(points.loc["big", "seen"])
-    assert points["words"].to_dict() == {"big": "Big", "wide": "256", "slim": "64", "half": "64", "labels": "64"}
+    assert points["words"].to_dict() == {"big": "teacher", "wide": "256", "slim": "64", "half": "64", "labels": "64"}
 
 
-def test_the_figure_shades_what_was_asked_for(cost: pd.DataFrame, dice: pd.DataFrame, tmp_path: Path) -> None:
-    stages = {"heatmap": "heatmap", "segmentation": "final segmentation"}
+def test_the_figure_shades_what_was_asked_for(cost: pd.DataFrame, dice: pd.DataFrame) -> None:
     points = drawn(cost, dice)
-    figure = speed_against_dice(points, asked=ASKED, stages=stages, unit="tiles/s", slides="4 test slides")
+    figure = speed_against_dice(points, asked=ASKED, slides=4)
     teacher = points[points["arm"] == "big"].set_index("stage")
-    for axes, stage in zip(figure.axes, stages, strict=True):
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["heatmap", "final segmentation"]
+    for axes, stage in zip(figure.axes, teacher.index, strict=True):
         (corner,) = [p for p in axes.patches if isinstance(p, Rectangle)]
         assert corner.get_x() == pytest.approx(2.5 * teacher.loc[stage, "tiles_per_s"])
         assert corner.get_y() == pytest.approx(teacher.loc[stage, "dsc"] - 0.03)
         # A line per number of pixels seen: two students at 64 px, one at 32.
         assert sorted(len(line.get_xdata()) for line in axes.lines) == [1, 2]
         assert [t.get_text() for t in axes.texts] == ["teacher", "256", "64", "64", "64"]
-    save(figure, tmp_path / "f.png")
-    nothing = points.assign(dsc=math.nan)
-    empty = speed_against_dice(nothing, asked=ASKED, stages=stages, unit="tiles/s", slides="0 slides")
+    empty = speed_against_dice(points.assign(dsc=math.nan), asked=ASKED, slides=0)
     assert "no slide" in empty.axes[0].texts[0].get_text()
 
 
-def test_the_section_says_who_is_good_enough_and_what_a_teacher_gives(
+def test_the_page_says_who_is_good_enough_and_what_a_teacher_gives(
     cost: pd.DataFrame, dice: pd.DataFrame, tmp_path: Path
 ) -> None:
-    stages = {"segmentation": "final segmentation"}
-    points = drawn(cost, dice)
-    figure = tmp_path / "figures" / "f.png"
-    figure.parent.mkdir()
-    save(speed_against_dice(points, asked=ASKED, stages=stages, unit="tiles/s", slides="4 slides"), figure)
+    save(speed_against_dice(drawn(cost, dice), asked=ASKED, slides=4), tmp_path / "figures/speed_against_dice.png")
     asked = {"speed": 2.5, "dsc": 0.0301}
-    section = section_of(
-        tile_metrics(), cost, dice, figure, arms=ARMS, settings=SETTINGS, reference="big", asked=asked, size=64
-    )
-    assert "1 of 3 distilled students are so: width 64, 4.0 times, −0.030." in section.lead
-    assert "width 64 reaches 0.910 with it, and 0.800 from labels alone" in section.lead
-    speed, agreement = (table for _, table in section.tables)
-    assert speed["times the teacher's (quartiles)"].tolist()[1] == "2.00 (2.00–2.00)"
-    assert speed["GMAC per tile"].tolist() == [0.2] * 5
-    assert agreement["as asked"].tolist() == ["", "no", "yes", "no", "no"]
-    assert agreement["outlined without refiner"].tolist()[3:] == ["", ""]
-    assert "4 test slides (2 patients)" in section.tables[1][0]
-    assert "temperature 4 with weight 0.7" in section.notes[1]
-    write_section(tmp_path, section)
-    assert read_section(tmp_path / "section.json").title == section.title
+
+    def rendered(settings: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        given = {"arms": ARMS, "settings": settings, "reference": "big", "asked": asked, "size": 64}
+        view = study.page_view(tile_metrics(), cost, dice, **given)
+        return view, render_section(tmp_path, Path(study.__file__).with_name("page.md.j2"), view).text
+
+    view, words = rendered(SETTINGS)
+    assert "at least 2.5 times as many tiles" in words and "reach both targets: 1 of 3." in words
+    assert "Width 64 is 4.0 times as fast, and its Dice changes by −0.030." in words
+    assert "width 64 reaches a mean Dice of 0.910 when it is distilled, and 0.800 when it learns" in words
+    assert view["cost"]["times the teacher's (quartiles)"].tolist()[1] == "2.00 (2.00 to 2.00)"
+    assert view["cost"]["GMAC per tile"].tolist() == [0.2] * 5
+    agreement = view["agreement"]
+    assert agreement["targets reached"].tolist() == ["", "no", "yes", "no", "no"]
+    assert agreement["95 % interval"].tolist()[2] == "−0.040 to −0.020"
+    assert agreement["segmentation without refiner"].tolist()[3:] == ["", ""]
+    assert "4 test slides (2 patients)" in words and "trained on the teacher's heatmaps" in words
+    assert "temperature 4.0 with weight 0.7" in words and "50 % of each batch" in words
+    assert "finished model" not in words
+    other = {**SETTINGS, "big": {"onnx": "m.onnx"}, "half": student(64, 2, {**LESSON, "weight": 0.5})}
+    words = rendered(other)[1]
+    assert "The teacher is a finished model" in words and "temperature" not in words
 
 
 @pytest.fixture
@@ -293,7 +283,6 @@ def test_a_student_on_default_options_is_drawn_as_the_builder_makes_it() -> None
     from inspect import signature
 
     from studies.common.models.mfstudentlnet import build_mfstudentlnet
-    from studies.slide_distillation import tables as slide_distillation
 
     defaults = {name: p.default for name, p in signature(build_mfstudentlnet).parameters.items()}
-    assert {name: defaults[name] for name in slide_distillation._STUDENT} == slide_distillation._STUDENT
+    assert {name: defaults[name] for name in study._STUDENT} == study._STUDENT

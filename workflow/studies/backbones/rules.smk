@@ -14,7 +14,7 @@ rule study_backbones:
 rule time_backbones:
     input:
         models=expand("<results>/models/{model}/model.onnx", model=BACKBONE_MODELS),
-        exports=expand("<results>/models/{model}/export.json", model=BACKBONE_MODELS),
+        facts=expand("<results>/models/{model}/export.json", model=BACKBONE_MODELS),
     output:
         cost="<results>/studies/backbones/cost.tsv",
     log:
@@ -28,11 +28,8 @@ rule time_backbones:
         timing=BACKBONES["timing"],
         engine={k: config["inference"][k] for k in ("provider", "precision")},
         size=config["tiles"]["size"],
-        settings=lambda wildcards: [
-            {k: v for k, v in settings_of(m).items() if k in ("channels_last", "scale", "tumour_index")}
-            for m in BACKBONE_MODELS
-        ],
-        code=lambda wildcards: study_code("backbones", "time_backbones"),
+        layouts=tile_layouts(BACKBONE_ARMS),
+        code=lambda wildcards: study_code("common", "time_classifiers"),
     # Every core, whatever the network uses of them: a job beside it would be measured too.
     threads: workflow.resource_settings.cores or 8
     resources:
@@ -42,7 +39,7 @@ rule time_backbones:
     message:
         "Timing the backbones"
     script:
-        "scripts/time_backbones.py"
+        "../common/scripts/time_classifiers.py"
 
 
 rule compare_backbones:
@@ -53,6 +50,7 @@ rule compare_backbones:
         ),
         cost="<results>/studies/backbones/cost.tsv",
         published=str(RESOURCES / "published/drunet_backbones.tsv"),
+        template=str(STUDIES_FOLDER / "backbones/page.md.j2"),
     output:
         metrics="<results>/studies/backbones/metrics.tsv",
         slides="<results>/studies/backbones/slides.tsv",

@@ -1,7 +1,7 @@
-"""Classifiers side by side, judged by the labelled tiles of the same slides.
+"""Scores of several classifiers on the labelled tiles of the same slides.
 
-An arm is a classifier with a threshold. Two views of each: `pooled` over all tiles, as published tables of patch-wise
-classifiers are, and `mean_of_slides`, where a slide with many tiles weighs no more than one with few.
+An arm is a classifier with a threshold. Its scores are `pooled` over all tiles, as in published tables of patch-wise
+classifiers, and `mean_of_slides`, where a slide with many tiles weighs no more than one with few.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import pandas as pd
 
 from drunet.errors import TrainingDataError
 from drunet.metrics import pooled_intervals, summarise, tile_scores
+from drunet.report import words
 from drunet.tiles import read_table
 
 SCORES = ("f1", "precision", "recall", "auc")
 POOLED, MEAN_OF_SLIDES = "pooled", "mean_of_slides"
 DEFAULT_THRESHOLD = 0.5
-_LONG = ["arm", "protocol", "repeat", "metric", "value"]
 
 
 def labelled_tiles(
@@ -43,17 +43,14 @@ def labelled_tiles(
         slide, patient (str), p_tumour (float, NaN where unreadable), label (1 tumour, 0 non-tumour); a row per
         labelled tile.
     """
-    frames = []
+    columns, frames = ["slide", "patient", "p_tumour", "label"], []
     for slide, table, answers in zip(slides, tables, classified, strict=True):
         labelled = read_table(table)[0]
         joined = labelled[["column", "row", "label"]].merge(
             read_table(answers)[0], on=["column", "row"], validate="1:1"
         )
         joined = joined.loc[joined["label"] >= 0, ["p_tumour", "label"]].astype({"p_tumour": float, "label": int})
-        joined.insert(0, "patient", str(slide["patient"]))
-        joined.insert(0, "slide", str(slide["slide"]))
-        frames.append(joined)
-    columns = ["slide", "patient", "p_tumour", "label"]
+        frames.append(joined.assign(slide=str(slide["slide"]), patient=str(slide["patient"]))[columns])
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
@@ -151,26 +148,21 @@ def arm_metrics(
     rows: list[tuple[str, str, str, str, float]] = []
     per_slide = slide_scores(arms, thresholds)
     for arm, tiles in arms.items():
-        p, label = tiles["p_tumour"].to_numpy(), tiles["label"].to_numpy()
+        p, label, patients = (tiles[column].to_numpy() for column in ("p_tumour", "label", "patient"))
         pooled = tile_scores(p, label, thresholds[arm]).to_dict()
-        bounds = pooled_intervals(
-            p, label, tiles["patient"].to_numpy(), thresholds[arm], resamples=resamples, seed=seed
-        )
-        values: dict[str, float] = {}
-        for score in SCORES:
-            low, high = bounds[score]
-            values |= {score: pooled[score], f"{score}_low": low, f"{score}_high": high}
-        values |= {k: pooled[k] for k in ("tiles", "unreadable")}
-        values |= {"threshold": thresholds[arm], "slides": tiles["slide"].nunique()}
-        values |= {"patients": tiles["patient"].nunique()}
-        rows += [(arm, POOLED, "", metric, float(value)) for metric, value in values.items()]
+        bounds = pooled_intervals(p, label, patients, thresholds[arm], resamples=resamples, seed=seed)
         own = per_slide[per_slide["arm"] == arm]
+        values: dict[str, float] = {}
+        means: dict[str, float] = {}
         for score in SCORES:
+            values |= {score: pooled[score], f"{score}_low": bounds[score][0], f"{score}_high": bounds[score][1]}
             mean = summarise(own[score].to_numpy(), own["patient"].to_numpy(), resamples=resamples, seed=seed)
-            for metric, value in ((score, mean.mean), (f"{score}_low", mean.low), (f"{score}_high", mean.high)):
-                rows.append((arm, MEAN_OF_SLIDES, "", metric, value))
-            rows.append((arm, MEAN_OF_SLIDES, "", f"{score}_slides", float(mean.n)))
-    return pd.DataFrame(rows, columns=_LONG)
+            means |= {score: mean.mean, f"{score}_low": mean.low, f"{score}_high": mean.high, f"{score}_slides": mean.n}
+        values |= {"tiles": pooled["tiles"], "unreadable": pooled["unreadable"], "threshold": thresholds[arm]}
+        values |= {"slides": tiles["slide"].nunique(), "patients": tiles["patient"].nunique()}
+        for protocol, measured in ((POOLED, values), (MEAN_OF_SLIDES, means)):
+            rows += [(arm, protocol, "", metric, float(value)) for metric, value in measured.items()]
+    return pd.DataFrame(rows, columns=["arm", "protocol", "repeat", "metric", "value"])
 
 
 def wide(metrics: pd.DataFrame, protocol: str = POOLED) -> pd.DataFrame:
@@ -181,8 +173,5 @@ def wide(metrics: pd.DataFrame, protocol: str = POOLED) -> pd.DataFrame:
 
 
 def with_interval(row: Mapping[Any, Any], score: str, digits: int = 2) -> str:
-    """A score of a row of `wide` as text, `0.87 (0.80–0.93)`; without the bracket where there is no interval."""
-    value, low, high = (float(row[k]) for k in (score, f"{score}_low", f"{score}_high"))
-    if np.isnan(value):
-        return ""
-    return f"{value:.{digits}f}" + ("" if np.isnan(low) else f" ({low:.{digits}f}–{high:.{digits}f})")
+    """A score of a row of `wide` with its interval, as text."""
+    return words.with_interval(row[score], row[f"{score}_low"], row[f"{score}_high"], digits)

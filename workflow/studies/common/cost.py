@@ -1,4 +1,4 @@
-"""What a network costs: its size, its arithmetic and its time per tile, all taken from the ONNX file that is run."""
+"""Cost of a network: size, arithmetic and time per tile, all taken from the ONNX file that is run."""
 
 from __future__ import annotations
 
@@ -38,29 +38,6 @@ class Arithmetic:
     flops: int
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Time per tile.
-
-    Attributes
-    ----------
-    milliseconds : float
-        Median over the repeats.
-    fastest, slowest : float
-        The extremes, in milliseconds.
-    batch_size, repeats, threads : int
-    provider : str
-    """
-
-    milliseconds: float
-    fastest: float
-    slowest: float
-    batch_size: int
-    repeats: int
-    threads: int
-    provider: str
-
-
 def arithmetic(path: str | os.PathLike[str]) -> Arithmetic:
     """Count the weights and the operations of an ONNX file, for one sample.
 
@@ -87,33 +64,9 @@ def arithmetic(path: str | os.PathLike[str]) -> Arithmetic:
     return Arithmetic(held, 2 * macs)
 
 
-def time_per_tile(
-    models: Mapping[str, str | os.PathLike[str]],
-    size: int | Mapping[str, int],
-    options: EngineOptions,
-    *,
-    repeats: int,
-    layouts: Mapping[str, Layout] | None = None,
-    seed: int = 0,
-) -> dict[str, Timing]:
-    """Time classifiers on the same tiles; parameters and errors as for `seconds_in_turn`.
-
-    Returns
-    -------
-    dict of str to Timing
-    """
-    seconds = seconds_in_turn(models, size, options, repeats=repeats, layouts=layouts, seed=seed)
-    return timings(seconds, options)
-
-
-def timings(seconds: Mapping[str, Sequence[float]], options: EngineOptions) -> dict[str, Timing]:
-    """Times per tile from the seconds per batch of `seconds_in_turn`."""
-    return {name: _timing(values, options) for name, values in seconds.items()}
-
-
 def seconds_in_turn(
     models: Mapping[str, str | os.PathLike[str]],
-    size: int | Mapping[str, int],
+    sizes: Mapping[str, int],
     options: EngineOptions,
     *,
     repeats: int,
@@ -127,8 +80,8 @@ def seconds_in_turn(
     Parameters
     ----------
     models : mapping of name to ONNX file
-    size : int or mapping of name to int
-        Side of a tile, px; of each model its own, where they differ: then each has tiles of its size.
+    sizes : mapping of name to int
+        Side of the model's tiles, px.
     options : EngineOptions
         Provider, precision, batch size and threads are used.
     repeats : int
@@ -150,8 +103,11 @@ def seconds_in_turn(
     ProviderError
         As `drunet.inference.open_session`.
     """
-    sizes = dict(size) if isinstance(size, Mapping) else dict.fromkeys(models, size)
-    tiles = {side: _tiles(options.batch_size, side, seed) for side in set(sizes.values())}
+    rng = np.random.default_rng
+    tiles = {
+        side: rng(seed).integers(0, 256, (options.batch_size, side, side, 3)).astype(np.float32)
+        for side in set(sizes.values())
+    }
     ready: dict[str, tuple[ort.InferenceSession, dict[str, np.ndarray]]] = {}
     for name, path in models.items():
         layout = (layouts or {}).get(name, Layout())
@@ -169,82 +125,57 @@ def seconds_in_turn(
     return seconds
 
 
-def _tiles(count: int, size: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3)).astype(np.float32)
-
-
-def speed_table(seconds: Mapping[str, Sequence[float]], reference: str, batch_size: int) -> pd.DataFrame:
-    """How much faster than one of them classifiers are.
-
-    A turn's ratio compares batches that ran one after the other: what slows the machine for longer than a turn cancels.
-
-    Parameters
-    ----------
-    seconds : mapping of name to list of float
-        From `seconds_in_turn`.
-    reference : str
-        The one that the others are held against.
-    batch_size : int
-        Tiles in a batch.
-
-    Returns
-    -------
-    DataFrame
-        arm; tiles_per_s (median over the turns); ratio (median of the turns' ratios of the reference's seconds to its
-        own: above 1 is faster), ratio_low and ratio_high (quartiles).
-    """
-    base = np.asarray(seconds[reference])
-    rows = []
-    for name, values in seconds.items():
-        low, middle, high = (float(q) for q in np.quantile(base / np.asarray(values), (0.25, 0.5, 0.75)))
-        rate = batch_size / statistics.median(values)
-        rows.append({"arm": name, "tiles_per_s": rate, "ratio": middle, "ratio_low": low, "ratio_high": high})
-    return pd.DataFrame(rows)
-
-
 def cost_table(
-    parameters: Mapping[str, int | None], counted: Mapping[str, Arithmetic], timed: Mapping[str, Timing]
+    parameters: Mapping[str, int | None],
+    counted: Mapping[str, Arithmetic],
+    seconds: Mapping[str, Sequence[float]],
+    options: EngineOptions,
+    reference: str | None = None,
 ) -> pd.DataFrame:
-    """What each classifier costs.
+    """What each classifier costs, and how much faster than one of them it is.
 
     Parameters
     ----------
     parameters : mapping of name to int or None
         Of the network in training; None for a finished file, of which the weights held are given instead.
-    counted, timed : mapping of name to Arithmetic, Timing
+    counted : mapping of name to Arithmetic
+    seconds : mapping of name to list of float
+        From `seconds_in_turn`.
+    options : EngineOptions
+        As they were timed.
+    reference : str, optional
+        The classifier that the others are compared with.
 
     Returns
     -------
     DataFrame
-        arm, parameters, gflops, ms_per_tile, fastest, slowest, batch_size, repeats, threads, provider.
+        arm, parameters, gflops, ms_per_tile (median), fastest, slowest (ms per tile), batch_size, repeats, threads,
+        provider. With a reference also tiles_per_s; ratio (median of the turns' ratios of the reference's seconds to
+        its own: above 1 is faster), ratio_low and ratio_high (quartiles).
     """
-    rows = [
-        {
+    rows = []
+    for name, arithmetic in counted.items():
+        milliseconds = [1000 * s / options.batch_size for s in seconds[name]]
+        row = {
             "arm": name,
             "parameters": parameters[name] or arithmetic.weights,
             "gflops": arithmetic.flops / 1e9,
-            "ms_per_tile": timed[name].milliseconds,
-            **{
-                k: getattr(timed[name], k)
-                for k in ("fastest", "slowest", "batch_size", "repeats", "threads", "provider")
-            },
+            "ms_per_tile": statistics.median(milliseconds),
+            "fastest": min(milliseconds),
+            "slowest": max(milliseconds),
+            "batch_size": options.batch_size,
+            "repeats": len(milliseconds),
+            "threads": options.threads,
+            "provider": options.provider,
         }
-        for name, arithmetic in counted.items()
-    ]
+        if reference is not None:
+            # Batches that ran one after the other are compared: what slows the machine for longer than a turn cancels.
+            ratios = np.asarray(seconds[reference]) / np.asarray(seconds[name])
+            low, middle, high = (float(q) for q in np.quantile(ratios, (0.25, 0.5, 0.75)))
+            row |= {"tiles_per_s": options.batch_size / statistics.median(seconds[name])}
+            row |= {"ratio": middle, "ratio_low": low, "ratio_high": high}
+        rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _timing(seconds: Sequence[float], options: EngineOptions) -> Timing:
-    milliseconds = [1000 * s / options.batch_size for s in seconds]
-    return Timing(
-        milliseconds=statistics.median(milliseconds),
-        fastest=min(milliseconds),
-        slowest=max(milliseconds),
-        batch_size=options.batch_size,
-        repeats=len(seconds),
-        threads=options.threads,
-        provider=options.provider,
-    )
 
 
 def _measured(
@@ -285,13 +216,12 @@ def _known(shapes: Mapping[str, tuple[int, ...]], name: str, node: onnx.NodeProt
 
 
 def _convolution(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Each output is a sum over the kernel and the input channels of its group: kernel (out, in / groups, h, w)."""
-    return math.prod(_known(shapes, node.output[0], node)) * math.prod(_known(shapes, node.input[1], node)[1:])
+    """Each output is a sum over the kernel and the input channels of its group: kernel (out, in / groups, h, w).
 
-
-def _transposed_convolution(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Each input is spread over the kernel and the output channels of its group: kernel (in, out / groups, h, w)."""
-    return math.prod(_known(shapes, node.input[0], node)) * math.prod(_known(shapes, node.input[1], node)[1:])
+    Of a transposed one each input is spread over the kernel and the output channels: kernel (in, out / groups, h, w).
+    """
+    spread = node.input[0] if node.op_type == "ConvTranspose" else node.output[0]
+    return math.prod(_known(shapes, spread, node)) * math.prod(_known(shapes, node.input[1], node)[1:])
 
 
 def _product(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
@@ -301,9 +231,4 @@ def _product(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int
     return math.prod(_known(shapes, node.output[0], node)) * shared
 
 
-_COUNTERS = {
-    "Conv": _convolution,
-    "ConvTranspose": _transposed_convolution,
-    "Gemm": _product,
-    "MatMul": _product,
-}
+_COUNTERS = {"Conv": _convolution, "ConvTranspose": _convolution, "Gemm": _product, "MatMul": _product}

@@ -1,4 +1,4 @@
-"""A score against a cost, every point with its name beside it."""
+"""Scatter plots of a score against a cost, with names beside the points."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ from drunet.report.tables import require_columns
 _PLACES = [(side, away, across) for away in (4, 16, 28) for across in ("center", "left", "right") for side in (1, -1)]
 
 
-def f1_against_time(frame: pd.DataFrame, *, unit: str = "ms per tile") -> Figure:
+def f1_against_time(frame: pd.DataFrame) -> Figure:
     """F1 against the time per tile.
 
     Parameters
     ----------
     frame : DataFrame
         label, f1, f1_low, f1_high (NaN where there is no interval), ms_per_tile, parameters.
-    unit : str
-        Of the horizontal axis, with how it was measured.
 
     Returns
     -------
@@ -44,7 +42,7 @@ def f1_against_time(frame: pd.DataFrame, *, unit: str = "ms per tile") -> Figure
         )
         axes.scatter(known["ms_per_tile"], known["f1"], s=46, color=PALETTE[0], edgecolor="white", zorder=3)
         axes.grid()
-        axes.set_xlabel(unit)
+        axes.set_xlabel("time per tile on ONNX Runtime (ms, logarithmic)")
         axes.set_ylabel("F1 (95 % interval)")
         # Room for the names around the outermost intervals; below 0 only for a point's own half.
         low, high = known[["f1", "f1_low"]].min().min(), known[["f1", "f1_high"]].max().max()
@@ -53,18 +51,18 @@ def f1_against_time(frame: pd.DataFrame, *, unit: str = "ms per tile") -> Figure
         axes.set_ylim(bottom, top)
         axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1 and bottom < tick < top])
         axes.margins(x=0.15)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        round_ticks(axes)
         words = [f"{row['label']} ({row['parameters'] / 1e6:.0f} M)" for row in known.to_dict("records")]
-        name_points(
-            figure,
-            axes,
-            known[["ms_per_tile", "f1", "f1_low", "f1_high"]]
-            .set_axis(["x", "y", "low", "high"], axis=1)
-            .assign(words=words),
-        )
+        names = {"ms_per_tile": "x", "f1": "y", "f1_low": "low", "f1_high": "high"}
+        name_points(figure, axes, known[list(names)].rename(columns=names).assign(words=words))
     return figure
+
+
+def round_ticks(axes: Axes) -> None:
+    """Ticks of a logarithmic horizontal axis at 1, 2, 5, 10, …"""
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def name_points(figure: Figure, axes: Axes, points: pd.DataFrame) -> None:

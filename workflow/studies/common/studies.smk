@@ -82,6 +82,12 @@ def slides_in(split):
     return [s for s in measured_slides() if ROWS[s].split == split]
 
 
+def tile_layouts(arms):
+    """How the classifiers of some arms want their tiles, as their settings say it."""
+    keys = ("channels_last", "scale", "tumour_index")
+    return {name: {k: v for k, v in settings_of(arm["classifier"]).items() if k in keys} for name, arm in arms.items()}
+
+
 def shown_slide():
     """One slide to show something on: a test slide if there is one."""
     slides = (slides_in("test") + usable_slides())[:1]

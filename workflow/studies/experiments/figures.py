@@ -1,4 +1,4 @@
-"""Figures that set runs beside each other: boxes of a score, seconds per slide, and a grid of pictures."""
+"""Figures of several runs: boxes of the Dice, seconds per slide, and a grid of pictures."""
 
 from __future__ import annotations
 
@@ -16,47 +16,25 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from drunet.report.figures import (
-    INK,
-    MUTED,
-    PALETTE,
-    STYLE,
-    WIDTH,
-    draw_box,
-    new_figure,
-    nothing_drawn,
-)
+from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH, draw_box, new_figure, nothing_drawn
 from drunet.report.overlay import TRUTH_LEGEND
 from drunet.report.tables import VALUE_NAMES, require_columns
-from drunet.report.words import duration
+from drunet.report.words import duration, plural
 
 # Inches: a row of boxes or bars, and the widest and highest that a picture in the grid may be.
 ROW, CELL_WIDTH, CELL_HEIGHT, LABEL_WIDTH = 0.44, 1.95, 1.5, 1.3
 _LABEL_LETTERS = 15
+_MEAN: dict[str, Any] = {"marker": "D", "markersize": 6.5, "color": PALETTE[1]}
+_PUBLISHED: dict[str, Any] = {"marker": "D", "markersize": 8.5, "mfc": "none", "mec": INK, "mew": 1.4}
 
 
-def run_boxes(
-    scores: pd.DataFrame, *, value: str = "dsc", published: Mapping[str, float] | None = None, slides: str = "slides"
-) -> Figure:
-    """Boxes of a score per run, every slide a point, with the mean measured and the one published.
+def run_boxes(scores: pd.DataFrame, published: Mapping[str, float], slides: str) -> Figure:
+    """Boxes of the Dice per run, every slide a point, with the mean measured and the one published.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        Columns name (of the row in the figure, in the order in which they come) and `value`; a row per run and slide.
-    value : str
-        The score.
-    published : dict of name to float
-        Means to mark, on other slides.
-    slides : str
-        What the points are, for the axis: `6 test slides of 5 patients`.
-
-    Returns
-    -------
-    Figure
-        Boxes as in `drunet.report.figures.box_plot`; NaN values are left out, and a run without any says so.
+    `scores` has the columns name (of the row in the figure) and dsc, a row per run and slide; `published` the means to
+    mark, by name; `slides` says for the axis what the points are.
     """
-    require_columns(scores, ("name", value), "scores")
+    require_columns(scores, ("name", "dsc"), "scores")
     names = list(dict.fromkeys(scores["name"]))
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = new_figure(1.25 + ROW * max(1, len(names)))
@@ -64,44 +42,34 @@ def run_boxes(
             return nothing_drawn(figure, axes, "no run was measured")
         jitter = np.random.default_rng(0)
         for y, name in enumerate(names):
-            points = scores.loc[scores["name"] == name, value].to_numpy(dtype=float)
-            points = points[np.isfinite(points)]
+            points = scores.loc[scores["name"] == name, "dsc"].dropna().to_numpy(dtype=float)
             if points.size:
                 draw_box(axes, points, y, PALETTE[0], jitter)
-                axes.plot(points.mean(), y, marker="D", markersize=6.5, color=PALETTE[1], zorder=4, mec="white")
+                axes.plot(points.mean(), y, zorder=4, mec="white", **_MEAN)
             else:
                 axes.text(0.0, y, "not defined", color=MUTED, va="center", fontsize=8.5)
-            mean = (published or {}).get(name, float("nan"))
-            if np.isfinite(mean):
-                axes.plot(mean, y, marker="D", markersize=8.5, mfc="none", mec=INK, mew=1.4, zorder=5)
-        axes.set_yticks(range(len(names)), names, fontsize=9)
-        axes.tick_params(axis="y", length=0)
-        axes.set_ylim(len(names) - 0.4, -0.6)
+            if name in published:
+                axes.plot(published[name], y, zorder=5, **_PUBLISHED)
+        _name_rows(axes, names)
         axes.spines["left"].set_visible(False)
-        axes.grid(axis="x")
-        axes.set_xlabel(f"{VALUE_NAMES.get(value, value)}, {slides}")
-        if value in ("dsc", "iou"):
-            axes.set_xlim(-0.02, 1.02)
-        elif axes.get_xlim()[1] > 0:
-            axes.set_xlim(left=0)
-        figure.legend(handles=_box_legend(bool(published)), loc="outside upper left", ncols=4, handlelength=1.2)
+        axes.set_xlabel(f"{VALUE_NAMES['dsc']}, {slides}")
+        axes.set_xlim(-0.02, 1.02)
+        handles = [
+            Line2D([], [], ls="", color=PALETTE[0], marker="o", markersize=5, label="a slide"),
+            Line2D([], [], ls="", color=PALETTE[0], marker="|", markersize=11, mew=2.4, label="median"),
+            Line2D([], [], ls="", label="mean", **_MEAN),
+        ]
+        if published:
+            handles.append(Line2D([], [], ls="", label="mean, published (on other slides)", **_PUBLISHED))
+        figure.legend(handles=handles, loc="outside upper left", ncols=4, handlelength=1.2)
     return figure
 
 
 def stacked_seconds(seconds: pd.DataFrame, stages: Mapping[str, str]) -> Figure:
-    """Seconds per slide of each run, stacked by stage.
+    """Mean seconds per slide of each run, stacked by stage, with their sum.
 
-    Parameters
-    ----------
-    seconds : DataFrame
-        Columns name (of the row), stage, slide, seconds; a row per run, slide and stage.
-    stages : dict of str to str
-        Stages in the order of the stack, and what they are called.
-
-    Returns
-    -------
-    Figure
-        Bars are means over the slides, with their sum beside them.
+    `seconds` has the columns name (of the row), stage, slide and seconds; `stages` gives the order of the stack and the
+    names; those that were not recorded are left out.
     """
     require_columns(seconds, ("name", "stage", "slide", "seconds"), "seconds")
     names = list(dict.fromkeys(seconds["name"]))
@@ -109,22 +77,19 @@ def stacked_seconds(seconds: pd.DataFrame, stages: Mapping[str, str]) -> Figure:
         figure, (axes,) = new_figure(1.55 + 0.36 * max(1, len(names)))
         if not names:
             return nothing_drawn(figure, axes, "no times were recorded")
-        means = seconds.groupby(["name", "stage"], sort=False)["seconds"].mean()
-        left = np.zeros(len(names))
-        for i, stage in enumerate(stages):
-            widths = np.array([means.get((name, stage), 0.0) for name in names])
-            axes.barh(range(len(names)), widths, left=left, height=0.62, color=PALETTE[i % len(PALETTE)], ec="white")
+        means = seconds.pivot_table(index="name", columns="stage", values="seconds", sort=False).fillna(0.0)
+        left, handles = np.zeros(len(names)), []
+        for i, stage in enumerate(stage for stage in stages if stage in means):
+            colour = PALETTE[i % len(PALETTE)]
+            widths = means.loc[names, stage].to_numpy()
+            axes.barh(range(len(names)), widths, left=left, height=0.62, color=colour, ec="white")
             left = left + widths
+            handles.append(Patch(color=colour, label=stages[stage]))
         for y, total in enumerate(left):
             axes.annotate(duration(total), (total, y), (5, 0), textcoords="offset points", va="center", fontsize=8.5)
-        axes.set_yticks(range(len(names)), names, fontsize=9)
-        axes.tick_params(axis="y", length=0)
-        axes.set_ylim(len(names) - 0.4, -0.6)
+        _name_rows(axes, names)
         axes.set_xlim(0, max(float(left.max()), 1e-9) * 1.15)
-        axes.grid(axis="x")
-        n = seconds["slide"].nunique()
-        axes.set_xlabel(f"seconds per slide, mean of {n} slide{'s' if n != 1 else ''}")
-        handles = [Patch(color=PALETTE[i % len(PALETTE)], label=words) for i, words in enumerate(stages.values())]
+        axes.set_xlabel(f"seconds per slide, mean of {plural(seconds['slide'].nunique(), 'slide')}")
         figure.legend(handles=handles, loc="outside upper left", ncols=3, handlelength=1.0, columnspacing=1.6)
     return figure
 
@@ -133,9 +98,9 @@ def picture_grid(
     rows: Sequence[tuple[str, str]],
     columns: Sequence[str],
     pictures: Mapping[tuple[str, str], np.ndarray],
-    captions: Mapping[tuple[str, str], str] | None = None,
+    captions: Mapping[tuple[str, str], str],
 ) -> Figure:
-    """Pictures of slides (columns) in several runs (rows), as in the paper's Fig. 6.
+    """Pictures of slides (columns) in several runs (rows), as in Fig. 6 of Oskouei et al. 2025.
 
     Parameters
     ----------
@@ -147,10 +112,6 @@ def picture_grid(
         A place without a picture stays empty.
     captions : dict of (row key, column) to str
         A few letters in a picture's corner.
-
-    Returns
-    -------
-    Figure
     """
     tallest = max((picture.shape[0] / picture.shape[1] for picture in pictures.values()), default=1.0)
     cell = min(CELL_WIDTH, (WIDTH - LABEL_WIDTH) / max(1, len(columns)))
@@ -164,50 +125,33 @@ def picture_grid(
         for axes in grid.flat:
             axes.set_axis_off()
         for line, (key, words) in zip(grid, rows, strict=True):
-            _row_label(line[0], key, words)
+            _label_row(line[0], key, words)
             for axes, column in zip(line[1:], columns, strict=True):
                 if (key, column) in pictures:
-                    _picture(axes, pictures[key, column], (captions or {}).get((key, column), ""))
+                    _show(axes, pictures[key, column], captions.get((key, column), ""))
         for axes, column in zip(grid[0, 1:], columns, strict=True):
             axes.set_title(column, fontsize=9, loc="center", pad=4)
-        handles = [Patch(facecolor=_unit(colour), edgecolor=MUTED, label=name) for name, colour in TRUTH_LEGEND]
+        colours = {name: (red / 255, green / 255, blue / 255) for name, (red, green, blue) in TRUTH_LEGEND}
+        handles = [Patch(facecolor=colour, edgecolor=MUTED, label=name) for name, colour in colours.items()]
         figure.legend(handles=handles, loc="outside lower right", ncols=3, handlelength=1.0, fontsize=9)
     return figure
 
 
-def _row_label(axes: Axes, key: str, words: str) -> None:
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), names, fontsize=9)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="x")
+
+
+def _label_row(axes: Axes, key: str, words: str) -> None:
     lines = textwrap.wrap(words.replace("_", " "), _LABEL_LETTERS)
     axes.annotate(key, (0, 0.5), (0, 4.5 * len(lines)), textcoords="offset points", va="center", fontweight="bold")
     axes.annotate("\n".join(lines), (0, 0.5), (0, -6), textcoords="offset points", va="center", fontsize=8, color=MUTED)
 
 
-def _picture(axes: Axes, picture: np.ndarray, caption: str) -> None:
+def _show(axes: Axes, picture: np.ndarray, caption: str) -> None:
     axes.imshow(picture, interpolation="antialiased")
     if caption:
         box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1.5}
         axes.text(0.03, 0.04, caption, transform=axes.transAxes, fontsize=8, color=INK, bbox=box)
-
-
-def _box_legend(published: bool) -> list[Line2D]:
-    point: dict[str, Any] = {"linestyle": "none", "color": PALETTE[0]}
-    handles = [
-        Line2D([], [], marker="o", markersize=5, label="a slide", **point),
-        Line2D([], [], marker="|", markersize=11, mew=2.4, label="median", **point),
-        Line2D([], [], marker="D", markersize=6.5, linestyle="none", color=PALETTE[1], label="mean"),
-    ]
-    if published:
-        mark: dict[str, Any] = {
-            "marker": "D",
-            "markersize": 8.5,
-            "mfc": "none",
-            "mec": INK,
-            "mew": 1.4,
-            "linestyle": "none",
-        }
-        handles.append(Line2D([], [], label="mean, published (on other slides)", **mark))
-    return handles
-
-
-def _unit(colour: tuple[int, int, int]) -> tuple[float, float, float]:
-    red, green, blue = colour
-    return red / 255, green / 255, blue / 255

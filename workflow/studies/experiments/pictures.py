@@ -1,10 +1,10 @@
-"""Slides as several runs see them: what is shown in a grid of pictures, and what is called tumour around a tumour."""
+"""Slides as several runs see them: pictures with outlines, and the tissue around a tumour that is called tumour."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,40 +20,27 @@ from drunet.tiles import read_mask
 Path = str | os.PathLike[str]
 
 
-@dataclass(frozen=True)
-class SlideFiles:
-    """Where a slide's files are, and what the workflow knows of it.
-
-    Attributes
-    ----------
-    slide : str
-        ID.
-    path, annotation, tissue : path
-        The slide, its parsed annotation, and its tissue mask.
-    mpp : float or None
-        µm/px that the sheet gives.
-    """
-
-    slide: str
-    path: Path
-    annotation: Path
-    tissue: Path
-    mpp: float | None
-
-
 def seen_by_runs(
-    files: SlideFiles,
+    row: Mapping[str, Any],
+    slide_file: Path,
+    annotation_file: Path,
+    tissue: Path,
     masks: Mapping[str, Path],
     *,
+    slide_mpp: float | None,
     mpp: float,
     band_um: float,
     longest: int | None,
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """What the runs make of a slide.
+    """Margins and pictures of a slide in several runs.
 
     Parameters
     ----------
+    row : mapping
+        With the key slide, its ID.
     masks : mapping of run to segmentation.tif
+    slide_mpp : float or None
+        µm/px that the sheet gives.
     mpp : float
         µm/px at which the margin is counted.
     band_um : float
@@ -66,26 +53,24 @@ def seen_by_runs(
     shares : dict of run to float
         Share of the tissue around the tumour that the run calls tumour.
     pictures : dict of run to uint8 (h, w, 3)
-        Overlays as in the paper's Fig. 6, and under the empty name the slide itself.
+        Overlays as in Fig. 6 of Oskouei et al. 2025, and under the empty name the slide itself.
     """
-    with Slide(files.path, files.slide, files.mpp) as slide:
-        size, slide_mpp = (slide.properties.width, slide.properties.height), slide.properties.mpp
-        image = None
+    with Slide(slide_file, row["slide"], slide_mpp) as slide:
+        size, known_mpp = (slide.properties.width, slide.properties.height), slide.properties.mpp
+        pictures = {}
         if longest is not None:
             scale = longest / max(size)
-            image = slide.read_whole((max(1, round(size[1] * scale)), max(1, round(size[0] * scale))))
-    annotation = read_parsed(files.annotation, slide_id=files.slide, size=size)
+            pictures[""] = slide.read_whole((max(1, round(size[1] * scale)), max(1, round(size[0] * scale))))
+    annotation = read_parsed(annotation_file, slide_id=row["slide"], size=size)
     if annotation is None:
-        raise ValueError(f"{files.slide} has no annotation to compare with")
-    margin = tumour_margin(
-        annotation, read_mask(files.tissue), slide_size=size, slide_mpp=slide_mpp, mpp=mpp, band=band_um
-    )
-    shares, pictures = {}, {} if image is None else {"": image}
+        raise ValueError(f"{row['slide']} has no annotation to compare with")
+    margin = tumour_margin(annotation, read_mask(tissue), slide_size=size, slide_mpp=known_mpp, mpp=mpp, band=band_um)
+    shares = {}
     for run, path in masks.items():
         mask = read_mask_image(path)
         shares[run] = share_called_tumour(mask, margin)
-        if image is not None:
-            pictures[run] = _overlay(image, mask, annotation, size)
+        if longest is not None:
+            pictures[run] = _overlay(pictures[""], mask, annotation, size)
     return shares, pictures
 
 
@@ -94,5 +79,4 @@ def _overlay(image: np.ndarray, mask: np.ndarray, annotation: Annotation, size: 
     # By area: a mask is far finer than the picture, and thin parts would come and go at random.
     predicted = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA) >= 0.5
     truth = rasterise(annotation.tumour, shape, slide_size=size)
-    region = measured_region(annotation, truth, slide_size=size)
-    return paint.overlay(image, predicted, truth, region=region)
+    return paint.overlay(image, predicted, truth, region=measured_region(annotation, truth, slide_size=size))

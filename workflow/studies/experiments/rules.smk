@@ -24,6 +24,7 @@ rule compare_runs:
             "<results>/slides/{slide}/annotation.parquet", slide=slides_in(EXPERIMENTS["split"])
         ),
         published=str(RESOURCES / "published/drunet_experiments.tsv"),
+        template=str(STUDIES_FOLDER / "experiments/page.md.j2"),
     output:
         metrics="<results>/studies/experiments/metrics.tsv",
         runs="<results>/studies/experiments/runs.tsv",

@@ -1,4 +1,4 @@
-"""The paper's runs I to X beside each other: scores, tests and seconds on the same slides (Table 2, Figs 3 and 4)."""
+"""Tables of several runs on the same slides: scores, tests and seconds (Oskouei et al. 2025, Table 2, Figs 3 and 4)."""
 
 from __future__ import annotations
 
@@ -119,7 +119,11 @@ def runs_table(
     """
     wanted = [(BEFORE, "before_dsc", "dsc"), (BEFORE, "before_iou", "iou")]
     wanted += [(AFTER, score, score) for score in ("dsc", "iou", "hd_um", "hd95_um", "margin") if score in scores]
-    summaries = {score: _summaries(scores, score, resamples, seed) for score in {score for _, _, score in wanted}}
+    named = scores.assign(run=scores["experiment"])
+    summaries = {
+        score: summary_table(named, value=score, resamples=resamples, seed=seed)
+        for score in {score for _, _, score in wanted}
+    }
     rows = []
     for experiment, run in labels.items():
         parts = runs[run]
@@ -135,7 +139,8 @@ def runs_table(
             "patients": counted["patient_id"].nunique(),
         }
         for stage, prefix, score in wanted:
-            summary = summaries[score][experiment, stage]
+            table = summaries[score]
+            summary = table[(table["run"] == experiment) & (table["stage"] == stage)].iloc[0]
             if score not in ("dsc", "iou"):
                 row[f"{prefix}_n"] = int(summary["n"])
             row |= {f"{prefix}_{key}": summary[key] for key in ("mean", "sd", "median", "low", "high")}
@@ -196,8 +201,8 @@ def seconds_table(benchmarks: Path, labels: Mapping[str, str], runs: Runs, slide
     rows = []
     for experiment, run in labels.items():
         for stage in SLIDE_STAGES:
-            folder, users = _job(stage, run, runs)
-            shared = sum(users(other) for other in labels.values())
+            folder = _folder(stage, run, runs)
+            shared = sum(_folder(stage, other, runs) == folder for other in labels.values())
             for slide in slides:
                 path = benchmarks / stage / folder / f"{slide}.tsv"
                 if path.is_file():
@@ -213,21 +218,11 @@ def published_of(published: pd.DataFrame, labels: Mapping[str, str], column: str
     return dict(zip(stated["experiment"], stated[column].astype(float), strict=True))
 
 
-def _summaries(scores: pd.DataFrame, score: str, resamples: int, seed: int) -> dict[tuple[str, str], dict[str, Any]]:
-    """`summary_table` by experiment and stage."""
-    named = scores.assign(run=scores["experiment"])
-    summary = summary_table(named, value=score, resamples=resamples, seed=seed)
-    return {(row["run"], row["stage"]): dict(row) for _, row in summary.iterrows()}
-
-
-def _job(stage: str, run: str, runs: Runs) -> tuple[str, Any]:
-    """Folder of a stage's benchmark files, and whether another run uses the same job."""
+def _folder(stage: str, run: str, runs: Runs) -> str:
+    """Folder of a stage's benchmark files; runs that share it share the stage's jobs."""
     if stage in _PER_RUN:
-        return run, lambda other: other == run
-    if stage in _PER_CLASSIFIER:
-        classifier = runs[run]["classifier"]
-        return classifier, lambda other: runs[other]["classifier"] == classifier
-    return "", lambda other: True
+        return run
+    return str(runs[run]["classifier"]) if stage in _PER_CLASSIFIER else ""
 
 
 def _effect_of_refiner(rows: pd.DataFrame, value: str) -> pd.DataFrame:

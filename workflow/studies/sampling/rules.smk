@@ -1,6 +1,6 @@
 """Sampling and training strategies on the same test slides: `snakemake --cores N study_sampling`."""
 
-from studies.sampling.arms import models_of
+from studies.sampling.settings import models_of
 
 SAMPLING = study("sampling")
 # Arms may share a classifier, which is then trained and read once.
@@ -26,6 +26,7 @@ rule compare_sampling:
             f"{RESULTS}/heatmaps/{m}/{s}.parquet" for m in SAMPLING_TUNED for s in validation_slides(m)
         ],
         facts=lambda wildcards: [f"{RESULTS}/models/{m}/training.json" for m in SAMPLING_MODELS if not is_finished(m)],
+        template=str(STUDIES_FOLDER / "sampling/page.md.j2"),
     output:
         metrics="<results>/studies/sampling/metrics.tsv",
         slides="<results>/studies/sampling/slides.tsv",

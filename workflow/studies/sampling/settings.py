@@ -1,4 +1,4 @@
-"""What the settings of this study must fulfil beyond their schema."""
+"""Which classifiers the arms of this study take, and what its settings must fulfil beyond their schema."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from drunet.errors import ConfigError
-from studies.sampling.arms import TUNED
+
+# An arm's threshold when it is tuned on the classifier's own validation slides.
+TUNED = "validation"
+
+
+def models_of(arms: Mapping[str, Mapping[str, Any]], *, tuned: bool = False) -> list[str]:
+    """Classifiers of the arms, each once; `tuned`: only of those whose threshold is."""
+    return list(dict.fromkeys(a["classifier"] for a in arms.values() if not tuned or a["threshold"] == TUNED))
 
 
 def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:

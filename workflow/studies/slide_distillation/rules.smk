@@ -1,10 +1,10 @@
 """Distilled students in the place of the patch-wise classifier: `snakemake --cores N study_slide_distillation`."""
 
-from studies.slide_distillation.arms import runs_of
-
 SLIDE_DISTILLATION = study("slide_distillation")
 STUDENT_ARMS = SLIDE_DISTILLATION["arms"]
 STUDENT_MODELS = [arm["classifier"] for arm in STUDENT_ARMS.values()]
+# With and without refiner; runs that two arms share are read once.
+STUDENT_RUNS = list(dict.fromkeys(arm[way] for arm in STUDENT_ARMS.values() for way in ("run", "alone") if arm[way]))
 
 
 rule study_slide_distillation:
@@ -16,7 +16,7 @@ rule study_slide_distillation:
 rule time_students:
     input:
         models=expand("<results>/models/{model}/model.onnx", model=STUDENT_MODELS),
-        exports=expand("<results>/models/{model}/export.json", model=STUDENT_MODELS),
+        facts=expand("<results>/models/{model}/export.json", model=STUDENT_MODELS),
     output:
         cost="<results>/studies/slide_distillation/cost.tsv",
     log:
@@ -31,11 +31,8 @@ rule time_students:
         timing=SLIDE_DISTILLATION["timing"],
         engine={k: config["inference"][k] for k in ("provider", "precision")},
         size=config["tiles"]["size"],
-        settings=[
-            {k: v for k, v in settings_of(m).items() if k in ("channels_last", "scale", "tumour_index")}
-            for m in STUDENT_MODELS
-        ],
-        code=lambda wildcards: study_code("slide_distillation", "time_students"),
+        layouts=tile_layouts(STUDENT_ARMS),
+        code=lambda wildcards: study_code("common", "time_classifiers"),
     # Every core, whatever the network uses of them: a job beside it would be measured too.
     threads: workflow.resource_settings.cores or 8
     resources:
@@ -45,14 +42,14 @@ rule time_students:
     message:
         "Timing the students and their teacher"
     script:
-        "scripts/time_students.py"
+        "../common/scripts/time_classifiers.py"
 
 
 rule report_slide_distillation:
     input:
         measured=lambda wildcards: expand(
             "<results>/runs/{run}/{slide}/metrics.json",
-            run=runs_of(STUDENT_ARMS),
+            run=STUDENT_RUNS,
             slide=slides_in(SLIDE_DISTILLATION["split"]),
         ),
         tables=lambda wildcards: expand(
@@ -65,6 +62,7 @@ rule report_slide_distillation:
         ),
         cards=[f"<results>/models/{m}/card.md" for m in STUDENT_MODELS if not is_finished(m)],
         cost="<results>/studies/slide_distillation/cost.tsv",
+        template=str(STUDIES_FOLDER / "slide_distillation/page.md.j2"),
     output:
         metrics="<results>/studies/slide_distillation/metrics.tsv",
         dice="<results>/studies/slide_distillation/dice.tsv",
@@ -80,6 +78,7 @@ rule report_slide_distillation:
     params:
         **{key: SLIDE_DISTILLATION[key] for key in ("reference", "asked", "bootstrap")},
         arms=STUDENT_ARMS,
+        runs=STUDENT_RUNS,
         settings=[settings_of(m) for m in STUDENT_MODELS],
         slides=lambda wildcards: [s for s in measured_rows(wildcards) if s["split"] == SLIDE_DISTILLATION["split"]],
         size=config["tiles"]["size"],

@@ -1,7 +1,7 @@
-"""Students in the place of the patch-wise classifier: what each gains in speed and loses in Dice (tables).
+"""Tables of distilled classifiers in front of the refiner, and what the page shows of them.
 
-Tian et al. 2024 (000) distil a classifier of single images; here the student stands in front of a refiner, and is
-judged by the segmentations that come out, against those with its teacher on the same slides.
+Tian et al. 2024 distil a classifier of single images. Here a student replaces the patch-wise classifier, and is judged
+by the Dice of the segmentations against those with its teacher on the same slides.
 """
 
 from __future__ import annotations
@@ -14,31 +14,34 @@ import pandas as pd
 
 from drunet.evaluation import gather, require_slides
 from drunet.metrics import summarise
-from studies.slide_distillation.arms import STAGES_OF
+from drunet.report import words
+from studies.common.classifier_arms import wide, with_interval
+
+Arms = Mapping[str, Mapping[str, Any]]
 
 # Stages of a slide, and what they are called; `unrefined` is the segmentation of the run without refiner.
 STAGES = {
     "heatmap": "heatmap",
-    "unrefined": "outlined without refiner",
+    "unrefined": "segmentation without refiner",
     "refined": "refined heatmap",
     "segmentation": "final segmentation",
+}
+# The runs of an arm, with and without refiner, and what the stages of each are called here: the heatmap is the same.
+_STAGES_OF = {
+    "run": {"heatmap": "heatmap", "refined": "refined", "segmentation": "segmentation"},
+    "alone": {"heatmap": "heatmap", "segmentation": "unrefined"},
 }
 # What the builder of mfstudentlnet takes where a configuration says nothing; no Keras here, hence a copy, and a test.
 _STUDENT = {"pyramid": True, "pyramid_width": 64, "shrink": 1}
 _COST = ("parameters", "gflops", "tiles_per_s", "ratio", "ratio_low", "ratio_high")
 
 
-def dealt(files: Sequence[str], names: Sequence[str], each: int) -> dict[str, list[str]]:
-    """Files that come name by name, `each` of every name, by name."""
-    return {name: list(files[i * each : (i + 1) * each]) for i, name in enumerate(names)}
-
-
 def dice_scores(
-    arms: Mapping[str, Mapping[str, Any]],
+    arms: Arms,
     measured: Mapping[str, Sequence[Mapping[str, Any]]],
     slides: Sequence[Mapping[str, Any]],
 ) -> pd.DataFrame:
-    """Dice of every slide at every stage of every arm.
+    """Dice of every slide at every stage of every arm: arm, stage (a key of `STAGES`), slide, patient, dsc.
 
     Parameters
     ----------
@@ -47,11 +50,6 @@ def dice_scores(
     measured : mapping of run to the slides' metrics.json
     slides : sequence of mapping
         slide, split and patient, in the order of `measured`.
-
-    Returns
-    -------
-    DataFrame
-        arm, stage (a key of `STAGES`), slide, patient, dsc.
 
     Raises
     ------
@@ -62,7 +60,7 @@ def dice_scores(
     patients = {s["slide"]: s["patient"] for s in slides}
     frames = []
     for name, arm in arms.items():
-        for way, stages in STAGES_OF.items():
+        for way, stages in _STAGES_OF.items():
             if not arm[way]:
                 continue
             table = gather(measured[arm[way]], slides)[0]
@@ -74,15 +72,6 @@ def dice_scores(
 
 def dice_table(scores: pd.DataFrame, reference: str, *, resamples: int, seed: int) -> pd.DataFrame:
     """Mean Dice of each arm and stage, and how far it is from the reference's on the same slides.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        From `dice_scores`.
-    reference : str
-        An arm.
-    resamples, seed : int
-        Of the bootstrap over patients (`drunet.metrics.summarise`).
 
     Returns
     -------
@@ -97,20 +86,10 @@ def dice_table(scores: pd.DataFrame, reference: str, *, resamples: int, seed: in
         other = base.reindex(pd.MultiIndex.from_frame(own[["stage", "slide"]])).to_numpy(dtype=float)
         mean = summarise(dsc, patients, resamples=resamples, seed=seed)
         change = summarise(dsc - other, patients, resamples=resamples, seed=seed)
-        rows.append(
-            {
-                "arm": arm,
-                "stage": stage,
-                "slides": mean.n,
-                "patients": mean.groups,
-                "mean": mean.mean,
-                "low": mean.low,
-                "high": mean.high,
-                "difference": change.mean,
-                "difference_low": change.low,
-                "difference_high": change.high,
-            }
-        )
+        row = {"arm": arm, "stage": stage, "slides": mean.n, "patients": mean.groups}
+        row |= {"mean": mean.mean, "low": mean.low, "high": mean.high}
+        row |= {"difference": change.mean, "difference_low": change.low, "difference_high": change.high}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -121,41 +100,30 @@ def deciding_stage(dice: pd.DataFrame) -> str:
     return shared[-1] if shared else "heatmap"
 
 
-def answered(
-    cost: pd.DataFrame, dice: pd.DataFrame, asked: Mapping[str, float], reference: str, stage: str
-) -> pd.DataFrame:
-    """Which students are as fast and as close to the reference as was asked.
+def answered(cost: pd.DataFrame, dice: pd.DataFrame, asked: Mapping[str, float], reference: str) -> pd.DataFrame:
+    """Which students reach both targets, at the stage that decides.
 
     Parameters
     ----------
-    cost : DataFrame
-        arm, tiles_per_s, ratio.
-    dice : DataFrame
-        From `dice_table`.
+    cost, dice : DataFrame
+        From `studies.common.cost.cost_table` and `dice_table`.
     asked : mapping
         speed: least ratio of tiles per second; dsc: most that the mean Dice may be below the reference's.
-    stage : str
 
     Returns
     -------
     DataFrame
-        arm, ratio, difference, fast, close, good (bool); without the reference.
+        arm, mean, difference, difference_low, difference_high, ratio, fast, close, good (bool); without the reference.
     """
-    own = dice.loc[(dice["stage"] == stage) & (dice["arm"] != reference), ["arm", "difference"]]
+    at = dice["stage"] == deciding_stage(dice)
+    own = dice[at & (dice["arm"] != reference)].drop(columns=["stage", "slides", "patients", "low", "high"])
     joined = own.merge(cost[["arm", "ratio"]], on="arm", validate="1:1")
     fast, close = joined["ratio"] >= asked["speed"], joined["difference"] >= -asked["dsc"]
     return joined.assign(fast=fast, close=close, good=fast & close)
 
 
-def twin_of(arm: str, settings: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The taught arm that a student without teacher is the same as but for the teacher; None where there is none.
-
-    Parameters
-    ----------
-    arm : str
-    settings : mapping of arm to mapping
-        The classifiers' entries in the configuration.
-    """
+def twin_of(arm: str, settings: Arms) -> str | None:
+    """The distilled arm that differs from a student without teacher in the teacher alone; None where there is none."""
     if is_taught(settings[arm]) or "onnx" in settings[arm]:
         return None
 
@@ -166,7 +134,7 @@ def twin_of(arm: str, settings: Mapping[str, Mapping[str, Any]]) -> str | None:
 
 
 def is_taught(settings: Mapping[str, Any]) -> bool:
-    """Whether a classifier learnt from a teacher, by its entry in the configuration."""
+    """Whether a classifier is distilled, by its entry in the configuration."""
     return settings.get("distillation") is not None
 
 
@@ -183,14 +151,7 @@ def long_table(metrics: pd.DataFrame, cost: pd.DataFrame, scores: pd.DataFrame) 
 
 
 def points(
-    cost: pd.DataFrame,
-    dice: pd.DataFrame,
-    arms: Mapping[str, Mapping[str, Any]],
-    settings: Mapping[str, Mapping[str, Any]],
-    *,
-    reference: str,
-    size: int,
-    stages: Sequence[str],
+    cost: pd.DataFrame, dice: pd.DataFrame, arms: Arms, settings: Arms, *, reference: str, size: int
 ) -> pd.DataFrame:
     """What the figure draws.
 
@@ -202,15 +163,13 @@ def points(
         The classifiers' entries in the configuration.
     size : int
         Side of a tile, px.
-    stages : list of str
-        One a panel.
 
     Returns
     -------
     DataFrame
         arm, words (beside the point), kind ("reference", "taught", "untaught"), seen (px of the tile that the network
-        sees, NaN where unknown), width (of the pyramid, NaN where there is none), tiles_per_s, stage, dsc; a row per
-        arm and stage.
+        sees, NaN where unknown), width (of the pyramid, NaN where there is none), tiles_per_s, stage (heatmap and the
+        one that decides, by name), dsc; a row per arm and stage.
     """
     rows = []
     for arm, given in settings.items():
@@ -219,8 +178,95 @@ def points(
         width = options["pyramid_width"] if options.get("pyramid") else np.nan
         kind = "reference" if arm == reference else "taught" if is_taught(given) else "untaught"
         seen = size / options["shrink"] if student else np.nan
-        words = arms[arm]["label"] if np.isnan(width) else f"{width:g}"
-        rows.append({"arm": arm, "words": words, "kind": kind, "seen": seen, "width": width})
+        label = "teacher" if arm == reference else arms[arm]["label"] if np.isnan(width) else f"{width:g}"
+        rows.append({"arm": arm, "words": label, "kind": kind, "seen": seen, "width": width})
     frame = pd.DataFrame(rows).merge(cost[["arm", "tiles_per_s"]], on="arm", validate="1:1")
-    shown = dice.loc[dice["stage"].isin(stages), ["arm", "stage", "mean"]].rename(columns={"mean": "dsc"})
+    shown = dice.loc[dice["stage"].isin(("heatmap", deciding_stage(dice))), ["arm", "stage", "mean"]]
+    shown = shown.assign(stage=shown["stage"].map(STAGES)).rename(columns={"mean": "dsc"})
     return frame.merge(shown, on="arm")
+
+
+def page_view(
+    metrics: pd.DataFrame,
+    cost: pd.DataFrame,
+    dice: pd.DataFrame,
+    *,
+    arms: Arms,
+    settings: Arms,
+    reference: str,
+    asked: Mapping[str, float],
+    size: int,
+) -> dict[str, Any]:
+    """What `page.md.j2` names.
+
+    Parameters
+    ----------
+    metrics, cost, dice : DataFrame
+        From `studies.common.classifier_arms.arm_metrics`, `studies.common.cost.cost_table` and `dice_table`.
+    arms, settings, size
+        As for `points`.
+    reference : str
+        The arm of the teacher.
+    asked : mapping
+        As for `answered`.
+    """
+    labels = {arm: given["label"] for arm, given in arms.items()}
+    stage, found = deciding_stage(dice), answered(cost, dice, asked, reference).set_index("arm")
+    of = dice[(dice["arm"] == reference) & (dice["stage"] == stage)].iloc[0]
+    found["label"] = [labels[arm] for arm in found.index]
+    taught = found[[is_taught(settings[arm]) for arm in found.index]]
+    lessons = [given["distillation"] for given in settings.values() if is_taught(given)]
+    keys = ("temperature", "weight", "unlabelled_share")
+    alike = len({tuple(lesson[key] for key in keys) for lesson in lessons}) == 1
+    return {
+        "teacher": labels[reference],
+        "finished_teacher": "onnx" in settings[reference],
+        "asked": asked,
+        "stage": STAGES[stage],
+        "slides": int(of["slides"]),
+        "patients": int(of["patients"]),
+        "size": size,
+        "students": len(taught),
+        "good": taught[taught["good"]].to_dict("records"),
+        "twins": [
+            {"label": labels[twin], "with_teacher": found["mean"][twin], "without": found["mean"][arm]}
+            for arm in found.index
+            if (twin := twin_of(arm, settings)) is not None
+        ],
+        "lesson": lessons[0] if alike else None,
+        "engine": cost.iloc[0].to_dict(),
+        "cost": pd.DataFrame(
+            {
+                "classifier": cost["arm"].map(labels),
+                "tiles per second": cost["tiles_per_s"],
+                "times the teacher's (quartiles)": [with_interval(row, "ratio") for row in cost.to_dict("records")],
+                "parameters (million)": cost["parameters"] / 1e6,
+                "GMAC per tile": cost["gflops"] / 2,
+            }
+        ),
+        "agreement": _agreement(metrics, dice, found, labels),
+    }
+
+
+def _agreement(
+    metrics: pd.DataFrame, dice: pd.DataFrame, found: pd.DataFrame, labels: Mapping[str, str]
+) -> pd.DataFrame:
+    """Change of the Dice at the stage that decides, whether both targets are reached, F1, and Dice at every stage."""
+    tiles = {row["arm"]: with_interval(row, "f1") for row in wide(metrics).to_dict("records")}
+    shown = {
+        (row["arm"], row["stage"]): words.with_interval(row["mean"], row["low"], row["high"], 3)
+        for row in dice.to_dict("records")
+    }
+    rows = []
+    for arm in dict.fromkeys(dice["arm"]):
+        # What was asked for stands first: on a narrow page the stages are what is scrolled to.
+        row = {"classifier": labels[arm], "change": "", "95 % interval": "", "targets reached": ""}
+        if arm in found.index:
+            own = found.loc[arm]
+            row["change"] = words.signed(own["difference"], 3)
+            row["95 % interval"] = words.interval(own["difference_low"], own["difference_high"], 3)
+            row["targets reached"] = "yes" if own["good"] else "no"
+        row["tile F1"] = tiles[arm]
+        stages = [stage for stage in STAGES if stage in set(dice["stage"])]
+        rows.append(row | {STAGES[stage]: shown.get((arm, stage), "") for stage in stages})
+    return pd.DataFrame(rows)

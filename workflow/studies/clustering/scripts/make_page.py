@@ -11,13 +11,13 @@ from drunet.outcome import without_failed
 from drunet.report.section import render_section
 from studies.clustering import tables as study
 from studies.common.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
+from studies.common.file_lists import by_name
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
     slides, (tables, answered) = without_failed(params.slides, inputs.tables, inputs.answers)
-    arms, owners, count = params.arms, params.owners, len(slides)
-    # Answers come arm by arm, each in the slides' order.
-    answers = {arm: answered[i * count : (i + 1) * count] for i, arm in enumerate(arms)}
+    arms, owners = params.arms, params.owners
+    answers = by_name(answered, arms)
     tiles = {arm: labelled_tiles(slides, tables, paths) for arm, paths in answers.items()}
     thresholds = dict.fromkeys(arms, DEFAULT_THRESHOLD)
     metrics = arm_metrics(tiles, thresholds, resamples=params.bootstrap, seed=params.seed)

@@ -202,10 +202,10 @@ rule time_image_arms:
         "../../../../envs/infer.yaml"
     params:
         arms=lambda wildcards: image_tasks.networks_of(image_study(wildcards), wildcards.task),
-        trial=lambda wildcards: image_tasks.shown_trial(image_task(wildcards)),
+        file=lambda wildcards: f"{image_tasks.shown_trial(image_task(wildcards))}.onnx",
         timing=lambda wildcards: image_study(wildcards)["timing"],
         engine={k: config["inference"][k] for k in ("provider", "precision")},
-        code=lambda wildcards: study_code("common/images", "time_image_arms"),
+        code=lambda wildcards: study_code("common", "time_classifiers"),
     # Every core, whatever the networks use of them: a job beside it would be measured too.
     threads: workflow.resource_settings.cores or 8
     resources:
@@ -215,4 +215,4 @@ rule time_image_arms:
     message:
         "Timing the networks of {wildcards.task} ({wildcards.study})"
     script:
-        "scripts/time_image_arms.py"
+        "../scripts/time_classifiers.py"

@@ -1,37 +1,41 @@
-"""Set the runs of the paper's Table 2 beside each other: scores, tests, seconds, pictures."""
+"""Compare the runs of Table 2 of Oskouei et al. 2025: scores, tests, seconds, pictures."""
 
 from pathlib import Path
 
 from drunet.console import job, progress
 from drunet.files import read_json, read_published, write_tsv
 from drunet.outcome import without_failed
-from drunet.report.section import write_section
+from drunet.report.figures import save
+from drunet.report.section import render_section
+from studies.common.file_lists import by_name
+from studies.experiments import page
 from studies.experiments import tables as study
-from studies.experiments.pictures import SlideFiles, seen_by_runs
-from studies.experiments.section import draw_figures, experiments_section
+from studies.experiments.pictures import seen_by_runs
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
     labels, runs, settings = params.labels, params.runs, params.settings
-    # Files come run by run, each in the slides' order.
     per_slide = inputs.measured, inputs.masks, inputs.slides, inputs.annotations, inputs.tissues
     rows = list(zip(params.slides, params.mpp, strict=True))
     kept, (measures, outlined, paths, annotations, tissues) = without_failed(rows, *per_slide)
-    slides = [row for row, _ in kept]
-    n = len(slides)
-    of_run = {run: slice(i * n, (i + 1) * n) for i, run in enumerate(params.order)}
-    measured = {run: [read_json(p) for p in measures[part]] for run, part in of_run.items()}
+    slides, mpp = [row for row, _ in kept], [mpp for _, mpp in kept]
+    measured = {run: [read_json(path) for path in files] for run, files in by_name(measures, params.order).items()}
+    masks = by_name(outlined, params.order)
     scores = study.score_table(labels, measured, slides)
 
     margins, pictures = {}, {}
-    with progress(n, "looking at the slides", "slides") as bar:
-        for i, ((row, mpp), slide, annotation, tissue) in enumerate(
-            zip(kept, paths, annotations, tissues, strict=True)
-        ):
-            files = SlideFiles(row["slide"], slide, annotation, tissue, mpp)
-            masks = {run: outlined[part][i] for run, part in of_run.items()}
-            longest = params.picture_px if i < settings["pictures"] else None
-            shares, seen = seen_by_runs(files, masks, longest=longest, **params.counting)
+    with progress(len(slides), "looking at the slides", "slides") as bar:
+        for i, row in enumerate(slides):
+            shares, seen = seen_by_runs(
+                row,
+                paths[i],
+                annotations[i],
+                tissues[i],
+                {run: files[i] for run, files in masks.items()},
+                slide_mpp=mpp[i],
+                longest=params.picture_px if i < settings["pictures"] else None,
+                **params.counting,
+            )
             margins |= {(run, row["slide"]): share for run, share in shares.items()}
             pictures |= {(run, row["slide"]): picture for run, picture in seen.items()}
             bar.update()
@@ -40,12 +44,13 @@ with job(snakemake.log[0]):
     table = study.runs_table(scores, labels, runs, params.models, resamples=settings["bootstrap"], seed=params.seed)
     tests = study.tests_table(scores, labels, runs)
     seconds = study.seconds_table(Path(params.benchmarks), labels, runs, [row["slide"] for row in slides])
-    for frame, path in ((study.long_table(scores), output.metrics), (table, output.runs), (tests, output.tests)):
-        write_tsv(frame, path)
+    write_tsv(study.long_table(scores), output.metrics)
+    write_tsv(table, output.runs)
+    write_tsv(tests, output.tests)
     write_tsv(seconds, output.seconds)
 
     published = read_published(inputs.published)
-    shown = {name: Path(output[name]) for name in ("with_refiner", "without_refiner", "pictures", "seconds_figure")}
-    figures = draw_figures(shown, scores, seconds, pictures, labels, runs, published)
-    section = experiments_section(table, tests, seconds, published, figures, band_um=settings["band_um"])
-    write_section(Path(output.section).parent, section)
+    for name, figure in page.draw_figures(scores, seconds, pictures, labels, runs, published).items():
+        save(figure, output[name], dpi=200)
+    view = page.page_view(table, tests, seconds, published, band_um=settings["band_um"])
+    render_section(Path(output.section).parent, Path(inputs.template), view)

@@ -6,11 +6,12 @@ from drunet.console import job
 from drunet.files import read_json, write_tsv
 from drunet.outcome import without_failed
 from drunet.report.figures import save
-from drunet.report.section import write_section
+from drunet.report.section import render_section
 from drunet.statistics import paired_tests
 from studies.common.classifier_arms import arm_metrics, slide_scores
-from studies.sampling import section as study
-from studies.sampling.arms import models_of
+from studies.sampling import tables as study
+from studies.sampling.figures import interval_dots
+from studies.sampling.settings import models_of
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
@@ -33,13 +34,7 @@ with job(snakemake.log[0]):
     write_tsv(by_slide.drop(columns="patient"), output.slides)
     write_tsv(tests, output.tests)
     groups = {name: study.marks_of(params.settings[arm["classifier"]]) for name, arm in arms.items()}
-    save(study.interval_dots(metrics, groups, params.reference), output.figure, dpi=200)
-    section = study.sampling_section(
-        metrics,
-        study.learnt_table(arms, facts, thresholds),
-        tests,
-        Path(output.figure),
-        reference=params.reference,
-        facts=facts,
-    )
-    write_section(Path(output.section).parent, section)
+    save(interval_dots(metrics, groups, params.reference), output.figure, dpi=200)
+    learnt = study.learnt_table(arms, facts, thresholds)
+    view = study.page_view(metrics, learnt, tests, reference=params.reference, facts=facts)
+    render_section(Path(output.section).parent, Path(inputs.template), view)

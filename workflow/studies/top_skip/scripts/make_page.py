@@ -9,23 +9,21 @@ from drunet.heatmap import read_field
 from drunet.outcome import without_failed
 from drunet.report.figures import save
 from drunet.report.section import render_section
+from studies.common.file_lists import by_name
 from studies.top_skip import tables as study
 from studies.top_skip.figures import paired_dots
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
-    slides, (measures, refined_maps, masks) = without_failed(
-        params.slides, inputs.measured, inputs.refined, inputs.masks
-    )
-    # Files come arm by arm, each in the slides' order.
-    of_arm = {study.WITH: slice(0, len(slides)), study.WITHOUT: slice(len(slides), None)}
-    measured = {arm: [read_json(path) for path in measures[part]] for arm, part in of_arm.items()}
+    slides, per_arm = without_failed(params.slides, inputs.measured, inputs.refined, inputs.masks)
+    measured, all_refined, masks = (by_name(files, (study.WITH, study.WITHOUT)) for files in per_arm)
     counted = {}
-    for arm, part in of_arm.items():
-        for row, refined, mask in zip(slides, refined_maps[part], masks[part], strict=True):
+    for arm in measured:
+        for row, refined, mask in zip(slides, all_refined[arm], masks[arm], strict=True):
             counted[arm, row["slide"], "refined"] = study.fragments(read_field(refined)[0] >= params.threshold)
             counted[arm, row["slide"], "segmentation"] = study.fragments(read_mask_image(mask))
-    scores = study.score_table(measured, counted, slides)
+    results = {arm: [read_json(path) for path in paths] for arm, paths in measured.items()}
+    scores = study.score_table(results, counted, slides)
     changes = study.changes_table(scores)
     write_tsv(study.long_table(scores), output.metrics)
     write_tsv(changes, output.changes)

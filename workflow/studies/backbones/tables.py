@@ -1,0 +1,81 @@
+"""Tables of the backbones, and what the page shows of them (Oskouei et al. 2025, Table 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from studies.common.classifier_arms import DEFAULT_THRESHOLD, wide, with_interval
+
+Arms = Mapping[str, Mapping[str, Any]]
+
+_SCORES = {"f1": "F1", "precision": "precision", "recall": "recall"}
+
+
+def with_cost(metrics: pd.DataFrame, cost: pd.DataFrame) -> pd.DataFrame:
+    """The long table of scores with that of cost beneath, as protocol `cost`."""
+    long = cost[["arm", "parameters", "gflops", "ms_per_tile"]].melt("arm", var_name="metric", value_name="value")
+    return pd.concat([metrics, long.assign(protocol="cost", repeat="")[metrics.columns]], ignore_index=True)
+
+
+def scores_table(metrics: pd.DataFrame, arms: Arms, published: pd.DataFrame) -> pd.DataFrame:
+    """Scores over all tiles with their intervals, and the published ones beside them, as text.
+
+    An arm has a `label`, and `published`: an architecture of the published table (drunet_backbones.tsv), or None.
+    """
+    printed = published.set_index("architecture").to_dict("index")
+    rows = []
+    for row in wide(metrics).to_dict("records"):
+        arm = arms[row["arm"]]
+        beside = {} if arm["published"] is None else printed[arm["published"]]
+        cells = {"backbone": arm["label"]}
+        cells |= {heading: with_interval(row, score) for score, heading in _SCORES.items()}
+        rows.append(cells | {f"{heading} (paper)": beside.get(s, "") for s, heading in _SCORES.items()})
+    return pd.DataFrame(rows)
+
+
+def points(metrics: pd.DataFrame, cost: pd.DataFrame, arms: Arms) -> pd.DataFrame:
+    """What the figure draws: label, parameters, ms_per_tile, f1, f1_low, f1_high."""
+    scores = wide(metrics)[["arm", "f1", "f1_low", "f1_high"]]
+    joined = scores.merge(cost[["arm", "parameters", "ms_per_tile"]], on="arm", validate="1:1")
+    return joined.assign(label=[arms[a]["label"] for a in joined["arm"]])
+
+
+def differing(settings: Arms) -> list[str]:
+    """Parts of the protocol, all but the architecture and its options, in which the arms are not all alike."""
+    first = next(iter(settings.values()))
+    keys = dict.fromkeys(key for each in settings.values() for key in each if key not in ("architecture", "options"))
+    return [key for key in keys if any(each.get(key) != first.get(key) for each in settings.values())]
+
+
+def page_view(
+    metrics: pd.DataFrame, cost: pd.DataFrame, *, arms: Arms, published: pd.DataFrame, settings: Arms, size: int
+) -> dict[str, Any]:
+    """What `page.md.j2` names; `settings` are the classifiers' in the configuration, `size` is a tile's side in px."""
+    scores, drawn = wide(metrics), points(metrics, cost, arms)
+    protocol = next(iter(settings.values()))
+    return {
+        **{key: int(scores[key].iloc[0]) for key in ("tiles", "slides", "patients")},
+        "threshold": DEFAULT_THRESHOLD,
+        # An arm that calls no tile tumour on slides without any has no F1 at all.
+        "best": drawn.iloc[int(drawn["f1"].fillna(-1).argmax())].to_dict(),
+        "fastest": drawn.iloc[int(drawn["ms_per_tile"].argmin())].to_dict(),
+        "size": size,
+        "engine": cost.iloc[0].to_dict(),
+        "differing": differing(settings),
+        "weights": protocol.get("weights"),
+        "training": protocol.get("training"),
+        "scores": scores_table(metrics, arms, published),
+        "cost": pd.DataFrame(
+            {
+                "backbone": [arms[a]["label"] for a in cost["arm"]],
+                "parameters (million)": cost["parameters"] / 1e6,
+                "GFLOPs per tile": cost["gflops"],
+                "ms per tile (median)": cost["ms_per_tile"],
+                "fastest (ms)": cost["fastest"],
+                "slowest (ms)": cost["slowest"],
+            }
+        ),
+    }
