@@ -18,17 +18,15 @@ from numpy.typing import NDArray
 
 from drunet.console import say
 from drunet.training.kept import weights_file
-from studies.common.images.examples import with_calls
+from studies.common.images.examples import trial_of, with_calls
 from studies.common.images.folder import read_image
-from studies.common.images.pictures import trial_of
 from studies.common.images.training import rebuild_arm
 from studies.common.images.view import View
 from studies.common.saliency.grad_cam import grad_cam
 from studies.common.saliency.layers import find_layer
 from studies.common.saliency.maps import unit_range
 from studies.common.saliency.score import ScoreKind
-from studies.ct_pneumonia.attention_maps import COVERAGE, ArmMaps
-from studies.ct_pneumonia.coverage import coverage, seen_box
+from studies.ct_pneumonia.attention_maps import COVERAGE, ArmMaps, coverage, seen_box
 from studies.ct_pneumonia.layer_groups import (
     GROUPS,
     convolutions,
