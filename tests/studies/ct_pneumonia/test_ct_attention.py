@@ -33,7 +33,7 @@ def test_images_on_which_all_are_correct_come_first_then_the_most_certain_one_pe
     first = answers(files, groups, [0.9, 0.95, 0.99, 0.7, 0.6, 0.99])
     second = answers(files, groups, [0.9, 0.95, 0.4, 0.7, 0.6, 0.99])
     other = answers(["z"], ["9"], [0.99], "Non-cancer")
-    chosen = ct_attention.choose_images(
+    shown, compared = ct_attention.choose_images(
         [pd.concat([first, other]), pd.concat([second, other])],
         boxes_of(list("abcde")),  # f has none
         trial="grouped.0",
@@ -42,14 +42,14 @@ def test_images_on_which_all_are_correct_come_first_then_the_most_certain_one_pe
         coverage_images=3,
     )
     # c is surer than d and e, but one network is wrong about it; a is of b's patient.
-    assert chosen.shown["file"].tolist() == ["b", "d", "e", "c"]
-    assert chosen.shown["right"].tolist() == [2, 2, 2, 1] and (chosen.shown["networks"] == 2).all()
-    assert chosen.shown["p"].tolist() == pytest.approx([0.95, 0.7, 0.6, 0.695])
-    assert chosen.covered["file"].tolist() == ["a", "c", "e"]
-    bare = ct_attention.choose_images(
+    assert shown["file"].tolist() == ["b", "d", "e", "c"]
+    assert shown["right"].tolist() == [2, 2, 2, 1] and (shown["networks"] == 2).all()
+    assert shown["p"].tolist() == pytest.approx([0.95, 0.7, 0.6, 0.695])
+    assert compared["file"].tolist() == ["a", "c", "e"]
+    bare, none = ct_attention.choose_images(
         [first, second], boxes_of([]), trial="grouped.0", positive="Cancer", images=2, coverage_images=3
     )
-    assert bare.shown["file"].tolist() == ["f", "b"] and bare.covered.empty
+    assert bare["file"].tolist() == ["f", "b"] and none.empty
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def mapped(tmp_path_factory: pytest.TempPathFactory) -> tuple[ArmMaps, pd.DataFr
         }
         frame = answers(["a.png", "b.png"], ["1", "2"], [0.9, 0.4])
         boxes = boxes_of(["a.png", "b.png"])
-        chosen = ct_attention.choose_images(
+        shown, compared = ct_attention.choose_images(
             [frame], boxes, trial="grouped.0", positive="Cancer", images=3, coverage_images=9
         )
         maps, covered = ct_attention.map_arm(
@@ -96,7 +96,8 @@ def mapped(tmp_path_factory: pytest.TempPathFactory) -> tuple[ArmMaps, pd.DataFr
             folder,
             folder,
             boxes,
-            chosen,
+            shown,
+            compared,
             frame,
             trial="grouped.0",
             positive="Cancer",

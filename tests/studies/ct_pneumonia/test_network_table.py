@@ -1,4 +1,4 @@
-"""Arms made of a table of networks: what ships, what settings change, and tables that cannot be used."""
+"""Models made of a table of networks: what ships, what settings change, and tables that cannot be used."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from drunet.errors import ConfigError
 from drunet.models import backbones, image_normalisation
 from drunet.models.names import APPLICATIONS, NORMALISATIONS
 from studies.common.images import tasks as image_tasks
-from studies.common.study_settings import Study, load_studies
-from studies.ct_pneumonia.network_table import COLUMNS, completed, read_table, with_networks
+from studies.common.study_settings import load_studies
+from studies.ct_pneumonia.network_table import COLUMNS, read_table, with_networks
 
 ROOT = Path(__file__).resolve().parents[3]
-RESOURCES = ROOT / "resources"
+HOME = ROOT / "workflow/studies/ct_pneumonia"
 Json = dict[str, Any]
 # What the authors' code says: dense, dropout, learning rate, epsilon, size, scaling.
 UPSTREAM = {
@@ -32,7 +32,7 @@ UPSTREAM = {
     "Xception": ([256, 128], 0.5, 1e-4, 1e-1, 299, "none"),
 }
 PUBLISHED: Json = {
-    "table": "ct_networks.tsv",
+    "table": "networks.tsv",
     "size": None,
     "weights": "imagenet",
     "freeze": "published",
@@ -46,12 +46,11 @@ def settings_of(arms: Json | None = None, **networks: Any) -> Json:
 
 
 def arms_of(arms: Json | None = None, **networks: Any) -> Json:
-    return dict(with_networks(settings_of(arms, **networks), RESOURCES, "here")["arms"])
+    return dict(with_networks(settings_of(arms, **networks), HOME, "here")["arms"])
 
 
 def shipped() -> Json:
-    text = (RESOURCES / "studies/ct_pneumonia.yaml").read_text(encoding="utf-8")
-    return dict(yaml.safe_load(text))
+    return dict(yaml.safe_load((HOME / "settings.yaml").read_text(encoding="utf-8")))
 
 
 def test_the_table_that_ships_says_what_the_authors_code_says() -> None:
@@ -72,7 +71,7 @@ def test_the_table_that_ships_says_what_the_authors_code_says() -> None:
 
 
 def test_input_sizes_are_those_of_the_published_table() -> None:
-    with (RESOURCES / "published/ct_pneumonia.tsv").open(encoding="utf-8") as file:
+    with (HOME / "published.tsv").open(encoding="utf-8") as file:
         published = {row["model"]: int(row["input_size"]) for row in csv.DictReader(file, delimiter="\t")}
     assert {arm["published"]: arm["view"]["size"] for arm in arms_of().values()} == published
 
@@ -125,8 +124,8 @@ def test_a_file_of_weights_is_handed_to_its_own_network_alone() -> None:
 
 
 def test_the_settings_that_ship_can_be_carried_out() -> None:
-    settings = with_networks(shipped(), RESOURCES, "here")
-    assert image_tasks.misfit("ct_pneumonia", settings) is None
+    settings = with_networks(shipped(), HOME, "here")
+    image_tasks.check_tasks("ct_pneumonia", settings)
     known = {name for names in settings["tables"].values() for name in names}
     assert known <= set(settings["arms"]) and settings["positive"] in image_tasks.classes_of(settings)
     assert set(image_tasks.arms_of(settings, "ct")) == set(settings["arms"])
@@ -134,14 +133,13 @@ def test_the_settings_that_ship_can_be_carried_out() -> None:
 
 def test_settings_without_a_table_stay_as_they_are() -> None:
     settings = {"arms": {"a": {"label": "A"}}}
-    assert with_networks(settings, RESOURCES, "here") == settings
+    assert with_networks(settings, HOME, "here") == settings
 
 
-def test_a_study_whose_table_is_bad_says_so_and_nothing_else_fails() -> None:
-    study = completed(Study("ct_pneumonia", settings_of(table="absent.tsv")), RESOURCES)
-    assert study.problem is not None
-    assert study.problem.startswith("study_settings.ct_pneumonia.networks.table: there is no such table")
-    assert completed(study, RESOURCES) is study
+def test_a_study_whose_table_is_bad_says_so() -> None:
+    problem = problem_of(networks={"table": "absent.tsv"})
+    assert problem is not None
+    assert problem.startswith("study_settings.ct_pneumonia.networks.table: there is no such table")
 
 
 @pytest.mark.parametrize(
@@ -225,7 +223,7 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(
 
 
 def test_a_users_own_table_makes_its_arms(tmp_path: Path) -> None:
-    (row,) = read_table(table_of(tmp_path, ROW, ""), RESOURCES, "networks")
+    (row,) = read_table(table_of(tmp_path, ROW, ""), HOME, "networks")
     assert row["dense"] == [256, 128] and row["trainable_layers"] == 7 and row["first_dropout"] is True
     bare = ROW.replace("256,128", "").removesuffix("7")
     arms = arms_of(table=table_of(tmp_path, bare))
@@ -247,8 +245,7 @@ def problem_of(**changes: Any) -> str | None:
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     config["study_settings"], config["studies"] = {"ct_pneumonia": changes}, []
     main = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
-    study = load_studies(config, RESOURCES / "studies", ROOT / "workflow/schemas/studies", main)["ct_pneumonia"]
-    return image_tasks.checked(completed(study, RESOURCES)).problem
+    return load_studies(config, HOME.parent, main)[0]["ct_pneumonia"].problem
 
 
 def test_what_a_user_changes_passes_the_schema() -> None:
