@@ -27,7 +27,6 @@ GROUPING = {
     "links": 901,
     "identical": 0,
     "featureless": 0,
-    "bridges": 1,
     "check": {
         "pairs": 1765,
         "false_links": 0,

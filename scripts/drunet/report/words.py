@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -80,6 +80,17 @@ def with_spread(mean: Any, sd: Any, digits: int = 2) -> str:
     return alone if missing(mean) or missing(sd) else f"{alone} ± {number(sd, digits)}"
 
 
+def score(row: Mapping[str, Any] | pd.Series, digits: int = 3) -> str:
+    """A mean with its standard deviation over folds, or with its interval where one fold was run.
+
+    >>> score({"mean": 0.8, "sd": None, "low": 0.71, "high": 0.85})
+    '0.800 (0.710 to 0.850)'
+    """
+    if missing(row["sd"]):
+        return with_interval(row["mean"], row["low"], row["high"], digits)
+    return with_spread(row["mean"], row["sd"], digits)
+
+
 def plural(count: Any, noun: str, nouns: str | None = None) -> str:
     """A count with its noun.
 
@@ -137,6 +148,7 @@ def capital(words: str) -> str:
 FILTERS = {
     function.__name__: function
     for function in (
-        text, number, signed, percent, interval, with_interval, with_spread, plural, listed, p_value, duration, capital,
+        text, number, signed, percent, interval, with_interval, with_spread, score, plural, listed, p_value,
+        duration, capital,
     )
 }  # fmt: skip

@@ -10,7 +10,7 @@ from shapely import box as rectangle
 from shapely import unary_union
 
 from studies.common.images.view import View
-from studies.ct_pneumonia.coverage import coverage, covered_share, highlighted, seen_box
+from studies.ct_pneumonia.attention_maps import coverage, covered_share, highlighted, seen_box
 
 edges = st.floats(-5, 17, allow_nan=False).map(lambda v: round(v, 2))
 

@@ -1,4 +1,4 @@
-"""Arms made of a table of networks: what ships, what settings change, and tables that cannot be used."""
+"""Models made of a table of networks: what ships, what settings change, and tables that cannot be used."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ import yaml
 from drunet.errors import ConfigError
 from drunet.models import backbones, image_normalisation
 from drunet.models.names import APPLICATIONS, NORMALISATIONS
-from drunet.synth.demo import SLIDES
 from studies.common.images import tasks as image_tasks
-from studies.common.study_settings import Study, load_studies
+from studies.common.study_settings import load_studies
 from studies.ct_pneumonia.network_table import COLUMNS, read_table, with_networks
-from studies.ct_pneumonia.settings import completed
 
 ROOT = Path(__file__).resolve().parents[3]
-FOLDER = ROOT / "workflow/studies/ct_pneumonia"
+HOME = ROOT / "workflow/studies/ct_pneumonia"
 Json = dict[str, Any]
-MADE = [f"results/demo/{slide}{end}" for slide in SLIDES for end in (".tif", ".geojson")]
 # What the authors' code says: dense, dropout, learning rate, epsilon, size, scaling.
 UPSTREAM = {
     "DenseNet121": ([256], 0.5, 6e-5, 1e-2, 224, "symmetric"),
@@ -49,12 +46,11 @@ def settings_of(arms: Json | None = None, **networks: Any) -> Json:
 
 
 def arms_of(arms: Json | None = None, **networks: Any) -> Json:
-    return dict(with_networks(settings_of(arms, **networks), FOLDER, "here")["arms"])
+    return dict(with_networks(settings_of(arms, **networks), HOME, "here")["arms"])
 
 
 def shipped() -> Json:
-    text = (FOLDER / "settings.yaml").read_text(encoding="utf-8")
-    return dict(yaml.safe_load(text))
+    return dict(yaml.safe_load((HOME / "settings.yaml").read_text(encoding="utf-8")))
 
 
 def test_the_table_that_ships_says_what_the_authors_code_says() -> None:
@@ -75,7 +71,7 @@ def test_the_table_that_ships_says_what_the_authors_code_says() -> None:
 
 
 def test_input_sizes_are_those_of_the_published_table() -> None:
-    with (FOLDER / "published.tsv").open(encoding="utf-8") as file:
+    with (HOME / "published.tsv").open(encoding="utf-8") as file:
         published = {row["model"]: int(row["input_size"]) for row in csv.DictReader(file, delimiter="\t")}
     assert {arm["published"]: arm["view"]["size"] for arm in arms_of().values()} == published
 
@@ -128,7 +124,7 @@ def test_a_file_of_weights_is_handed_to_its_own_network_alone() -> None:
 
 
 def test_the_settings_that_ship_can_be_carried_out() -> None:
-    settings = with_networks(shipped(), FOLDER, "here")
+    settings = with_networks(shipped(), HOME, "here")
     image_tasks.check_tasks("ct_pneumonia", settings)
     known = {name for names in settings["tables"].values() for name in names}
     assert known <= set(settings["arms"]) and settings["positive"] in image_tasks.classes_of(settings)
@@ -137,19 +133,13 @@ def test_the_settings_that_ship_can_be_carried_out() -> None:
 
 def test_settings_without_a_table_stay_as_they_are() -> None:
     settings = {"arms": {"a": {"label": "A"}}}
-    assert with_networks(settings, FOLDER, "here") == settings
+    assert with_networks(settings, HOME, "here") == settings
 
 
-def test_a_study_whose_table_is_bad_says_so_and_nothing_else_fails() -> None:
-    study = Study("ct_pneumonia", settings_of(table="absent.tsv"))
-    with pytest.raises(ConfigError, match=r"^study_settings\.ct_pneumonia\.networks\.table: there is no such table"):
-        completed(study)
-    config, main = shipped_configuration()
-    config["study_settings"] = {"ct_pneumonia": {"networks": {"table": "absent.tsv"}}}
-    studies = load_studies(config, ROOT / "workflow/studies", main, MADE)[0]
-    said = {name: study.problem for name, study in studies.items() if study.problem}
-    assert list(said) == ["ct_pneumonia"]
-    assert str(said["ct_pneumonia"]).startswith("study_settings.ct_pneumonia.networks.table: there is no such table")
+def test_a_study_whose_table_is_bad_says_so() -> None:
+    problem = problem_of(networks={"table": "absent.tsv"})
+    assert problem is not None
+    assert problem.startswith("study_settings.ct_pneumonia.networks.table: there is no such table")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +223,7 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(
 
 
 def test_a_users_own_table_makes_its_arms(tmp_path: Path) -> None:
-    (row,) = read_table(table_of(tmp_path, ROW, ""), FOLDER, "networks")
+    (row,) = read_table(table_of(tmp_path, ROW, ""), HOME, "networks")
     assert row["dense"] == [256, 128] and row["trainable_layers"] == 7 and row["first_dropout"] is True
     bare = ROW.replace("256,128", "").removesuffix("7")
     arms = arms_of(table=table_of(tmp_path, bare))
@@ -252,15 +242,9 @@ def test_names_told_without_keras_are_those_that_keras_knows() -> None:
 
 
 def problem_of(**changes: Any) -> str | None:
-    config, main = shipped_configuration()
-    config["study_settings"] = {"ct_pneumonia": changes}
-    return load_studies(config, ROOT / "workflow/studies", main)[0]["ct_pneumonia"].problem
-
-
-def shipped_configuration() -> tuple[Json, Json]:
-    """The configuration that ships, and its schema."""
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    return {**config, "studies": []}
+    config["study_settings"], config["studies"] = {"ct_pneumonia": changes}, []
+    return load_studies(config, HOME.parent)[0]["ct_pneumonia"].problem
 
 
 def test_what_a_user_changes_passes_the_schema() -> None:

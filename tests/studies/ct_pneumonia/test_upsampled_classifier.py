@@ -17,8 +17,8 @@ from drunet.models.trunk import prepare_trunk
 from studies.ct_pneumonia.network_table import read_table
 from studies.ct_pneumonia.upsampled_classifier import build_upsampled_classifier
 
-FOLDER = Path(__file__).resolve().parents[3] / "workflow/studies/ct_pneumonia"
-NETWORKS = {row["label"]: row for row in read_table("networks.tsv", FOLDER, "networks")}
+HOME = Path(__file__).resolve().parents[3] / "workflow/studies/ct_pneumonia"
+NETWORKS = {row["label"]: row for row in read_table("networks.tsv", HOME, "networks")}
 # Layers left trainable of all layers of the backbone, in the authors' code.
 UPSTREAM = {
     "DenseNet121": (128, 427),
@@ -90,7 +90,7 @@ def test_the_text_says_seventy_per_cent_and_the_code_does_so_for_six_of_nine() -
 
 
 def test_parameters_are_those_published(trunks: dict[str, keras.Model]) -> None:
-    with (FOLDER / "published.tsv").open(encoding="utf-8") as file:
+    with (HOME / "published.tsv").open(encoding="utf-8") as file:
         published = {row["model"]: row["millions_of_parameters"] for row in csv.DictReader(file, delimiter="\t")}
     for label, trunk in trunks.items():
         millions = (trunk.count_params() + head_parameters(trunk.output.shape[-1], NETWORKS[label])) / 1e6

@@ -1,7 +1,7 @@
-"""How well images are told apart: scores of predicted probabilities, for two classes or more.
+"""Classification metrics of predicted probabilities, for two classes or more.
 
 Predictions are tables with a row per test image: `protocol`, `fold`, `label`, `group`, and `p_<class>` for each class,
-in the order of the classes. An image counts for its likeliest class; of equal ones the first.
+in the order of the classes. The predicted class is the likeliest; of equal ones the first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from drunet.bootstrap import NAN, interval, resample
 from drunet.metrics import area_under_roc
 
 SCORES = ("accuracy", "mcc", "precision", "recall", "f1", "auc")
-# Where one class is what is looked for: recall is the sensitivity to it.
+# Of one positive class: recall is the sensitivity to it.
 POSITIVE_SCORES = ("accuracy", "precision", "recall", "f1", "auc", "specificity", "mcc")
 _PREFIX = "p_"
 # Draws whose weights are held at once.
@@ -54,7 +54,7 @@ def probabilities(predictions: pd.DataFrame) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        If one is not a number: an image without an answer must not count as one of the first class.
+        If one is not a number: such an image must not count as one of the first class.
     """
     found = predictions[[_PREFIX + name for name in classes_in(predictions)]].to_numpy(dtype=np.float64)
     if not np.isfinite(found).all():
@@ -79,32 +79,36 @@ def truth(predictions: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def called(predictions: pd.DataFrame) -> NDArray[np.int64]:
-    """Index (n,) of the class that each image is taken for."""
+    """Index (n,) of the predicted class of each image."""
     return np.argmax(probabilities(predictions), axis=1).astype(np.int64)
 
 
 def confusion(predictions: pd.DataFrame) -> NDArray[np.int64]:
-    """Images by true class (rows) and called class (columns), summed over whatever folds the table holds."""
+    """Images by true class (rows) and predicted class (columns), summed over whatever folds the table holds."""
     count = len(classes_in(predictions))
     cells = truth(predictions) * count + called(predictions)
     return np.bincount(cells, minlength=count * count).reshape(count, count)
 
 
-def scores_of_counts(counts: NDArray) -> dict[str, NDArray[np.float64]]:
+def scores_of_counts(counts: NDArray, positive: int | None = None) -> dict[str, NDArray[np.float64]]:
     """Scores that a confusion matrix alone decides.
 
     Parameters
     ----------
     counts : (..., classes, classes)
         Rows are true classes; one matrix or many.
+    positive : int, optional
+        Index of the positive class; all others are pooled.
 
     Returns
     -------
     dict of str to float (...)
         accuracy; mcc, the multi-class Matthews correlation R_K (Gorodkin 2004, equation 8), for two classes the binary
-        one, and 0 where all images are called, or are, of one class; precision, recall and f1, each the plain average
-        over classes (macro). A class that is never called has precision 0; a class without images has no recall and, if
-        never called either, no precision and F1: it is left out of those averages.
+        one, and 0 where all images are predicted as, or are, one class; precision, recall and f1, each the plain
+        average over classes (macro). A class that is never predicted has precision 0; a class without images has no
+        recall and, if never predicted either, no precision and F1: it is left out of those averages. With `positive`,
+        precision, recall (sensitivity) and f1 are that class's own, and there is specificity TN / (TN + FP); NaN where
+        nothing decides.
     """
     counts = np.asarray(counts, dtype=np.float64)
     per_class = _per_class(counts)
@@ -113,62 +117,24 @@ def scores_of_counts(counts: NDArray) -> dict[str, NDArray[np.float64]]:
     own, said = counts.sum(axis=-1), counts.sum(axis=-2)
     spread = (total**2 - (own**2).sum(axis=-1)) * (total**2 - (said**2).sum(axis=-1))
     covariance = hits * total - (own * said).sum(axis=-1)
-    return {
+    found = {
         "accuracy": _ratio(hits, total),
         "mcc": np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1)), 0.0),
-        **{name: _average(per_class[name]) for name in ("precision", "recall", "f1")},
     }
-
-
-def positive_scores_of_counts(counts: NDArray, positive: int) -> dict[str, NDArray[np.float64]]:
-    """Scores of finding one class, as a confusion matrix alone decides them.
-
-    Parameters
-    ----------
-    counts : (..., classes, classes)
-        Rows are true classes; one matrix or many.
-    positive : int
-        Index of the class that is looked for; the others are thrown together.
-
-    Returns
-    -------
-    dict of str to float (...)
-        accuracy and mcc as `scores_of_counts`; precision TP / (TP + FP), 0 where the class is never called; recall
-        (sensitivity) TP / (TP + FN); specificity TN / (TN + FP); f1, the harmonic mean of precision and recall. NaN
-        where nothing decides: no recall without images of the class, no specificity without others.
-    """
-    counts = np.asarray(counts, dtype=np.float64)
-    whole, per_class = scores_of_counts(counts), _per_class(counts)
-    own, said = counts.sum(axis=-1), counts.sum(axis=-2)
-    others = counts.sum(axis=(-2, -1)) - own[..., positive]
-    wrongly = said[..., positive] - counts[..., positive, positive]
-    return {
-        "accuracy": whole["accuracy"],
-        **{name: per_class[name][..., positive] for name in ("precision", "recall", "f1")},
-        "specificity": _ratio(others - wrongly, others),
-        "mcc": whole["mcc"],
-    }
+    shared = ("precision", "recall", "f1")
+    if positive is None:
+        return {**found, **{name: _average(per_class[name]) for name in shared}}
+    return {**found, **{name: per_class[name][..., positive] for name in (*shared, "specificity")}}
 
 
 def scores(predictions: pd.DataFrame, positive: str | None = None) -> dict[str, float]:
-    """All scores of one fold.
+    """All scores of one fold: `SCORES`, or `POSITIVE_SCORES` of the positive class.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-    positive : str, optional
-        The class that is looked for.
-
-    Returns
-    -------
-    dict of str to float
-        `SCORES`, where `auc` is the average over classes of the area of each against the rest; or `POSITIVE_SCORES` of
-        the class that is looked for.
+    `auc` is the average over classes of the area of each against the rest, or that of the positive class.
     """
-    index = _index(predictions, positive)
-    areas = _areas(predictions)
+    index, areas = _index(predictions, positive), _areas(predictions)
     area = _average(areas) if index is None else areas[index]
-    found = {**_of_counts(confusion(predictions), index), "auc": area}
+    found = {**scores_of_counts(confusion(predictions), index), "auc": area}
     return {name: float(found[name]) for name in _names(positive)}
 
 
@@ -178,25 +144,13 @@ def class_scores(predictions: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        class, n (images of it), precision, recall (sensitivity), specificity, f1, auc. For two classes the row of the
-        positive one is what is usually reported. Without any division by nothing: see `scores_of_counts`; specificity
-        and auc are NaN where all images are of one class.
+        class, n (images of it), precision, recall (sensitivity), specificity, f1, auc; NaN as of `scores_of_counts`.
+        For two classes the row of the positive one is what is usually reported.
     """
     counts = confusion(predictions)
-    per_class = _per_class(counts.astype(np.float64))
-    others = counts.sum() - counts.sum(axis=1)
-    wrongly = counts.sum(axis=0) - np.diag(counts)
-    return pd.DataFrame(
-        {
-            "class": classes_in(predictions),
-            "n": counts.sum(axis=1),
-            "precision": per_class["precision"],
-            "recall": per_class["recall"],
-            "specificity": _ratio(others - wrongly, others),
-            "f1": per_class["f1"],
-            "auc": _areas(predictions),
-        }
-    )
+    found = {"class": classes_in(predictions), "n": counts.sum(axis=1), **_per_class(counts.astype(np.float64))}
+    table = pd.DataFrame({**found, "auc": _areas(predictions)})
+    return table[["class", "n", "precision", "recall", "specificity", "f1", "auc"]]
 
 
 def fold_scores(predictions: pd.DataFrame, positive: str | None = None) -> pd.DataFrame:
@@ -209,14 +163,8 @@ def fold_scores(predictions: pd.DataFrame, positive: str | None = None) -> pd.Da
     return pd.DataFrame(rows, columns=["protocol", "fold", "metric", "value"])
 
 
-def mean_and_sd(folds: pd.DataFrame) -> pd.DataFrame:
-    """Average `fold_scores` over folds: protocol, metric, folds, mean, sd (of a sample, n - 1; one fold has none)."""
-    by = folds.groupby(["protocol", "metric"], sort=False)["value"]
-    return by.agg(folds="count", mean="mean", sd="std").reset_index()
-
-
 def summary(predictions: pd.DataFrame, *, resamples: int, seed: int, positive: str | None = None) -> pd.DataFrame:
-    """Scores over folds, or where one fold alone was run with an interval over groups of images.
+    """Scores over folds, with a bootstrap interval over groups of images where one fold alone was run.
 
     Parameters
     ----------
@@ -229,9 +177,11 @@ def summary(predictions: pd.DataFrame, *, resamples: int, seed: int, positive: s
     Returns
     -------
     DataFrame
-        protocol, metric (those of `scores`), folds, mean, sd, low, high. Either sd or low and high are NaN.
+        protocol, metric (those of `scores`), folds, mean, sd (of a sample, n - 1), low, high. Either sd or low and high
+        are NaN.
     """
-    table = mean_and_sd(fold_scores(predictions, positive))
+    by = fold_scores(predictions, positive).groupby(["protocol", "metric"], sort=False)["value"]
+    table = by.agg(folds="count", mean="mean", sd="std").reset_index()
     table = table[table["metric"].isin(_names(positive))].reset_index(drop=True).assign(low=NAN, high=NAN)
     for protocol in table["protocol"].unique():
         part = predictions[predictions["protocol"] == protocol]
@@ -248,7 +198,7 @@ def group_intervals(
 ) -> dict[str, tuple[float, float]]:
     """Bootstrap intervals of scores in one fold, where whole groups of images are drawn with replacement.
 
-    Images made from one source are no independent witnesses; drawn one by one they would make intervals too narrow.
+    Images of one source are not independent: drawn one by one they would make the intervals too narrow.
 
     Parameters
     ----------
@@ -276,7 +226,7 @@ def group_intervals(
     counts = (drawn @ cells).reshape(resamples, count, count)
     # A draw that lost a class is another task.
     whole = (counts.sum(axis=-1) > 0)[:, np.unique(own)].all(axis=1)
-    drawn, found = drawn[whole], _of_counts(counts[whole], index)
+    drawn, found = drawn[whole], scores_of_counts(counts[whole], index)
     given = probabilities(predictions)
     areas = [_weighted_areas(given[:, k], own == k, drawn, owner) for k in (range(count) if index is None else [index])]
     found["auc"] = _average(np.stack(areas, axis=-1))
@@ -316,10 +266,6 @@ def _index(predictions: pd.DataFrame, positive: str | None) -> int | None:
     return None if positive is None else names.index(positive)
 
 
-def _of_counts(counts: NDArray, positive: int | None) -> dict[str, NDArray[np.float64]]:
-    return scores_of_counts(counts) if positive is None else positive_scores_of_counts(counts, positive)
-
-
 def _roc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> Roc:
     false_rate, true_rate, _ = roc_curve(positive, score)
     return Roc(false_rate, true_rate, area_under_roc(score, positive))
@@ -332,12 +278,17 @@ def _areas(predictions: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _per_class(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Precision, recall and F1 (..., classes) of confusion matrices."""
+    """Precision, recall, F1 and specificity (..., classes) of confusion matrices."""
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
     own, said = counts.sum(axis=-1), counts.sum(axis=-2)
-    there = own + said > 0
-    precision = np.where(said > 0, _ratio(hits, said), np.where(there, 0.0, NAN))
-    return {"precision": precision, "recall": _ratio(hits, own), "f1": _ratio(2 * hits, own + said)}
+    precision = np.where(said > 0, _ratio(hits, said), np.where(own + said > 0, 0.0, NAN))
+    others = counts.sum(axis=(-2, -1))[..., None] - own
+    return {
+        "precision": precision,
+        "recall": _ratio(hits, own),
+        "f1": _ratio(2 * hits, own + said),
+        "specificity": _ratio(others - (said - hits), others),
+    }
 
 
 def _weighted_areas(

@@ -1,4 +1,4 @@
-"""Where the networks of the CT study see evidence: which images are explained, the maps of one network, boxes covered.
+"""Grad-CAM of the CT networks: which images are explained, the maps of one network, and the boxes that they cover.
 
 Every network is asked about the same images, which are chosen from the answers of all.
 """
@@ -18,17 +18,15 @@ from numpy.typing import NDArray
 
 from drunet.console import say
 from drunet.training.kept import weights_file
-from studies.common.images.examples import with_calls
+from studies.common.images.examples import trial_of, with_calls
 from studies.common.images.folder import read_image
-from studies.common.images.pictures import trial_of
 from studies.common.images.training import rebuild_arm
 from studies.common.images.view import View
 from studies.common.saliency.grad_cam import grad_cam
 from studies.common.saliency.layers import find_layer
 from studies.common.saliency.maps import unit_range
 from studies.common.saliency.score import ScoreKind
-from studies.ct_pneumonia.attention_maps import COVERAGE, ArmMaps
-from studies.ct_pneumonia.coverage import coverage, seen_box
+from studies.ct_pneumonia.attention_maps import COVERAGE, ArmMaps, coverage, seen_box
 from studies.ct_pneumonia.layer_groups import (
     GROUPS,
     convolutions,
@@ -41,22 +39,6 @@ from studies.ct_pneumonia.layer_groups import (
 BOX = ["xmin", "ymin", "xmax", "ymax"]
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """The test images that are explained.
-
-    Attributes
-    ----------
-    shown : DataFrame
-        file, group, p (mean probability of the class over the networks), right (networks that call it so), networks.
-    covered : DataFrame
-        file, group: of these images boxes are compared with maps.
-    """
-
-    shown: pd.DataFrame
-    covered: pd.DataFrame
-
-
 def choose_images(
     predictions: Sequence[pd.DataFrame],
     boxes: pd.DataFrame,
@@ -65,11 +47,11 @@ def choose_images(
     positive: str,
     images: int,
     coverage_images: int,
-) -> Chosen:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Choose the test images of a class that are shown, and those whose boxes are compared.
 
-    Source: paper 002, section 3.2: three patients whose images all networks call rightly. Where there are not so many,
-    those that most networks call rightly follow; `right` tells. Before that, images with a box come first.
+    Source: Chu et al. 2024, section 3.2: three patients on whose images all networks are correct. Where there are not
+    so many, those on which most networks are correct follow. Images without a box are shown only where none has one.
 
     Parameters
     ----------
@@ -82,13 +64,15 @@ def choose_images(
     positive : str
         The class.
     images : int
-        How many are shown, at most: one per group (patient), the surest by their mean probability first.
+        How many are shown, at most: one per group (patient), the highest mean probability first.
     coverage_images : int
         Of how many annotated images boxes are compared, at most; of more, these are evenly spread over their names.
 
     Returns
     -------
-    Chosen
+    (DataFrame, DataFrame)
+        Shown: file, group, p (mean probability of the class over the networks), right (networks that are correct),
+        networks. Compared: file, group.
     """
     answers = []
     for frame in predictions:
@@ -97,14 +81,14 @@ def choose_images(
         answers.append(known[["file", "group", f"p_{positive}"]].assign(right=known["called"] == positive))
     by_file = pd.concat(answers, ignore_index=True).groupby(["file", "group"], sort=True)
     table = by_file.agg(p=(f"p_{positive}", "mean"), right=("right", "sum"), networks=("right", "size")).reset_index()
-    table["annotated"] = table["file"].isin(set(boxes["file"]))
-    order = table.sort_values(["annotated", "right", "p", "file"], ascending=[False, False, False, True], kind="stable")
-    # Images without a box are shown only where no test image has one: a set without annotations, not one with gaps.
-    order = order[order["annotated"]] if table["annotated"].any() else order
-    shown = order.drop_duplicates("group").head(images).drop(columns="annotated").reset_index(drop=True)
-    whole = table.loc[table["annotated"], ["file", "group"]].reset_index(drop=True)
+    annotated = table["file"].isin(set(boxes["file"]))
+    order = (table[annotated] if annotated.any() else table).sort_values(
+        ["right", "p", "file"], ascending=[False, False, True], kind="stable"
+    )
+    shown = order.drop_duplicates("group").head(images).reset_index(drop=True)
+    whole = table.loc[annotated, ["file", "group"]].reset_index(drop=True)
     places = np.unique(np.linspace(0, len(whole) - 1, min(coverage_images, len(whole))).round().astype(int))
-    return Chosen(shown, whole.iloc[places].reset_index(drop=True))
+    return shown, whole.iloc[places].reset_index(drop=True)
 
 
 def map_arm(
@@ -112,7 +96,8 @@ def map_arm(
     weights: str | os.PathLike[str],
     root: str | os.PathLike[str],
     boxes: pd.DataFrame,
-    chosen: Chosen,
+    shown: pd.DataFrame,
+    covered: pd.DataFrame,
     predictions: pd.DataFrame,
     *,
     trial: str,
@@ -130,11 +115,12 @@ def map_arm(
         Folder of the images.
     boxes : DataFrame
         boxes.tsv: file, xmin, ymin, xmax, ymax; px of the image.
-    chosen : Chosen
+    shown, covered : DataFrame
+        From `choose_images`.
     trial : str
         `protocol.fold`, of those whose weights are kept.
     positive : str
-        The class whose evidence is shown, whatever the network calls an image.
+        The class that is explained, whatever the network predicts.
     options : mapping
         The study's `attention`: score, threshold, found.
     layers : int, list of str or None
@@ -143,9 +129,8 @@ def map_arm(
     Returns
     -------
     (ArmMaps, DataFrame)
-        The table has a row per box of the images compared: file, group, box (its number in the image), right (whether
-        the network calls the image so), share (of the box covered by the map of the last convolution), highlighted
-        (share of the whole map), found.
+        The table has a row per box: file, group, box (its number in the image), right (whether the network is correct),
+        and of the map of the last convolution what `coverage` returns.
 
     Raises
     ------
@@ -155,12 +140,19 @@ def map_arm(
         If an image cannot be read any more.
     """
     model, view = rebuild_arm(facts, weights_file(weights, trial)), View.from_config(facts["view"])
-    index, score = list(facts["classes"]).index(positive), options["score"]
-    maps = _maps(model, _seen(chosen.shown["file"], root, view, boxes), index, score, layers)
+    index = list(facts["classes"]).index(positive)
+    maps = _maps(model, _seen(shown["file"], root, view, boxes), index, options["score"], layers)
     called = with_calls(trial_of(predictions, trial)).set_index("file")["called"]
-    covered = chosen.covered.assign(right=[called[file] == positive for file in chosen.covered["file"]])
-    seen = _seen(covered["file"], root, view, boxes)
-    return maps, _met(model, seen, covered, index, options)
+    rows = []
+    if len(covered):
+        last, seen = last_convolution(model), _seen(covered["file"], root, view, boxes)
+        say(f"comparing the boxes of {len(covered)} images with the map of {_last_part(last)}")
+        found = grad_cam(model, seen.scaled, index, layers=[last], score=options["score"], batch_size=8).branches[last]
+        for k, (file, group) in enumerate(covered[["file", "group"]].to_numpy()):
+            for number, box in enumerate(seen.boxes[seen.owner == k]):
+                met = coverage(found[k], box, threshold=options["threshold"], least=options["found"])
+                rows.append({"file": file, "group": group, "box": number, "right": called[file] == positive, **met})
+    return maps, pd.DataFrame(rows, columns=list(COVERAGE))
 
 
 def _maps(model: keras.Model, seen: _Seen, index: int, score: ScoreKind, layers: int | Sequence[str] | None) -> ArmMaps:
@@ -192,23 +184,6 @@ def _maps(model: keras.Model, seen: _Seen, index: int, score: ScoreKind, layers:
         np.array(GROUPS),
         np.array([len(sizes.get(name, [])) for name in GROUPS], dtype=np.int64),
     )
-
-
-def _met(
-    model: keras.Model, seen: _Seen, covered: pd.DataFrame, index: int, options: Mapping[str, Any]
-) -> pd.DataFrame:
-    """How the map of the last convolution meets the boxes, a row per box."""
-    if covered.empty:
-        return pd.DataFrame(columns=list(COVERAGE))
-    last = last_convolution(model)
-    say(f"comparing the boxes of {len(covered)} images with the map of {_last_part(last)}")
-    maps = grad_cam(model, seen.scaled, index, layers=[last], score=options["score"], batch_size=8).branches[last]
-    rows = []
-    for k, image in enumerate(covered.to_dict("records")):
-        for number, box in enumerate(seen.boxes[seen.owner == k]):
-            met = coverage(maps[k], box, threshold=options["threshold"], least=options["found"])
-            rows.append([image["file"], image["group"], number, image["right"], *(met[key] for key in COVERAGE[4:])])
-    return pd.DataFrame(rows, columns=list(COVERAGE))
 
 
 @dataclass(frozen=True, eq=False)

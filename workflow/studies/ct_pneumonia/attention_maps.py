@@ -1,18 +1,23 @@
-"""What mapping one network of the CT study leaves: its maps of the images shown, and how its map meets the boxes.
+"""Grad-CAM maps of one network and the annotated boxes that they cover, apart from what needs Keras.
 
-Apart from what makes them, so that reading them needs no Keras.
+Source: Chu et al. 2024, section 3.2, who call a tumour detected where the highlighted region covers more than half of
+it, by eye. They do not say from which strength on a place is highlighted: that is a threshold here.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from drunet.files import whole_file
+
+if TYPE_CHECKING:
+    from studies.common.images.view import View
 
 COVERAGE = ("file", "group", "box", "right", "share", "highlighted", "found")
 
@@ -35,10 +40,10 @@ class ArmMaps:
         Of the layers over the depth that are shown; none for a network of which none are asked for.
     layer_names : str array (layers,)
     groups : float32 (3, side, side)
-        Averages over the convolutions of each group, of the first image alone, since every convolution is explained
-        for them; NaN where a group has no layer.
+        Means over the convolutions of each group, of the first image alone, since every convolution is explained for
+        them; NaN where a group has no layer.
     group_names : str array (3,)
-        `studies.ct_pneumonia.layer_groups.GROUPS`: those held fixed, those that learn, all.
+        `studies.ct_pneumonia.layer_groups.GROUPS`.
     group_sizes : int64 (3,)
         Convolutions in each.
     """
@@ -73,3 +78,77 @@ class ArmMaps:
 def read_coverage(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read a coverage.tsv: `COVERAGE`, a row per box."""
     return pd.read_csv(path, sep="\t", dtype={"file": str, "group": str, "right": bool, "found": bool})
+
+
+def seen_box(view: View, box: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+    """A box of the whole image as the test view shows it.
+
+    Parameters
+    ----------
+    view : View
+    box : float (4,) or (n, 4)
+        xmin, ymin, xmax, ymax; px of the image, as edges.
+    size : (int, int)
+        Height and width of the image, px.
+
+    Returns
+    -------
+    float64, shape of `box`
+        px of the view; outside [0, size] where the view cuts the image away.
+    """
+    height, width = size
+    if view.fit == "stretch":
+        sides, cut = (view.size, view.size), (0, 0)
+    else:
+        short = min(height, width)
+        sides = view.short_side * height // short, view.short_side * width // short
+        cut = round((sides[0] - view.size) / 2), round((sides[1] - view.size) / 2)
+    scale = np.array([sides[1] / width, sides[0] / height] * 2)
+    return np.asarray(box, np.float64) * scale - np.array([cut[1], cut[0]] * 2)
+
+
+def highlighted(found: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
+    """Places of a map (h, w) at `threshold` times its own maximum or above; none where the map is 0 all over."""
+    return (found >= threshold * float(found.max())) & (found > 0)
+
+
+def covered_share(mask: NDArray[np.bool_], box: NDArray[np.float64]) -> float:
+    """Share of a box's area that lies in the highlighted region, in [0, 1].
+
+    Parameters
+    ----------
+    mask : bool (h, w)
+        Each place a square of 1 px; of pixels that the box cuts the part inside counts.
+    box : float (4,)
+        xmin, ymin, xmax, ymax; px of the mask, as edges. What lies outside the mask counts as not covered.
+
+    Raises
+    ------
+    ValueError
+        If the box has no area.
+    """
+    left, top, right, bottom = (float(v) for v in box)
+    if not (right > left and bottom > top):
+        raise ValueError("a box without area cannot be covered")
+    across, down = _inside(mask.shape[1], left, right), _inside(mask.shape[0], top, bottom)
+    return min(float(down @ mask.astype(np.float64) @ across) / ((right - left) * (bottom - top)), 1.0)
+
+
+def coverage(found: NDArray[np.float32], box: NDArray[np.float64], *, threshold: float, least: float) -> dict[str, Any]:
+    """How a map (h, w) meets a box; see `highlighted` and `covered_share`.
+
+    Returns
+    -------
+    dict
+        share (of the box that is covered), highlighted (share of the whole map: what a box anywhere would have of it on
+        average), found (whether more than `least` of the box is covered; published: 0.5).
+    """
+    mask = highlighted(found, threshold)
+    share = covered_share(mask, box)
+    return {"share": share, "highlighted": float(mask.mean()), "found": share > least}
+
+
+def _inside(count: int, low: float, high: float) -> NDArray[np.float64]:
+    """Length of each unit interval [i, i + 1] that lies in [low, high]; float64 (count,)."""
+    edges = np.arange(count, dtype=np.float64)
+    return np.clip(np.minimum(edges + 1, high) - np.maximum(edges, low), 0, 1)

@@ -1,4 +1,4 @@
-"""A folder of class-named folders of CT images, DICOM among them, as plain grey pictures of the same layout.
+"""Conversion of a user's CT images, DICOM among them, to grey pictures in a folder per class.
 
 DICOM and XML are read once, here. What comes out names no patient and no article: pictures are called by the number of
 the file that they were made of, sources are numbered.
@@ -6,9 +6,10 @@ the file that they were made of, sources are numbered.
 
 from __future__ import annotations
 
+import csv
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,7 +30,7 @@ from studies.common.ct.files import UserFiles, check_unreadable, find_user_files
 from studies.common.ct.window import Window
 from studies.common.images.content import SUFFIXES
 from studies.common.images.folder import PARTS, read_image
-from studies.ct_pneumonia.sources import read_sources
+from studies.common.images.groups import path_ends, table_rows
 
 SOURCE_COLUMNS = ("file", "label", "source", "part", *FACTS)
 BOX_COLUMNS = ("file", "xmin", "ymin", "xmax", "ymax")
@@ -121,7 +122,7 @@ def collect_images(
     labels = _labels(files, classes)
     parts = _parts(files, labels)
     notes = find_annotations(find_user_files(annotations, f"{where}.annotations")) if annotations else NO_ANNOTATIONS
-    known = read_sources(sources, files, labels, f"{where}.sources") if sources else {}
+    known = _read_sources(sources, files, labels, f"{where}.sources") if sources else {}
     unreadable: list[tuple[int, str]] = []
     with whole_folder(folder) as new:
         kept = _convert(new, files, labels, window, unreadable)
@@ -150,7 +151,7 @@ def _labels(files: UserFiles, classes: Sequence[str]) -> dict[int, str]:
     if len(set(classes)) < 2:
         mend = "Name a folder, or classes, with two or more."
         found = f"{len(set(classes))} named"
-        raise CtError("one class only: there is nothing to tell apart", where=files.where, found=found, mend=mend)
+        raise CtError("one class only: there is nothing to distinguish", where=files.where, found=found, mend=mend)
     folders: set[str] = set()
     labels: dict[int, str] = {}
     for number in files.visible():
@@ -318,3 +319,55 @@ def _sources(patients: Mapping[int, str], known: Mapping[int, str]) -> dict[int,
 def _duplicates(kept: Mapping[int, _Read]) -> int:
     uids = [read.uid for read in kept.values() if read.uid]
     return len(uids) - len(set(uids))
+
+
+def _read_sources(path: str | os.PathLike[str], files: UserFiles, numbers: Iterable[int], where: str) -> dict[int, str]:
+    """Source by number of the file, from a TSV or CSV in UTF-8 with the columns file and source; an empty one is none.
+
+    A file is named by its path below the folder of images, or by as much of its end as leaves no doubt. Rows that name
+    none of the images `numbers` are passed over, unless all do.
+
+    Raises
+    ------
+    CtError
+        If the table cannot be read, lacks a column or, in a row, a cell of one, leaves open which file a row means,
+        gives one image two sources, or names none of the images. No message repeats a name.
+    """
+    rows = _source_rows(path, where)
+    images = list(numbers)
+    ends = path_ends([files.name(number) for number in images])
+    found: dict[int, str] = {}
+    for line, file, source in rows:
+        places = ends.get(file, [])
+        # The whole path comes first: another file's may end alike.
+        places = [place for place in places if files.name(images[place]) == file] or places
+        if len(places) > 1:
+            mend = "Name it by its path below the folder of images."
+            raise CtError("a row leaves open which file it means", where=f"{where}, line {line}", mend=mend)
+        if places and source and found.setdefault(images[places[0]], source) != source:
+            raise CtError("an image has two sources", where=f"{where}, line {line}", mend="Keep one.")
+    if rows and images and not any(file in ends for _, file, _ in rows):
+        mend = "Name each by its path below the folder of images."
+        raise CtError(
+            "the table of sources names none of the images", where=where, found=f"{len(rows)} rows", mend=mend
+        )
+    return found
+
+
+def _source_rows(path: str | os.PathLike[str], where: str) -> list[tuple[int, str, str]]:
+    """Line, file and source of each row that is not blank."""
+    mend = "It is a TSV or CSV in UTF-8 with the columns file and source."
+    try:
+        table = table_rows(path)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        found = type(error).__name__
+        raise CtError("the table of sources cannot be read", where=where, found=found, mend=mend) from None
+    header = table[0][1] if table else []
+    if lacking := [key for key in ("file", "source") if key not in header]:
+        raise CtError(f"the table of sources lacks {' and '.join(lacking)}", where=where, mend=mend)
+    file, source = header.index("file"), header.index("source")
+    for line, row in table[1:]:
+        if len(row) <= max(file, source):
+            mend = "Give it all columns of the header; a source may be empty."
+            raise CtError("a row is too short", where=f"{where}, line {line}", found=f"{len(row)} cells", mend=mend)
+    return [(line, PurePosixPath(row[file].strip()).as_posix(), row[source].strip()) for line, row in table[1:]]

@@ -1,4 +1,4 @@
-"""Grad-CAM over the depth of a network: its convolutions in order, those that learn and those held fixed, averaged."""
+"""Grad-CAM over the depth of a network: its convolutions in order, and means over the frozen and the trainable ones."""
 
 from __future__ import annotations
 
@@ -23,23 +23,10 @@ _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution of a network.
-
-    Attributes
-    ----------
-    path : str
-        As `studies.common.saliency.layers.find_layer` takes it, e.g. `resnet50/conv5_block3_2_conv`.
-    trainable : bool
-        Whether it learns; False: held fixed.
-    """
+    """A convolution of a network; its path is as `studies.common.saliency.layers.find_layer` takes it."""
 
     path: str
     trainable: bool
-
-    @property
-    def name(self) -> str:
-        """The path's last part."""
-        return self.path.rpartition("/")[2]
 
 
 def convolutions(model: keras.Model) -> list[Convolution]:
@@ -72,43 +59,24 @@ def last_convolution(model: keras.Model) -> str:
 
 
 def spread_convolutions(model: keras.Model, count: int) -> list[str]:
-    """Paths of so many convolutions, evenly spaced over the depth by their number; the last always, fewer if there are.
-
-    Parameters
-    ----------
-    count : int
-        At least 1.
-    """
+    """Paths of `count` convolutions (at least 1), evenly spaced over the depth; the last always, fewer if there are."""
     paths = [layer.path for layer in convolutions(model)]
     places = np.linspace(0, len(paths) - 1, min(count, len(paths))) if count > 1 else np.array([len(paths) - 1])
     return [paths[int(place)] for place in np.unique(np.round(places).astype(int))]
 
 
 def grouped(layers: Sequence[Convolution]) -> dict[str, list[str]]:
-    """Paths of the convolutions that are held fixed, of those that learn, and of all; an empty group is left out."""
-    groups = {
-        FROZEN: [layer.path for layer in layers if not layer.trainable],
-        TRAINABLE: [layer.path for layer in layers if layer.trainable],
-        ALL: [layer.path for layer in layers],
-    }
+    """Paths of the frozen, the trainable and all convolutions; an empty group is left out."""
+    wanted = {FROZEN: (False,), TRAINABLE: (True,), ALL: (False, True)}
+    groups = {name: [layer.path for layer in layers if layer.trainable in kinds] for name, kinds in wanted.items()}
     return {name: paths for name, paths in groups.items() if paths}
 
 
 def averaged(maps: Mapping[str, NDArray[np.float32]], paths: Sequence[str]) -> NDArray[np.float32]:
-    """Mean of the maps of some layers, each stretched to [0, 1] first.
+    """Mean (n, h, w) of the maps of the layers `paths`, each scaled to [0, 1] first.
 
-    Parameters
-    ----------
-    maps : mapping of path to float (n, h, w)
-        Not negative.
-    paths : list of str
-        Of which to average.
-
-    Returns
-    -------
-    float32 (n, h, w)
-        In [0, 1]. The maps of layers differ in units, by orders of magnitude, since so do their channels: added up as
-        they are, the mean would be the map of a layer or two. A layer without any evidence counts as 0 all over.
+    The maps of layers differ in units, by orders of magnitude, since so do their channels: added up as they are, the
+    mean would be the map of a layer or two. A layer without any evidence counts as 0 all over.
     """
     whole = np.zeros_like(maps[paths[0]], dtype=np.float64)
     for path in paths:
@@ -119,25 +87,16 @@ def averaged(maps: Mapping[str, NDArray[np.float32]], paths: Sequence[str]) -> N
 def group_maps(
     model: Any, images: NDArray[np.float32], index: int, *, score: ScoreKind = "log_odds"
 ) -> dict[str, NDArray[np.float32]]:
-    """Grad-CAM averaged over the convolutions that are held fixed, those that learn, and all.
+    """Grad-CAM averaged over the frozen, the trainable and all convolutions; float32 (n, h, w) in [0, 1] by group.
 
-    Source: paper 002, section 2.5 and figure S3, which speak of averaged gradients. Gradients of layers with other
-    channels and places cannot be averaged; here it is their maps, see `averaged`.
-
-    Parameters
-    ----------
-    model, images, index, score
-        As in `saliency.grad_cam.grad_cam`. One image at a time is explained: every convolution's output is kept.
-
-    Returns
-    -------
-    dict of str to float32 (n, h, w)
-        By group (`GROUPS`), in [0, 1]; a group without a layer is left out.
+    Source: Chu et al. 2024, section 2.5 and figure S3, which speak of averaged gradients. Gradients of layers with
+    other channels and places cannot be averaged; here it is their maps, see `averaged`. Parameters as of
+    `saliency.grad_cam.grad_cam`. A group without a layer is left out.
     """
     layers = convolutions(model)
     paths = [layer.path for layer in layers]
     found: dict[str, list[NDArray[np.float32]]] = {}
-    for k in range(len(images)):
+    for k in range(len(images)):  # one at a time: every convolution's output is kept
         maps = grad_cam(model, images[k : k + 1], index, layers=paths, score=score, batch_size=1).branches
         for name, members in grouped(layers).items():
             found.setdefault(name, []).append(averaged(maps, members))

@@ -1,7 +1,7 @@
-"""Arms of a study made of a table, a network a row, so that what nine networks differ in is read side by side.
+"""Models of a study made of a table, a network a row.
 
-The settings of CT networks stand in `networks.tsv` beside this file. Their source is the code of paper 002's authors,
-which its text agrees with but for the share of layers that is held fixed (see `freeze`).
+The source of networks.tsv is the code of Chu et al. 2024, with which their text agrees but for the share of layers that
+is frozen (see `freeze`).
 """
 
 from __future__ import annotations
@@ -18,19 +18,6 @@ from drunet.models.options import SMALLEST
 from drunet.settings.merging import merged
 from drunet.user_paths import is_file
 
-COLUMNS = (
-    "arm",
-    "label",
-    "backbone",
-    "size",
-    "normalise",
-    "dense",
-    "dropout",
-    "first_dropout",
-    "learning_rate",
-    "epsilon",
-    "trainable_layers",
-)
 ARCHITECTURE = "upsampled_classifier"
 # What an arm must say that is no row's and like no other.
 _NEEDED = ("architecture", "options", "weights", "freeze_fraction", "batch_norm_momentum")
@@ -41,18 +28,17 @@ _TINY = 1e-12
 
 
 def with_networks(settings: Mapping[str, Any], folder: Path, where: str) -> dict[str, Any]:
-    """A study's settings with the arms that its table makes; settings without `networks` as they are.
+    """A study's settings with the models that its table makes; settings without `networks` as they are.
 
-    A row becomes an arm of the architecture `upsampled_classifier`, with its own learning rate, epsilon and size. What
-    the settings say of an arm of that name differs from its row, and null leaves it out. An arm may be `like` another
-    (its own row is nothing then): it has all of its settings but label, published row and `only`.
+    A row becomes a model of the architecture `upsampled_classifier`. What `arms` says of a model of that name differs
+    from its row, and null leaves it out. A model may be `like` another: it has all of its settings but label, published
+    row and `only`, and what it says itself.
 
     Parameters
     ----------
     settings : mapping
-        With `networks`: `table` (a file in `folder`, or a path), `size` (px, of all; null: the row's), `weights`
-        ("random", "imagenet" or {backbone: file}), `freeze` ("published": as many layers learn as the row says; or the
-        share held fixed), `learning_rate` and `epsilon` (of all; null: the row's).
+        With `networks`: `table`, and for all networks, or null for the row's own, `size` (px), `learning_rate` and
+        `epsilon`; `weights`; `freeze` ("published": as many layers are trained as the row says; or the frozen share).
     folder : Path
         Of the tables that ship.
     where : str
@@ -66,7 +52,7 @@ def with_networks(settings: Mapping[str, Any], folder: Path, where: str) -> dict
     Raises
     ------
     ConfigError
-        For a table that cannot be used, an arm that says too little, or is like one that there is not.
+        For a table that cannot be used, a model that says too little, or is like one that there is not.
     """
     if "networks" not in settings:
         return dict(settings)
@@ -80,15 +66,7 @@ def with_networks(settings: Mapping[str, Any], folder: Path, where: str) -> dict
 
 
 def read_table(table: str, folder: Path, where: str) -> list[dict[str, Any]]:
-    """Read a table of networks.
-
-    Parameters
-    ----------
-    table : str
-        A file in `folder`, or a path.
-    folder : Path
-    where : str
-        For messages.
+    """Read a table of networks, a file in `folder` or a path.
 
     Returns
     -------
@@ -203,6 +181,7 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "epsilon": (_number(_TINY, 1), "Use a number above 0 and below 1."),
     "trainable_layers": (_perhaps(_whole(0)), "Use a whole number of at least 0, or nothing for all layers."),
 }
+COLUMNS = tuple(_READERS)
 
 
 def _arm(row: Mapping[str, Any], chosen: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -125,6 +125,8 @@ rule report_ct_pneumonia:
         coverage=expand(f"{PNEUMONIA_ARMS}/{{arm}}/coverage.tsv", arm=PNEUMONIA_NETWORKS),
         chosen=f"{PNEUMONIA_ARMS}/{PNEUMONIA_NETWORKS[0]}/chosen.tsv",
         maps=rules.draw_ct_attention.output,
+        template=str(STUDIES_FOLDER / "ct_pneumonia/page.md.j2"),
+        partials=IMAGE_PARTIALS,
         published=str(STUDIES_FOLDER / "ct_pneumonia/published.tsv"),
     output:
         metrics="<results>/studies/ct_pneumonia/metrics.tsv",

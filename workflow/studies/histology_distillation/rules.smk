@@ -52,6 +52,8 @@ rule report_histology_distillation:
         histories=of_arms("histology_distillation", "history.tsv", image_tasks.networks_of),
         costs=expand("<results>/studies/histology_distillation/{task}/cost.tsv", task=DISTILLED_TIMED),
         picture="<results>/studies/histology_distillation/figures/attention.png" if DISTILLED_ARM else [],
+        template=str(STUDIES_FOLDER / "histology_distillation/page.md.j2"),
+        partials=IMAGE_PARTIALS,
         published=expand(
             str(STUDIES_FOLDER / "histology_distillation/published/{table}.tsv"),
             table=["ablation", "comparison", "generalisation", "prior"],

@@ -1,7 +1,4 @@
-"""The study `histology_distillation`: a small network that learns from a large one to tell lung patches apart.
-
-Source: Tian et al. 2024, Tables 2 to 5 and Figs 4 to 7.
-"""
+"""A distilled classifier of lung tissue beside its ablation and other models (Tian et al. 2024, Tables 2 to 5)."""
 
 from __future__ import annotations
 
@@ -23,43 +20,45 @@ from studies.common.images.class_figures import (
 from studies.common.images.tables import (
     ImageArm,
     beside_published,
+    cost_of,
     cost_points,
     dumbbell_points,
-    honest_protocol,
+    folds_of_scores,
+    label_of,
+    leak_of,
     macro_curves,
     matrices,
+    protocols_in,
+    shared_view,
+    strictest_protocol,
 )
+
+STUDENT = "mfstudentlnet"
 
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A table of the paper.
+    """A table of the paper: what it compares, its number there, that of its figure of matrices and ROC curves."""
 
-    Attributes
-    ----------
-    file : str
-        Its published figures, a table of `published`.
-    words : str
-        What it compares, with its number in the paper.
-    seconds : bool
-        Whether it times epochs.
-    """
-
-    file: str
-    words: str
+    title: str
+    number: int
+    figure: int | None = None
     seconds: bool = False
+
+    @property
+    def words(self) -> str:
+        """What it compares, with its number in the paper."""
+        return f"{self.title} (Table {self.number})"
 
 
 TABLES = {
-    "ablation": PublishedTable("ablation", "Ablation in steps (Table 2)"),
-    "comparison": PublishedTable("comparison", "Against other networks (Table 3)", seconds=True),
-    "generalisation": PublishedTable("generalisation", "Lung and colon (Table 4)"),
-    "prior": PublishedTable("prior", "Against prior models (Table 5)"),
+    "ablation": PublishedTable("Ablation", 2, 4),
+    "comparison": PublishedTable("Comparison with other networks", 3, 5, seconds=True),
+    "generalisation": PublishedTable("Lung and colon", 4, 6),
+    "prior": PublishedTable("Comparison with prior models", 5),
 }
 # The table of the second task, and what that is called in the settings that this study ships with.
 _SECOND, _SECOND_TASK = "generalisation", "lung_and_colon"
-# Tables of the paper that come with confusion matrices and ROC curves, and the figures' numbers there.
-DRAWN = {"ablation": 4, "comparison": 5, "generalisation": 6}
 # In the ablation the paper calls the student by its parts.
 _LAST_STEP = {"ResNet18+FPN+SE+distillation": "MFStudentLNet"}
 
@@ -70,7 +69,7 @@ def main_task(arms: Sequence[ImageArm]) -> str:
 
 
 def task_of(table: str, arms: Sequence[ImageArm]) -> str | None:
-    """The task whose arms a table compares, or None: the second one in the generalisation, the first in all others.
+    """The task of a table, or None: the second one for the generalisation, the first for all others.
 
     A task called `lung_and_colon` is the second one, wherever it stands.
     """
@@ -80,7 +79,7 @@ def task_of(table: str, arms: Sequence[ImageArm]) -> str | None:
 
 
 def arms_in(table: str, arms: Sequence[ImageArm], settings: Mapping[str, Any]) -> list[ImageArm]:
-    """The arms of one of the paper's tables, in its order; those that were not trained are left out."""
+    """The models of one of the paper's tables, in its order; those that were not trained are left out."""
     there = {arm.name: arm for arm in arms if arm.task == task_of(table, arms)}
     return [there[name] for name in settings["tables"].get(table) or [] if name in there]
 
@@ -91,24 +90,26 @@ def score_tables(
     published: Mapping[str, pd.DataFrame],
     settings: Mapping[str, Any],
 ) -> dict[str, pd.DataFrame]:
-    """Tables 2 to 5 by name, each arm and protocol below what is published; a table without arms is left out.
+    """Tables 2 to 5 by name, each model and protocol below what is published; a table without models is left out.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        From `summaries`.
-    arms : list of ImageArm
-    published : mapping of file name to DataFrame of text
-    settings : mapping
-        The study's.
+    `scores` come from `summaries`; `published` are the printed tables by name.
     """
-    found = {}
-    for name, table in TABLES.items():
-        own = arms_in(name, arms, settings)
-        if own:
-            printed = _as_compared(published[table.file])
-            found[name] = beside_published(scores, own, printed, seconds=table.seconds)
-    return found
+    return {
+        name: beside_published(scores, own, _as_compared(published[name]), seconds=table.seconds)
+        for name, table in TABLES.items()
+        if (own := arms_in(name, arms, settings))
+    }
+
+
+def _as_compared(published: pd.DataFrame) -> pd.DataFrame:
+    """Published figures under the names of the models, with accuracies as shares of as many figures."""
+    table = published.copy()
+    first = next(c for c in table.columns if c != "step")
+    table[first] = table[first].replace(_LAST_STEP)
+    if "accuracy_percent" in table.columns:
+        percent = table.pop("accuracy_percent")
+        table["accuracy"] = [f"{float(p) / 100:.{len(p.partition('.')[2]) + 2}f}" for p in percent]
+    return table
 
 
 def figures(
@@ -117,10 +118,36 @@ def figures(
     arms: Sequence[ImageArm],
     cost: pd.DataFrame,
     settings: Mapping[str, Any],
-    *,
-    time_axis: str,
 ) -> dict[str, Figure]:
-    """All drawings of the study, by file name without suffix; one of what was left out says so.
+    """All figures of the study but that of attention, by file name without suffix; see `page_view`."""
+    main, timed = main_task(arms), arms[0].task
+    histories = {arm.label: arm.history for arm in arms if arm.task == main and arm.history is not None}
+    points = cost_points(scores, cost, timed, strictest_protocol(scores, timed))
+    drawn = {
+        "protocols": protocol_dumbbell(dumbbell_points(scores, leak, main)),
+        "losses": loss_curves(histories),
+        "cost": cost_scatter(points, unit="ms per image (log scale)", score="accuracy on test images"),
+    }
+    for name, table in TABLES.items():
+        if table.figure and (own := arms_in(name, arms, settings)):
+            drawn[f"confusion_{name}"] = confusion_matrices(matrices(own), classes_in(own[0].predictions))
+            drawn[f"roc_{name}"] = roc_panels(macro_curves(own), of="mean over classes")
+    return drawn
+
+
+def page_view(
+    scores: pd.DataFrame,
+    leak: pd.DataFrame,
+    arms: Sequence[ImageArm],
+    cost: pd.DataFrame,
+    settings: Mapping[str, Any],
+    published: Mapping[str, pd.DataFrame],
+    *,
+    grouping: Mapping[str, Any],
+    unreadable: int,
+    picture: bool = True,
+) -> dict[str, Any]:
+    """What `page.md.j2` names.
 
     Parameters
     ----------
@@ -130,35 +157,98 @@ def figures(
     cost : DataFrame
         cost.tsv of the first task.
     settings : mapping
-    time_axis : str
-        Label of the axis of times.
+        The study's.
+    published : mapping of str to DataFrame of text
+        The printed tables by name.
+    grouping : mapping
+        groups.json.
+    unreadable : int
+        Images that were left out because they cannot be read.
+    picture : bool
+        Whether attention.png is there: its model may have been left out.
     """
-    main = main_task(arms)
-    drawn: dict[str, Figure] = {"protocols": protocol_dumbbell(dumbbell_points(scores, leak, main))}
-    for name in DRAWN:
-        own = arms_in(name, arms, settings)
-        classes = classes_in(own[0].predictions) if own else []
-        drawn[f"confusion_{name}"] = confusion_matrices(matrices(own), classes)
-        drawn[f"roc_{name}"] = roc_panels(macro_curves(own), of="a class")
-    own = [arm for arm in arms if arm.task == main]
-    drawn["losses"] = loss_curves({arm.label: arm.history for arm in own if arm.history is not None})
-    timed = arms[0].task
-    points = cost_points(scores, cost, timed, honest_protocol(scores, timed))
-    drawn["cost"] = cost_scatter(points, unit=time_axis, score="accuracy on test images")
-    return drawn
+    main, timed = main_task(arms), arms[0].task
+    there = [arm for arm in arms if arm.task == main]
+    accuracy = scores[scores["metric"] == "accuracy"]
+    by_key = {p: part.set_index("key").to_dict("index") for p, part in accuracy.groupby("protocol")}
+    strictest = by_key[strictest_protocol(scores, main)]
+    hero = next((arm for arm in there if arm.name == STUDENT), None) or next(a for a in there if a.key in strictest)
+    found: dict[str, Any] = {protocol: by_key.get(protocol, {}).get(hero.key) for protocol in ("random", "grouped")}
+    both = all(found.values())
+    ablated = arms_in("ablation", arms, settings)
+    steps_protocol = strictest_protocol(scores, ablated[0].task) if ablated else ""
+    steps = [(arm, by_key[steps_protocol].get(arm.key)) for arm in ablated]
+    run = protocols_in(hero.predictions)
+    return {
+        **shared_view(scores, leak, arms, main, grouping),
+        "distilled": _lessons(arms),
+        "models": len(there),
+        "classes": len(classes_in(hero.predictions)),
+        "size": settings["view"]["size"],
+        "hero": {
+            "label": hero.label,
+            **found,
+            "gap": found["random"]["mean"] - found["grouped"]["mean"] if both else None,
+            "folds": folds_of_scores(accuracy[accuracy["key"] == hero.key]),
+            "leak": {protocol: share for protocol, share in leak_of(leak, main).items() if protocol in run},
+        },
+        "steps": [{"label": arm.label, "accuracy": row} for arm, row in steps if row],
+        "steps_protocol": steps_protocol,
+        "comparisons": [
+            {
+                "name": name,
+                "title": TABLES[name].title,
+                "words": TABLES[name].words,
+                "figure": TABLES[name].figure,
+                "table": table,
+                "folds": folds_of_scores(scores[scores["key"].isin([a.key for a in arms_in(name, arms, settings)])]),
+            }
+            for name, table in score_tables(scores, arms, published, settings).items()
+        ],
+        "cost": cost_of([arm for arm in arms if arm.task == timed], cost),
+        "timing": cost.iloc[0].to_dict(),
+        "timed": timed.replace("_", " "),
+        "timed_protocol": strictest_protocol(scores, timed),
+        "picture": picture,
+        "pictured": label_of(arms, settings["attention"]["arm"]),
+        "drawn": settings["images"]["root"] is None,
+        "unreadable": unreadable,
+        "prior": any(arm.history is None for arm in arms),
+        **_left_out(arms, settings),
+    }
 
 
-def _as_compared(published: pd.DataFrame) -> pd.DataFrame:
-    """Published figures under the names of the arms, with accuracies as shares."""
-    table = published.copy()
-    first = next(c for c in table.columns if c != "step")
-    table[first] = table[first].replace(_LAST_STEP)
-    if "accuracy_percent" in table.columns:
-        table["accuracy"] = [_share(text) for text in table.pop("accuracy_percent")]
-    return table
+def _lessons(arms: Sequence[ImageArm]) -> list[dict[str, Any]]:
+    """Students by teacher, temperature and weight, as they were trained."""
+    labels = {arm.name: arm.label for arm in arms}
+    found: dict[tuple[str, float, float], list[str]] = {}
+    for arm in {arm.name: arm for arm in arms}.values():
+        if lesson := arm.facts.get("distillation"):
+            key = (lesson["teacher"], float(lesson["temperature"]), float(lesson["weight"]))
+            found.setdefault(key, []).append(arm.label)
+    return [
+        {
+            "students": students,
+            "teacher": labels.get(teacher, teacher),
+            "temperature": f"{temperature:g}",
+            "weight": f"{weight:g}",
+            "rest": f"{1 - weight:g}",
+        }
+        for (teacher, temperature, weight), students in found.items()
+    ]
 
 
-def _share(percent: str) -> str:
-    """A printed percentage as a share of as many figures: `98.85` becomes `0.9885`."""
-    decimals = len(percent.partition(".")[2]) + 2
-    return f"{float(percent) / 100:.{decimals}f}"
+def _left_out(arms: Sequence[ImageArm], settings: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """What the paper's tables have and this run has not: single models, and whole tables."""
+    lacking: list[dict[str, Any]] = []
+    unmade: list[dict[str, Any]] = []
+    for name, table in TABLES.items():
+        there, wanted = {arm.name for arm in arms_in(name, arms, settings)}, settings["tables"].get(name) or []
+        missing = [(settings["arms"].get(arm) or {}).get("label", arm) for arm in wanted if arm not in there]
+        if not there:
+            task = task_of(name, arms)
+            task = task.replace("_", " ") if task else None
+            unmade.append({"words": table.words, "task": task, "named": bool(wanted)})
+        elif missing:
+            lacking.append({"words": table.words, "models": missing})
+    return {"lacking": lacking, "unmade": unmade}

@@ -50,6 +50,8 @@ rule report_histology_resnet50:
         facts=of_arms("histology_resnet50", "training.json"),
         histories=of_arms("histology_resnet50", "history.tsv", image_tasks.networks_of),
         picture="<results>/studies/histology_resnet50/figures/confused.png" if RESNET50_ARM else [],
+        template=str(STUDIES_FOLDER / "histology_resnet50/page.md.j2"),
+        partials=IMAGE_PARTIALS,
         published=str(STUDIES_FOLDER / "histology_resnet50/published.tsv"),
     output:
         metrics="<results>/studies/histology_resnet50/metrics.tsv",

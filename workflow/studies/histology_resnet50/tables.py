@@ -1,4 +1,4 @@
-"""The study `histology_resnet50`: ResNet-50 on lung patches, frozen, in part, or whole (arXiv 2510.16310)."""
+"""ResNet-50 on lung tissue, frozen, partly or fully trained (Adekunle et al. 2025, arXiv 2510.16310)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from drunet.report.words import number, percent
 from studies.common.class_metrics import SCORES, classes_in
 from studies.common.images.class_figures import confusion_matrices, loss_curves, protocol_dumbbell
 from studies.common.images.examples import count_confused
@@ -16,54 +17,40 @@ from studies.common.images.tables import (
     ImageArm,
     beside_published,
     dumbbell_points,
+    folds_of_scores,
+    label_of,
+    leak_of,
     matrices,
-    protocols_in,
+    per_class_table,
+    shared_view,
+    strictest_protocol,
 )
 
-_ARCHITECTURE = "ResNet50V2"
 CONFUSED = "malignant confused"
 
 
 def fine_tuning_table(
     scores: pd.DataFrame, arms: Sequence[ImageArm], published: Mapping[str, str], malignant: Sequence[str]
 ) -> pd.DataFrame:
-    """Every arm and protocol below the published network: scores, confused malignant images, epochs run.
+    """Every model and protocol below the published network: scores, confused malignant images, epochs run.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        From `summaries`.
-    arms : list of ImageArm
-    published : mapping of str to str
-        From `published_facts`.
-    malignant : list of str
-        Classes that are cancer.
+    `published` holds the figures of published.tsv by name, as printed.
     """
-    nothing = pd.DataFrame(columns=["architecture"])
-    table = beside_published(scores, arms, nothing)
+    table = beside_published(scores, arms, pd.DataFrame(columns=["architecture"]))
     by_label = {arm.label: arm for arm in arms}
-    table[CONFUSED] = [
-        _confused(by_label[arm], protocol, malignant)
-        for arm, protocol in zip(table["arm"], table["split"], strict=True)
-    ]
-    table["epochs"] = [
-        _epochs(by_label[arm], protocol) for arm, protocol in zip(table["arm"], table["split"], strict=True)
-    ]
+    rows = [(by_label[label], protocol) for label, protocol in zip(table["model"], table["split"], strict=True)]
+    table[CONFUSED] = [_confused(*count_confused(arm.of(protocol), malignant)) for arm, protocol in rows]
+    table["epochs"] = [_epochs(arm, protocol) for arm, protocol in rows]
     first = {
-        "arm": f"{_ARCHITECTURE}, published",
+        "model": "ResNet50V2, published",
         "split": "random",
         "folds": "1",
         **{HEADINGS[metric]: "" for metric in SCORES},
         HEADINGS["accuracy"]: published["test accuracy"],
-        CONFUSED: shown_confused(int(published["malignant pairs confused"]), int(published["test images"])),
+        CONFUSED: _confused(int(published["malignant pairs confused"]), int(published["test images"])),
         "epochs": published["epochs run (of 25)"],
     }
     return pd.concat([pd.DataFrame([first]), table], ignore_index=True)
-
-
-def published_facts(table: pd.DataFrame) -> dict[str, str]:
-    """The published figures by name, as printed (resnet50_lc25000.tsv: figure, value)."""
-    return dict(zip(table["figure"].astype(str), table["value"].astype(str), strict=True))
 
 
 def confused_metrics(arms: Sequence[ImageArm], malignant: Sequence[str]) -> pd.DataFrame:
@@ -71,44 +58,95 @@ def confused_metrics(arms: Sequence[ImageArm], malignant: Sequence[str]) -> pd.D
     rows = []
     for arm in arms:
         for (protocol, fold), part in arm.predictions.groupby(["protocol", "fold"], sort=False):
-            number, total = count_confused(part, malignant)
-            for metric, value in (("malignant_confused", number), ("malignant_confused_share", number / total)):
+            count, total = count_confused(part, malignant)
+            for metric, value in (("malignant_confused", count), ("malignant_confused_share", count / total)):
                 rows.append({"arm": arm.key, "protocol": protocol, "repeat": fold, "metric": metric, "value": value})
     return pd.DataFrame(rows)
 
 
 def figures(scores: pd.DataFrame, leak: pd.DataFrame, arms: Sequence[ImageArm]) -> dict[str, Figure]:
-    """All drawings of the study but those of confused images, by file name without suffix."""
-    classes = classes_in(arms[0].predictions)
+    """All figures of the study but those of confused images, by file name without suffix."""
     histories = {arm.label: arm.history for arm in arms if arm.history is not None}
     return {
         "protocols": protocol_dumbbell(dumbbell_points(scores, leak, arms[0].task)),
-        "confusion": confusion_matrices(matrices(arms), classes),
+        "confusion": confusion_matrices(matrices(arms), classes_in(arms[0].predictions)),
         "losses": loss_curves(histories),
         "accuracies": loss_curves(histories, "accuracy"),
     }
 
 
-def shown_confused(number: int, images: int) -> str:
-    """`17 of 2,250 (0.8 %)`."""
-    return f"{number:,} of {images:,} ({100 * number / images:.1f} %)"
+def page_view(
+    scores: pd.DataFrame,
+    leak: pd.DataFrame,
+    arms: Sequence[ImageArm],
+    settings: Mapping[str, Any],
+    published: Mapping[str, str],
+    *,
+    grouping: Mapping[str, Any],
+    unreadable: int,
+    picture: bool,
+) -> dict[str, Any]:
+    """What `page.md.j2` names.
 
-
-def confused_of(arms: Sequence[ImageArm], malignant: Sequence[str]) -> dict[tuple[str, str], tuple[int, int]]:
-    """Confused malignant images and all test images, by the arm's label and protocol."""
-    return {
-        (arm.label, protocol): count_confused(arm.of(protocol), malignant)
+    Parameters
+    ----------
+    scores, leak : DataFrame
+        From `summaries` and `leaks`.
+    arms : list of ImageArm
+    settings : mapping
+        The study's.
+    published : mapping of str to str
+        As of `fine_tuning_table`.
+    grouping : mapping
+        groups.json.
+    unreadable : int
+        Images that were left out because they cannot be read.
+    picture : bool
+        Whether confused.png is there: its model may have been left out.
+    """
+    task, confused = arms[0].task, settings["confused"]
+    protocol, accuracy = strictest_protocol(scores, task), scores[scores["metric"] == "accuracy"]
+    by_key: dict[Any, Any] = {p: part.set_index("key").to_dict("index") for p, part in accuracy.groupby("protocol")}
+    here, there = by_key[protocol], by_key.get("random", {}) if protocol != "random" else {}
+    models: list[dict[str, Any]] = [
+        {
+            "key": arm.key,
+            "label": arm.label,
+            "accuracy": here[arm.key],
+            "confused": _confused(*count_confused(arm.of(protocol), confused["classes"])),
+        }
         for arm in arms
-        for protocol in protocols_in(arm.predictions)
+        if arm.key in here
+    ]
+    best = max(models, key=lambda model: float(model["accuracy"]["mean"]))
+    other = there.get(best["key"])
+    return {
+        **shared_view(scores, leak, arms, task, grouping),
+        "classes": settings["tasks"][task]["classes"],
+        "protocol": protocol,
+        "models": models,
+        "model_folds": folds_of_scores(accuracy[accuracy["protocol"] == protocol]),
+        "best": {
+            "label": best["label"],
+            "published_split": other,
+            "gap": other["mean"] - best["accuracy"]["mean"] if other else None,
+        },
+        "leak": leak_of(leak, task),
+        "published": fine_tuning_table(scores, arms, published, confused["classes"]),
+        "per_class": per_class_table(arms),
+        "picture": picture,
+        "pictured": label_of(arms, confused["arm"]),
+        "drawn": settings["images"]["root"] is None,
+        "unreadable": unreadable,
     }
 
 
-def _confused(arm: ImageArm, protocol: str, malignant: Sequence[str]) -> str:
-    return shown_confused(*count_confused(arm.of(protocol), malignant))
+def _confused(count: int, images: int) -> str:
+    return f"{number(count, 0)} of {number(images, 0)} ({percent(count / images, 1)})"
 
 
 def _epochs(arm: ImageArm, protocol: str) -> str:
     if arm.history is None:
         return ""
-    run: Any = arm.history[arm.history["protocol"] == protocol].groupby("fold")["epoch"].max()
-    return "" if run.empty else f"{run.min()}" if run.min() == run.max() else f"{run.min()}–{run.max()}"
+    run = arm.history[arm.history["protocol"] == protocol].groupby("fold")["epoch"].max()
+    return " to ".join(dict.fromkeys([str(run.min()), str(run.max())])) if len(run) else ""

@@ -90,7 +90,7 @@ def test_the_dumbbell_joins_both_protocols_and_names_the_leak() -> None:
     lines = figure.axes[0].collections[0].get_segments()
     assert [tuple(segment[:, 0]) for segment in lines] == [(0.81, 0.98)] * 2
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert "95 % of the test images come from a source that was also learnt from" in legend[0]
+    assert "95 % of the test images come from a source that is also in the training set" in legend[0]
     assert legend[1].startswith("grouped split: 0 %")
 
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from scipy.sparse.csgraph import connected_components
 from scipy.stats import binomtest
 
 from drunet.errors import ConfigError
@@ -23,7 +22,6 @@ from studies.common.images.near_duplicates import (
     candidate_pairs,
     check_facts,
     colour_signature,
-    count_bridges,
     find_groups,
     identical_pairs,
 )
@@ -119,14 +117,14 @@ def test_identical_images_share_a_group_even_where_nothing_can_be_compared(tmp_p
     assert facts["identical"] == 4 and facts["links"] == 0 and facts["check"]["precision_at_least"] is None
 
 
-def test_a_pair_of_identical_images_may_be_a_bridge(made: tuple[Path, pd.DataFrame, pd.Series]) -> None:
+def test_identical_images_join_the_groups_of_their_look_alikes(made: tuple[Path, pd.DataFrame, pd.Series]) -> None:
     root, images, _ = made
     two = images[images["file"].str.match(r"aca/[01]_[01]")].reset_index(drop=True)
     _, apart = find_groups(two, root, FEW, seed=0)
     # Two pairs of look-alikes; let the last of the one and the first of the other be the same file.
     _, facts = find_groups(two.assign(digest=list("abbc")), root, FEW, seed=0)
-    assert (apart["groups"], apart["links"], apart["identical"], apart["bridges"]) == (2, 2, 0, 0)
-    assert (facts["groups"], facts["links"], facts["identical"], facts["bridges"]) == (1, 2, 1, 1)
+    assert (apart["groups"], apart["links"], apart["identical"]) == (2, 2, 0)
+    assert (facts["groups"], facts["links"], facts["identical"]) == (1, 2, 1)
 
 
 def test_a_mirrored_descriptor_is_the_descriptor_of_the_mirrored_image() -> None:
@@ -173,54 +171,6 @@ def test_candidates_are_the_nearest_of_the_same_or_of_other_classes(n: int, coun
         nearest = sorted(allowed, key=lambda j: -float(colours[i] @ colours[j]))[:count]
         expected |= {(min(i, j), max(i, j)) for j in nearest}
     assert {tuple(pair) for pair in candidate_pairs(colours, labels, count, other_class=other)} == expected
-
-
-@given(st.integers(2, 9), st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=14))
-@settings(deadline=None, max_examples=40)
-def test_bridges_are_the_links_that_hold_two_parts_of_two_together(n: int, drawn: list[tuple[int, int]]) -> None:
-    links = sorted({(min(p), max(p)) for p in drawn if max(p) < n and p[0] != p[1]})
-
-    def parts(some: list[tuple[int, int]]) -> np.ndarray:
-        graph = np.zeros((n, n))
-        for a, b in some:
-            graph[a, b] = 1
-        return connected_components(graph, directed=False)[1]
-
-    expected = 0
-    for link in links:
-        left = parts([other for other in links if other != link])
-        if left.max() > parts(links).max():
-            expected += min((left == left[end]).sum() for end in link) > 1
-    assert count_bridges(n, np.array(links, dtype=np.int64).reshape(-1, 2)) == expected
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_bridges_of_larger_graphs_are_those_that_taking_each_link_away_shows(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    count = 40
-    links = np.unique(np.sort(rng.integers(0, count, (25 + 4 * seed, 2)), axis=1), axis=0)
-    links = links[links[:, 0] != links[:, 1]]
-
-    def parts(some: np.ndarray) -> np.ndarray:
-        graph = np.zeros((count, count))
-        graph[some[:, 0], some[:, 1]] = 1
-        return connected_components(graph, directed=False)[1]
-
-    expected = 0
-    for k, (one, other) in enumerate(links):
-        left = parts(np.delete(links, k, axis=0))
-        expected += left[one] != left[other] and min((left == left[one]).sum(), (left == left[other]).sum()) > 1
-    assert expected > 0 or seed > 3
-    turned = np.concatenate([links[:, ::-1], links[:3]])
-    assert count_bridges(count, links) == count_bridges(count, turned) == expected
-
-
-def test_a_long_chain_is_all_bridges_but_its_ends_and_a_ring_has_none() -> None:
-    count = 20_000
-    order = np.random.default_rng(0).permutation(count)
-    chain = np.column_stack([order[:-1], order[1:]])
-    assert count_bridges(count, chain) == count - 3
-    assert count_bridges(count, np.vstack([chain, [order[-1], order[0]]])) == 0
 
 
 def test_the_bound_on_false_links_is_clopper_and_pearsons() -> None:

@@ -1,4 +1,4 @@
-"""A picture of groups: images that stem from one source, side by side."""
+"""Montage of groups: images that come from one source, side by side."""
 
 from __future__ import annotations
 
@@ -42,8 +42,7 @@ def group_montage(images: pd.DataFrame, root: str | os.PathLike[str], groups: pd
     lines = -(-len(chosen) // across)
     with matplotlib.rc_context(STYLE):
         # The title of each line, and the figure's.
-        height = 0.4 + lines * (WIDTH / COLUMNS + 0.2)
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 0.4 + lines * (WIDTH / COLUMNS + 0.2)), layout="constrained")
         FigureCanvasAgg(figure)
         title = f"Images of one source ({groups.nunique():,} groups of {len(images):,} images)"
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
@@ -65,13 +64,8 @@ def choose_groups(images: pd.DataFrame, groups: pd.Series, rows: int) -> list[st
     sizes = sizes.sort_values(["count", "group"], ascending=[False, True])
     of_class = [own["group"].to_numpy() for _, own in sizes.groupby("label", sort=True)]
     turns = -(-rows // len(of_class))
-    chosen: list[str] = []
-    for turn in range(turns):
-        for own in of_class:
-            name = str(own[round(turn / max(1, turns - 1) * (len(own) - 1) / 2)])
-            if name not in chosen:
-                chosen.append(name)
-    return chosen[:rows]
+    places = [(own, turn / max(1, turns - 1) * (len(own) - 1) / 2) for turn in range(turns) for own in of_class]
+    return list(dict.fromkeys(str(own[round(place)]) for own, place in places))[:rows]
 
 
 def _strip(paths: list[Path], columns: int) -> np.ndarray:

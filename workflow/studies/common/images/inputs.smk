@@ -6,6 +6,8 @@ from studies.common.images.content import content_state
 IMAGE_STUDIES = {name: s.settings for name, s in STUDIES.items() if not s.problem and "images" in s.settings}
 # Class-named folders that the workflow draws itself, for studies that are given no images.
 DRAWN_PATCHES = f"{DEMO}/patches"
+# Templates that the pages of these studies share.
+IMAGE_PARTIALS = sorted(str(path) for path in (STUDIES_FOLDER / "common/images").glob("*.md.j2"))
 PATCH_SET = yaml.safe_load((RESOURCES / "demo/patches.yaml").read_text(encoding="utf-8"))
 
 

@@ -1,4 +1,4 @@
-"""Finding the images of a set that were made from one source, where no file says so.
+"""Search for images that were made from one source, where no file says so.
 
 Augmented sets (LC25000: some 20 turned, mirrored and cropped variants of each of 250 sources a class) leak through a
 split by image. Here each image is compared with those of its class that look most like it (by colour), a pair is linked
@@ -10,6 +10,7 @@ share no source.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -132,9 +133,7 @@ def find_groups(
     -------
     (Series of str, dict)
         Group by image, and facts: images, groups, largest, singletons, pairs_compared, links, identical (images that
-        repeat another one), featureless (too even to be compared), bridges (links that alone hold two parts of two or
-        more images together: the places to look at; they are kept, as a group too large costs a split some freedom and
-        a group cut in two leaks), check (see `check_facts`).
+        repeat another one), featureless (too even to be compared), check (see `check_facts`).
     """
     chosen = NearDuplicates.from_config(settings, where)
     labels = images["label"].to_numpy()
@@ -154,7 +153,6 @@ def find_groups(
         "links": len(links),
         "identical": len(same),
         "featureless": sum(len(own) < chosen.inliers for own in features),
-        "bridges": count_bridges(len(images), np.concatenate([links, same])),
         "check": check_facts(len(strange), len(false), len(pairs), len(links)),
     }
     facts["check"]["examples"] = [[images["file"].iloc[i] for i in pair] for pair in false[:3]]
@@ -270,63 +268,6 @@ def identical_pairs(digests: pd.Series) -> NDArray[np.int64]:
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-def count_bridges(count: int, links: NDArray[np.int64]) -> int:
-    """Links without which a group would fall into two parts of two or more images each.
-
-    One depth-first pass, linear in images and links (R. Tarjan, "A note on finding the bridges of a graph", 1974): a
-    link down to an image is a bridge if nothing from there on links back above it.
-
-    Parameters
-    ----------
-    count : int
-        Images.
-    links : int64 (m, 2)
-    """
-    graph = _graph(count, links)
-    begins, neighbours = graph.indptr.tolist(), graph.indices.tolist()
-    order = [-1] * count
-    found = bridges = 0
-    for root in range(count):
-        if order[root] < 0:
-            before = found
-            cut = _cut_off(root, begins, neighbours, order, before)
-            found = before + cut.pop()
-            bridges += sum(1 < part < found - before - 1 for part in cut)
-    return bridges
-
-
-def _cut_off(root: int, begins: list[int], neighbours: list[int], order: list[int], found: int) -> list[int]:
-    """Images beyond each bridge of the root's group, and last the images of the group.
-
-    `order` takes the order in which images are found, from `found` on. The path is kept in a list, not in calls: a
-    group may be a long chain.
-    """
-    cut: list[int] = []
-    order[root] = found
-    # Of each image on the path: itself, the one before it, the next of its links, and how far up it is linked back.
-    path = [[root, -1, begins[root], found]]
-    first, found = found, found + 1
-    while path:
-        step = path[-1]
-        image, before, link, reach = step
-        if link < begins[image + 1]:
-            step[2] += 1
-            other = neighbours[link]
-            if order[other] < 0:
-                order[other] = found
-                path.append([other, image, begins[other], found])
-                found += 1
-            elif other != before:
-                step[3] = min(reach, order[other])
-            continue
-        path.pop()
-        if path:
-            path[-1][3] = min(path[-1][3], reach)
-            if reach == order[image]:
-                cut.append(found - order[image])
-    return [*cut, found - first]
-
-
 def _look(
     images: pd.DataFrame, root: Path, settings: NearDuplicates, pool: ThreadPoolExecutor
 ) -> tuple[list[Features], NDArray[np.float32]]:
@@ -361,19 +302,14 @@ def _compare(
     return np.array(fits, dtype=np.int64)
 
 
-def _graph(count: int, links: NDArray[np.int64]) -> Any:
-    """The links as a symmetric matrix; one named twice counts once."""
-    both = np.unique(np.concatenate([links, links[:, ::-1]]), axis=0)
-    return sparse.csr_array((np.ones(len(both)), (both[:, 0], both[:, 1])), shape=(count, count))
-
-
 def _named(images: pd.DataFrame, links: NDArray[np.int64]) -> pd.Series:
     """Groups named by their class and a number, in the order of their first images."""
-    components = connected_components(_graph(len(images), links), directed=False)[1]
+    graph = sparse.coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(len(images), len(images)))
+    components = connected_components(graph, directed=False)[1]
     names: dict[int, str] = {}
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for component, label in zip(components, images["label"], strict=True):
         if component not in names:
-            counts[label] = counts.get(label, 0) + 1
+            counts[label] += 1
             names[component] = f"{label}.{counts[label]:05d}"
     return pd.Series([names[c] for c in components], index=images.index, name="group", dtype=str)

@@ -1,6 +1,6 @@
-"""What the pages of studies on folders of images share: reading arms, averaging over folds, published figures beside.
+"""Tables and the shared part of the pages of studies on folders of images.
 
-An arm is named `task/arm`. Every number comes from the predictions and histories that its training left.
+A model is named `task/arm`. Every number comes from the predictions and histories that its training left.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from drunet.files import read_json
+from drunet.report.words import score, signed
 from studies.common.class_metrics import (
     SCORES,
     Roc,
@@ -26,29 +27,22 @@ from studies.common.class_metrics import (
     summary,
 )
 from studies.common.images.class_figures import PROTOCOL_NAMES
+from studies.common.images.group_montage import COLUMNS
 from studies.common.images.protocols import PROTOCOLS
 
 COST = "cost"
-HEADINGS = {
-    "accuracy": "accuracy",
-    "mcc": "MCC",
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
-    "auc": "AUC",
-    "specificity": "specificity",
-}
+HEADINGS = {name: name for name in ("accuracy", "precision", "recall", "specificity")}
+HEADINGS |= {"mcc": "MCC", "f1": "F1", "auc": "AUC"}
 # The protocol that never divides what stems from one source: others are compared with it.
-HONEST = "grouped"
-_LONG = ["arm", "protocol", "repeat", "metric", "value"]
-_PUBLISHED = "published, random"
+GROUPED = "grouped"
+_STARTS = {"random": "random", "imagenet": "ImageNet"}
 # What the cost of a network is called in cost.tsv and in metrics.tsv.
 _COST_COLUMNS = {"parameters": "parameters", "gflops": "gflops", "ms_per_tile": "ms_per_image"}
 
 
 @dataclass(frozen=True)
 class ImageArm:
-    """A trained arm of a task.
+    """A trained model of a task.
 
     Attributes
     ----------
@@ -60,7 +54,7 @@ class ImageArm:
     predictions : DataFrame
         As `studies.common.class_metrics` takes them.
     history : DataFrame or None
-        None for what is no network.
+        None for a model that is no network.
     facts : mapping
         training.json.
     """
@@ -91,79 +85,59 @@ def read_arms(
     networks: Sequence[str],
     histories: Sequence[str | os.PathLike[str]],
 ) -> list[ImageArm]:
-    """Read what trainings left.
+    """Read what trainings left: `predictions` and `facts` in the order of `keys`, `histories` in that of `networks`.
 
-    Parameters
-    ----------
-    arms : mapping of arm to mapping
-        The study's `arms`: label and, where there is one, published.
-    keys : list of str
-        `task/arm`; predictions and facts are in this order.
-    predictions, facts : list of paths
-    networks : list of str
-        Those of `keys` that have a history; histories are in this order.
-    histories : list of paths
+    `arms` are the study's settings, with label and, where there is one, published.
     """
     curves = {key: pd.read_csv(path, sep="\t") for key, path in zip(networks, histories, strict=True)}
     found = []
     for key, answers, known in zip(keys, predictions, facts, strict=True):
         task, _, name = key.partition("/")
-        arm = arms[name]
-        frame = pd.read_parquet(answers)
+        arm, frame = arms[name], pd.read_parquet(answers)
         found.append(ImageArm(task, name, arm["label"], arm.get("published"), frame, curves.get(key), read_json(known)))
     return found
 
 
 def summaries(arms: Sequence[ImageArm], *, resamples: int, seed: int, positive: str | None = None) -> pd.DataFrame:
-    """Scores of every arm: key, task, arm, label, protocol, metric, folds, mean, sd, low, high.
+    """Scores of every model: protocol, metric, folds, mean, sd, low, high, key, task, arm, label.
 
-    `positive` is the class that is looked for, where scores are to be its own; see `class_metrics.scores`.
+    `positive` is the class whose own scores are wanted; see `class_metrics.scores`.
     """
-    frames = []
-    for arm in arms:
-        table = summary(arm.predictions, resamples=resamples, seed=seed, positive=positive)
-        for place, (column, value) in enumerate(
-            (("key", arm.key), ("task", arm.task), ("arm", arm.name), ("label", arm.label))
-        ):
-            table.insert(place, column, value)
-        frames.append(table)
+    frames = [
+        summary(arm.predictions, resamples=resamples, seed=seed, positive=positive).assign(
+            key=arm.key, task=arm.task, arm=arm.name, label=arm.label
+        )
+        for arm in arms
+    ]
     return pd.concat(frames, ignore_index=True)
 
 
 def long_metrics(
     arms: Sequence[ImageArm], costs: Mapping[str, pd.DataFrame], *, positive: str | None = None
 ) -> pd.DataFrame:
-    """Columns arm (`task/arm`), protocol, repeat (the fold), metric and value, as every study has them.
+    """metrics.tsv: arm (`task/arm`), protocol, repeat (the fold), metric and value.
 
-    Parameters
-    ----------
-    arms : list of ImageArm
-    costs : mapping of task to DataFrame
-        cost.tsv: arm, parameters, gflops, ms_per_tile; they become the protocol `cost`, without a repeat.
-    positive : str, optional
-        As in `summaries`.
+    `costs` holds cost.tsv by task; it becomes the protocol `cost`, without a repeat. `positive` as in `summaries`.
     """
     frames = []
     for arm in arms:
-        scores = fold_scores(arm.predictions, positive).rename(columns={"fold": "repeat"})
-        frames.append(scores.assign(arm=arm.key))
+        found = [fold_scores(arm.predictions, positive)]
         if arm.history is not None:
             by = arm.history.groupby(["protocol", "fold"], sort=False)
             spent = by.agg(seconds_per_epoch=("seconds", "median"), epochs=("epoch", "count")).reset_index()
-            spent = spent.melt(["protocol", "fold"], var_name="metric").rename(columns={"fold": "repeat"})
-            frames.append(spent.assign(arm=arm.key))
+            found.append(spent.melt(["protocol", "fold"], var_name="metric"))
+        frames += [frame.rename(columns={"fold": "repeat"}).assign(arm=arm.key) for frame in found]
     for task, cost in costs.items():
         long = cost.rename(columns=_COST_COLUMNS).melt("arm", list(_COST_COLUMNS.values()), var_name="metric")
         frames.append(long.assign(arm=task + "/" + long["arm"], protocol=COST, repeat=""))
-    return pd.concat([frame[_LONG].astype({"repeat": object}) for frame in frames], ignore_index=True)
+    columns = ["arm", "protocol", "repeat", "metric", "value"]
+    return pd.concat([frame[columns].astype({"repeat": object}) for frame in frames], ignore_index=True)
 
 
 def leaks(arms: Sequence[ImageArm], images: pd.DataFrame) -> pd.DataFrame:
-    """Share of a protocol's test images whose source was also learnt from.
+    """Share of a protocol's test images with another image of their group outside that fold's test set.
 
-    Counted from what was tested: in each fold a test image leaks if another image of its group is not in that fold's
-    test part, whether the network learnt from it or was stopped by it. All arms of a task share its splits; each
-    protocol and fold is counted in the first arm that took part in it.
+    All models of a task share its splits; each protocol and fold is counted in the first model that took part in it.
 
     Parameters
     ----------
@@ -179,46 +153,48 @@ def leaks(arms: Sequence[ImageArm], images: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for task in dict.fromkeys(arm.task for arm in arms):
         own = [arm.predictions for arm in arms if arm.task == task]
+        tested = pd.concat([frame[["protocol", "fold", "file", "group"]] for frame in own])
+        tested = tested.drop_duplicates(["protocol", "fold", "file"])
         whole = images[images["label"].isin(classes_in(own[0]))]
-        for protocol in protocols_in(pd.concat([frame[["protocol"]] for frame in own])):
+        for protocol in protocols_in(tested):
             shares, sizes = [], []
-            for test in _folds_of(own, protocol).values():
+            for _, test in tested[tested["protocol"] == protocol].groupby("fold"):
                 others = whole.loc[~whole["file"].isin(test["file"]), "group"].astype(str)
                 shares.append(float(test["group"].astype(str).isin(set(others)).mean()))
                 sizes.append(len(test))
-            rows.append(
-                {"task": task, "protocol": protocol, "leak": np.mean(shares), "images": round(float(np.mean(sizes)))}
-            )
+            rows.append([task, protocol, np.mean(shares), round(float(np.mean(sizes)))])
     return pd.DataFrame(rows, columns=["task", "protocol", "leak", "images"])
 
 
-def honest_table(
+def split_table(
     scores: pd.DataFrame, leak: pd.DataFrame, *, metrics: Sequence[str] = ("accuracy", "mcc")
 ) -> pd.DataFrame:
-    """Random or given against grouped, a row per arm: scores under each, what a split that leaks adds, and its leak.
+    """A row per model: its scores under each protocol, their difference from the grouped one, and the leak.
 
-    A protocol that no arm was run under has no columns; what an arm was not run under stays empty.
+    A protocol that was not run has no columns; a model that was not run under one has empty cells there.
     """
-    rows, shown, both = [], protocols_in(scores), compared(scores)
-    for key in dict.fromkeys(scores["key"]):
-        here = scores[scores["key"] == key]
+    rows, shown = [], protocols_in(scores)
+    others = [p for p in shown if p != GROUPED] if compared(scores) and GROUPED in shown else []
+    share = leak.set_index(["task", "protocol"])["leak"]
+    for _, here in scores.groupby("key", sort=False):
         first = here.iloc[0]
-        shares = leak[leak["task"] == first["task"]].set_index("protocol")["leak"]
-        row: dict[str, Any] = {"task": first["task"].replace("_", " "), "arm": first["label"]}
+        row: dict[str, Any] = {"task": first["task"].replace("_", " "), "model": first["label"]}
+        known: Any = here.set_index(["metric", "protocol"])
+        own = [p for p in shown if p in set(here["protocol"])]
         for metric in metrics:
-            means = {}
             for protocol in shown:
-                found = here[(here["metric"] == metric) & (here["protocol"] == protocol)]
-                row[f"{HEADINGS[metric]}, {protocol}"] = with_spread(found.iloc[0]) if len(found) else ""
-                means[protocol] = float(found["mean"].iloc[0]) if len(found) else float("nan")
-            for other in [p for p in shown if both and HONEST in means and p != HONEST]:
-                row[f"{HEADINGS[metric]}, {other} less {HONEST}"] = signed(means[other] - means[HONEST])
-        own = set(here["protocol"])
+                cell = score(known.loc[(metric, protocol)]) if protocol in own else ""
+                row[f"{HEADINGS[metric]}, {protocol}"] = cell
+            for other in others:
+                both = {other, GROUPED} <= set(own)
+                gap = known["mean"][metric, other] - known["mean"][metric, GROUPED] if both else None
+                row[f"{HEADINGS[metric]}, {other} − {GROUPED}"] = signed(gap, 3)
         for protocol in shown:
-            share = float(shares.get(protocol, float("nan"))) if protocol in own else float("nan")
-            row[f"leak of the {protocol} split (%)"] = round(100 * share, 1)
+            value = 100 * share.get((first["task"], protocol), np.nan) if protocol in own else np.nan
+            row[f"leak, {protocol} split (%)"] = round(value, 1)
         rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table if len(set(table["task"])) > 1 else table.drop(columns="task")
 
 
 def beside_published(
@@ -229,7 +205,7 @@ def beside_published(
     metrics: Sequence[str] = SCORES,
     seconds: bool = False,
 ) -> pd.DataFrame:
-    """A row per arm and protocol, and above them the published figures of the same network, as printed.
+    """A row per model and protocol, and above them the published figures of the same network, as printed.
 
     Parameters
     ----------
@@ -243,67 +219,98 @@ def beside_published(
         Whether to show the seconds per epoch, median over a protocol's epochs.
     """
     name = next(c for c in published.columns if c != "step")
-    printed = {str(row[name]): {str(k): str(v) for k, v in row.items()} for row in published.to_dict("records")}
+    printed = published.set_index(name).to_dict("index")
     rows = []
     for arm in arms:
-        known = printed.get(arm.published or "")
-        if known is not None:
-            cells = {HEADINGS[m]: known.get(m, "") for m in metrics}
-            cells |= {"s per epoch": known.get("seconds_per_epoch", "")} if seconds else {}
-            rows.append({"arm": arm.label, "split": _PUBLISHED, "folds": "", **cells})
-        for protocol in protocols_in(scores[scores["key"] == arm.key]):
-            here = scores[(scores["key"] == arm.key) & (scores["protocol"] == protocol)].set_index("metric")
-            cells = {HEADINGS[m]: with_spread(here.loc[m]) for m in metrics}
+        own = scores[scores["key"] == arm.key]
+        if (known := printed.get(arm.published or "")) is not None:
+            cells = {HEADINGS[m]: str(known.get(m, "")) for m in metrics}
+            cells |= {"s per epoch": str(known.get("seconds_per_epoch", ""))} if seconds else {}
+            rows.append({"model": arm.label, "split": "random, published", "folds": "", **cells})
+        for protocol in protocols_in(own):
+            here: Any = own[own["protocol"] == protocol].set_index("metric")
+            cells = {HEADINGS[m]: score(here.loc[m]) for m in metrics}
             cells |= {"s per epoch": _seconds(arm, protocol)} if seconds else {}
-            rows.append({"arm": arm.label, "split": protocol, "folds": str(int(here["folds"].iloc[0])), **cells})
+            rows.append({"model": arm.label, "split": protocol, "folds": str(here["folds"].iloc[0]), **cells})
     return pd.DataFrame(rows)
 
 
+def _seconds(arm: ImageArm, protocol: str) -> str:
+    if arm.history is None:
+        return ""
+    spent = arm.history.loc[arm.history["protocol"] == protocol, "seconds"]
+    return f"{spent.median():.1f}" if len(spent) else ""
+
+
 def per_class_table(arms: Sequence[ImageArm]) -> pd.DataFrame:
-    """Precision, recall, F1 and area under the curve of each class against the rest, folds thrown together."""
+    """Precision, recall, F1 and AUC of each class against the rest, the predictions of all folds pooled."""
     frames = []
     for arm in arms:
         for protocol in protocols_in(arm.predictions):
-            table = class_scores(arm.of(protocol)).drop(columns="specificity")
-            table = table.rename(columns={"f1": "F1", "auc": "AUC", "n": "images"}).round(3)
-            table.insert(0, "split", protocol)
-            table.insert(0, "arm", arm.label)
-            frames.append(table)
+            table = class_scores(arm.of(protocol)).drop(columns="specificity").round(3)
+            table = table.rename(columns={**HEADINGS, "n": "images"})
+            frames.append(pd.DataFrame({"model": arm.label, "split": protocol, **table}))
     return pd.concat(frames, ignore_index=True)
 
 
-def cost_of(arms: Sequence[ImageArm], cost: pd.DataFrame) -> pd.DataFrame:
-    """What an image costs in each network: arm, million parameters, GFLOPs, ms (median, fastest, slowest)."""
-    names = {arm.name: arm.label for arm in arms}
-    known = cost[cost["arm"].isin(list(names))]
-    order = known["arm"].map({name: place for place, name in enumerate(names)}).sort_values().index
-    known = known.loc[order]
+def training_table(arms: Sequence[ImageArm]) -> pd.DataFrame:
+    """How each network was trained: its size, the trainable part, the starting weights, and what its plan says.
+
+    Of the plan the columns that every reader looks for, and those in which the networks differ.
+    """
+    networks = list({arm.name: arm for arm in arms if arm.history is not None}.values())
+    plans = pd.DataFrame([{k: _plain(v) for k, v in arm.facts["training"].items()} for arm in networks])
+    usual = ("optimiser", "learning_rate", "epsilon", "batch_size", "epochs")
+    shown = [str(key) for key in plans if key in usual or len(set(plans[key])) > 1]
+    facts = [arm.facts for arm in networks]
     return pd.DataFrame(
         {
-            "arm": known["arm"].map(names),
+            "network": [arm.label for arm in networks],
+            "million parameters": [round(known["parameters"] / 1e6, 1) for known in facts],
+            "trainable (million)": [round(known["trainable_parameters"] / 1e6, 1) for known in facts],
+            "starting weights": [_STARTS.get(str(known["weights"]), "from a file") for known in facts],
+            "input (px)": [int(known["size"]) for known in facts],
+            **{key.replace("_", " "): plans[key] for key in shown},
+        }
+    ).rename(columns={"epochs": "epochs, at most"})
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(part)}" for key, part in value.items())
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def cost_of(arms: Sequence[ImageArm], cost: pd.DataFrame) -> pd.DataFrame:
+    """What an image costs in each network, from cost.tsv, in the order of `arms`."""
+    known = cost.set_index("arm")
+    own = [arm for arm in arms if arm.name in known.index]
+    known = known.loc[[arm.name for arm in own]].reset_index(drop=True)
+    return pd.DataFrame(
+        {
+            "network": [arm.label for arm in own],
             "million parameters": (known["parameters"] / 1e6).round(2),
             "GFLOPs per image": known["gflops"].round(3),
             "ms per image (median)": known["ms_per_tile"].round(2),
             "fastest": known["fastest"].round(2),
             "slowest": known["slowest"].round(2),
         }
-    ).reset_index(drop=True)
+    )
 
 
 def matrices(arms: Sequence[ImageArm]) -> dict[str, dict[str, np.ndarray]]:
-    """Confusion matrices by protocol, in words, and arm, summed over folds; for `confusion_matrices`."""
+    """Confusion matrices by protocol, in words, and model, summed over folds; for `confusion_matrices`."""
     found = {}
     for protocol in PROTOCOLS:
-        own = {arm.label: confusion(arm.of(protocol)) for arm in arms if len(arm.of(protocol))}
-        if own:
-            sizes = sorted(int(matrix.sum()) for matrix in own.values())
-            images = f"{sizes[0]:,}" if sizes[0] == sizes[-1] else f"{sizes[0]:,} to {sizes[-1]:,}"
+        if own := {arm.label: confusion(arm.of(protocol)) for arm in arms if len(arm.of(protocol))}:
+            sizes = sorted({int(matrix.sum()) for matrix in own.values()})
+            images = " to ".join(f"{size:,}" for size in (sizes if len(sizes) < 2 else [sizes[0], sizes[-1]]))
             found[f"{PROTOCOL_NAMES[protocol]}, {images} test images"] = own
     return found
 
 
 def macro_curves(arms: Sequence[ImageArm]) -> dict[str, dict[str, Roc]]:
-    """ROC averaged over classes and folds, by protocol, in words, and arm; for `roc_panels`."""
+    """ROC curves averaged over classes and folds, by protocol, in words, and model; for `roc_panels`."""
     panels: dict[str, dict[str, Roc]] = {}
     for protocol in PROTOCOLS:
         found = {arm.label: list(roc_curves(arm.of(protocol)).values()) for arm in arms if len(arm.of(protocol))}
@@ -314,8 +321,9 @@ def macro_curves(arms: Sequence[ImageArm]) -> dict[str, dict[str, Roc]]:
 def dumbbell_points(scores: pd.DataFrame, leak: pd.DataFrame, task: str) -> pd.DataFrame:
     """What `protocol_dumbbell` draws of one task."""
     here = scores[scores["task"] == task]
-    joined = here.merge(leak[["task", "protocol", "leak"]], on=["task", "protocol"], how="left")
-    return joined.assign(arm=joined["label"])[["arm", "metric", "protocol", "mean", "leak"]]
+    return here.merge(leak[["task", "protocol", "leak"]], on=["task", "protocol"], how="left").assign(
+        arm=lambda joined: joined["label"]
+    )
 
 
 def cost_points(scores: pd.DataFrame, cost: pd.DataFrame, task: str, protocol: str) -> pd.DataFrame:
@@ -325,48 +333,60 @@ def cost_points(scores: pd.DataFrame, cost: pd.DataFrame, task: str, protocol: s
     return joined.rename(columns={"ms_per_tile": "ms_per_image"})
 
 
+def label_of(arms: Sequence[ImageArm], name: str) -> str:
+    """What a model is called on the page."""
+    return next((arm.label for arm in arms if arm.name == name), name)
+
+
 def protocols_in(frame: pd.DataFrame) -> list[str]:
     """Protocols that a table has, the published one first."""
     return [p for p in PROTOCOLS if p in set(frame["protocol"])]
 
 
-def honest_protocol(scores: pd.DataFrame, task: str) -> str:
-    """The most honest protocol that a task was run under."""
+def strictest_protocol(scores: pd.DataFrame, task: str) -> str:
+    """The protocol with the least leak that a task was run under."""
     return protocols_in(scores[scores["task"] == task])[-1]
 
 
 def compared(scores: pd.DataFrame) -> bool:
-    """Whether any arm was run under both protocols: without one there is no difference to speak of."""
-    return len(scores[["key", "protocol"]].drop_duplicates()) > scores["key"].nunique()
+    """Whether any model was run under two protocols, so that there is a difference to show."""
+    return bool(len(scores[["key", "protocol"]].drop_duplicates()) > scores["key"].nunique())
 
 
-def with_spread(row: Any, digits: int = 3) -> str:
-    """A row of `summaries` as text: `0.952 ± 0.011` over folds, `0.952 (0.921–0.978)` where one fold was run."""
-    mean, sd, low, high = (float(row[k]) for k in ("mean", "sd", "low", "high"))
-    if np.isnan(mean):
-        return ""
-    shown = f"{mean:.{digits}f}".replace("-", "−")
-    if not np.isnan(sd):
-        return f"{shown} ± {sd:.{digits}f}"
-    return shown + ("" if np.isnan(low) else f" ({low:.{digits}f}–{high:.{digits}f})".replace("(-", "(−"))
+def folds_of_scores(scores: pd.DataFrame) -> dict[str, int]:
+    """The fewest and the most folds behind some scores, which decide how their spread is called."""
+    return {"least": int(scores["folds"].min()), "most": int(scores["folds"].max())}
 
 
-def signed(value: float, digits: int = 3) -> str:
-    """A difference with its sign, empty where there is none."""
-    return "" if np.isnan(value) else f"{value:+.{digits}f}".replace("-", "−")
+def leak_of(leak: pd.DataFrame, task: str) -> dict[str, float]:
+    """Leak (a share) of a task by protocol."""
+    own = leak[leak["task"] == task]
+    return dict(zip(own["protocol"], own["leak"].astype(float), strict=True))
 
 
-def _folds_of(predictions: Sequence[pd.DataFrame], protocol: str) -> dict[Any, pd.DataFrame]:
-    """The test images of every fold of a protocol, from the first arm that took part in it."""
-    found: dict[Any, pd.DataFrame] = {}
-    for frame in predictions:
-        for fold, test in frame[frame["protocol"] == protocol].groupby("fold"):
-            found.setdefault(fold, test)
-    return found
+def shared_view(
+    scores: pd.DataFrame,
+    leak: pd.DataFrame,
+    arms: Sequence[ImageArm],
+    task: str,
+    grouping: Mapping[str, Any],
+    *,
+    metrics: Sequence[str] = ("accuracy", "mcc"),
+) -> dict[str, Any]:
+    """What the shared templates of `common/images` name; `task` is that of the figure of protocols.
 
-
-def _seconds(arm: ImageArm, protocol: str) -> str:
-    if arm.history is None:
-        return ""
-    spent = arm.history.loc[arm.history["protocol"] == protocol, "seconds"]
-    return f"{float(spent.median()):.1f}" if len(spent) else ""
+    `grouping` is groups.json; see `summaries` and `leaks` for the tables.
+    """
+    here = scores[scores["task"] == task]
+    return {
+        "protocols": protocols_in(scores),
+        "compared": compared(scores),
+        "folds": folds_of_scores(scores),
+        "splits": split_table(scores, leak, metrics=metrics),
+        "training": training_table(arms),
+        "drawn_protocols": protocols_in(here),
+        "drawn_compared": compared(here),
+        "drawn_alone": bool(here.groupby("key")["protocol"].nunique().min() < 2),
+        "grouping": {"search": None, **grouping},
+        "montage_columns": COLUMNS,
+    }

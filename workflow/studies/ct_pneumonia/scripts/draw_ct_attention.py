@@ -4,7 +4,7 @@ import pandas as pd
 
 from drunet.console import job
 from drunet.report.figures import save
-from studies.ct_pneumonia import attention_figures as figures
+from studies.ct_pneumonia import figures
 from studies.ct_pneumonia.attention_maps import ArmMaps
 
 with job(snakemake.log[0]):

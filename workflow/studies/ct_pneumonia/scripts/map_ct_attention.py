@@ -10,7 +10,7 @@ from studies.ct_pneumonia.attention import choose_images, map_arm
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
     options, boxes = params.options, read_list(inputs.boxes)
-    chosen = choose_images(
+    shown, covered = choose_images(
         [pd.read_parquet(path) for path in inputs.answers],
         boxes,
         trial=params.trial,
@@ -23,7 +23,8 @@ with job(snakemake.log[0]):
         inputs.weights,
         inputs.images,
         boxes,
-        chosen,
+        shown,
+        covered,
         pd.read_parquet(inputs.predictions),
         trial=params.trial,
         positive=params.positive,
@@ -32,4 +33,4 @@ with job(snakemake.log[0]):
     )
     maps.write(output.maps)
     write_tsv(coverage, output.coverage)
-    write_tsv(chosen.shown, output.chosen)
+    write_tsv(shown, output.chosen)

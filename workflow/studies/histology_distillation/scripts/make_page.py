@@ -1,4 +1,4 @@
-"""Put the distillation study together: scores beside the published ones, figures, and the study's page."""
+"""Make the page of the distillation study: scores beside the published ones, and figures."""
 
 from pathlib import Path
 
@@ -7,12 +7,10 @@ import pandas as pd
 from drunet.console import job
 from drunet.files import read_json, read_published, write_tsv
 from drunet.report.figures import save
-from drunet.report.section import write_section
+from drunet.report.section import render_section
 from studies.common.images.folder import read_list
-from studies.common.images.notes import time_axis
 from studies.common.images.tables import leaks, long_metrics, read_arms, summaries
 from studies.histology_distillation import tables as study
-from studies.histology_distillation.section import section_of
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
@@ -22,23 +20,18 @@ with job(snakemake.log[0]):
     cost = costs[arms[0].task]
     scores = summaries(arms, resamples=settings["bootstrap"], seed=params.seed)
     leak = leaks(arms, read_list(inputs.images))
-    tables = study.score_tables(
-        scores, arms, {Path(path).stem: read_published(path) for path in inputs.published}, settings
-    )
     write_tsv(long_metrics(arms, costs), output.metrics)
-    drawn = study.figures(scores, leak, arms, cost, settings, time_axis=time_axis(cost))
-    for name, figure in drawn.items():
+    for name, figure in study.figures(scores, leak, arms, cost, settings).items():
         save(figure, folder / "figures" / f"{name}.png", dpi=200)
-    section = section_of(
+    view = study.page_view(
         scores,
         leak,
-        tables,
         arms,
         cost,
         settings,
-        folder / "figures",
+        {Path(path).stem: read_published(path) for path in inputs.published},
         grouping=read_json(inputs.groups),
         unreadable=len(read_list(inputs.unreadable)),
         picture=bool(inputs.picture),
     )
-    write_section(folder, section)
+    render_section(folder, Path(inputs.template), view)

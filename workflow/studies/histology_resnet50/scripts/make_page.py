@@ -1,4 +1,4 @@
-"""Put the ResNet-50 study together: scores beside the published ones, figures, and the study's page."""
+"""Make the page of the ResNet-50 study: scores beside the published ones, and figures."""
 
 from pathlib import Path
 
@@ -7,34 +7,29 @@ import pandas as pd
 from drunet.console import job
 from drunet.files import read_json, read_published, write_tsv
 from drunet.report.figures import save
-from drunet.report.section import write_section
+from drunet.report.section import render_section
 from studies.common.images.folder import read_list
 from studies.common.images.tables import leaks, long_metrics, read_arms, summaries
 from studies.histology_resnet50 import tables as study
-from studies.histology_resnet50.section import section_of
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
     settings, folder = params.settings, Path(output.section).parent
-    malignant = settings["confused"]["classes"]
     arms = read_arms(settings["arms"], params.arms, inputs.predictions, inputs.facts, params.networks, inputs.histories)
     scores = summaries(arms, resamples=settings["bootstrap"], seed=params.seed)
     leak = leaks(arms, read_list(inputs.images))
-    published = read_published(inputs.published)
-    table = study.fine_tuning_table(scores, arms, study.published_facts(published), malignant)
-    metrics = [long_metrics(arms, {}), study.confused_metrics(arms, malignant)]
+    metrics = [long_metrics(arms, {}), study.confused_metrics(arms, settings["confused"]["classes"])]
     write_tsv(pd.concat(metrics, ignore_index=True), output.metrics)
     for name, figure in study.figures(scores, leak, arms).items():
         save(figure, folder / "figures" / f"{name}.png", dpi=200)
-    section = section_of(
+    view = study.page_view(
         scores,
         leak,
-        table,
         arms,
         settings,
-        folder / "figures",
+        read_published(inputs.published).set_index("figure")["value"].to_dict(),
         grouping=read_json(inputs.groups),
         unreadable=len(read_list(inputs.unreadable)),
         picture=bool(inputs.picture),
     )
-    write_section(folder, section)
+    render_section(folder, Path(inputs.template), view)
