@@ -166,4 +166,4 @@ def _influence_bar(figure: Figure, grid: list[Axes], fraction: float) -> None:
     least, most = bar.ax.set_xticklabels(["least", "most"], fontsize=8.5)
     least.set_horizontalalignment("left")
     most.set_horizontalalignment("right")
-    bar.set_label("influence on the decision (each map has a scale of its own)", fontsize=8.5, labelpad=-8, color=MUTED)
+    bar.set_label("influence on the decision", fontsize=8.5, labelpad=-8, color=MUTED)
