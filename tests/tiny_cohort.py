@@ -22,7 +22,7 @@ import yaml
 from onnx import TensorProto, helper
 
 from drunet.atomic import write_json
-from drunet.synth.pyramid import aperio_description, write_pyramid
+from drunet.demo.pyramid import aperio_description, write_pyramid
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "config.yaml", "workflow", "scripts", "profiles", "resources", "envs")

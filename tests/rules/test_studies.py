@@ -10,7 +10,7 @@ import yaml
 from tiny_cohort import Project, feature_collection, make_project, picture, sheet_row
 
 from drunet.atomic import write_json
-from drunet.synth.pyramid import write_pyramid
+from drunet.demo.pyramid import write_pyramid
 
 # Slide: patient, split, cohort.
 SLIDES = {

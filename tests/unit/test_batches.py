@@ -13,7 +13,7 @@ from drunet.grid import Grid
 from drunet.sampling import GridTiles, RegionCrops
 from drunet.sampling.balance import oversample
 from drunet.slide import Slide
-from drunet.synth.pyramid import write_pyramid
+from drunet.demo.pyramid import write_pyramid
 from drunet.tiles import TileRules
 from drunet.training.batches import SlideBatches, SlideSource, TileBatches
 

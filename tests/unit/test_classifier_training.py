@@ -19,7 +19,7 @@ from drunet.heatmap import write_heatmap
 from drunet.inference import EngineOptions, classify, open_session, sha256
 from drunet.models import registry
 from drunet.report.card import write_card
-from drunet.synth.pyramid import write_pyramid
+from drunet.demo.pyramid import write_pyramid
 from drunet.tiles import TileRules, tile_table, write_table
 from drunet.training import classifier, loop, refiner
 from drunet.training.classifier import AnnotatedSlide, Trained, identity, train_classifier

@@ -22,7 +22,7 @@ from drunet.models.class_sums import ClassSums
 from drunet.models.prototypes import Prototypes
 from drunet.sampling import Crops
 from drunet.slide import Slide
-from drunet.synth.pyramid import write_pyramid
+from drunet.demo.pyramid import write_pyramid
 from drunet.tiles import TileRules, write_table
 from drunet.training import features, loop
 from drunet.training.batches import SlideSource

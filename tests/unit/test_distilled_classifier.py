@@ -24,7 +24,7 @@ from drunet.inference import EngineOptions, Layout, sha256
 from drunet.models import registry
 from drunet.report.card import write_card
 from drunet.sampling import Crops, GridTiles
-from drunet.synth.pyramid import write_pyramid
+from drunet.demo.pyramid import write_pyramid
 from drunet.tiles import TileRules, read_table, tile_table, write_table
 from drunet.training import loop
 from drunet.training.batches import TileBatches

@@ -19,7 +19,7 @@ from drunet import inference
 from drunet.errors import ModelError, ProviderError, SlideError
 from drunet.inference import Classified, EngineOptions, Layout, classify, open_session
 from drunet.slide import Slide
-from drunet.synth.pyramid import write_pyramid
+from drunet.demo.pyramid import write_pyramid
 
 
 @pytest.fixture(scope="module")
