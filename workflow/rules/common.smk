@@ -13,6 +13,9 @@ from snakemake.exceptions import WorkflowError
 # The library needs no installation: scripts find it beside themselves, and so does the workflow.
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
+WORKFLOW = Path(workflow.basedir) / "workflow"
+# The package `studies`; last, so that it hides no other.
+sys.path.append(str(WORKFLOW))
 
 from drunet import cohort, configuration, study_settings
 from drunet.errors import DrunetError, closest
@@ -21,7 +24,6 @@ from drunet.models import registry
 from drunet.studies import box_tasks, image_tasks, network_table
 from drunet.training import teaching
 
-WORKFLOW = Path(workflow.basedir) / "workflow"
 RESOURCES = Path(workflow.basedir) / "resources"
 
 
