@@ -12,6 +12,7 @@ import pytest
 import shapely
 
 from drunet.annotation import read_annotation
+from drunet.demo.pyramid import write_pyramid
 from drunet.errors import ConfigError, TrainingDataError
 from drunet.export.outline import write_geojson
 from drunet.grid import Grid
@@ -19,7 +20,6 @@ from drunet.heatmap import write_heatmap
 from drunet.inference import EngineOptions, classify, open_session, sha256
 from drunet.models import registry
 from drunet.report.card import write_card
-from drunet.demo.pyramid import write_pyramid
 from drunet.tiles import TileRules, tile_table, write_table
 from drunet.training import classifier, loop, refiner
 from drunet.training.classifier import AnnotatedSlide, Trained, identity, train_classifier

@@ -14,6 +14,7 @@ import pytest
 from drunet.annotation.provenance import summarise_provenance
 from drunet.atomic import write_json
 from drunet.augment.pipeline import Augmentation
+from drunet.demo.pyramid import write_pyramid
 from drunet.errors import ConfigError, ModelError, TrainingDataError
 from drunet.export.outline import write_geojson
 from drunet.grid import Grid
@@ -22,7 +23,6 @@ from drunet.models.class_sums import ClassSums
 from drunet.models.prototypes import Prototypes
 from drunet.sampling import Crops
 from drunet.slide import Slide
-from drunet.demo.pyramid import write_pyramid
 from drunet.tiles import TileRules, write_table
 from drunet.training import features, loop
 from drunet.training.batches import SlideSource

@@ -17,6 +17,7 @@ from sklearn.metrics import log_loss
 from drunet.annotation import read_annotation
 from drunet.augment.pipeline import Augmentation
 from drunet.configuration import merged, resolve_models
+from drunet.demo.pyramid import write_pyramid
 from drunet.errors import ConfigError, ModelError, TrainingDataError
 from drunet.export.outline import write_geojson
 from drunet.grid import Grid
@@ -24,7 +25,6 @@ from drunet.inference import EngineOptions, Layout, sha256
 from drunet.models import registry
 from drunet.report.card import write_card
 from drunet.sampling import Crops, GridTiles
-from drunet.demo.pyramid import write_pyramid
 from drunet.tiles import TileRules, read_table, tile_table, write_table
 from drunet.training import loop
 from drunet.training.batches import TileBatches

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from drunet.configuration import check_references, check_schema, merged, resolve_models, start_of
+from drunet.demo.slides import SLIDES
 from drunet.errors import ConfigError
 from drunet.studies.network_table import with_networks
 from drunet.study_settings import Study, at_fault, load_studies, targets_of, with_studies, without_paths
-from drunet.demo.slides import SLIDES
 
 ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
