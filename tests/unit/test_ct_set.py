@@ -250,7 +250,7 @@ def test_what_cannot_be_written_is_refused_and_a_stopped_run_leaves_nothing(
     ):
         with pytest.raises(ValueError, match="needs some of"):
             ct.write_ct_set(tmp_path / "set", **(wanted | wrong))
-    monkeypatch.setattr(ct, "voc", lambda *_: 1 / 0)
+    monkeypatch.setattr(ct.Patient, "annotate", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         ct.write_ct_set(tmp_path / "set", **wanted)
     assert not list(tmp_path.iterdir())

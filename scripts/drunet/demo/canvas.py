@@ -144,7 +144,10 @@ class Canvas:
     def lay(self, cover: Field | Mask, h: Field | float, e: Field | float) -> None:
         """Bring the stain of the ground under nuclei to `h` and `e` where `cover` (0-1) is."""
         for layer, value in ((self.h, h), (self.e, e)):
-            layer += ((value - layer) * cover).astype(np.float32)
+            if cover.dtype == bool:
+                np.copyto(layer, np.asarray(value, np.float32), where=np.asarray(cover, bool))
+            else:
+                layer += np.asarray((value - layer) * cover, np.float32)
 
     def place(self, points: Field, angles: Field, body: Body, layer: Field | None = None) -> None:
         """Stamp bodies at points (n, 2) as (y, x) px, turned by angles (n,), on `layer` (nuclei, if None)."""

@@ -6,7 +6,9 @@ at a height of a chest follows from its seed alone, so that neighbouring slices 
 
 from __future__ import annotations
 
+import math
 import zlib
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -25,24 +27,10 @@ AIR, FAT, MUSCLE, MARROW, CORTEX = -1000.0, -105.0, 55.0, 230.0, 850.0
 FINER, COARSE = 2, 160
 
 
-class Growth(NamedTuple):
-    """How a subtype grows: radius from and to, at hilum or chest wall, share hollow, strands round it."""
-
-    low: float
-    high: float
-    central: bool
-    hollow: float
-    strands: int
-
-
-# After the usual pictures: adenocarcinoma (A) peripheral, small and spiculated, small cell carcinoma (B) central and
-# large, large cell carcinoma (E) peripheral and large, squamous cell carcinoma (G) central and hollow.
-GROWTHS = {
-    "A": Growth(10, 17, False, 0.0, 12),
-    "B": Growth(19, 31, True, 0.0, 3),
-    "E": Growth(24, 36, False, 0.0, 6),
-    "G": Growth(19, 30, True, 0.55, 8),
-}
+# Radius from and to, whether beside the hilum or at the chest wall, share that is hollow, strands round it; after the
+# usual pictures: adenocarcinoma (A) small and spiculated, small cell (B), large cell (E), squamous cell carcinoma (G).
+GROWTHS = {"A": (10, 17, False, 0.0, 12), "B": (19, 31, True, 0.0, 3), "E": (24, 36, False, 0.0, 6),
+           "G": (19, 30, True, 0.55, 8)}  # fmt: skip
 
 
 class Finding(NamedTuple):
@@ -74,51 +62,41 @@ class Chest:
     """One patient and the scanner: half axes and fat in mm, HU of lung and blood; `field` is the picture's width."""
 
     def __init__(self, seed: int) -> None:
-        self.seed, self.fields = seed, dict[tuple[str, float], Field]()
-        rng = self.rng("chest")
-        self.width, self.fat, self.lung, self.heart = rng.uniform([158, 7, -880, 0.86], [188, 22, -820, 1.14])
-        self.depth, self.field = self.width * rng.uniform([0.62, 1.76], [0.72, 2.4])
-        self.blood, self.noise, self.blur = rng.uniform([-60, 12, 0.3], [230, 34, 0.7])
+        self.seed, rng = seed, np.random.default_rng(seed)
+        self.width, self.fat, self.lung, self.heart = rng.uniform([158, 7, -880, 0.86], [188, 22, -820, 1.14]).tolist()
+        self.depth, self.field = (self.width * rng.uniform([0.62, 1.76], [0.72, 2.4])).tolist()
+        self.blood, self.noise, self.blur = rng.uniform([-60, 12, 0.3], [230, 34, 0.7]).clip([45, 0, 0]).tolist()
         self.vessels, self.airways = self._tree("vessels", 20, 4, 66.0), self._tree("airways", 5, 3, 44.0)
 
     def rng(self, name: str) -> np.random.Generator:
         """The random stream of one thing: what is drawn of another does not change it."""
         return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
 
-    def coarse_noise(self, name: str, wavelength: float) -> Field:
-        """Unit noise over the picture, the same at every call."""
-        if (name, wavelength) not in self.fields:
-            found = smooth_noise(self.rng(name), (COARSE, COARSE), wavelength * COARSE / self.field)
-            self.fields[name, wavelength] = found
-        return self.fields[name, wavelength]
-
     def draw_finding(self, subtype: str) -> Finding:
         """Place a tumour at the lung's outer surface or beside the hilum, or pneumonia ("")."""
-        rng, growth = self.rng(f"finding {subtype}"), GROWTHS.get(subtype, Growth(35, 60, False, 0, 0))
-        radius, z = rng.uniform(growth.low, growth.high), rng.uniform(-24, 24)
+        rng, (low, high, central, _, _) = self.rng(f"finding {subtype}"), GROWTHS.get(subtype, (35, 60, False, 0, 0))
+        radius, z = rng.uniform([low, -24], [high, 24]).tolist()
         plane = Plane(self, z, COARSE // 2)
-        if growth.central:
+        if central:
             far = np.abs(plane.centre + 0.35 * radius) + np.abs(plane.y - 5)
         else:
             far = np.abs(plane.cavity - 0.7 * radius) + 1e3 * (plane.centre > -0.8 * radius)
         # One of the best places of the lungs, by chance.
         at = int(rng.choice(np.argsort(np.where(plane.lung > 1, far, np.inf).ravel(), kind="stable")[:60]))
-        x, y = float(plane.x.flat[at]), float(plane.y.flat[at])
-        return Finding(subtype, x, y, float(z), float(radius), int(rng.integers(2**31)))
+        return Finding(subtype, plane.x.flat[at].item(), plane.y.flat[at].item(), z, radius, int(rng.integers(2**31)))
 
     def _tree(self, name: str, roots: int, generations: int, reach: float) -> list[NDArray[np.float64]]:
         """Tubes that branch from both hila and thin: starts and ends (n, 3) and radii (n,) of their pieces."""
         rng, side, pieces = self.rng(name), np.repeat([-1.0, 1.0], roots), []
-        at, way = np.outer(side, [36, 0, 0]) + [0, 8, 0], rng.normal(0, 1, (len(side), 3))
-        way[:, 0], radius = side * np.abs(way[:, 0]), rng.uniform(2.2, 4.2, len(side))
-        for _ in range(generations):
-            for _ in range(5):
-                way = way / np.linalg.norm(way, axis=1, keepdims=True) + rng.normal(0, 0.16, way.shape)
-                pieces.append((at, at + way * reach / 5, radius))
-                at, radius = pieces[-1][1], 0.86 * radius
-            at, way, radius = (np.repeat(part, 3, axis=0) for part in (at, way, radius))
-            way, radius = way + rng.normal(0, 0.6, way.shape), radius * rng.uniform(0.6, 0.95, len(at))
-            reach *= 0.62
+        at, way, radius = np.outer(side, [36, 0, 0]), rng.normal(0, 1, (len(side), 3)), rng.uniform(2.2, 4.2, len(side))
+        at[:, 1], way[:, 0] = 8, side * np.abs(way[:, 0])
+        for step in range(5 * generations):
+            if step and step % 5 == 0:
+                at, way, radius = (np.repeat(part, 3, axis=0) for part in (at, way, radius))
+                way, radius = way + rng.normal(0, 0.6, way.shape), radius * rng.uniform(0.6, 0.95, len(at))
+            way = way / np.linalg.norm(way, axis=1, keepdims=True) + rng.normal(0, 0.16, way.shape)
+            pieces.append((at, at + way * reach / 5 * 0.62 ** (step // 5), radius))
+            at, radius = pieces[-1][1], 0.86 * radius
         return [np.concatenate(part) for part in zip(*pieces, strict=True)]
 
 
@@ -131,7 +109,7 @@ class Plane:
         self.x, self.y = np.meshgrid(axis, axis)
         # How low the slice is, 0-1. The heart grows out of the great vessels.
         self.lower = (z - TOP_MM) / (BOTTOM_MM - TOP_MM)
-        self.heart = float(chest.heart * np.clip((self.lower - 0.3) / 0.4, 0, 1))
+        self.heart = chest.heart * min(max((self.lower - 0.3) / 0.4, 0.0), 1.0)
         self.axes = (chest.width - chest.fat - 25) * (0.85 + 0.15 * self.lower), chest.depth - 0.8 * chest.fat - 18
         self.back = self.axes[1] - 4
         groove = 5 * np.exp(-((self.x / 18) ** 2)) * (self.y > 0)
@@ -150,8 +128,9 @@ class Plane:
     def oval(self, x: float, y: float, a: float, b: float, power: float = 2.0, turn: float = 0.0) -> Field:
         """Depth in a superellipse of half axes `a`, `b`, measured towards its middle; `turn` in radians."""
         dx, dy = self.x - x, self.y - y
-        along, across = dx * np.cos(turn) + dy * np.sin(turn), dy * np.cos(turn) - dx * np.sin(turn)
-        far = (np.abs(along / a) ** power + np.abs(across / b) ** power) ** (1 / power)
+        along, across = dx * math.cos(turn) + dy * math.sin(turn), dy * math.cos(turn) - dx * math.sin(turn)
+        ratios = np.abs(along / a), np.abs(across / b)
+        far = np.hypot(*ratios) if power == 2 else (ratios[0] ** power + ratios[1] ** power) ** (1 / power)
         return np.asarray(np.clip(np.hypot(dx, dy) * (1 / np.maximum(far, 1e-3) - 1), None, min(a, b)), np.float32)
 
     def edge(self, depth: Field) -> Field:
@@ -160,23 +139,23 @@ class Plane:
 
     def noise(self, name: str, wavelength: float) -> Field:
         """Unit noise that changes along the body as it does across: neighbouring slices share most of it."""
-        here, below = (self.chest.coarse_noise(part, wavelength) for part in (name, f"{name} below"))
         turn = 2 * self.z / wavelength
-        return enlarge(np.asarray(np.cos(turn) * here + np.sin(turn) * below, np.float32), self.shape)
+        here, below = (_noise(self.chest, part, wavelength) for part in (name, f"{name} below"))
+        return enlarge(np.asarray(math.cos(turn) * here + math.sin(turn) * below), self.shape)
 
     def tubes(self, tree: list[NDArray[np.float64]], wall: float = 0.0) -> Field:
         """Coverage 0-1 by the pieces of a tree of tubes that lie in the slice; `wall` mm are added to their radii."""
         start, end, radius = tree
-        rise = np.where(np.abs(end[:, 2] - start[:, 2]) < 1e-9, 1e-9, end[:, 2] - start[:, 2])
+        rise = end[:, 2] - start[:, 2]
         faces = np.sort((self.z + np.array([[-0.5], [0.5]]) * SLAB_MM - start[:, 2]) / rise, axis=0).clip(0, 1)
-        kept = faces[1] > faces[0]
+        # The faint first, so that thick ones cover them.
+        kept = np.flatnonzero(faces[1] > faces[0])
+        kept = kept[np.argsort(radius[kept], kind="stable")]
         cut = [(start + (end - start) * face[:, None])[kept, :2] + self.chest.field / 2 for face in faces]
         ends = [np.rint((part / self.px - 0.5) * 16).astype(int).tolist() for part in cut]
-        drawn, wide = np.zeros(self.shape, np.uint8), 2 * (radius[kept] + wall) / self.px
-        # The faint first, so that thick ones cover them.
-        for index in np.argsort(wide, kind="stable"):
-            shade, thick = 255 * min(1.0, float(wide[index])), max(1, round(float(wide[index])))
-            cv2.line(drawn, ends[0][index], ends[1][index], shade, thick, cv2.LINE_AA, 4)
+        drawn = np.zeros(self.shape, np.uint8)
+        for first, last, wide in zip(*ends, (2 * (radius[kept] + wall) / self.px).tolist(), strict=True):
+            cv2.line(drawn, first, last, 255 * min(1.0, wide), max(1, round(wide)), cv2.LINE_AA, 4)
         return np.asarray(drawn / np.float32(255))
 
 
@@ -205,32 +184,30 @@ def _lay(hu: Field, cover: Field, value: Field | float) -> None:
 def _paint_body(plane: Plane, hu: Field) -> None:
     """Lay the table and the wall of the chest, its bones, and what is between the lungs, each over what was before."""
     chest, x, y, noise, oval, size = plane.chest, plane.x, plane.y, plane.noise, plane.oval, plane.heart
-    table, behind, blood = 440 - np.hypot(x, y - chest.depth + 430), plane.back - 11, max(45.0, chest.blood)
+    table, behind, blood = 440 - np.hypot(x, y - chest.depth + 430), plane.back - 11, chest.blood
     # Fat lies thickest on the sides.
     fat = chest.fat * (0.75 + 0.3 * np.cos(np.arctan2(y, x)) ** 2) + 2.5 * noise("fat", 40)
     muscle = np.maximum(plane.body - fat, plane.cavity + 5)
-    seam = np.minimum(1.3 - np.abs(muscle - 9 - 2 * noise("seam", 50)), -plane.cavity - 6)
-    sheets = np.maximum(2.0 - np.abs(table), 1.2 - np.abs(table + 14))
-    layers: list[tuple[Field, Field | float]] = [(sheets, -180.0), (plane.body, 10.0), (plane.body - 2.2, FAT)]
-    layers += [(muscle, MUSCLE + 14 * noise("muscle", 16)), (seam, FAT + 40)]
+    layers: list[tuple[Field, Field | float]] = [(2.0 - np.abs(table), -180.0), (1.2 - np.abs(table + 14), -180.0)]
+    layers += [(plane.body, 10), (plane.body - 2.2, FAT), (muscle, MUSCLE + 14 * noise("muscle", 16))]
+    layers += [(np.minimum(1.3 - np.abs(muscle - 9), -plane.cavity - 6), FAT + 40)]
     # Ribs run down and forward: going down the body, a slice meets each of them further to the front.
-    turn, phase = np.arctan2(y + 4, np.abs(x)), plane.z / 24 + chest.rng("ribs").uniform(0, 1) + (x > 0) * 0.12
+    turn, phase = np.arctan2(y + 4, np.abs(x)), plane.z / 24 + chest.rng("ribs").random() + (x > 0) * 0.12
     along = 16 * np.maximum(0.35 - np.cos(2 * np.pi * (turn / 0.62 + phase)), 0)
     bones = [np.where((turn < -1.15) | (np.abs(x) < 22), -9, 5.2 - np.hypot(plane.cavity + 7.5, along))]
-    for side in (-1, 1):
-        blade = oval(side * 0.66 * chest.width, 0.6 * chest.depth, 36 * (1.01 - plane.lower), 3.6, 2, -0.75 * side)
-        bones += [np.minimum(blade, -plane.cavity - 13), oval(side * 20, behind + 19, 17, 5, 2, side * 0.35)]
+    bones += [oval(side * 20, behind + 19, 17, 5, 2, side * 0.35) for side in (-1, 1)]
     bones += [oval(1, -plane.axes[1] - 9, 17, 6.5, 2.6), oval(0, behind + 36, 4, 13), oval(0, behind, 18, 15, 2.3)]
     for bone in bones:
         layers += [(bone, CORTEX), (bone - 1.5, MARROW + 45 * noise("marrow", 7))]
+    # The canal of the spine, fat between the lungs, aorta and gullet, and the great vessels or the heart.
     space = np.minimum(np.minimum(plane.cavity, plane.centre + 3), -oval(0, behind, 19, 16, 2.3))
     layers += [(oval(0, behind + 20, 9.5, 8), 30), (space, FAT + 25 + 14 * noise("strands", 12))]
     layers += [(oval(25, plane.back - 32, 11.5, 11.5), blood + 8), (oval(6, plane.back - 37, 7, 6), 40)]
     if size < 0.6:
-        great = ((-13, -24, 14.5, 14.5), (12, -22, 13, 11), (6, 4, 34, 9), (-24, -10, 8.5, 9.5))
-        layers += [(oval(*vessel), blood) for vessel in great]
+        layers += [
+            (oval(*at), blood) for at in ((-13, -24, 14, 14), (12, -22, 13, 11), (6, 4, 34, 9), (-24, -10, 8, 9))
+        ]
     if size > 0.15:
-        # Muscle of the heart around its chambers.
         whole = np.minimum(oval(17, -20, 56 * size + 5, 40 * size + 5, 2.2, 0.45), plane.centre - 2)
         layers += [(whole, 62 + 10 * noise("heart", 18))]
         for right, down, a, b in ((18, 5, 23, 15), (-14, -14, 20, 17), (2, 18, 26, 13), (-30, 6, 15, 19)):
@@ -252,13 +229,11 @@ def _lung(plane: Plane, pneumonia: Finding | None) -> Field:
     hu = np.asarray(chest.lung + 60 * behind + 11 * noise("lobules", 9) + 13 * noise("lobes", 55), np.float32)
     _lay(hu, plane.tubes(chest.vessels), 45)
     if pneumonia is not None:
-        lobar, amount, dense = np.random.default_rng(pneumonia.seed).uniform([0, 0, 0.35], 1)
-        field = noise("infiltrate", 62) + 0.55 * noise("patches", 24) + 0.3 * noise("acini", 9) + 0.6 * amount
-        if lobar < 0.45:
-            far = np.hypot(np.hypot(x - pneumonia.x, y - pneumonia.y), plane.z - pneumonia.z) / pneumonia.radius
-            field = 0.6 * field - 1.2 + 2.1 * np.exp(-(far**2))
-        else:
-            field += 0.9 * np.exp(-np.maximum(plane.lung, 0) / 16) + y / 240 - 0.6
+        lobar, amount, dense = np.random.default_rng(pneumonia.seed).uniform([0, 0, 0.35], 1).tolist()
+        field = noise("infiltrate", 62) + 0.55 * noise("patches", 24) + 0.3 * noise("acini", 9) + 0.6 * amount - 0.6
+        far = np.sqrt((x - pneumonia.x) ** 2 + (y - pneumonia.y) ** 2 + (plane.z - pneumonia.z) ** 2) / pneumonia.radius
+        outer = 0.9 * np.exp(-np.maximum(plane.lung, 0) / 16) + y / 240
+        field += 2.1 * np.exp(-(far**2)) - 0.8 if lobar < 0.45 else outer
         grain = 40 * noise("glass", 7)
         # Vessels drown in consolidation, not in ground glass.
         hu += (330 + grain) / (1 + np.exp(-(field - 0.35) * 5))
@@ -270,19 +245,23 @@ def _lung(plane: Plane, pneumonia: Finding | None) -> Field:
 
 def _paint_tumour(plane: Plane, hu: Field, tumour: Finding) -> Field:
     """Lay a ball with lobes and strands into a slice and give the coverage of its mass, 0-1."""
-    rng, growth = np.random.default_rng(tumour.seed), GROWTHS[tumour.subtype]
+    rng, (*_, hollow, strands) = np.random.default_rng(tumour.seed), GROWTHS[tumour.subtype]
     dx, dy, dz = plane.x - tumour.x, plane.y - tumour.y, plane.z - tumour.z
     turn, lobes = np.arctan2(dy, dx), np.zeros(plane.shape, np.float32)
-    for waves, (phase, high) in enumerate(rng.uniform([0, 0.3], [2 * np.pi, 1], (5, 2)), 2):
-        lobes += (0.13 * high / waves**0.5 * np.cos(waves * turn + phase + 0.5 * dz / tumour.radius)).astype(np.float32)
+    for waves, (phase, high) in enumerate(rng.uniform([0, 0.3], [2 * np.pi, 1], (5, 2)).tolist(), 2):
+        lobes += 0.13 * high / waves**0.5 * np.cos(waves * turn + phase + 0.5 * dz / tumour.radius)
     mass = tumour.radius * (1 + lobes) - np.sqrt(dx**2 + dy**2 + dz**2)
     cover, spread = plane.edge(mass) * plane.edge(plane.cavity), 0.28 * np.clip(1 + mass / 9, 0, 1) * (hu < -300)
-    for place, reach in rng.uniform([-np.pi, 0.15], [np.pi, 0.7], (growth.strands, 2)) if cover.any() else ():
+    for place, reach in rng.uniform([-np.pi, 0.15], [np.pi, 0.7], (strands, 2)).tolist() if cover.any() else ():
         left = 1 + mass / (reach * tumour.radius + 3)
-        aside = np.abs(np.angle(np.exp(1j * (turn - place)))) * np.hypot(dx, dy)
+        aside = np.abs((turn - place + np.pi) % (2 * np.pi) - np.pi) * np.hypot(dx, dy)
         spread = np.maximum(spread, plane.edge(left - aside) * (left > 0))
     _lay(hu, spread * plane.edge(plane.lung) * cover.any(), 40)
-    _lay(hu, cover, 35 + 0.12 * (max(45.0, plane.chest.blood) - 45) + 12 * plane.noise("tumour", 9))
-    hollow = mass - tumour.radius * (1 - growth.hollow) + 2.5 * plane.noise("rind", 14)
-    _lay(hu, plane.edge(hollow) * (growth.hollow > 0), -940)
+    _lay(hu, cover, 30 + 0.12 * plane.chest.blood + 12 * plane.noise("tumour", 9))
+    _lay(hu, plane.edge(mass - tumour.radius * (1 - hollow) + 2.5 * plane.noise("rind", 14)) * (hollow > 0), -940)
     return cover
+
+
+@lru_cache(maxsize=64)
+def _noise(chest: Chest, name: str, wavelength: float) -> Field:
+    return smooth_noise(chest.rng(name), (COARSE, COARSE), wavelength * COARSE / chest.field)

@@ -125,22 +125,18 @@ class Patient:
         return drawn
 
     def annotate(self, folder: Path, drawn: Slice, instance: object) -> None:
-        """Write the box of a slice that shows the tumour as Pascal VOC, named after the slice's UID."""
+        """Write the box of a slice that shows the tumour as Pascal VOC, with as little else as Lung-PET-CT-Dx has."""
+        keys, box = ("xmin", "ymin", "xmax", "ymax"), drawn.box or ()
+        edges = "".join(f"<{key}>{at}</{key}>" for key, at in zip(keys, box, strict=True))
+        shape = f"<size><width>{self.size}</width><height>{self.size}</height><depth>1</depth></size>"
+        found = f"<object><name>{self.tumour.subtype}</name><bndbox>{edges}</bndbox></object>"
         path = folder / self.number / f"{new_uid(self.seed, self.number, instance)}.xml"
-        _made(path).write_text(voc(self.tumour.subtype, self.size, drawn.box or ()), encoding="utf-8")
+        _made(path).write_text(f"<annotation><filename>Unknown</filename>{shape}{found}</annotation>\n")
 
 
 def new_uid(*parts: object) -> str:
     """A DICOM UID that follows from `parts`: `2.25.` and a UUID as a number (PS3.5 B.2), at most 44 characters."""
     return f"2.25.{uuid.uuid5(_SPACE, '/'.join(map(str, parts))).int}"
-
-
-def voc(name: str, size: int, box: tuple[int, ...]) -> str:
-    """A box, pixel edges, with as little in `folder`, `filename` and `path` as Lung-PET-CT-Dx has."""
-    head = "".join(f"<{key}>Unknown</{key}>" for key in ("folder", "filename", "path"))
-    edges = "".join(f"<{key}>{at}</{key}>" for key, at in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True))
-    shape = f"<size><width>{size}</width><height>{size}</height><depth>1</depth></size>"
-    return f"<annotation>{head}{shape}<object><name>{name}</name><bndbox>{edges}</bndbox></object></annotation>\n"
 
 
 def write_slice(
@@ -159,12 +155,10 @@ def write_slice(
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     image = FileDataset(os.fspath(path), {}, file_meta=meta, preamble=b"\0" * 128)
     image.SOPClassUID, (image.SOPInstanceUID, image.StudyInstanceUID, image.SeriesInstanceUID) = CTImageStorage, uids
-    image.FrameOfReferenceUID, image.PositionReferenceIndicator = new_uid("frame", uids[1]), ""
-    (image.PatientID, image.PatientName), image.PatientBirthDate, image.PatientSex = owner, "", "O"
+    (image.PatientID, image.PatientName), image.AccessionNumber = owner, f"ACC-{owner[0]}"[:16]
     # Every study was made on the same day: the date of drawing would change the bytes.
-    image.StudyDate, image.StudyTime, image.AccessionNumber = "20200102", "120000", f"ACC-{owner[0]}"[:16]
-    image.Modality, image.Manufacturer, image.ReferringPhysicianName, image.KVP = "CT", "Phantom", "", "120"
-    image.StudyID, image.SeriesNumber, image.AcquisitionNumber, image.InstanceNumber = "1", 2, 1, instance
+    image.StudyDate, image.StudyTime, image.Modality, image.Manufacturer = "20200102", "120000", "CT", "Phantom"
+    image.SeriesNumber, image.InstanceNumber, image.FrameOfReferenceUID = 2, instance, new_uid("frame", uids[1])
     image.ImageType, image.ImageOrientationPatient = ["ORIGINAL", "PRIMARY", "AXIAL"], ["1", "0", "0", "0", "1", "0"]
     image.PixelSpacing, image.SliceThickness, (image.Rows, image.Columns) = [f"{spacing:.6f}"] * 2, "5", hu.shape
     # The patient lies on the back, so DICOM's z runs to the head.
@@ -173,7 +167,6 @@ def write_slice(
     image.SamplesPerPixel, image.PhotometricInterpretation, image.PixelRepresentation = 1, "MONOCHROME2", 1
     image.BitsAllocated, image.BitsStored, image.HighBit = 16, 16, 15
     image.RescaleIntercept, image.RescaleSlope, image.RescaleType = str(INTERCEPT), "1", "HU"
-    image.WindowCenter, image.WindowWidth = "-600", "1500"
     image.PixelData = np.clip(np.rint(hu) - INTERCEPT, 0, 4095).astype("<i2").tobytes()
     if packed:
         image.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
