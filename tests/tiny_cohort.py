@@ -21,8 +21,8 @@ import tifffile
 import yaml
 from onnx import TensorProto, helper
 
+from drunet.demo.pyramid import aperio_description, write_pyramid
 from drunet.files import write_json
-from drunet.synth.pyramid import aperio_description, write_pyramid
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "config.yaml", "workflow", "scripts", "profiles", "resources", "envs")

@@ -12,11 +12,11 @@ import pytest
 import tifffile
 from tiny_cohort import Finished, Project, feature_collection, picture, sheet_row
 
+from drunet.demo.pyramid import write_pyramid
 from drunet.errors import FailedSlideError
 from drunet.files import write_json
 from drunet.heatmap import read_heatmap
 from drunet.outcome import outcome_of
-from drunet.synth.pyramid import write_pyramid
 from drunet.tiles import read_mask, read_table
 
 WHOLE = ["tumour_a", "tumour_b", "unlabelled"]

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from tiny_cohort import Project, feature_collection, make_project, picture, sheet_row
 
+from drunet.demo.pyramid import write_pyramid
 from drunet.files import write_json
-from drunet.synth.pyramid import write_pyramid
 
 # Slide: patient, split, cohort.
 SLIDES = {

@@ -15,6 +15,7 @@ import shapely
 from drunet.annotation import Annotation, read_annotation
 from drunet.annotation.parsed import write_parsed
 from drunet.annotation.provenance import provenance_of
+from drunet.demo.pyramid import write_pyramid
 from drunet.errors import ConfigError, FailedSlideError, SlideError, TrainingDataError
 from drunet.export.outline import write_geojson
 from drunet.export.trained import export_trained
@@ -29,7 +30,6 @@ from drunet.settings.classifier import ClassifierRecipe
 from drunet.settings.network import NetworkSettings, starts_whole
 from drunet.settings.refiner import RefinerSettings
 from drunet.slide import Slide
-from drunet.synth.pyramid import write_pyramid
 from drunet.tiles import TileRules, tile_table, write_table
 from drunet.training import classifier, loop, refiner
 from drunet.training.batches import SlideSource

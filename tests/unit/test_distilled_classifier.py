@@ -19,6 +19,7 @@ from drunet.annotation import read_annotation
 from drunet.annotation.parsed import write_parsed
 from drunet.annotation.provenance import Provenance
 from drunet.augment.pipeline import Augmentation
+from drunet.demo.pyramid import write_pyramid
 from drunet.errors import ConfigError, ModelError, TrainingDataError
 from drunet.export.outline import write_geojson
 from drunet.files import sha256
@@ -32,7 +33,6 @@ from drunet.settings.config import Configuration
 from drunet.settings.distillation import DistillationSettings
 from drunet.settings.merging import merged, resolve_models
 from drunet.settings.references import check_references, teacher_of
-from drunet.synth.pyramid import write_pyramid
 from drunet.tiles import TileRules, read_table, tile_table, write_table
 from drunet.training import loop
 from drunet.training.batches import SlideSource, TileBatches

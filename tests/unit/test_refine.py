@@ -9,12 +9,12 @@ import onnxruntime as ort
 import pytest
 from tiny_onnx import colour_model, refiner_model
 
+from drunet.demo.pyramid import write_pyramid
 from drunet.errors import ModelError
 from drunet.grid import Grid
 from drunet.inference import EngineOptions, open_session
 from drunet.refine import refine, refiner_inputs, refiner_size
 from drunet.slide import Slide
-from drunet.synth.pyramid import write_pyramid
 
 WIDTH, HEIGHT = 400, 200
 GRID = Grid(width=WIDTH, height=HEIGHT, mpp=0.5, tile_mpp=1.0, size=16, step=16)

@@ -1,0 +1,1 @@
+"""The studies: what only they need."""

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
+from drunet.demo.slides import SLIDES
 from drunet.errors import ConfigError
 from drunet.settings.merging import merged
 from drunet.settings.references import start_of
-from drunet.synth.demo import SLIDES
 from studies.common.study_settings import Study, load_studies, without_paths
 from studies.ct_pneumonia.network_table import with_networks
 

@@ -15,13 +15,13 @@ from drunet.annotation import Annotation
 from drunet.annotation.parsed import write_parsed
 from drunet.annotation.provenance import Provenance, summarise_provenance
 from drunet.augment.pipeline import Augmentation
+from drunet.demo.pyramid import write_pyramid
 from drunet.errors import ConfigError, ModelError, TrainingDataError
 from drunet.files import write_json
 from drunet.grid import Grid
 from drunet.models import registry
 from drunet.sampling import Crops
 from drunet.slide import Slide
-from drunet.synth.pyramid import write_pyramid
 from drunet.tiles import TileRules, write_table
 from drunet.training import loop
 from drunet.training.batches import SlideSource

@@ -15,7 +15,7 @@ import pytest
 from pydicom import uid
 from tiny_cohort import Project, make_project
 
-from drunet.synth.ct_set import write_ct_set
+from studies.common.drawing.ct import write_ct_set
 
 SLICES = "results/studies/ct_boxes/slices.tsv"
 SOURCES = "results/studies/ct_pneumonia/sources.tsv"

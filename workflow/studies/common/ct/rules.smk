@@ -13,11 +13,11 @@ rule make_ct_set:
     params:
         settings=CT_DRAWING["drawing"],
         seed=CT_DRAWING["seed"],
-        code=lambda wildcards: code("make_ct_set"),
+        code=lambda wildcards: study_code("common/ct", "make_ct_set"),
     resources:
         mem_mb=1000,
         runtime=10,
     message:
         "Drawing the embedded set of CT slices"
     script:
-        "../../../../scripts/make_ct_set.py"
+        "scripts/make_ct_set.py"

@@ -18,14 +18,14 @@ rule make_patch_set:
     params:
         settings=PATCH_SET["drawing"],
         seed=PATCH_SET["seed"],
-        code=lambda wildcards: code("make_patch_set"),
+        code=lambda wildcards: study_code("common/images", "make_patch_set"),
     resources:
         mem_mb=1000,
         runtime=10,
     message:
         "Drawing the embedded set of histology patches"
     script:
-        "../../../../scripts/make_patch_set.py"
+        "scripts/make_patch_set.py"
 
 
 rule list_images:

@@ -1,7 +1,7 @@
 """Draw the embedded image set of the histology studies."""
 
 from drunet.console import job
-from drunet.synth.patches import write_patch_set
+from studies.common.drawing.patches import write_patch_set
 
 with job(snakemake.log[0]):
     settings = snakemake.params.settings

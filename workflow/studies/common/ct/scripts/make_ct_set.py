@@ -1,7 +1,7 @@
 """Draw the embedded CT set of the CT studies."""
 
 from drunet.console import job
-from drunet.synth.ct_set import write_ct_set
+from studies.common.drawing.ct import write_ct_set
 
 with job(snakemake.log[0]):
     settings = snakemake.params.settings

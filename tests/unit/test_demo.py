@@ -22,26 +22,14 @@ from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from drunet.synth import demo
-from drunet.synth.fields import inside_distance, smooth_noise, top_share
-from drunet.synth.layout import LAYOUT_MPP, Kind
-from drunet.synth.pyramid import aperio_description, count_levels, write_pyramid
+from drunet.demo import slides as demo
+from drunet.demo.fields import inside_distance, lattice, rooms, smooth_noise, top_share
+from drunet.demo.layout import LAYOUT_MPP, Kind
+from drunet.demo.pyramid import aperio_description, write_pyramid
 
 SEED = 20240917
 SHEETS = Path(__file__).parents[2] / "resources" / "demo"
 TILE = 64
-DRAWN_BEFORE = {
-    "psa_train_1": [
-        [210.87, 168.67, 172.37, 210.17],
-        [195.19, 143.58, 149.38, 172.18],
-        [236.61, 177.11, 160.35, 215.65],
-    ],
-    "test_plain": [
-        [229.15, 201.74, 182.67, 209.40],
-        [179.73, 153.23, 157.44, 168.48],
-        [206.76, 190.58, 190.17, 191.37],
-    ],
-}
 
 
 @cache
@@ -52,7 +40,7 @@ def drawn(slide_id: str) -> demo.Drawn:
 def rasterised(slide_id: str, names: set[str] | None = None) -> NDArray[np.bool_]:
     """Annotation at 1 µm/px, drawn by Pillow rather than by what traced it."""
     recipe = demo.SLIDES[slide_id]
-    size = (round(recipe.width * recipe.mpp), round(recipe.height * recipe.mpp))
+    size = (round(recipe.size[0] * recipe.mpp), round(recipe.size[1] * recipe.mpp))
     image = Image.new("1", size)
     for feature in drawn(slide_id).annotation["features"]:
         if names is None or feature["properties"]["classification"]["name"] in names:
@@ -66,7 +54,7 @@ def rasterised(slide_id: str, names: set[str] | None = None) -> NDArray[np.bool_
 
 def at_one_um(slide_id: str, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
     recipe = demo.SLIDES[slide_id]
-    size = (round(recipe.width * recipe.mpp), round(recipe.height * recipe.mpp))
+    size = (round(recipe.size[0] * recipe.mpp), round(recipe.size[1] * recipe.mpp))
     how = cv2.INTER_AREA if array.ndim == 3 else cv2.INTER_NEAREST
     return np.asarray(cv2.resize(array, size, interpolation=how), np.uint8)
 
@@ -83,7 +71,7 @@ def labelled_tiles(
     """What `describe` says of each tissue tile of a slide, 64 px at 1 µm/px, and its label."""
     tissue = at_one_um(slide_id, (drawn(slide_id).layout.kinds != Kind.GLASS).astype(np.uint8))
     tumour, known = rasterised(slide_id, {"Tumor"}), np.ones(tissue.shape, bool)
-    if demo.SLIDES[slide_id].annotation_kind == "psa":
+    if demo.SLIDES[slide_id].partial:
         known = rasterised(slide_id)
     described, labels = [], []
     for y in range(0, tissue.shape[0] - TILE + 1, TILE):
@@ -124,23 +112,26 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def sheet(name: str) -> list[dict[str, str]]:
+    with (SHEETS / f"{name}.tsv").open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines, delimiter="\t"))
+
+
 def test_the_sheets_list_exactly_the_slides_of_the_demo() -> None:
-    listed = []
-    for name, organ in (("slides", "lung"), ("breast", "breast")):
-        with (SHEETS / f"{name}.tsv").open(encoding="utf-8", newline="") as lines:
-            rows = list(csv.DictReader(lines, delimiter="\t"))
+    rows = sheet("slides") + sheet("breast")
+    assert [row["slide_id"] for row in rows] == list(demo.SLIDES)
+    for row in rows:
+        slide = demo.SLIDES[row["slide_id"]]
+        assert (row["path"], row["annotation"]) == (f"{row['slide_id']}.tif", f"{row['slide_id']}.geojson")
+        assert row["patient_id"] == slide.patient_id
+        assert row["annotation_kind"] == ("psa" if slide.partial else "wta")
         # The demo's own sheet need not name a cohort.
-        expected = demo.sheet_rows(organ)
-        assert rows == [{key: row[key] for key in rows[0]} for row in expected]
-        listed += [row["slide_id"] for row in rows]
-    assert listed == list(demo.SLIDES)
+        assert row.get("cohort", "lung") == slide.organ
 
 
-def test_the_cohort_to_start_from_is_named_so_and_shares_no_patient_with_the_other() -> None:
-    lung, breast = demo.sheet_rows("lung"), demo.sheet_rows("breast")
-    assert {row["cohort"] for row in breast} == {"breast"}
-    assert not {row["patient_id"] for row in lung} & {row["patient_id"] for row in breast}
-    assert {(row["split"], row["annotation_kind"]) for row in breast} == {
+def test_the_cohort_to_start_from_shares_no_patient_with_the_other() -> None:
+    assert not {row["patient_id"] for row in sheet("slides")} & {row["patient_id"] for row in sheet("breast")}
+    assert {(row["split"], row["annotation_kind"]) for row in sheet("breast")} == {
         ("train", "psa"),
         ("train", "wta"),
         ("val", "wta"),
@@ -148,12 +139,11 @@ def test_the_cohort_to_start_from_is_named_so_and_shares_no_patient_with_the_oth
 
 
 def test_no_patient_is_on_both_sides_of_a_split() -> None:
-    splits = defaultdict(set)
-    for slide in demo.SLIDES.values():
-        splits[slide.patient_id].add(slide.split)
-    assert all(len(split) == 1 for split in splits.values())
-    slides = [slide.patient_id for slide in demo.SLIDES.values()]
-    assert sum(slides.count(patient) == 2 for patient in splits) == 2
+    splits = defaultdict(list)
+    for row in sheet("slides") + sheet("breast"):
+        splits[row["patient_id"]].append(row["split"])
+    assert all(len(set(split)) == 1 for split in splits.values())
+    assert sum(len(split) == 2 for split in splits.values()) == 2
 
 
 @pytest.mark.parametrize("levels", [1, 3])
@@ -186,8 +176,11 @@ def test_a_pyramid_refuses_what_is_no_slide(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_levels_stop_before_a_side_falls_under_256() -> None:
-    assert [count_levels(*size) for size in ((100, 100), (512, 600), (1536, 2048))] == [1, 2, 3]
+@pytest.mark.parametrize(("size", "levels"), [((100, 100), 1), ((512, 600), 2), ((1536, 2048), 3)])
+def test_levels_stop_before_a_side_falls_under_256(tmp_path: Path, size: tuple[int, int], levels: int) -> None:
+    write_pyramid(tmp_path / "a.tif", np.zeros((*size, 3), np.uint8), 1.0)
+    with openslide.OpenSlide(tmp_path / "a.tif") as slide:
+        assert slide.level_count == levels
 
 
 def test_the_truncated_slide_cannot_be_read_but_has_its_annotation(written: Path) -> None:
@@ -286,12 +279,26 @@ def test_colour_alone_does_not_find_the_tumour() -> None:
         assert f1_score(truth, model.predict(unseen)) < 0.70
 
 
-@pytest.mark.parametrize("slide_id", sorted(DRAWN_BEFORE))
-def test_a_slide_stays_as_it_was_when_others_are_added(slide_id: str) -> None:
-    """Mean green of twelve fields, kept from before breast was added; another random stream shifts them by tens."""
-    green = drawn(slide_id).image[..., 1].astype(float)
-    fields = [[part.mean() for part in np.array_split(rows, 4, axis=1)] for rows in np.array_split(green, 3, axis=0)]
-    np.testing.assert_allclose(fields, DRAWN_BEFORE[slide_id], atol=0.05)
+def test_a_slide_stays_as_it_was_when_others_are_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = drawn("test_no_resolution")
+    others = {"another": demo.SLIDES["psa_train_1"], "test_no_resolution": demo.SLIDES["test_no_resolution"]}
+    monkeypatch.setattr(demo, "SLIDES", others)
+    after = demo.draw_slide("test_no_resolution", SEED)
+    assert np.array_equal(after.image, before.image)
+    assert after.annotation == before.annotation
+
+
+def test_slides_of_one_patient_are_stained_alike_and_show_other_tissue() -> None:
+    """Mean density of lymphoid tissue, which the look of a patient sets."""
+
+    def stain(slide_id: str) -> NDArray[np.float64]:
+        slide = drawn(slide_id)
+        density = -np.log10((at_layout(slide.image)[slide.layout.kinds == Kind.IMMUNE] + 1) / 246)
+        return np.asarray(density.mean(0))
+
+    one, same, other = (stain(slide_id) for slide_id in ("test_pair_a", "test_pair_b", "test_tma_hole"))
+    assert np.abs(one - same).max() < np.abs(one - other).max()
+    assert (drawn("test_pair_a").layout.kinds != drawn("test_pair_b").layout.kinds).mean() > 0.2
 
 
 def test_partial_regions_of_breast_hold_no_lung_and_tumour_cells_only_where_they_say_so() -> None:
@@ -316,7 +323,7 @@ def test_fat_is_empty_and_the_stain_is_bluer_than_in_any_lung() -> None:
         dark = density[density[:, 0] > np.quantile(density[:, 0], 0.9)].mean(0)
         return float(dark[0] / dark[1])
 
-    assert ratio("breast_psa_1") > max(map(ratio, ("psa_train_1", "wta_train_4", "test_tma_hole", "test_pen"))) * 1.1
+    assert ratio("breast_psa_1") > max(map(ratio, ("psa_train_1", "wta_train_4", "test_tma_hole", "test_pair_a"))) * 1.1
 
 
 def test_what_tells_tumour_by_nuclei_in_breast_serves_lung_in_part() -> None:
@@ -354,3 +361,16 @@ def test_a_share_is_kept_exactly_and_a_distance_changes_sign_at_the_border() -> 
     distance = inside_distance(within)
     assert distance[30, 40] == pytest.approx(20, abs=1) and distance[60, 40] == pytest.approx(-11, abs=1)
     assert np.isfinite(inside_distance(np.zeros((5, 5), bool)) * LAYOUT_MPP).all()
+
+
+def test_rooms_are_the_cells_of_their_nearest_seeds() -> None:
+    seeds = lattice(np.random.default_rng(4), (60, 80), 20.0, 0.3)
+    cell, wall, far = rooms((60, 80), seeds)
+    away = np.hypot(*(np.indices((60, 80))[:, None] - np.floor(seeds).T[..., None, None]))
+    assert np.abs(away.min(axis=0) - far).max() < 0.6
+    nearest, second = np.sort(away, axis=0)[:2]
+    sure = second - nearest > 1.5
+    pairs = set(zip(cell[sure].tolist(), away.argmin(axis=0)[sure].tolist(), strict=True))
+    assert len(pairs) == len(seeds) == len({number for number, _ in pairs})
+    assert wall[far < 1].min() > 3
+    assert wall.min() == 0

@@ -1,0 +1,1 @@
+"""Sets of pictures, drawn in code, that studies run on where no data are named."""
