@@ -78,7 +78,7 @@ def test_reading_the_rules_imports_nothing_heavy(new_project: Project) -> None:
     """Every job's process reads them all anew, hundreds of times in a run."""
     done = new_project.run("--list-rules", environment={"PYTHONPROFILEIMPORTTIME": "1"})
     imported = {line.rpartition("|")[2].strip() for line in done.output.splitlines() if line.startswith("import time:")}
-    assert "drunet.configuration" in imported, done.output[-2000:]
+    assert "drunet.settings.config" in imported, done.output[-2000:]
     assert not imported & {"keras", "tensorflow", "sklearn", "matplotlib", "onnxruntime", "shapely", "scipy.stats"}
 
 

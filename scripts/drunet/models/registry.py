@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from drunet.errors import ModelError, closest
+from drunet.errors import ModelError, spelt_alike
 
 # Strings and not functions: adding an architecture touches neither the other files nor what they import.
 ARCHITECTURES: dict[str, str] = {
@@ -62,7 +62,8 @@ def build(architecture: str, **options: Any) -> Any:
     for option in options:
         if option not in parameters:
             where = f"architecture {architecture}"
-            raise ModelError("unknown option", where=where, found=option, mend=closest(option, parameters))
+            mend = _closest_and_all(option, list(parameters), f"Options of {architecture}")
+            raise ModelError("unknown option", where=where, found=option, mend=mend)
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in options:
             mend = f"Set '{name}'."
@@ -117,7 +118,7 @@ def _entry(architecture: str) -> str:
         mend = "Rename one of them."
         raise ModelError("two files build one architecture", where=architecture, found=found, mend=mend)
     if not files:
-        mend = closest(architecture, [*ARCHITECTURES, *sorted(_others())])
+        mend = _closest_and_all(architecture, [*ARCHITECTURES, *sorted(_others())], "Known architectures")
         raise ModelError("unknown architecture", where="architecture", found=architecture, mend=mend)
     return f"{'.'.join(files[0].relative_to(_WORKFLOW).with_suffix('').parts)}:build_{architecture}"
 
@@ -130,3 +131,9 @@ def _others() -> dict[str, list[Path]]:
         if f"def build_{path.stem}(" in path.read_text(encoding="utf-8"):
             found.setdefault(path.stem, []).append(path)
     return found
+
+
+def _closest_and_all(name: str, known: list[str], what: str) -> str:
+    """The name that is spelt alike, if one is, and all that there are."""
+    alike = spelt_alike(name, known)
+    return f"{f'Did you mean {alike[0]}? ' if alike else ''}{what}: {', '.join(known)}."
