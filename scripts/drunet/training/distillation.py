@@ -1,4 +1,4 @@
-"""Learning from a teacher's soft answers beside the labels (Hinton, Vinyals and Dean 2015; paper 000, Table 2).
+"""Learning from a teacher's soft answers beside the labels (Hinton, Vinyals and Dean 2015; Tian et al. 2024, Table 2).
 
 `y_true` is float (n, 2 classes): the one-hot label, then the teacher's probabilities. Either half may be all zeros: a
 sample without label learns from the teacher alone, one without a teacher's answer by cross-entropy alone. In validation

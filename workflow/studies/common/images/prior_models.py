@@ -1,6 +1,6 @@
 """Models that are no networks, on stated features: support vectors, a forest, nearest neighbours, file statistics.
 
-The first three are the prior models of paper 000 (Table 5); the last knows no pixel, see `file_statistics`.
+The first three are the prior models of Tian et al. 2024 (Table 5); the last knows no pixel, see `file_statistics`.
 The paper cites its prior models and states neither features nor parameters. Here an image is described by its colours
 (a joint HSV histogram) and its edges (HOG of a small grey version). Parameters are scikit-learn's own but where said.
 """

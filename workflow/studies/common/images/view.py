@@ -1,10 +1,10 @@
 """What a network sees of an image: a random resized crop, flipped and turned, in training; a fixed centre in the test.
 
-Source: paper 000, pre-processing (random crop to 224 px, horizontal flip, up to 10 degrees; shorter side 256 px, centre
-crop). It gives neither the crops' share of the area nor their shape: the defaults are those of the common
+Source: Tian et al. 2024, pre-processing (random crop to 224 px, horizontal flip, up to 10 degrees; shorter side 256 px,
+centre crop). It gives neither the crops' share of the area nor their shape: the defaults are those of the common
 `RandomResizedCrop` (a share of 0.08 to 1, sides of 3:4 to 4:3, ten tries, then the centre).
 
-Paper 002 stretches whole images to a square and moves them instead (shift, zoom, shear, rotation, flips).
+Chu et al. stretch whole images to a square and move them instead (shift, zoom, shear, rotation, flips).
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class View:
         -------
         uint8 (size, size, 3)
             A new array. What moving brings in from outside is the inside mirrored: black corners, or the streaks that
-            come of repeating the nearest pixel (as in paper 002's code), would be something that no test image has, and
+            come of repeating the nearest pixel (as Chu et al. do), would be something that no test image has, and
             tissue goes on beyond an edge.
         """
         image = self._left_of(image)
@@ -230,7 +230,7 @@ def movement(
 ) -> NDArray[np.float64]:
     """Where, from the centre, each pixel of a moved image comes from: turn, shift, shear and scale, as one matrix.
 
-    The order is that of Keras' image generator, whose ranges paper 002 states.
+    The order is that of Keras' image generator, whose ranges Chu et al. state.
 
     Parameters
     ----------
