@@ -89,7 +89,7 @@ MISTAKES: dict[str, tuple[Mistake, tuple[str, str, str, str]]] = {
     ),
     "unknown architecture": (
         trained(architecture="dr_fusd"),
-        ("architecture", "unknown architecture", "dr_fusd", "Did you mean 'dr_fused'?"),
+        ("architecture", "unknown architecture", "dr_fusd", "Did you mean dr_fused?"),
     ),
     "fine-tuning another network": (
         fine_tuned({"architecture": "h2gnet_classifier"}),

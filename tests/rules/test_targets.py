@@ -35,8 +35,6 @@ STAGES = {
     "gather_metrics",
     "report",
 }
-# Scripts of what the library draws, for rules outside the product.
-DRAWING = {"make_patch_set", "make_ct_set"}
 # Jobs of each target once the slides are inspected: three slides can be used, two of them are annotated.
 PREPARED = {"extract_tiles": 3}
 CLASSIFIED = {**PREPARED, "adopt_onnx": 1, "classify_tiles": 3}
@@ -101,7 +99,7 @@ def test_the_rules_are_those_of_the_design(rules: dict[str, Described]) -> None:
 
 def test_a_rule_has_a_script_of_its_name(rules: dict[str, Described]) -> None:
     assert {name: Path(rules[name]["script"]).stem for name in STAGES} == {name: name for name in STAGES}
-    assert {path.stem for path in (ROOT / "scripts").glob("*.py")} == STAGES | DRAWING
+    assert {path.stem for path in (ROOT / "scripts").glob("*.py")} == STAGES
 
 
 def test_every_rule_that_works_has_log_benchmark_environment_and_resources(rules: dict[str, Described]) -> None:

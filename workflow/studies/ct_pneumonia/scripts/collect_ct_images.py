@@ -9,7 +9,7 @@ from studies.ct_pneumonia.collecting import collect_images
 with job(snakemake.log[0]):
     output, params = snakemake.output, snakemake.params
     # Paths may name a patient: messages call them by their keys.
-    where = f"study_settings.{snakemake.wildcards.study}.collect"
+    where = "study_settings.ct_pneumonia.collect"
     found = collect_images(
         str(params.root),
         params.classes,
