@@ -116,7 +116,7 @@ def test_nothing_of_the_product_imports_a_study() -> None:
 
 def test_the_product_names_no_study() -> None:
     own = "|".join(sorted(set(STUDIES) - WORDS))
-    # `study_settings` is a key that the product hands on. A word of the field names a study only where it stands as one.
+    # `study_settings` is a key that the product passes on. A word of the field is a study only where it stands as one.
     pattern = re.compile(rf"\b(?:{own})\b|\bstudies[./]\w|\bstudy_(?:{'|'.join(STUDIES)})\b")
     assert set(STUDIES) > WORDS and pattern.search("from studies.sampling import arms") and pattern.search("ct_boxes")
     found = []
