@@ -130,4 +130,4 @@ def check_keys(kind: type[Any], config: Any, where: str, optional: Iterable[str]
     wrong = sorted((given ^ names) - (set(optional) - given))
     if wrong:
         mend = f"It has exactly the keys {', '.join(sorted(names))}."
-        raise ConfigError("keys are missing, or mean nothing", where=where, found=", ".join(wrong), mend=mend)
+        raise ConfigError("missing or unknown keys", where=where, found=", ".join(wrong), mend=mend)

@@ -268,7 +268,7 @@ def pooled_intervals(
     seed: int,
     level: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals of scores over tiles thrown together, where whole groups (patients) are drawn.
+    """Bootstrap intervals of scores over pooled tiles, where whole groups (patients) are drawn.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ def min_fragment_um2(configured: float | None, refiner: Mapping[str, Any], grid:
     """Area in µm² under which a fragment is removed.
 
     The configured value, else the smallest tumour annotated in the refiner's training slides (paper), else, for a
-    finished model whose training is not known, one cell of the heatmap: nothing smaller was ever told apart.
+    finished model whose training is not known, one cell of the heatmap: nothing smaller was resolved.
     """
     if configured is not None:
         return configured

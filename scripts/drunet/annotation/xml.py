@@ -22,7 +22,7 @@ ELLIPSE_CORNERS = 128
 
 
 def read_xml(data: bytes, source: Source) -> tuple[Region, ...]:
-    """Read the regions of an ASAP or ImageScope file, told apart by their elements.
+    """Read the regions of an ASAP or ImageScope file, distinguished by their elements.
 
     Raises
     ------

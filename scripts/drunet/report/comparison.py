@@ -1,4 +1,4 @@
-"""Published figures beside measured ones, plainly told apart."""
+"""Published figures beside measured ones, each marked as what it is."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_a_mistake_in_the_settings_is_named_by_its_key(change: dict[str, Any], w
     with pytest.raises(ConfigError) as caught:
         Search.from_config({**CONFIG, **change}, "clustering")
     assert caught.value.where == where and str(caught.value.found) == found
-    with pytest.raises(ConfigError, match="keys are missing"):
+    with pytest.raises(ConfigError, match="missing or unknown keys"):
         Search.from_config(None, "clustering")
 
 

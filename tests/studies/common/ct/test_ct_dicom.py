@@ -346,7 +346,7 @@ def test_a_window_that_is_none_is_refused(block: dict[str, Any], match: str) -> 
 
 def test_a_window_has_a_centre_and_a_width() -> None:
     assert Window.from_config({"centre": -600, "width": 1500}, "w") == Window(-600.0, 1500.0)
-    with pytest.raises(ConfigError, match="keys are missing"):
+    with pytest.raises(ConfigError, match="missing or unknown keys"):
         Window.from_config({"center": 40, "width": 400}, "w")
 
 

@@ -306,7 +306,7 @@ def test_training_starts_from_the_weights_of_a_whole_model(tmp_path: Path, root:
         ({"task": {"classes": ["aca", "nn"]}}, ImageSetError, r"no image of a class.*found: nn.*Did you mean n\?"),
         ({"task": {"protocols": ["groups"]}}, ConfigError, r"unknown protocol.*groups.*Did you mean grouped\?"),
         ({"task": {"split": {"folds": 12, "run": [0]}}}, ImageSetError, r"fewer groups than folds"),
-        ({"arm": {"teacher": "x"}}, ConfigError, "distillation: keys are missing"),
+        ({"arm": {"teacher": "x"}}, ConfigError, "distillation: missing or unknown keys"),
         (
             {"arm": {"teacher": "x"}, "distillation": {"temperature": 0, "weight": 0.5}},
             ConfigError,

@@ -201,7 +201,7 @@ def test_identical_images_are_chained() -> None:
         ({"candidates": 2.5}, "candidates: .* whole number"),
         ({"ratio": 1.0}, "ratio: .* between 0 and 1"),
         ({"check_pairs": 0}, "check_pairs"),
-        ({"inlier": 8}, "keys are missing, or mean nothing"),
+        ({"inlier": 8}, "missing or unknown keys"),
     ],
 )
 def test_settings_out_of_range_are_refused(change: dict, message: str) -> None:

@@ -32,7 +32,7 @@ class Window:
         Raises
         ------
         ConfigError
-            For keys that are missing or mean nothing.
+            For missing or unknown keys.
         CtError
             For what is no number, and a width below 1 HU, which the standard does not allow.
         """
