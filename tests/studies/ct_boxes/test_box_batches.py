@@ -142,7 +142,7 @@ def test_an_augmentation_is_read_from_the_settings() -> None:
     assert BoxView.from_config(None, "augment") is None
     assert BoxView.from_config({"flip": True, "shift": 0.1, "zoom": 0}, "augment") == BoxView(True, 0.1, 0)
     for wrong, words in (
-        ({"flip": True}, "augment: keys are missing"),
+        ({"flip": True}, "augment: missing or unknown keys"),
         ({"flip": "both", "shift": 0, "zoom": 0}, "augment.flip"),
         ({"flip": False, "shift": 0.6, "zoom": 0}, "augment.shift: out of range"),
         ({"flip": False, "shift": 0, "zoom": -0.1}, "augment.zoom: out of range"),
