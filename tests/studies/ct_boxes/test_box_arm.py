@@ -259,7 +259,7 @@ def test_pictures_that_changed_are_learnt_anew(tmp_path: Path, root: Path, monke
         ({"arm": {"loss": "iou"}}, ConfigError, "loss: unknown loss"),
         ({"arm": {"coordinates": "px"}}, ConfigError, "coordinates.*pixels or normalised"),
         ({"arm": {**COMPACT, "coordinates": "pixels"}}, ConfigError, "answers in shares of the sides"),
-        ({"arm": {"augment": {"flip": True}}}, ConfigError, "augment: keys"),
+        ({"arm": {"augment": {"flip": True}}}, ConfigError, "augment: missing or unknown keys"),
         ({"arm": {"architecture": "plain_cnn", "options": {}}}, ModelError, "one grey picture"),
         ({"protocol": "given"}, ConfigError, "unknown protocol"),
         (

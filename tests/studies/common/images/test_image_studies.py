@@ -72,7 +72,7 @@ def test_a_folder_of_images_becomes_a_page(patches: Project, tmp_path: Path) -> 
             assert len(fold) == len(images) // 2
             assert np.allclose(fold[[f"p_{label}" for label in CLASSES]].sum(axis=1), 1, atol=1e-5)
     page = (study / "report.html").read_text(encoding="utf-8")
-    assert "The published protocol leaks" in page
+    assert "The published split leaks" in page
     assert not project.leftovers()
     again = project.dry_run("study_histology_distillation")
     assert "Nothing to be done" in again.output, again.output

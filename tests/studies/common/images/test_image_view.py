@@ -155,7 +155,7 @@ def test_a_view_is_read_from_its_block() -> None:
         ({"crop_ratio": [2, 1]}, r"view\.crop_ratio"),
         ({"flip": "vertical"}, r"view\.flip: .*vertical.*horizontal"),
         ({"rotation": -1}, r"view\.rotation"),
-        ({"rotate": 1}, r"view: keys.*rotate"),
+        ({"rotate": 1}, r"view: missing or unknown keys.*rotate"),
     ],
 )
 def test_a_view_that_cannot_be_is_told(wrong: dict[str, Any], told: str) -> None:
