@@ -20,6 +20,7 @@ from drunet.errors import ConfigError, ModelError, TrainingDataError
 from drunet.files import write_json
 from drunet.grid import Grid
 from drunet.models import registry
+from drunet.models.options import Network
 from drunet.sampling import Crops
 from drunet.slide import Slide
 from drunet.tiles import TileRules, write_table
@@ -377,8 +378,8 @@ def test_a_start_without_that_backbone_is_refused(tmp_path: Path, monkeypatch: p
 
 
 def test_features_are_those_of_the_tiles_drawn(source: SlideSource, tmp_path: Path, monkeypatch: Any) -> None:
-    def embedder(size: int, **_: Any) -> keras.Model:
-        image = keras.Input((size, size, 3))
+    def embedder(network: Network) -> keras.Model:
+        image = network.image()
         return keras.Model(image, keras.layers.GlobalAveragePooling2D()(image))
 
     monkeypatch.setattr(features, "build_embedder", embedder)

@@ -15,7 +15,7 @@ from drunet.errors import ConfigError, ModelError
 from drunet.files import read_json
 from drunet.grid import Grid
 from drunet.models import registry
-from drunet.models.backbones import Weights
+from drunet.models.options import Network, Weights
 from drunet.sampling import Crops, draw_epoch
 from drunet.settings.network import NetworkSettings, starts_whole
 from drunet.tiles import TileRules, read_table
@@ -76,7 +76,7 @@ def embed_tiles(
     where = f"classifiers.{name}"
     compute_precision("float32")
     own = "random" if starts_whole(weights) else weights
-    embedder = build_embedder(size, weights=own, seed=seed, where=where)
+    embedder = build_embedder(Network(f"{BACKBONE} ({where})", size, weights=own, seed=seed))
     load_start(embedder, weights, start, f"{where}.weights")
     parts = []
     for split, slides in ((TRAINING, training), (VALIDATION, validation)):
