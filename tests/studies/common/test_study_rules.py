@@ -81,9 +81,8 @@ def test_the_rules_are_those_of_the_design(rules: dict[str, Described]) -> None:
 def test_a_rule_has_a_script_in_its_studys_folder(rules: dict[str, Described]) -> None:
     scripts = {rule: f"{folder}/scripts/{rule}.py" for folder, names in WORK.items() for rule in names}
     scripts |= {rule: f"{folder}/scripts/make_page.py" for folder, rule in PAGES.items()}
-    scripts |= dict.fromkeys(
-        ["time_backbones", "time_image_arms", "time_students"], "common/scripts/time_classifiers.py"
-    )
+    timing = ("time_backbones", "time_image_arms", "time_students")
+    scripts |= dict.fromkeys(timing, "common/scripts/time_classifiers.py")
     studies = ROOT / "workflow/studies"
     for name, script in scripts.items():
         # Snakemake looks for a script from its rules' file.
