@@ -21,8 +21,8 @@ import tifffile
 
 # Seconds, digests and versions. GeoJSON names digests of ONNX files, which hold the names of layers.
 VOLATILE = {
-    "seconds", "seconds_per_epoch", "waited", "sha256", "model_sha256", "models", "version", "versions", "workflow",
-    "made", "date", "code", "ms", "low_ms", "high_ms", "ms_per_tile", "tiles_per_second", "id",
+    "seconds", "seconds_per_epoch", "waited", "sha256", "model_sha256", "models", "drunet_models", "version",
+    "versions", "workflow", "made", "date", "code", "ms", "low_ms", "high_ms", "ms_per_tile", "tiles_per_second", "id",
 }  # fmt: skip
 PATTERNS = (
     "demo/*.tif", "demo/*.geojson", "slides.tsv", "slides/*/tissue.png", "slides/*/tiles.parquet", "heatmaps/*/*.tif",
