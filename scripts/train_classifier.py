@@ -7,9 +7,10 @@ from drunet.console import job
 from drunet.inference import EngineOptions, layout_of
 from drunet.settings.classifier import ClassifierRecipe
 from drunet.tiles import TileRules
-from drunet.training.classifier import split_slides, train_classifier
+from drunet.training.classifier import train_classifier
 from drunet.training.device import need_gpu
-from drunet.training.lesson import Lesson
+from drunet.training.distillation import Lesson
+from drunet.training.readers import split_slides
 
 with job(snakemake.log[0]):
     need_gpu(snakemake.resources.gpu)
@@ -45,5 +46,5 @@ with job(snakemake.log[0]):
         code=params.code,
     )
     output = snakemake.output
-    trained.write(output.weights, output.history, output.facts, params.settings)
+    trained.write(weights=output.weights, history=output.history, facts=output.facts, settings=params.settings)
     shutil.rmtree(state)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from drunet.console import job
 from drunet.settings.refiner import RefinerSettings
-from drunet.training.classifier import split_slides
 from drunet.training.device import need_gpu
+from drunet.training.readers import split_slides
 from drunet.training.refiner import RefinerSlide, train_refiner
 
 with job(snakemake.log[0]):
@@ -28,5 +28,5 @@ with job(snakemake.log[0]):
         code=params.code,
     )
     output = snakemake.output
-    trained.write(output.weights, output.history, output.facts, params.settings)
+    trained.write(weights=output.weights, history=output.history, facts=output.facts, settings=params.settings)
     shutil.rmtree(state)

@@ -14,7 +14,7 @@ from drunet.models import backbones, registry
 from drunet.models.backbone_classifier import build_backbone_classifier
 from drunet.models.backbones import weight_sources
 from drunet.models.h2gnet_classifier import build_h2gnet_classifier
-from drunet.training.loop import save_inference_weights
+from drunet.training.checkpoint import save_inference_weights
 
 # Width of the last layer and parameters without top, as torchvision, timm and Keras agree on them. DenseNet201 and
 # ResNet101V2 are built at this size in the tests of DR-fused.

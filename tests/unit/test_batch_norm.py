@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from drunet.training.batch_norm import batch_norm_layers, reestimate_batch_norm
+from drunet.training.batch_norm import BatchNormEstimator, batch_norm_layers
 
 
 def batches(seed: int = 0) -> list[np.ndarray]:
@@ -48,7 +48,7 @@ def test_statistics_are_the_plain_average_over_the_batches() -> None:
     model, data = model_of(), batches()
     outer, inner = model.get_layer("outer"), model.get_layer("nested").get_layer("inner")
     trainable = [w.numpy().copy() for w in model.trainable_weights]
-    assert reestimate_batch_norm(model, iter(data)) == 3
+    assert BatchNormEstimator(model)(iter(data)) == 3
     for norm, expected in zip((outer, inner), by_hand(model, data), strict=True):
         np.testing.assert_allclose(statistics(norm)[0], expected[0], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(statistics(norm)[1], expected[1], rtol=1e-4)
@@ -59,11 +59,11 @@ def test_statistics_are_the_plain_average_over_the_batches() -> None:
 
 def test_what_the_layers_held_before_leaves_no_trace() -> None:
     model, data = model_of(), batches()
-    reestimate_batch_norm(model, data)
+    BatchNormEstimator(model)(data)
     clean = statistics(model.get_layer("outer"))
     model.get_layer("outer").moving_mean.assign(np.full(2, np.nan))
     model.get_layer("outer").moving_variance.assign(np.full(2, np.inf))
-    reestimate_batch_norm(model, data)
+    BatchNormEstimator(model)(data)
     for one, other in zip(clean, statistics(model.get_layer("outer")), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -72,7 +72,7 @@ def test_frozen_layers_are_left_alone() -> None:
     model, data = model_of(), batches()
     outer = model.get_layer("outer")
     outer.trainable = False
-    reestimate_batch_norm(model, data)
+    BatchNormEstimator(model)(data)
     np.testing.assert_array_equal(statistics(outer)[0], 0)
     np.testing.assert_array_equal(statistics(outer)[1], 1)
     inner = model.get_layer("nested").get_layer("inner")
@@ -87,7 +87,7 @@ def test_dropout_is_off_while_statistics_are_taken_and_on_afterwards() -> None:
     plain, data = model_of(), batches()
     dropping = model_of(layers.SpatialDropout2D(0.5, name="spatial"), layers.Dropout(0.5, name="single"))
     for model in (plain, dropping):
-        reestimate_batch_norm(model, data)
+        BatchNormEstimator(model)(data)
     np.testing.assert_allclose(plain.get_weights()[-1], dropping.get_weights()[-1], rtol=1e-6)
     assert [dropping.get_layer(name).rate for name in ("spatial", "single")] == [0.5, 0.5]
 
@@ -97,7 +97,7 @@ def test_training_goes_on_with_its_own_momentum() -> None:
     model.compile("sgd", "mse")
     target = np.zeros((6, 5, 4, 3), dtype=np.float32)
     model.train_on_batch(data[0], target)
-    reestimate_batch_norm(model, data)
+    BatchNormEstimator(model)(data)
     held = statistics(model.get_layer("outer"))[0]
     model.train_on_batch(data[2], target)
     expected = 0.9 * held + 0.1 * data[2].reshape(-1, 2).mean(0)
@@ -107,10 +107,10 @@ def test_training_goes_on_with_its_own_momentum() -> None:
 @pytest.mark.parametrize("broken", [[], [np.zeros((6, 5, 4, 7), dtype=np.float32)]])
 def test_without_usable_batches_everything_stays_as_it_was(broken: list[np.ndarray]) -> None:
     model = model_of()
-    reestimate_batch_norm(model, batches())
+    BatchNormEstimator(model)(batches())
     before = model.get_weights()
     with pytest.raises(Exception, match=r"no batches|shape|dimension|axis"):
-        reestimate_batch_norm(model, [*(batches()[:1] if broken else []), *broken])
+        BatchNormEstimator(model)([*(batches()[:1] if broken else []), *broken])
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert model.get_layer("outer").momentum == 0.9
@@ -122,5 +122,5 @@ def test_models_with_several_inputs_take_lists_and_dicts() -> None:
     model = keras.Model([one, two], norm(layers.Add()([one, two])))
     a, b = np.random.default_rng(0).random((2, 8, 3), dtype=np.float32)
     for batch in ([a, b], {"a": a, "b": b}):
-        reestimate_batch_norm(model, [batch])
+        BatchNormEstimator(model)([batch])
         np.testing.assert_allclose(norm.moving_mean.numpy(), (a + b).mean(0), rtol=1e-5)

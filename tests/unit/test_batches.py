@@ -15,7 +15,8 @@ from drunet.sampling import GridTiles, RegionCrops
 from drunet.sampling.balance import oversample
 from drunet.slide import Slide
 from drunet.tiles import TileRules
-from drunet.training.batches import SlideBatches, SlideSource, TileBatches
+from drunet.training.batches import SlideBatches, TileBatches
+from drunet.training.readers import SlideSource, TileReader
 
 SIZE, MPP = 16, 1.0
 GRID = Grid(width=256, height=192, mpp=0.5, tile_mpp=MPP, size=SIZE, step=SIZE)
@@ -51,8 +52,8 @@ def region_crops() -> list[RegionCrops]:
 
 
 def tiles(slides: list[SlideSource], sources: Any = None, **options: Any) -> TileBatches:
-    settings = {"size": SIZE, "mpp": MPP, "batch_size": 7, "seed": 5, "augmentation": AUGMENTATION, **options}
-    return TileBatches(slides, sources or grid_tiles(), **settings)
+    reader = TileReader(slides, size=SIZE, mpp=MPP, augmentation=options.pop("augmentation", AUGMENTATION))
+    return TileBatches(reader, sources or grid_tiles(), **{"batch_size": 7, "seed": 5, **options})
 
 
 def same(one: Any, other: Any) -> bool:
@@ -122,9 +123,9 @@ def test_an_epoch_can_be_shorter_or_longer_than_the_tiles(slides: list[SlideSour
 def test_slides_can_be_read_again_after_closing(slides: list[SlideSource]) -> None:
     batches = tiles(slides)
     before = batches[0]
-    batches.close()
+    batches.reader.close()
     assert same(before, batches[0])
-    batches.close()
+    batches.reader.close()
 
 
 def test_a_balance_shapes_what_is_learnt_from_and_not_what_is_validated_on(slides: list[SlideSource]) -> None:

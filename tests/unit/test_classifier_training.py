@@ -31,13 +31,15 @@ from drunet.settings.network import NetworkSettings, starts_whole
 from drunet.settings.refiner import RefinerSettings
 from drunet.slide import Slide
 from drunet.tiles import TileRules, tile_table, write_table
-from drunet.training import classifier, loop, refiner
-from drunet.training.batches import SlideSource
-from drunet.training.classifier import AnnotatedSlide, Trained, identity, split_slides, train_classifier
-from drunet.training.loop import save_inference_weights
+from drunet.training import checkpoint, classifier, loop, refiner
+from drunet.training.checkpoint import save_inference_weights
+from drunet.training.classifier import train_classifier
+from drunet.training.readers import AnnotatedSlide, SlideSource, split_slides
+from drunet.training.recipe import identity
 from drunet.training.refiner import RefinerSlide, train_refiner
+from drunet.training.trained import Trained, builder_options
 
-loop.KEEP_EVERY = 0.0  # a state after every epoch
+checkpoint.KEEP_EVERY = 0.0  # a state after every epoch
 
 CLASSES = {"tumour": ["tumor"], "non_tumour": ["normal"], "ignore": []}
 GRID = Grid(width=512, height=256, mpp=0.5, tile_mpp=1.0, size=16, step=16)
@@ -372,13 +374,13 @@ class Begun(BaseException):
     """Raised in the place of a training, with its identity."""
 
 
-def begun(monkeypatch: pytest.MonkeyPatch, module: Any, call: Callable[[], Any]) -> str:
+def begun(monkeypatch: pytest.MonkeyPatch, call: Callable[[], Any]) -> str:
     """The identity of the training that a call begins."""
 
     def begin(*_: Any, identity: str, **__: Any) -> None:
         raise Begun(identity)
 
-    monkeypatch.setattr(module, "train", begin)
+    monkeypatch.setattr(loop.Trainer, "train", begin)
     with pytest.raises(Begun) as caught:
         call()
     return str(caught.value)
@@ -392,8 +394,9 @@ def test_what_else_decides_a_result_starts_a_training_anew(
 
     def classifies(**changes: Any) -> str:
         options = {"seed": 3, "folder": tmp_path, **asked, **changes}
+        options = {"seed": 3, "folder": tmp_path, **asked, **changes}
         learnt = [options.pop("slide", slide)]
-        return begun(monkeypatch, classifier, lambda: train_classifier("c1", RECIPE, learnt, [], **options))
+        return begun(monkeypatch, lambda: train_classifier("c1", RECIPE, learnt, [], **options))
 
     # The same outline, which now means something else.
     drawn = slide.read()[2]
@@ -408,7 +411,7 @@ def test_what_else_decides_a_result_starts_a_training_anew(
     def refines(**changes: Any) -> str:
         options: dict[str, Any] = {"code": "one", "seed": 3, "folder": tmp_path, **changes}
         learnt = [options.pop("slide", entry)]
-        return begun(monkeypatch, refiner, lambda: train_refiner("r1", REFINER, learnt, [], **options))
+        return begun(monkeypatch, lambda: train_refiner("r1", REFINER, learnt, [], **options))
 
     # On this side the outline goes on meaning tumour, without which no refiner begins.
     split = Annotation(
@@ -454,7 +457,7 @@ def test_a_refiner_needs_tumour(make: MakeSlide, tmp_path: Path) -> None:
 
 def test_starting_weights_from_a_file_replace_those_that_the_builder_would_fetch() -> None:
     def options_of(weights: Any) -> dict[str, Any]:
-        return classifier.builder_options(NetworkSettings.among({**SETTINGS, "weights": weights}, "c1"), 16, 1)
+        return builder_options(NetworkSettings.among({**SETTINGS, "weights": weights}, "c1"), 1, 16)
 
     for whole in ("models/start.weights.h5", {"model": "other"}):
         assert starts_whole(whole)

@@ -10,8 +10,7 @@ from scipy.special import log_softmax, rel_entr, softmax
 from tiny_onnx import SIZE, by_hand, colour_model
 
 from drunet.errors import ModelError
-from drunet.training.distillation import DistillationLoss, LabelledAccuracy
-from drunet.training.teacher import OnnxTeacher
+from drunet.training.distillation import DistillationLoss, LabelledAccuracy, OnnxTeacher
 
 
 def by_formula(y: np.ndarray, p: np.ndarray, temperature: float, weight: float) -> np.ndarray:

@@ -34,13 +34,14 @@ from drunet.settings.distillation import DistillationSettings
 from drunet.settings.merging import merged, resolve_models
 from drunet.settings.references import check_references, teacher_of
 from drunet.tiles import TileRules, read_table, tile_table, write_table
-from drunet.training import loop
-from drunet.training.batches import SlideSource, TileBatches
-from drunet.training.classifier import AnnotatedSlide, Trained, train_classifier
-from drunet.training.lesson import Lesson
-from drunet.training.unlabelled import TaughtBatches, tissue_tiles
+from drunet.training import checkpoint, loop
+from drunet.training.batches import TileBatches
+from drunet.training.classifier import train_classifier
+from drunet.training.distillation import Lesson, TaughtBatches
+from drunet.training.readers import AnnotatedSlide, SlideSource, TileReader, tissue_tiles
+from drunet.training.trained import Trained
 
-loop.KEEP_EVERY = 0.0  # a state after every epoch
+checkpoint.KEEP_EVERY = 0.0  # a state after every epoch
 
 CLASSES = {"tumour": ["tumor"], "non_tumour": ["normal"], "ignore": ["artefact"]}
 SIZE = 16
@@ -148,17 +149,10 @@ def train(folder: Path, slide: AnnotatedSlide, teacher: Path, **changes: Any) ->
 
 def taught_batches(slide: AnnotatedSlide, **changes: Any) -> TaughtBatches:
     table = read_table(slide.tiles)[0]
-    given = {
-        "share": 0.25,
-        "batch_size": 16,
-        "size": SIZE,
-        "mpp": 1.0,
-        "seed": 5,
-        "teacher": lambda x: np.zeros((len(x), 2)),
-    }
-    given |= changes
+    reader = TileReader([slide.source], size=SIZE, mpp=1.0, augmentation=changes.pop("augmentation", None))
+    given = {"share": 0.25, "batch_size": 16, "seed": 5, "teacher": lambda x: np.zeros((len(x), 2)), **changes}
     return TaughtBatches(
-        [slide.source], [GridTiles(0, table)], tissue_tiles([table], TileRules()), given.pop("teacher"), **given
+        reader, [GridTiles(0, table)], tissue_tiles([table], TileRules()), given.pop("teacher"), **given
     )
 
 
@@ -269,7 +263,8 @@ def test_validation_is_plain_cross_entropy_over_labelled_tiles(
 ) -> None:
     model, history = trained[0].model, trained[0].history
     table = read_table(slide.tiles)[0]
-    tiles = TileBatches([slide.source], [GridTiles(0, table)], size=SIZE, mpp=1.0, batch_size=108, seed=0, fixed=True)
+    reader = TileReader([slide.source], size=SIZE, mpp=1.0)
+    tiles = TileBatches(reader, [GridTiles(0, table)], batch_size=108, seed=0, fixed=True)
     x, y = tiles[0]
     probability = model.predict(x, verbose=0)
     assert history["val_loss"].min() == pytest.approx(log_loss(y[:, 1], probability[:, 1]), rel=1e-4)
@@ -305,7 +300,7 @@ def test_a_killed_student_ends_with_the_same_weights_and_another_teacher_starts_
     slide: AnnotatedSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher, plan = red_teacher(tmp_path / "t.onnx"), {"training": {**PLAN, "epochs": 2, "steps_per_epoch": 3}}
-    monkeypatch.setattr(loop, "KEEP_EVERY", 0.0)
+    monkeypatch.setattr(checkpoint, "KEEP_EVERY", 0.0)
     whole = train(tmp_path / "whole", slide, teacher, **plan)
     kept = loop._Keeper.on_epoch_end
 
@@ -338,11 +333,12 @@ def test_a_teacher_that_does_not_fit_is_refused_by_the_key_that_names_it(tmp_pat
 
 def test_a_share_of_nothing_is_refused(slide: AnnotatedSlide) -> None:
     table = read_table(slide.tiles)[0]
-    given: dict[str, Any] = {"share": 0.5, "batch_size": 8, "size": SIZE, "mpp": 1.0, "seed": 0}
+    given: dict[str, Any] = {"share": 0.5, "batch_size": 8, "seed": 0}
+    reader = TileReader([slide.source], size=SIZE, mpp=1.0)
     none = tissue_tiles([table.head(0)], TileRules())
     with pytest.raises(TrainingDataError, match="no tile holds tissue"):
-        TaughtBatches([slide.source], [GridTiles(0, table)], none, lambda x: x, **given)
-    labels_alone = TaughtBatches([slide.source], [GridTiles(0, table)], none, lambda x: x, **{**given, "share": 0.0})
+        TaughtBatches(reader, [GridTiles(0, table)], none, lambda x: x, **given)
+    labels_alone = TaughtBatches(reader, [GridTiles(0, table)], none, lambda x: x, **{**given, "share": 0.0})
     assert [len(part) for part in labels_alone.parts(0)] == [8, 0]
 
 

@@ -16,7 +16,7 @@ from drunet.export.trained import export_trained
 from drunet.inference import EngineOptions, Layout, check_classifier, open_session
 from drunet.models import registry
 from drunet.refine import refine, refiner_size
-from drunet.training.loop import save_inference_weights
+from drunet.training.checkpoint import save_inference_weights
 
 
 def classifier(size: int = 12, seed: int = 1) -> keras.Model:

@@ -19,10 +19,12 @@ import pytest
 
 from drunet.errors import ConfigError, TrainingDataError
 from drunet.settings.training import TrainingSettings
-from drunet.training import loop
-from drunet.training.loop import Trainer, compute_precision, save_inference_weights, train
+from drunet.training import checkpoint, loop
+from drunet.training.batches import EpochBatches
+from drunet.training.checkpoint import save_inference_weights
+from drunet.training.loop import Trainer, compute_precision
 
-loop.KEEP_EVERY = 0.0  # a state after every epoch
+checkpoint.KEEP_EVERY = 0.0  # a state after every epoch
 
 PLAN: dict[str, Any] = {
     "optimiser": "adam",
@@ -36,16 +38,13 @@ PLAN: dict[str, Any] = {
 }
 
 
-class Points(keras.utils.PyDataset):
+class Points(EpochBatches):
     """Random points of which the first coordinate decides the class; `flipped`: the other way round."""
 
     def __init__(self, seed: int = 4, flipped: bool = False, fixed: bool = False, broken: int | None = None) -> None:
-        super().__init__(workers=1, use_multiprocessing=False)
-        self.seed, self.flipped, self.fixed, self.broken, self.epoch = seed, flipped, fixed, broken, 0
+        super().__init__(32, batch_size=8, seed=seed, fixed=fixed)
+        self.flipped, self.broken = flipped, broken
         self.seen: list[int] = []
-
-    def __len__(self) -> int:
-        return 4
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         self.seen.append(self.epoch)
@@ -69,17 +68,8 @@ def fit(folder: Path, model: keras.Model | None = None, **options: Any) -> tuple
     validation = options.pop("validation", Points(seed=9, fixed=True))
     batches, identity = options.pop("batches", None) or Points(), options.pop("identity", "one")
     plan = TrainingSettings.of({**PLAN, **options}, "here")
-    history = train(
-        model,
-        loss="categorical_crossentropy",
-        metrics=["accuracy"],
-        batches=batches,
-        validation=validation,
-        plan=plan,
-        folder=folder,
-        identity=identity,
-        name="m1",
-    )
+    trainer = Trainer(model, loss="categorical_crossentropy", metrics=["accuracy"], plan=plan)
+    history = trainer.train(batches=batches, validation=validation, folder=folder, identity=identity, name="m1")
     return model, history
 
 
@@ -154,9 +144,9 @@ def test_training_stops_after_patience_and_ends_with_its_best_weights(tmp_path: 
 
 
 def test_without_validation_the_training_loss_decides(runs: dict[bool, Run]) -> None:
-    (best,) = runs[False].folder.glob("best-*.weights.h5")
-    loss = float(best.name.removeprefix("best-").removesuffix(".weights.h5"))
-    assert loss == pytest.approx(runs[False].history["loss"].min())
+    state = json.loads((runs[False].folder / "state.json").read_text())
+    assert state["best"] == pytest.approx(runs[False].history["loss"].min())
+    assert state["best_weights"] == f"epoch{runs[False].history['loss'].argmin() + 1}.weights.h5"
 
 
 class Killed(BaseException):
@@ -166,23 +156,23 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     ("moment", "call", "validated"),
     [("write_json", 2, True), ("save_weights", 4, True), ("write_json", 5, False)],
-    ids=["between weights and record", "between best and latest weights", "in the last epoch"],
+    ids=["between weights and record", "before weights", "in the last epoch"],
 )
 def test_a_killed_training_goes_on_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: dict[bool, Run], moment: str, call: int, validated: bool
 ) -> None:
     settings, straight = with_or_without(validated), runs[validated]
-    real, calls = getattr(loop, moment), iter(range(1, 99))
+    real, calls = getattr(checkpoint, moment), iter(range(1, 99))
 
     def killing(*args: Any) -> None:
         if next(calls) == call:
             raise Killed
         real(*args)
 
-    monkeypatch.setattr(loop, moment, killing)
+    monkeypatch.setattr(checkpoint, moment, killing)
     with pytest.raises(Killed):
         fit(tmp_path / "state", **settings)
-    monkeypatch.setattr(loop, moment, real)
+    monkeypatch.setattr(checkpoint, moment, real)
     resumed, again = fit(tmp_path / "state", network(seed=50), **settings)
     assert equal(resumed, straight.model)
     one, other = (history.drop(columns="seconds") for history in (again, straight.history))
@@ -192,10 +182,10 @@ def test_a_killed_training_goes_on_to_the_same_weights(
 def test_states_that_skip_epochs_never_overwrite_the_one_on_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: dict[bool, Run]
 ) -> None:
-    keep, write, records = loop._State.keep, loop.write_json, iter(range(1, 99))
+    keep, write, records = checkpoint.State.keep, checkpoint.write_json, iter(range(1, 99))
 
     def at_even_epochs(state: Any, improved: bool) -> None:
-        monkeypatch.setattr(loop, "KEEP_EVERY", 0.0 if len(state.history) in (2, 4) else 1e6)
+        monkeypatch.setattr(checkpoint, "KEEP_EVERY", 0.0 if len(state.history) in (2, 4) else 1e6)
         keep(state, improved)
 
     def killing(*args: Any) -> None:
@@ -203,8 +193,8 @@ def test_states_that_skip_epochs_never_overwrite_the_one_on_record(
             raise Killed
         write(*args)
 
-    monkeypatch.setattr(loop._State, "keep", at_even_epochs)
-    monkeypatch.setattr(loop, "write_json", killing)
+    monkeypatch.setattr(checkpoint.State, "keep", at_even_epochs)
+    monkeypatch.setattr(checkpoint, "write_json", killing)
     with pytest.raises(Killed):
         fit(tmp_path / "state")
     assert len(json.loads((tmp_path / "state" / "state.json").read_text())["history"]) == 2
@@ -212,7 +202,7 @@ def test_states_that_skip_epochs_never_overwrite_the_one_on_record(
     records = iter([2])
     with pytest.raises(Killed):
         fit(tmp_path / "state", network(seed=50))
-    monkeypatch.setattr(loop, "write_json", write)
+    monkeypatch.setattr(checkpoint, "write_json", write)
     resumed, history = fit(tmp_path / "state", network(seed=51))
     assert equal(resumed, runs[True].model)
     assert history.drop(columns="seconds").equals(runs[True].history.drop(columns="seconds"))
@@ -220,14 +210,14 @@ def test_states_that_skip_epochs_never_overwrite_the_one_on_record(
 
 def killed_in_epoch_3(folder: str) -> None:
     """Train in this process, which ends itself while the third epoch's record is written."""
-    real, calls = loop.write_json, iter(range(1, 99))
+    real, calls = checkpoint.write_json, iter(range(1, 99))
 
     def killing(*args: Any) -> None:
         if next(calls) == 3:
             os.kill(os.getpid(), signal.SIGKILL)
         real(*args)
 
-    loop.write_json = killing  # type: ignore[assignment]
+    checkpoint.write_json = killing  # type: ignore[assignment]
     fit(Path(folder))
 
 
@@ -260,7 +250,7 @@ def test_another_identity_starts_anew(tmp_path: Path, runs: dict[bool, Run]) -> 
 def test_a_training_that_kept_no_state_for_long_ends_with_the_same_weights(
     tmp_path: Path, runs: dict[bool, Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "KEEP_EVERY", 1e6)
+    monkeypatch.setattr(checkpoint, "KEEP_EVERY", 1e6)
     for validated, run in runs.items():
         model, history = fit(tmp_path / "state", **with_or_without(validated))
         assert equal(model, run.model)
@@ -274,30 +264,30 @@ def test_the_best_weights_reach_the_disk_with_a_later_epoch(tmp_path: Path, monk
     whole, history = fit(tmp_path / "whole", **settings)
     assert history["val_loss"].idxmin() < 2
     written = []
-    monkeypatch.setattr(loop, "KEEP_EVERY", 1e6)
-    keep = loop._State.keep
+    monkeypatch.setattr(checkpoint, "KEEP_EVERY", 1e6)
+    keep = checkpoint.State.keep
 
     def third(state: Any, improved: bool) -> None:
-        monkeypatch.setattr(loop, "KEEP_EVERY", 0.0 if len(state.history) == 3 else 1e6)
+        monkeypatch.setattr(checkpoint, "KEEP_EVERY", 0.0 if len(state.history) == 3 else 1e6)
         keep(state, improved)
-        written.append(len(list(state.folder.glob("best-*"))))
+        written.append(len(list(state.folder.glob("best*"))))
         if len(state.history) == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop._State, "keep", third)
+    monkeypatch.setattr(checkpoint.State, "keep", third)
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "killed", **settings)
     assert written == [0, 0, 1, 1]
-    monkeypatch.setattr(loop._State, "keep", keep)
+    monkeypatch.setattr(checkpoint.State, "keep", keep)
     resumed, again = fit(tmp_path / "killed", network(seed=50), **settings)
     assert equal(resumed, whole)
     assert len(again) == 4
 
 
-def test_the_state_keeps_two_slots_and_one_best(runs: dict[bool, Run]) -> None:
-    names = sorted(path.name for path in runs[True].folder.iterdir())
-    assert len(names) == 4 and names[0].startswith("best-")
-    assert names[1:] == ["one.weights.h5", "other.weights.h5", "state.json"]
+def test_the_state_keeps_the_latest_and_the_best_weights_alone(runs: dict[bool, Run]) -> None:
+    names = {path.name for path in runs[True].folder.iterdir()}
+    best = int(runs[True].history["val_loss"].argmin()) + 1
+    assert names == {f"epoch{best}.weights.h5", "epoch5.weights.h5", "state.json"}
 
 
 @pytest.mark.parametrize(("batches", "validation"), [(1, None), (None, 0)], ids=["training", "validation"])
@@ -355,17 +345,17 @@ def test_a_restart_learns_at_the_pace_of_its_epoch_and_starting_over_at_the_firs
     straight, history = fit(tmp_path / "one", model, batches=Noting(), decay=decay, reestimate_batches=0)
     # Keras itself looks at the first batches before the first epoch.
     assert paces[-5:] == pytest.approx([0.01, 0.01, 0.005, 0.005, 0.0025])
-    real, calls = loop.write_json, iter(range(1, 99))
+    real, calls = checkpoint.write_json, iter(range(1, 99))
 
     def killing(*args: Any) -> None:
         if next(calls) == 4:
             raise Killed
         real(*args)
 
-    monkeypatch.setattr(loop, "write_json", killing)
+    monkeypatch.setattr(checkpoint, "write_json", killing)
     with pytest.raises(Killed):
         fit(tmp_path / "two", decay=decay, reestimate_batches=0)
-    monkeypatch.setattr(loop, "write_json", real)
+    monkeypatch.setattr(checkpoint, "write_json", real)
     resumed, again = fit(tmp_path / "two", network(seed=50), decay=decay, reestimate_batches=0)
     assert equal(resumed, straight)
     pd.testing.assert_frame_equal(again.drop(columns="seconds"), history.drop(columns="seconds"), check_exact=True)

@@ -18,7 +18,7 @@ from keras import layers
 
 from drunet.errors import ModelError, closest, spelt_alike
 from drunet.models.names import APPLICATIONS
-from drunet.models.options import SMALLEST, freeze_check, momentum_check, refuse_unfit, whole, within
+from drunet.models.options import SMALLEST, Network, Weights, refuse_unfit, whole
 from drunet.models.trunk import prepare_trunk
 
 
@@ -30,8 +30,6 @@ def _application_of(kind: str) -> Callable[..., keras.Model]:
 
 BACKBONES: dict[str, Callable[..., keras.Model]] = {name: _application_of(kind) for name, kind in APPLICATIONS.items()}
 _SMALLEST_INPUT = {"inceptionv3": 75, "inceptionresnetv2": 75, "xception": 71}  # px; of the others: SMALLEST
-
-Weights = str | Mapping[str, str | os.PathLike[str]]
 
 
 def smallest_input(name: str) -> int:
@@ -50,7 +48,7 @@ def check_backbone(name: str, where: str) -> None:
         raise ModelError("unknown backbone", where=where, found=name, mend=closest(name, BACKBONES))
 
 
-def check_what_learns(where: str, trainable_layers: int | None, freeze_fraction: float) -> None:
+def check_what_learns(network: Network, trainable_layers: int | None) -> None:
     """Refuse a number of layers that is none, or that stands beside a share that is held fixed.
 
     Raises
@@ -58,45 +56,12 @@ def check_what_learns(where: str, trainable_layers: int | None, freeze_fraction:
     ModelError
     """
     fits = trainable_layers is None or whole(trainable_layers, 0)
-    refuse_unfit(where, {"trainable_layers": (trainable_layers, fits, "Use null, or a whole number of at least 0.")})
-    if trainable_layers is not None and freeze_fraction:
-        found = f"trainable_layers {trainable_layers}, freeze_fraction {freeze_fraction}"
+    mend = "Use null, or a whole number of at least 0."
+    refuse_unfit(network.where, {"trainable_layers": (trainable_layers, fits, mend)})
+    if trainable_layers is not None and network.freeze_fraction:
+        found = f"trainable_layers {trainable_layers}, freeze_fraction {network.freeze_fraction}"
         mend = "Leave 'freeze_fraction' at 0, or 'trainable_layers' at null."
-        raise ModelError("two options say which layers learn", where=where, found=found, mend=mend)
-
-
-def check_classifier_options(
-    where: str,
-    *,
-    size: int,
-    dense_units: int,
-    dropout: float,
-    classes: int,
-    freeze_fraction: float,
-    batch_norm_momentum: float | None,
-    least_units: int = 1,
-) -> None:
-    """Check what all classifiers on backbones are told alike; `where` is the architecture.
-
-    `least_units` is what the hidden layer may be reduced to: 0 where there may be none.
-
-    Raises
-    ------
-    ModelError
-        For the first option out of range.
-    """
-    whole = within(size, SMALLEST) and size == int(size)
-    refuse_unfit(
-        where,
-        {
-            "size": (size, whole, f"Use tiles of at least {SMALLEST} px."),
-            "dense_units": (dense_units, within(dense_units, least_units), f"Use at least {least_units}."),
-            "dropout": (dropout, within(dropout, 0, 1), "Use a rate from 0 to below 1."),
-            "classes": (classes, within(classes, 2), "Use at least 2."),
-            "freeze_fraction": freeze_check(freeze_fraction),
-            "batch_norm_momentum": momentum_check(batch_norm_momentum),
-        },
-    )
+        raise ModelError("two options say which layers learn", where=network.where, found=found, mend=mend)
 
 
 def weight_sources(weights: Weights, names: Iterable[str]) -> dict[str, str | None]:
@@ -133,20 +98,20 @@ def weight_sources(weights: Weights, names: Iterable[str]) -> dict[str, str | No
 
 
 def features(
+    network: Network,
     name: str,
     image: Any,
     *,
     sources: Mapping[str, str | None],
     cut: str | None = None,
-    freeze_fraction: float = 0.0,
     trainable_layers: int | None = None,
-    batch_norm_momentum: float | None = None,
-    where: str,
 ) -> Any:
     """Pass an image through a backbone.
 
     Parameters
     ----------
+    network : Network
+        Whose `freeze_fraction` and `batch_norm_momentum` the backbone follows.
     name : str
         A key of `BACKBONES`, and the name of the layer that the backbone becomes.
     image : symbolic tensor (n, size, size, 3)
@@ -156,10 +121,8 @@ def features(
         From `weight_sources`, of all backbones of the network.
     cut : str or None
         Layer at which the backbone ends; None for all of it but the top.
-    freeze_fraction, trainable_layers, batch_norm_momentum
-        As `drunet.models.trunk.prepare_trunk`.
-    where : str
-        The architecture, for messages.
+    trainable_layers : int or None
+        See `drunet.models.trunk.prepare_trunk`.
 
     Returns
     -------
@@ -173,16 +136,10 @@ def features(
     size, needed = image.shape[1], smallest_input(name)
     if size < needed:
         image = layers.Resizing(needed, needed, interpolation="bilinear", name=f"{name}_enlarged")(image)
-    whole = _application(name, max(size, needed), sources, where)
-    trunk = whole if cut is None else _truncated(whole, name, cut, where)
+    whole = _application(name, max(size, needed), sources, network.where)
+    trunk = whole if cut is None else _truncated(whole, name, cut, network.where)
     trunk.name = name
-    prepare_trunk(
-        trunk,
-        where=where,
-        freeze_fraction=freeze_fraction,
-        trainable_layers=trainable_layers,
-        batch_norm_momentum=batch_norm_momentum,
-    )
+    prepare_trunk(trunk, network, trainable_layers)
     return trunk(image)
 
 

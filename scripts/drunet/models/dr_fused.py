@@ -6,28 +6,23 @@ scaled to [0, 1], not the preprocessing of Keras' own applications.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import layers
 
-from drunet.models.backbones import Weights, check_classifier_options, features, weight_sources
-
-_WHERE = "architecture dr_fused"
+from drunet.models.backbones import features, weight_sources
+from drunet.models.options import Network, Shared, whole_check
 
 
 def build_dr_fused(
     size: int,
     *,
-    weights: Weights = "random",
     densenet_cut: str = "conv4_block6_1_conv",
     resnet_cut: str = "conv4_block9_1_bn",
     dense_units: int = 512,
     dropout: float = 0.4,
-    classes: int = 2,
-    freeze_fraction: float = 0.0,
-    batch_norm_momentum: float | None = None,
-    seed: int = 0,
+    **shared: Unpack[Shared],
 ) -> keras.Model:
     """Build the classifier.
 
@@ -35,23 +30,14 @@ def build_dr_fused(
     ----------
     size : int
         Side of the square tile, px; at least 32 (published: 224).
-    weights : "random", "imagenet" or {"densenet201": file, "resnet101v2": file}
-        "imagenet" fetches Keras' own files; where there is no network, name the same files (without top).
     densenet_cut, resnet_cut : str
         Layers at which the backbones end; the defaults give 128 and 256 channels at 1/16 of the size.
     dense_units : int
         Width of the hidden layer.
     dropout : float
         Rate before the hidden layer, in [0, 1).
-    classes : int
-        Outputs of the softmax.
-    freeze_fraction : float
-        Share of each truncated backbone's layers that is held fixed, counted from the input. A frozen
-        batch normalisation also uses its moving averages, in training too.
-    batch_norm_momentum : float or None
-        Of every batch normalisation, in [0, 1); None keeps Keras' 0.99.
-    seed : int
-        Of the initial weights and the dropout. Sets the global seed of Keras.
+    **shared
+        See `drunet.models.options.Network`.
 
     Returns
     -------
@@ -64,34 +50,18 @@ def build_dr_fused(
     ModelError
         For an option out of range, a cut that names no layer, or weights that cannot be had or do not fit.
     """
-    check_classifier_options(
-        _WHERE,
-        size=size,
-        dense_units=dense_units,
-        dropout=dropout,
-        classes=classes,
-        freeze_fraction=freeze_fraction,
-        batch_norm_momentum=batch_norm_momentum,
-    )
+    network = Network("dr_fused", size, dropout=dropout, **shared)
+    network.check(dense_units=whole_check(dense_units))
     cuts = {"densenet201": densenet_cut, "resnet101v2": resnet_cut}
-    sources = weight_sources(weights, cuts)
-    keras.utils.set_random_seed(seed)
-    image = keras.Input((size, size, 3), name="input_image")
+    sources = weight_sources(network.weights, cuts)
+    image = network.image()
     pooled = []
     for name, cut in cuts.items():
-        x = features(
-            name,
-            image,
-            sources=sources,
-            cut=cut,
-            freeze_fraction=freeze_fraction,
-            batch_norm_momentum=batch_norm_momentum,
-            where=_WHERE,
-        )
+        x = features(network, name, image, sources=sources, cut=cut)
         pooled.append(layers.GlobalAveragePooling2D(name=f"{name}_pool")(x))
     x = layers.Concatenate(name="fused")(pooled)
-    x = head(x, dense_units, dropout, classes)
-    return keras.Model(image, x, name="dr_fused")
+    x = head(x, dense_units, dropout, network.classes)
+    return keras.Model(image, x, name=network.name)
 
 
 def head(x: Any, dense_units: int, dropout: float, classes: int) -> Any:

@@ -11,10 +11,9 @@ from typing import Any
 import keras
 from keras import layers
 
-from drunet.models.options import momentum_check, refuse_unfit, within
+from drunet.models.options import Network, rate_check, within
 
 FUSIONS = ("concatenate", "convolve")
-_WHERE = "architecture drunet_unet"
 
 
 def build_drunet_unet(
@@ -59,10 +58,13 @@ def build_drunet_unet(
     ModelError
         For an option out of range.
     """
-    _check(size, fusion, spatial_dropout, classes, batch_norm_momentum)
-    keras.utils.set_random_seed(seed)
-    norm: dict[str, Any] = {} if batch_norm_momentum is None else {"momentum": batch_norm_momentum}
-    image = keras.Input((size, size, 3), name="input_image")
+    network = Network("drunet_unet", size, batch_norm_momentum=batch_norm_momentum, classes=classes, seed=seed)
+    network.check(
+        size=(size, within(size, 8) and size % 8 == 0, "Use a multiple of 8."),
+        fusion=(fusion, fusion in FUSIONS, f"Use one of: {', '.join(FUSIONS)}."),
+        spatial_dropout=rate_check(spatial_dropout),
+    )
+    image, norm = network.image(), network.norm
     heatmap = keras.Input((size, size, 1), name="input_pred")
 
     features = _conv(heatmap, 3, "heatmap_conv") if fusion == "convolve" else heatmap
@@ -87,7 +89,7 @@ def build_drunet_unet(
 
     # A softmax in half precision loses what mixed precision must keep.
     x = layers.Conv2D(classes, 3, padding="same", activation="softmax", dtype="float32", name="probabilities")(x)
-    return keras.Model([image, heatmap], x, name="drunet_unet")
+    return keras.Model([image, heatmap], x, name=network.name)
 
 
 def _conv(x: Any, filters: int, name: str) -> Any:
@@ -111,16 +113,3 @@ def _decoder_block(x: Any, filters: int, skip: Any, name: str, norm: dict[str, A
     if skip is not None:
         x = layers.Concatenate(name=f"{name}_skip")([x, skip])
     return layers.BatchNormalization(name=f"{name}_bn", **norm)(x)
-
-
-def _check(size: int, fusion: str, spatial_dropout: float, classes: int, momentum: float | None) -> None:
-    refuse_unfit(
-        _WHERE,
-        {
-            "size": (size, within(size, 8) and size % 8 == 0, "Use a multiple of 8."),
-            "fusion": (fusion, fusion in FUSIONS, f"Use one of: {', '.join(FUSIONS)}."),
-            "spatial_dropout": (spatial_dropout, within(spatial_dropout, 0, 1), "Use a rate from 0 to below 1."),
-            "classes": (classes, within(classes, 2), "Use at least 2."),
-            "batch_norm_momentum": momentum_check(momentum),
-        },
-    )

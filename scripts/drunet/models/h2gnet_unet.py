@@ -12,10 +12,9 @@ from typing import Any
 import keras
 from keras import layers
 
-from drunet.models.options import momentum_check, refuse_unfit, within
+from drunet.models.options import Network, rate_check, within
 
 FILTERS = (8, 16, 32, 64, 128, 128, 256, 256, 512)  # from full resolution down to 1/256
-_WHERE = "architecture h2gnet_unet"
 
 
 def build_h2gnet_unet(
@@ -53,18 +52,12 @@ def build_h2gnet_unet(
         For an option out of range.
     """
     stride = 2 ** (len(FILTERS) - 1)
-    refuse_unfit(
-        _WHERE,
-        {
-            "size": (size, within(size, stride) and size % stride == 0, f"Use a multiple of {stride}."),
-            "spatial_dropout": (spatial_dropout, within(spatial_dropout, 0, 1), "Use a rate from 0 to below 1."),
-            "classes": (classes, within(classes, 2), "Use at least 2."),
-            "batch_norm_momentum": momentum_check(batch_norm_momentum),
-        },
+    network = Network("h2gnet_unet", size, batch_norm_momentum=batch_norm_momentum, classes=classes, seed=seed)
+    network.check(
+        size=(size, within(size, stride) and size % stride == 0, f"Use a multiple of {stride}."),
+        spatial_dropout=rate_check(spatial_dropout),
     )
-    keras.utils.set_random_seed(seed)
-    norm: dict[str, Any] = {} if batch_norm_momentum is None else {"momentum": batch_norm_momentum}
-    image = keras.Input((size, size, 3), name="input_image")
+    image, norm = network.image(), network.norm
     heatmap = keras.Input((size, size, 1), name="input_pred")
     x = layers.Concatenate(name="fused")([image, heatmap])
 
@@ -81,7 +74,7 @@ def build_h2gnet_unet(
 
     # A softmax in half precision loses what mixed precision must keep.
     x = layers.Conv2D(classes, 1, activation="softmax", dtype="float32", name="probabilities")(x)
-    return keras.Model([image, heatmap], x, name="h2gnet_unet")
+    return keras.Model([image, heatmap], x, name=network.name)
 
 
 def _block(x: Any, filters: int, name: str, norm: dict[str, Any], dropout: float = 0.0) -> Any:

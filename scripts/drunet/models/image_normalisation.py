@@ -7,8 +7,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from drunet.models.names import NORMALISATIONS
-
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
@@ -56,8 +54,3 @@ class ImageNormalisation(keras.layers.Layer):
 def normalised(image: Any, how: str) -> Any:
     """Pass an image through `ImageNormalisation`, the layer `normalised`; "none" leaves it alone."""
     return image if how == "none" else ImageNormalisation(how, name="normalised")(image)
-
-
-def normalisation_check(how: object) -> tuple[object, bool, str]:
-    """The check of the option `normalise`, for `drunet.models.options.refuse_unfit`."""
-    return how, how in NORMALISATIONS, f"Use one of {', '.join(NORMALISATIONS)}."

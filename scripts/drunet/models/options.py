@@ -1,13 +1,113 @@
-"""Checking a builder's options, which may come from a configuration and be anything."""
+"""Options that the builders of classifiers share, and checks of options, which may come from a configuration."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypedDict
 
 from drunet.errors import ModelError
+from drunet.models.names import NORMALISATIONS
 
 SMALLEST = 32  # px; what Keras' applications need, but for a few, and the side from which other networks start
+
+Weights: TypeAlias = str | Mapping[str, str | os.PathLike[str]]
+# An option's value, whether it fits, and how to mend it.
+Check: TypeAlias = tuple[object, bool, str]
+
+
+class Shared(TypedDict, total=False):
+    """Options that every builder of a classifier takes alike; see `Network`."""
+
+    weights: Weights
+    classes: int
+    freeze_fraction: float
+    batch_norm_momentum: float | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Network:
+    """What every classifier is told: it takes `input_image` (n, size, size, 3) and gives probabilities (n, classes).
+
+    Attributes
+    ----------
+    name : str
+        The architecture.
+    size : int
+        Side of the square tile, px; at least 32.
+    weights : "random", "imagenet" or {backbone: file}
+        Of the backbones. "imagenet" fetches Keras' own files; where there is no network, name the same files (without
+        top). A network on no backbone of Keras' starts at random; the weights of a whole trained model are read
+        afterwards.
+    classes : int
+        Outputs of the softmax.
+    dropout : float
+        Rate, in [0, 1).
+    normalise : {"none", "imagenet", "symmetric", "caffe"}
+        How pixels are scaled inside the graph, see `drunet.models.image_normalisation`.
+    freeze_fraction : float
+        Share of the layers before the head (of each backbone) that is held fixed, counted from the input. A frozen
+        batch normalisation also uses its moving averages, in training too.
+    batch_norm_momentum : float or None
+        Of every batch normalisation, in [0, 1); None keeps Keras' own, 0.99.
+    seed : int
+        Of the initial weights and the dropout. Sets the global seed of Keras.
+    """
+
+    name: str
+    size: int
+    weights: Weights = "random"
+    classes: int = 2
+    dropout: float = 0.0
+    normalise: str = "none"
+    freeze_fraction: float = 0.0
+    batch_norm_momentum: float | None = None
+    seed: int = 0
+    norm: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        momentum = self.batch_norm_momentum
+        # What a batch normalisation of the network's own is told.
+        object.__setattr__(self, "norm", {} if momentum is None else {"momentum": momentum})
+
+    @property
+    def where(self) -> str:
+        """How messages call the network."""
+        return f"architecture {self.name}"
+
+    def check(self, *, on_backbone: bool = True, **more: Check) -> None:
+        """Refuse the first option that does not fit, of the shared ones and then of `more`.
+
+        Raises
+        ------
+        ModelError
+        """
+        checks: dict[str, Check] = {
+            "size": size_check(self.size),
+            "classes": whole_check(self.classes, 2),
+            "dropout": rate_check(self.dropout),
+            "freeze_fraction": freeze_check(self.freeze_fraction),
+            "batch_norm_momentum": momentum_check(self.batch_norm_momentum),
+            "normalise": (
+                self.normalise,
+                self.normalise in NORMALISATIONS,
+                f"Use one of {', '.join(NORMALISATIONS)}.",
+            ),
+        }
+        if not on_backbone:
+            start = "Use random; to begin with a whole trained model, name its weights file as the model's `weights`."
+            checks["weights"] = (self.weights, self.weights == "random", start)
+        refuse_unfit(self.where, {**checks, **more})
+
+    def image(self) -> Any:
+        """The network's input; what is built from here on draws its weights by the seed."""
+        import keras
+
+        keras.utils.set_random_seed(self.seed)
+        return keras.Input((self.size, self.size, 3), name="input_image")
 
 
 def within(value: object, least: float, below: float = math.inf) -> bool:
@@ -15,7 +115,7 @@ def within(value: object, least: float, below: float = math.inf) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < below
 
 
-def refuse_unfit(where: str, checks: Mapping[str, tuple[object, bool, str]]) -> None:
+def refuse_unfit(where: str, checks: Mapping[str, Check]) -> None:
     """Refuse the first option that does not fit, before anything costly is built.
 
     Parameters
@@ -38,61 +138,31 @@ def whole(value: object, least: int) -> bool:
     return isinstance(value, int) and within(value, least)
 
 
-def whole_check(value: object, least: int = 1) -> tuple[object, bool, str]:
+def whole_check(value: object, least: int = 1) -> Check:
     """The check of what is counted."""
     return value, whole(value, least), f"Use a whole number of at least {least}."
 
 
-def momentum_check(momentum: float | None) -> tuple[object, bool, str]:
+def size_check(size: object) -> Check:
+    """The check of the side of an input, px."""
+    return size, whole(size, SMALLEST), f"Use a whole number of pixels, at least {SMALLEST}."
+
+
+def rate_check(rate: object) -> Check:
+    """The check of a rate of dropout."""
+    return rate, within(rate, 0, 1), "Use a rate from 0 to below 1."
+
+
+def momentum_check(momentum: float | None) -> Check:
     """The check of a batch normalisation's momentum, where None stands for Keras' own."""
     return momentum, momentum is None or within(momentum, 0, 1), "Use null, or from 0 to below 1."
 
 
-def freeze_check(share: float) -> tuple[object, bool, str]:
+def freeze_check(share: float) -> Check:
     """The check of the share of layers that is held fixed."""
     return share, share == 1 or within(share, 0, 1), "Use a share from 0 to 1."
 
 
-def switch_check(value: object) -> tuple[object, bool, str]:
+def switch_check(value: object) -> Check:
     """The check of what is done or left out."""
     return value, isinstance(value, bool), "Use true or false."
-
-
-def check_own_network(
-    where: str,
-    *,
-    size: int,
-    weights: object,
-    classes: int,
-    dropout: float,
-    freeze_fraction: float,
-    batch_norm_momentum: float | None,
-    more: Mapping[str, tuple[object, bool, str]],
-) -> None:
-    """Check what the classifiers that stand on no backbone of Keras' are told alike.
-
-    Parameters
-    ----------
-    where : str
-        The architecture.
-    more : mapping of option to (value, fits, mend)
-        Its own options, see `refuse_unfit`.
-
-    Raises
-    ------
-    ModelError
-        For the first option out of range.
-    """
-    start = "Use random; to begin with a whole trained model, name its weights file as the model's `weights`."
-    refuse_unfit(
-        where,
-        {
-            "size": (size, whole(size, SMALLEST), f"Use a whole number of pixels, at least {SMALLEST}."),
-            "weights": (weights, weights == "random", start),
-            "classes": whole_check(classes, 2),
-            "dropout": (dropout, within(dropout, 0, 1), "Use a rate from 0 to below 1."),
-            "freeze_fraction": freeze_check(freeze_fraction),
-            "batch_norm_momentum": momentum_check(batch_norm_momentum),
-            **more,
-        },
-    )

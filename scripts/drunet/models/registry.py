@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from drunet.errors import ModelError, spelt_alike
+from drunet.models.options import Shared
 
 # Strings and not functions: adding an architecture touches neither the other files nor what they import.
 ARCHITECTURES: dict[str, str] = {
@@ -58,17 +59,24 @@ def build(architecture: str, **options: Any) -> Any:
     """
     module, _, function = _entry(architecture).partition(":")
     builder: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    parameters = inspect.signature(builder).parameters
+    known = _options_of(builder)
     for option in options:
-        if option not in parameters:
+        if option not in known:
             where = f"architecture {architecture}"
-            mend = _closest_and_all(option, list(parameters), f"Options of {architecture}")
+            mend = _closest_and_all(option, list(known), f"Options of {architecture}")
             raise ModelError("unknown option", where=where, found=option, mend=mend)
-    for name, parameter in parameters.items():
-        if parameter.default is inspect.Parameter.empty and name not in options:
+    for name, required in known.items():
+        if required and name not in options:
             mend = f"Set '{name}'."
             raise ModelError(f"option '{name}' is missing", where=f"architecture {architecture}", mend=mend)
     return builder(**options)
+
+
+def _options_of(builder: Callable[..., Any]) -> dict[str, bool]:
+    """A builder's options, those that it shares with others too, and whether they must be set."""
+    parameters = inspect.signature(builder).parameters
+    own = {name: p.default is p.empty for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
+    return own if len(own) == len(parameters) else own | dict.fromkeys(Shared.__annotations__, False)
 
 
 def load_weights(model: Any, path: str | os.PathLike[str]) -> None:

@@ -6,30 +6,19 @@ import keras
 from keras import layers
 
 from drunet.errors import ModelError
+from drunet.models.options import Network
 
 
-def prepare_trunk(
-    trunk: keras.Model,
-    *,
-    where: str,
-    freeze_fraction: float = 0.0,
-    trainable_layers: int | None = None,
-    batch_norm_momentum: float | None = None,
-) -> None:
+def prepare_trunk(trunk: keras.Model, network: Network, trainable_layers: int | None = None) -> None:
     """Hold the first layers of a trunk fixed and set the momentum of its batch normalisations, in place.
 
     Parameters
     ----------
     trunk : keras.Model
-    where : str
-        The architecture, for messages.
-    freeze_fraction : float
-        Share of the layers that is held fixed, counted from the input. A frozen batch normalisation also uses its
-        moving averages, in training too.
+    network : Network
+        Its `freeze_fraction` and `batch_norm_momentum` count.
     trainable_layers : int or None
         Only so many layers learn, counted from the output; None goes by `freeze_fraction`.
-    batch_norm_momentum : float or None
-        Of every batch normalisation; None keeps what it has.
 
     Raises
     ------
@@ -39,10 +28,10 @@ def prepare_trunk(
     count = len(trunk.layers)
     if trainable_layers is not None and trainable_layers > count:
         mend = f"{trunk.name} has {count} layers: use null for all of them, or 0 to {count}."
-        raise ModelError("'trainable_layers' is out of range", where=where, found=trainable_layers, mend=mend)
-    fixed = round(freeze_fraction * count) if trainable_layers is None else count - trainable_layers
+        raise ModelError("'trainable_layers' is out of range", where=network.where, found=trainable_layers, mend=mend)
+    fixed = round(network.freeze_fraction * count) if trainable_layers is None else count - trainable_layers
     for layer in trunk.layers:
-        if batch_norm_momentum is not None and isinstance(layer, layers.BatchNormalization):
-            layer.momentum = batch_norm_momentum
+        if network.batch_norm_momentum is not None and isinstance(layer, layers.BatchNormalization):
+            layer.momentum = network.batch_norm_momentum
     for layer in trunk.layers[:fixed]:
         layer.trainable = False

@@ -21,8 +21,8 @@ def starts_whole(weights: str | Mapping[str, Any]) -> bool:
     return weights not in ("random", "imagenet") if isinstance(weights, str) else "model" in weights
 
 
-class NetworkSettings(Block):
-    """What a classifier's network is built from."""
+class BuiltSettings(Block):
+    """What a network is built from."""
 
     architecture: str
     """a name from scripts/drunet/models/registry.py"""
@@ -31,7 +31,12 @@ class NetworkSettings(Block):
     trained model"""
     options: dict[str, Any]
     """options of the architecture"""
-    freeze_fraction: Share
-    """share of each backbone's layers that are not trained, counted from the input"""
     batch_norm_momentum: float | None = Field(ge=0, lt=1)
     """momentum of batch normalisation; null: Keras' own"""
+
+
+class NetworkSettings(BuiltSettings):
+    """What a classifier's network is built from."""
+
+    freeze_fraction: Share
+    """share of each backbone's layers that are not trained, counted from the input"""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, WithJsonSchema
 
 from drunet.settings.augment import AugmentSettings
 from drunet.settings.base import Block, refusal
-from drunet.settings.network import Cohorts, Weights
+from drunet.settings.network import BuiltSettings, Cohorts, Weights
 from drunet.settings.training import TrainingSettings
 
 
@@ -35,11 +35,9 @@ class RefinerData(Block):
     """names in the sheet's column cohort; null: every slide of cohort.sheet"""
 
 
-class RefinerSettings(Block):
+class RefinerSettings(BuiltSettings):
     """A refinement network that is trained here."""
 
-    architecture: str
-    """a name from scripts/drunet/models/registry.py"""
     weights: Weights
     """random, a weights file, or {model: NAME}: the weights of another trained refiner"""
     classifier: str
@@ -50,8 +48,6 @@ class RefinerSettings(Block):
         WithJsonSchema({"type": "object", "required": ["size"], "additionalProperties": True}),
     ]
     """options of the architecture"""
-    batch_norm_momentum: float | None = Field(ge=0, lt=1)
-    """momentum of batch normalisation; null: Keras' own"""
     data: RefinerData
     """what it is trained on"""
     training: TrainingSettings

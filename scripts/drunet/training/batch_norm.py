@@ -84,11 +84,6 @@ class BatchNormEstimator:
         return seen
 
 
-def reestimate_batch_norm(model: keras.Model, batches: Iterable[Any]) -> int:
-    """Take a model's batch-norm statistics anew, once; see `BatchNormEstimator`."""
-    return BatchNormEstimator(model)(batches)
-
-
 class TrainingForward(keras.Model):
     """Run a model in training mode through Keras' compiled prediction, much faster than layer by layer.
 

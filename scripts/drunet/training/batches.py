@@ -1,130 +1,114 @@
-"""Training data as `keras.utils.PyDataset`: tiles read from slides, and slides with their heatmaps.
+"""Batches of training data: the base of every dataset, tiles for a classifier, whole slides for a refiner.
 
-Every batch is drawn from (seed, epoch, index) alone, so that neither threads nor a restart change what is learnt from.
+Every batch is a function of (seed, epoch, index) alone: neither threads nor a restart change what is learnt from.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
 from drunet.augment.pipeline import Augmentation
-from drunet.errors import SlideError
+from drunet.errors import DrunetError
 from drunet.sampling import Balance, Crops, Source, draw_epoch
-from drunet.slide import Slide
-
-# Keeps the draws of augmentation apart from those of sampling, which use the same seed and epoch.
-_AUGMENTATION_STREAM = 7
+from drunet.training.readers import TileReader
 
 
-@dataclass(frozen=True)
-class SlideSource:
-    """Where a slide's pixels come from."""
-
-    path: str
-    slide_id: str
-    mpp: float | None = None
-
-    def open(self) -> Slide:
-        """Open the slide; the caller closes it."""
-        return Slide(self.path, self.slide_id, self.mpp)
-
-
-class _Epochs(keras.utils.PyDataset):
-    """A dataset whose content depends on the epoch, which the training loop sets."""
-
-    def __init__(self, seed: int, batch_size: int) -> None:
-        # One reader beside the training step keeps the order of batches; more would gain nothing on a CPU.
-        super().__init__(workers=1, use_multiprocessing=False)
-        self.seed, self.batch_size = seed, batch_size
-        self.epoch = 0
-
-    def _rng(self, index: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, self.epoch, index, _AUGMENTATION_STREAM])
-
-
-class TileReader(_Epochs):
-    """What all data made of tiles have in common: how tiles are read, and that slides stay open between batches.
+class EpochBatches(keras.utils.PyDataset, ABC):
+    """A dataset whose content depends on the epoch, which the training loop sets.
 
     Parameters
     ----------
-    slides : list of SlideSource
-    size, mpp : int, float
-        Side of a tile in pixels, and its resolution in µm/px.
-    batch_size : int
-    seed : int
-    augmentation : Augmentation or None
+    count : int
+        Samples.
+    batch_size, seed : int
+    steps : int, optional
+        Batches per epoch, with further rounds through the samples where they are too few; by default every sample once.
+    fixed : bool
+        For validation and test: every sample once, in the order given, the same in every epoch.
+
+    Attributes
+    ----------
+    streams : mapping of str to tuple of int
+        Named streams of random draws, and what is appended to their seeds: draws of one stream never repeat those of
+        another of the same seed, epoch and place.
     """
 
+    streams: ClassVar[Mapping[str, tuple[int, ...]]] = {"order": (), "augmentation": (7,)}
+
     def __init__(
-        self,
-        slides: Sequence[SlideSource],
-        *,
-        size: int,
-        mpp: float,
-        batch_size: int,
-        seed: int,
-        augmentation: Augmentation | None,
+        self, count: int, *, batch_size: int, seed: int, steps: int | None = None, fixed: bool = False
     ) -> None:
-        super().__init__(seed, batch_size)
-        self._slides, self._size, self._mpp = list(slides), size, mpp
-        self._augmentation = augmentation
-        self._open: dict[int, Slide] = {}
-        self.failure: SlideError | None = None
+        # One reader beside the training step keeps the order of batches; more would gain nothing on a CPU.
+        super().__init__(workers=1, use_multiprocessing=False)
+        self.count, self.batch_size, self.seed, self.fixed = count, batch_size, seed, fixed
+        self.steps = None if fixed else steps
+        self.epoch = 0
+        self._orders: dict[str, tuple[int, np.ndarray]] = {}
 
-    def read(self, crops: Crops, rng: np.random.Generator) -> np.ndarray:
-        """Pixels of crops, augmented: float32 (n, size, size, 3) in [0, 1].
+    def __len__(self) -> int:
+        return self.steps or math.ceil(self.count / self.batch_size)
 
-        Raises
-        ------
-        SlideError
-            If a tile cannot be read. It is kept as `failure`, for TensorFlow raises an error of its own in its place.
-        """
-        pixels = np.empty((len(crops), self._size, self._size, 3), np.float32)
-        for k in range(len(crops)):
-            corner = int(crops.x[k]), int(crops.y[k])
-            try:
-                tile = self._slide(int(crops.slide[k])).read(*corner, (self._size, self._size), self._mpp)
-            except SlideError as error:
-                self.failure = error
-                error.mend += " Or take the slide out of the sheet: training does not go on without some of its tiles."
-                raise
-            pixels[k] = self._augmentation(rng, tile)[0] if self._augmentation else tile
-        pixels /= 255
-        return pixels
+    @property
+    def failure(self) -> DrunetError | None:
+        """What stopped the reading of a batch, where that is known."""
+        return None
 
-    def _slide(self, index: int) -> Slide:
-        if index not in self._open:
-            self._open[index] = self._slides[index].open()
-        return self._open[index]
+    @abstractmethod
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        """Inputs and targets of a batch of the current epoch, and weights where some samples do not count."""
 
-    def close(self) -> None:
-        """Close the slides that were opened for reading."""
-        for slide in self._open.values():
-            slide.close()
-        self._open.clear()
+    def inputs(self, index: int) -> Any:
+        """What a network is shown of a batch, without the targets, which may be dear."""
+        return self[index][0]
+
+    def draws(self, stream: str, *place: int) -> np.random.Generator:
+        """The random generator of a stream for a place in the current epoch."""
+        epoch = 0 if self.fixed else self.epoch
+        return np.random.default_rng([self.seed, epoch, *place, *self.streams[stream]])
+
+    def augmentation_draws(self, index: int) -> np.random.Generator | None:
+        """The generator for a batch's augmentation; None where nothing is augmented."""
+        return None if self.fixed else self.draws("augmentation", index)
+
+    def order(self) -> np.ndarray:
+        """Positions of the samples of the current epoch, int (n,)."""
+        if self.fixed:
+            return np.arange(self.count)
+        return self.in_rounds("order", self.count, self.steps * self.batch_size if self.steps else self.count)
+
+    def in_rounds(self, stream: str, count: int, wanted: int) -> np.ndarray:
+        """Draw `wanted` of `count` positions for the epoch, in rounds that show all of them; int (wanted,)."""
+        if self._orders.get(stream, (-1,))[0] != self.epoch:
+            rng = self.draws(stream)
+            rounds = [rng.permutation(count) for _ in range(math.ceil(wanted / max(count, 1)))]
+            self._orders[stream] = self.epoch, np.concatenate([np.zeros(0, np.int64), *rounds])[:wanted]
+        return self._orders[stream][1]
+
+    def chosen(self, index: int) -> np.ndarray:
+        """Positions of the samples of a batch."""
+        return self.order()[index * self.batch_size : (index + 1) * self.batch_size]
 
 
-class TileBatches(TileReader):
+class TileBatches(EpochBatches):
     """Tiles for the patch-wise classifier.
 
     Parameters
     ----------
-    slides, size, mpp, batch_size, seed, augmentation
-        As in `TileReader`.
+    reader : TileReader
     sources : list of GridTiles or RegionCrops
-        Where crops come from; their `slide` indexes `slides`.
+        Where crops come from; their `slide` indexes the reader's slides.
     samples : int, optional
         Crops per epoch; by default each source once.
-    fixed : bool
-        Validation: the same crops in every epoch, nothing augmented.
     balance : callable, optional
-        How the crops of an epoch are evened out; see `drunet.sampling.draw_epoch`.
+        How the crops of an epoch are evened out, but not those of a fixed dataset; see `drunet.sampling.draw_epoch`.
+    **batches
+        batch_size, seed and fixed, as for `EpochBatches`.
 
     Yields
     ------
@@ -133,49 +117,65 @@ class TileBatches(TileReader):
 
     def __init__(
         self,
-        slides: Sequence[SlideSource],
+        reader: TileReader,
         sources: Sequence[Source],
         *,
-        size: int,
-        mpp: float,
-        batch_size: int,
-        seed: int,
-        augmentation: Augmentation | None = None,
         samples: int | None = None,
-        fixed: bool = False,
         balance: Balance | None = None,
+        **batches: Any,
     ) -> None:
-        shown = None if fixed else augmentation
-        super().__init__(slides, size=size, mpp=mpp, batch_size=batch_size, seed=seed, augmentation=shown)
-        self._sources, self._samples, self._fixed = list(sources), samples, fixed
-        self._balance = None if fixed else balance
-        self._drawn: tuple[int, Crops] = (0, self._epoch_crops(0))
+        super().__init__(0, **batches)
+        self.reader, self._sources, self._samples = reader, list(sources), samples
+        self._balance = None if self.fixed else balance
+        self._drawn: tuple[int, Crops] = (-1, Crops.join([]))
+        # Neither random crops nor a balance vary in number: an epoch has as many as the first.
+        self.count = len(self.crops)
+
+    @property
+    def failure(self) -> DrunetError | None:
+        """A tile that could not be read."""
+        return self.reader.failure
 
     @property
     def crops(self) -> Crops:
         """The crops of the current epoch."""
-        epoch = 0 if self._fixed else self.epoch
+        epoch, fixed = (0 if self.fixed else self.epoch), self.fixed
         if self._drawn[0] != epoch:
-            self._drawn = (epoch, self._epoch_crops(epoch))
+            drawn = draw_epoch(
+                self._sources, self.seed, epoch, self._samples, both_classes=not fixed, balance=self._balance
+            )
+            self._drawn = (epoch, drawn)
         return self._drawn[1]
 
-    def _epoch_crops(self, epoch: int) -> Crops:
-        return draw_epoch(
-            self._sources, self.seed, epoch, self._samples, both_classes=not self._fixed, balance=self._balance
-        )
+    def fill_up(self) -> None:
+        """Lengthen every epoch to whole batches, with some crops that are shown twice."""
+        self.count = self._samples = len(self) * self.batch_size
+        self._drawn = (-1, Crops.join([]))
 
-    def __len__(self) -> int:
-        # Neither random crops nor a balance vary in number: an epoch has as many as the first.
-        return math.ceil(len(self._drawn[1]) / self.batch_size)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def parts(self, index: int) -> tuple[Crops, ...]:
+        """The crops of a batch."""
         crops = self.crops
         chosen = np.arange(index * self.batch_size, min((index + 1) * self.batch_size, len(crops)))
-        taken = crops.take(chosen)
-        return self.read(taken, self._rng(index)), np.eye(2, dtype=np.float32)[taken.label]
+        return (crops.take(chosen),)
+
+    def inputs(self, index: int) -> np.ndarray:
+        """The pixels of a batch alone."""
+        return self.reader.read(Crops.join(self.parts(index)), self.augmentation_draws(index))
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.inputs(index), np.eye(2, dtype=np.float32)[self.parts(index)[0].label]
+
+    def class_counts(self) -> dict[str, int]:
+        """Crops of each class in the current epoch."""
+        return class_counts(self.crops.label)
 
 
-class SlideBatches(_Epochs):
+def class_counts(label: np.ndarray) -> dict[str, int]:
+    """How many labels are tumour and how many not."""
+    return {"tumour": int((label == 1).sum()), "non_tumour": int((label == 0).sum())}
+
+
+class SlideBatches(EpochBatches):
     """Whole slides with heatmaps for the refiner, held in memory at the refiner's size (6 MB each at 1120²).
 
     Parameters
@@ -184,10 +184,9 @@ class SlideBatches(_Epochs):
     heats : float32 (n, s, s)
         In [0, 1].
     truths : bool (n, s, s)
-    batch_size, seed, augmentation, fixed
-        As in `TileBatches`.
-    steps : int, optional
-        Batches per epoch; by default every slide once.
+    augmentation : Augmentation, optional
+    **batches
+        batch_size, seed, steps and fixed, as for `EpochBatches`.
 
     Yields
     ------
@@ -200,38 +199,20 @@ class SlideBatches(_Epochs):
         heats: np.ndarray,
         truths: np.ndarray,
         *,
-        batch_size: int,
-        seed: int,
         augmentation: Augmentation | None = None,
-        steps: int | None = None,
-        fixed: bool = False,
+        **batches: Any,
     ) -> None:
-        super().__init__(seed, batch_size)
-        self._images, self._heats, self._truths = images, heats, truths
-        self._augmentation = None if fixed else augmentation
-        self._fixed, self._steps = fixed, steps
-
-    def __len__(self) -> int:
-        return self._steps or math.ceil(len(self._images) / self.batch_size)
-
-    def _order(self) -> np.ndarray:
-        count, wanted = len(self._images), len(self) * self.batch_size
-        if self._fixed:
-            return np.arange(count)
-        rng = np.random.default_rng([self.seed, self.epoch])
-        order = np.concatenate([rng.permutation(count) for _ in range(-(-wanted // count))])
-        return order[: wanted if self._steps else count]
+        super().__init__(len(images), **batches)
+        self._arrays, self._augmentation = (images, heats, truths), augmentation
 
     def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        chosen, rng = self._order()[index * self.batch_size : (index + 1) * self.batch_size], self._rng(index)
-        samples = [self._sample(rng, i) for i in chosen]
+        samples = [tuple(array[i] for array in self._arrays) for i in self.chosen(index)]
+        rng = self.augmentation_draws(index)
+        if rng is not None and self._augmentation is not None:
+            samples = [self._augmentation(rng, *sample) for sample in samples]
         image, heat, truth = (np.stack(part) for part in zip(*samples, strict=True))
         inputs: dict[str, np.ndarray] = {
             "input_image": image.astype(np.float32) / 255,
             "input_pred": heat[..., None].astype(np.float32),
         }
         return inputs, np.stack([~truth, truth], axis=-1).astype(np.float32)
-
-    def _sample(self, rng: np.random.Generator, i: int) -> tuple[Any, ...]:
-        sample = (self._images[i], self._heats[i], self._truths[i])
-        return tuple(self._augmentation(rng, *sample)) if self._augmentation else sample

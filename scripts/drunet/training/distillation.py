@@ -1,22 +1,41 @@
-"""Learning from a teacher's soft answers beside the labels (Hinton, Vinyals and Dean 2015; Tian et al. 2024, Table 2).
+"""Distillation: a student learns from a teacher's soft answers beside the labels (Hinton, Vinyals and Dean 2015).
 
-`y_true` is float (n, 2 classes): the one-hot label, then the teacher's probabilities. Either half may be all zeros: a
-sample without label learns from the teacher alone, one without a teacher's answer by cross-entropy alone. In validation
-the second half may be left out as a whole.
-The paper gives neither the temperature nor the weight. `keras.ops` only.
+The loss, the teacher (an ONNX file) and the batches with its answers. Targets are float (n, 2 classes): the one-hot
+label, then the teacher's probabilities. Either half may be all zeros: a sample without label learns from the teacher
+alone, one without a teacher's answer by cross-entropy alone. In validation the second half may be left out as a whole.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from typing import Any
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, TypeAlias
 
 import keras
+import numpy as np
 from keras import ops
+from numpy.typing import NDArray
+
+from drunet.errors import ModelError, TrainingDataError
+from drunet.files import sha256
+from drunet.inference import EngineOptions, Layout, check_classifier, open_session
+from drunet.sampling import Crops, Source
+from drunet.settings.distillation import DistillationSettings
+from drunet.training.batches import EpochBatches, TileBatches
+from drunet.training.readers import TileReader
 
 # What a logarithm sees at least. A class thereby stops teaching through the soft term only where the student gives it
 # less than 1e-30 (69 in logits below the largest), and what flows back (1 over it) still fits into float32.
 _FLOOR = 1e-30
+# Metadata of an exported file: the names of its classes, in the order of its output, as a JSON list.
+CLASSES = "classes"
+_SUM_ERROR = 1e-3
+
+# Images, float32 (n, size, size, 3) in [0, 1], to the probabilities of the classes, float32 (n, classes).
+Answers: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @keras.saving.register_keras_serializable(package="drunet")
@@ -108,3 +127,254 @@ def _divergence(teacher: Any, student: Any, temperature: float) -> Any:
 
 def _softened(probability: Any, temperature: float) -> Any:
     return ops.log_softmax(ops.log(ops.maximum(probability, _FLOOR)) / temperature, axis=-1)
+
+
+class OnnxTeacher:
+    """Class probabilities of a classifier in an ONNX file.
+
+    Parameters
+    ----------
+    path : path
+    classes : list of str, or int
+        The student's classes, or how many there are.
+    size : int
+        Side of the images, px.
+    layout : Layout, optional
+        How the file wants its images; what this project exports wants the default. With two classes and the tumour
+        first, the answers are turned round: a student's first class is non-tumour.
+    options : EngineOptions, optional
+        Provider, precision and threads.
+    where : str, optional
+        How messages call the teacher; else its path.
+
+    Raises
+    ------
+    ModelError
+        If the file is no classifier of such images, or its classes are not the student's, in number or, where the file
+        names them, by name.
+    ProviderError
+        If the provider asked for is not there.
+
+    Attributes
+    ----------
+    how : dict
+        What its answers depend on beside the file, as JSON values: provider, precision, layout.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        classes: Sequence[str] | int,
+        *,
+        size: int,
+        layout: Layout | None = None,
+        options: EngineOptions | None = None,
+        where: str | None = None,
+    ) -> None:
+        self.path = os.fspath(path)
+        self._where = where or f"teacher {self.path}"
+        self._layout = layout or Layout()
+        options = options or EngineOptions()
+        self.how = {"provider": options.provider, "precision": options.precision, "layout": asdict(self._layout)}
+        self._session = open_session(self.path, options, where=self._where)
+        self._input = check_classifier(self._session, self._layout, size, where=self._where)
+        self._names = None if isinstance(classes, int) else list(classes)
+        self.classes = classes if isinstance(classes, int) else len(classes)
+        self._check_classes(self._session.get_outputs()[0].shape[1])
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Answer for a batch.
+
+        Parameters
+        ----------
+        images : float32 (n, size, size, 3) in [0, 1]
+
+        Returns
+        -------
+        float32 (n, classes)
+            The first output, if the file has several.
+
+        Raises
+        ------
+        ModelError
+            If the answers are no probabilities, or of another number of classes.
+        """
+        feed = images * np.float32(255 * self._layout.scale)
+        if not self._layout.channels_last:
+            feed = np.ascontiguousarray(feed.transpose(0, 3, 1, 2))
+        answers = np.asarray(self._session.run(None, {self._input: feed})[0], dtype=np.float32)
+        # A file may leave its number of classes open.
+        self._check_classes(answers.shape[1])
+        self._check_probabilities(answers)
+        turned = self.classes == 2 and self._layout.tumour == 0
+        return np.ascontiguousarray(answers[:, ::-1]) if turned else answers
+
+    def _check_classes(self, count: object) -> None:
+        named = self._session.get_modelmeta().custom_metadata_map.get(CLASSES)
+        own = json.loads(named) if named else None
+        same_count = not isinstance(count, int) or count == self.classes
+        if same_count and (own is None or self._names is None or own == self._names):
+            return
+        taught = ", ".join(self._names) if self._names else str(self.classes)
+        raise ModelError(
+            "the teacher knows other classes than its student",
+            where=self._where,
+            found=f"teacher: {', '.join(own) if own else count}; student: {taught}",
+            mend="Take a teacher of the same classes in the same order.",
+        )
+
+    def _check_probabilities(self, answers: NDArray[np.float32]) -> None:
+        sums = answers.sum(axis=1)
+        # NaN compares false.
+        if not (answers.min() >= -_SUM_ERROR and np.abs(sums - 1).max() <= _SUM_ERROR):
+            raise ModelError(
+                "the teacher's outputs are no probabilities",
+                where=self._where,
+                found=f"{answers.min():g} to {answers.max():g}, sums {sums.min():g} to {sums.max():g}",
+                mend="Its last layer must be a softmax.",
+            )
+
+
+class TaughtBatches(TileBatches):
+    """Batches for a student: labelled tiles, then unlabelled ones, and a teacher's answers to the very same pixels.
+
+    Every batch is composed alike. Where every labelled tile is shown once an epoch, the last batch is filled up with
+    some that are shown twice; unlabelled tiles come round in an order that is drawn anew for every epoch.
+
+    Parameters
+    ----------
+    reader, sources
+        As in `TileBatches`.
+    unlabelled : Crops
+        From `drunet.training.readers.tissue_tiles`; their `slide` indexes the reader's slides.
+    teacher : callable
+        Of two classes.
+    share : float
+        Of a batch that is unlabelled, rounded; at least one tile is labelled.
+    batch_size : int
+        Unlabelled tiles count.
+    steps : int, optional
+        Batches per epoch; by default as many as show every labelled tile once.
+    **batches
+        seed and balance, as in `TileBatches`.
+
+    Yields
+    ------
+    (float32 (n, size, size, 3) in [0, 1], float32 (n, 4))
+        The labels one-hot, all zero where there is none, then the teacher's probabilities.
+
+    Raises
+    ------
+    TrainingDataError
+        If a share is asked for and there is no tissue.
+    """
+
+    streams: ClassVar = {**EpochBatches.streams, "unlabelled": (13,)}
+
+    def __init__(
+        self,
+        reader: TileReader,
+        sources: Sequence[Source],
+        unlabelled: Crops,
+        teacher: Answers,
+        *,
+        share: float,
+        batch_size: int,
+        steps: int | None = None,
+        **batches: Any,
+    ) -> None:
+        self.unlabelled_per_batch = min(round(share * batch_size), batch_size - 1)
+        # To the parent a batch is its labelled part.
+        labelled = batch_size - self.unlabelled_per_batch
+        samples = None if steps is None else steps * labelled
+        super().__init__(reader, sources, batch_size=labelled, samples=samples, **batches)
+        if steps is None:
+            self.fill_up()
+        if self.unlabelled_per_batch and not len(unlabelled):
+            mend = "Set `unlabelled_share` to 0, or lower `tiles.min_tissue`."
+            raise TrainingDataError("no tile holds tissue", where="unlabelled tiles of the training slides", mend=mend)
+        self.unlabelled, self._teacher = unlabelled, teacher
+
+    def parts(self, index: int) -> tuple[Crops, ...]:
+        """The labelled and the unlabelled tiles of a batch of the current epoch."""
+        each = self.unlabelled_per_batch
+        order = self.in_rounds("unlabelled", len(self.unlabelled), len(self) * each)
+        return *super().parts(index), self.unlabelled.take(order[index * each : (index + 1) * each])
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        x, label = self.inputs(index), self.parts(index)[0].label
+        hard = np.zeros((len(x), 2), np.float32)
+        hard[np.arange(len(label)), label] = 1
+        return x, np.concatenate([hard, self._teacher(x)], axis=-1)
+
+
+class LabelBatches(TileBatches):
+    """Tiles to validate a student on, without a teacher's answers: these are zeros, float32 (n, 4) with the labels."""
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        x, hard = super().__getitem__(index)
+        return x, np.concatenate([hard, np.zeros_like(hard)], axis=-1)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """How a student is taught, and its teacher.
+
+    Attributes
+    ----------
+    settings : DistillationSettings
+    teacher : OnnxTeacher
+        Of [non-tumour, tumour].
+    file : str
+        The ONNX file that the teacher was read from.
+    """
+
+    settings: DistillationSettings
+    teacher: OnnxTeacher
+    file: str
+
+    @classmethod
+    def read(
+        cls,
+        name: str,
+        settings: DistillationSettings,
+        file: str,
+        *,
+        size: int,
+        layout: Layout | None = None,
+        options: EngineOptions | None = None,
+    ) -> Lesson:
+        """Load the teacher of the classifier `name`, an ONNX file.
+
+        Parameters
+        ----------
+        settings : DistillationSettings
+        size, layout, options
+            As for `OnnxTeacher`.
+
+        Raises
+        ------
+        ModelError, ProviderError
+            As `OnnxTeacher`.
+        """
+        where = f"classifiers.{name}.distillation.teacher ({settings.teacher})"
+        return cls(settings, OnnxTeacher(file, 2, size=size, layout=layout, options=options, where=where), file)
+
+    def facts(self, batches: TaughtBatches) -> dict[str, Any]:
+        """What to remember, as JSON values.
+
+        Returns
+        -------
+        dict
+            The settings, sha256 of the teacher, tissue_tiles (there are), batch (labelled and unlabelled tiles in
+            each), note.
+        """
+        batch = {"labelled": batches.batch_size, "unlabelled": batches.unlabelled_per_batch}
+        return {
+            **self.settings.model_dump(),
+            "sha256": sha256(self.file),
+            "tissue_tiles": len(batches.unlabelled),
+            "batch": batch,
+            "note": "unlabelled tiles are tissue tiles of the training slides, whatever their label; they teach by the "
+            "teacher's answers alone, and validation is by labels alone",
+        }

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,70 +14,17 @@ import pandas as pd
 
 from drunet.console import say
 from drunet.errors import TrainingDataError
-from drunet.files import whole_file, write_json
 from drunet.settings.training import TrainingSettings
 from drunet.training.batch_norm import BatchNormEstimator
-
-# Seconds from one state on disk to the next: writing that of a deep network takes longer than a short epoch.
-KEEP_EVERY = 30.0
+from drunet.training.checkpoint import State
 
 OPTIMISERS = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax, "sgd": keras.optimizers.SGD}
-# Files that take the weights of a state in turn, so that the one before stays whole.
-_SLOTS = ("one", "other")
 
 
 def new_optimiser(plan: TrainingSettings) -> keras.optimizers.Optimizer:
     """Return the optimiser as it is before the first step."""
     options = {} if plan.epsilon is None else {"epsilon": plan.epsilon}
     return OPTIMISERS[plan.optimiser](plan.learning_rate, **options)
-
-
-def train(
-    model: keras.Model,
-    *,
-    loss: Any,
-    metrics: Sequence[Any],
-    batches: Any,
-    validation: Any | None,
-    plan: TrainingSettings,
-    folder: Path,
-    identity: str,
-    name: str,
-) -> pd.DataFrame:
-    """Train a model in place; it ends with its best weights.
-
-    A copy of everything that training needs is kept in `folder`: after an epoch, twice a minute at most. Killed and
-    started again with the same `identity`, training goes on from there and ends with the same weights; with another it
-    starts anew.
-
-    Parameters
-    ----------
-    model : keras.Model
-    loss, metrics
-        As for `keras.Model.compile`.
-    batches, validation : PyDataset
-        With a settable `epoch`; without validation the training loss decides which weights are best, and when to stop.
-    plan : TrainingSettings
-    folder : Path
-        For the state; removed by the caller when its outputs are written.
-    identity : str
-        Digest of all that decides the result.
-    name : str
-        How progress lines call the model.
-
-    Returns
-    -------
-    DataFrame
-        epoch (from 1), loss, val_loss, metrics, seconds.
-
-    Raises
-    ------
-    TrainingDataError
-        If the loss, a metric, or one of them in validation, becomes NaN or infinite.
-    """
-    return Trainer(model, loss=loss, metrics=metrics, plan=plan).train(
-        batches=batches, validation=validation, folder=folder, identity=identity, name=name
-    )
 
 
 class Trainer:
@@ -114,9 +59,35 @@ class Trainer:
             variable.assign(first)
 
     def train(self, *, batches: Any, validation: Any | None, folder: Path, identity: str, name: str) -> pd.DataFrame:
-        """Train once; parameters, result and errors as of `drunet.training.loop.train`."""
+        """Train once, in place; the model ends with its best weights.
+
+        A copy of everything that training needs is kept in `folder`: after an epoch, twice a minute at most. Killed and
+        started again with the same `identity`, training goes on from there and ends with the same weights; with another
+        it starts anew.
+
+        Parameters
+        ----------
+        batches, validation : EpochBatches
+            Without validation the training loss decides which weights are best, and when to stop.
+        folder : Path
+            For the state; removed by the caller when its outputs are written.
+        identity : str
+            Digest of all that decides the result.
+        name : str
+            How progress lines call the model.
+
+        Returns
+        -------
+        DataFrame
+            epoch (from 1), loss, val_loss, metrics, seconds.
+
+        Raises
+        ------
+        TrainingDataError
+            If the loss, a metric, or one of them in validation, becomes NaN or infinite.
+        """
         model, plan = self.model, self.plan
-        state = _State(model, folder, identity)
+        state = State(model, folder, identity)
         watched = "val_loss" if validation is not None else "loss"
         keeper = _Keeper(state, batches, plan, name, watched, self._estimator)
         try:
@@ -148,115 +119,12 @@ def compute_precision(precision: str) -> None:
     keras.config.set_dtype_policy(precision)
 
 
-class _State:
-    """What a restart needs, on disk (weights, optimiser, best weights, history), and the best weights in memory."""
-
-    def __init__(self, model: keras.Model, folder: Path, identity: str) -> None:
-        self.model, self.folder, self.identity = model, folder, identity
-        self.history: list[dict[str, float]] = []
-        self.best, self.wait = math.inf, 0
-        self._slot = _SLOTS[1]
-        self._best_weights: list[np.ndarray] | None = None
-        self._written = time.perf_counter()
-        self._restore()
-
-    def _restore(self) -> None:
-        record = self.folder / "state.json"
-        if record.is_file():
-            stored = json.loads(record.read_text(encoding="utf-8"))
-            if stored["identity"] == self.identity:
-                # A compiled model's weights file holds the optimiser's state too.
-                self._slot = stored["slot"]
-                self.model.load_weights(self._weights(self._slot))
-                self.history, self.best, self.wait = stored["history"], stored["best"], stored["wait"]
-                return
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
-
-    def _weights(self, slot: str) -> Path:
-        return self.folder / f"{slot}.weights.h5"
-
-    def keep(self, improved: bool) -> None:
-        """Write the state, if it is time to: a kill at any moment leaves the old one or the new one, whole."""
-        if improved:
-            self._best_weights = self.model.get_weights()
-        if time.perf_counter() - self._written < KEEP_EVERY:
-            return
-        # The slot that the record on disk does not name, however many epochs lie between two states.
-        slot = _SLOTS[0] if self._slot == _SLOTS[1] else _SLOTS[1]
-        save_weights(self.model, self._weights(slot))
-        if improved:
-            _same_file(self._weights(slot), self._best_file(self.best))
-        elif not self._best_file(self.best).is_file():
-            self._write_best()
-        record = {
-            "identity": self.identity,
-            "slot": slot,
-            "history": self.history,
-            "best": self.best,
-            "wait": self.wait,
-        }
-        write_json(self.folder / "state.json", record)
-        self._slot = slot
-        for stale in self.folder.glob("best-*.weights.h5"):
-            if stale != self._best_file(self.best):
-                stale.unlink()
-        self._written = time.perf_counter()
-
-    def _write_best(self) -> None:
-        """Write the best weights, of an epoch that was not written itself."""
-        current = self.model.get_weights()
-        self.model.set_weights(self._best_weights)
-        save_weights(self.model, self._best_file(self.best))
-        self.model.set_weights(current)
-
-    def _best_file(self, value: float) -> Path:
-        return self.folder / f"best-{value:.9g}.weights.h5"
-
-    def load_best(self) -> None:
-        if self._best_weights is not None:
-            self.model.set_weights(self._best_weights)
-        elif self._best_file(self.best).is_file():
-            self.model.load_weights(self._best_file(self.best))
-
-
-def _same_file(path: Path, other: Path) -> None:
-    """Give a file a second name, or a copy where the file system has no links: weights are written once an epoch.
-
-    The slot is replaced as a whole two states on, so that the second name keeps what it was given.
-    """
-    with whole_file(other) as temporary:
-        try:
-            temporary.hardlink_to(path)
-        except OSError:
-            shutil.copyfile(path, temporary)
-
-
-def save_weights(model: keras.Model, path: Path) -> None:
-    """Write weights, and for a compiled model its optimiser's state, whole or not at all."""
-    with whole_file(path) as temporary:
-        # Keras refuses a name that does not end in .weights.h5.
-        named = temporary.with_name(temporary.stem + ".weights.h5")
-        model.save_weights(named)
-        named.replace(temporary)
-
-
-def save_inference_weights(model: keras.Model, path: Path) -> None:
-    """Write the weights alone, without an optimiser's state, as the same builder reads them back."""
-    save_weights(keras.Model(model.inputs, model.outputs, name=model.name), path)
-
-
-def _shown(batches: Any, index: int) -> Any:
-    """What the network is shown of a batch; data whose answers are dear give it alone, by `inputs`."""
-    return batches.inputs(index) if hasattr(batches, "inputs") else batches[index][0]
-
-
 class _Keeper(keras.callbacks.Callback):
     """Sets the epoch of the data, watches the loss, keeps the state, and says how far it is."""
 
     def __init__(
         self,
-        state: _State,
+        state: State,
         batches: Any,
         plan: TrainingSettings,
         name: str,
@@ -287,7 +155,7 @@ class _Keeper(keras.callbacks.Callback):
         """Take batch-norm statistics of the current weights over the first batches of the current epoch."""
         count = min(self._plan.reestimate_batches, len(self._batches))
         if count and self._estimator is not None:
-            self._estimator(_shown(self._batches, i) for i in range(count))
+            self._estimator(self._batches.inputs(i) for i in range(count))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         values = {k: float(v) for k, v in (logs or {}).items()}

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from drunet.annotation import Annotation, rasterise
-from drunet.annotation.provenance import summarise_provenance
 from drunet.augment.pipeline import Augmentation
 from drunet.errors import TrainingDataError
 from drunet.heatmap import read_heatmap
-from drunet.models import registry
 from drunet.refine import refiner_inputs
-from drunet.settings.network import starts_whole
 from drunet.settings.refiner import RefinerSettings
 from drunet.training.batches import SlideBatches
-from drunet.training.classifier import AnnotatedSlide, Trained, identity
-from drunet.training.loop import compute_precision, train
+from drunet.training.loop import Trainer
 from drunet.training.losses import DiceLoss, ThresholdedDice
+from drunet.training.readers import AnnotatedSlide
+from drunet.training.recipe import identity, new_network, run_facts, slide_facts
+from drunet.training.trained import Trained
 
 
 @dataclass(frozen=True)
@@ -77,27 +75,11 @@ def train_refiner(
             found=", ".join(s.slide.source.slide_id for s in training),
             mend="Add wholly annotated slides with tumour.",
         )
-    batches = SlideBatches(
-        *_stack(arrays),
-        batch_size=plan.batch_size,
-        seed=seed,
-        augmentation=augmentation,
-        steps=plan.steps_per_epoch,
-    )
-    checks = SlideBatches(*_stack(held_out), batch_size=1, seed=seed, fixed=True) if held_out else None
-    compute_precision(plan.precision)
-    model = registry.build(
-        settings.architecture, **refiner_options(settings.options, settings.batch_norm_momentum, seed)
-    )
-    if starts_whole(settings.weights):
-        registry.load_weights(model, str(start))
-    history = train(
-        model,
-        loss=DiceLoss(),
-        metrics=[ThresholdedDice(name="dice")],
-        batches=batches,
-        validation=checks,
-        plan=plan,
+    shown: dict[str, Any] = {"batch_size": plan.batch_size, "steps": plan.steps_per_epoch, "seed": seed}
+    model = new_network(settings, plan, seed, start=start)
+    history = Trainer(model, loss=DiceLoss(), metrics=[ThresholdedDice(name="dice")], plan=plan).train(
+        batches=SlideBatches(*_stack(arrays), augmentation=augmentation, **shown),
+        validation=SlideBatches(*_stack(held_out), batch_size=1, seed=seed, fixed=True) if held_out else None,
         folder=folder,
         identity=identity(
             [s.files for s in training],
@@ -112,20 +94,11 @@ def train_refiner(
     facts = {
         "architecture": settings.architecture,
         "size": size,
-        "training_slides": [s.slide.source.slide_id for s in training],
-        "validation_slides": [s.slide.source.slide_id for s in validation],
-        "annotation_provenance": summarise_provenance({s.slide.source.slide_id: s.slide.provenance for s in training}),
+        **slide_facts([s.slide for s in training], [s.slide for s in validation]),
         "smallest_tumour_um2": round(min(smallest), 1),
-        "epochs": len(history),
-        "seed": seed,
-        "keras": keras.__version__,
+        **run_facts(history, seed),
     }
     return Trained(model, history, facts)
-
-
-def refiner_options(options: Mapping[str, Any], batch_norm_momentum: float | None, seed: int) -> dict[str, Any]:
-    """Arguments of a refiner's builder, from its configuration."""
-    return {**options, "batch_norm_momentum": batch_norm_momentum, "seed": seed}
 
 
 def _load(entry: RefinerSlide, size: int, smallest: list[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,19 +10,18 @@ import pytest
 from PIL import Image
 
 from drunet.errors import ConfigError, ImageSetError, ModelError
-from drunet.training import loop
-from drunet.training.kept import weights_file
+from drunet.training import checkpoint, loop, recipe
+from drunet.training.checkpoint import weights_file
+from drunet.training.trained import Trained, rebuild
 from studies.common.images.folder import write_list
 from studies.common.images.splits import Split
-from studies.common.images.training import rebuild_arm
-from studies.common.images.trials import ArmOutcome
 from studies.ct_boxes import training as box_arm
 from studies.ct_boxes import trials as box_trials
 from studies.ct_boxes.geometry import COORDINATES, iou
 from studies.ct_boxes.training import train_box_arm, tuned_key
 from studies.ct_boxes.trials import read_slices
 
-loop.KEEP_EVERY = 0.0  # a state after every epoch
+checkpoint.KEEP_EVERY = 0.0  # a state after every epoch
 
 SIZE, WIDTH, HEIGHT = 32, 40, 48
 TRAINING: dict[str, Any] = {
@@ -75,7 +74,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(folder: Path, root: Path, **changed: Any) -> ArmOutcome:
+def run(folder: Path, root: Path, **changed: Any) -> Trained:
     arm = {**ARM, **changed.pop("arm", {})}
     given: dict[str, Any] = {
         "size": SIZE,
@@ -93,7 +92,7 @@ def run(folder: Path, root: Path, **changed: Any) -> ArmOutcome:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, root: Path) -> tuple[Path, ArmOutcome]:
+def trained(tmp_path_factory: pytest.TempPathFactory, root: Path) -> tuple[Path, Trained]:
     """What nothing interrupted, and its folder."""
     folder = tmp_path_factory.mktemp("arm") / "state"
     return folder, run(folder, root)
@@ -126,7 +125,7 @@ def test_predictions_are_what_the_kept_weights_answer_in_pixels_of_the_slice(tra
     folder, outcome = trained
     for key, stage in (("source", "untouched"), (tuned_key("A"), "fine-tuned")):
         rows = outcome.predictions.query(f"stage == '{stage}' and target == 'A'")
-        model = rebuild_arm(outcome.facts, weights_file(folder, key))
+        model = rebuild(outcome.facts, weights_file(folder, key))
         pictures = [Image.open(root / file) for file in rows["file"]]
         # A reduction by area done by Pillow, which may differ by a level.
         seen = np.stack([np.asarray(p.resize((SIZE, SIZE), Image.Resampling.BOX)) for p in pictures])
@@ -299,7 +298,7 @@ def test_a_training_is_not_continued_with_edited_code(
     def begin(folder: Path, key: str, identity: str) -> None:
         raise Begun(identity)
 
-    monkeypatch.setattr(box_arm, "Kept", begin)
+    monkeypatch.setattr(recipe, "Kept", begin)
 
     def begun(code: str) -> str:
         with pytest.raises(Begun) as caught:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from drunet.errors import ConfigError
 from studies.common.images.batches import probabilities
-from studies.ct_boxes.batches import BoxBatches, FixedBoxBatches, read_slice
+from studies.ct_boxes.batches import BoxBatches, read_slice
 from studies.ct_boxes.losses import MeanBoxIou
 from studies.ct_boxes.view import BoxView
 
@@ -28,8 +28,8 @@ def drawn(file: str) -> np.ndarray:
     return image
 
 
-def batches(kind: type[BoxBatches] = BoxBatches, **options: Any) -> Any:
-    return kind(FILES, BOXES, **{"originals": drawn, "batch_size": 3, "seed": 5, **options})
+def batches(**options: Any) -> Any:
+    return BoxBatches(FILES, BOXES, **{"originals": drawn, "batch_size": 3, "seed": 5, **options})
 
 
 def numbers(x: np.ndarray) -> list[int]:
@@ -61,7 +61,7 @@ def test_batches_of_boxes_depend_on_seed_epoch_and_index_alone() -> None:
 
 
 def test_judging_shows_every_slice_once_as_it_is() -> None:
-    data = batches(FixedBoxBatches, view=BoxView(True, 0.2, 0.2))
+    data = batches(fixed=True, view=BoxView(True, 0.2, 0.2))
     images, boxes, weights = (np.concatenate(part) for part in zip(*(data[i] for i in range(len(data))), strict=True))
     assert numbers(images[:COUNT]) == list(range(COUNT))
     np.testing.assert_allclose(boxes[:COUNT], BOXES, rtol=1e-6)
@@ -77,7 +77,7 @@ def test_loss_and_overlap_of_padded_batches_are_means_over_slices() -> None:
     box = np.array([4, 5, 25, 27.0])
     model.layers[-1].bias.assign(box)
     model.compile(loss=keras.losses.MeanSquaredError(), metrics=[MeanBoxIou()])
-    data = batches(FixedBoxBatches)
+    data = batches(fixed=True)
     loss, iou = model.evaluate(data, verbose=0)
     assert loss == pytest.approx(((BOXES - box) ** 2).mean(), rel=1e-5)
     common = np.minimum(BOXES[:, 2:], box[2:]) - np.maximum(BOXES[:, :2], box[:2])

@@ -75,7 +75,7 @@ def mapped(tmp_path_factory: pytest.TempPathFactory) -> tuple[ArmMaps, pd.DataFr
         Image.fromarray(pixels).save(folder / f"{name}.png")
         pictures[name] = pixels
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ct_attention, "rebuild_arm", lambda facts, weights: model)
+        patch.setattr(ct_attention, "rebuild", lambda facts, weights: model)
         facts = {
             "classes": CLASSES,
             "view": {

@@ -13,6 +13,7 @@ import pytest
 
 from drunet.errors import ModelError
 from drunet.models import backbones, registry
+from drunet.models.options import Network
 from drunet.models.trunk import prepare_trunk
 from studies.ct_pneumonia.network_table import read_table
 from studies.ct_pneumonia.upsampled_classifier import build_upsampled_classifier
@@ -75,7 +76,7 @@ def head_parameters(width: int, row: dict[str, Any]) -> int:
 def test_the_layers_that_learn_are_as_many_as_in_the_authors_code(trunks: dict[str, keras.Model]) -> None:
     found = {}
     for label, trunk in trunks.items():
-        prepare_trunk(trunk, where="test", trainable_layers=NETWORKS[label]["trainable_layers"])
+        prepare_trunk(trunk, Network("test", 32), NETWORKS[label]["trainable_layers"])
         learning = [layer.trainable for layer in trunk.layers]
         assert learning == sorted(learning)  # the fixed ones come first
         found[label] = (sum(learning), len(learning))

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from drunet.models.options import SMALLEST, momentum_check, refuse_unfit, whole, whole_check
+from drunet.models.options import momentum_check, refuse_unfit, size_check, whole_check
 from studies.common.models.plain_cnn import filters_check
 
 _WHERE = "architecture compact_box_regressor"
@@ -64,7 +64,7 @@ def build_compact_box_regressor(
     refuse_unfit(
         _WHERE,
         {
-            "size": (size, whole(size, SMALLEST), f"Use a whole number of pixels, at least {SMALLEST}."),
+            "size": size_check(size),
             "filters": filters_check(filters, size),
             "context": whole_check(context, 0),
             "dense_units": whole_check(dense_units),

@@ -14,9 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from shapely.geometry import mapping
 
-from drunet.training.kept import weights_file
+from drunet.training.checkpoint import weights_file
+from drunet.training.trained import rebuild
 from studies.common.images.folder import read_image
-from studies.common.images.training import rebuild_arm
 from studies.ct_boxes.attention import box_attention
 from studies.ct_boxes.batches import read_slice
 from studies.ct_boxes.figures import BoxPicture
@@ -143,7 +143,7 @@ def _attention(
             wanted.setdefault(key, []).append((file, str(row["stage"])))
     maps: dict[tuple[str, str], NDArray[np.float32]] = {}
     for key, slices in wanted.items():
-        model = rebuild_arm(facts, weights_file(weights, key))
+        model = rebuild(facts, weights_file(weights, key))
         seen = np.stack([read_slice(Path(root) / file, facts["size"]) for file, _ in slices])
         found = box_attention(model, seen[..., None].astype(np.float32) / np.float32(255))
         maps |= dict(zip(slices, found, strict=True))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from drunet.models.options import SMALLEST, refuse_unfit, whole, whole_check
+from drunet.models.options import refuse_unfit, size_check, whole_check
 from studies.common.models.plain_cnn import filters_check
 
 _WHERE = "architecture simple_box_cnn"
@@ -49,7 +49,7 @@ def build_simple_box_cnn(
     refuse_unfit(
         _WHERE,
         {
-            "size": (size, whole(size, SMALLEST), f"Use a whole number of pixels, at least {SMALLEST}."),
+            "size": size_check(size),
             "filters": filters_check(filters, size),
             "dense_units": whole_check(dense_units),
         },

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,19 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from drunet.console import say
 from drunet.errors import ConfigError, ImageSetError, ModelError
 from drunet.files import sha256
 from drunet.models import registry
 from drunet.settings.training import TrainingSettings
-from drunet.training.kept import Kept, digest, weights_file
-from drunet.training.loop import Trainer, compute_precision
+from drunet.training.loop import compute_precision
+from drunet.training.recipe import Series
+from drunet.training.trained import Trained
 from studies.common.images.batches import Originals, probabilities
-from studies.common.images.trials import ArmOutcome
+from studies.common.images.training import pace, without_names
 from studies.ct_boxes import geometry
-from studies.ct_boxes.batches import BoxBatches, FixedBoxBatches, read_slice
+from studies.ct_boxes.batches import BoxBatches, read_slice
 from studies.ct_boxes.losses import MeanBoxIou, box_loss
 from studies.ct_boxes.simple_box_cnn import layer_parameters
 from studies.ct_boxes.trials import (
@@ -46,8 +47,6 @@ COORDINATES = ("pixels", "normalised")
 PUBLISHED_SIZE = 512  # px
 # Networks whose answers are shares of the sides, whatever they are asked for.
 _IN_SHARES = ("compact_box_regressor",)
-# What an arm is called does not decide what it becomes.
-_NAMES = ("label", "published")
 
 
 def train_box_arm(
@@ -67,7 +66,7 @@ def train_box_arm(
     threads: int = 1,
     keep_mb: float = 1500,
     code: str = "",
-) -> ArmOutcome:
+) -> Trained:
     """Train on the source's slices, predict those of the targets, fine-tune on each target, and predict again.
 
     Parameters
@@ -92,7 +91,8 @@ def train_box_arm(
     seed : int
         Of splits, initial weights, order and views.
     folder : Path
-        Of the state, and of the weights of every training (`drunet.training.kept.weights_file`); the caller removes it.
+        Where the state is kept, and until the caller removes it the weights of every training: those whose keys the
+        facts name, see `drunet.training.checkpoint.weights_file`.
     threads : int
         Slices decoded at a time.
     keep_mb : float
@@ -102,7 +102,7 @@ def train_box_arm(
 
     Returns
     -------
-    ArmOutcome
+    Trained
         Predictions (`trials.ROWS`): all slices of the source, of every part (stage "source"), of each target before
         ("untouched", also the part), and after fine-tuning ("fine-tuned", every part). History (`trials.HISTORY`).
         Facts: among others `parameters`, `dense_parameters` (of the largest dense layer), `layers`,
@@ -126,9 +126,9 @@ def train_box_arm(
     view = BoxView.from_config(arm["augment"], f"{name}: augment")
     unit = _unit(arm, size, name)
     loss = box_loss(arm["loss"], side=size / unit, where=f"{name}: loss")
-    own = partial(divide, slices, protocol=protocol, validation_share=validation_share, seed=seed, where=name)
-    first = own(source, parts=parts)
-    tuned, skipped = _tuned(own, targets, arm["fine_tuning"]["parts"])
+    divided = partial(divide, slices, protocol=protocol, validation_share=validation_share, seed=seed, where=name)
+    first = divided(source, parts=parts)
+    tuned, skipped = _tuned(divided, targets, arm["fine_tuning"]["parts"])
     # What is kept of the source's training holds its answers for the targets, which decide nothing of the training.
     read = slices[slices["subtype"].isin([source, *targets])]
 
@@ -136,40 +136,38 @@ def train_box_arm(
     builder = {"size": size, "seed": seed, **arm["options"]}
     model = registry.build(arm["architecture"], **builder)
     _check_answers(model, name)
-    data = {"originals": Originals(root, keep_mb, partial(read_slice, size=size)), "unit": unit, "threads": threads}
-    learner = _Learner(model, loss, {**data, "seed": seed}, view, size)
-    decisive = [{k: v for k, v in arm.items() if k not in _NAMES}, size, source, list(targets), protocol, dict(parts)]
-    decisive += [validation_share, seed, keras.__version__, read.to_csv(index=False), code]
-    decisive += [[sha256(Path(root) / file) for file in read["file"]]]
+    data = _Data(Originals(root, keep_mb, partial(read_slice, size=size)), view, size, unit, seed, threads)
 
-    kept = Kept(folder, SOURCE, digest(decisive))
-    if kept.there():
-        registry.load_weights(model, weights_file(folder, SOURCE))
-    else:
-        history = learner.learn(first, plan, kept, f"{name}, {source}")
-        rows = [learner.rows(first.slices, plan, part=first.parts, stage=SOURCE, target=source)]
+    def first_rows() -> pd.DataFrame:
+        found = [data.rows(model, first.slices, plan, part=first.parts, stage=SOURCE, target=source)]
         for target in targets:
             others = slices[slices["subtype"] == target]
             if len(others):
-                rows.append(learner.rows(others, plan, part=UNTOUCHED, stage=UNTOUCHED, target=target))
-        kept.keep(model, pd.concat(rows, ignore_index=True), history)
-    learner.beginning = model.get_weights()
-    done = [(SOURCE, SOURCE, source, first, *kept.read())]
+                found.append(data.rows(model, others, plan, part=UNTOUCHED, stage=UNTOUCHED, target=target))
+        return pd.concat(found, ignore_index=True)
+
+    decisive = [without_names(arm), size, source, list(targets), protocol, dict(parts), validation_share, seed]
+    decisive += [read.to_csv(index=False), code, [sha256(Path(root) / file) for file in read["file"]]]
+    series = Series(model, loss=loss, metric=MeanBoxIou, folder=folder, decisive=decisive)
+    trained = series.train(SOURCE, f"{name}, {source}", plan, partial(data.of, first, plan), first_rows)
+    done = [(SOURCE, SOURCE, source, first, *trained)]
+    series.go_on_from(SOURCE)
     for target, split in tuned.items():
-        key = tuned_key(target)
-        kept = Kept(folder, key, digest([*decisive, target]))
-        if not kept.there():
-            history = learner.learn(split, tuning, kept, f"{name}, {source} fine-tuned for {target}")
-            kept.keep(model, learner.rows(split.slices, tuning, part=split.parts, stage=TUNED, target=target), history)
-        done.append((key, TUNED, target, split, *kept.read()))
+        key, label = tuned_key(target), f"{name}, {source} fine-tuned for {target}"
+        answers = partial(data.rows, model, split.slices, tuning, part=split.parts, stage=TUNED, target=target)
+        trained = series.train(key, label, tuning, partial(data.of, split, tuning), answers)
+        done.append((key, TUNED, target, split, *trained))
 
     how = {"size": size, "source": source, "targets": list(targets), "protocol": protocol, "parts": dict(parts)}
     how |= {"validation_share": validation_share, "seed": seed, "keras": keras.__version__, "skipped": skipped}
+    trainings = [
+        {"key": key, "stage": stage, "target": target, **split.facts(), **pace(history)}
+        for key, stage, target, split, _, history in done
+    ]
     curves = [h.assign(stage=stage, target=target) for _, stage, target, _, _, h in done]
-    predictions = pd.concat([rows for *_, rows, _ in done], ignore_index=True)
     history = pd.concat(curves, ignore_index=True).reindex(columns=list(HISTORY))
-    facts = {**_network_facts(arm, model), "builder": builder, **how, "trainings": [_training_facts(d) for d in done]}
-    return ArmOutcome(predictions, history, facts)
+    facts = {**_network_facts(arm, model), "builder": builder, **how, "trainings": trainings}
+    return Trained(None, history, facts, pd.concat([rows for *_, rows, _ in done], ignore_index=True))
 
 
 def tuned_key(target: str) -> str:
@@ -177,41 +175,40 @@ def tuned_key(target: str) -> str:
     return f"fine_tuned.{target}"
 
 
-class _Learner:
-    """A network with its training; every training after the first starts with the weights `beginning`."""
+@dataclass(frozen=True)
+class _Data:
+    """How slices become batches, and answers rows."""
 
-    def __init__(
-        self, model: keras.Model, loss: keras.losses.Loss, data: Mapping[str, Any], view: BoxView | None, size: int
-    ) -> None:
-        self._model, self._loss, self._data, self._view, self._size = model, loss, dict(data), view, size
-        self._trainer: Trainer | None = None
-        self.beginning: list[NDArray[Any]] | None = None
+    originals: Originals
+    view: BoxView | None
+    size: int
+    unit: float
+    seed: int
+    threads: int
 
-    def learn(self, own: SubtypeSplit, plan: TrainingSettings, kept: Kept, name: str) -> pd.DataFrame:
-        """Train on a subtype; the network ends with its best weights. Returns the history."""
-        if self._trainer is None or self._trainer.plan != plan:
-            self._trainer = Trainer(self._model, loss=self._loss, metrics=[MeanBoxIou()], plan=plan)
-        if self.beginning is not None:
-            self._trainer.start_over(self.beginning)
-        learnt, judged = (own.slices.iloc[part] for part in (own.split.training, own.split.validation))
-        return self._trainer.train(
-            batches=self._batches(BoxBatches, learnt, plan, steps=plan.steps_per_epoch, view=self._view),
-            validation=self._batches(FixedBoxBatches, judged, plan) if own.validated else None,
-            folder=kept.state,
-            identity=kept.identity,
-            name=name,
-        )
+    def of(self, subtype: SubtypeSplit, plan: TrainingSettings) -> tuple[BoxBatches, BoxBatches | None]:
+        """Batches to learn from, and to validate with if slices were set aside."""
+        learnt, judged = (subtype.slices.iloc[part] for part in (subtype.split.training, subtype.split.validation))
+        training = self._batches(learnt, plan, steps=plan.steps_per_epoch, view=self.view)
+        return training, self._batches(judged, plan, fixed=True) if subtype.validated else None
 
-    def rows(self, slices: pd.DataFrame, plan: TrainingSettings, **what: Any) -> pd.DataFrame:
+    def rows(self, model: keras.Model, slices: pd.DataFrame, plan: TrainingSettings, **what: Any) -> pd.DataFrame:
         """Predictions for slices; `what` as of `prediction_rows`."""
-        answers = probabilities(self._model, self._batches(FixedBoxBatches, slices, plan)).astype(np.float64)
-        return prediction_rows(slices, answers * self._data["unit"] / self._size, **what)
+        answers = probabilities(model, self._batches(slices, plan, fixed=True)).astype(np.float64)
+        return prediction_rows(slices, answers * self.unit / self.size, **what)
 
-    def _batches(
-        self, kind: type[BoxBatches], slices: pd.DataFrame, plan: TrainingSettings, **options: Any
-    ) -> BoxBatches:
-        boxes = geometry.normalise(true_boxes(slices), slices["width"], slices["height"]) * self._size
-        return kind(slices["file"].tolist(), boxes, batch_size=plan.batch_size, **self._data, **options)
+    def _batches(self, slices: pd.DataFrame, plan: TrainingSettings, **options: Any) -> BoxBatches:
+        boxes = geometry.normalise(true_boxes(slices), slices["width"], slices["height"]) * self.size
+        return BoxBatches(
+            slices["file"].tolist(),
+            boxes,
+            originals=self.originals,
+            unit=self.unit,
+            batch_size=plan.batch_size,
+            seed=self.seed,
+            threads=self.threads,
+            **options,
+        )
 
 
 def _unit(arm: Mapping[str, Any], size: int, name: str) -> float:
@@ -259,13 +256,6 @@ def _check_answers(model: keras.Model, name: str) -> None:
         mend = "Use simple_box_cnn or compact_box_regressor."
         found = ", ".join(map(str, shapes))
         raise ModelError("the network does not turn one grey picture into a box", where=name, found=found, mend=mend)
-
-
-def _training_facts(done: tuple[str, str, str, SubtypeSplit, pd.DataFrame, pd.DataFrame]) -> dict[str, Any]:
-    """What one training was: its key, stage, target, split and history; JSON."""
-    key, stage, target, split, _, history = done
-    took = {"epochs": len(history), "seconds_per_epoch": float(history["seconds"].median())}
-    return {"key": key, "stage": stage, "target": target, **split.facts(), **took}
 
 
 def _network_facts(arm: Mapping[str, Any], model: keras.Model) -> dict[str, Any]:

@@ -17,10 +17,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drunet.console import say
-from drunet.training.kept import weights_file
+from drunet.training.checkpoint import weights_file
+from drunet.training.trained import rebuild
 from studies.common.images.examples import trial_of, with_calls
 from studies.common.images.folder import read_image
-from studies.common.images.training import rebuild_arm
 from studies.common.images.view import View
 from studies.common.saliency.grad_cam import grad_cam
 from studies.common.saliency.layers import find_layer
@@ -139,9 +139,9 @@ def map_arm(
     ImageSetError
         If an image cannot be read any more.
     """
-    model, view = rebuild_arm(facts, weights_file(weights, trial)), View.from_config(facts["view"])
-    index = list(facts["classes"]).index(positive)
-    maps = _maps(model, _seen(shown["file"], root, view, boxes), index, options["score"], layers)
+    model, view = rebuild(facts, weights_file(weights, trial)), View.from_config(facts["view"])
+    index, score = list(facts["classes"]).index(positive), options["score"]
+    maps = _maps(model, _seen(shown["file"], root, view, boxes), index, score, layers)
     called = with_calls(trial_of(predictions, trial)).set_index("file")["called"]
     rows = []
     if len(covered):

@@ -7,40 +7,27 @@ layers come from.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import layers
 
-from drunet.models.backbones import (
-    Weights,
-    check_backbone,
-    check_classifier_options,
-    check_what_learns,
-    features,
-    weight_sources,
-)
-from drunet.models.image_normalisation import normalisation_check, normalised
-from drunet.models.options import refuse_unfit, switch_check, whole, whole_check
-
-_WHERE = "architecture upsampled_classifier"
+from drunet.models.backbones import check_backbone, check_what_learns, features, weight_sources
+from drunet.models.image_normalisation import normalised
+from drunet.models.options import Network, Shared, switch_check, whole, whole_check
 
 
 def build_upsampled_classifier(
     size: int,
     *,
     backbone: str,
-    weights: Weights = "random",
     normalise: str = "none",
     dense_units: Sequence[int] = (256,),
     dropout: float = 0.3,
     first_dropout: bool = True,
     upsampling: int = 4,
-    freeze_fraction: float = 0.0,
     trainable_layers: int | None = None,
-    batch_norm_momentum: float | None = None,
-    classes: int = 2,
-    seed: int = 0,
+    **shared: Unpack[Shared],
 ) -> keras.Model:
     """Build the classifier.
 
@@ -57,8 +44,6 @@ def build_upsampled_classifier(
         71: smaller images are enlarged to that, bilinearly, inside the graph.
     backbone : str
         A key of `drunet.models.backbones.BACKBONES`.
-    weights : "random", "imagenet" or {backbone: file}
-        As of `build_backbone_classifier`.
     normalise : {"none", "imagenet", "symmetric", "caffe"}
         How pixels are scaled inside the graph. The authors scale to [0, 1] ("none"), to [-1, 1] ("symmetric"), or
         subtract the channel means of training, validation and test images from each set and reverse the channels, for
@@ -71,17 +56,11 @@ def build_upsampled_classifier(
         Whether there is one before the first hidden layer (published: not in Xception).
     upsampling : int
         Factor; 1 for none.
-    freeze_fraction : float
-        Share of the backbone's layers that is held fixed, counted from the input (the paper says 0.7).
     trainable_layers : int or None
         Only so many layers of the backbone learn, counted from its output, in place of `freeze_fraction` (the authors'
         code counts so).
-    batch_norm_momentum : float or None
-        Of every batch normalisation, in [0, 1), those of the head too; None keeps Keras' own.
-    classes : int
-        Outputs of the softmax.
-    seed : int
-        Of the initial weights and the dropout. Sets the global seed of Keras.
+    **shared
+        See `drunet.models.options.Network`.
 
     Returns
     -------
@@ -94,56 +73,35 @@ def build_upsampled_classifier(
     ModelError
         For an option out of range, a backbone that there is not, or weights that cannot be had or do not fit.
     """
-    check_backbone(backbone, _WHERE)
-    check_classifier_options(
-        _WHERE,
-        size=size,
-        dense_units=1,  # one width; the list has a check of its own
-        dropout=dropout,
-        classes=classes,
-        freeze_fraction=freeze_fraction,
-        batch_norm_momentum=batch_norm_momentum,
+    network = Network("upsampled_classifier", size, dropout=dropout, normalise=normalise, **shared)
+    check_backbone(backbone, network.where)
+    network.check(
+        dense_units=_widths_check(dense_units),
+        first_dropout=switch_check(first_dropout),
+        upsampling=whole_check(upsampling),
     )
-    refuse_unfit(
-        _WHERE,
-        {
-            "normalise": normalisation_check(normalise),
-            "dense_units": _widths_check(dense_units),
-            "first_dropout": switch_check(first_dropout),
-            "upsampling": whole_check(upsampling),
-        },
-    )
-    check_what_learns(_WHERE, trainable_layers, freeze_fraction)
-    sources = weight_sources(weights, [backbone])
-    keras.utils.set_random_seed(seed)
-    image = keras.Input((size, size, 3), name="input_image")
-    x = features(
-        backbone,
-        normalised(image, normalise),
-        sources=sources,
-        freeze_fraction=freeze_fraction,
-        trainable_layers=trainable_layers,
-        batch_norm_momentum=batch_norm_momentum,
-        where=_WHERE,
-    )
+    check_what_learns(network, trainable_layers)
+    sources = weight_sources(network.weights, [backbone])
+    image = network.image()
+    seen = normalised(image, normalise)
+    x = features(network, backbone, seen, sources=sources, trainable_layers=trainable_layers)
     if upsampling > 1:
         x = layers.UpSampling2D(upsampling, interpolation="nearest", name="upsampled")(x)
     x = layers.GlobalAveragePooling2D(name=f"{backbone}_pool")(x)
-    x = _head(x, dense_units, dropout, first_dropout, batch_norm_momentum)
+    x = _head(x, dense_units, dropout, first_dropout, network.norm)
     # A softmax in half precision loses what mixed precision must keep.
-    x = layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(x)
-    return keras.Model(image, x, name="upsampled_classifier")
+    x = layers.Dense(network.classes, activation="softmax", dtype="float32", name="probabilities")(x)
+    return keras.Model(image, x, name=network.name)
 
 
-def _head(x: Any, dense_units: Sequence[int], dropout: float, first_dropout: bool, momentum: float | None) -> Any:
+def _head(x: Any, dense_units: Sequence[int], dropout: float, first_dropout: bool, norm: dict[str, Any]) -> Any:
     """From pooled features (n, channels) to the last hidden layer's, normalised."""
-    own = {} if momentum is None else {"momentum": momentum}
-    x = layers.BatchNormalization(name="pool_bn", **own)(x)
+    x = layers.BatchNormalization(name="pool_bn", **norm)(x)
     if dropout and first_dropout:
         x = layers.Dropout(dropout, name="pool_dropout")(x)
     for number, units in enumerate(dense_units, start=1):
         x = layers.Dense(units, activation="relu", name=f"hidden_{number}")(x)
-        x = layers.BatchNormalization(name=f"hidden_{number}_bn", **own)(x)
+        x = layers.BatchNormalization(name=f"hidden_{number}_bn", **norm)(x)
         if dropout:
             x = layers.Dropout(dropout, name=f"hidden_{number}_dropout")(x)
     return x

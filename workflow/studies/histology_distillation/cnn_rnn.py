@@ -9,33 +9,28 @@ the two differ in what follows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import keras
 from keras import layers
 
 from drunet.models.dr_fused import head
-from drunet.models.image_normalisation import normalisation_check, normalised
-from drunet.models.options import check_own_network, switch_check, whole_check
+from drunet.models.image_normalisation import normalised
+from drunet.models.options import Network, Shared, switch_check, whole_check
 from drunet.models.trunk import prepare_trunk
 from studies.common.models.plain_cnn import convolution_blocks, filters_check
-
-_WHERE = "architecture cnn_rnn"
 
 
 def build_cnn_rnn(
     size: int,
     *,
-    weights: str = "random",
-    classes: int = 2,
     filters: Sequence[int] = (32, 64, 128, 256),
     convolutions: int = 1,
     batch_norm: bool = True,
     units: int = 128,
     normalise: str = "imagenet",
     dropout: float = 0.5,
-    freeze_fraction: float = 0.0,
-    batch_norm_momentum: float | None = None,
-    seed: int = 0,
+    **shared: Unpack[Shared],
 ) -> keras.Model:
     """Build the classifier.
 
@@ -43,24 +38,16 @@ def build_cnn_rnn(
     ----------
     size : int
         Side of the square tile, px; at least 32. The weights of the recurrent unit depend on it.
-    weights : "random"
-        There are no weights to begin with but those of a whole trained model, which are read afterwards.
-    classes : int
-        Outputs of the softmax.
     filters, convolutions, batch_norm
         As in `plain_cnn`.
     units : int
         Of the recurrent state.
-    normalise : {"imagenet", "symmetric", "caffe", "none"}
-        How pixels are scaled inside the graph, see `drunet.models.image_normalisation`.
+    normalise : str
+        See `drunet.models.options.Network`.
     dropout : float
         Rate on the last state, in [0, 1).
-    freeze_fraction : float
-        Share of the convolutional layers that is held fixed, counted from the input.
-    batch_norm_momentum : float or None
-        Of every batch normalisation, in [0, 1); None keeps Keras' own.
-    seed : int
-        Of the initial weights and the dropout. Sets the global seed of Keras.
+    **shared
+        See `drunet.models.options.Network`.
 
     Returns
     -------
@@ -72,29 +59,20 @@ def build_cnn_rnn(
     ModelError
         For an option out of range.
     """
-    check_own_network(
-        _WHERE,
-        size=size,
-        weights=weights,
-        classes=classes,
-        dropout=dropout,
-        freeze_fraction=freeze_fraction,
-        batch_norm_momentum=batch_norm_momentum,
-        more={
-            "filters": filters_check(filters, size),
-            "convolutions": whole_check(convolutions),
-            "batch_norm": switch_check(batch_norm),
-            "units": whole_check(units),
-            "normalise": normalisation_check(normalise),
-        },
+    network = Network("cnn_rnn", size, dropout=dropout, normalise=normalise, **shared)
+    network.check(
+        on_backbone=False,
+        filters=filters_check(filters, size),
+        convolutions=whole_check(convolutions),
+        batch_norm=switch_check(batch_norm),
+        units=whole_check(units),
     )
-    keras.utils.set_random_seed(seed)
-    image = keras.Input((size, size, 3), name="input_image")
+    image = network.image()
     trunk = convolution_blocks(size, filters, convolutions, batch_norm)
-    prepare_trunk(trunk, where=_WHERE, freeze_fraction=freeze_fraction, batch_norm_momentum=batch_norm_momentum)
+    prepare_trunk(trunk, network)
     x = trunk(normalised(image, normalise))
     rows, columns, channels = x.shape[1:]
     x = layers.Reshape((rows, columns * channels), name="rows")(x)
     # Unrolled, for the rows are few and known: a loop in the graph is slow, and some ONNX engines have none.
     x = layers.GRU(units, unroll=True, use_cudnn=False, name="recurrent")(x)
-    return keras.Model(image, head(x, 0, dropout, classes), name="cnn_rnn")
+    return keras.Model(image, head(x, 0, dropout, network.classes), name=network.name)

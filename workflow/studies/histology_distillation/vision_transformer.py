@@ -8,16 +8,15 @@ classifier's, which start near zero (deviation 0.02) and not at it.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import layers, ops
 
-from drunet.models.image_normalisation import normalisation_check, normalised
-from drunet.models.options import check_own_network, refuse_unfit, whole_check, within
+from drunet.models.image_normalisation import normalised
+from drunet.models.options import Network, Shared, refuse_unfit, whole_check, within
 from drunet.models.trunk import prepare_trunk
 
-_WHERE = "architecture vision_transformer"
 _EPSILON = 1e-6
 
 
@@ -75,8 +74,6 @@ class ExactGelu(keras.layers.Layer):
 def build_vision_transformer(
     size: int,
     *,
-    weights: str = "random",
-    classes: int = 2,
     patch: int = 16,
     width: int = 192,
     depth: int = 12,
@@ -84,9 +81,7 @@ def build_vision_transformer(
     mlp_ratio: float = 4.0,
     normalise: str = "imagenet",
     dropout: float = 0.0,
-    freeze_fraction: float = 0.0,
-    batch_norm_momentum: float | None = None,
-    seed: int = 0,
+    **shared: Unpack[Shared],
 ) -> keras.Model:
     """Build the classifier.
 
@@ -94,10 +89,6 @@ def build_vision_transformer(
     ----------
     size : int
         Side of the square tile, px; at least 32 (published: 224), and a multiple of `patch`.
-    weights : "random"
-        There are no weights to begin with but those of a whole trained model, which are read afterwards.
-    classes : int
-        Outputs of the softmax.
     patch : int
         Side of a patch, px.
     width, depth, heads : int
@@ -105,17 +96,13 @@ def build_vision_transformer(
         published ViT-B. The paper on distillation does not say which it took; Ti is about a student's size.
     mlp_ratio : float
         Hidden units of a block's perceptron per channel.
-    normalise : {"imagenet", "symmetric", "caffe", "none"}
-        How pixels are scaled inside the graph, see `drunet.models.image_normalisation`.
+    normalise : str
+        See `drunet.models.options.Network`.
     dropout : float
         Rate after the positions are added and after every dense layer of the blocks but those to queries, keys and
         values, in [0, 1).
-    freeze_fraction : float
-        Share of the layers before the classifier that is held fixed, counted from the input.
-    batch_norm_momentum : float or None
-        Without effect, for there is no batch normalisation; checked all the same.
-    seed : int
-        Of the initial weights and the dropout. Sets the global seed of Keras.
+    **shared
+        See `drunet.models.options.Network`.
 
     Returns
     -------
@@ -129,28 +116,19 @@ def build_vision_transformer(
     ModelError
         For an option out of range.
     """
-    check_own_network(
-        _WHERE,
-        size=size,
-        weights=weights,
-        classes=classes,
-        dropout=dropout,
-        freeze_fraction=freeze_fraction,
-        batch_norm_momentum=batch_norm_momentum,
-        more={
-            "patch": whole_check(patch),
-            "width": whole_check(width),
-            "depth": whole_check(depth),
-            "heads": whole_check(heads),
-            "mlp_ratio": (mlp_ratio, within(mlp_ratio, 0.1), "Use a number of at least 0.1."),
-            "normalise": normalisation_check(normalise),
-        },
+    network = Network("vision_transformer", size, dropout=dropout, normalise=normalise, **shared)
+    network.check(
+        on_backbone=False,
+        patch=whole_check(patch),
+        width=whole_check(width),
+        depth=whole_check(depth),
+        heads=whole_check(heads),
+        mlp_ratio=(mlp_ratio, within(mlp_ratio, 0.1), "Use a number of at least 0.1."),
     )
-    _check_divisible(size, patch, width, heads)
-    keras.utils.set_random_seed(seed)
-    image = keras.Input((size, size, 3), name="input_image")
+    _check_divisible(network.where, size, patch, width, heads)
+    image = network.image()
     trunk = _transformer(size, patch, width, depth, heads, round(mlp_ratio * width), dropout)
-    prepare_trunk(trunk, where=_WHERE, freeze_fraction=freeze_fraction)
+    prepare_trunk(trunk, network)
     x = trunk(normalised(image, normalise))
     # Only the token is read; its place is cut out as a sequence of one.
     x = layers.Cropping1D((0, x.shape[1] - 1), name="token")(x)
@@ -158,9 +136,9 @@ def build_vision_transformer(
     near_zero = keras.initializers.RandomNormal(stddev=0.02)
     # A softmax in half precision loses what mixed precision must keep.
     x = layers.Dense(
-        classes, activation="softmax", kernel_initializer=near_zero, dtype="float32", name="probabilities"
+        network.classes, activation="softmax", kernel_initializer=near_zero, dtype="float32", name="probabilities"
     )(x)
-    return keras.Model(image, x, name="vision_transformer")
+    return keras.Model(image, x, name=network.name)
 
 
 def _transformer(size: int, patch: int, width: int, depth: int, heads: int, hidden: int, dropout: float) -> keras.Model:
@@ -189,9 +167,9 @@ def _dropped(x: Any, rate: float, name: str) -> Any:
     return layers.Dropout(rate, name=name)(x) if rate else x
 
 
-def _check_divisible(size: int, patch: int, width: int, heads: int) -> None:
+def _check_divisible(where: str, size: int, patch: int, width: int, heads: int) -> None:
     refuse_unfit(
-        _WHERE,
+        where,
         {
             "patch": (patch, size % patch == 0, f"Use a patch that divides the tile's {size} px."),
             "heads": (heads, width % heads == 0, f"Use a number of heads that divides the width, {width}."),

@@ -6,11 +6,10 @@ own random generator for the latter, and the lenses have one inside the model.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import keras
@@ -21,30 +20,32 @@ from numpy.typing import NDArray
 from drunet.augment.pipeline import Augmentation, MultiLens
 from drunet.errors import TrainingDataError
 from drunet.files import sha256
-from drunet.models import registry
+from drunet.settings.network import NetworkSettings
 from drunet.settings.training import TrainingSettings
-from drunet.training.kept import digest
-from drunet.training.loop import compute_precision, train
+from drunet.training.batches import EpochBatches
+from drunet.training.checkpoint import digest
+from drunet.training.loop import Trainer
+from drunet.training.recipe import new_network
 from studies.multi_lens.lens_batch import MultiLensDistortion
 
-# Keeps the draws of augmentation apart from those of the order, which use the same seed and epoch.
-_AUGMENTATION_STREAM = 11
 
-
-class ImageBatches(keras.utils.PyDataset):
-    """Labelled images, uint8 (n, h, w, 1 or 3), resized and augmented.
+class ImageBatches(EpochBatches):
+    """Labelled images of any size, brought to one size and augmented; fixed: nothing is augmented.
 
     Parameters
     ----------
     size : int
-        Side of the network's input, px; reduced by area, enlarged by cubic interpolation.
-    fixed : bool
-        Validation and test: in the order given, without augmentation.
+        Side of what the network sees, px; reduced by area, enlarged by cubic interpolation.
+    augmentation : Augmentation or None
+    **batches
+        batch_size, seed and fixed, as for `EpochBatches`.
 
     Yields
     ------
     (float32 (b, size, size, 3) in [0, 1], int32 (b,))
     """
+
+    streams: ClassVar = {**EpochBatches.streams, "augmentation": (11,)}
 
     def __init__(
         self,
@@ -52,34 +53,21 @@ class ImageBatches(keras.utils.PyDataset):
         labels: NDArray[np.int64],
         *,
         size: int,
-        batch_size: int,
-        seed: int,
         augmentation: Augmentation | None = None,
-        fixed: bool = False,
+        **batches: Any,
     ) -> None:
-        super().__init__(workers=1, use_multiprocessing=False)
-        self._images, self._labels = images, labels
-        self._size, self._batch_size, self._fixed = size, batch_size, fixed
-        self._augmentation = None if fixed else augmentation
-        self.seed, self.epoch = seed, 0
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._images) / self._batch_size)
+        super().__init__(len(images), **batches)
+        self._images, self._labels, self._size, self._augmentation = images, labels, size, augmentation
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        chosen = self._order()[index * self._batch_size : (index + 1) * self._batch_size]
+        chosen = self.chosen(index)
         images = np.stack([self._image(i) for i in chosen])
         return images.astype(np.float32) / np.float32(255), self._labels[chosen].astype(np.int32)
 
-    def _order(self) -> NDArray[np.int64]:
-        count = len(self._images)
-        return np.arange(count) if self._fixed else np.random.default_rng([self.seed, self.epoch]).permutation(count)
-
     def _image(self, i: int) -> NDArray[np.uint8]:
-        image = at_side(self._images[i], self._size)
-        if self._augmentation is None:
+        image, rng = at_side(self._images[i], self._size), self.augmentation_draws(i)
+        if rng is None or self._augmentation is None:
             return image
-        rng = np.random.default_rng([self.seed, self.epoch, i, _AUGMENTATION_STREAM])
         return np.asarray(self._augmentation(rng, image)[0])
 
 
@@ -181,38 +169,20 @@ def train_image_classifier(
         found = f"{len(learnt.labels)} images"
         raise TrainingDataError("images of one class only were drawn", where=name, found=found, mend="Raise `share`.")
 
-    def batches(part: Images, fixed: bool) -> ImageBatches:
-        return ImageBatches(
-            part.images,
-            part.labels,
-            size=size,
-            batch_size=plan.batch_size,
-            seed=seed,
-            augmentation=Augmentation.from_config(settings["augment"]),
-            fixed=fixed,
-        )
+    augmentation = Augmentation.from_config(settings["augment"])
+    shown = {"size": size, "batch_size": plan.batch_size, "seed": seed}
 
-    compute_precision(plan.precision)
-    model = registry.build(
-        settings["architecture"],
-        size=size,
-        classes=classes,
-        weights=settings["weights"],
-        freeze_fraction=settings["freeze_fraction"],
-        batch_norm_momentum=settings["batch_norm_momentum"],
-        seed=seed,
-        **settings["options"],
-    )
-    whole = distorting(model, lens_layer(lenses, seed))
-    history = train(
-        whole,
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        batches=batches(learnt, False),
-        validation=batches(validation, True) if len(aside) else None,
-        plan=plan,
+    def batches(part: Images, **options: Any) -> ImageBatches:
+        return ImageBatches(part.images, part.labels, **shown, **options)
+
+    network = new_network(NetworkSettings.among(settings, name), plan, seed, size, classes=classes)
+    model = distorting(network, lens_layer(lenses, seed))
+    trainer = Trainer(model, loss="sparse_categorical_crossentropy", metrics=["accuracy"], plan=plan)
+    history = trainer.train(
+        batches=batches(learnt, augmentation=augmentation),
+        validation=batches(validation, fixed=True) if len(aside) else None,
         folder=folder,
         identity=identity,
         name=name,
     )
-    return history, np.argmax(model.predict(batches(test, True), verbose=0), axis=1)
+    return history, np.argmax(model.predict(batches(test, fixed=True), verbose=0), axis=1)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,15 @@ from drunet.errors import ConfigError, ModelError, TrainingDataError
 from drunet.files import write_json
 from drunet.grid import Grid
 from drunet.models import registry
+from drunet.models.options import Network
 from drunet.sampling import Crops
 from drunet.slide import Slide
 from drunet.tiles import TileRules, write_table
-from drunet.training import loop
-from drunet.training.batches import SlideSource
-from drunet.training.classifier import AnnotatedSlide, Trained
-from drunet.training.loop import save_inference_weights
+from drunet.training import checkpoint
+from drunet.training.checkpoint import save_inference_weights
+from drunet.training.loop import Trainer
+from drunet.training.readers import AnnotatedSlide, SlideSource, TileReader
+from drunet.training.trained import Trained
 from studies.common.clustering import features
 from studies.common.clustering.batches import ClassBatches, EpisodePlan, Episodes
 from studies.common.clustering.class_sums import ClassSums
@@ -35,7 +36,7 @@ from studies.common.clustering.prototypes import Prototypes
 from studies.common.clustering.prototypical import PrototypicalLoss, QueryAccuracy, class_means, train_prototypical
 from studies.common.clustering.training import train_clustered
 
-loop.KEEP_EVERY = 0.0  # a state after every epoch
+checkpoint.KEEP_EVERY = 0.0  # a state after every epoch
 
 SIZE, ROWS, COLUMNS = 16, 8, 12
 GRID = Grid(width=384, height=256, mpp=0.5, tile_mpp=1.0, size=SIZE, step=SIZE)
@@ -137,13 +138,15 @@ def crops() -> Crops:
 
 
 def tiles(source: SlideSource, kind: Any = ClassBatches, **options: Any) -> Any:
-    return kind([source], crops(), 3, **{"size": SIZE, "mpp": 1.0, "seed": 4, **options})
+    reader = TileReader([source], size=SIZE, mpp=1.0, augmentation=options.pop("augmentation", None))
+    classes = [3] if kind is ClassBatches else []
+    return kind(reader, crops(), *classes, **{"seed": 4, **options})
 
 
-Trainer = Callable[..., Trained]
+Recipe = Callable[..., Trained]
 
 
-def run(trainer: Trainer, source: SlideSource, clusters: str, folder: Path, **changes: Any) -> Trained:
+def run(trainer: Recipe, source: SlideSource, clusters: str, folder: Path, **changes: Any) -> Trained:
     architecture = "prototypes" if trainer is train_prototypical else "clustered"
     settings = {**SETTINGS, "architecture": architecture, **changes.pop("settings", {})}
     return trainer("m", settings, [source], clusters, least=5, seed=3, folder=folder, **changes)
@@ -251,7 +254,7 @@ def test_prototypes_are_the_classes_means() -> None:
 
 @pytest.mark.parametrize("trainer", [train_prototypical, train_clustered])
 def test_clusters_are_learnt_and_summed_into_tumour_and_not(
-    trainer: Trainer, source: SlideSource, clusters: str, tmp_path: Path
+    trainer: Recipe, source: SlideSource, clusters: str, tmp_path: Path
 ) -> None:
     epochs = {"training": {**SETTINGS["training"], "epochs": 6}}
     trained = run(trainer, source, clusters, tmp_path / "state", settings=epochs)
@@ -284,7 +287,7 @@ def test_clusters_are_learnt_and_summed_into_tumour_and_not(
 
 @pytest.mark.parametrize("trainer", [train_prototypical, train_clustered])
 def test_a_training_that_was_killed_ends_with_the_same_weights(
-    trainer: Trainer, source: SlideSource, clusters: str, tmp_path: Path
+    trainer: Recipe, source: SlideSource, clusters: str, tmp_path: Path
 ) -> None:
     whole = run(trainer, source, clusters, tmp_path / "whole")
     short = {"training": {**SETTINGS["training"], "epochs": 1}}
@@ -300,7 +303,7 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(
 
 @pytest.mark.parametrize("trainer", [train_prototypical, train_clustered])
 def test_a_training_is_not_continued_with_edited_code_or_classes_of_another_size(
-    trainer: Trainer, source: SlideSource, clusters: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trainer: Recipe, source: SlideSource, clusters: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Begun(BaseException):
         """Raised in the place of a training, with its identity."""
@@ -308,7 +311,7 @@ def test_a_training_is_not_continued_with_edited_code_or_classes_of_another_size
     def begin(*_: Any, identity: str, **__: Any) -> None:
         raise Begun(identity)
 
-    monkeypatch.setattr(sys.modules[trainer.__module__], "train", begin)
+    monkeypatch.setattr(Trainer, "train", begin)
 
     def begun(least: int, code: str) -> str:
         settings = {**SETTINGS, "architecture": "prototypes" if trainer is train_prototypical else "clustered"}
@@ -337,7 +340,7 @@ def test_few_tiles_for_an_episode_end_in_one_message(source: SlideSource, cluste
 )
 @pytest.mark.parametrize("trainer", [train_prototypical, train_clustered])
 def test_settings_that_would_be_passed_over_are_refused(
-    trainer: Trainer, change: dict[str, Any], message: str, source: SlideSource, clusters: str, tmp_path: Path
+    trainer: Recipe, change: dict[str, Any], message: str, source: SlideSource, clusters: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         run(trainer, source, clusters, tmp_path / "state", settings=change)
@@ -377,8 +380,8 @@ def test_a_start_without_that_backbone_is_refused(tmp_path: Path, monkeypatch: p
 
 
 def test_features_are_those_of_the_tiles_drawn(source: SlideSource, tmp_path: Path, monkeypatch: Any) -> None:
-    def embedder(size: int, **_: Any) -> keras.Model:
-        image = keras.Input((size, size, 3))
+    def embedder(network: Network) -> keras.Model:
+        image = network.image()
         return keras.Model(image, keras.layers.GlobalAveragePooling2D()(image))
 
     monkeypatch.setattr(features, "build_embedder", embedder)

@@ -10,7 +10,7 @@ import pytest
 from drunet.errors import ModelError
 from drunet.export.onnx_model import write_onnx
 from drunet.models import registry
-from drunet.training.loop import save_inference_weights
+from drunet.training.checkpoint import save_inference_weights
 from studies.common.clustering import clustered as cluster_head
 from studies.common.clustering import prototypes
 from studies.common.clustering.class_sums import ClassSums

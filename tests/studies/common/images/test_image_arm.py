@@ -16,16 +16,16 @@ from PIL import Image
 from drunet.errors import ConfigError, ImageSetError, ModelError
 from drunet.inference import EngineOptions
 from drunet.models import registry
-from drunet.training import loop
-from drunet.training.kept import keep_weights, weights_file
-from studies.common.images import training as image_arm
+from drunet.training import checkpoint, recipe
+from drunet.training.checkpoint import keep_weights, weights_file
+from drunet.training.trained import Trained, rebuild
 from studies.common.images import trials as image_trials
 from studies.common.images.degraded import Degradation
 from studies.common.images.export import export_arm
-from studies.common.images.training import rebuild_arm, train_arm
+from studies.common.images.training import train_arm
 from studies.common.images.view import View
 
-loop.KEEP_EVERY = 0.0  # a state after every epoch
+checkpoint.KEEP_EVERY = 0.0  # a state after every epoch
 
 SIDE = 8
 CLASSES = ["aca", "n", "scc"]
@@ -102,7 +102,7 @@ def images(root: Path) -> pd.DataFrame:
     )
 
 
-def run(folder: Path, root: Path, images: pd.DataFrame, **changed: Any) -> image_trials.ArmOutcome:
+def run(folder: Path, root: Path, images: pd.DataFrame, **changed: Any) -> Trained:
     arm = {**ARM, **changed.pop("arm", {})}
     task = {**TASK, **changed.pop("task", {})}
     given: dict[str, Any] = {"view": VIEW, "validation_share": 0.25, "distillation": None, "seed": SEED, **changed}
@@ -150,7 +150,7 @@ def test_facts_tell_leak_counts_and_how_to_build_the_network(trained: Any, root:
     # 3 x 3 x 3 x 6 + 6 of the convolution, 4 x 6 of the normalisation (half of them learnt), 6 x 3 + 3 of the head.
     assert facts["parameters"] == 168 + 24 + 21 and facts["trainable_parameters"] == 168 + 12 + 21
     assert facts["classes"] == CLASSES and facts["size"] == SIDE
-    model = rebuild_arm(facts, weights_file(folder, "grouped.2"))
+    model = rebuild(facts, weights_file(folder, "grouped.2"))
     rows = outcome.predictions.query("protocol == 'grouped' and fold == 2")
     seen = np.stack([VIEW.test(np.asarray(Image.open(root / file))) for file in rows["file"]]) / 255
     expected = model.predict(seen.astype(np.float32), verbose=0)
@@ -163,7 +163,7 @@ class Killed(BaseException):
 
 def counted(monkeypatch: pytest.MonkeyPatch, then: type[BaseException] | None = None) -> list[str]:
     """Names of the trainings from now on; each raises `then`, if that is given."""
-    names, train = [], image_arm.Trainer.train
+    names, train = [], recipe.Trainer.train
 
     def counting(self: Any, **given: Any) -> Any:
         names.append(given["name"])
@@ -171,28 +171,28 @@ def counted(monkeypatch: pytest.MonkeyPatch, then: type[BaseException] | None = 
             raise then
         return train(self, **given)
 
-    monkeypatch.setattr(image_arm.Trainer, "train", counting)
+    monkeypatch.setattr(recipe.Trainer, "train", counting)
     return names
 
 
 def test_a_killed_arm_goes_on_and_ends_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: Any, root: Path, images: pd.DataFrame
 ) -> None:
-    from drunet.training import loop
 
-    real, calls = loop.write_json, iter(range(1, 99))
+    real, calls = checkpoint.write_json, iter(range(1, 99))
 
     def killing(*args: Any) -> None:
-        # The first epoch of the second fold, which therefore begins again: there with a fresh network, in the arm that
-        # was not killed with one that the first fold had trained and that was told to start over.
-        if next(calls) == TRAINING["epochs"] + 1:
+        # The first epoch of the second fold, after the first fold's and its record, which therefore begins again: there
+        # with a fresh network, in the arm that was not killed with one that the first fold had trained and that was
+        # told to start over.
+        if next(calls) == TRAINING["epochs"] + 2:
             raise Killed
         real(*args)
 
-    monkeypatch.setattr(loop, "write_json", killing)
+    monkeypatch.setattr(checkpoint, "write_json", killing)
     with pytest.raises(Killed):
         run(tmp_path / "state", root, images)
-    monkeypatch.setattr(loop, "write_json", real)
+    monkeypatch.setattr(checkpoint, "write_json", real)
     assert {path.name for path in (tmp_path / "state").glob("*.json")} == {"random.0.json"}
     names = counted(monkeypatch)
     again = run(tmp_path / "state", root, images)
@@ -334,7 +334,7 @@ def test_a_class_without_an_image_to_learn_from_is_told(monkeypatch: pytest.Monk
 
 def test_the_outcome_is_written_as_the_pages_read_it(tmp_path: Path, trained: Any) -> None:
     outcome = trained[1]
-    outcome.write(tmp_path / "p.parquet", tmp_path / "t.json", tmp_path / "h.tsv")
+    outcome.write(predictions=tmp_path / "p.parquet", facts=tmp_path / "t.json", history=tmp_path / "h.tsv")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "p.parquet"), outcome.predictions)
     assert list(pd.read_csv(tmp_path / "h.tsv", sep="\t")) == list(image_trials.HISTORY)
     assert json.loads((tmp_path / "t.json").read_text())["architecture"] == "tiny"
@@ -376,7 +376,7 @@ def test_a_training_is_not_continued_with_edited_code_or_a_teacher_that_computes
     def begin(folder: Path, key: str, identity: str) -> None:
         raise Begun(identity)
 
-    monkeypatch.setattr(image_arm, "Kept", begin)
+    monkeypatch.setattr(recipe, "Kept", begin)
     (tmp_path / "t.onnx").write_bytes(b"no network is read before it is needed")
     keys = [f"{protocol}.{fold}" for protocol in TASK["protocols"] for fold in TASK["split"]["run"]]
     lesson: dict[str, Any] = {"arm": {"teacher": "tiny"}, "distillation": {"temperature": 4.0, "weight": 0.7}}

@@ -10,7 +10,7 @@ import pytest
 from drunet.settings.training import TrainingSettings
 from drunet.training.distillation import DistillationLoss, LabelledAccuracy
 from drunet.training.loop import Trainer
-from studies.common.images.batches import FixedImageBatches, ImageBatches, Originals, probabilities
+from studies.common.images.batches import ImageBatches, Originals, probabilities
 from studies.common.images.view import View
 
 VIEW = View(8, 8, rotation=0.0, flip="none")
@@ -28,13 +28,13 @@ def original(file: str) -> np.ndarray:
     return image
 
 
-def batches(kind: type[ImageBatches] = ImageBatches, view: View = VIEW, **options: Any) -> Any:
+def batches(view: View = VIEW, **options: Any) -> Any:
     given = {"classes": 3, "originals": original, "view": view, "batch_size": 4, "seed": 7, **options}
-    return kind(FILES, LABELS, **given)
+    return ImageBatches(FILES, LABELS, **given)
 
 
-def batches_in(kind: type[ImageBatches], epoch: int) -> Any:
-    data = batches(kind)
+def batches_in(epoch: int, fixed: bool) -> Any:
+    data = batches(fixed=fixed)
     data.epoch = epoch
     return data
 
@@ -91,11 +91,11 @@ def test_the_images_of_a_batch_alone_cost_no_answers() -> None:
     def teacher(x: np.ndarray) -> np.ndarray:
         raise AssertionError("asked")
 
-    for kind in (ImageBatches, FixedImageBatches):
-        quiet = batches(kind, teacher=teacher)
+    for fixed in (False, True):
+        quiet = batches(fixed=fixed, teacher=teacher)
         quiet.epoch = 3
         for index in range(3):
-            np.testing.assert_array_equal(quiet.inputs(index), batches_in(kind, 3)[index][0])
+            np.testing.assert_array_equal(quiet.inputs(index), batches_in(3, fixed)[index][0])
 
 
 def test_batch_norm_statistics_are_taken_without_the_teacher(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_batch_norm_statistics_are_taken_without_the_teacher(tmp_path: Path) -> 
         trainer = Trainer(model, loss=DistillationLoss(3.0, 0.6), metrics=[LabelledAccuracy()], plan=plan)
         trainer.train(
             batches=batches(teacher=teacher),
-            validation=batches(FixedImageBatches, distilled=True),
+            validation=batches(fixed=True, distilled=True),
             folder=tmp_path / str(reestimated),
             identity="one",
             name="a student",
@@ -134,7 +134,7 @@ def test_batch_norm_statistics_are_taken_without_the_teacher(tmp_path: Path) -> 
 
 
 def test_images_to_be_judged_by_come_in_order_and_padding_counts_nothing() -> None:
-    data = batches(FixedImageBatches, STILL, distilled=True)
+    data = batches(STILL, fixed=True, distilled=True)
     parts = [data[i] for i in range(len(data))]
     x, y, weight = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     assert numbers(x)[:COUNT] == list(range(COUNT)) and [len(part[0]) for part in parts] == [4, 4, 4]
@@ -151,7 +151,7 @@ def test_the_validation_loss_is_the_mean_cross_entropy_over_the_images(loss: Any
         [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
     )
     model.compile(loss=loss, metrics=[LabelledAccuracy()])
-    data = batches(FixedImageBatches, distilled=not isinstance(loss, str))
+    data = batches(fixed=True, distilled=not isinstance(loss, str))
     evaluated = model.evaluate(data, verbose=0, return_dict=True)
     images = np.stack([original(file) for file in FILES]).astype(np.float32) / 255
     p = model.predict(images, verbose=0).astype(float)
@@ -170,8 +170,8 @@ def test_one_shape_is_all_that_a_network_ever_sees() -> None:
 
     model = keras.Sequential([Watching(), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")])
     model.compile(loss="categorical_crossentropy", run_eagerly=True)
-    model.fit(batches(), validation_data=batches(FixedImageBatches), epochs=2, verbose=0, shuffle=False)
-    probabilities(model, batches(FixedImageBatches))
+    model.fit(batches(), validation_data=batches(fixed=True), epochs=2, verbose=0, shuffle=False)
+    probabilities(model, batches(fixed=True))
     assert {shape[0] for shape in shapes if shape[0] is not None} <= {4}
 
 

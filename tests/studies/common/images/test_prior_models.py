@@ -73,7 +73,7 @@ def test_a_prior_model_leaves_what_a_network_leaves(
     facts = json.loads(json.dumps(outcome.facts))
     assert facts["classic"] == kind and len(facts["trials"]) == 4
     assert [t["leak"] == 0 for t in facts["trials"]] == [False, False, True, True]
-    outcome.write(tmp_path / "p.parquet", tmp_path / "t.json")
+    outcome.write(predictions=tmp_path / "p.parquet", facts=tmp_path / "t.json")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p.parquet", "t.json"]
 
 

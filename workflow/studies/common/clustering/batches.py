@@ -5,83 +5,43 @@ As in `drunet.training.batches`, every batch is drawn from (seed, epoch, index) 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from drunet.augment.pipeline import Augmentation
 from drunet.errors import ConfigError, check_keys
 from drunet.sampling import Crops
-from drunet.training.batches import SlideSource, TileReader
+from drunet.training.batches import EpochBatches
+from drunet.training.readers import TileReader
 
 
-class ClassTiles(TileReader):
-    """What batches and episodes have in common: the tiles and their classes.
-
-    Parameters
-    ----------
-    slides, size, mpp, batch_size, seed, augmentation
-        As in `TileReader`.
-    tiles : Crops
-        Their `slide` indexes `slides`, their `label` is a class, 0..classes-1.
-    classes : int
-    """
-
-    def __init__(
-        self,
-        slides: Sequence[SlideSource],
-        tiles: Crops,
-        classes: int,
-        *,
-        size: int,
-        mpp: float,
-        seed: int,
-        batch_size: int,
-        augmentation: Augmentation | None = None,
-    ) -> None:
-        super().__init__(slides, size=size, mpp=mpp, batch_size=batch_size, seed=seed, augmentation=augmentation)
-        self.tiles, self.classes = tiles, classes
-
-
-class ClassBatches(ClassTiles):
+class ClassBatches(EpochBatches):
     """Batches for a supervised head.
 
     Parameters
     ----------
-    steps : int, optional
-        Batches per epoch; by default every tile once.
-    fixed : bool
-        The same order in every epoch, every tile once.
-    **tiles
-        As for `ClassTiles`.
+    reader : TileReader
+    tiles : Crops
+        Their `slide` indexes the reader's slides, their `label` is a class, 0..classes-1.
+    classes : int
+    **batches
+        batch_size, seed, steps and fixed, as for `EpochBatches`.
 
     Yields
     ------
     (float32 (n, size, size, 3) in [0, 1], float32 (n, classes) one-hot)
     """
 
-    def __init__(self, *args: Any, steps: int | None = None, fixed: bool = False, **tiles: Any):
-        super().__init__(*args, **tiles)
-        self._steps, self._fixed = steps, fixed
-
-    def __len__(self) -> int:
-        return self._steps or math.ceil(len(self.tiles) / self.batch_size)
-
-    def order(self) -> np.ndarray:
-        """Positions of the tiles of the current epoch."""
-        count = len(self.tiles)
-        if self._fixed:
-            return np.arange(count)
-        rng = np.random.default_rng([self.seed, self.epoch])
-        wanted = self._steps * self.batch_size if self._steps else count
-        return np.concatenate([rng.permutation(count) for _ in range(math.ceil(wanted / count))])[:wanted]
+    def __init__(self, reader: TileReader, tiles: Crops, classes: int, **batches: Any) -> None:
+        super().__init__(len(tiles), **batches)
+        self.reader, self.tiles, self.classes = reader, tiles, classes
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        taken = self.tiles.take(self.order()[index * self.batch_size : (index + 1) * self.batch_size])
-        return self.read(taken, self._rng(index)), np.eye(self.classes, dtype=np.float32)[taken.label]
+        taken = self.tiles.take(self.chosen(index))
+        return self.reader.read(taken, self.augmentation_draws(index)), np.eye(self.classes, dtype=np.float32)[
+            taken.label
+        ]
 
 
 @dataclass(frozen=True)
@@ -128,18 +88,19 @@ class EpisodePlan:
         return self.shots + self.queries
 
 
-class Episodes(ClassTiles):
+class Episodes(EpochBatches):
     """Few-shot episodes: some tiles of each of some classes, none of them twice.
 
     Classes with too few tiles for an episode are never drawn.
 
     Parameters
     ----------
+    reader, tiles
+        As for `ClassBatches`.
     plan : EpisodePlan
+    seed : int
     fixed : bool
-        The same episodes in every epoch.
-    **tiles
-        As for `ClassTiles`.
+        The same episodes in every epoch, nothing augmented.
 
     Yields
     ------
@@ -152,21 +113,20 @@ class Episodes(ClassTiles):
         If fewer than two classes have enough tiles.
     """
 
-    def __init__(self, *args: Any, plan: EpisodePlan, fixed: bool = False, **tiles: Any):
-        super().__init__(*args, batch_size=1, **tiles)
-        self._plan, self._fixed = plan, fixed
+    streams: ClassVar = {"episode": (0,), "augmentation": (1,)}
+
+    def __init__(self, reader: TileReader, tiles: Crops, *, plan: EpisodePlan, seed: int, fixed: bool = False) -> None:
+        super().__init__(plan.count, batch_size=1, seed=seed, fixed=fixed)
+        self.reader, self.tiles, self._plan = reader, tiles, plan
         self.known = episode_classes(self.tiles, plan)
         if len(self.known) < 2:
             raise ValueError("an episode needs two classes with enough tiles")
         self._members = {k: np.flatnonzero(self.tiles.label == k) for k in self.known}
         self.ways = min(plan.ways or len(self.known), len(self.known))
 
-    def __len__(self) -> int:
-        return self._plan.count
-
     def draw(self, index: int) -> np.ndarray:
         """Positions of an episode's tiles: int (ways, shots + queries)."""
-        rng = self._draws(index, 0)
+        rng = self.draws("episode", index)
         chosen = np.sort(rng.choice(self.known, self.ways, replace=False))
         return np.stack([rng.choice(self._members[k], self._plan.tiles, replace=False) for k in chosen])
 
@@ -175,10 +135,8 @@ class Episodes(ClassTiles):
         chosen = np.concatenate([drawn[:, :shots].ravel(), drawn[:, shots:].ravel()])
         way = np.arange(self.ways)
         target = np.concatenate([way.repeat(shots), way.repeat(self._plan.queries)])
-        return self.read(self.tiles.take(chosen), self._draws(index, 1)), np.eye(self.ways, dtype=np.float32)[target]
-
-    def _draws(self, index: int, stream: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, 0 if self._fixed else self.epoch, index, stream])
+        pixels = self.reader.read(self.tiles.take(chosen), self.augmentation_draws(index))
+        return pixels, np.eye(self.ways, dtype=np.float32)[target]
 
 
 def episode_classes(tiles: Crops, plan: EpisodePlan) -> np.ndarray:

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from drunet.errors import ModelError
+from drunet.models.options import Check
 
 
 @keras.saving.register_keras_serializable(package="drunet")
@@ -53,3 +54,8 @@ def check_labels(labels: Sequence[int], where: str) -> None:
     if set(labels) != {0, 1}:
         mend = "Name 0 (non-tumour) or 1 (tumour) for each class, both at least once."
         raise ModelError("the classes' labels do not fit", where=where, found=list(labels), mend=mend)
+
+
+def two_check(classes: int) -> Check:
+    """The check of how many sums are asked for, see `drunet.models.options.refuse_unfit`."""
+    return classes, classes == 2, "Use 2: clusters add up to non-tumour and tumour."

@@ -9,18 +9,17 @@ import keras
 import numpy as np
 import pandas as pd
 
-from drunet.annotation.provenance import summarise_provenance
 from drunet.console import progress
 from drunet.errors import ConfigError, ModelError
 from drunet.files import read_json
-from drunet.grid import Grid
-from drunet.models import registry
-from drunet.models.backbones import Weights
+from drunet.models.options import Network, Weights
 from drunet.sampling import Crops, draw_epoch
-from drunet.settings.network import NetworkSettings, starts_whole
-from drunet.tiles import TileRules, read_table
-from drunet.training.classifier import AnnotatedSlide, builder_options, crop_sources, need_slides
+from drunet.settings.network import starts_whole
+from drunet.tiles import TileRules
 from drunet.training.loop import compute_precision
+from drunet.training.readers import AnnotatedSlide, TileReader, crop_sources, need_slides, tile_shape
+from drunet.training.recipe import slide_facts
+from drunet.training.trained import rebuild
 from studies.common.clustering.batches import ClassBatches
 from studies.common.clustering.prototypes import BACKBONE, build_embedder
 from studies.common.clustering.tiles import TRAINING, VALIDATION
@@ -71,29 +70,22 @@ def embed_tiles(
         As `load_start`, or if the weights cannot be had.
     """
     need_slides(training, name)
-    grids = [Grid.from_dict(read_table(s.tiles)[1]["grid"]) for s in [*training, *validation]]
-    size, mpp = grids[0].size, grids[0].tile_mpp
+    shape = tile_shape(training)
     where = f"classifiers.{name}"
     compute_precision("float32")
     own = "random" if starts_whole(weights) else weights
-    embedder = build_embedder(size, weights=own, seed=seed, where=where)
+    embedder = build_embedder(Network(f"{BACKBONE} ({where})", shape["size"], weights=own, seed=seed))
     load_start(embedder, weights, start, f"{where}.weights")
     parts = []
     for split, slides in ((TRAINING, training), (VALIDATION, validation)):
         drawn = draw_epoch(crop_sources(slides, rules), seed, 0, both_classes=split == TRAINING)
         chosen = drawn.take(np.arange(min(len(drawn), tiles)))
-        sources = [s.source for s in slides]
-        batches = ClassBatches(sources, chosen, 2, size=size, mpp=mpp, seed=seed, batch_size=_BATCH, fixed=True)
+        reader = TileReader([s.source for s in slides], **shape)
+        batches = ClassBatches(reader, chosen, 2, seed=seed, batch_size=_BATCH, fixed=True)
         values = embed(embedder, batches, f"{name}: features of {split} tiles")
-        batches.close()
+        reader.close()
         parts.append(_frame(split, slides, chosen, values))
-    facts = {
-        "size": size,
-        "mpp": mpp,
-        "training_slides": [s.source.slide_id for s in training],
-        "validation_slides": [s.source.slide_id for s in validation],
-        "annotation_provenance": summarise_provenance({s.source.slide_id: s.provenance for s in training}),
-    }
+    facts = {**shape, **slide_facts(training, validation)}
     return pd.concat(parts, ignore_index=True), facts
 
 
@@ -135,8 +127,7 @@ def load_start(model: keras.Model, weights: Weights, start: Mapping[str, str] | 
         mend = f"Use random, imagenet, {{{BACKBONE}: FILE}} or {{model: NAME}}."
         raise ConfigError("a model over clusters starts from a backbone alone", where=where, found=weights, mend=mend)
     facts = read_json(start["facts"])
-    other = rebuild(facts)
-    registry.load_weights(other, start["weights"])
+    other = rebuild(facts, start["weights"])
     trunks = [m.get_layer(BACKBONE) for m in (model, other) if BACKBONE in [layer.name for layer in m.layers]]
     if len(trunks) < 2 or [w.shape for w in trunks[0].weights] != [w.shape for w in trunks[1].weights]:
         raise ModelError(
@@ -146,13 +137,6 @@ def load_start(model: keras.Model, weights: Weights, start: Mapping[str, str] | 
             mend="Name a model on the whole of MobileNetV2, e.g. of architecture h2gnet_classifier.",
         )
     trunks[0].set_weights(trunks[1].get_weights())
-
-
-def rebuild(facts: Mapping[str, Any]) -> keras.Model:
-    """Build a trained classifier anew from what its training remembers, with fresh weights."""
-    settings = NetworkSettings.among({**facts["settings"], "weights": "random"}, "settings")
-    options = builder_options(settings, facts["size"], facts["seed"])
-    return registry.build(settings.architecture, **options, **facts.get("builder", {}))
 
 
 def _frame(split: str, slides: Sequence[AnnotatedSlide], tiles: Crops, values: np.ndarray) -> pd.DataFrame:

@@ -7,17 +7,16 @@ classes are clusters of tissue.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import layers, ops
 
-from drunet.models.backbones import Weights, features, weight_sources
-from drunet.models.options import SMALLEST, momentum_check, refuse_unfit, within
-from studies.common.clustering.class_sums import ClassSums, check_labels
+from drunet.models.backbones import features, weight_sources
+from drunet.models.options import Network, Shared, within
+from studies.common.clustering.class_sums import ClassSums, check_labels, two_check
 
 BACKBONE, EMBEDDING, PROTOTYPES = "mobilenetv2", "embedding", "prototypes"
-_WHERE = "architecture prototypes"
 
 
 def squared_distances(points: Any, centres: Any) -> Any:
@@ -68,11 +67,8 @@ def build_prototypes(
     size: int,
     *,
     labels: Sequence[int],
-    weights: Weights = "random",
     temperature: float = 1.0,
-    freeze_fraction: float = 0.0,
-    batch_norm_momentum: float | None = None,
-    seed: int = 0,
+    **shared: Unpack[Shared],
 ) -> keras.Model:
     """Build the classifier.
 
@@ -82,16 +78,10 @@ def build_prototypes(
         Side of the square tile, px; at least 32.
     labels : sequence of int
         Per class 0 (non-tumour) or 1 (tumour); known once the tiles are clustered.
-    weights : "random", "imagenet" or {"mobilenetv2": file}
-        Of the backbone; "imagenet" fetches Keras' own file (published).
     temperature : float
         By which squared distances are divided, above 0.
-    freeze_fraction : float
-        Share of the backbone's layers that is held fixed, counted from the input.
-    batch_norm_momentum : float or None
-        Of every batch normalisation, in [0, 1); None keeps Keras' own.
-    seed : int
-        Of the initial weights. Sets the global seed of Keras.
+    **shared
+        See `drunet.models.options.Network`.
 
     Returns
     -------
@@ -104,60 +94,30 @@ def build_prototypes(
     ModelError
         For an option out of range, or weights that cannot be had or do not fit.
     """
-    check_labels(labels, _WHERE)
-    refuse_unfit(_WHERE, {"temperature": (temperature, within(temperature, 1e-6), "Use a number above 0.")})
-    embedder = build_embedder(
-        size,
-        weights=weights,
-        freeze_fraction=freeze_fraction,
-        batch_norm_momentum=batch_norm_momentum,
-        seed=seed,
-        where=_WHERE,
+    network = Network("prototypes", size, **shared)
+    check_labels(labels, network.where)
+    network.check(
+        classes=two_check(network.classes),
+        temperature=(temperature, within(temperature, 1e-6), "Use a number above 0."),
     )
+    embedder = build_embedder(network)
     # Distances and a softmax in half precision lose what mixed precision must keep.
     x = Prototypes(len(labels), temperature, dtype="float32", name=PROTOTYPES)(embedder.output)
     x = layers.Softmax(dtype="float32", name="classes")(x)
     x = ClassSums(labels, dtype="float32", name="probabilities")(x)
-    return keras.Model(embedder.input, x, name="prototypes")
+    return keras.Model(embedder.input, x, name=network.name)
 
 
-def build_embedder(
-    size: int,
-    *,
-    weights: Weights = "random",
-    freeze_fraction: float = 0.0,
-    batch_norm_momentum: float | None = None,
-    seed: int = 0,
-    where: str = "MobileNetV2 features",
-) -> keras.Model:
+def build_embedder(network: Network) -> keras.Model:
     """Build MobileNetV2 with global average pooling: images (n, size, size, 3) in [0, 1] to float32 (n, 1280).
-
-    Parameters are those of `build_prototypes`; `where` is named in messages.
 
     Raises
     ------
     ModelError
-        As `build_prototypes`.
+        If the weights cannot be had or do not fit.
     """
-    share = freeze_fraction == 1 or within(freeze_fraction, 0, 1)
-    refuse_unfit(
-        where,
-        {
-            "size": (size, within(size, SMALLEST) and size == int(size), f"Use tiles of at least {SMALLEST} px."),
-            "freeze_fraction": (freeze_fraction, share, "Use a share from 0 to 1."),
-            "batch_norm_momentum": momentum_check(batch_norm_momentum),
-        },
-    )
-    sources = weight_sources(weights, [BACKBONE])
-    keras.utils.set_random_seed(seed)
-    image = keras.Input((size, size, 3), name="input_image")
-    x = features(
-        BACKBONE,
-        image,
-        sources=sources,
-        freeze_fraction=freeze_fraction,
-        batch_norm_momentum=batch_norm_momentum,
-        where=where,
-    )
+    sources = weight_sources(network.weights, [BACKBONE])
+    image = network.image()
+    x = features(network, BACKBONE, image, sources=sources)
     x = layers.GlobalAveragePooling2D(dtype="float32", name=EMBEDDING)(x)
     return keras.Model(image, x, name="embedder")

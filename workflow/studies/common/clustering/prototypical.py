@@ -13,15 +13,22 @@ from keras import ops
 
 from drunet.augment.pipeline import Augmentation
 from drunet.errors import TrainingDataError
+from drunet.sampling import Crops
 from drunet.settings.training import TrainingSettings
-from drunet.training.batches import SlideSource
-from drunet.training.classifier import Trained, identity
-from drunet.training.loop import compute_precision, train
-from studies.common.clustering.batches import ClassBatches, EpisodePlan, Episodes, episode_classes
-from studies.common.clustering.features import embed, load_start
+from drunet.training.loop import Trainer
+from drunet.training.readers import SlideSource, TileReader
+from drunet.training.trained import Trained
+from studies.common.clustering.batches import EpisodePlan, Episodes, episode_classes
+from studies.common.clustering.features import embed
 from studies.common.clustering.prototypes import EMBEDDING, PROTOTYPES, squared_distances
 from studies.common.clustering.tiles import TRAINING, VALIDATION
-from studies.common.clustering.training import ClusteredSlides, build_over_classes, clustered_facts, plain_sampling
+from studies.common.clustering.training import (
+    ClusteredSlides,
+    clustered_facts,
+    clustered_identity,
+    plain_sampling,
+    started_network,
+)
 
 # Validation episodes per training episode: their classes are fewer and the loss is a mean.
 _VALIDATED = 4
@@ -126,37 +133,28 @@ def train_prototypical(
     episodes = EpisodePlan.from_config(settings["data"].get("episodes"), f"{where}.data.episodes")
     augmentation = Augmentation.from_config(settings["augment"], where=f"{where}.augment")
     data = ClusteredSlides.read(clusters, slides, max(least, episodes.tiles), f"{where}.data")
-    tiles, shape = data.arguments(TRAINING)
-    batches = Episodes(*tiles, **shape, seed=seed, plan=episodes, augmentation=augmentation)
-    validation = _validation(data, episodes, seed)
-    compute_precision(plan.precision)
-    model = build_over_classes(settings, data, seed)
-    load_start(model, settings["weights"], start, f"{where}.weights")
+    reader = data.reader(augmentation)
+    batches = Episodes(reader, data.tiles(TRAINING), plan=episodes, seed=seed)
+    checks = _validation(reader, data.tiles(VALIDATION), episodes, seed + 1)
+    model = started_network(name, settings, plan, data, seed, start)
     embedder = keras.Model(model.inputs, model.get_layer(EMBEDDING).output, name=model.name)
-    temperature = model.get_layer(PROTOTYPES).temperature
-    begun = start["weights"] if start else None
-    history = train(
-        embedder,
-        loss=PrototypicalLoss(episodes.shots, temperature),
-        metrics=[QueryAccuracy(episodes.shots)],
+    loss = PrototypicalLoss(episodes.shots, model.get_layer(PROTOTYPES).temperature)
+    history = Trainer(embedder, loss=loss, metrics=[QueryAccuracy(episodes.shots)], plan=plan).train(
         batches=batches,
-        validation=validation,
-        plan=plan,
+        validation=checks,
         folder=folder,
-        identity=identity([[clusters]], [], begun, settings=settings, seed=seed, least=least, code=code),
+        identity=clustered_identity(clusters, start, settings=settings, seed=seed, least=least, code=code),
         name=name,
     )
-    plain = ClassBatches(*tiles, **shape, seed=seed, batch_size=plan.batch_size, fixed=True)
+    plain = data.batches(reader, TRAINING, seed=seed, batch_size=plan.batch_size, fixed=True)
     prototypes = class_means(embed(embedder, plain, f"{name}: prototypes"), plain.tiles.label, where)
     model.get_layer(PROTOTYPES).set_weights([prototypes])
-    facts = clustered_facts(settings, data, len(history), seed)
+    reader.close()
+    facts = clustered_facts(settings, data, history, seed)
     drawn = np.concatenate([batches.draw(i).ravel() for i in range(len(batches))])
     facts["samples_per_epoch"] = data.count(batches.tiles.label[drawn])
-    facts["validation_samples"] = data.count(validation.tiles.label) if validation else None
+    facts["validation_samples"] = data.count(checks.tiles.label) if checks else None
     facts["episodes"] = {"ways": batches.ways, "shots": episodes.shots, "queries": episodes.queries}
-    for opened in (batches, plain, validation):
-        if opened is not None:
-            opened.close()
     return Trained(model, history, facts)
 
 
@@ -175,10 +173,8 @@ def class_means(embeddings: np.ndarray, classes: np.ndarray, where: str) -> np.n
     return means.astype(np.float32)
 
 
-def _validation(data: ClusteredSlides, plan: EpisodePlan, seed: int) -> Episodes | None:
+def _validation(reader: TileReader, tiles: Crops, plan: EpisodePlan, seed: int) -> Episodes | None:
     """Episodes of validation tiles; none where fewer than two classes have enough of them."""
-    tiles, shape = data.arguments(VALIDATION)
-    fewer = replace(plan, count=max(1, plan.count // _VALIDATED))
-    if not len(tiles[1]) or len(episode_classes(tiles[1], plan)) < 2:
+    if not len(tiles) or len(episode_classes(tiles, plan)) < 2:
         return None
-    return Episodes(*tiles, **shape, seed=seed + 1, plan=fewer, fixed=True)
+    return Episodes(reader, tiles, plan=replace(plan, count=max(1, plan.count // _VALIDATED)), seed=seed, fixed=True)

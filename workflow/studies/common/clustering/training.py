@@ -14,14 +14,14 @@ import pandas as pd
 from drunet.augment.pipeline import Augmentation
 from drunet.console import say
 from drunet.errors import ConfigError
-from drunet.models import registry
 from drunet.sampling import Crops
 from drunet.settings.network import NetworkSettings
 from drunet.settings.training import TrainingSettings
 from drunet.tiles import read_table
-from drunet.training.batches import SlideSource
-from drunet.training.classifier import Trained, builder_options, identity
-from drunet.training.loop import compute_precision, train
+from drunet.training.loop import Trainer
+from drunet.training.readers import SlideSource, TileReader
+from drunet.training.recipe import identity, new_network, run_facts
+from drunet.training.trained import Trained
 from studies.common.clustering.batches import ClassBatches
 from studies.common.clustering.classes import TissueClasses, tissue_classes
 from studies.common.clustering.clustered import CLASSES
@@ -75,10 +75,13 @@ class ClusteredSlides:
         x, y = (self.table.loc[own, axis].to_numpy(np.int64) for axis in ("x", "y"))
         return Crops(slide, x, y, self.classes.of_tiles[own])
 
-    def arguments(self, split: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """What `ClassTiles` takes for a split, but for seed and augmentation."""
-        shape = {"size": self.facts["size"], "mpp": self.facts["mpp"]}
-        return (self.slides, self.tiles(split), len(self.classes.labels)), shape
+    def reader(self, augmentation: Augmentation | None) -> TileReader:
+        """Reader of the tiles."""
+        return TileReader(self.slides, size=self.facts["size"], mpp=self.facts["mpp"], augmentation=augmentation)
+
+    def batches(self, reader: TileReader, split: str, **batches: Any) -> ClassBatches:
+        """Batches of a split; see `ClassBatches`."""
+        return ClassBatches(reader, self.tiles(split), len(self.classes.labels), **batches)
 
     def count(self, classes: np.ndarray) -> dict[str, int]:
         """How many of some tiles, given by their classes, are tumour and how many not."""
@@ -128,48 +131,48 @@ def train_clustered(
     plan = TrainingSettings.of(settings["training"], f"classifiers.{name}.training")
     augmentation = Augmentation.from_config(settings["augment"], where=f"classifiers.{name}.augment")
     data = ClusteredSlides.read(clusters, slides, least, f"classifiers.{name}.data")
-    tiles, shape = data.arguments(TRAINING)
-    batches = ClassBatches(
-        *tiles,
-        **shape,
-        seed=seed,
-        batch_size=plan.batch_size,
-        steps=plan.steps_per_epoch,
-        augmentation=augmentation,
-    )
-    tiles, shape = data.arguments(VALIDATION)
-    held_out = ClassBatches(*tiles, **shape, seed=seed, batch_size=plan.batch_size, fixed=True)
-    validation = held_out if len(held_out) else None
-    compute_precision(plan.precision)
-    model = build_over_classes(settings, data, seed)
-    load_start(model, settings["weights"], start, f"classifiers.{name}.weights")
-    begun = start["weights"] if start else None
-    history = train(
-        keras.Model(model.inputs, model.get_layer(CLASSES).output, name=model.name),
-        loss="categorical_crossentropy",
-        metrics=["accuracy"],
+    reader, shown = data.reader(augmentation), {"seed": seed, "batch_size": plan.batch_size}
+    batches = data.batches(reader, TRAINING, steps=plan.steps_per_epoch, **shown)
+    checks = data.batches(reader, VALIDATION, fixed=True, **shown)
+    model = started_network(name, settings, plan, data, seed, start)
+    learner = keras.Model(model.inputs, model.get_layer(CLASSES).output, name=model.name)
+    history = Trainer(learner, loss="categorical_crossentropy", metrics=["accuracy"], plan=plan).train(
         batches=batches,
-        validation=validation,
-        plan=plan,
+        validation=checks if len(checks) else None,
         folder=folder,
-        identity=identity([[clusters]], [], begun, settings=settings, seed=seed, least=least, code=code),
+        identity=clustered_identity(clusters, start, settings=settings, seed=seed, least=least, code=code),
         name=name,
     )
-    facts = clustered_facts(settings, data, len(history), seed)
+    reader.close()
+    facts = clustered_facts(settings, data, history, seed)
     facts["samples_per_epoch"] = data.count(batches.tiles.label[batches.order()])
-    facts["validation_samples"] = data.count(held_out.tiles.label) if validation else None
-    for opened in (batches, held_out):
-        opened.close()
+    facts["validation_samples"] = data.count(checks.tiles.label) if len(checks) else None
     return Trained(model, history, facts)
 
 
-def build_over_classes(settings: Mapping[str, Any], data: ClusteredSlides, seed: int) -> keras.Model:
-    """Build the model that the settings name over the classes that were found."""
-    options = builder_options(NetworkSettings.among(settings, "settings"), data.facts["size"], seed)
-    return registry.build(settings["architecture"], **options, labels=data.classes.labels)
+def started_network(
+    name: str,
+    settings: Mapping[str, Any],
+    plan: TrainingSettings,
+    data: ClusteredSlides,
+    seed: int,
+    start: Mapping[str, str] | None,
+) -> keras.Model:
+    """Build the network over the classes that were found, with the backbone that it starts from."""
+    network = NetworkSettings.among(settings, name)
+    model = new_network(network, plan, seed, data.facts["size"], labels=data.classes.labels)
+    load_start(model, settings["weights"], start, f"classifiers.{name}.weights")
+    return model
 
 
-def clustered_facts(settings: Mapping[str, Any], data: ClusteredSlides, epochs: int, seed: int) -> dict[str, Any]:
+def clustered_identity(clusters: str, start: Mapping[str, str] | None, **decisive: Any) -> str:
+    """Digest of all that decides a training over clusters."""
+    return identity([[clusters]], [], start["weights"] if start else None, **decisive)
+
+
+def clustered_facts(
+    settings: Mapping[str, Any], data: ClusteredSlides, history: pd.DataFrame, seed: int
+) -> dict[str, Any]:
     """What to remember of a training over clusters; `builder` is what its builder needs besides the settings."""
     return {
         "architecture": settings["architecture"],
@@ -177,9 +180,7 @@ def clustered_facts(settings: Mapping[str, Any], data: ClusteredSlides, epochs: 
         "builder": {"labels": data.classes.labels},
         "classes": data.classes.facts,
         "merged": data.classes.merged,
-        "epochs": epochs,
-        "seed": seed,
-        "keras": keras.__version__,
+        **run_facts(history, seed),
     }
 
 

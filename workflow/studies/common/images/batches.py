@@ -1,24 +1,24 @@
-"""Batches of image files for a classifier, with a teacher's answers where there is one."""
+"""Batches of pictures of one constant size, and of image files for a classifier, with a teacher's answers if any."""
 
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from studies.common.images.epoch_batches import EpochBatches, GivenOrder, Shown
+from drunet.training.batches import EpochBatches
+from drunet.training.distillation import Answers
 from studies.common.images.folder import read_image
 from studies.common.images.view import View
 
-# Keeps the draws of views apart from those of the order, which use the same seed and epoch.
-_VIEW_STREAM = 17
-
-# float32 (n, size, size, 3) in [0, 1] to the probabilities of the classes, float32 (n, classes).
-Answers: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+# Position of a picture, and how often the epoch has shown it before.
+Shown: TypeAlias = tuple[int, int]
 
 
 class Originals:
@@ -55,34 +55,105 @@ class Originals:
         return image
 
 
-class ImageBatches(EpochBatches):
-    """Images to learn from, in an order and with views that are drawn anew for every epoch.
+class PictureBatches(EpochBatches):
+    """Pictures in batches of one size, since a network is traced (on a GPU: compiled) for one shape only.
+
+    The last batch of an epoch is filled up from the beginning of the order, and an order that is too short begins anew.
+    A fixed dataset also yields weights, and fills up with its first picture, which does not count there: its targets
+    and weight are zero. Metrics without weights must leave out what has no target.
 
     Parameters
     ----------
     files : list of str
         As `originals` takes them.
+    originals : callable
+        File to pixels, uint8.
+    threads : int
+        Pictures decoded and cut at a time.
+    **batches
+        batch_size, seed, steps and fixed, as for `EpochBatches`.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[str],
+        *,
+        originals: Callable[[str], NDArray[np.uint8]],
+        threads: int = 1,
+        **batches: Any,
+    ) -> None:
+        super().__init__(len(files), **batches)
+        self.files, self._originals, self._threads = list(files), originals, threads
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], ...]:
+        pixels, targets = self._pair(index)
+        if not self.fixed:
+            return pixels, targets
+        return pixels, targets * self.counts(index)[:, None].astype(np.float32), self.weights(index)
+
+    @abstractmethod
+    def _pair(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Pixels and targets of a batch."""
+
+    @abstractmethod
+    def _seen(self, picture: Shown) -> Any:
+        """What a batch takes of a picture."""
+
+    def _places(self, index: int) -> range:
+        return range(index * self.batch_size, (index + 1) * self.batch_size)
+
+    def shown(self, index: int) -> list[Shown]:
+        """The pictures of a batch."""
+        if self.fixed:
+            return [(place if place < self.count else 0, 0) for place in self._places(index)]
+        order = self.in_rounds("order", self.count, self.count)
+        return [(int(order[place % self.count]), place // self.count) for place in self._places(index)]
+
+    def gathered(self, index: int) -> list[Any]:
+        """What is seen of each picture of a batch."""
+        shown = self.shown(index)
+        if self._threads > 1:
+            with ThreadPoolExecutor(self._threads) as pool:
+                return list(pool.map(self._seen, shown))
+        return [self._seen(picture) for picture in shown]
+
+    def counts(self, index: int) -> NDArray[np.bool_]:
+        """Which pictures of a fixed batch count, (batch,): not those that fill it up."""
+        return np.asarray(self._places(index)) < self.count
+
+    def weights(self, index: int) -> NDArray[np.float32]:
+        """Weights of a fixed batch's pictures, (batch,): 0 for what fills it up.
+
+        Those of the others make up for Keras' dividing by a batch's size, so that a loss over all batches is the mean
+        over the pictures.
+        """
+        whole = len(self) * self.batch_size
+        return (self.counts(index) * (whole / self.count)).astype(np.float32)
+
+
+class ImageBatches(PictureBatches):
+    """Images with views that are drawn anew for every epoch; fixed: each in its one test view.
+
+    Parameters
+    ----------
+    files, originals, threads, **batches
+        As of `PictureBatches`; pixels are uint8 (h, w, 3).
     labels : int (n,)
     classes : int
-    originals : callable
-        File to uint8 (h, w, 3).
     view : View
-    batch_size, seed : int
-    steps : int, optional
-        Batches per epoch; by default as many as show every image once. The last one is filled up from the beginning of
-        the order, and an order that is too short begins anew: an image's second view in an epoch is another.
     distilled : bool
         Leave room for a teacher's answers.
     teacher : callable, optional
-        Asked about the very pixels that are yielded. Without one, its room is zeros.
-    threads : int
-        Images decoded and cut at a time.
+        Asked about the very pixels that are yielded. Without one, its room is zeros, as a validation loss is plain
+        cross-entropy.
 
     Yields
     ------
-    (float32 (batch, size, size, 3) in [0, 1], float32 (batch, classes or 2 classes))
-        Labels one-hot, then, if distilled, the teacher's probabilities.
+    (float32 (batch, size, size, 3) in [0, 1], float32 (batch, classes or 2 classes)[, float32 (batch,)])
+        Labels one-hot, then, if distilled, the teacher's probabilities; weights of a fixed dataset.
     """
+
+    streams: ClassVar = {**EpochBatches.streams, "augmentation": (17,)}
 
     def __init__(
         self,
@@ -90,68 +161,36 @@ class ImageBatches(EpochBatches):
         labels: NDArray[np.int64],
         *,
         classes: int,
-        originals: Callable[[str], NDArray[np.uint8]],
         view: View,
-        batch_size: int,
-        seed: int,
-        steps: int | None = None,
         distilled: bool = False,
         teacher: Answers | None = None,
-        threads: int = 1,
+        **pictures: Any,
     ) -> None:
-        super().__init__(len(files), batch_size=batch_size, seed=seed, steps=steps, threads=threads)
-        self.files, self.labels = list(files), np.asarray(labels)
-        self._one_hot = np.eye(classes, dtype=np.float32)
-        self._originals, self._view = originals, view
-        self._distilled, self._teacher = distilled or teacher is not None, teacher
+        super().__init__(files, **pictures)
+        self.labels, self._one_hot = np.asarray(labels), np.eye(classes, dtype=np.float32)
+        self._view, self._distilled, self._teacher = view, distilled or teacher is not None, teacher
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], ...]:
-        images, chosen = self.inputs(index), [i for i, _ in self._shown(index)]
-        return images, self._targets(self._one_hot[self.labels[chosen]], images)
+    def _pair(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        images, one_hot = self.inputs(index), self._one_hot[self.labels[[i for i, _ in self.shown(index)]]]
+        if not self._distilled:
+            return images, one_hot
+        answers = np.zeros_like(one_hot) if self._teacher is None else self._teacher(images)
+        return images, np.concatenate([one_hot, answers], axis=-1)
 
     def inputs(self, index: int) -> NDArray[np.float32]:
         """The images of a batch alone, float32 (batch, size, size, 3) in [0, 1]: the teacher is not asked."""
-        return np.stack(self._gathered(self._shown(index))).astype(np.float32) / np.float32(255)
+        return np.stack(self.gathered(index)).astype(np.float32) / np.float32(255)
 
     def _seen(self, picture: Shown) -> NDArray[np.uint8]:
-        return self._view.training(self._rng(picture, _VIEW_STREAM), self._originals(self.files[picture[0]]))
-
-    def _targets(self, one_hot: NDArray[np.float32], images: NDArray[np.float32]) -> NDArray[np.float32]:
-        if not self._distilled:
-            return one_hot
-        answers = np.zeros_like(one_hot) if self._teacher is None else self._teacher(images)
-        return np.concatenate([one_hot, answers], axis=-1)
-
-
-class FixedImageBatches(GivenOrder, ImageBatches):
-    """Images to be judged by, in the order given, each in its one test view.
-
-    The last batch is filled up with images that count nothing: their labels are all zero, and so are their weights.
-    Metrics without weights must leave out what has no label, as `LabelledAccuracy` does.
-
-    Parameters
-    ----------
-    *images, **options
-        As of `ImageBatches`; neither `steps` nor `teacher`, for a validation loss is plain cross-entropy.
-
-    Yields
-    ------
-    (float32 (batch, size, size, 3), float32 (batch, classes or 2 classes), float32 (batch,))
-        Images, labels and weights.
-    """
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], ...]:
-        images, targets = super().__getitem__(index)
-        return images, targets * self.counts(index)[:, None].astype(np.float32), self.weights(index)
-
-    def _seen(self, picture: Shown) -> NDArray[np.uint8]:
-        return self._view.test(self._originals(self.files[picture[0]]))
+        original = self._originals(self.files[picture[0]])
+        return (
+            self._view.test(original)
+            if self.fixed
+            else self._view.training(self.draws("augmentation", *picture), original)
+        )
 
 
-def probabilities(model: Any, batches: Any) -> NDArray[np.float32]:
-    """What a model makes of images: float32 (n, classes), in their order.
-
-    Of `FixedImageBatches`, or of any batches in a given order that hand out their images by `inputs`.
-    """
+def probabilities(model: Any, batches: PictureBatches) -> NDArray[np.float32]:
+    """What a model answers for the pictures of a fixed dataset: float32 (n, outputs), in their order."""
     answers = [np.asarray(model.predict_on_batch(batches.inputs(i)), dtype=np.float32) for i in range(len(batches))]
     return np.concatenate(answers)[: batches.count]

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from drunet.errors import ModelError
-from drunet.export.onnx_model import write_onnx
+from drunet.export.trained import export_trained
 from drunet.files import sha256, write_json
 from drunet.models import registry
-from drunet.training.teacher import CLASSES
+from drunet.training.distillation import CLASSES
+from drunet.training.trained import rebuild
 
 _SUFFIX = ".weights.h5"
 
@@ -55,23 +56,13 @@ def export_arm(
     if not files:
         mend = "Train the arm again."
         raise ModelError("there are no weights to export", where=name, found=Path(weights).name, mend=mend)
-    model = registry.build(facts["architecture"], **facts["builder"])
+    model = rebuild(facts)
     keys = [file.name.removesuffix(_SUFFIX) for file in files]
     for key, file in zip(keys, files, strict=True):
         registry.load_weights(model, file)
         path = Path(folder) / f"{key}.onnx"
-        report = write_onnx(
-            model,
-            path,
-            opset=opset,
-            scales={tensor.name: 1 / 255 for tensor in model.inputs},
-            facts={
-                "model": f"{name} {key}",
-                "architecture": facts["architecture"],
-                CLASSES: json.dumps(list(facts["classes"])),
-            },
-            seed=facts["seed"],
-        )
+        classes = {CLASSES: json.dumps(list(facts["classes"]))}
+        report = export_trained(facts, file, path, opset=opset, name=f"{name} {key}", model=model, metadata=classes)
         known = {"name": name, "trial": key, "architecture": facts["architecture"], "classes": facts["classes"]}
         write_json(path.with_suffix(".json"), {**report, **known, "sha256": sha256(path)})
     return keys

@@ -12,10 +12,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from drunet.training.kept import weights_file
+from drunet.training.checkpoint import weights_file
+from drunet.training.trained import rebuild
 from studies.common.images.examples import confused, surest, trial_of
 from studies.common.images.folder import read_image
-from studies.common.images.training import rebuild_arm
 from studies.common.images.view import View
 from studies.common.saliency.attention import decision_maps, layer_attention
 from studies.common.saliency.attention_figure import image_maps
@@ -58,7 +58,7 @@ def attention_figure(
     columns = layers or {**STAGES, **(LEVELS if facts["options"].get("pyramid", True) else {})}
     chosen = surest(trial_of(predictions, trial))
     images = _seen(root, chosen["file"], facts)
-    model = rebuild_arm(facts, weights_file(weights, trial))
+    model = rebuild(facts, weights_file(weights, trial))
     found = layer_attention(model, _scaled(images), chosen["index"].to_numpy(np.int64), list(columns.values()))
     words = [f"{_lines(row)}\n{row['kind']}" for row in chosen.to_dict("records")]
     return image_maps(images, words, {title: found[name] for title, name in columns.items()})
@@ -84,7 +84,7 @@ def confused_figure(
         nothing = f"no test image of {' and '.join(classes)} was taken for the other class"
         return image_maps(np.zeros((0, 1, 1, 3), np.uint8), [], {}, nothing=nothing)
     images = _seen(root, chosen["file"], facts)
-    model, scaled = rebuild_arm(facts, weights_file(weights, trial)), _scaled(images)
+    model, scaled = rebuild(facts, weights_file(weights, trial)), _scaled(images)
     predicted, true = (decision_maps(model, scaled, chosen[key].to_numpy(np.int64)) for key in ("index", "own"))
     maps = {
         "gradient,\npredicted class": predicted["gradient"],

@@ -29,10 +29,11 @@ from sklearn.svm import SVC
 
 from drunet.console import progress, say
 from drunet.errors import ConfigError, closest
+from drunet.training.trained import Trained
 from studies.common.images.file_statistics import file_features, file_statistics_model
 from studies.common.images.folder import read_image
 from studies.common.images.sources import in_order_of
-from studies.common.images.trials import HISTORY, ArmOutcome, class_numbers, draw_trials, images_of, prediction_rows
+from studies.common.images.trials import HISTORY, class_numbers, draw_trials, images_of, prediction_rows
 
 KINDS = ("svm", "random_forest", "knn")
 FILE_STATISTICS = "file_statistics"
@@ -156,7 +157,7 @@ def fit_prior_model(
     seed: int,
     file_facts: pd.DataFrame | None = None,
     threads: int = 1,
-) -> ArmOutcome:
+) -> Trained:
     """Fit a prior model in every protocol and fold of a task, and test it.
 
     Parameters
@@ -181,7 +182,7 @@ def fit_prior_model(
 
     Returns
     -------
-    ArmOutcome
+    Trained
         Its history is empty.
 
     Raises
@@ -221,7 +222,7 @@ def fit_prior_model(
         "scikit_learn": sklearn.__version__,
         "trials": facts,
     }
-    return ArmOutcome(pd.concat(rows, ignore_index=True), pd.DataFrame(columns=list(HISTORY)), known)
+    return Trained(None, pd.DataFrame(columns=list(HISTORY)), known, pd.concat(rows, ignore_index=True))
 
 
 def _described(images: pd.DataFrame, root: str | os.PathLike[str], name: str, threads: int) -> NDArray[np.float32]:

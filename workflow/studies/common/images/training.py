@@ -20,18 +20,14 @@ import pandas as pd
 from drunet.errors import ConfigError, ModelError, check_keys
 from drunet.files import sha256
 from drunet.inference import EngineOptions
-from drunet.models import registry
 from drunet.settings.network import NetworkSettings, starts_whole
 from drunet.settings.training import TrainingSettings
-from drunet.training.classifier import builder_options
-from drunet.training.distillation import DistillationLoss, LabelledAccuracy
-from drunet.training.kept import Kept, digest
-from drunet.training.loop import Trainer, compute_precision
-from drunet.training.teacher import OnnxTeacher
-from studies.common.images.batches import FixedImageBatches, ImageBatches, Originals, probabilities
+from drunet.training.distillation import DistillationLoss, LabelledAccuracy, OnnxTeacher
+from drunet.training.recipe import Series, new_network
+from drunet.training.trained import Trained, builder_options
+from studies.common.images.batches import ImageBatches, Originals, probabilities
 from studies.common.images.trials import (
     HISTORY,
-    ArmOutcome,
     Trial,
     class_numbers,
     draw_trials,
@@ -39,9 +35,6 @@ from studies.common.images.trials import (
     prediction_rows,
 )
 from studies.common.images.view import View
-
-# What an arm is called does not decide what it becomes.
-_NAMES = ("label", "published")
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,7 @@ def train_arm(
     threads: int = 1,
     keep_mb: float = 1500,
     code: str = "",
-) -> ArmOutcome:
+) -> Trained:
     """Train an arm in every protocol and fold of a task, and test it.
 
     Parameters
@@ -111,7 +104,7 @@ def train_arm(
         Of splits, initial weights, order, views and dropout.
     folder : Path
         Where the state is kept, and until the caller removes it the weights of every trial: see
-        `drunet.training.kept.weights_file`.
+        `drunet.training.checkpoint.weights_file`.
     teachers : mapping of "protocol.fold" to path
         ONNX files of the teacher, trained on the same images as each trial.
     engine : EngineOptions, optional
@@ -125,7 +118,7 @@ def train_arm(
 
     Returns
     -------
-    ArmOutcome
+    Trained
 
     Raises
     ------
@@ -144,65 +137,32 @@ def train_arm(
     trials = draw_trials(task, images, validation_share=validation_share, seed=seed, where=name)
     taught_by = _teachers_of(trials, teachers or {}, name) if taught else {}
     engine = engine or EngineOptions()
+    network = NetworkSettings.among(arm, name)
+    model = new_network(network, plan, seed, view.size, start=arm["weights"], classes=len(classes))
 
-    compute_precision(plan.precision)
-    builder = {**builder_options(NetworkSettings.among(arm, name), view.size, seed), "classes": len(classes)}
-    model = registry.build(arm["architecture"], **builder)
-    if starts_whole(arm["weights"]):
-        registry.load_weights(model, arm["weights"])
-    loss = DistillationLoss(taught.temperature, taught.weight) if taught else "categorical_crossentropy"
-    trainer = Trainer(model, loss=loss, metrics=[LabelledAccuracy()], plan=plan)
-    beginning, begun = model.get_weights(), False
-
-    part = partial(
-        _part,
-        images,
-        class_numbers(images, classes),
-        classes=len(classes),
-        originals=Originals(root, keep_mb),
-        view=view,
-        batch_size=plan.batch_size,
-        seed=seed,
-        distilled=taught is not None,
-        threads=threads,
-    )
+    data = _Data(images, classes, Originals(root, keep_mb), view, plan, seed, taught_by, engine, threads, name)
     # A fold is what it is however many others are trained.
     split = {key: value for key, value in task["split"].items() if key != "run"}
-    decisive = [_without_names(arm), classes, split, view.settings(), validation_share, taught and asdict(taught), seed]
-    decisive += [keras.__version__, images.to_csv(index=False), [sha256(file) for file in _start_files(arm)], code]
+    decisive = [without_names(arm), classes, split, view.settings(), validation_share, taught and asdict(taught), seed]
+    decisive += [images.to_csv(index=False), [sha256(file) for file in _start_files(arm)], code]
+    loss = DistillationLoss(taught.temperature, taught.weight) if taught else "categorical_crossentropy"
+    series = Series(model, loss=loss, metric=LabelledAccuracy, folder=folder, decisive=decisive)
     done = []
     for trial in trials:
-        teacher = taught_by.get(trial.key)
-        taught_with = teacher and [sha256(teacher), engine.provider, engine.precision]
-        kept = Kept(folder, trial.key, digest([*decisive, trial.key, taught_with]))
-        if not kept.there():
-            answers = teacher and OnnxTeacher(
-                teacher, classes, size=view.size, options=engine, where=f"{name}: teacher"
-            )
-            if begun:
-                trainer.start_over(beginning)
-            begun = True
-            validation = trial.split.validation
-            history = trainer.train(
-                batches=part(ImageBatches, trial.split.training, teacher=answers, steps=plan.steps_per_epoch),
-                validation=part(FixedImageBatches, validation) if len(validation) else None,
-                folder=kept.state,
-                identity=kept.identity,
-                name=f"{name}, {trial.protocol} {trial.fold}",
-            )
-            tested = probabilities(model, part(FixedImageBatches, trial.split.test))
-            kept.keep(model, prediction_rows(images, trial, classes, tested), history)
-        done.append((trial, *kept.read()))
+        file, label = taught_by.get(trial.key), f"{name}, {trial.protocol} {trial.fold}"
+        own = file and [sha256(file), engine.provider, engine.precision]
+        answers = partial(data.rows, model, trial)
+        done.append((trial, *series.train(trial.key, label, plan, partial(data.of, trial), answers, own)))
 
+    curves = [h.assign(protocol=t.protocol, fold=t.fold).reindex(columns=list(HISTORY)) for t, _, h in done]
     predictions = pd.concat([rows for _, rows, _ in done], ignore_index=True)
-    history = pd.concat([_labelled(h, trial) for trial, _, h in done], ignore_index=True)
     facts = {
         "architecture": arm["architecture"],
         "options": dict(arm["options"]),
         "normalisation": arm["options"].get("normalise"),
         "size": view.size,
         "classes": classes,
-        "builder": {**builder, "weights": "random"},
+        "builder": {**builder_options(network, seed, view.size), "classes": len(classes), "weights": "random"},
         "weights": arm["weights"],
         "view": view.settings(),
         "training": dict(arm["training"]),
@@ -212,35 +172,62 @@ def train_arm(
         "trainable_parameters": int(sum(np.prod(w.shape) for w in model.trainable_weights)),
         "seed": seed,
         "keras": keras.__version__,
-        "trials": [
-            {
-                **trial.facts(images, classes),
-                "epochs": len(h),
-                "seconds_per_epoch": float(h["seconds"].median()),
-            }
-            for trial, _, h in done
-        ],
+        "trials": [{**trial.facts(images, classes), **pace(h)} for trial, _, h in done],
     }
-    return ArmOutcome(predictions, history, facts)
+    return Trained(None, pd.concat(curves, ignore_index=True), facts, predictions)
 
 
-def rebuild_arm(facts: Mapping[str, Any], weights: str | os.PathLike[str]) -> keras.Model:
-    """Build the network of an arm from its facts and load the weights of a trial.
+@dataclass(frozen=True)
+class _Data:
+    """How the images of a trial become batches, and answers rows."""
 
-    Raises
-    ------
-    ModelError
-        If the weights do not fit the facts.
-    """
-    model = registry.build(facts["architecture"], **facts["builder"])
-    registry.load_weights(model, weights)
-    return model
+    images: pd.DataFrame
+    classes: list[str]
+    originals: Originals
+    view: View
+    plan: TrainingSettings
+    seed: int
+    teachers: Mapping[str, str | os.PathLike[str]]
+    engine: EngineOptions
+    threads: int
+    name: str
+
+    def of(self, trial: Trial) -> tuple[ImageBatches, ImageBatches | None]:
+        """Batches to learn from, with the answers of the trial's teacher if it has one, and to validate with."""
+        file, validation = self.teachers.get(trial.key), trial.split.validation
+        where, size = f"{self.name}: teacher", self.view.size
+        teacher = OnnxTeacher(file, self.classes, size=size, options=self.engine, where=where) if file else None
+        batches = self._part(trial.split.training, teacher=teacher, steps=self.plan.steps_per_epoch)
+        return batches, self._part(validation, fixed=True) if len(validation) else None
+
+    def rows(self, model: keras.Model, trial: Trial) -> pd.DataFrame:
+        """Predictions for the test images of a trial."""
+        answers = probabilities(model, self._part(trial.split.test, fixed=True))
+        return prediction_rows(self.images, trial, self.classes, answers)
+
+    def _part(self, chosen: np.ndarray, **options: Any) -> ImageBatches:
+        return ImageBatches(
+            self.images["file"].iloc[chosen].tolist(),
+            class_numbers(self.images, self.classes)[chosen],
+            classes=len(self.classes),
+            originals=self.originals,
+            view=self.view,
+            batch_size=self.plan.batch_size,
+            seed=self.seed,
+            distilled=bool(self.teachers),
+            threads=self.threads,
+            **options,
+        )
 
 
-def _part(
-    images: pd.DataFrame, labels: np.ndarray, kind: type[ImageBatches], chosen: np.ndarray, **options: Any
-) -> ImageBatches:
-    return kind(images["file"].iloc[chosen].tolist(), labels[chosen], **options)
+def without_names(arm: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an arm but for what it is called, which does not decide what it becomes."""
+    return {key: value for key, value in arm.items() if key not in ("label", "published")}
+
+
+def pace(history: pd.DataFrame) -> dict[str, Any]:
+    """How long a training took: epochs, and the median of seconds_per_epoch."""
+    return {"epochs": len(history), "seconds_per_epoch": float(history["seconds"].median())}
 
 
 def _teachers_of(
@@ -255,17 +242,9 @@ def _teachers_of(
     return dict(teachers)
 
 
-def _without_names(arm: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in arm.items() if key not in _NAMES}
-
-
 def _start_files(arm: Mapping[str, Any]) -> list[str]:
     """Files whose weights an arm begins with: of the whole model, or of backbones."""
     weights = arm["weights"]
     if isinstance(weights, Mapping):
         return [os.fspath(weights[name]) for name in sorted(weights)]
     return [weights] if starts_whole(arm["weights"]) else []
-
-
-def _labelled(history: pd.DataFrame, trial: Trial) -> pd.DataFrame:
-    return history.assign(protocol=trial.protocol, fold=trial.fold).reindex(columns=list(HISTORY))

@@ -1,11 +1,10 @@
-"""The trials of an arm on a set of images, one per protocol and fold, and what an arm leaves behind.
+"""The trials of an arm on a set of images, one per protocol and fold, and the table of its predictions.
 
 Networks and prior models alike; nothing here knows how either learns.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drunet.errors import ConfigError, ImageSetError, closest
-from drunet.files import whole_file, write_json
 from studies.common.images.protocols import PROTOCOLS, folds_of
 from studies.common.images.splits import PART_NAMES, Split, leak, split_of
 
@@ -52,29 +50,6 @@ class Trial:
             labels = images["label"].iloc[getattr(self.split, name)].value_counts()
             counts[name] = {label: int(labels.get(label, 0)) for label in classes}
         return {"protocol": self.protocol, "fold": self.fold, "leak": self.leak, "images": counts}
-
-
-@dataclass(frozen=True)
-class ArmOutcome:
-    """What an arm leaves: predictions and history (tables), and facts (JSON values)."""
-
-    predictions: pd.DataFrame
-    history: pd.DataFrame
-    facts: dict[str, Any]
-
-    def write(
-        self,
-        predictions: str | os.PathLike[str],
-        facts: str | os.PathLike[str],
-        history: str | os.PathLike[str] | None = None,
-    ) -> None:
-        """Write predictions (Parquet), facts (JSON), and the history (TSV), which a prior model does not have."""
-        with whole_file(predictions) as temporary:
-            self.predictions.to_parquet(temporary, index=False)
-        if history is not None:
-            with whole_file(history) as temporary:
-                self.history.to_csv(temporary, sep="\t", index=False)
-        write_json(facts, self.facts)
 
 
 def images_of(task: Mapping[str, Any], images: pd.DataFrame, where: str) -> pd.DataFrame:

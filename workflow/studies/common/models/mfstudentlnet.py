@@ -7,20 +7,19 @@ The paper states neither the pyramid's width nor how its levels are fused: see t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import layers
 
 from drunet.models.dr_fused import head
-from drunet.models.image_normalisation import normalisation_check, normalised
-from drunet.models.options import check_own_network, refuse_unfit, switch_check, whole_check
+from drunet.models.image_normalisation import normalised
+from drunet.models.options import Network, Shared, refuse_unfit, switch_check, whole_check
 from drunet.models.trunk import prepare_trunk
 from studies.common.models.feature_pyramid import feature_pyramid
 from studies.common.models.residual import STAGES, build_resnet18
 from studies.common.models.squeeze_excitation import squeeze_excitation as recalibrate
 
-_WHERE = "architecture mfstudentlnet"
 _LEAST_SEEN = 16  # px; the last stage still has a place of its own there
 _SHRINKS, _ACTIVATIONS = (1, 2, 4), ("relu", "linear")
 
@@ -28,8 +27,6 @@ _SHRINKS, _ACTIVATIONS = (1, 2, 4), ("relu", "linear")
 def build_mfstudentlnet(
     size: int,
     *,
-    weights: str = "random",
-    classes: int = 2,
     pyramid: bool = True,
     squeeze_excitation: bool = True,
     pyramid_width: int = 64,
@@ -39,9 +36,7 @@ def build_mfstudentlnet(
     normalise: str = "imagenet",
     dropout: float = 0.0,
     zero_init_residual: bool = False,
-    freeze_fraction: float = 0.0,
-    batch_norm_momentum: float | None = None,
-    seed: int = 0,
+    **shared: Unpack[Shared],
 ) -> keras.Model:
     """Build the classifier.
 
@@ -49,10 +44,6 @@ def build_mfstudentlnet(
     ----------
     size : int
         Side of the square tile, px; at least 32 (published: 224).
-    weights : "random"
-        There are no weights to begin with but those of a whole trained model, which are read afterwards.
-    classes : int
-        Outputs of the softmax.
     pyramid, squeeze_excitation : bool
         The steps of the ablation. Without the pyramid the classifier stands on the last stage alone; without both this
         is a plain ResNet18. The blocks stand between trunk and pyramid: each stage hands its plain output to the next.
@@ -68,19 +59,14 @@ def build_mfstudentlnet(
     shrink : {1, 2, 4}
         The tile is first brought to a fraction of its side by averaging, in the graph: a student that looks at fewer
         pixels. `size` must be a multiple of it, and 16 px must be left.
-    normalise : {"imagenet", "symmetric", "caffe", "none"}
-        How pixels are scaled inside the graph, see `drunet.models.image_normalisation`.
+    normalise : str
+        See `drunet.models.options.Network`.
     dropout : float
         Rate before the classifier, in [0, 1).
     zero_init_residual : bool
         Each residual block begins as the ReLU of its shortcut.
-    freeze_fraction : float
-        Share of the trunk's layers that is held fixed, counted from the input. A frozen batch normalisation also uses
-        its moving averages, in training too.
-    batch_norm_momentum : float or None
-        Of every batch normalisation, in [0, 1); None keeps Keras' own.
-    seed : int
-        Of the initial weights and the dropout. Sets the global seed of Keras.
+    **shared
+        See `drunet.models.options.Network`.
 
     Returns
     -------
@@ -94,40 +80,31 @@ def build_mfstudentlnet(
     ModelError
         For an option out of range.
     """
-    check_own_network(
-        _WHERE,
-        size=size,
-        weights=weights,
-        classes=classes,
-        dropout=dropout,
-        freeze_fraction=freeze_fraction,
-        batch_norm_momentum=batch_norm_momentum,
-        more={
-            "pyramid": switch_check(pyramid),
-            "squeeze_excitation": switch_check(squeeze_excitation),
-            "zero_init_residual": switch_check(zero_init_residual),
-            "pyramid_width": whole_check(pyramid_width),
-            "pyramid_activation": (pyramid_activation, pyramid_activation in _ACTIVATIONS, "Use relu or linear."),
-            "reduction": whole_check(reduction),
-            "shrink": (shrink, shrink in _SHRINKS and not isinstance(shrink, bool), "Use 1, 2 or 4."),
-            "normalise": normalisation_check(normalise),
-        },
+    network = Network("mfstudentlnet", size, dropout=dropout, normalise=normalise, **shared)
+    network.check(
+        on_backbone=False,
+        pyramid=switch_check(pyramid),
+        squeeze_excitation=switch_check(squeeze_excitation),
+        zero_init_residual=switch_check(zero_init_residual),
+        pyramid_width=whole_check(pyramid_width),
+        pyramid_activation=(pyramid_activation, pyramid_activation in _ACTIVATIONS, "Use relu or linear."),
+        reduction=whole_check(reduction),
+        shrink=(shrink, shrink in _SHRINKS and not isinstance(shrink, bool), "Use 1, 2 or 4."),
     )
-    _check_shrunk(size, shrink)
-    keras.utils.set_random_seed(seed)
-    image = keras.Input((size, size, 3), name="input_image")
+    _check_shrunk(network.where, size, shrink)
+    image = network.image()
     x = layers.AveragePooling2D(shrink, name="shrunk")(image) if shrink > 1 else image
     x = normalised(x, normalise)
     used = tuple(STAGES) if pyramid else ("c5",)
     trunk = build_resnet18(size // shrink, outputs=used, zero_init_residual=zero_init_residual)
-    prepare_trunk(trunk, where=_WHERE, freeze_fraction=freeze_fraction, batch_norm_momentum=batch_norm_momentum)
+    prepare_trunk(trunk, network)
     found = trunk(x)
     stages = dict(zip(used, found if pyramid else [found], strict=True))
     if squeeze_excitation:
         stages = _recalibrated(stages, reduction)
     x = _fused(stages, pyramid_width, pyramid_activation) if pyramid else _pooled(stages["c5"], "c5")
-    x = head(x, 0, dropout, classes)
-    return keras.Model(image, x, name="mfstudentlnet")
+    x = head(x, 0, dropout, network.classes)
+    return keras.Model(image, x, name=network.name)
 
 
 def _recalibrated(stages: dict[str, Any], reduction: int) -> dict[str, Any]:
@@ -144,7 +121,7 @@ def _pooled(x: Any, name: str) -> Any:
     return layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
 
 
-def _check_shrunk(size: int, shrink: int) -> None:
+def _check_shrunk(where: str, size: int, shrink: int) -> None:
     left = f"Use a size that is a multiple of {shrink} and at least {_LEAST_SEEN * shrink} px, or less shrinking."
     fits = size % shrink == 0 and size // shrink >= _LEAST_SEEN
-    refuse_unfit(_WHERE, {"shrink": (f"{shrink} for tiles of {size} px", fits, left)})
+    refuse_unfit(where, {"shrink": (f"{shrink} for tiles of {size} px", fits, left)})

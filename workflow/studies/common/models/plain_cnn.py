@@ -8,33 +8,27 @@ convolutions are 3x3 with stride 1 (Table 1). This is a small network after VGG 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 from keras import layers
 
 from drunet.models.dr_fused import head
-from drunet.models.image_normalisation import normalisation_check, normalised
-from drunet.models.options import check_own_network, switch_check, whole, whole_check
+from drunet.models.image_normalisation import normalised
+from drunet.models.options import Network, Shared, switch_check, whole, whole_check
 from drunet.models.trunk import prepare_trunk
-
-_WHERE = "architecture plain_cnn"
 
 
 def build_plain_cnn(
     size: int,
     *,
-    weights: str = "random",
-    classes: int = 2,
     filters: Sequence[int] = (32, 64, 128, 256),
     convolutions: int = 1,
     batch_norm: bool = False,
     dense_units: int = 128,
     normalise: str = "imagenet",
     dropout: float = 0.5,
-    freeze_fraction: float = 0.0,
-    batch_norm_momentum: float | None = None,
-    seed: int = 0,
+    **shared: Unpack[Shared],
 ) -> keras.Model:
     """Build the classifier.
 
@@ -42,10 +36,6 @@ def build_plain_cnn(
     ----------
     size : int
         Side of the square tile, px; at least 32. The weights of the hidden layer depend on it.
-    weights : "random"
-        There are no weights to begin with but those of a whole trained model, which are read afterwards.
-    classes : int
-        Outputs of the softmax.
     filters : sequence of int
         Channels of each block; one place must be left after halving so often.
     convolutions : int
@@ -54,16 +44,12 @@ def build_plain_cnn(
         Normalise after each convolution, which VGG does not.
     dense_units : int
         Width of the hidden layer.
-    normalise : {"imagenet", "symmetric", "caffe", "none"}
-        How pixels are scaled inside the graph, see `drunet.models.image_normalisation`.
+    normalise : str
+        See `drunet.models.options.Network`.
     dropout : float
         Rate after the hidden layer, in [0, 1).
-    freeze_fraction : float
-        Share of the convolutional layers that is held fixed, counted from the input.
-    batch_norm_momentum : float or None
-        Of every batch normalisation, in [0, 1); None keeps Keras' own.
-    seed : int
-        Of the initial weights and the dropout. Sets the global seed of Keras.
+    **shared
+        See `drunet.models.options.Network`.
 
     Returns
     -------
@@ -76,29 +62,20 @@ def build_plain_cnn(
     ModelError
         For an option out of range.
     """
-    check_own_network(
-        _WHERE,
-        size=size,
-        weights=weights,
-        classes=classes,
-        dropout=dropout,
-        freeze_fraction=freeze_fraction,
-        batch_norm_momentum=batch_norm_momentum,
-        more={
-            "filters": filters_check(filters, size),
-            "convolutions": whole_check(convolutions),
-            "batch_norm": switch_check(batch_norm),
-            "dense_units": whole_check(dense_units),
-            "normalise": normalisation_check(normalise),
-        },
+    network = Network("plain_cnn", size, dropout=dropout, normalise=normalise, **shared)
+    network.check(
+        on_backbone=False,
+        filters=filters_check(filters, size),
+        convolutions=whole_check(convolutions),
+        batch_norm=switch_check(batch_norm),
+        dense_units=whole_check(dense_units),
     )
-    keras.utils.set_random_seed(seed)
-    image = keras.Input((size, size, 3), name="input_image")
+    image = network.image()
     trunk = convolution_blocks(size, filters, convolutions, batch_norm)
-    prepare_trunk(trunk, where=_WHERE, freeze_fraction=freeze_fraction, batch_norm_momentum=batch_norm_momentum)
+    prepare_trunk(trunk, network)
     x = layers.Flatten(name="flat")(trunk(normalised(image, normalise)))
     x = layers.Dense(dense_units, activation="relu", kernel_initializer="he_normal", name="hidden")(x)
-    return keras.Model(image, head(x, 0, dropout, classes), name="plain_cnn")
+    return keras.Model(image, head(x, 0, dropout, network.classes), name=network.name)
 
 
 def convolution_blocks(size: int, filters: Sequence[int], convolutions: int, batch_norm: bool) -> keras.Model:

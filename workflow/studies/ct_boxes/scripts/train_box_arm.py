@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 from drunet.console import job
+from drunet.training.checkpoint import keep_weights
 from drunet.training.device import need_gpu
-from drunet.training.kept import keep_weights
 from studies.ct_boxes.training import train_box_arm
 from studies.ct_boxes.trials import read_slices
 
@@ -32,5 +32,5 @@ with job(snakemake.log[0]):
         code=params.code,
     )
     keep_weights(state, [training["key"] for training in outcome.facts["trainings"]], outputs.weights)
-    outcome.write(outputs.predictions, outputs.facts, outputs.history)
+    outcome.write(predictions=outputs.predictions, facts=outputs.facts, history=outputs.history)
     shutil.rmtree(state)

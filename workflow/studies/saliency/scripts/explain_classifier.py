@@ -1,11 +1,11 @@
 """Make saliency maps of a classifier on true and false positive tiles."""
 
 from drunet.console import job, say
-from drunet.export.trained import rebuild_trained
 from drunet.files import read_json, write_text
 from drunet.outcome import without_failed
 from drunet.report.figures import save
 from drunet.training.device import need_gpu
+from drunet.training.trained import rebuild
 from studies.saliency.explanation import classified_tiles, explain, explanation_metrics, read_tiles
 from studies.saliency.figures import saliency_figure
 from studies.saliency.tables import chosen_table, metrics_table
@@ -31,7 +31,7 @@ with job(snakemake.log[0]):
     explanation = None
     if len(chosen):
         explanation = explain(
-            rebuild_trained(facts, inputs.weights),
+            rebuild(facts, inputs.weights),
             images,
             layers=settings["layers"].get(model_name),
             **{key: settings[key] for key in ("score", "baseline", "steps", "batch_size")},

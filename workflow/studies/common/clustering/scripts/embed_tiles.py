@@ -2,8 +2,8 @@
 
 from drunet.console import job
 from drunet.tiles import TileRules, write_table
-from drunet.training.classifier import split_slides
 from drunet.training.device import need_gpu
+from drunet.training.readers import split_slides
 from studies.common.clustering.features import embed_tiles
 
 with job(snakemake.log[0]):

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 from drunet.console import job
-from drunet.training.batches import SlideSource
 from drunet.training.device import need_gpu
+from drunet.training.readers import SlideSource
 from studies.common.clustering.prototypical import train_prototypical
 from studies.common.clustering.training import train_clustered
 
@@ -27,5 +27,5 @@ with job(snakemake.log[0]):
         start={"weights": inputs.weights, "facts": inputs.start} if inputs.start else None,
         code=params.code,
     )
-    trained.write(output.weights, output.history, output.facts, params.settings)
+    trained.write(weights=output.weights, history=output.history, facts=output.facts, settings=params.settings)
     shutil.rmtree(state)

@@ -19,4 +19,4 @@ with job(snakemake.log[0]):
         file_facts=read_sources(facts) if facts else None,
         threads=snakemake.threads,
     )
-    outcome.write(outputs.predictions, outputs.facts)
+    outcome.write(predictions=outputs.predictions, facts=outputs.facts)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from drunet.console import job
 from drunet.inference import EngineOptions
+from drunet.training.checkpoint import keep_weights
 from drunet.training.device import need_gpu
-from drunet.training.kept import keep_weights
 from studies.common.images.folder import read_list
 from studies.common.images.training import train_arm
 from studies.common.images.view import View
@@ -37,5 +37,5 @@ with job(snakemake.log[0]):
         code=params.code,
     )
     keep_weights(state, params.keep, outputs.weights)
-    outcome.write(outputs.predictions, outputs.facts, outputs.history)
+    outcome.write(predictions=outputs.predictions, facts=outputs.facts, history=outputs.history)
     shutil.rmtree(state)

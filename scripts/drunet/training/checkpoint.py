@@ -1,0 +1,151 @@
+"""Training states on disk: weights, the state of a training that may be killed, and finished trainings of a job."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from drunet.files import read_json, whole_file, write_json
+
+# Seconds from one state on disk to the next: writing that of a deep network takes longer than a short epoch.
+KEEP_EVERY = 30.0
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Write weights, and for a compiled model its optimiser's state, whole or not at all."""
+    with whole_file(path) as temporary:
+        # Keras refuses a name that does not end in .weights.h5.
+        named = temporary.with_name(temporary.stem + ".weights.h5")
+        model.save_weights(named)
+        named.replace(temporary)
+
+
+def save_inference_weights(model: keras.Model, path: Path) -> None:
+    """Write the weights alone, without an optimiser's state, as the same builder reads them back."""
+    save_weights(keras.Model(model.inputs, model.outputs, name=model.name), path)
+
+
+class State:
+    """What a restart needs, on disk (weights, optimiser, best weights, history), and the best weights in memory.
+
+    Weights are written under the number of their epoch; the record, written last, names the files that belong to it. A
+    kill at any moment leaves the old record with its files, or the new one with its own.
+    """
+
+    def __init__(self, model: keras.Model, folder: Path, identity: str) -> None:
+        self.model, self.folder, self.identity = model, folder, identity
+        self.history: list[dict[str, float]] = []
+        self.best, self.wait = math.inf, 0
+        self._best_file: str | None = None
+        self._best_weights: list[np.ndarray] | None = None
+        self._written = time.perf_counter()
+        record = folder / "state.json"
+        stored = read_json(record) if record.is_file() else {}
+        if stored.get("identity") != identity:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            return
+        # A compiled model's weights file holds the optimiser's state too.
+        model.load_weights(folder / stored["weights"])
+        self.history, self.best, self.wait = stored["history"], stored["best"], stored["wait"]
+        self._best_file = stored["best_weights"]
+
+    def keep(self, improved: bool) -> None:
+        """Remember the best weights, and write the state if it is time to."""
+        if improved:
+            self._best_weights, self._best_file = self.model.get_weights(), None
+        if time.perf_counter() - self._written < KEEP_EVERY:
+            return
+        latest = f"epoch{len(self.history)}.weights.h5"
+        save_weights(self.model, self.folder / latest)
+        if improved:
+            self._best_file = latest
+        elif self._best_file is None:
+            # The best epoch was not written itself.
+            self._best_file = f"best{len(self.history) - self.wait}.weights.h5"
+            current = self.model.get_weights()
+            self.load_best()
+            save_weights(self.model, self.folder / self._best_file)
+            self.model.set_weights(current)
+        record = {
+            "identity": self.identity,
+            "weights": latest,
+            "best_weights": self._best_file,
+            "history": self.history,
+            "best": self.best,
+            "wait": self.wait,
+        }
+        write_json(self.folder / "state.json", record)
+        for path in self.folder.glob("*.weights.h5"):
+            if path.name not in (latest, self._best_file):
+                path.unlink()
+        self._written = time.perf_counter()
+
+    def load_best(self) -> None:
+        """Give the model its best weights, if an epoch is over."""
+        if self._best_weights is not None:
+            self.model.set_weights(self._best_weights)
+        elif self._best_file is not None:
+            self.model.load_weights(self.folder / self._best_file)
+
+
+class Kept:
+    """What a finished training leaves in the folder of the state until all trainings of the job are finished.
+
+    Parameters
+    ----------
+    folder : Path
+    key : str
+        Name of its files.
+    identity : str
+        Digest of all that decides the result, see `digest`: what another one left is not used.
+    """
+
+    def __init__(self, folder: Path, key: str, identity: str) -> None:
+        self._folder, self._key, self.identity = folder, key, identity
+        self.state = folder / f"{key}.state"
+        self._record, self._rows = folder / f"{key}.json", folder / f"{key}.parquet"
+
+    def there(self) -> bool:
+        """Whether this training is finished."""
+        return self._record.is_file() and read_json(self._record)["identity"] == self.identity
+
+    def keep(self, model: keras.Model, rows: pd.DataFrame, history: pd.DataFrame) -> None:
+        """Write weights, predictions, then the record that says that they are whole."""
+        save_inference_weights(model, weights_file(self._folder, self._key))
+        with whole_file(self._rows) as temporary:
+            rows.to_parquet(temporary, index=False)
+        write_json(self._record, {"identity": self.identity, "history": history.to_dict("list")})
+        shutil.rmtree(self.state)
+
+    def read(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Predictions and history."""
+        return pd.read_parquet(self._rows), pd.DataFrame(read_json(self._record)["history"])
+
+
+def weights_file(folder: str | os.PathLike[str], key: str) -> Path:
+    """The weights of a training (of a set of images: `protocol.fold`), in the folder of the state or of the results."""
+    return Path(folder) / f"{key}.weights.h5"
+
+
+def keep_weights(state: Path, keys: Sequence[str], folder: str | os.PathLike[str]) -> None:
+    """Copy the weights of these trainings from the state to the results."""
+    for key in keys:
+        with whole_file(weights_file(folder, key)) as temporary:
+            shutil.copyfile(weights_file(state, key), temporary)
+
+
+def digest(decisive: Sequence[Any]) -> str:
+    """Digest of JSON values."""
+    return hashlib.sha256(json.dumps(list(decisive), sort_keys=True).encode()).hexdigest()

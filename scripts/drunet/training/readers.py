@@ -1,0 +1,211 @@
+"""Readers of training data from slides: the annotated slide, its tiles, and where an epoch's crops come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from drunet.annotation import Annotation
+from drunet.annotation.parsed import read_parsed, read_provenance
+from drunet.annotation.provenance import Provenance
+from drunet.augment.pipeline import Augmentation
+from drunet.errors import SlideError, TrainingDataError
+from drunet.grid import Grid
+from drunet.outcome import without_failed
+from drunet.sampling import Crops, GridTiles, RegionCrops, Source
+from drunet.slide import Slide
+from drunet.tiles import UNLABELLED, TileRules, read_table
+
+
+@dataclass(frozen=True)
+class SlideSource:
+    """Where a slide's pixels come from."""
+
+    path: str
+    slide_id: str
+    mpp: float | None = None
+
+    def open(self) -> Slide:
+        """Open the slide; the caller closes it."""
+        return Slide(self.path, self.slide_id, self.mpp)
+
+
+@dataclass(frozen=True)
+class AnnotatedSlide:
+    """A training slide: its pixels, its tile table and its parsed annotation (files)."""
+
+    source: SlideSource
+    tiles: str
+    annotation: str
+
+    @property
+    def files(self) -> list[str]:
+        """What training learns from besides pixels; partial annotations are cropped from directly."""
+        return [self.tiles, self.annotation]
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where its annotation comes from."""
+        return read_provenance(self.annotation)
+
+    def read(self) -> tuple[pd.DataFrame, Grid, Annotation]:
+        """Tile table, grid and annotation."""
+        table, facts = read_table(self.tiles)
+        grid = Grid.from_dict(facts["grid"])
+        annotation = read_parsed(self.annotation, slide_id=self.source.slide_id, size=(grid.width, grid.height))
+        if annotation is None:
+            raise ValueError(f"{self.source.slide_id} has no annotation to learn from")
+        return table, grid, annotation
+
+
+def split_slides(
+    slides: Sequence[Mapping[str, Any]],
+    training: int,
+    paths: Sequence[str],
+    tiles: Sequence[str],
+    annotations: Sequence[str],
+    further: Sequence[str] = (),
+) -> tuple[list[AnnotatedSlide], list[AnnotatedSlide], list[str]]:
+    """Training and validation slides from parallel lists, without those that failed before training.
+
+    A slide with an outcome in the place of its tiles, annotation or further file is left out, and its name is printed:
+    it teaches as little as a slide that inspection refused. A tile that cannot be read during training stops it with
+    the slide's name, because what was learnt would depend on which tiles had been drawn before.
+
+    Parameters
+    ----------
+    slides : list of mapping
+        slide_id and mpp, training slides first.
+    training : int
+        Number of training slides.
+    further : list of path, optional
+        One more file per slide.
+
+    Returns
+    -------
+    training, validation : list of AnnotatedSlide
+    further : list of path
+        Of the slides that are left, in their order.
+    """
+    files = paths, tiles, annotations, further
+    kept, (paths, tiles, annotations, further) = without_failed(list(enumerate(slides)), *files)
+    sources = [SlideSource(path, s["slide_id"], s["mpp"]) for (_, s), path in zip(kept, paths, strict=True)]
+    joined = [AnnotatedSlide(*parts) for parts in zip(sources, tiles, annotations, strict=True)]
+    count = sum(place < training for place, _ in kept)
+    return joined[:count], joined[count:], further
+
+
+class TileReader:
+    """Tiles of slides, which stay open between batches.
+
+    Parameters
+    ----------
+    slides : list of SlideSource
+    size, mpp : int, float
+        Side of a tile in pixels, and its resolution in µm/px.
+    augmentation : Augmentation, optional
+        Of tiles that are read with a random generator.
+    """
+
+    def __init__(
+        self, slides: Sequence[SlideSource], *, size: int, mpp: float, augmentation: Augmentation | None = None
+    ) -> None:
+        self.slides, self.size, self.mpp, self.augmentation = list(slides), size, mpp, augmentation
+        self._open: dict[int, Slide] = {}
+        self.failure: SlideError | None = None
+
+    def read(self, crops: Crops, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Pixels of crops, float32 (n, size, size, 3) in [0, 1]; without a generator nothing is augmented.
+
+        Raises
+        ------
+        SlideError
+            If a tile cannot be read. It is kept as `failure`, for TensorFlow raises an error of its own in its place.
+        """
+        pixels = np.empty((len(crops), self.size, self.size, 3), np.float32)
+        for k in range(len(crops)):
+            corner = int(crops.x[k]), int(crops.y[k])
+            try:
+                tile = self._slide(int(crops.slide[k])).read(*corner, (self.size, self.size), self.mpp)
+            except SlideError as error:
+                self.failure = error
+                error.mend += " Or take the slide out of the sheet: training does not go on without some of its tiles."
+                raise
+            pixels[k] = tile if rng is None or self.augmentation is None else self.augmentation(rng, tile)[0]
+        pixels /= 255
+        return pixels
+
+    def _slide(self, index: int) -> Slide:
+        if index not in self._open:
+            self._open[index] = self.slides[index].open()
+        return self._open[index]
+
+    def close(self) -> None:
+        """Close the slides that were opened for reading."""
+        for slide in self._open.values():
+            slide.close()
+        self._open.clear()
+
+
+def tile_shape(slides: Sequence[AnnotatedSlide]) -> dict[str, Any]:
+    """Side (`size`, px) and resolution (`mpp`, µm/px) of the slides' tiles, which is one for all."""
+    grid = Grid.from_dict(read_table(slides[0].tiles)[1]["grid"])
+    return {"size": grid.size, "mpp": grid.tile_mpp}
+
+
+def crop_sources(slides: Sequence[AnnotatedSlide], rules: TileRules) -> list[Source]:
+    """Where crops come from: random ones in the regions of partially annotated slides, the labelled tiles of others."""
+    sources: list[Source] = []
+    for index, slide in enumerate(slides):
+        table, grid, annotation = slide.read()
+        if annotation.kind == "psa":
+            sources.append(RegionCrops(index, annotation, grid, rules))
+        else:
+            sources.append(GridTiles(index, table))
+    return sources
+
+
+def tissue_tiles(tables: Sequence[pd.DataFrame], rules: TileRules) -> Crops:
+    """List all tiles that hold tissue, whatever the annotation says of them.
+
+    To the labelled ones come those with too little tumour for a label, those outside marked regions, and those to be
+    ignored: their labels are unknown or doubtful, their pixels are not.
+
+    Parameters
+    ----------
+    tables : list of DataFrame
+        A tile table per slide; a tile's `slide` is the position of its table.
+    rules : TileRules
+        Its `min_tissue` counts.
+
+    Returns
+    -------
+    Crops
+        Every label is -1.
+    """
+    parts = []
+    for slide, table in enumerate(tables):
+        x, y = (table.loc[table["tissue_fraction"] >= rules.min_tissue, axis].to_numpy(np.int64) for axis in "xy")
+        parts.append(Crops(np.full(len(x), slide), x, y, np.full(len(x), UNLABELLED)))
+    return Crops.join(parts)
+
+
+def need_slides(training: Sequence[AnnotatedSlide], name: str) -> None:
+    """Refuse to train classifier `name` on no slides.
+
+    Raises
+    ------
+    TrainingDataError
+    """
+    if not training:
+        raise TrainingDataError(
+            "no usable slide to learn from",
+            where=f"classifiers.{name}.data",
+            found="no annotated training slide of these kinds with status ok",
+            mend="See slides.tsv in the results for what was left out; mark slides `train` in the sheet, or set "
+            "`annotation_kinds`.",
+        )

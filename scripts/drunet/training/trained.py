@@ -1,0 +1,110 @@
+"""A finished training: what it leaves in files, and its network built again from them.
+
+Keras is imported only where it is needed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drunet.files import whole_file, write_json
+from drunet.models import registry
+from drunet.settings.network import BuiltSettings, NetworkSettings, starts_whole
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a training leaves.
+
+    Attributes
+    ----------
+    model : keras.Model or None
+        With its best weights; None where each of several trainings keeps weights of its own, and without a network.
+    history : DataFrame
+        A row per epoch.
+    facts : dict
+        What to remember, JSON values; `rebuild` builds the network from them.
+    predictions : DataFrame or None
+        Answers for the test images.
+    """
+
+    model: keras.Model | None
+    history: pd.DataFrame
+    facts: dict[str, Any]
+    predictions: pd.DataFrame | None = None
+
+    def write(
+        self,
+        *,
+        facts: str | os.PathLike[str],
+        history: str | os.PathLike[str] | None = None,
+        weights: str | os.PathLike[str] | None = None,
+        predictions: str | os.PathLike[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write weights, history (TSV), predictions (Parquet), and facts (JSON) with the settings if they are given."""
+        if weights is not None:
+            from drunet.training.checkpoint import save_inference_weights
+
+            save_inference_weights(self.model, Path(weights))
+        if predictions is not None and self.predictions is not None:
+            with whole_file(predictions) as temporary:
+                self.predictions.to_parquet(temporary, index=False)
+        if history is not None:
+            with whole_file(history) as temporary:
+                self.history.to_csv(temporary, sep="\t", index=False)
+        write_json(facts, self.facts if settings is None else {**self.facts, "settings": settings})
+
+
+def builder_options(settings: BuiltSettings, seed: int, size: int | None = None) -> dict[str, Any]:
+    """Arguments of a network's builder, from its settings.
+
+    Parameters
+    ----------
+    settings : BuiltSettings
+        Those of a classifier, `NetworkSettings`, say more: what it starts from, and how much of it stays as it is.
+    seed : int
+    size : int, optional
+        Side of a classifier's input, px; that of a refiner is among its options.
+    """
+    own = {"batch_norm_momentum": settings.batch_norm_momentum, "seed": seed, **settings.options}
+    if not isinstance(settings, NetworkSettings):
+        return own
+    weights = "random" if starts_whole(settings.weights) else settings.weights
+    return {"size": size, "weights": weights, "freeze_fraction": settings.freeze_fraction, **own}
+
+
+def rebuild(facts: Mapping[str, Any], weights: str | os.PathLike[str] | None = None) -> Any:
+    """Build a network as its training did, in float32, and load its weights: a keras.Model of pictures in [0, 1].
+
+    Parameters
+    ----------
+    facts : mapping
+        What the training left: `settings`, `size` and `seed`, or `builder`, or what of the builder's arguments was
+        known only once the data were seen.
+    weights : path, optional
+        Without them the network is as it was before the training, but that it starts at random.
+
+    Raises
+    ------
+    ModelError
+        If the weights do not fit the facts.
+    """
+    options: dict[str, Any] = {}
+    if settings := facts.get("settings"):
+        kind = NetworkSettings if "freeze_fraction" in settings else BuiltSettings
+        # Starting weights are about to be overwritten: they need not be there any more.
+        built = kind.among({**settings, "weights": "random"}, "settings")
+        options = builder_options(built, facts["seed"], facts["size"])
+    model = registry.build(facts["architecture"], **{**options, **facts.get("builder", {})})
+    if weights is not None:
+        registry.load_weights(model, weights)
+    return model
