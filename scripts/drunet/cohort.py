@@ -90,24 +90,8 @@ def read_sheets(paths: str | Sequence[str], root: str | None = None) -> dict[str
             rows[row.slide_id] = row
     if not rows:
         raise SheetError("the sheet lists no slide", where=str(paths), mend="Add one row per slide.")
-    _check_joined(rows.values(), str(paths))
+    check_joined(rows.values(), str(paths))
     return rows
-
-
-def join_sheets(rows: Mapping[str, SheetRow], more: Mapping[str, SheetRow], where: str) -> dict[str, SheetRow]:
-    """Rows of two sheets in one, the patients of both kept on one side of the split.
-
-    Raises
-    ------
-    SheetError
-        A slide ID or a slide file in both, or a patient in two splits.
-    """
-    if twice := sorted(set(rows) & set(more)):
-        mend = "Give every slide its own slide_id."
-        raise SheetError("a slide_id is given twice", where=where, found=", ".join(twice[:3]), mend=mend)
-    joined = {**rows, **more}
-    _check_joined(joined.values(), where)
-    return joined
 
 
 def check_files(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) -> None:
@@ -288,8 +272,8 @@ def _mpp(value: str, where: str) -> float | None:
     return mpp
 
 
-def _check_joined(rows: Iterable[SheetRow], where: str) -> None:
-    """What only all rows together show: a patient in two splits, or a slide file in two rows."""
+def check_joined(rows: Iterable[SheetRow], where: str) -> None:
+    """Refuse what only all rows together show: a patient in two splits, or a slide file in two rows."""
     together = list(rows)
     check_patients(together, where)
     seen: dict[str, SheetRow] = {}

@@ -10,10 +10,11 @@ from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.stats import rankdata
 
-from drunet.bootstrap import NAN, interval, mean_interval, resample
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -258,61 +259,28 @@ def summarise(
     )
 
 
-def pooled_intervals(
-    p_tumour: np.ndarray,
-    label: np.ndarray,
-    groups: Sequence[Hashable] | np.ndarray,
-    threshold: float,
-    *,
-    resamples: int,
-    seed: int,
-    level: float = 0.95,
-) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals of scores over pooled tiles, where whole groups (patients) are drawn.
-
-    Parameters
-    ----------
-    p_tumour, label, threshold
-        As for `tile_scores`, of all slides together.
-    groups : (n,)
-        Whom each tile belongs to.
-    resamples, seed, level
-        As for `summarise`.
-
-    Returns
-    -------
-    dict of str to (float, float)
-        Percentile bounds of precision, recall, f1 and auc; NaN with fewer than two groups. Draws in which a score is
-        not defined do not count for it.
-    """
-    p_tumour, label = np.asarray(p_tumour, dtype=np.float64), np.asarray(label)
-    counts = ((label == 0) | (label == 1)) & np.isfinite(p_tumour)
-    p, positive = p_tumour[counts], label[counts] == 1
-    draws = resample(np.asarray(groups, dtype=object).astype(str)[counts], resamples=resamples, seed=seed)
-    if draws is None:
-        return dict.fromkeys(("precision", "recall", "f1", "auc"), (NAN, NAN))
-    total, drawn, owner = draws.count, draws.drawn, draws.owner
-    called = p >= threshold
-    hits, n_called, n_tumour, n_other = total(called & positive), total(called), total(positive), total(~positive)
-    # A draw's area under the curve is a sum over pairs of groups: positives of one against negatives of the other.
-    groups_p = [(p[positive & (owner == i)], p[~positive & (owner == i)]) for i in range(draws.groups)]
-    won = np.array([[_wins(above, below) for _, below in groups_p] for above, _ in groups_p])
-    with np.errstate(invalid="ignore"):
-        scores = {
-            "precision": hits / n_called,
-            "recall": hits / n_tumour,
-            "f1": 2 * hits / (n_called + n_tumour),
-            "auc": ((drawn @ won) * drawn).sum(axis=1) / (n_tumour * n_other),
-        }
-    return {name: interval(values, level) for name, values in scores.items()}
+def mean_interval(
+    values: NDArray[np.float64], groups: NDArray, *, resamples: int, seed: int, level: float
+) -> tuple[float, float]:
+    """Interval of the mean; all of a drawn group's values enter it. NaN with fewer than two groups."""
+    _, owner = np.unique(groups, return_inverse=True)
+    total, count = np.bincount(owner, weights=values), np.bincount(owner)
+    if total.size < 2:
+        return NAN, NAN
+    if resamples < 1 or not 0 < level < 1:
+        raise ValueError(f"resamples must be positive and level between 0 and 1, not {resamples} and {level}")
+    # Groups one by one, not how often each is drawn: sums of decimals depend on their order.
+    drawn = np.random.default_rng(seed).integers(0, total.size, (resamples, total.size))
+    return interval(total[drawn].sum(axis=1) / count[drawn].sum(axis=1), level)
 
 
-def _wins(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Pairs in which the positive scores above the negative, a tie counting half."""
-    ordered = np.sort(negative)
-    return (
-        float(np.searchsorted(ordered, positive, "left").sum() + np.searchsorted(ordered, positive, "right").sum()) / 2
-    )
+def interval(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+    """Percentile bounds of a score over draws; draws in which it is not defined (NaN) do not count."""
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return NAN, NAN
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def _hausdorff(predicted: np.ndarray, truth: np.ndarray, sampling: tuple[float, float]) -> tuple[float, float]:

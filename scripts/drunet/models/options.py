@@ -161,8 +161,3 @@ def momentum_check(momentum: float | None) -> Check:
 def freeze_check(share: float) -> Check:
     """The check of the share of layers that is held fixed."""
     return share, share == 1 or within(share, 0, 1), "Use a share from 0 to 1."
-
-
-def switch_check(value: object) -> Check:
-    """The check of what is done or left out."""
-    return value, isinstance(value, bool), "Use true or false."

@@ -19,7 +19,7 @@ from drunet.files import write_text
 from drunet.report import figures
 from drunet.report.comparison import backbones_table, experiments_table, other_tables
 from drunet.report.embedding import embed_figure, embed_picture, templates
-from drunet.report.section import Section, section_view
+from drunet.report.section import Section
 from drunet.report.tables import (
     SPLITS,
     STAGES,
@@ -135,7 +135,7 @@ def write_page(path: str | os.PathLike[str], inputs: ReportInputs) -> None:
         other_published=other_tables(inputs.published),
         runtime_figure=embed_figure(figures.runtime_bars(inputs.runtimes)) if len(inputs.runtimes) else None,
         models=_models_html(inputs.models),
-        sections=[section_view(section) for section in inputs.sections],
+        sections=inputs.sections,
         versions=inputs.versions,
         notes=list(inputs.notes),
         resamples=inputs.resamples,

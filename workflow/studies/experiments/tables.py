@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from drunet.evaluation import gather, require_slides
+from drunet.evaluation import gather
 from drunet.report.tables import STAGES, require_columns, summary_table
-from drunet.statistics import holm, paired_tests
+from studies.common.statistics import holm, paired_tests, require_slides
 
 Runs = Mapping[str, Mapping[str, Any]]
 
@@ -154,9 +154,9 @@ def tests_table(scores: pd.DataFrame, labels: Mapping[str, str], runs: Runs, val
     Returns
     -------
     DataFrame
-        family, score, and the columns of `drunet.statistics.paired_tests`. Families: `with refiner` (all pairs of
-        experiments, last stage), `without refiner` (all pairs of classifiers, heatmaps), `refiner and post-processing`
-        (per run that has a refiner, last stage against heatmap).
+        family, score, and the columns of `studies.common.statistics.paired_tests`. Families: `with refiner` (all pairs
+        of experiments, last stage), `without refiner` (all pairs of classifiers, heatmaps), `refiner and
+        post-processing` (per run that has a refiner, last stage against heatmap).
     """
     after, before = scores[scores["stage"] == AFTER], scores[scores["stage"] == BEFORE]
     # Two experiments may show one run: it is tested once.

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from drunet.errors import SheetError
-from drunet.report.section import SLIDES_AS_INDEPENDENT, shown_tests
 from drunet.report.words import number
 from studies.common.classifier_arms import MEAN_OF_SLIDES, labelled_tiles, tuned_threshold, wide, with_interval
+from studies.common.statistics import SLIDES_AS_INDEPENDENT, shown_tests
 from studies.sampling.settings import TUNED
 
 Facts = Mapping[str, Mapping[str, Any]]

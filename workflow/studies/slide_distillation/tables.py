@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from drunet.evaluation import gather, require_slides
+from drunet.evaluation import gather
 from drunet.metrics import summarise
 from drunet.report import words
 from studies.common.classifier_arms import wide, with_interval
+from studies.common.statistics import require_slides
 
 Arms = Mapping[str, Mapping[str, Any]]
 

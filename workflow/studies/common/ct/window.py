@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drunet.errors import CtError, check_keys
+from studies.common.errors import CtError, check_keys
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from drunet.training.checkpoint import weights_file
 from drunet.training.trained import rebuild
 from studies.common.images.examples import confused, surest, trial_of
 from studies.common.images.folder import read_image
 from studies.common.images.view import View
 from studies.common.saliency.attention import decision_maps, layer_attention
 from studies.common.saliency.attention_figure import image_maps
+from studies.common.series import weights_file
 
 # Layers of MFStudentLNet by the titles of their columns: stages of the trunk, and levels of the pyramid.
 STAGES = {f"C{k}": f"c{k}" for k in range(2, 6)}
