@@ -111,9 +111,6 @@ def read_heatmap(path: str | os.PathLike[str]) -> tuple[np.ndarray, Grid]:
 
 
 def _foreign(path: str | os.PathLike[str], found: str) -> DrunetError:
-    return DrunetError(
-        "the file is not a heatmap of this workflow",
-        where=os.fspath(path),
-        found=found.splitlines()[0] if found else None,
-        mend="Delete it and run the workflow again.",
-    )
+    what = "the file is not a heatmap of this workflow"
+    mend = "Delete it and run the workflow again."
+    return DrunetError(what, where=os.fspath(path), found=found.splitlines()[0] if found else None, mend=mend)

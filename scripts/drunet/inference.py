@@ -141,12 +141,9 @@ def open_session(path: str | os.PathLike[str], options: EngineOptions, *, where:
         model: Any = _half_precision(path) if options.precision == "float16" else os.fspath(path)
         session = ort.InferenceSession(model, settings, providers=[provider], disabled_optimizers=_UNSOUND)
     except Exception as error:  # ONNX Runtime raises a different private class for every kind of failure
-        raise ModelError(
-            "the file cannot be loaded as an ONNX model",
-            where=where,
-            found=str(error).splitlines()[0][:160],
-            mend="Export it again, or correct its path in the configuration.",
-        ) from error
+        found = str(error).splitlines()[0][:160]
+        mend = "Export it again, or correct its path in the configuration."
+        raise ModelError("the file cannot be loaded as an ONNX model", where=where, found=found, mend=mend) from error
     if session.get_providers()[0] != provider:
         raise _provider_missing(options.provider, session.get_providers())
     return session
@@ -166,20 +163,14 @@ def check_classifier(session: ort.InferenceSession, layout: Layout, size: int, *
         len(inputs) == 1 and len(shape) == 4 and all(_free(a) or a == b for a, b in zip(shape[1:], wanted, strict=True))
     )
     if not fits or inputs[0].type != "tensor(float)":
-        raise ModelError(
-            "the model does not take the tiles that the configuration describes",
-            where=where,
-            found=f"inputs {[(i.name, i.shape, i.type) for i in inputs]}",
-            mend=f"It needs one float input [n, {', '.join(map(str, wanted))}]: set `tiles.size` or `channels_last`.",
-        )
+        what = "the model does not take the tiles that the configuration describes"
+        mend = f"It needs one float input [n, {', '.join(map(str, wanted))}]: set `tiles.size` or `channels_last`."
+        raise ModelError(what, where=where, found=f"inputs {[(i.name, i.shape, i.type) for i in inputs]}", mend=mend)
     classes = outputs[0].shape
     if len(classes) != 2 or not (_free(classes[1]) or layout.tumour < classes[1]):
-        raise ModelError(
-            "the model gives no class probabilities per tile",
-            where=where,
-            found=f"output {outputs[0].name} {outputs[0].shape}",
-            mend=f"It needs an output [n, classes] with the tumour at index {layout.tumour} (`tumour_index`).",
-        )
+        found = f"output {outputs[0].name} {outputs[0].shape}"
+        mend = f"It needs an output [n, classes] with the tumour at index {layout.tumour} (`tumour_index`)."
+        raise ModelError("the model gives no class probabilities per tile", where=where, found=found, mend=mend)
     return str(inputs[0].name)
 
 
@@ -229,13 +220,10 @@ def classify(
             unreadable += int(len(index) - readable.sum())
             # At once: on a broken slide every further tile would cost opening it again.
             if unreadable > options.max_unreadable * len(x):
-                raise SlideError(
-                    "too many tiles cannot be read",
-                    status="unreadable",
-                    where=where,
-                    found=f"{unreadable} of {len(x)} tiles so far",
-                    mend="Copy or export the slide again; `inference.max_unreadable` sets the limit.",
-                )
+                what = "too many tiles cannot be read"
+                found = f"{unreadable} of {len(x)} tiles so far"
+                mend = "Copy or export the slide again; `inference.max_unreadable` sets the limit."
+                raise SlideError(what, status="unreadable", where=where, found=found, mend=mend)
             bar.update(len(index))
     return Classified(p_tumour, unreadable, time.perf_counter() - start)
 
@@ -249,12 +237,9 @@ def _run(session: ort.InferenceSession, name: str, tiles: np.ndarray, layout: La
     probability = session.run(None, {name: feed})[0][:, layout.tumour]
     # A network whose weights overflow answers NaN, which further on would read as "glass": a silent miss.
     if not np.isfinite(probability).all() or probability.min() < -1e-3 or probability.max() > 1 + 1e-3:
-        raise ModelError(
-            "the model's outputs are no probabilities",
-            where=where,
-            found=f"{probability.min():g} to {probability.max():g}",
-            mend="Its last layer must be a softmax; with `inference.precision: float16`, try float32.",
-        )
+        found = f"{probability.min():g} to {probability.max():g}"
+        mend = "Its last layer must be a softmax; with `inference.precision: float16`, try float32."
+        raise ModelError("the model's outputs are no probabilities", where=where, found=found, mend=mend)
     return probability
 
 
@@ -347,9 +332,7 @@ def _half_precision(path: str | os.PathLike[str]) -> bytes:
 
 def _provider_missing(asked: str, available: list[str]) -> ProviderError:
     names = {v: k for k, v in PROVIDERS.items()}
-    return ProviderError(
-        "the execution provider asked for is not there",
-        where="inference.provider",
-        found=f"{asked}; here: {', '.join(names.get(p, p) for p in available)}",
-        mend="Install the driver and the `gpu` extra that it needs, or choose a provider that is there.",
-    )
+    what = "the execution provider asked for is not there"
+    found = f"{asked}; here: {', '.join(names.get(p, p) for p in available)}"
+    mend = "Install the driver and the `gpu` extra that it needs, or choose a provider that is there."
+    return ProviderError(what, where="inference.provider", found=found, mend=mend)

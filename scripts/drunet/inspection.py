@@ -141,12 +141,8 @@ def find_tissue(slide: Slide, settings: TissueSettings) -> np.ndarray:
     check_brightfield(image, where=slide.slide_id)
     mask = tissue_mask(image, **dict(settings))
     if not mask.any():
-        raise SlideError(
-            "no tissue was found",
-            status="no_tissue",
-            where=slide.slide_id,
-            mend="If there is some, try another `tissue.method` or threshold.",
-        )
+        mend = "If there is some, try another `tissue.method` or threshold."
+        raise SlideError("no tissue was found", status="no_tissue", where=slide.slide_id, mend=mend)
     return mask
 
 

@@ -102,12 +102,9 @@ def stop_for(failed: Mapping[str, str]) -> None:
     DrunetError
     """
     if failed:
-        raise DrunetError(
-            "there are slides that cannot be used",
-            where="cohort",
-            found=", ".join(f"{slide} ({status})" for slide, status in failed.items()),
-            mend="Mend them as said above, take them out of the sheet, or set `cohort.on_bad_slide: skip`.",
-        )
+        found = ", ".join(f"{slide} ({status})" for slide, status in failed.items())
+        mend = "Mend them as said above, take them out of the sheet, or set `cohort.on_bad_slide: skip`."
+        raise DrunetError("there are slides that cannot be used", where="cohort", found=found, mend=mend)
 
 
 def describe(failure: FailedSlideError) -> str:

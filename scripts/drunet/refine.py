@@ -44,12 +44,9 @@ def refiner_size(session: ort.InferenceSession, *, where: str) -> int:
         len(image) == 3 and isinstance(image[0], int) and image == (image[0], image[0], 3) and heat == (*image[:2], 1)
     )
     if not fits or len(shapes) != 2:
-        raise ModelError(
-            "the model does not take what a refiner is given",
-            where=where,
-            found=f"inputs {[(i.name, i.shape) for i in session.get_inputs()]}",
-            mend=f"It needs `{IMAGE}` [n, s, s, 3] (0..255) and `{HEATMAP}` [n, s, s, 1] (0..1).",
-        )
+        found = f"inputs {[(i.name, i.shape) for i in session.get_inputs()]}"
+        mend = f"It needs `{IMAGE}` [n, s, s, 3] (0..255) and `{HEATMAP}` [n, s, s, 1] (0..1)."
+        raise ModelError("the model does not take what a refiner is given", where=where, found=found, mend=mend)
     return int(image[0])
 
 
@@ -64,10 +61,7 @@ def refine(session: ort.InferenceSession, image: np.ndarray, heat: np.ndarray, *
     feed = {IMAGE: image[None].astype(np.float32), HEATMAP: heat[None, ..., None].astype(np.float32)}
     answer = session.run(None, feed)[0]
     if answer.shape != (1, *heat.shape, 2) or not np.isfinite(answer).all():
-        raise ModelError(
-            "the refiner's output is no map of background and tumour",
-            where=where,
-            found=f"shape {answer.shape}",
-            mend="It needs one output [n, s, s, 2], a softmax with background first.",
-        )
+        found = f"shape {answer.shape}"
+        mend = "It needs one output [n, s, s, 2], a softmax with background first."
+        raise ModelError("the refiner's output is no map of background and tumour", where=where, found=found, mend=mend)
     return np.ascontiguousarray(answer[0, ..., 1])

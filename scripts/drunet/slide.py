@@ -100,13 +100,9 @@ class Slide:
         self.slide_id = slide_id
         path = Path(path)
         if not path.is_file():
-            raise SlideError(
-                "the slide file is not there",
-                status="missing",
-                where=slide_id,
-                found=path.name,
-                mend="Correct `path` in the sheet, or `cohort.root` in the configuration.",
-            )
+            found = path.name
+            mend = "Correct `path` in the sheet, or `cohort.root` in the configuration."
+            raise SlideError("the slide file is not there", status="missing", where=slide_id, found=found, mend=mend)
         self._path = path
         self._handle = _open(path, slide_id)
         try:
@@ -155,13 +151,10 @@ class Slide:
         # Rounded: nothing in the result is displaced by more than half a pixel of the level.
         width, height = (max(1, round(s * factor)) for s in size)
         if width * height > MAX_READ_PX:
-            raise SlideError(
-                "a single read would need too much memory: no level is coarse enough",
-                status="unreadable",
-                where=self.slide_id,
-                found=f"{width} x {height} px at level {level}",
-                mend="Convert the slide to a pyramidal TIFF.",
-            )
+            what = "a single read would need too much memory: no level is coarse enough"
+            found = f"{width} x {height} px at level {level}"
+            mend = "Convert the slide to a pyramidal TIFF."
+            raise SlideError(what, status="unreadable", where=self.slide_id, found=found, mend=mend)
         rgb = self._region(int(x), int(y), level, (width, height))
         if (width, height) == size:
             return rgb
@@ -211,13 +204,9 @@ def _on_white(rgba: np.ndarray) -> np.ndarray:
 def _unreadable(path: Path, slide_id: str, error: Exception) -> SlideError:
     # OpenSlide names the whole path, which may hold a patient's name.
     said = str(error).replace(str(path), slide_id).splitlines()
-    return SlideError(
-        "the file cannot be read as a slide",
-        status="unreadable",
-        where=slide_id,
-        found=said[0] if said else type(error).__name__,
-        mend="Copy or export it again; it may be cut short.",
-    )
+    found = said[0] if said else type(error).__name__
+    mend = "Copy or export it again; it may be cut short."
+    return SlideError("the file cannot be read as a slide", status="unreadable", where=slide_id, found=found, mend=mend)
 
 
 def _open(path: Path, slide_id: str) -> openslide.OpenSlide:
@@ -226,13 +215,10 @@ def _open(path: Path, slide_id: str) -> openslide.OpenSlide:
     try:
         handle = openslide.OpenSlide(path)
     except openslide.OpenSlideUnsupportedFormatError as error:
-        raise SlideError(
-            "the file is in no format that OpenSlide knows, or it is cut short",
-            status="unreadable",
-            where=slide_id,
-            found=path.suffix or "no suffix",
-            mend="Export it again, as a tiled pyramidal TIFF or a vendor's format.",
-        ) from error
+        what = "the file is in no format that OpenSlide knows, or it is cut short"
+        found = path.suffix or "no suffix"
+        mend = "Export it again, as a tiled pyramidal TIFF or a vendor's format."
+        raise SlideError(what, status="unreadable", where=slide_id, found=found, mend=mend) from error
     except (openslide.OpenSlideError, OSError) as error:
         raise _unreadable(path, slide_id, error) from error
     return handle
@@ -243,21 +229,15 @@ def _properties(handle: openslide.OpenSlide, path: Path, slide_id: str, mpp: flo
     width, height = handle.dimensions
     resolution, source = _resolution(handle, path, slide_id, mpp)
     if resolution is None:
-        raise SlideError(
-            "the slide does not say its resolution",
-            status="resolution_missing",
-            where=slide_id,
-            found=f"objective power {values.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER, 'not given')}, no µm/px",
-            mend="Add a column `mpp` to the sheet with its level-0 µm/px (often 0.25 at 40x, 0.5 at 20x).",
-        )
+        what = "the slide does not say its resolution"
+        found = f"objective power {values.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER, 'not given')}, no µm/px"
+        mend = "Add a column `mpp` to the sheet with its level-0 µm/px (often 0.25 at 40x, 0.5 at 20x)."
+        raise SlideError(what, status="resolution_missing", where=slide_id, found=found, mend=mend)
     if not PLAUSIBLE_MPP[0] <= resolution <= PLAUSIBLE_MPP[1]:
-        raise SlideError(
-            "the slide's resolution is not plausible",
-            status="resolution_missing",
-            where=slide_id,
-            found=f"{resolution:g} µm/px from {source}",
-            mend="Add a column `mpp` to the sheet with the right value.",
-        )
+        what = "the slide's resolution is not plausible"
+        found = f"{resolution:g} µm/px from {source}"
+        mend = "Add a column `mpp` to the sheet with the right value."
+        raise SlideError(what, status="resolution_missing", where=slide_id, found=found, mend=mend)
     return SlideProperties(
         width=width,
         height=height,
@@ -297,13 +277,10 @@ def _square(both: Sequence[float], slide_id: str, source: str) -> float:
     """Mean µm/px of both axes, which have to agree: every length and area is taken as if pixels were square."""
     x, y = both
     if abs(x - y) > SQUARE_TOLERANCE * min(abs(x), abs(y)):
-        raise SlideError(
-            "the slide's pixels are not square",
-            status="resolution_missing",
-            where=slide_id,
-            found=f"{x:g} µm/px across, {y:g} µm/px down, from {source}",
-            mend="Add a column `mpp` to the sheet with the right value, which then decides for both axes.",
-        )
+        what = "the slide's pixels are not square"
+        found = f"{x:g} µm/px across, {y:g} µm/px down, from {source}"
+        mend = "Add a column `mpp` to the sheet with the right value, which then decides for both axes."
+        raise SlideError(what, status="resolution_missing", where=slide_id, found=found, mend=mend)
     return (x + y) / 2
 
 

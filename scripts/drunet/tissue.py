@@ -124,13 +124,10 @@ def check_brightfield(image: NDArray[np.uint8], *, where: str) -> None:
         no_glass = np.percentile(lit.min(axis=1), 90) < 100
         dark = black_share > 0.2 and (float(np.median(luminance)) < 80 or (black_share > 0.4 and bool(no_glass)))
     if dark:
-        raise SlideError(
-            "the slide is not brightfield: it is dark where glass should be bright",
-            status="not_brightfield",
-            where=where,
-            found=f"{black_share:.0%} of the slide is black",
-            mend="Only slides in transmitted light (H&E) can be used; take this one out of the sample sheet.",
-        )
+        what = "the slide is not brightfield: it is dark where glass should be bright"
+        found = f"{black_share:.0%} of the slide is black"
+        mend = "Only slides in transmitted light (H&E) can be used; take this one out of the sample sheet."
+        raise SlideError(what, status="not_brightfield", where=where, found=found, mend=mend)
 
 
 def tissue_outline(mask: NDArray[np.bool_], scale_x: float, scale_y: float) -> MultiPolygon:

@@ -68,19 +68,13 @@ def read_annotation(
     source = Source(where=where, file=file.name, width=width, height=height, classes=classes, origin=origin)
     reader = READERS.get(file.suffix.casefold())
     if reader is None:
-        raise source.error(
-            "annotations of this format cannot be read",
-            found=file.suffix or "no suffix",
-            mend=f"Use one of {', '.join(READERS)}.",
-        )
+        mend = f"Use one of {', '.join(READERS)}."
+        raise source.error("annotations of this format cannot be read", found=file.suffix or "no suffix", mend=mend)
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise source.error(
-            "the annotation file cannot be opened",
-            found=error.strerror,
-            mend="Check the annotation column of the sample sheet.",
-        ) from None
+        mend = "Check the annotation column of the sample sheet."
+        raise source.error("the annotation file cannot be opened", found=error.strerror, mend=mend) from None
     if not data.strip():
         raise source.error("the file is empty", mend="Export the annotation again.")
     regions = reader(data, source)

@@ -75,11 +75,9 @@ def drawn_features(data: bytes, source: Source) -> Iterator[Drawn]:
             count += 1
             yield Drawn(item, _polygons(feature, source, item), _class_name(properties), _metadata(properties))
     if features and not count:
-        raise source.error(
-            "there are objects, but none of them is an annotation",
-            found=f"{len(features)} detections or cores",
-            mend="Export the annotations, too, or an empty list if there are none.",
-        )
+        found = f"{len(features)} detections or cores"
+        mend = "Export the annotations, too, or an empty list if there are none."
+        raise source.error("there are objects, but none of them is an annotation", found=found, mend=mend)
 
 
 def _on_slide(polygons: list[list[np.ndarray]], origin: Sequence[int]) -> list[list[np.ndarray]]:
@@ -152,12 +150,8 @@ def _polygons(feature: dict[str, Any], source: Source, item: str) -> list[list[n
     geometry = feature.get("geometry")
     kind = geometry.get("type") if isinstance(geometry, dict) else None
     if kind not in ("Polygon", "MultiPolygon"):
-        raise source.error(
-            "only polygons can be learnt from and measured",
-            item=item,
-            found=kind,
-            mend="Delete points and lines in QuPath, or close them to areas, and export again.",
-        )
+        mend = "Delete points and lines in QuPath, or close them to areas, and export again."
+        raise source.error("only polygons can be learnt from and measured", item=item, found=kind, mend=mend)
     coordinates = geometry.get("coordinates") if isinstance(geometry, dict) else None
     polygons = [coordinates] if kind == "Polygon" else coordinates
     if not isinstance(polygons, list) or not polygons or not all(isinstance(p, list) for p in polygons):
@@ -170,23 +164,17 @@ def _ring(positions: Any, source: Source, item: str) -> np.ndarray:
     if not isinstance(positions, list) or not all(_is_position(p) for p in positions):
         raise source.error("an outline is not a list of [x, y] positions", item=item, mend=EXPORT_AGAIN)
     if len(positions) < 4:
-        raise source.error(
-            "a closed outline needs at least four positions, the last equal to the first",
-            item=item,
-            found=len(positions),
-            mend="Draw the region anew; points and lines have no area.",
-        )
+        what = "a closed outline needs at least four positions, the last equal to the first"
+        mend = "Draw the region anew; points and lines have no area."
+        raise source.error(what, item=item, found=len(positions), mend=mend)
     try:
         ring = np.array([position[:2] for position in positions], dtype=np.float64)
     except OverflowError:
         raise source.error("a coordinate is not a finite number", item=item, mend=EXPORT_AGAIN) from None
     if np.isfinite(ring).all() and not np.array_equal(ring[0], ring[-1]):
-        raise source.error(
-            "the outline is not closed: its last position differs from its first",
-            item=item,
-            found=f"{ring[0].tolist()} and {ring[-1].tolist()}",
-            mend="Close the outline, or export the file again; a part of it may be missing.",
-        )
+        what = "the outline is not closed: its last position differs from its first"
+        mend = "Close the outline, or export the file again; a part of it may be missing."
+        raise source.error(what, item=item, found=f"{ring[0].tolist()} and {ring[-1].tolist()}", mend=mend)
     return ring
 
 

@@ -105,9 +105,5 @@ def _read(path: str | os.PathLike[str]) -> tuple[pa.Table, dict[str, Any]]:
 
 
 def _foreign(path: str | os.PathLike[str], found: str) -> DrunetError:
-    return DrunetError(
-        "the file is not the parsed annotation of this slide",
-        where=os.fspath(path),
-        found=found,
-        mend="Delete it and run the workflow again.",
-    )
+    what = "the file is not the parsed annotation of this slide"
+    return DrunetError(what, where=os.fspath(path), found=found, mend="Delete it and run the workflow again.")

@@ -137,11 +137,8 @@ class Source:
             If there is no name, or none of `classes` covers it.
         """
         if name is None or not name.strip():
-            raise self.error(
-                "the region has no class",
-                item=item,
-                mend="Give it one of the classes under cohort.annotation_classes, or delete it if it does not count.",
-            )
+            mend = "Give it one of the classes under cohort.annotation_classes, or delete it if it does not count."
+            raise self.error("the region has no class", item=item, mend=mend)
         wanted = _folded(name)
         rules = [(label, _folded(rule)) for label, rules in self.classes.items() for rule in rules]
         for label, rule in rules:
@@ -153,12 +150,8 @@ class Source:
         known = [rule for rules in self.classes.values() for rule in rules]
         close = spelt_alike(wanted, map(_folded, known))
         hint = f" Did you mean {close[0]}?" if close else ""
-        raise self.error(
-            "the class is not one that the configuration knows",
-            item=item,
-            found=repr(name),
-            mend=f"Rename it, or add it to cohort.annotation_classes, which knows: {', '.join(known)}.{hint}",
-        )
+        mend = f"Rename it, or add it to cohort.annotation_classes, which knows: {', '.join(known)}.{hint}"
+        raise self.error("the class is not one that the configuration knows", item=item, found=repr(name), mend=mend)
 
     def region(self, polygons: Iterable[Sequence[np.ndarray]], name: str | None, item: str) -> Region:
         """Check rings and build a Region from them.
@@ -202,14 +195,10 @@ class Source:
                 raise self.error(
                     "a coordinate is not a finite number", item=item, found=bad.tolist(), mend="Export the file again."
                 )
-            corners = len(np.unique(ring, axis=0))
-            if corners < 3:
-                raise self.error(
-                    "an outline needs at least three different corners",
-                    item=item,
-                    found=corners,
-                    mend="Delete this region or draw it anew; points and lines have no area.",
-                )
+            found = len(np.unique(ring, axis=0))
+            if found < 3:
+                mend = "Delete this region or draw it anew; points and lines have no area."
+                raise self.error("an outline needs at least three different corners", item=item, found=found, mend=mend)
         return Polygon(rings[0], list(rings[1:]))
 
     def _check_repair(self, drawn: float, repaired: float, item: str) -> None:
@@ -217,12 +206,10 @@ class Source:
         if repaired <= 0:
             raise self.error("the region has no area", item=item, mend="Delete it or draw it anew.")
         if abs(drawn - repaired) > REPAIR_SHARE * larger:
-            raise self.error(
-                "the outline crosses itself, so that its inside is not certain",
-                item=item,
-                found=f"{drawn:.0f} px² as drawn, {repaired:.0f} px² when untangled",
-                mend="Draw the region anew without crossings, or split it into several.",
-            )
+            what = "the outline crosses itself, so that its inside is not certain"
+            found = f"{drawn:.0f} px² as drawn, {repaired:.0f} px² when untangled"
+            mend = "Draw the region anew without crossings, or split it into several."
+            raise self.error(what, item=item, found=found, mend=mend)
 
     def _clipped(self, geometry: MultiPolygon, item: str) -> MultiPolygon:
         slide = shapely.box(0, 0, self.width, self.height)
@@ -233,13 +220,10 @@ class Source:
         overhang = max(-left, -top, right - self.width, bottom - self.height)
         outside = 1.0 - inside.area / geometry.area
         if inside.is_empty or (overhang > OVERHANG_PX and outside > OUTSIDE_SHARE):
-            raise self.error(
-                "the region lies outside the slide",
-                item=item,
-                found=f"x {left:.0f} to {right:.0f}, y {top:.0f} to {bottom:.0f}; slide {self.width} x {self.height}",
-                mend="Check that the file belongs to this slide and holds full-resolution pixels, not µm."
-                + (OTHER_FRAME if any(self.origin) else ""),
-            )
+            found = f"x {left:.0f} to {right:.0f}, y {top:.0f} to {bottom:.0f}; slide {self.width} x {self.height}"
+            other_frame = OTHER_FRAME if any(self.origin) else ""
+            mend = f"Check that the file belongs to this slide and holds full-resolution pixels, not µm.{other_frame}"
+            raise self.error("the region lies outside the slide", item=item, found=found, mend=mend)
         return inside
 
 

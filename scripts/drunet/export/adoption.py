@@ -45,12 +45,9 @@ def adopt(
     """
     digest, expected = sha256(source), settings.sha256
     if expected and digest != expected:
-        raise ModelError(
-            "the file is not the one that the configuration pins",
-            where=f"{role}s.{name}.sha256",
-            found=digest,
-            mend="Get the right file, or correct the digest if the change is wanted.",
-        )
+        what = "the file is not the one that the configuration pins"
+        mend = "Get the right file, or correct the digest if the change is wanted."
+        raise ModelError(what, where=f"{role}s.{name}.sha256", found=digest, mend=mend)
     session = open_session(source, EngineOptions(), where=name)
     if role == "classifier":
         layout = Layout(settings.channels_last, settings.scale, settings.tumour_index)

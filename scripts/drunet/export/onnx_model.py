@@ -74,12 +74,10 @@ def write_onnx(
     onnx.checker.check_model(proto)
     parity = _parity(model, proto, names, scales, seed)
     if not parity <= PARITY_LIMIT:
-        raise ModelError(
-            "the converted model does not answer like the Keras model",
-            where=os.fspath(path),
-            found=f"largest difference {parity:.2g}, allowed {PARITY_LIMIT:g}",
-            mend="Try another `export.opset`, and report the versions in the report's last table.",
-        )
+        what = "the converted model does not answer like the Keras model"
+        found = f"largest difference {parity:.2g}, allowed {PARITY_LIMIT:g}"
+        mend = "Try another `export.opset`, and report the versions in the report's last table."
+        raise ModelError(what, where=os.fspath(path), found=found, mend=mend)
     with whole_file(path) as temporary:
         onnx.save(proto, os.fspath(temporary))
     return {

@@ -120,14 +120,13 @@ def _areas(sources: Sequence[Source], scored: Sequence[pd.DataFrame], threshold:
 def _shrunk(asked: Mapping[str, int], had: Mapping[str, int], where: str) -> dict[str, int]:
     lacking = [kind for kind in ("tumour", "clear") if asked[kind] and not had[kind]]
     if lacking:
-        raise TrainingDataError(
-            f"the imbalance needs {lacking[0]} areas",
-            where=where,
-            found=", ".join(f"{count} {kind}" for kind, count in had.items()),
-            mend="Annotate more areas."
+        found = ", ".join(f"{count} {kind}" for kind, count in had.items())
+        mend = (
+            "Annotate more areas."
             if lacking[0] == "tumour"
-            else "Raise `threshold`, or take a better `first_model`: it calls every non-tumour area tumour.",
+            else "Raise `threshold`, or take a better `first_model`: it calls every non-tumour area tumour."
         )
+        raise TrainingDataError(f"the imbalance needs {lacking[0]} areas", where=where, found=found, mend=mend)
     non_tumour = asked["clear"] + asked["hard"]
     shares = [
         had["tumour"] / asked["tumour"],

@@ -297,9 +297,7 @@ def check_classes(label: np.ndarray) -> None:
     tumour, non_tumour = int(np.sum(label == TUMOUR)), int(np.sum(label == NON_TUMOUR))
     if tumour == 0 or non_tumour == 0:
         one = "the training slides give tiles of one class only"
-        raise TrainingDataError(
-            one if tumour or non_tumour else "there are no labelled tiles",
-            where="training set",
-            found=f"{tumour} tumour and {non_tumour} non-tumour tiles",
-            mend="Annotate the missing class, list its names under `cohort.annotation_classes`, or loosen `tiles`.",
-        )
+        what = one if tumour or non_tumour else "there are no labelled tiles"
+        found = f"{tumour} tumour and {non_tumour} non-tumour tiles"
+        mend = "Annotate the missing class, list its names under `cohort.annotation_classes`, or loosen `tiles`."
+        raise TrainingDataError(what, where="training set", found=found, mend=mend)

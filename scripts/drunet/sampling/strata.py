@@ -92,15 +92,11 @@ class TissueStrata:
         self.centres = _tissues(colours(crops), clusters, seed, where)
         self._counts = np.array([len(group) for group in self._strata(crops)]).reshape(2, clusters)
         if not self._counts.all():
-            raise TrainingDataError(
-                "a stratum of label and tissue is empty",
-                where=where,
-                found="no "
-                + ", no ".join(
-                    f"{_NAMES[label]} tile in cluster {c + 1}" for label, c in np.argwhere(self._counts == 0)
-                ),
-                mend=f"Lower `clusters` (here {clusters}), or annotate slides that show what is missing.",
+            found = "no " + ", no ".join(
+                f"{_NAMES[label]} tile in cluster {c + 1}" for label, c in np.argwhere(self._counts == 0)
             )
+            mend = f"Lower `clusters` (here {clusters}), or annotate slides that show what is missing."
+            raise TrainingDataError("a stratum of label and tissue is empty", where=where, found=found, mend=mend)
 
     @property
     def facts(self) -> list[dict[str, Any]]:
@@ -139,12 +135,9 @@ def _tissues(colours: np.ndarray, clusters: int, seed: int, where: str) -> np.nd
     """Centres (clusters, 3) as RGB in [0, 255], the darkest first."""
     different = len(np.unique(colours, axis=0))
     if different < clusters:
-        raise TrainingDataError(
-            "there are fewer tiles of different colour than tissue clusters",
-            where=where,
-            found=f"{different} of them, {clusters} clusters",
-            mend="Lower `clusters`, or add slides.",
-        )
+        what = "there are fewer tiles of different colour than tissue clusters"
+        mend = "Lower `clusters`, or add slides."
+        raise TrainingDataError(what, where=where, found=f"{different} of them, {clusters} clusters", mend=mend)
     found = KMeans(clusters, n_init=_STARTS, random_state=seed).fit(_weighted(colours)).cluster_centers_
     # Rounded, for threads may add in another order: the same slides shall give the same strata.
     centres = np.round(found / COLOUR_WEIGHTS * 255, 3)

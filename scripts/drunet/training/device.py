@@ -20,12 +20,10 @@ def need_gpu(asked: int) -> None:
     ProviderError
     """
     if asked and not _gpus():
-        raise ProviderError(
-            "a GPU is asked for to train on, and Keras sees none",
-            where="inference.provider",
-            found=f"{keras.config.backend()} on {', '.join(keras.distribution.list_devices('cpu'))}",
-            mend="Install the driver and the `gpu` extra (`make GPU=1 env`), or choose the provider cpu.",
-        )
+        what = "a GPU is asked for to train on, and Keras sees none"
+        found = f"{keras.config.backend()} on {', '.join(keras.distribution.list_devices('cpu'))}"
+        mend = "Install the driver and the `gpu` extra (`make GPU=1 env`), or choose the provider cpu."
+        raise ProviderError(what, where="inference.provider", found=found, mend=mend)
 
 
 def _gpus() -> list[str]:

@@ -216,23 +216,17 @@ class OnnxTeacher:
         if same_count and (own is None or self._names is None or own == self._names):
             return
         taught = ", ".join(self._names) if self._names else str(self.classes)
-        raise ModelError(
-            "the teacher knows other classes than its student",
-            where=self._where,
-            found=f"teacher: {', '.join(own) if own else count}; student: {taught}",
-            mend="Take a teacher of the same classes in the same order.",
-        )
+        found = f"teacher: {', '.join(own) if own else count}; student: {taught}"
+        mend = "Take a teacher of the same classes in the same order."
+        raise ModelError("the teacher knows other classes than its student", where=self._where, found=found, mend=mend)
 
     def _check_probabilities(self, answers: NDArray[np.float32]) -> None:
         sums = answers.sum(axis=1)
         # NaN compares false.
         if not (answers.min() >= -_SUM_ERROR and np.abs(sums - 1).max() <= _SUM_ERROR):
-            raise ModelError(
-                "the teacher's outputs are no probabilities",
-                where=self._where,
-                found=f"{answers.min():g} to {answers.max():g}, sums {sums.min():g} to {sums.max():g}",
-                mend="Its last layer must be a softmax.",
-            )
+            found = f"{answers.min():g} to {answers.max():g}, sums {sums.min():g} to {sums.max():g}"
+            mend = "Its last layer must be a softmax."
+            raise ModelError("the teacher's outputs are no probabilities", where=self._where, found=found, mend=mend)
 
 
 class TaughtBatches(TileBatches):

@@ -162,12 +162,10 @@ class _Keeper(keras.callbacks.Callback):
         seconds = time.perf_counter() - self._begun
         lost = [f"{k} {v}" for k, v in values.items() if not math.isfinite(v)]
         if lost:
-            raise TrainingDataError(
-                "the loss is no longer a number",
-                where=f"training of {self._name}, epoch {epoch + 1}",
-                found=", ".join(lost),
-                mend="Lower `learning_rate`, or train in float32.",
-            )
+            what = "the loss is no longer a number"
+            found = ", ".join(lost)
+            mend = "Lower `learning_rate`, or train in float32."
+            raise TrainingDataError(what, where=f"training of {self._name}, epoch {epoch + 1}", found=found, mend=mend)
         state = self._state
         state.history.append({"epoch": epoch + 1, **values, "seconds": round(seconds, 2)})
         watched = values[self._watched]

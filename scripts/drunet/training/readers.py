@@ -202,10 +202,10 @@ def need_slides(training: Sequence[AnnotatedSlide], name: str) -> None:
     TrainingDataError
     """
     if not training:
-        raise TrainingDataError(
-            "no usable slide to learn from",
-            where=f"classifiers.{name}.data",
-            found="no annotated training slide of these kinds with status ok",
-            mend="See slides.tsv in the results for what was left out; mark slides `train` in the sheet, or set "
-            "`annotation_kinds`.",
+        what = "no usable slide to learn from"
+        found = "no annotated training slide of these kinds with status ok"
+        mend = (
+            "See slides.tsv in the results for what was left out; mark slides `train` in the sheet, or set "
+            "`annotation_kinds`."
         )
+        raise TrainingDataError(what, where=f"classifiers.{name}.data", found=found, mend=mend)

@@ -57,24 +57,19 @@ def train_refiner(
         If there are no such slides, or none of them shows tumour.
     """
     if not training:
-        raise TrainingDataError(
-            "no usable slide to learn from",
-            where=f"refiners.{name}.data",
-            found="no wholly annotated training slide with status ok",
-            mend="Mark slides `train` with annotation_kind `wta`; slides.tsv in the results lists what is left out.",
-        )
+        found = "no wholly annotated training slide with status ok"
+        mend = "Mark slides `train` with annotation_kind `wta`; slides.tsv in the results lists what is left out."
+        raise TrainingDataError("no usable slide to learn from", where=f"refiners.{name}.data", found=found, mend=mend)
     plan, augmentation = settings.training, Augmentation.from_config(settings.augment)
     size = settings.options["size"]
     smallest: list[float] = []
     arrays = [_load(s, size, smallest) for s in training]
     held_out = [_load(s, size, []) for s in validation]
     if not smallest:
-        raise TrainingDataError(
-            "no training slide of the refiner shows tumour",
-            where=f"refiners.{name}.data",
-            found=", ".join(s.slide.source.slide_id for s in training),
-            mend="Add wholly annotated slides with tumour.",
-        )
+        what = "no training slide of the refiner shows tumour"
+        found = ", ".join(s.slide.source.slide_id for s in training)
+        mend = "Add wholly annotated slides with tumour."
+        raise TrainingDataError(what, where=f"refiners.{name}.data", found=found, mend=mend)
     shown: dict[str, Any] = {"batch_size": plan.batch_size, "steps": plan.steps_per_epoch, "seed": seed}
     model = new_network(settings, plan, seed, start=start)
     history = Trainer(model, loss=DiceLoss(), metrics=[ThresholdedDice(name="dice")], plan=plan).train(
