@@ -94,10 +94,7 @@ def read_sheets(paths: str | Sequence[str], root: str | None = None) -> dict[str
 def check_files(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) -> None:
     """Check that every file of the sheet exists, or is one that the workflow makes.
 
-    Raises
-    ------
-    SheetError
-        Naming the first few that are missing.
+    Raises SheetError naming the first few that are missing.
     """
     made = set(made_by_workflow)
     wanted = [(row.slide_id, path) for row in rows for path in (row.path, row.annotation) if path]
@@ -113,10 +110,7 @@ def check_files(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) 
 def patient_folds(patients: Iterable[str], folds: int, seed: int) -> dict[str, int]:
     """Assign patients to folds of as equal size as can be; the same patients and seed give the same folds.
 
-    Raises
-    ------
-    SheetError
-        If there are fewer patients than folds.
+    Raises SheetError if there are fewer patients than folds.
     """
     names = sorted(set(patients))
     if len(names) < folds:
@@ -247,12 +241,7 @@ def check_joined(rows: Iterable[SheetRow], where: str) -> None:
 
 
 def check_patients(rows: Iterable[SheetRow], where: str) -> None:
-    """Refuse a patient whose slides stand in two splits.
-
-    Raises
-    ------
-    SheetError
-    """
+    """Refuse a patient whose slides stand in two splits; raises SheetError."""
     seen: dict[str, SheetRow] = {}
     for row in rows:
         if not row.split:

@@ -52,10 +52,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file that this project wrote.
 
-    Raises
-    ------
-    FailedSlideError
-        If the file says that the slide has no result; see `drunet.outcome`.
+    Raises FailedSlideError if the file says that the slide has no result; see `drunet.outcome`.
     """
     value = json.loads(Path(path).read_text(encoding="utf-8"))
     if isinstance(value, dict) and OUTCOME in value:

@@ -121,12 +121,8 @@ class Classified:
 def open_session(path: str | os.PathLike[str], options: EngineOptions, *, where: str) -> ort.InferenceSession:
     """Load an ONNX model on the provider asked for.
 
-    Raises
-    ------
-    ProviderError
-        If ONNX Runtime lacks the provider, or silently gave another one.
-    ModelError
-        If the file is no ONNX model.
+    Raises ProviderError if ONNX Runtime lacks the provider, or silently gave another one; ModelError if the file is no
+    ONNX model.
     """
     provider = PROVIDERS[options.provider]
     available = ort.get_available_providers()
@@ -152,9 +148,7 @@ def open_session(path: str | os.PathLike[str], options: EngineOptions, *, where:
 def check_classifier(session: ort.InferenceSession, layout: Layout, size: int, *, where: str) -> str:
     """Check that a model maps [n, size, size, 3] (or channels first) to [n, classes]; returns its input's name.
 
-    Raises
-    ------
-    ModelError
+    Raises ModelError.
     """
     inputs, outputs = session.get_inputs(), session.get_outputs()
     wanted = (size, size, 3) if layout.channels_last else (3, size, size)

@@ -132,10 +132,7 @@ def inspect(
 def find_tissue(slide: Slide, settings: TissueSettings) -> np.ndarray:
     """Tissue mask of a slide, bool (h, w) at `settings.mpp`.
 
-    Raises
-    ------
-    SlideError
-        With status ``not_brightfield`` or ``no_tissue``.
+    Raises SlideError with status ``not_brightfield`` or ``no_tissue``.
     """
     image = slide.read_whole(slide.shape_at(settings.mpp))
     check_brightfield(image, where=slide.slide_id)

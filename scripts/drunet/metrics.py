@@ -119,10 +119,6 @@ def segmentation_scores(
         The annotated area, when only a part of the slide is annotated: pixels outside it do not count. Boundaries
         would then be cut by the region's own, so that distances are NaN.
 
-    Returns
-    -------
-    SegmentationScores
-
     Notes
     -----
     A boundary is the set of mask pixels with a 4-neighbour outside the mask; what lies beyond the picture counts as
@@ -228,13 +224,8 @@ def summarise(
         Whom each value belongs to.
     resamples : int
         Bootstrap draws.
-    seed : int
     level : float
         Coverage of the interval.
-
-    Returns
-    -------
-    Summary
     """
     score = np.asarray(values, dtype=np.float64)
     owner = np.asarray(groups, dtype=object).astype(str)

@@ -66,7 +66,6 @@ def late_failure(outputs: Iterable[Path_], slide_id: str, stage: str, on_bad_sli
     ----------
     outputs : iterable of path
         The job's results, all of this slide.
-    slide_id : str
     stage : str
         The job's rule.
     on_bad_slide : {"skip", "fail"}
@@ -95,12 +94,7 @@ def _failed(error: SlideError, slide_id: str, stage: str) -> FailedSlideError:
 
 
 def stop_for(failed: Mapping[str, str]) -> None:
-    """Stop a cohort for its failed slides (ID to status), if there are any.
-
-    Raises
-    ------
-    DrunetError
-    """
+    """Stop a cohort for its failed slides (ID to status), if there are any; raises DrunetError."""
     if failed:
         found = ", ".join(f"{slide} ({status})" for slide, status in failed.items())
         mend = "Mend them as said above, take them out of the sheet, or set `cohort.on_bad_slide: skip`."

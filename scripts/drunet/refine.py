@@ -33,10 +33,7 @@ def refiner_inputs(slide: Slide, heatmap: np.ndarray, grid: Grid, size: int) -> 
 def refiner_size(session: ort.InferenceSession, *, where: str) -> int:
     """Side of the square that a refiner takes.
 
-    Raises
-    ------
-    ModelError
-        If the model does not take an image [n, s, s, 3] and a heatmap [n, s, s, 1].
+    Raises ModelError if the model does not take an image [n, s, s, 3] and a heatmap [n, s, s, 1].
     """
     shapes = {i.name: tuple(i.shape[1:]) for i in session.get_inputs()}
     image, heat = shapes.get(IMAGE, ()), shapes.get(HEATMAP, ())
@@ -53,10 +50,7 @@ def refiner_size(session: ort.InferenceSession, *, where: str) -> int:
 def refine(session: ort.InferenceSession, image: np.ndarray, heat: np.ndarray, *, where: str) -> np.ndarray:
     """Run the refiner; returns the foreground probability, float32 (size, size).
 
-    Raises
-    ------
-    ModelError
-        If the model does not answer [n, s, s, 2] with finite values.
+    Raises ModelError if the model does not answer [n, s, s, 2] with finite values.
     """
     feed = {IMAGE: image[None].astype(np.float32), HEATMAP: heat[None, ..., None].astype(np.float32)}
     answer = session.run(None, feed)[0]

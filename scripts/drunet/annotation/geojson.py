@@ -53,10 +53,7 @@ def read_geojson(data: bytes, source: Source) -> tuple[Region, ...]:
     Detections, cells, tiles and cores are passed over; a file that has nothing else is refused, because an empty
     annotation would call the whole slide free of tumour. Coordinates count from `source.origin`.
 
-    Raises
-    ------
-    AnnotationError
-        Naming the feature, for everything that cannot be understood.
+    Raises AnnotationError naming the feature, for everything that cannot be understood.
     """
     return tuple(
         source.region(_on_slide(drawn.polygons, source.origin), drawn.name, drawn.item)

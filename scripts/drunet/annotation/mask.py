@@ -32,11 +32,9 @@ def read_mask(data: bytes, source: Source) -> tuple[Region, ...]:
     and between them whatever soft edges and JPEG make. Images whose values are all small hold labels, of which there
     may be one beside 0.
 
-    Raises
-    ------
-    AnnotationError
-        For images that are too large, damaged, of another aspect than the slide, or hold several classes: a third even
-        tone, a second colour among what is bright, a second label; and for dark 16-bit images, which hold neither.
+    Raises AnnotationError for images that are too large, damaged, of another aspect than the slide, or hold several
+    classes: a third even tone, a second colour among what is bright, a second label; and for dark 16-bit images, which
+    hold neither.
     """
     mask = _binary(_pixels(data, source), source)
     if not mask.any():

@@ -69,7 +69,6 @@ def measured_region(
 
     Parameters
     ----------
-    annotation : Annotation
     truth : bool (rows, columns)
         Its tumour, from `rasterise`.
     slide_size : (width, height)

@@ -131,10 +131,7 @@ class Source:
     def label_of(self, name: str | None, item: str) -> Label:
         """Look up what a class name means: without regard to case, exact names before wildcards.
 
-        Raises
-        ------
-        AnnotationError
-            If there is no name, or none of `classes` covers it.
+        Raises AnnotationError if there is no name, or none of `classes` covers it.
         """
         if name is None or not name.strip():
             mend = "Give it one of the classes under cohort.annotation_classes, or delete it if it does not count."

@@ -24,10 +24,7 @@ ELLIPSE_CORNERS = 128
 def read_xml(data: bytes, source: Source) -> tuple[Region, ...]:
     """Read the regions of an ASAP or ImageScope file, distinguished by their elements.
 
-    Raises
-    ------
-    AnnotationError
-        For XML that is broken, declares entities or a document type, or is of neither program.
+    Raises AnnotationError for XML that is broken, declares entities or a document type, or is of neither program.
     """
     try:
         root = defusedxml.ElementTree.fromstring(data, forbid_dtd=True)

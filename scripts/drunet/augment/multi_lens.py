@@ -110,7 +110,6 @@ def distort_reference(image: NDArray, lenses: Lenses) -> NDArray:
     Parameters
     ----------
     image : array (h, w) or (h, w, channels), any dtype
-    lenses : Lenses
 
     Returns
     -------
@@ -138,7 +137,6 @@ def coordinate_map(size: tuple[int, int], lenses: Lenses) -> NDArray[np.intp]:
     ----------
     size : (int, int)
         Height and width of the image, px.
-    lenses : Lenses
 
     Returns
     -------
@@ -189,7 +187,6 @@ def distort(image: NDArray, lenses: Lenses) -> NDArray:
     Parameters
     ----------
     image : array (h, w) or (h, w, channels), any dtype
-    lenses : Lenses
 
     Returns
     -------

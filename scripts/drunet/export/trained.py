@@ -29,8 +29,6 @@ def export_trained(
     ----------
     facts, weights
         As for `drunet.training.trained.rebuild`.
-    path : path
-    opset : int
     name : str
         Of the model, kept in the file.
     model : keras.Model, optional

@@ -38,23 +38,13 @@ def smallest_input(name: str) -> int:
 
 
 def check_backbone(name: str, where: str) -> None:
-    """Refuse a backbone that there is not.
-
-    Raises
-    ------
-    ModelError
-    """
+    """Refuse a backbone that there is not; raises ModelError."""
     if name not in BACKBONES:
         raise ModelError("unknown backbone", where=where, found=name, mend=closest(name, BACKBONES))
 
 
 def check_what_learns(network: Network, trainable_layers: int | None) -> None:
-    """Refuse a number of layers that is none, or that stands beside a share that is held fixed.
-
-    Raises
-    ------
-    ModelError
-    """
+    """Refuse a number of layers that is none, or that stands beside a share that is held fixed; raises ModelError."""
     fits = trainable_layers is None or whole(trainable_layers, 0)
     mend = "Use null, or a whole number of at least 0."
     refuse_unfit(network.where, {"trainable_layers": (trainable_layers, fits, mend)})

@@ -79,12 +79,7 @@ class Network:
         return f"architecture {self.name}"
 
     def check(self, *, on_backbone: bool = True, **more: Check) -> None:
-        """Refuse the first option that does not fit, of the shared ones and then of `more`.
-
-        Raises
-        ------
-        ModelError
-        """
+        """Refuse the first option that does not fit, of the shared ones and then of `more`; raises ModelError."""
         checks: dict[str, Check] = {
             "size": size_check(self.size),
             "classes": whole_check(self.classes, 2),

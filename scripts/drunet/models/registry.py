@@ -30,10 +30,7 @@ def module_of(architecture: str) -> str:
 
     One that is not in `ARCHITECTURES` is looked for below the folder `workflow`: the file `tiny.py` with `build_tiny`.
 
-    Raises
-    ------
-    ModelError
-        If there is no such architecture, or two files would build it.
+    Raises ModelError if there is no such architecture, or two files would build it.
     """
     return _entry(architecture).partition(":")[0]
 
@@ -82,10 +79,7 @@ def _options_of(builder: Callable[..., Any]) -> dict[str, bool]:
 def load_weights(model: Any, path: str | os.PathLike[str]) -> None:
     """Read the weights of a whole model from a `.weights.h5` file written by `model.save_weights`.
 
-    Raises
-    ------
-    ModelError
-        If the file is not there, cannot be read or belongs to another architecture or other options.
+    Raises ModelError if the file is not there, cannot be read or belongs to another architecture or other options.
     """
     where = f"weights file {os.fspath(path)}"
     if not Path(path).is_file():

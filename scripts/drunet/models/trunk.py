@@ -14,7 +14,6 @@ def prepare_trunk(trunk: keras.Model, network: Network, trainable_layers: int | 
 
     Parameters
     ----------
-    trunk : keras.Model
     network : Network
         Its `freeze_fraction` and `batch_norm_momentum` count.
     trainable_layers : int or None

@@ -123,7 +123,6 @@ def training_curves(history_frame: pd.DataFrame, title: str) -> Figure:
     ----------
     history_frame : DataFrame
         history.tsv: epoch, loss, val_loss, metric and val_metric columns, seconds.
-    title : str
 
     Returns
     -------
@@ -160,10 +159,6 @@ def runtime_bars(frame: pd.DataFrame) -> Figure:
     ----------
     frame : DataFrame
         Columns stage and seconds, a row per job.
-
-    Returns
-    -------
-    Figure
     """
     require_columns(frame, ("stage", "seconds"), "runtimes")
     per_stage = frame.groupby("stage")["seconds"].agg(["sum", "median", "count"]).sort_values("sum", ascending=False)
@@ -197,10 +192,6 @@ def roc_curve(tiles: Mapping[str, pd.DataFrame]) -> Figure:
     ----------
     tiles : dict of str to DataFrame
         Per model the columns p_tumour and label (1 tumour, 0 non-tumour; others, and NaN, do not count).
-
-    Returns
-    -------
-    Figure
     """
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = new_figure(4.2, width=5.2)

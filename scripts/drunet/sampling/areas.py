@@ -57,7 +57,6 @@ def induce_imbalance(
         Areas wanted; the hard ones are among the non-tumour ones.
     threshold : float
         The first model's, a probability.
-    seed : int
     where : str
         Key in the configuration, for messages.
 

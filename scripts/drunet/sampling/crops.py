@@ -288,12 +288,7 @@ def draw_epoch(
 
 
 def check_classes(label: np.ndarray) -> None:
-    """Refuse a training set in which a class is missing.
-
-    Raises
-    ------
-    TrainingDataError
-    """
+    """Refuse a training set in which a class is missing; raises TrainingDataError."""
     tumour, non_tumour = int(np.sum(label == TUMOUR)), int(np.sum(label == NON_TUMOUR))
     if tumour == 0 or non_tumour == 0:
         one = "the training slides give tiles of one class only"

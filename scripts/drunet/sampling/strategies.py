@@ -57,8 +57,6 @@ def sampled(
         One a slide.
     slides : LearningSlides
         In the order of `sources`.
-    settings : SamplingSettings
-    seed : int
     where : str
         Key of the block, for messages.
 

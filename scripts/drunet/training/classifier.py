@@ -48,7 +48,6 @@ def train_classifier(
         An entry under `classifiers` in the configuration.
     training, validation : lists of AnnotatedSlide
         With no validation slides the training loss decides which weights are best, and when to stop.
-    rules : TileRules
     seed : int
         Of weights, sampling and augmentation. On one machine the same inputs give the same weights; another processor
         or number of threads adds floating-point sums in another order.

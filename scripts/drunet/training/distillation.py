@@ -342,7 +342,6 @@ class Lesson:
 
         Parameters
         ----------
-        settings : DistillationSettings
         size, layout, options
             As for `OnnxTeacher`.
 

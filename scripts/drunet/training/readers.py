@@ -121,10 +121,8 @@ class TileReader:
     def read(self, crops: Crops, rng: np.random.Generator | None = None) -> np.ndarray:
         """Pixels of crops, float32 (n, size, size, 3) in [0, 1]; without a generator nothing is augmented.
 
-        Raises
-        ------
-        SlideError
-            If a tile cannot be read. It is kept as `failure`, for TensorFlow raises an error of its own in its place.
+        Raises SlideError if a tile cannot be read. It is kept as `failure`, for TensorFlow raises an error of its own
+        in its place.
         """
         pixels = np.empty((len(crops), self.size, self.size, 3), np.float32)
         for k in range(len(crops)):
@@ -195,12 +193,7 @@ def tissue_tiles(tables: Sequence[pd.DataFrame], rules: TileRules) -> Crops:
 
 
 def need_slides(training: Sequence[AnnotatedSlide], name: str) -> None:
-    """Refuse to train classifier `name` on no slides.
-
-    Raises
-    ------
-    TrainingDataError
-    """
+    """Refuse to train classifier `name` on no slides; raises TrainingDataError."""
     if not training:
         what = "no usable slide to learn from"
         found = "no annotated training slide of these kinds with status ok"

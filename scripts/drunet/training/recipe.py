@@ -34,7 +34,6 @@ def new_network(
     ----------
     settings, seed, size
         As for `drunet.training.trained.builder_options`.
-    plan : TrainingSettings
     start : path, optional
         Weights of a whole model, where `settings` begin with such.
     **more

@@ -51,10 +51,7 @@ def train_refiner(
 
     Only wholly annotated slides can teach it: on others most of the square would be unknown.
 
-    Raises
-    ------
-    TrainingDataError
-        If there are no such slides, or none of them shows tumour.
+    Raises TrainingDataError if there are no such slides, or none of them shows tumour.
     """
     if not training:
         found = "no wholly annotated training slide with status ok"

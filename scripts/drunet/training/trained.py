@@ -71,7 +71,6 @@ def builder_options(settings: BuiltSettings, seed: int, size: int | None = None)
     ----------
     settings : BuiltSettings
         Those of a classifier, `NetworkSettings`, say more: what it starts from, and how much of it stays as it is.
-    seed : int
     size : int, optional
         Side of a classifier's input, px; that of a refiner is among its options.
     """
