@@ -31,12 +31,10 @@ class SheetRow:
     Attributes
     ----------
     slide_id, patient_id : str
-    path : str
-        Path of the slide, relative to the working directory or absolute.
+    path, annotation : str
+        Relative to the working directory or absolute; no annotation is an empty text.
     split : str
         ``train``, ``val``, ``test`` or empty (segment only).
-    annotation : str
-        Path of the annotation file, or empty.
     annotation_kind : str
         ``wta`` (the whole tumour is outlined), ``psa`` (parts are marked, the rest is unknown) or empty.
     mpp : float or None
@@ -61,14 +59,9 @@ def is_safe_id(value: str) -> bool:
 
 
 def read_sheets(paths: str | Sequence[str], root: str | None = None) -> dict[str, SheetRow]:
-    """Read one sample sheet or several, checked, keyed by slide ID in the sheets' order.
+    """Read one sample sheet (tab-separated) or several, checked, keyed by slide ID in the sheets' order.
 
-    Parameters
-    ----------
-    paths : str or list of str
-        Tab-separated files.
-    root : str, optional
-        Folder where relative paths start; by default each sheet's own.
+    Relative paths start at `root`, by default at each sheet's own folder.
 
     Raises
     ------

@@ -24,16 +24,8 @@ OUTCOME = "drunet_outcome"
 class DrunetError(Exception):
     """A mistake that the user can mend.
 
-    Parameters
-    ----------
-    what : str
-        What is wrong, without a full stop.
-    where : str
-        The slide ID, file or configuration key concerned.
-    found : object, optional
-        The offending value.
-    mend : str
-        What to do about it.
+    `what` is wrong, without a full stop; `where`: the slide ID, file or configuration key concerned; `found`: the
+    offending value; `mend`: what to do about it.
     """
 
     def __init__(self, what: str, *, where: str, found: object = None, mend: str) -> None:

@@ -93,12 +93,9 @@ def gather(
 
     Returns
     -------
-    metrics : DataFrame
-        slide, split, stage, dsc, iou, hd_um, hd95_um, precision, recall; a row per slide and stage. A slide that failed
-        has the stages of the others, and no scores.
-    tile_metrics : DataFrame
-        slide, split, tiles, precision, recall, f1, auc, unreadable; a row per slide. Of a slide that failed no tile
-        counts.
+    metrics, tile_metrics : DataFrame
+        slide, split, stage and scores, a row per slide and stage; slide, split, tiles, scores, unreadable, a row per
+        slide. A slide that failed has the stages of the others and no scores, and no tile of it counts.
     """
     stages = next(([s["stage"] for s in m["stages"]] for m in measured if m), STAGES)
     failed: dict[str, Any] = {"stages": [{"stage": stage} for stage in stages], "tiles": {"tiles": 0, "unreadable": 0}}

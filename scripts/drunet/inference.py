@@ -44,9 +44,8 @@ class EngineOptions:
         A key of `PROVIDERS`; what is asked for is what is used, or it is an error.
     precision : str
         ``float32``, or ``float16``: weights and arithmetic in half precision, inputs and outputs still float32.
-    batch_size : int
-    readers : int
-        Threads that read tiles.
+    batch_size, readers : int
+        Tiles in a batch, threads that read tiles.
     max_unreadable : float
         Share of unreadable tiles above which the slide fails.
     threads : int
@@ -63,15 +62,8 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a network wants its tiles.
-
-    Attributes
-    ----------
-    channels_last : bool
-    scale : float
-        Factor on 0..255 before the network; 1 where the graph normalises by itself.
-    tumour : int
-        Index of the tumour class in the output.
+    """How a network wants its tiles: the `scale` is a factor on 0..255 before the network, 1 where the graph normalises
+    by itself; `tumour` is the index of the tumour class in the output.
     """
 
     channels_last: bool = True
@@ -102,15 +94,8 @@ class TileReader(Protocol):
 
 @dataclass(frozen=True)
 class Classified:
-    """Result of a slide.
-
-    Attributes
-    ----------
-    p_tumour : float32 (n,)
-        NaN where the tile could not be read.
-    unreadable : int
-    seconds : float
-        From the first read to the last result, without loading the model.
+    """Result of a slide: `p_tumour` float32 (n,), NaN where the tile could not be read; `seconds` from the first read
+    to the last result, without loading the model.
     """
 
     p_tumour: np.ndarray
@@ -148,7 +133,7 @@ def open_session(path: str | os.PathLike[str], options: EngineOptions, *, where:
 def check_classifier(session: ort.InferenceSession, layout: Layout, size: int, *, where: str) -> str:
     """Check that a model maps [n, size, size, 3] (or channels first) to [n, classes]; returns its input's name.
 
-    Raises ModelError.
+    Raises ModelError if it does not.
     """
     inputs, outputs = session.get_inputs(), session.get_outputs()
     wanted = (size, size, 3) if layout.channels_last else (3, size, size)

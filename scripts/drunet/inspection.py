@@ -41,18 +41,11 @@ COLUMNS = (
 class Inspected:
     """What inspection found.
 
-    Attributes
-    ----------
-    report : dict
-        JSON values: slide_id, status (one of `drunet.errors.SLIDE_STATUSES`), reason and mend (empty when ok), and what
-        is known of width, height, mpp, mpp_source, vendor, levels, objective_power, annotation_origin (`Provenance` in
-        words) and geojson_origin (level-0 pixel [x, y] from which coordinates of GeoJSON count).
-    failure : FailedSlideError or None
-        Why the slide cannot be used.
-    tissue : bool (h, w) or None
-        Tissue mask of a usable slide.
-    annotation, provenance : Annotation, Provenance or None
-        Of a usable slide that has one.
+    The report holds JSON values: slide_id, status (one of `drunet.errors.SLIDE_STATUSES`), reason and mend (empty when
+    ok), and what is known of width, height, mpp, mpp_source, vendor, levels, objective_power, annotation_origin
+    (`Provenance` in words) and geojson_origin (level-0 pixel [x, y] from which coordinates of GeoJSON count). The
+    failure says why the slide cannot be used; the tissue mask, bool (h, w), and the annotation, if it has one, are of a
+    usable slide.
     """
 
     report: dict[str, Any]
@@ -75,16 +68,8 @@ def inspect(
 ) -> Inspected:
     """Look at a slide once, before anything is spent on it; later stages read what was found.
 
-    Parameters
-    ----------
-    mpp : float or None
-        µm/px from the sample sheet.
-    tissue : mapping
-        `tissue` of the configuration.
-    annotation : path or None
-    kind : {"wta", "psa", ""}
-    classes, geojson_frame
-        As in `cohort` of the configuration.
+    `mpp` (µm/px), the path of the annotation and its kind are as the sample sheet has them; `tissue`, `classes` and
+    `geojson_frame` as the configuration has them under `tissue` and `cohort`.
     """
     facts: dict[str, Any] = {"slide_id": slide_id}
     drawn = provenance = None
@@ -146,20 +131,14 @@ def find_tissue(slide: Slide, settings: TissueSettings) -> np.ndarray:
 def status_table(reports: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row per slide with `COLUMNS`, in the order given; what is not known is empty.
 
-    Parameters
-    ----------
-    reports : list of mapping
-        `Inspected.report` with the slide's split and annotation_kind.
+    A report is `Inspected.report` with the slide's split and annotation_kind.
     """
     return pd.DataFrame([{c: report.get(c, "") for c in COLUMNS} for report in reports], columns=list(COLUMNS))
 
 
 def outcome_table(outcomes: Mapping[str, FailedSlideError | None]) -> pd.DataFrame:
-    """What became of usable slides later: slide_id, status (`ok`, or why the slide failed), stage, reason, mend.
-
-    Parameters
-    ----------
-    outcomes : mapping of slide ID to FailedSlideError, or None where there is a result
+    """What became of usable slides (by ID; None: a result) later: slide_id, status (`ok`, or why the slide failed),
+    stage, reason, mend.
     """
     rows = [
         [slide, failed.status, failed.stage, reason_of(failed), failed.mend] if failed else [slide, "ok", "", "", ""]

@@ -41,12 +41,10 @@ class SlideProperties:
         Level-0 resolution in µm/px (mean of both axes, which agree within `SQUARE_TOLERANCE`).
     mpp_source : str
         Where `mpp` comes from: ``sheet``, ``openslide`` or ``tiff tags``.
-    vendor : str
-        OpenSlide's name of the format.
     downsamples : tuple of float
         Downsampling factor of each level.
-    objective_power : str
-        As the scanner wrote it, for display; never turned into µm/px.
+    vendor, objective_power : str
+        As OpenSlide and the scanner call them, for display; the power is never turned into µm/px.
     bounds_origin : (int, int)
         Level-0 pixel (x, y) of the top left corner of what was scanned, of formats whose level 0 reaches beyond it
         (``openslide.bounds-x`` and ``-y``: MIRAX, some of Leica and Ventana); (0, 0) of all others.
@@ -62,15 +60,11 @@ class SlideProperties:
     bounds_origin: tuple[int, int] = (0, 0)
 
     def geojson_origin(self, frame: str) -> tuple[int, int]:
-        """Level-0 pixel (x, y) from which the coordinates of GeoJSON count.
+        """Level-0 pixel (x, y) from which GeoJSON counts, with `cohort.geojson_frame` "qupath" or "slide".
 
         QuPath's OpenSlide reader shows what was scanned alone, unless it is told ``--no-crop``, and counts from the
-        corner of that, in what it writes and in what it reads (its OpenslideImageServer, since version 0.2).
-
-        Parameters
-        ----------
-        frame : {"qupath", "slide"}
-            As `cohort.geojson_frame` in the configuration: as QuPath, or from the corner of the whole slide.
+        corner of that, in what it writes and in what it reads (its OpenslideImageServer, since version 0.2); "slide"
+        counts from the corner of the whole slide.
         """
         origins = {"qupath": self.bounds_origin, "slide": (0, 0)}
         if frame not in origins:
@@ -81,19 +75,8 @@ class SlideProperties:
 class Slide:
     """An open slide; a context manager.
 
-    Parameters
-    ----------
-    path : path-like
-        A file that OpenSlide reads.
-    slide_id : str
-        How messages call the slide.
-    mpp : float, optional
-        µm/px from the sample sheet; it wins over what the file says.
-
-    Raises
-    ------
-    SlideError
-        With status ``missing``, ``unreadable`` or ``resolution_missing``.
+    `path` is a file that OpenSlide reads, `slide_id` how messages call it; `mpp`, µm/px from the sample sheet, wins
+    over what the file says. Raises SlideError with status ``missing``, ``unreadable`` or ``resolution_missing``.
     """
 
     def __init__(self, path: str | os.PathLike[str], slide_id: str, mpp: float | None = None) -> None:

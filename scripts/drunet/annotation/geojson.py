@@ -29,16 +29,8 @@ OBJECT_IDS = {
 class Drawn:
     """One annotation as the file has it, not yet held against slide and classes.
 
-    Attributes
-    ----------
-    item : str
-        What to call it in a message.
-    polygons : list of list of float64 (n, 2)
-        Per polygon its outer ring and its holes, closed.
-    name : str or None
-        Its class.
-    metadata : dict
-        What the program that wrote it noted beside.
+    `item` is what to call it in a message, `metadata` what the program that wrote it noted beside. `polygons` holds per
+    polygon its outer ring and its holes, closed: float64 (n, 2).
     """
 
     item: str

@@ -65,19 +65,10 @@ def rasterise(geometry: shapely.Geometry, shape: tuple[int, int], *, slide_size:
 def measured_region(
     annotation: Annotation, truth: NDArray[np.bool_], *, slide_size: tuple[int, int]
 ) -> NDArray[np.bool_] | None:
-    """Where an annotation says what is right and what is wrong.
+    """Where an annotation says what is right and what is wrong: bool (rows, columns), or None for everywhere.
 
-    Parameters
-    ----------
-    truth : bool (rows, columns)
-        Its tumour, from `rasterise`.
-    slide_size : (width, height)
-        Size of the slide in level-0 pixels.
-
-    Returns
-    -------
-    bool (rows, columns) or None
-        Of a partial annotation the marked regions, of a whole one all but what is to be ignored; None: everywhere.
+    Of a partial annotation these are the marked regions, of a whole one all but what is to be ignored. `truth` is its
+    tumour, bool (rows, columns) from `rasterise`; `slide_size` is (width, height) in level-0 pixels.
     """
     if annotation.kind == "psa":
         return truth | rasterise(annotation.non_tumour, truth.shape, slide_size=slide_size)

@@ -31,16 +31,7 @@ OTHER_FRAME = " The slide's scanned area does not begin at its corner: `cohort.g
 
 @dataclass(frozen=True)
 class Region:
-    """One annotated area.
-
-    Attributes
-    ----------
-    geometry : Polygon or MultiPolygon
-        Valid, within the slide, in level-0 pixels.
-    name : str
-        The class as it is written in the file.
-    label : {"tumour", "non_tumour", "ignore"}
-    """
+    """One annotated area: valid, within the slide, in level-0 pixels; `name` is the class as written in the file."""
 
     geometry: Polygon | MultiPolygon
     name: str
@@ -53,14 +44,8 @@ class Annotation:
 
     Where regions of different meaning overlap, the smaller one counts, as QuPath shows it on top: necrosis drawn inside
     a tumour is non-tumour, a nest of tumour drawn inside that is tumour. Of two that are equally large both count. What
-    is to be ignored is taken out of either, whatever its size.
-
-    Attributes
-    ----------
-    kind : {"wta", "psa"}
-        Whole tumour annotation (what is not tumour is non-tumour) or partial slide annotation (what is not marked is
-        unknown).
-    regions : tuple of Region
+    is to be ignored is taken out of either, whatever its size. The kind is `wta`, whole tumour annotation (what is not
+    tumour is non-tumour), or `psa`, partial slide annotation (what is not marked is unknown).
     """
 
     kind: Kind
@@ -102,18 +87,9 @@ class Annotation:
 class Source:
     """Where an annotation comes from and what it has to fit: the context of every check and message.
 
-    Attributes
-    ----------
-    where : str
-        Slide ID.
-    file : str
-        Name of the file, without its folder.
-    width, height : int
-        Size of the slide in level-0 pixels.
-    classes : mapping of label to class names
-        As `cohort.annotation_classes` in the configuration.
-    origin : (int, int)
-        Level-0 pixel (x, y) from which the coordinates of GeoJSON count.
+    `where` is the slide ID, `file` the file's name without its folder; width and height of the slide are level-0
+    pixels; `classes` maps labels to class names, as `cohort.annotation_classes` in the configuration; the coordinates
+    of GeoJSON count from the level-0 pixel `origin` (x, y).
     """
 
     where: str
@@ -153,20 +129,9 @@ class Source:
     def region(self, polygons: Iterable[Sequence[np.ndarray]], name: str | None, item: str) -> Region:
         """Check rings and build a Region from them.
 
-        Parameters
-        ----------
-        polygons : iterable of sequences of float64 (n, 2)
-            Per polygon its outer ring and then its holes; closed or not.
-        name : str or None
-            The class as written.
-        item : str
-            What to call this region in a message.
-
-        Raises
-        ------
-        AnnotationError
-            For too few positions, coordinates that are no numbers, crossings that cannot be repaired, no area, and
-            regions outside the slide.
+        `polygons` has per polygon its outer ring and then its holes, float64 (n, 2), closed or not; `name` is the class
+        as written, `item` what to call this region in a message. Raises AnnotationError for too few positions,
+        coordinates that are no numbers, crossings that cannot be repaired, no area, and regions outside the slide.
         """
         label = self.label_of(name, item)
         return Region(self.area(polygons, item), cast(str, name).strip(), label)

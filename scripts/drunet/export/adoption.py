@@ -22,26 +22,11 @@ def adopt(
     size: int,
     settings: FinishedModel,
 ) -> dict[str, Any]:
-    """Copy a model into place if it fits its role.
+    """Copy a model into place if it fits its role, ``classifier`` or ``refiner``.
 
-    Parameters
-    ----------
-    role : str
-        ``classifier`` or ``refiner``.
-    size : int
-        Side of a tile in pixels, which a classifier has to take.
-    settings : FinishedModel
-        Its entry in the configuration.
-
-    Returns
-    -------
-    dict
-        What `export.json` holds for a trained model, as far as it is known.
-
-    Raises
-    ------
-    ModelError
-        If the digest differs from the one given, or the shapes do not fit.
+    `size` is the side of a tile in pixels, which a classifier has to take; `settings` its entry in the configuration.
+    Returns what `export.json` holds for a trained model, as far as it is known. Raises ModelError if the digest differs
+    from the one given, or the shapes do not fit.
     """
     digest, expected = sha256(source), settings.sha256
     if expected and digest != expected:

@@ -24,18 +24,10 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "drunet/outline")
 
 
 def polygons(mask: np.ndarray, slide_size: tuple[int, int]) -> list[Polygon]:
-    """Outlines of a mask that covers the slide, in level-0 pixels, largest first, with holes.
+    """Outlines of a mask that covers the slide, bool (h, w), in level-0 pixels: valid, largest first, with holes.
 
-    Parameters
-    ----------
-    mask : bool (h, w)
-    slide_size : (width, height)
-        Level-0 size of the slide.
-
-    Returns
-    -------
-    list of valid Polygon
-        Within one mask pixel of the mask's edge: that much tolerance takes out the stairs and keeps the shape.
+    They lie within one mask pixel of the mask's edge: that much tolerance takes out the stairs and keeps the shape.
+    `slide_size` is (width, height) in level-0 pixels.
     """
     scale_x, scale_y = slide_size[0] / mask.shape[1], slide_size[1] / mask.shape[0]
     stairs = outline(mask, scale_x, scale_y)

@@ -23,18 +23,9 @@ def export_trained(
 ) -> dict[str, Any]:
     """Export a model from the facts that its training left; see `write_onnx` for what is returned and raised.
 
-    Pictures go in as 0..255: the graph itself divides by 255 (authors' code: x / 255 for both branches).
-
-    Parameters
-    ----------
-    facts, weights
-        As for `drunet.training.trained.rebuild`.
-    name : str
-        Of the model, kept in the file.
-    model : keras.Model, optional
-        The network itself, where it is built already and holds its weights.
-    metadata : mapping, optional
-        Kept in the file beside the name and the architecture.
+    Pictures go in as 0..255: the graph itself divides by 255 (authors' code: x / 255 for both branches). `facts` and
+    `weights` are as for `drunet.training.trained.rebuild`; `model` is the network itself, where it is built already and
+    holds its weights. The file keeps `name`, the architecture and `metadata`.
     """
     model = model or rebuild(facts, weights)
     return write_onnx(

@@ -111,17 +111,9 @@ def within(value: object, least: float, below: float = math.inf) -> bool:
 
 
 def refuse_unfit(where: str, checks: Mapping[str, Check]) -> None:
-    """Refuse the first option that does not fit, before anything costly is built.
+    """Refuse the first option that does not fit, (value, fits, mend), before anything costly is built.
 
-    Parameters
-    ----------
-    where : str
-        The architecture.
-    checks : mapping of option to (value, fits, mend)
-
-    Raises
-    ------
-    ModelError
+    `where` names the architecture in the message. Raises ModelError.
     """
     for name, (value, fits, mend) in checks.items():
         if not fits:

@@ -45,17 +45,8 @@ def read_slides(path: str | os.PathLike[str]) -> pd.DataFrame:
 def final_states(slides: pd.DataFrame, files: Iterable[tuple[str, str, str]]) -> pd.DataFrame:
     """`slides.tsv` with the final state of slides that passed inspection and failed later.
 
-    Parameters
-    ----------
-    slides : DataFrame
-        From `read_slides`.
-    files : iterable of (run, slide ID, path)
-        Results of the runs; the first one of a slide that is an outcome decides its status, reason and mend.
-
-    Returns
-    -------
-    DataFrame
-        The reason names the runs and the rule that failed.
+    `files` are results of the runs as (run, slide ID, path): the first one of a slide that is an outcome decides its
+    status, reason and mend; the reason names the runs and the rule that failed.
     """
     failures: dict[str, FailedSlideError] = {}
     runs: dict[str, list[str]] = {}
@@ -86,16 +77,10 @@ def read_metrics(paths: Mapping[str, str], slides: Sequence[Mapping[str, Any]], 
 def held_out_tiles(
     measured: Sequence[tuple[str, Mapping[str, Any]]], paths: Sequence[str], classifiers: Mapping[str, str]
 ) -> dict[str, pd.DataFrame]:
-    """p_tumour and label of the test slides' labelled tiles, per classifier.
+    """p_tumour and label of the test slides' labelled tiles, per classifier; slides that failed are left out.
 
-    Parameters
-    ----------
-    measured : list of (run, slide row)
-        In the order of `paths`, the slides' metrics.json.
-    classifiers : mapping of run to classifier
-        A classifier that serves several runs counts once.
-
-    Slides that failed are left out.
+    `measured` has (run, slide row) in the order of `paths`, the slides' metrics.json; a classifier that serves several
+    runs (`classifiers`, by run) counts once.
     """
     frames: dict[str, list[pd.DataFrame]] = {}
     seen: set[tuple[str, str]] = set()

@@ -29,14 +29,8 @@ def experiments_table(
 ) -> Markup:
     """Runs of this cohort above the paper's experiments.
 
-    Parameters
-    ----------
-    published : DataFrame
-        drunet_experiments.tsv, as text.
-    dsc, iou : DataFrame
-        `summary_table` of each score, of one split.
-    runs : dict of str to dict
-        Names of a run's classifier and refiner, where known.
+    `published` is drunet_experiments.tsv as text, `dsc` and `iou` are `summary_table` of each score, of one split;
+    `runs` has the names of a run's classifier and refiner, where known.
     """
     rows = [_measured_run(str(run), dsc, iou, runs.get(str(run), {})) for run in dsc["run"].unique()]
     # The paper shows some experiments in a plot alone: a row of dashes tells nobody anything.

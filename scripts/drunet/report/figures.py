@@ -117,17 +117,9 @@ def box_plot(metrics_frame: pd.DataFrame, value: str = "dsc") -> Figure:
 
 
 def training_curves(history_frame: pd.DataFrame, title: str) -> Figure:
-    """Loss and further metrics by epoch, training beside validation.
+    """Loss and one further metric by epoch, training beside validation, from history.tsv.
 
-    Parameters
-    ----------
-    history_frame : DataFrame
-        history.tsv: epoch, loss, val_loss, metric and val_metric columns, seconds.
-
-    Returns
-    -------
-    Figure
-        The dotted line is the epoch of the lowest validation loss (training loss where there is no validation).
+    The dotted line is the epoch of the lowest validation loss (training loss where there is no validation).
     """
     require_columns(history_frame, ("epoch", "loss"), "history")
     curves = [c for c in history_frame.columns if c not in ("epoch", "seconds") and not str(c).startswith("val_")]
@@ -153,13 +145,7 @@ def training_curves(history_frame: pd.DataFrame, title: str) -> Figure:
 
 
 def runtime_bars(frame: pd.DataFrame) -> Figure:
-    """Time per stage, summed over its jobs, longest first.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Columns stage and seconds, a row per job.
-    """
+    """Time per stage, summed over its jobs, longest first; `frame` has the columns stage and seconds, a row per job."""
     require_columns(frame, ("stage", "seconds"), "runtimes")
     per_stage = frame.groupby("stage")["seconds"].agg(["sum", "median", "count"]).sort_values("sum", ascending=False)
     with matplotlib.rc_context(STYLE):
@@ -188,10 +174,7 @@ def runtime_bars(frame: pd.DataFrame) -> Figure:
 def roc_curve(tiles: Mapping[str, pd.DataFrame]) -> Figure:
     """Receiver operating characteristic of tile classifiers.
 
-    Parameters
-    ----------
-    tiles : dict of str to DataFrame
-        Per model the columns p_tumour and label (1 tumour, 0 non-tumour; others, and NaN, do not count).
+    Each has the columns p_tumour and label (1 tumour, 0 non-tumour; others, and NaN, do not count).
     """
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = new_figure(4.2, width=5.2)

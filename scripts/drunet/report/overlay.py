@@ -120,18 +120,9 @@ def heatmap_picture(
 
 
 def add_scale_bar(image: np.ndarray, mpp: float) -> np.ndarray:
-    """Draw a bar of a round length in the lower left corner.
+    """Draw a bar of a round length in the lower left corner of a copy of a picture, uint8 (h, w, 3).
 
-    Parameters
-    ----------
-    image : uint8 (h, w, 3)
-    mpp : float
-        µm per pixel of this picture (not of the slide).
-
-    Returns
-    -------
-    uint8 (h, w, 3)
-        A copy; pictures too small for a bar come back as they are.
+    `mpp` is µm per pixel of this picture (not of the slide). Pictures too small for a bar come back as they are.
     """
     _require_image(image)
     height, width = image.shape[:2]

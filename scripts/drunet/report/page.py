@@ -56,14 +56,9 @@ class ReportInputs:
 
     Attributes
     ----------
-    title : str
-    slides : DataFrame
-        slides.tsv.
-    metrics : DataFrame
-        metrics.tsv of all runs, with the further columns run and patient_id.
-    tile_metrics : DataFrame
-        tile_metrics.tsv of all classifiers, with the further column model.
-    overlays : list of OverlayEntry
+    slides, metrics, tile_metrics : DataFrame
+        slides.tsv; metrics.tsv of all runs, with the further columns run and patient_id; tile_metrics.tsv of all
+        classifiers, with the further column model.
     histories : dict of str to DataFrame
         history.tsv per model.
     runtimes : DataFrame
@@ -72,7 +67,6 @@ class ReportInputs:
         name, architecture, parameters, parity, sha256, and whatever else is worth a column.
     sections : list of Section
         Of the studies that were made beside the runs.
-    versions : dict of str to str
     published : dict of str to DataFrame
         As `drunet.files.read_published` gives them.
     notes : list of str

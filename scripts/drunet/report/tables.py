@@ -34,19 +34,10 @@ VALUE_NAMES = {
 
 @dataclass(frozen=True)
 class Column:
-    """How one column of a DataFrame is shown.
+    """How one column of a DataFrame is shown: `show` makes text of a value.
 
-    Attributes
-    ----------
-    key : str
-        The DataFrame's column.
-    heading : str
-    show : callable
-        Value to text.
-    numeric : bool
-        Right-aligned, with figures of one width.
-    style : str
-        Further class of the cells: `code` for a long identifier, `wrap` for words that may take several lines.
+    A numeric column is right-aligned, with figures of one width; `style` is a further class of its cells: `code` for a
+    long identifier, `wrap` for words that may take several lines.
     """
 
     key: str

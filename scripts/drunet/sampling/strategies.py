@@ -18,17 +18,10 @@ _BALANCES: dict[str, Balance] = {"oversample": oversample, "undersample": unders
 
 @dataclass(frozen=True)
 class LearningSlides:
-    """What a strategy may look at, one entry a slide.
+    """What a strategy may look at, one entry a slide; an opener opens the slide.
 
-    Attributes
-    ----------
-    slide_ids : list of str
-    openers : list of callables
-        Each opens the slide.
-    scores : list of str
-        Files of tiles as a first model sees them; empty where the strategy has no first model.
-    side_um : float
-        Side of a tile in µm.
+    `scores` are files of tiles as a first model sees them, none where the strategy has no first model; `side_um` is the
+    side of a tile in µm.
     """
 
     slide_ids: Sequence[str]

@@ -42,23 +42,10 @@ class BatchNormEstimator:
         self._forward = TrainingForward(model)
 
     def __call__(self, batches: Iterable[Any]) -> int:
-        """Take the statistics anew.
+        """Take the statistics anew over batches: an array, a list of arrays or a dict by input name each.
 
-        Parameters
-        ----------
-        batches : iterable
-            What the model takes: an array, a list of arrays or a dict by input name. Equal sizes are best, for every
-            batch counts the same.
-
-        Returns
-        -------
-        int
-            How many batches were seen.
-
-        Raises
-        ------
-        ValueError
-            If there are no batches.
+        Equal sizes are best, for every batch counts the same. Returns how many batches were seen; raises ValueError if
+        there are none.
         """
         before = [_statistics(norm) for norm in self._norms]
         sums = [[np.zeros(values.shape, dtype=np.float64) for values in pair] for pair in before]

@@ -8,16 +8,9 @@ from drunet.errors import ProviderError
 
 
 def need_gpu(asked: int) -> None:
-    """Refuse to go on without a GPU where one was asked for: Keras itself would take the processor without a word.
+    """Refuse to go on without a GPU where `asked` (GPUs of the job; 0: Keras may take whatever there is) wants one.
 
-    Parameters
-    ----------
-    asked : int
-        GPUs that the job asks for; 0: Keras may take whatever there is.
-
-    Raises
-    ------
-    ProviderError
+    Keras itself would take the processor without a word. Raises ProviderError.
     """
     if asked and not _gpus():
         what = "a GPU is asked for to train on, and Keras sees none"

@@ -183,21 +183,9 @@ class OnnxTeacher:
         self._check_classes(self._session.get_outputs()[0].shape[1])
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Answer for a batch.
+        """Answer for a batch, float32 (n, size, size, 3) in [0, 1]: float32 (n, classes), the first output of several.
 
-        Parameters
-        ----------
-        images : float32 (n, size, size, 3) in [0, 1]
-
-        Returns
-        -------
-        float32 (n, classes)
-            The first output, if the file has several.
-
-        Raises
-        ------
-        ModelError
-            If the answers are no probabilities, or of another number of classes.
+        Raises ModelError if the answers are no probabilities, or of another number of classes.
         """
         feed = images * np.float32(255 * self._layout.scale)
         if not self._layout.channels_last:
@@ -312,16 +300,7 @@ class LabelBatches(TileBatches):
 
 @dataclass(frozen=True)
 class Lesson:
-    """How a student is taught, and its teacher.
-
-    Attributes
-    ----------
-    settings : DistillationSettings
-    teacher : OnnxTeacher
-        Of [non-tumour, tumour].
-    file : str
-        The ONNX file that the teacher was read from.
-    """
+    """How a student is taught, its teacher of [non-tumour, tumour], and the ONNX file that this was read from."""
 
     settings: DistillationSettings
     teacher: OnnxTeacher
@@ -338,29 +317,13 @@ class Lesson:
         layout: Layout | None = None,
         options: EngineOptions | None = None,
     ) -> Lesson:
-        """Load the teacher of the classifier `name`, an ONNX file.
-
-        Parameters
-        ----------
-        size, layout, options
-            As for `OnnxTeacher`.
-
-        Raises
-        ------
-        ModelError, ProviderError
-            As `OnnxTeacher`.
-        """
+        """Load the teacher of the classifier `name`; `size`, `layout`, `options` and errors are as for `OnnxTeacher`."""
         where = f"classifiers.{name}.distillation.teacher ({settings.teacher})"
         return cls(settings, OnnxTeacher(file, 2, size=size, layout=layout, options=options, where=where), file)
 
     def facts(self, batches: TaughtBatches) -> dict[str, Any]:
-        """What to remember, as JSON values.
-
-        Returns
-        -------
-        dict
-            The settings, sha256 of the teacher, tissue_tiles (there are), batch (labelled and unlabelled tiles in
-            each), note.
+        """What to remember, as JSON values: the settings, sha256 of the teacher, tissue_tiles (there are), batch
+        (labelled and unlabelled tiles in each), note.
         """
         batch = {"labelled": batches.batch_size, "unlabelled": batches.unlabelled_per_batch}
         return {

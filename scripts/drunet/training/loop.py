@@ -31,15 +31,8 @@ class Trainer:
     """A compiled model that may be trained several times: what the first training traces serves the others too.
 
     Tracing a deep network takes as long as several short epochs; over folds, with one loss and one plan, it is the same
-    every time.
-
-    Parameters
-    ----------
-    model : keras.Model
-        As it is now it begins the first time; before any other time, `start_over`.
-    loss, metrics
-        As for `keras.Model.compile`.
-    plan : TrainingSettings
+    every time. The model begins as it is now the first time; before any other time, `start_over`. `loss` and `metrics`
+    are as for `keras.Model.compile`.
     """
 
     def __init__(self, model: keras.Model, *, loss: Any, metrics: Sequence[Any], plan: TrainingSettings) -> None:

@@ -146,16 +146,9 @@ class DiceLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="drunet")
 class ThresholdedDice(keras.metrics.Mean):
-    """Mean over samples of the Dice of the foreground where its probability exceeds a threshold.
+    """Mean over samples of the Dice of the foreground where its probability exceeds a threshold, strictly.
 
-    Parameters
-    ----------
-    threshold : float
-        A pixel is foreground strictly above it.
-    channel : int
-        The foreground among the classes.
-    smooth : float
-        As in `DiceLoss`; a sample that is rightly left empty counts 1.
+    `channel` and `smooth` are as in `DiceLoss`; a sample that is rightly left empty counts 1.
     """
 
     def __init__(

@@ -30,19 +30,9 @@ def new_network(
 ) -> keras.Model:
     """Build a network in the plan's precision, with the weights that its training begins with.
 
-    Parameters
-    ----------
-    settings, seed, size
-        As for `drunet.training.trained.builder_options`.
-    start : path, optional
-        Weights of a whole model, where `settings` begin with such.
-    **more
-        Further arguments of the builder.
-
-    Raises
-    ------
-    ModelError
-        As `drunet.models.registry.build` and `load_weights`.
+    `settings`, `seed` and `size` are as for `drunet.training.trained.builder_options`; `start` has the weights of a
+    whole model, where the settings begin with such; `more` are further arguments of the builder. Raises ModelError as
+    `drunet.models.registry.build` and `load_weights`.
     """
     compute_precision(plan.precision)
     model = registry.build(settings.architecture, **{**builder_options(settings, seed, size), **more})
