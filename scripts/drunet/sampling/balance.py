@@ -25,7 +25,15 @@ def undersample(rng: np.random.Generator, crops: Crops) -> Crops:
 
 
 def evened(rng: np.random.Generator, crops: Crops, members: Sequence[np.ndarray], counts: Sequence[int]) -> Crops:
-    """Draw so many from each group of crops (positions, none empty), every member as often as any other give or take one."""
+    """Draw from groups of crops, in each every member as often as any other give or take one.
+
+    Parameters
+    ----------
+    members : list of int arrays
+        Positions in `crops` of each group; none is empty.
+    counts : list of int
+        How many of each group.
+    """
     order = []
     for group, count in zip(members, counts, strict=True):
         rounds, rest = divmod(count, len(group))

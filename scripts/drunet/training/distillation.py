@@ -317,7 +317,7 @@ class Lesson:
         layout: Layout | None = None,
         options: EngineOptions | None = None,
     ) -> Lesson:
-        """Load the teacher of the classifier `name`; `size`, `layout`, `options` and errors are as for `OnnxTeacher`."""
+        """Load the teacher of the classifier `name`; `size`, `layout`, `options` and errors as for `OnnxTeacher`."""
         where = f"classifiers.{name}.distillation.teacher ({settings.teacher})"
         return cls(settings, OnnxTeacher(file, 2, size=size, layout=layout, options=options, where=where), file)
 
