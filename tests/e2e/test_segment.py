@@ -89,6 +89,21 @@ def test_the_smallest_fragment_is_what_the_refiner_was_trained_on(finished: Proj
     np.testing.assert_array_equal(segment(slide_file(finished), classifier, copied, postprocess=said).mask, plain.mask)
 
 
+def test_every_block_of_settings_reaches_its_step(finished: Project) -> None:
+    def found(**settings: Any) -> Segmented:
+        return segment(slide_file(finished), models(finished)[0], **settings)
+
+    plain = found()
+    full = found(tiles={"min_tissue": 0.9}).tiles
+    assert 0 < len(full) < len(plain.tiles) and full["tissue_fraction"].min() >= 0.9
+    coarse = found(tiles={"mpp": 2.0, "step": 32})
+    assert (coarse.grid.tile_mpp, coarse.grid.step) == (2.0, 32)
+    assert max(found(tissue={"mpp": 4.0}).tissue.shape) == 2 * max(plain.tissue.shape)
+    assert found(postprocess={"threshold": 0.9}).mask.sum() < plain.mask.sum()
+    half = found(inference={"precision": "float16"}).tiles["p_tumour"]
+    assert 0 < np.abs(half - plain.tiles["p_tumour"]).max() < 0.2
+
+
 def test_a_classifier_of_another_layout_is_used_as_it_is_told(finished: Project) -> None:
     plain, turned = (segment(slide_file(finished), models(finished)[0], layout=Layout(tumour=t)) for t in (1, 0))
     np.testing.assert_allclose(turned.heatmap, 1 - plain.heatmap, atol=1e-5)
