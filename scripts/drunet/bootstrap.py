@@ -46,6 +46,12 @@ def resample(groups: NDArray, *, resamples: int, seed: int) -> Resampled | None:
     ----------
     groups : (n,)
         The group of each value.
+
+    Examples
+    --------
+    >>> drawn = resample(np.array(["p01", "p01", "p02"]), resamples=4, seed=0)
+    >>> drawn.drawn.shape, drawn.drawn.sum(axis=1).tolist()
+    ((4, 2), [2, 2, 2, 2])
     """
     names, owner = np.unique(groups, return_inverse=True)
     count = len(names)
@@ -71,7 +77,13 @@ def mean_interval(
 
 
 def interval(values: NDArray[np.float64], level: float) -> tuple[float, float]:
-    """Percentile bounds of a score over draws; draws in which it is not defined (NaN) do not count."""
+    """Percentile bounds of a score over draws; draws in which it is not defined (NaN) do not count.
+
+    Examples
+    --------
+    >>> interval(np.arange(101.0), level=0.5)
+    (25.0, 75.0)
+    """
     values = values[np.isfinite(values)]
     if values.size == 0:
         return NAN, NAN

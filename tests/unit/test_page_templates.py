@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 from pathlib import Path
 from typing import Any
@@ -104,11 +103,6 @@ def test_a_template_that_cannot_be_shown_is_refused(folder: Path, template: str,
     (folder / "page.md.j2").write_text(template, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         render(folder)
-
-
-def test_the_examples_of_the_filters_are_right() -> None:
-    failed, tried = doctest.testmod(words)
-    assert tried >= 10 and failed == 0
 
 
 @pytest.mark.parametrize("filter_", [words.number, words.signed, words.percent, words.p_value, words.duration])
