@@ -54,7 +54,13 @@ class SheetRow:
 
 
 def is_safe_id(value: str) -> bool:
-    """Whether an ID may become a folder name and a wildcard."""
+    """Whether an ID may become a folder name and a wildcard.
+
+    Examples
+    --------
+    >>> is_safe_id("lung_001"), is_safe_id("../lung"), is_safe_id("Müller")
+    (True, False, False)
+    """
     return re.fullmatch(ID_PATTERN, value) is not None
 
 

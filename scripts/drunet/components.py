@@ -18,6 +18,12 @@ def filter_components(
 
     Those with fewer pixels than `min_area`, or without a pixel in `touching` (bool (h, w)), are dropped. With
     `connectivity` 8, not 4, pixels that meet at a corner are connected.
+
+    Examples
+    --------
+    >>> filter_components(np.array([[1, 1, 0, 1], [0, 0, 0, 0]], bool), min_area=2).astype(int)
+    array([[1, 1, 0, 0],
+           [0, 0, 0, 0]])
     """
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=connectivity)
     kept = stats[:, cv2.CC_STAT_AREA] >= min_area

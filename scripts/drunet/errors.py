@@ -26,6 +26,11 @@ class DrunetError(Exception):
 
     `what` is wrong, without a full stop; `where`: the slide ID, file or configuration key concerned; `found`: the
     offending value; `mend`: what to do about it.
+
+    Examples
+    --------
+    >>> print(DrunetError("the slide does not say its resolution", where="s01", found="no µm/px", mend="Add `mpp`."))
+    s01: the slide does not say its resolution (found: no µm/px). Add `mpp`.
     """
 
     def __init__(self, what: str, *, where: str, found: object = None, mend: str) -> None:
@@ -85,7 +90,13 @@ def spelt_alike(value: object, known: Iterable[str], *, at_most: int = 1, alike:
 
 
 def closest(value: object, known: Iterable[str]) -> str:
-    """A hint `Did you mean x?` when something known is spelt alike, else the list of what is known."""
+    """A hint `Did you mean x?` when something known is spelt alike, else the list of what is known.
+
+    Examples
+    --------
+    >>> closest("gradeint", ["gradient", "otsu_saturation"])
+    'Did you mean gradient?'
+    """
     names = sorted(known)
     match = spelt_alike(value, names)
     return f"Did you mean {match[0]}?" if match else f"Known: {', '.join(names) or 'none'}."

@@ -34,6 +34,15 @@ class Grid:
         Resolution at which tiles are seen, in µm/px.
     size, step : int
         Side of a tile, and distance between tiles, in pixels at `tile_mpp`.
+
+    Examples
+    --------
+    >>> grid = Grid(1000, 600, mpp=0.5, tile_mpp=1.0, size=64, step=64)
+    >>> grid.shape, grid.cell
+    ((5, 8), 128.0)
+    >>> x, y = grid.tile_origin(column=3, row=2)
+    >>> int(x), int(y), grid.cell_at(x, y)
+    (384, 256, (3, 2))
     """
 
     width: int
@@ -110,6 +119,14 @@ class Grid:
         Returns
         -------
         float32 (h, w)
+
+        Examples
+        --------
+        The second cell reaches half its width past the slide, and so is half as wide on the picture.
+
+        >>> grid = Grid(96, 64, mpp=1.0, tile_mpp=1.0, size=64, step=64)
+        >>> grid.resample_to_slide(np.float32([[0, 1]]), (1, 3))
+        array([[0., 0., 1.]], dtype=float32)
         """
         if heatmap.shape != self.shape:
             raise ValueError(f"the heatmap is {heatmap.shape}, the grid {self.shape}")
@@ -149,12 +166,23 @@ def nearest_finer_level(downsamples: tuple[float, ...], wanted: float) -> int:
     """Index of the coarsest level that is not coarser than `wanted`, with `LEVEL_TOLERANCE`.
 
     OpenSlide's own choice has no tolerance: for 4.0 it rejects a level of 4.0003 and decodes sixteen times the pixels.
+
+    Examples
+    --------
+    >>> nearest_finer_level((1.0, 4.0003, 16.0), wanted=4.0)
+    1
     """
     fitting = [i for i, d in enumerate(downsamples) if d <= wanted * (1 + LEVEL_TOLERANCE)]
     return max(fitting, key=lambda i: downsamples[i]) if fitting else int(np.argmin(downsamples))
 
 
 def square_to_slide(size: int, grid: Grid) -> tuple[int, int]:
-    """(h, w) with the slide's aspect whose longer side is `size`."""
+    """(h, w) with the slide's aspect whose longer side is `size`.
+
+    Examples
+    --------
+    >>> square_to_slide(1120, Grid(4000, 1000, mpp=1.0, tile_mpp=1.0, size=64, step=64))
+    (280, 1120)
+    """
     longer = max(grid.width, grid.height)
     return max(1, round(size * grid.height / longer)), max(1, round(size * grid.width / longer))

@@ -29,6 +29,13 @@ def stitch(table: pd.DataFrame, grid: Grid) -> np.ndarray:
     -------
     float32 (rows, columns)
         NaN where no tile was looked at, or none could be read: distinct from 0, "looked at and not tumour".
+
+    Examples
+    --------
+    >>> grid = Grid(192, 128, mpp=1.0, tile_mpp=1.0, size=64, step=64)
+    >>> stitch(pd.DataFrame({"column": [0, 2], "row": [0, 1], "p_tumour": [0.25, 1.0]}), grid)
+    array([[0.25,  nan,  nan],
+           [ nan,  nan, 1.  ]], dtype=float32)
     """
     heatmap = np.full(grid.shape, np.nan, np.float32)
     heatmap[table["row"].to_numpy(), table["column"].to_numpy()] = table["p_tumour"].to_numpy(np.float32)

@@ -49,6 +49,14 @@ def segment(
     ------
     ValueError
         If the shapes differ or `median_px` is even.
+
+    Examples
+    --------
+    >>> probability = np.zeros((40, 40), np.float32)
+    >>> probability[5:25, 5:25], probability[32, 32] = 0.9, 0.9
+    >>> mask = segment(probability, np.ones((40, 40), bool), min_fragment_px=10)
+    >>> bool(mask[15, 15]), bool(mask[32, 32])
+    (True, False)
     """
     if probability.shape != tissue.shape:
         raise ValueError(f"probability is {probability.shape}, tissue {tissue.shape}")
@@ -132,7 +140,15 @@ def segment_slide(
 
 
 def finest_mask(mask: np.ndarray, grid: Grid, mpp: float) -> tuple[np.ndarray, tuple[float, float]]:
-    """A mask at about `mpp` µm/px (never finer than level 0), and its exact µm/px in x and y."""
+    """A mask at about `mpp` µm/px (never finer than level 0), and its exact µm/px in x and y.
+
+    Examples
+    --------
+    >>> grid = Grid(400, 200, mpp=1.0, tile_mpp=1.0, size=64, step=64)
+    >>> finest, resolution = finest_mask(np.ones((10, 20), bool), grid, mpp=2.0)
+    >>> finest.shape, resolution
+    ((100, 200), (2.0, 2.0))
+    """
     scale = grid.mpp / max(mpp, grid.mpp)
     width, height = max(1, round(grid.width * scale)), max(1, round(grid.height * scale))
     # Interpolated and cut at one half: enlarging by pixels would draw stairs.

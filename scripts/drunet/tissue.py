@@ -72,6 +72,14 @@ def tissue_mask(
     Returns
     -------
     bool (h, w)
+
+    Examples
+    --------
+    >>> slide = np.full((100, 100, 3), 244, np.uint8)
+    >>> slide[30:70, 20:60] = 200, 120, 170
+    >>> mask = tissue_mask(slide, mpp=8.0)
+    >>> bool(mask[50, 40]), bool(mask[50, 80])
+    (True, False)
     """
     _check_image(image)
     if not mpp > 0:

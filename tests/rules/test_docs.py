@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -11,12 +12,28 @@ from typing import Any
 
 import pytest
 import yaml
-from tiny_cohort import Finished, clean_environment, copy_repository
+from tiny_cohort import (
+    Finished,
+    clean_environment,
+    copy_repository,
+    feature_collection,
+    paint_slide,
+    save_classifier,
+    save_refiner,
+)
+
+from drunet.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
 # They install, or run for minutes; what they call is tested elsewhere.
-INSTALLING = {"make demo", "make test", "make GPU=1 env", "source .venv/bin/activate"}
+INSTALLING = {
+    "make demo",
+    "make test",
+    "make GPU=1 env",
+    "source .venv/bin/activate",
+    "PYTHONPATH=scripts .venv/bin/python",
+}
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -121,3 +138,30 @@ def test_the_snippets_of_studies_are_settings_that_the_studies_have() -> None:
                     check(value, there[key], f"{where}.{key}")
 
         check(given, shipped, study)
+
+
+def test_every_python_block_of_a_page_runs_in_order(tmp_path: Path) -> None:
+    """As a reader types them into one session, in a folder with a slide, its annotation and two models."""
+    for folder in ("slides", "models", "annotations"):
+        (tmp_path / folder).mkdir()
+    outline = paint_slide(tmp_path / "slides/001.svs", seed=1, aperio=True)
+    write_json(tmp_path / "annotations/001.geojson", feature_collection(outline))
+    save_classifier(tmp_path / "models/classifier.onnx", 64)
+    save_refiner(tmp_path / "models/refiner.onnx")
+    (page,) = [page for page in PAGES if blocks(page, "python")]
+    code = blocks(page, "python")
+    assert "PYTHONPATH=scripts" in page.read_text(encoding="utf-8") and len(code) >= 6
+    done = subprocess.run(
+        # The tumour was drawn, so how well it has to be found is known.
+        [sys.executable, "-c", "\n".join([*code, "assert scores.dsc > 0.8, scores"])],
+        cwd=tmp_path,
+        env=clean_environment({"PYTHONPATH": os.fspath(ROOT / "scripts"), "MPLBACKEND": "agg"}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    area, *_, dice = done.stdout.splitlines()
+    assert re.fullmatch(r"0\.0[234] mm²", area) and dice.startswith("Dice 0.")
+    assert "lost.svs: the slide file is not there" in done.stdout
+    assert (tmp_path / "001.png").stat().st_size > 0 and (tmp_path / "001.geojson").stat().st_size > 0

@@ -3,61 +3,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
+from architectures import tiny_backbone
 
 from drunet.errors import ModelError
-from drunet.export.onnx_model import write_onnx
-from drunet.inference import EngineOptions, Layout, check_classifier, open_session
 from drunet.models import backbones, registry
 from drunet.models.backbone_classifier import build_backbone_classifier
 from drunet.models.backbones import weight_sources
 from drunet.models.h2gnet_classifier import build_h2gnet_classifier
 from drunet.training.checkpoint import save_inference_weights
 
-# Width of the last layer and parameters without top, as torchvision, timm and Keras agree on them. DenseNet201 and
-# ResNet101V2 are built at this size in the tests of DR-fused.
-WIDTHS = {
-    "vgg19": (512, 20_024_384),
-    "mobilenetv2": (1280, 2_257_984),
-    "efficientnetv2": (1280, 5_919_312),
-    "inceptionv3": (2048, 21_802_784),
-}
-
-
-def tiny(channels: int = 4) -> Any:
-    """Stand in for a Keras application: the same arguments, four layers."""
-
-    def build(include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> keras.Model:
-        assert not include_top
-        if weights == "imagenet":
-            raise Exception("URL fetch failure")
-        x = image = keras.Input(input_shape)
-        for i in range(2):
-            x = keras.layers.Conv2D(channels, 3, padding="same", name=f"block{i}_conv")(x)
-            x = keras.layers.BatchNormalization(name=f"block{i}_bn")(x)
-        return keras.Model(image, x, name="as_keras_calls_it")
-
-    return build
-
 
 @pytest.fixture
 def small_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("mobilenetv2", "vgg19", "inceptionv3"):
-        monkeypatch.setitem(backbones.BACKBONES, name, tiny())
-
-
-@pytest.mark.parametrize("name", WIDTHS)
-def test_the_backbones_of_the_comparison_take_the_tiles_of_the_demo(name: str) -> None:
-    model = build_backbone_classifier(64, backbone=name, seed=1)
-    width, parameters = WIDTHS[name]
-    assert model.get_layer(f"{name}_pool").output.shape == (None, width)
-    assert model.get_layer(name).count_params() == parameters
-    assert model.count_params() == parameters + width * 512 + 512 + 512 * 2 + 2
-    assert (model.inputs[0].shape, model.output.shape) == ((None, 64, 64, 3), (None, 2))
-    # EfficientNetV2 of Keras would scale by itself: a second time, for these tiles are in [0, 1] already.
-    assert not {type(layer).__name__ for layer in model.get_layer(name).layers} & {"Rescaling", "Normalization"}
+        monkeypatch.setitem(backbones.BACKBONES, name, tiny_backbone())
 
 
 def test_only_inceptionv3_is_shown_more_pixels_than_there_are(small_backbones: None) -> None:
@@ -138,19 +99,3 @@ def test_sources_are_told_per_backbone() -> None:
 def test_a_mistaken_option_is_refused(small_backbones: None, change: dict[str, Any], word: str) -> None:
     with pytest.raises(ModelError, match=word):
         registry.build("backbone", **{"size": 64, **change})
-
-
-def test_a_classifier_of_enlarged_tiles_answers_alike_in_onnx(small_backbones: None, tmp_path: Path) -> None:
-    model = build_backbone_classifier(64, backbone="inceptionv3", seed=4)
-    # Weights so large that the answers differ from tile to tile: an untrained network says a half of everything.
-    rng = np.random.default_rng(1)
-    model.get_layer("probabilities").kernel.assign(rng.normal(0, 3, (512, 2)))
-    facts = write_onnx(model, tmp_path / "m.onnx", opset=17, scales={"input_image": 1 / 255}, facts={}, seed=2)
-    assert facts["parity"] <= 1e-4
-    session = open_session(tmp_path / "m.onnx", EngineOptions(threads=1), where="m")
-    check_classifier(session, Layout(), 64, where="m")
-    brightness = np.float32([0.1, 0.5, 1])[:, None, None, None]
-    tiles = rng.integers(0, 256, (3, 64, 64, 3)).astype(np.float32) * brightness
-    answer = session.run(None, {"input_image": tiles})[0]
-    np.testing.assert_allclose(answer, np.asarray(model(tiles / 255, training=False)), atol=1e-4)
-    assert np.ptp(answer[:, 1]) > 0.01

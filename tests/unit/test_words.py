@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drunet.report import words
-
-
-def test_the_examples_of_the_filters_are_right() -> None:
-    failed, tried = doctest.testmod(words)
-    assert tried >= 10 and failed == 0
 
 
 @pytest.mark.parametrize("filter_", [words.number, words.signed, words.percent, words.p_value, words.duration])

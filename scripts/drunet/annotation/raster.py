@@ -28,6 +28,12 @@ def rasterise(geometry: shapely.Geometry, shape: tuple[int, int], *, slide_size:
     Returns
     -------
     bool (rows, columns)
+
+    Examples
+    --------
+    >>> rasterise(shapely.box(20, 0, 40, 10), (2, 4), slide_size=(40, 20)).astype(int)
+    array([[0, 0, 1, 1],
+           [0, 0, 0, 0]])
     """
     rows, columns = shape
     width, height = slide_size

@@ -26,6 +26,11 @@ def adjust_hue_saturation(
         Share of the colour circle by which the hue is turned; whole numbers do nothing.
     saturation : float or (n,)
         Factor on the HSV saturation, which is clipped to [0, 1]; 0 makes grey.
+
+    Examples
+    --------
+    >>> adjust_hue_saturation(np.uint8([[[200, 100, 100]]]), hue=1 / 3).tolist()
+    [[[100, 200, 100]]]
     """
     batch = _as_batch(image)
     turn, factor = (_per_image(amount, len(batch), name) for amount, name in ((hue, "hue"), (saturation, "saturation")))
@@ -82,6 +87,11 @@ def adjust_brightness(image: NDArray[np.uint8], delta: ArrayLike) -> NDArray[np.
     image : uint8 array (h, w, 3) or (n, h, w, 3), RGB
     delta : float or (n,)
         In [-1, 1]; 0.1 adds 25.5 grey levels.
+
+    Examples
+    --------
+    >>> adjust_brightness(np.uint8([[[0, 100, 250]]]), 0.1).tolist()
+    [[[26, 126, 255]]]
     """
     batch = _as_batch(image)
     deltas = _per_image(delta, len(batch), "brightness")

@@ -192,6 +192,14 @@ def distort(image: NDArray, lenses: Lenses) -> NDArray:
     -------
     array
         A new array of the same shape and dtype, holding no value that `image` does not hold.
+
+    Examples
+    --------
+    A lens over the middle of a row of numbers; positions are truncated, so nothing new comes in between.
+
+    >>> lens = Lenses(centres=[[0, 5]], radii=[5], strengths=[0.8])
+    >>> distort(np.arange(11)[None], lens)
+    array([[ 0,  1,  2,  3,  4,  5,  5,  6,  7,  8, 10]])
     """
     height, width = image.shape[:2]
     return resample(image, coordinate_map((height, width), lenses))

@@ -44,6 +44,12 @@ def resample(groups: NDArray, *, resamples: int, seed: int) -> Resampled | None:
     ----------
     groups : (n,)
         The group of each value.
+
+    Examples
+    --------
+    >>> drawn = resample(np.array(["p01", "p01", "p02"]), resamples=4, seed=0)
+    >>> drawn.drawn.shape, drawn.drawn.sum(axis=1).tolist()
+    ((4, 2), [2, 2, 2, 2])
     """
     names, owner = np.unique(groups, return_inverse=True)
     count = len(names)

@@ -80,6 +80,14 @@ def paired_tests(
     Pairs without a difference are dropped before ranking (Wilcoxon's own way). The rest is tested exactly up to 50
     pairs, or 13 where differences tie; beyond, by the normal approximation with continuity correction. At least two
     pairs must differ. The effect is (W+ - W-) / (W+ + W-) (Kerby 2014).
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"slide": list("abcdef") * 2, "arm": ["plain"] * 6 + ["lenses"] * 6})
+    >>> frame["value"] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.4] + [0.51, 0.62, 0.73, 0.84, 0.95, 0.46]
+    >>> paired_tests(frame)[["arm_a", "arm_b", "n", "effect", "p"]]
+       arm_a   arm_b  n  effect        p
+    0  plain  lenses  6    -1.0  0.03125
     """
     wide = _one_value_each(frame, subject, arm, value)
     arms = list(dict.fromkeys(frame[arm]))
@@ -124,6 +132,11 @@ def holm(p: np.ndarray) -> np.ndarray:
     -------
     float (n,)
         The k-th smallest of m becomes the largest of (m - i + 1)·p_i over i ≤ k, at most 1.
+
+    Examples
+    --------
+    >>> holm(np.array([0.01, 0.04, np.nan, 0.03])).tolist()
+    [0.03, 0.06, nan, 0.06]
     """
     p = np.asarray(p, dtype=float)
     corrected = np.full(p.shape, NAN)
@@ -135,7 +148,13 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def rank_biserial(differences: np.ndarray) -> float:
-    """Matched-pairs rank-biserial correlation of the differences that are not zero; NaN when all are."""
+    """Matched-pairs rank-biserial correlation of the differences that are not zero; NaN when all are.
+
+    Examples
+    --------
+    >>> rank_biserial(np.array([3.0, 2.0, -1.0, 0.0]))
+    0.6666666666666666
+    """
     differing = differences[differences != 0]
     if differing.size == 0:
         return NAN

@@ -1,0 +1,102 @@
+"""Would a test notice? Change one line of the code at a time and run the tests of its module.
+
+    python -m bench.mutants [ROOT] [--at-most 60]
+
+ROOT is a checkout, by default this one; what is changed is a copy of it. `mutants.tsv` holds each line and what takes
+its place; lines were drawn at random over the modules, one a module, without comments and figures. A line that is not
+in the checkout exactly once is passed over. The tests of a module are the files that import it, those named after it
+first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CODE = ("scripts/drunet/**/*.py", "workflow/studies/**/*.py")
+MOST_FILES = 6
+PARTS = ("scripts", "workflow", "tests", "resources", "bench", "docs", "profiles", "envs")
+
+
+def place_of(root: Path, line: str) -> Path | None:
+    """The file that holds a line, stripped, exactly once in all the code."""
+    found = [p for pattern in CODE for p in root.glob(pattern) for own in _lines(p) if own.strip() == line]
+    return found[0] if len(found) == 1 else None
+
+
+def tests_of(root: Path, file: Path) -> list[Path]:
+    """Test files that import a module, those named after it first, at most `MOST_FILES`."""
+    parts = file.relative_to(root).with_suffix("").parts[1:]
+    package, name = ".".join(parts[:-1]), parts[-1]
+    if name == "__init__":
+        package, name = ".".join(parts[:-2]), parts[-2]
+    dotted = re.escape(f"{package}.{name}")
+    imports = re.compile(
+        rf"(?m)^\s*(from {dotted} import|import {dotted}\b|from {re.escape(package)} import .*\b{name}\b)"
+    )
+    several = re.compile(rf"(?ms)^from {re.escape(package)} import \([^)]*\b{name}\b")
+    files = [p for p in sorted(root.glob("tests/**/test_*.py")) if "rules" not in p.parts and "e2e" not in p.parts]
+    texts = {p: p.read_text(encoding="utf-8") for p in files}
+    using = [p for p, text in texts.items() if imports.search(text) or several.search(text)]
+    return sorted(using, key=lambda p: (name not in p.stem, p.stat().st_size))[:MOST_FILES]
+
+
+def noticed(root: Path, file: Path, line: str, mutant: str) -> tuple[bool, int]:
+    """Whether a test fails with the line changed, and how many test files were asked."""
+    tests = tests_of(root, file)
+    before = file.read_text(encoding="utf-8")
+    file.write_text(before.replace(line, mutant, 1), encoding="utf-8")
+    try:
+        asked = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-n0", *map(str, tests)]
+        done = subprocess.run(asked, cwd=root, capture_output=True, check=False) if tests else None
+    finally:
+        file.write_text(before, encoding="utf-8")
+    # 2: the tests could not even be collected.
+    return done is not None and done.returncode in (1, 2), len(tests)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def main() -> None:
+    """Print a row per mutant, then how many were noticed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("root", nargs="?", type=Path, default=HERE.parent)
+    parser.add_argument("--at-most", type=int, default=60)
+    options = parser.parse_args()
+    with (HERE / "mutants.tsv").open(encoding="utf-8") as file:
+        rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[1:]
+    caught = tried = 0
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "checkout"
+        copy.mkdir()
+        for entry in options.root.iterdir():
+            if entry.is_file():
+                shutil.copy(entry, copy)
+            elif entry.name in PARTS:
+                shutil.copytree(entry, copy / entry.name)
+        for line, mutant in rows:
+            file = place_of(copy, line)
+            if file is None or tried == options.at_most:
+                continue
+            begun = time.perf_counter()
+            found, tests = noticed(copy, file, line, mutant)
+            tried, caught = tried + 1, caught + found
+            place = file.relative_to(copy)
+            spent = time.perf_counter() - begun
+            words = f"{'noticed' if found else 'MISSED '} {spent:5.0f} s, {tests} files"
+            print(f"{words}  {place}: {mutant}", flush=True)
+    print(f"{caught} of {tried} noticed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""From a slide and finished models to tumour outlines in one call, as a notebook wants it.
+
+These are the steps of the workflow with its settings: the mask is the same to the pixel. Each step can be called alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from shapely.geometry import Polygon
+
+from drunet.errors import ModelError
+from drunet.export.outline import polygons
+from drunet.files import read_json
+from drunet.grid import Grid
+from drunet.heatmap import stitch
+from drunet.inference import EngineOptions, Layout, check_classifier, classify, open_session
+from drunet.inspection import find_tissue
+from drunet.postprocess import min_fragment_um2, segment_slide, unrefined
+from drunet.refine import refine, refiner_inputs, refiner_size
+from drunet.settings.inference import InferenceSettings
+from drunet.settings.postprocess import PostprocessSettings
+from drunet.settings.tiles import TilesSettings
+from drunet.settings.tissue import TissueSettings
+from drunet.slide import Slide
+from drunet.tiles import TileRules, tile_table
+
+# As in config.yaml; side and distance of tiles come from the classifier's file.
+_TISSUE = {"method": "gradient", "mpp": 8.0, "gradient_threshold": 3.0, "white_distance": 85.0}
+_TISSUE |= {"min_area_um2": 5000.0, "max_hole_um2": 20000.0, "exclude_pen": True}
+_TILES = {"mpp": 1.0, "min_tissue": 0.25, "min_tumour": 0.05, "max_non_tumour": 0.0, "min_annotated": 0.5}
+_TILES |= {"save_images": False}
+_INFERENCE = {"provider": "cpu", "precision": "float32", "batch_size": 32, "readers": 2, "max_unreadable": 0.01}
+_POSTPROCESS = {"threshold": 0.5, "min_fragment_um2": None, "opening_px": 7, "median_px": 11}
+_POSTPROCESS |= {"unrefined_px": 1120, "mpp": 2.0}
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """What `segment` found in a slide.
+
+    Attributes
+    ----------
+    grid : Grid
+        Of the tiles: level-0 size and µm/px of the slide, and the way between its pixels, tiles and heatmap cells.
+    tissue : bool (h, w)
+        Tissue mask of the whole slide, at `tissue.mpp` µm/px.
+    tiles : DataFrame
+        As `drunet.tiles.tile_table` gives it, with the column p_tumour (float32).
+    heatmap : float32 (rows, columns)
+        Tumour probability per tile; NaN where no tile was looked at.
+    refined : float32 (s, s) or None
+        Tumour probability over the whole slide, stretched to a square; None without a refiner.
+    mask : bool (h, w)
+        Tumour, over the whole slide.
+    outlines : list of Polygon
+        Outlines of `mask` in level-0 pixels from the slide's corner, largest first, with holes.
+    """
+
+    grid: Grid
+    tissue: np.ndarray
+    tiles: pd.DataFrame
+    heatmap: np.ndarray
+    refined: np.ndarray | None
+    mask: np.ndarray
+    outlines: list[Polygon]
+
+    @property
+    def mpp(self) -> float:
+        """Level-0 µm/px of the slide."""
+        return self.grid.mpp
+
+
+def segment(
+    slide: str | os.PathLike[str],
+    classifier: str | os.PathLike[str],
+    refiner: str | os.PathLike[str] | None = None,
+    *,
+    mpp: float | None = None,
+    layout: Layout | None = None,
+    tissue: Mapping[str, Any] | None = None,
+    tiles: Mapping[str, Any] | None = None,
+    inference: Mapping[str, Any] | None = None,
+    postprocess: Mapping[str, Any] | None = None,
+) -> Segmented:
+    """Find the tumour in a slide.
+
+    Parameters
+    ----------
+    slide : path
+        A file that OpenSlide reads.
+    classifier, refiner : path
+        ONNX files; without a refiner the outlines come from the heatmap.
+    mpp : float, optional
+        Level-0 µm/px, if the slide does not state it.
+    layout : Layout, optional
+        How the classifier wants its tiles; left out: as the models that the workflow trains.
+    tissue, tiles, inference, postprocess : mapping, optional
+        What differs from these blocks of config.yaml. Left out, `tiles.size` is the side that the classifier's file
+        states, `tiles.step` the same, and `postprocess.min_fragment_um2` what `export.json` beside the refiner says, if
+        it is there, else one heatmap cell.
+
+    Raises
+    ------
+    SlideError
+        If the slide is not there, cannot be read, or states no resolution.
+    ModelError
+        If a model is not there or does not fit.
+    ConfigError
+        If a setting does not exist or is out of range.
+    """
+    name, first, second = (Path(path or "").name for path in (slide, classifier, refiner))
+    layout = layout or Layout()
+    finding = TissueSettings.of(_TISSUE | dict(tissue or {}), "tissue")
+    cleaning = PostprocessSettings.of(_POSTPROCESS | dict(postprocess or {}), "postprocess")
+    engine = EngineOptions(**dict(InferenceSettings.of(_INFERENCE | dict(inference or {}), "inference")))
+    classifying = open_session(classifier, engine, where=first)
+    given = dict(tiles or {})
+    side = given.get("size") or _tile_side(classifying, layout, first)
+    cutting = TilesSettings.of({**_TILES, "size": side, "step": side, **given}, "tiles")
+    # Both models are checked before the tiles are classified, which takes minutes.
+    check_classifier(classifying, layout, cutting.size, where=first)
+    refining = open_session(refiner, engine, where=second) if refiner else None
+    square = refiner_size(refining, where=second) if refining else cleaning.unrefined_px
+    with Slide(slide, name, mpp) as opened:
+        seen = opened.properties
+        size = seen.width, seen.height
+        grid = Grid(*size, mpp=seen.mpp, tile_mpp=cutting.mpp, size=cutting.size, step=cutting.step)
+        inside = find_tissue(opened, finding)
+        table = tile_table(grid, inside, None, TileRules(min_tissue=cutting.min_tissue))
+        answer = classify(
+            classifying,
+            lambda: Slide(slide, name, mpp),
+            table["x"].to_numpy(),
+            table["y"].to_numpy(),
+            size=grid.size,
+            mpp=grid.tile_mpp,
+            options=engine,
+            layout=layout,
+            where=name,
+        )
+        table["p_tumour"] = answer.p_tumour
+        heatmap = stitch(table, grid)
+        refined = refine(refining, *refiner_inputs(opened, heatmap, grid, square), where=second) if refining else None
+    probability = unrefined(heatmap, grid, square) if refined is None else refined
+    # The workflow writes there what a refiner was trained on.
+    facts = Path(refiner).with_name("export.json") if refiner else None
+    trained = read_json(facts) if facts and facts.is_file() else {}
+    smallest = min_fragment_um2(cleaning.min_fragment_um2, trained, grid)
+    mask = segment_slide(probability, inside, grid, smallest, cleaning)
+    return Segmented(grid, inside, table, heatmap, refined, mask, polygons(mask, size))
+
+
+def _tile_side(session: Any, layout: Layout, where: str) -> int:
+    shape = session.get_inputs()[0].shape
+    side = shape[1 if layout.channels_last else -1] if len(shape) == 4 else None
+    if not isinstance(side, int):
+        mend = "Set it: tiles={'size': 224}, or what it was trained on."
+        raise ModelError(
+            "the classifier's file does not state the side of its tiles", where=where, found=shape, mend=mend
+        )
+    return side
