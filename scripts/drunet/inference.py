@@ -1,17 +1,18 @@
-"""The streaming engine: reading, batching and inference overlap, through bounded queues, on ONNX Runtime alone.
+"""The streaming engine: reading, batching and inference overlap, on ONNX Runtime alone.
 
-Reader threads each hold one open handle of the slide (reopening per tile costs 2.5 times, and a handle that met an
-error must not be used again) and fill whole batches; the caller's thread runs the network. Memory is bounded by the
-queue, whatever the size of the slide.
+Reader threads fill whole batches, each from one open handle of the slide (reopening per tile costs 2.5 times, and a
+handle that met an error must not be used again); the caller's thread runs the network. Only so many batches are read
+ahead of it, which bounds memory whatever the size of the slide.
 """
 
 from __future__ import annotations
 
 import os
-import queue
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,8 +31,8 @@ PROVIDERS = {
 # Moves a zero padding into the max-pooling behind it, which pads with minus infinity: ResNetV2 then answers wrongly.
 # Models exported here are guarded against it, finished ones are not.
 _UNSOUND = ["Pad_Fusion"]
-# Batches that may wait between readers and network, per reader: enough to ride out a slow read.
-_WAITING = 2
+# Batches, per reader, that are read or wait while the network has another: enough to ride out a slow read.
+_AHEAD = 3
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,8 @@ def classify(
     p_tumour = np.full(len(x), np.nan, np.float32)
     unreadable = 0
     start = time.perf_counter()
-    with _Readers(open_reader, x, y, size, mpp, options) as batches, progress(len(x), where, "tiles") as bar:
+    batches = _read_ahead(open_reader, x, y, size, mpp, options)
+    with closing(batches), progress(len(x), where, "tiles") as bar:
         for index, tiles, readable in batches:
             probability = _run(session, name, tiles, layout, where)
             p_tumour[index] = np.where(readable, probability[: len(index)], np.nan)
@@ -222,79 +224,50 @@ def _run(session: ort.InferenceSession, name: str, tiles: np.ndarray, layout: La
     return probability
 
 
-class _Readers:
-    """Threads that read batches ahead of the network; iterating yields (indices, uint8 tiles, readable)."""
+def _read_ahead(
+    open_reader: Callable[[], TileReader], x: np.ndarray, y: np.ndarray, size: int, mpp: float, options: EngineOptions
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield batches (indices, uint8 tiles, readable) that threads read ahead; close it if you stop early."""
+    chunks = [np.arange(i, min(i + options.batch_size, len(x))) for i in range(0, len(x), options.batch_size)]
+    workers = max(1, min(options.readers, len(chunks)))
+    idle: deque[TileReader] = deque()
 
-    def __init__(
-        self,
-        open_reader: Callable[[], TileReader],
-        x: np.ndarray,
-        y: np.ndarray,
-        size: int,
-        mpp: float,
-        options: EngineOptions,
-    ) -> None:
-        self._open, self._x, self._y, self._size, self._mpp = open_reader, x, y, size, mpp
-        self._batch = options.batch_size
-        self._todo: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
-        chunks = [np.arange(i, min(i + self._batch, len(x))) for i in range(0, len(x), self._batch)]
-        for chunk in chunks:
-            self._todo.put(chunk)
-        self._count = len(chunks)
-        workers = max(1, min(options.readers, self._count))
-        self._ready: queue.Queue[Any] = queue.Queue(maxsize=_WAITING * workers)
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._work, name=f"reader-{i}", daemon=True) for i in range(workers)]
+    def taken() -> TileReader:
+        try:
+            return idle.pop()
+        except IndexError:
+            return open_reader()
 
-    def __enter__(self) -> _Readers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        for _ in range(self._count):
-            item = self._ready.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    def _work(self) -> None:
+    def read(index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        tiles, readable = np.full((len(index), size, size, 3), 255, np.uint8), np.ones(len(index), bool)
         reader: TileReader | None = None
         try:
-            while not self._stop.is_set():
+            for k, i in enumerate(index):
+                reader = reader or taken()
                 try:
-                    index = self._todo.get_nowait()
-                except queue.Empty:
-                    return
-                tiles = np.full((len(index), self._size, self._size, 3), 255, np.uint8)
-                readable = np.ones(len(index), bool)
-                for k, i in enumerate(index):
-                    reader = reader or self._open()
-                    try:
-                        tiles[k] = reader.read(int(self._x[i]), int(self._y[i]), (self._size, self._size), self._mpp)
-                    except SlideError:
-                        readable[k] = False
-                        reader.close()
-                        reader = None
-                self._put((index, tiles, readable))
-        except BaseException as error:  # handed to the caller's thread, which raises it
-            self._put(error)
+                    tiles[k] = reader.read(int(x[i]), int(y[i]), (size, size), mpp)
+                except SlideError:
+                    readable[k] = False
+                    reader.close()
+                    reader = None
         finally:
             if reader is not None:
-                reader.close()
+                idle.append(reader)
+        return index, tiles, readable
 
-    def _put(self, item: Any) -> None:
-        while not self._stop.is_set():
-            try:
-                self._ready.put(item, timeout=0.1)
-                return
-            except queue.Full:
-                continue
+    pool = ThreadPoolExecutor(workers, "reader-")
+    waiting: deque[Future[tuple[np.ndarray, np.ndarray, np.ndarray]]] = deque()
+    try:
+        for chunk in chunks:
+            waiting.append(pool.submit(read, chunk))
+            if len(waiting) > _AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for reader in idle:
+            reader.close()
 
 
 def _free(dimension: Any) -> bool:

@@ -8,9 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from shapely.geometry import MultiPolygon
 
-from drunet.annotation.outline import outline
 from drunet.components import at_edge, filter_components
 from drunet.errors import SlideError
 
@@ -136,23 +134,6 @@ def check_brightfield(image: NDArray[np.uint8], *, where: str) -> None:
         found = f"{black_share:.0%} of the slide is black"
         mend = "Only slides in transmitted light (H&E) can be used; take this one out of the sample sheet."
         raise SlideError(what, status="not_brightfield", where=where, found=found, mend=mend)
-
-
-def tissue_outline(mask: NDArray[np.bool_], scale_x: float, scale_y: float) -> MultiPolygon:
-    """Outline a tissue mask along its pixel edges.
-
-    Parameters
-    ----------
-    mask : bool (h, w)
-    scale_x, scale_y : float
-        Level-0 pixels per mask pixel.
-
-    Returns
-    -------
-    shapely.MultiPolygon
-        In level-0 pixels, with holes; its area is the mask's to the pixel.
-    """
-    return outline(mask, scale_x, scale_y)
 
 
 def _check_image(image: NDArray[np.uint8]) -> None:

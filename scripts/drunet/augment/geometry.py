@@ -57,12 +57,8 @@ def reorient(orientation: Orientation, *arrays: NDArray) -> tuple[NDArray, ...]:
     array([[2, 4],
            [1, 3]])
     """
-    return tuple(_reorient_one(orientation, array) for array in arrays)
-
-
-def _reorient_one(orientation: Orientation, array: NDArray) -> NDArray:
-    if orientation.upside_down:
-        array = array[::-1]
-    if orientation.mirrored:
-        array = array[:, ::-1]
-    return np.ascontiguousarray(np.rot90(array, orientation.quarter_turns, axes=(0, 1)))
+    rows, columns = (
+        slice(None, None, -1 if flipped else 1) for flipped in (orientation.upside_down, orientation.mirrored)
+    )
+    turns = orientation.quarter_turns
+    return tuple(np.ascontiguousarray(np.rot90(array[rows, columns], turns, axes=(0, 1))) for array in arrays)
