@@ -229,24 +229,17 @@ def _mpp(value: str, where: str) -> float | None:
 def check_joined(rows: Iterable[SheetRow], where: str) -> None:
     """Refuse what only all rows together show: a patient in two splits, or a slide file in two rows."""
     together = list(rows)
-    check_patients(together, where)
-    seen: dict[str, SheetRow] = {}
+    patients: dict[str, SheetRow] = {}
     for row in together:
-        other = seen.setdefault(os.path.realpath(row.path), row)
-        if other is not row:
-            found = f"{other.slide_id} and {row.slide_id}"
-            mend = "Keep one of them: learnt from or measured twice, a slide counts twice."
-            raise SheetError("a slide file stands in two rows", where=where, found=found, mend=mend)
-
-
-def check_patients(rows: Iterable[SheetRow], where: str) -> None:
-    """Refuse a patient whose slides stand in two splits; raises SheetError."""
-    seen: dict[str, SheetRow] = {}
-    for row in rows:
-        if not row.split:
-            continue
-        other = seen.setdefault(row.patient_id, row)
+        other = patients.setdefault(row.patient_id, row) if row.split else row
         if other.split != row.split:
             found = f"patient {row.patient_id}: {other.slide_id} in {other.split}, {row.slide_id} in {row.split}"
             mend = "Put all slides of a patient into one split."
             raise SheetError("a patient is on both sides of the split", where=where, found=found, mend=mend)
+    files: dict[str, SheetRow] = {}
+    for row in together:
+        other = files.setdefault(os.path.realpath(row.path), row)
+        if other is not row:
+            found = f"{other.slide_id} and {row.slide_id}"
+            mend = "Keep one of them: learnt from or measured twice, a slide counts twice."
+            raise SheetError("a slide file stands in two rows", where=where, found=found, mend=mend)

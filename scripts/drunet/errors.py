@@ -9,14 +9,8 @@ import difflib
 from collections.abc import Iterable
 
 SLIDE_STATUSES = (
-    "ok",
-    "missing",
-    "unreadable",
-    "resolution_missing",
-    "not_brightfield",
-    "no_tissue",
-    "annotation_unusable",
-)
+    "ok", "missing", "unreadable", "resolution_missing", "not_brightfield", "no_tissue", "annotation_unusable",
+)  # fmt: skip
 # The one key of a JSON file that stands in the place of a result, see `drunet.outcome`.
 OUTCOME = "drunet_outcome"
 

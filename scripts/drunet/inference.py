@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -226,7 +226,7 @@ def _run(session: ort.InferenceSession, name: str, tiles: np.ndarray, layout: La
 
 def _read_ahead(
     open_reader: Callable[[], TileReader], x: np.ndarray, y: np.ndarray, size: int, mpp: float, options: EngineOptions
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+) -> Generator[tuple[np.ndarray, np.ndarray, np.ndarray], None, None]:
     """Yield batches (indices, uint8 tiles, readable) that threads read ahead; close it if you stop early."""
     chunks = [np.arange(i, min(i + options.batch_size, len(x))) for i in range(0, len(x), options.batch_size)]
     workers = max(1, min(options.readers, len(chunks)))

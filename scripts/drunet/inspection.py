@@ -20,21 +20,9 @@ from drunet.slide import Slide
 from drunet.tissue import check_brightfield, tissue_mask
 
 COLUMNS = (
-    "slide_id",
-    "split",
-    "annotation_kind",
-    "status",
-    "width",
-    "height",
-    "mpp",
-    "mpp_source",
-    "vendor",
-    "levels",
-    "objective_power",
-    "annotation_origin",
-    "reason",
-    "mend",
-)
+    "slide_id", "split", "annotation_kind", "status", "width", "height", "mpp", "mpp_source", "vendor", "levels",
+    "objective_power", "annotation_origin", "reason", "mend",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,14 @@ NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class SegmentationScores:
+class _Scores:
+    def to_dict(self) -> dict[str, float]:
+        """Return the scores by name, in the order of the attributes."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SegmentationScores(_Scores):
     """Agreement of two masks; NaN where a score is not defined.
 
     Attributes
@@ -38,13 +45,9 @@ class SegmentationScores:
     precision: float
     recall: float
 
-    def to_dict(self) -> dict[str, float]:
-        """Return the scores by name, in the order of the attributes."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class TileScores:
+class TileScores(_Scores):
     """Classification of the labelled tiles of a slide; NaN where a score is not defined.
 
     Attributes
@@ -64,13 +67,9 @@ class TileScores:
     auc: float
     unreadable: int = 0
 
-    def to_dict(self) -> dict[str, float]:
-        """Return the scores by name, in the order of the attributes."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(_Scores):
     """A score over many slides.
 
     Attributes
@@ -95,10 +94,6 @@ class Summary:
     high: float
     groups: int = 0
     left_out: int = 0
-
-    def to_dict(self) -> dict[str, float]:
-        """Return the scores by name, in the order of the attributes."""
-        return asdict(self)
 
 
 def segmentation_scores(

@@ -70,16 +70,13 @@ def late_failure(outputs: Iterable[Path_], slide_id: str, stage: str, on_bad_sli
     except SlideError as error:
         if on_bad_slide == "fail":
             raise
-        failed = error if isinstance(error, FailedSlideError) else _failed(error, slide_id, stage)
+        failed = error
+        if not isinstance(failed, FailedSlideError):
+            # Those that are passed on have been printed by the job that met them.
+            values = {"status": error.status, "where": slide_id, "mend": error.mend}
+            failed = FailedSlideError(error.what, stage=stage, found=error.found, **values)
+            say(f"left out: {describe(failed)}")
         write_outcome(outputs, failed)
-
-
-def _failed(error: SlideError, slide_id: str, stage: str) -> FailedSlideError:
-    """The failure of a job itself, which is printed; those that are passed on have been."""
-    values = {"status": error.status, "where": slide_id, "mend": error.mend}
-    failed = FailedSlideError(error.what, stage=stage, found=error.found, **values)
-    say(f"left out: {describe(failed)}")
-    return failed
 
 
 def stop_for(failed: Mapping[str, str]) -> None:

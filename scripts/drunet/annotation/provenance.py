@@ -99,7 +99,8 @@ def provenance_of(path: str | os.PathLike[str], where: str) -> Provenance:
     # A region that was added, deleted, doubled or given another class is an edit as well.
     outlines = {o[OUTLINE] for o in known}
     complete = len(sources) == 1 and len(origins) == len(outlines) == int(known[0][OUTLINES])
-    untouched = all(o is not None and o[OUTLINE] == _digest_of(f) for o, f in zip(origins, features, strict=True))
+    digests = [outline_digest(feature.polygons, feature.name or "") for feature in features]
+    untouched = all(o is not None and o[OUTLINE] == digest for o, digest in zip(origins, digests, strict=True))
     return Provenance("unedited" if complete and untouched else "corrected", sources)
 
 
@@ -136,7 +137,3 @@ def provenance_sentence(summary: Mapping[str, Any]) -> str:
 def _origin_of(feature: Drawn) -> dict[str, str] | None:
     values = {key: str(feature.metadata.get(key, "")) for key in _LEGAL}
     return values if all(re.fullmatch(_LEGAL[key], value) for key, value in values.items()) else None
-
-
-def _digest_of(feature: Drawn) -> str:
-    return outline_digest(feature.polygons, feature.name or "")

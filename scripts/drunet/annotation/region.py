@@ -114,12 +114,9 @@ class Source:
             raise self.error("the region has no class", item=item, mend=mend)
         wanted = _folded(name)
         rules = [(label, _folded(rule)) for label, rules in self.classes.items() for rule in rules]
-        for label, rule in rules:
-            if wanted == rule:
-                return _checked_label(label)
-        for label, rule in rules:
-            if fnmatchcase(wanted, rule):
-                return _checked_label(label)
+        fitting = [label for label, rule in rules if wanted == rule]
+        if fitting := fitting or [label for label, rule in rules if fnmatchcase(wanted, rule)]:
+            return _checked_label(fitting[0])
         known = [rule for rules in self.classes.values() for rule in rules]
         close = spelt_alike(wanted, map(_folded, known))
         hint = f" Did you mean {close[0]}?" if close else ""

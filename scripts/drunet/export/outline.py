@@ -43,7 +43,6 @@ def write_geojson(
     name: str,
     colour: tuple[int, int, int],
     mpp: float,
-    measurements: Mapping[str, float] | None = None,
     origin: Mapping[str, str] | None = None,
     counted_from: tuple[int, int] = (0, 0),
 ) -> None:
@@ -77,7 +76,7 @@ def write_geojson(
                     "objectType": "annotation",
                     "classification": {"name": name, "color": list(colour)},
                     "isLocked": False,
-                    "measurements": {"Area mm^2": round(shape.area * (mpp / 1000) ** 2, 6), **(measurements or {})},
+                    "measurements": {"Area mm^2": round(shape.area * (mpp / 1000) ** 2, 6)},
                     **({"metadata": {**origin, OUTLINE: digest, OUTLINES: str(len(shapes))}} if origin else {}),
                 },
             }

@@ -100,15 +100,11 @@ def _arrays_in(path: str | os.PathLike[str]) -> int:
     """Count the arrays of weights in a `.weights.h5` file; the states of random draws and optimisers are none."""
     import h5py  # type: ignore[import-untyped]
 
-    arrays: list[str] = []
-
-    def note(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset) and name.startswith("layers/") and "seed_generator" not in name:
-            arrays.append(name)
-
+    names: list[str] = []
     with h5py.File(path) as file:
-        file.visititems(note)
-    return len(arrays)
+        file.visit(names.append)
+        held = [name for name in names if name.startswith("layers/") and "seed_generator" not in name]
+        return sum(isinstance(file[name], h5py.Dataset) for name in held)
 
 
 def _entry(architecture: str) -> str:

@@ -18,20 +18,9 @@ from drunet.files import read_json
 from drunet.outcome import outcome_of, reason_of
 
 PACKAGES = (
-    "snakemake",
-    "tensorflow",
-    "keras",
-    "tf2onnx",
-    "onnx",
-    "onnxruntime-gpu",
-    "onnxruntime",
-    "openslide-python",
-    "openslide-bin",
-    "opencv-python-headless",
-    "numpy",
-    "scikit-learn",
-    "pandas",
-)
+    "snakemake", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime-gpu", "onnxruntime", "openslide-python",
+    "openslide-bin", "opencv-python-headless", "numpy", "scikit-learn", "pandas",
+)  # fmt: skip
 METRICS_TEXT = ("slide", "split", "stage")
 SLIDE_NUMBERS = ("width", "height", "mpp", "levels", "objective_power")
 

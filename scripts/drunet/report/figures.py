@@ -112,7 +112,9 @@ def box_plot(metrics_frame: pd.DataFrame, value: str = "dsc") -> Figure:
         else:
             axes.set_xlim(left=0)
         handles = [Patch(color=PALETTE[j % len(PALETTE)], label=stage_name(s)) for j, s in enumerate(stages)]
-        _legend_above(figure, handles)
+        figure.legend(
+            handles=handles, loc="outside upper left", ncols=len(handles), handlelength=1.0, columnspacing=1.6
+        )
     return figure
 
 
@@ -133,8 +135,9 @@ def training_curves(history_frame: pd.DataFrame, title: str) -> Figure:
             if f"val_{curve}" in history_frame.columns:
                 values = history_frame[f"val_{curve}"].to_numpy(dtype=float)
                 _curve(axes, epoch, values, "validation", PALETTE[1])
-            best = _best_epoch(history_frame)
-            if best is not None:
+            losses = history_frame["val_loss" if "val_loss" in history_frame.columns else "loss"].astype(float)
+            if losses.notna().any():
+                best = float(history_frame["epoch"].iloc[int(losses.argmin())])
                 axes.axvline(best, color=MUTED, linewidth=1.0, linestyle=(0, (1, 2)))
             axes.grid(axis="y")
             axes.set_xlabel("epoch")
@@ -238,15 +241,6 @@ def draw_box(
 def _curve(axes: Axes, epoch: np.ndarray, values: np.ndarray, label: str, colour: str) -> None:
     # One epoch makes no line: a marker keeps it visible.
     axes.plot(epoch, values, label=label, color=colour, marker="o" if len(epoch) == 1 else None)
-
-
-def _best_epoch(history: pd.DataFrame) -> float | None:
-    losses = history["val_loss" if "val_loss" in history.columns else "loss"].astype(float)
-    return None if losses.isna().all() else float(history["epoch"].iloc[int(losses.argmin())])
-
-
-def _legend_above(figure: Figure, handles: list[Patch]) -> None:
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), handlelength=1.0, columnspacing=1.6)
 
 
 def _time_unit(seconds: float) -> tuple[str, float]:

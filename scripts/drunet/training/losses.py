@@ -98,9 +98,9 @@ def _class_weights(wanted: str | Sequence[float] | None, counts: Mapping[str, in
     return [float(w) for w in wanted]
 
 
-def _foreground(masks: Any, channel: int) -> Any:
-    """Pick the foreground as (n, pixels); an array with one channel is the foreground already."""
-    picked = masks[..., channel if masks.shape[-1] > 1 else 0]
+def _foreground(masks: Any) -> Any:
+    """The last channel, the foreground, as (n, pixels)."""
+    picked = masks[..., -1]
     return ops.reshape(picked, (ops.shape(picked)[0], -1))
 
 
@@ -120,8 +120,6 @@ class DiceLoss(keras.losses.Loss):
 
     Parameters
     ----------
-    channel : int
-        The foreground among the classes.
     smooth : float
         Keeps a sample without foreground defined, and its loss at 0 when nothing is predicted.
 
@@ -130,43 +128,37 @@ class DiceLoss(keras.losses.Loss):
     `y_pred` is float (n, h, w, classes); `y_true` the same one-hot, or (n, h, w, 1) holding the foreground only.
     """
 
-    def __init__(self, channel: int = 1, smooth: float = 1.0, name: str = "dice_loss", **kwargs: Any) -> None:
+    def __init__(self, smooth: float = 1.0, name: str = "dice_loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
-        self.channel = channel
         self.smooth = smooth
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return the loss of each sample (n,)."""
-        return 1.0 - _dice(_foreground(y_true, self.channel), _foreground(y_pred, self.channel), self.smooth)
+        return 1.0 - _dice(_foreground(y_true), _foreground(y_pred), self.smooth)
 
     def get_config(self) -> dict[str, Any]:
         """Return what builds the loss anew."""
-        return {**super().get_config(), "channel": self.channel, "smooth": self.smooth}
+        return {**super().get_config(), "smooth": self.smooth}
 
 
 @keras.saving.register_keras_serializable(package="drunet")
 class ThresholdedDice(keras.metrics.Mean):
     """Mean over samples of the Dice of the foreground where its probability exceeds a threshold, strictly.
 
-    `channel` and `smooth` are as in `DiceLoss`; a sample that is rightly left empty counts 1.
+    `smooth` is as in `DiceLoss`; a sample that is rightly left empty counts 1.
     """
 
-    def __init__(
-        self, threshold: float = 0.5, channel: int = 1, smooth: float = 1.0, name: str = "dice", dtype: Any = None
-    ) -> None:
+    def __init__(self, threshold: float = 0.5, smooth: float = 1.0, name: str = "dice", dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
         self.threshold = threshold
-        self.channel = channel
         self.smooth = smooth
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take in a batch; shapes as for `DiceLoss`, `sample_weight` (n,)."""
-        truth = _foreground(ops.cast(y_true, self.dtype), self.channel)
-        predicted = _foreground(ops.cast(y_pred, self.dtype), self.channel)
-        predicted = ops.cast(predicted > self.threshold, self.dtype)
+        truth = _foreground(ops.cast(y_true, self.dtype))
+        predicted = ops.cast(_foreground(ops.cast(y_pred, self.dtype)) > self.threshold, self.dtype)
         super().update_state(_dice(truth, predicted, self.smooth), sample_weight=sample_weight)
 
     def get_config(self) -> dict[str, Any]:
         """Return what builds the metric anew."""
-        own = {"threshold": self.threshold, "channel": self.channel, "smooth": self.smooth}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), "threshold": self.threshold, "smooth": self.smooth}

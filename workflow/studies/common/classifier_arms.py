@@ -15,8 +15,8 @@ import pandas as pd
 
 from drunet.errors import TrainingDataError
 from drunet.metrics import NAN, interval, summarise, tile_scores
-from drunet.report import words
 from drunet.tiles import read_table
+from studies.common import words
 from studies.common.bootstrap import resample
 
 SCORES = ("f1", "precision", "recall", "auc")

@@ -1,7 +1,7 @@
 """Pages of the studies: a template's sentences, tables and figures, kept as a file that the main report reads again.
 
 A template is Markdown (CommonMark) with Jinja2 in it. Its first line is the title, `# …`; a quoted paragraph (`> …`) is
-a note. It has the filters of `drunet.report.words`, the test `missing`, and `table(frame, caption)` and
+a note. It has the filters of `studies.common.words`, the test `missing`, and `table(frame, caption)` and
 `figure(file, caption)`, each on a line of its own between empty lines. Every value is escaped, and one that the view
 lacks is an error.
 """
@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from jinja2 import Environment
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from drunet.report.embedding import templates
+from drunet.report import embedding
 from drunet.report.section import Section, write_section
 from drunet.report.tables import Column, html_table, number
-from drunet.report.words import NOTHING, p_value, text
+from drunet.report.words import NOTHING, text
+from studies.common.words import FILTERS, p_value
 
 # Above these counts a table is folded away, and a cell's words take several lines.
 MANY_ROWS, MANY_LETTERS = 30, 26
@@ -41,6 +43,13 @@ HEADINGS = {
 }
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": True})
+
+
+def templates(*folders: Path) -> Environment:
+    """The templates of a study's `folders`, with all filters; as `drunet.report.embedding.templates`."""
+    environment = embedding.templates(*folders)
+    environment.filters |= FILTERS
+    return environment
 
 
 def render_section(folder: str | os.PathLike[str], template: Path, view: Mapping[str, Any]) -> Section:

@@ -18,8 +18,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score
 
 from drunet.files import read_json, write_json
-from drunet.report.words import with_spread
 from studies.common.statistics import DECISIVE_PAIRS, holm, paired_tests
+from studies.common.words import with_spread
 from studies.multi_lens.arms import WITHOUT, arm_name, lenses_of
 
 # Label and prediction of every test image, by dataset, arm and seed.

@@ -14,8 +14,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH
-from drunet.report.words import percent, plural
+from drunet.report.words import plural
 from drunet.tiles import NON_TUMOUR, TUMOUR
+from studies.common.words import percent
 
 MEASURES = {
     "variance_ratio": "variance within / between",

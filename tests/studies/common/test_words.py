@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drunet.report import words
+from drunet.report.words import duration, number
+from studies.common import words
 
 
-@pytest.mark.parametrize("filter_", [words.number, words.signed, words.percent, words.p_value, words.duration])
+@pytest.mark.parametrize("filter_", [number, words.signed, words.percent, words.p_value, duration])
 @pytest.mark.parametrize("value", [None, float("nan"), pd.NA])
 def test_what_is_missing_is_a_dash(filter_: Any, value: Any) -> None:
     assert filter_(value) == "–"
@@ -26,7 +27,7 @@ def test_a_list_in_words_names_all_in_order(items: list[str]) -> None:
 
 @given(st.floats(-1e9, 1e9, allow_nan=False), st.integers(0, 6))
 def test_a_number_reads_back_within_its_digits(value: float, digits: int) -> None:
-    back = float(words.number(value, digits).replace("\u202f", "").replace("−", "-"))
+    back = float(number(value, digits).replace("\u202f", "").replace("−", "-"))
     assert abs(back - value) <= 0.5 * 10**-digits * (1 + 1e-9) + 1e-6 * abs(value)
 
 
