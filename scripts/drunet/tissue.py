@@ -141,15 +141,10 @@ def _check_image(image: NDArray[np.uint8]) -> None:
         raise ValueError(f"expected a uint8 image (h, w, 3), got {image.dtype} {image.shape}")
 
 
-def _ellipse(radius_um: float, mpp: float) -> NDArray[np.uint8]:
-    side = 2 * max(1, round(radius_um / mpp)) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
-
-
 def _morph(mask: NDArray[np.bool_], operation: int, radius_um: float, mpp: float) -> NDArray[np.bool_]:
     """Binary morphology that treats the border of the image as a mirror, so that nothing is eaten or grown there."""
-    kernel = _ellipse(radius_um, mpp)
-    pad = kernel.shape[0]
+    pad = 2 * max(1, round(radius_um / mpp)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (pad, pad))
     padded = np.pad(mask.astype(np.uint8), pad, mode="edge")
     return np.asarray(cv2.morphologyEx(padded, operation, kernel)[pad:-pad, pad:-pad] > 0)
 

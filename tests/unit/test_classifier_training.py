@@ -17,8 +17,8 @@ from drunet.annotation.parsed import write_parsed
 from drunet.annotation.provenance import provenance_of
 from drunet.demo.pyramid import write_pyramid
 from drunet.errors import ConfigError, FailedSlideError, SlideError, TrainingDataError
+from drunet.export.onnx_model import export_trained
 from drunet.export.outline import write_geojson
-from drunet.export.trained import export_trained
 from drunet.files import sha256
 from drunet.grid import Grid
 from drunet.heatmap import write_heatmap

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,10 +47,13 @@ def read_geojson(data: bytes, source: Source) -> tuple[Region, ...]:
 
     Raises AnnotationError naming the feature, for everything that cannot be understood.
     """
-    return tuple(
-        source.region(_on_slide(drawn.polygons, source.origin), drawn.name, drawn.item)
-        for drawn in drawn_features(data, source)
-    )
+    regions = []
+    for drawn in drawn_features(data, source):
+        polygons = drawn.polygons
+        if any(source.origin):
+            polygons = [[ring + source.origin for ring in rings] for rings in polygons]
+        regions.append(source.region(polygons, drawn.name, drawn.item))
+    return tuple(regions)
 
 
 def drawn_features(data: bytes, source: Source) -> Iterator[Drawn]:
@@ -62,15 +65,12 @@ def drawn_features(data: bytes, source: Source) -> Iterator[Drawn]:
         properties = _properties(feature, source, item)
         if _object_type(feature, properties) not in NOT_DRAWN:
             count += 1
-            yield Drawn(item, _polygons(feature, source, item), _class_name(properties), _metadata(properties))
+            metadata = properties["metadata"] if isinstance(properties.get("metadata"), dict) else {}
+            yield Drawn(item, _polygons(feature, source, item), _class_name(properties), metadata)
     if features and not count:
         found = f"{len(features)} detections or cores"
         mend = "Export the annotations, too, or an empty list if there are none."
         raise source.error("there are objects, but none of them is an annotation", found=found, mend=mend)
-
-
-def _on_slide(polygons: list[list[np.ndarray]], origin: Sequence[int]) -> list[list[np.ndarray]]:
-    return [[ring + origin for ring in rings] for rings in polygons] if any(origin) else polygons
 
 
 def _parse(data: bytes, source: Source) -> Any:
@@ -128,11 +128,6 @@ def _class_name(properties: dict[str, Any]) -> str | None:
         joined = ": ".join(map(str, names)) if isinstance(names, list) else None
         classification = classification.get("name", joined)
     return classification if isinstance(classification, str) else None
-
-
-def _metadata(properties: dict[str, Any]) -> dict[str, Any]:
-    metadata = properties.get("metadata")
-    return metadata if isinstance(metadata, dict) else {}
 
 
 def _polygons(feature: dict[str, Any], source: Source, item: str) -> list[list[np.ndarray]]:

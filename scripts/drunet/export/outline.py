@@ -65,8 +65,10 @@ def write_geojson(
         shapes = list(outlines)
         times: Counter[str] = Counter()
         for index, shape in enumerate(shapes):
-            geometry = _rounded(mapping(shapely.orient_polygons(_counted(shape, counted_from))))
-            digest = _digest(geometry, name)
+            placed = shapely.transform(shape, lambda xy: xy - counted_from) if any(counted_from) else shape
+            geometry = _rounded(mapping(shapely.orient_polygons(placed)))
+            rings = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
+            digest = outline_digest(rings, name)
             times[digest] += 1
             feature = {
                 "type": "Feature",
@@ -82,15 +84,6 @@ def write_geojson(
             }
             file.write(("," if index else "") + "\n" + json.dumps(feature))
         file.write("\n]}\n")
-
-
-def _counted(shape: BaseGeometry, origin: tuple[int, int]) -> BaseGeometry:
-    return shapely.transform(shape, lambda xy: xy - origin) if any(origin) else shape
-
-
-def _digest(geometry: Mapping[str, Any], name: str) -> str:
-    coordinates = geometry["coordinates"]
-    return outline_digest([coordinates] if geometry["type"] == "Polygon" else coordinates, name)
 
 
 def _rounded(geometry: Mapping[str, Any]) -> dict[str, Any]:

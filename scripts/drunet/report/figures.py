@@ -156,7 +156,8 @@ def runtime_bars(frame: pd.DataFrame) -> Figure:
         if per_stage.empty:
             return nothing_drawn(figure, axes, "no times were recorded")
         totals = per_stage["sum"].to_numpy(dtype=float)
-        unit, divisor = _time_unit(float(totals.max()))
+        longest = float(totals.max())
+        unit, divisor = ("hours", 3600) if longest >= 7200 else ("minutes", 60) if longest >= 120 else ("seconds", 1)
         position = np.arange(len(per_stage))
         axes.barh(position, totals / divisor, height=0.62, color=PALETTE[0])
         for y, (_, row) in zip(position, per_stage.iterrows(), strict=True):
@@ -168,7 +169,7 @@ def runtime_bars(frame: pd.DataFrame) -> Figure:
         axes.set_yticks(position, [str(stage).replace("_", " ") for stage in per_stage.index])
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
-        axes.set_xlim(0, float(totals.max()) / divisor * 1.55)
+        axes.set_xlim(0, longest / divisor * 1.55)
         axes.grid(axis="x")
         axes.set_xlabel(f"time over all jobs ({unit})")
     return figure
@@ -241,10 +242,6 @@ def draw_box(
 def _curve(axes: Axes, epoch: np.ndarray, values: np.ndarray, label: str, colour: str) -> None:
     # One epoch makes no line: a marker keeps it visible.
     axes.plot(epoch, values, label=label, color=colour, marker="o" if len(epoch) == 1 else None)
-
-
-def _time_unit(seconds: float) -> tuple[str, float]:
-    return ("hours", 3600.0) if seconds >= 7200 else ("minutes", 60.0) if seconds >= 120 else ("seconds", 1.0)
 
 
 def nothing_drawn(figure: Figure, axes: Axes, words: str) -> Figure:

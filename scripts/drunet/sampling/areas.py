@@ -94,8 +94,8 @@ def induce_imbalance(
         "had": counts,
         "used": used,
         "areas": [
-            {"slide": slide_ids[a["slide"]], "x": a["x"], "y": a["y"], "kind": a["kind"], "score": _rounded(a["score"])}
-            for a in chosen.to_dict("records")
+            {"slide": slide_ids[slide], "x": x, "y": y, "kind": kind, "score": None if np.isnan(s) else round(s, 5)}
+            for slide, x, y, kind, s in chosen[["slide", "x", "y", "kind", "score"]].itertuples(index=False, name=None)
         ],
         "note": None if used == asked else _note(asked, counts, used),
     }
@@ -144,7 +144,3 @@ def _note(asked: Mapping[str, int], had: Mapping[str, int], used: Mapping[str, i
         return ", ".join(f"{numbers[kind]} {kind}" for kind in ("tumour", "clear", "hard"))
 
     return f"fewer areas than asked for: asked {listed(asked)}; there are {listed(had)}; used {listed(used)}"
-
-
-def _rounded(score: float) -> float | None:
-    return None if np.isnan(score) else round(float(score), 5)
