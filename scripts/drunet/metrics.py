@@ -28,14 +28,9 @@ class _Scores:
 class SegmentationScores(_Scores):
     """Agreement of two masks; NaN where a score is not defined.
 
-    Attributes
-    ----------
-    dsc, iou : float
-        Dice similarity coefficient and intersection over union, 0 to 1.
-    hd_um, hd95_um : float
-        Hausdorff distance between the boundaries, and the same at the 95th percentile, in µm.
-    precision, recall : float
-        Share of the prediction that is true, share of the truth that is predicted.
+    Dice similarity coefficient and intersection over union, 0 to 1; Hausdorff distance between the boundaries, and the
+    same at the 95th percentile, in µm; precision and recall are the share of the prediction that is true and the share
+    of the truth that is predicted.
     """
 
     dsc: float
@@ -48,16 +43,10 @@ class SegmentationScores(_Scores):
 
 @dataclass(frozen=True)
 class TileScores(_Scores):
-    """Classification of the labelled tiles of a slide; NaN where a score is not defined.
+    """Classification of the labelled tiles of a slide, of the class tumour; NaN where a score is not defined.
 
-    Attributes
-    ----------
-    tiles : int
-        Tiles with a label and a readable probability: those that count.
-    precision, recall, f1, auc : float
-        Of the class tumour.
-    unreadable : int
-        Labelled tiles left out because their probability is NaN.
+    Those tiles count that have a label and a readable probability; labelled tiles whose probability is NaN are
+    unreadable.
     """
 
     tiles: int
@@ -70,20 +59,10 @@ class TileScores(_Scores):
 
 @dataclass(frozen=True)
 class Summary(_Scores):
-    """A score over many slides.
+    """A score over many slides: `n` values count, those that are NaN are left out.
 
-    Attributes
-    ----------
-    n : int
-        Values that count.
-    mean, sd, median : float
-        `sd` is the sample standard deviation (n - 1).
-    low, high : float
-        Bounds of the bootstrap interval of the mean; NaN with fewer than two groups.
-    groups : int
-        Groups (patients) that the values come from.
-    left_out : int
-        Values left out because they are NaN.
+    `sd` is the sample standard deviation (n - 1), `low` and `high` are bounds of the bootstrap interval of the mean,
+    NaN with fewer than two groups (patients).
     """
 
     n: int

@@ -123,7 +123,7 @@ class Slide:
         Raises
         ------
         SlideError
-            With status ``unreadable``. The handle is then of no further use: OpenSlide would return blank pixels.
+            ``unreadable``. The handle is then of no further use: OpenSlide would return blank pixels.
         """
         downsample = mpp / self.properties.mpp
         level = nearest_finer_level(self.properties.downsamples, downsample)

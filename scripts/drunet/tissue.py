@@ -101,22 +101,11 @@ def tissue_mask(
 
 
 def check_brightfield(image: NDArray[np.uint8], *, where: str) -> None:
-    """Refuse a slide that is light on black, or nothing but black.
+    """Refuse a slide, uint8 RGB (h, w, 3) at any low resolution, that is light on black, or nothing but black.
 
     Black scanner borders and pen strokes do not make a slide dark: only what is lit counts, and in transmitted light
-    that is glass and stained tissue, brighter in the whole than fluorescence.
-
-    Parameters
-    ----------
-    image : uint8 (h, w, 3)
-        The whole slide, RGB, at any low resolution.
-    where : str
-        Slide ID, for the message.
-
-    Raises
-    ------
-    SlideError
-        With status `not_brightfield`.
+    that is glass and stained tissue, brighter in the whole than fluorescence. Raises SlideError with status
+    `not_brightfield`.
     """
     _check_image(image)
     pixels = image.reshape(-1, 3)

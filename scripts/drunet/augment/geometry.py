@@ -10,16 +10,8 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Orientation:
-    """One of the eight ways in which a square can lie: flips first, then quarter turns.
-
-    Attributes
-    ----------
-    upside_down : bool
-        The rows are reversed.
-    mirrored : bool
-        The columns are reversed.
-    quarter_turns : int
-        Turns by 90 degrees, anticlockwise.
+    """One of the eight ways in which a square can lie: rows and columns reversed first, then turned by 90 degrees so
+    many times, anticlockwise.
     """
 
     upside_down: bool = False

@@ -21,14 +21,8 @@ CENTRE_RANGES = ("anywhere", "inside")
 class Lenses:
     """A draw of k lenses, to be used on every array of a sample.
 
-    Attributes
-    ----------
-    centres : int array (k, 2)
-        Row and column, px.
-    radii : int array (k,)
-        px, at least 1.
-    strengths : float array (k,)
-        Positive magnifies, negative shrinks, 0 does nothing.
+    Centres, int (k, 2), are row and column in px; radii, int (k,), are px, at least 1; a positive strength, float (k,),
+    magnifies, a negative one shrinks, 0 does nothing.
     """
 
     centres: NDArray[np.int64]

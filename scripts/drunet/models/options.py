@@ -34,16 +34,12 @@ class Network:
 
     Attributes
     ----------
-    name : str
-        The architecture.
     size : int
         Side of the square tile, px; at least 32.
     weights : "random", "imagenet" or {backbone: file}
         Of the backbones. "imagenet" fetches Keras' own files; where there is no network, name the same files (without
         top). A network on no backbone of Keras' starts at random; the weights of a whole trained model are read
         afterwards.
-    classes : int
-        Outputs of the softmax.
     dropout : float
         Rate, in [0, 1).
     normalise : {"none", "imagenet", "symmetric", "caffe"}

@@ -36,23 +36,9 @@ def module_of(architecture: str) -> str:
 
 
 def build(architecture: str, **options: Any) -> Any:
-    """Build a model with fresh weights.
+    """Build a keras.Model with fresh weights, by a name that `module_of` knows and arguments of its builder.
 
-    Parameters
-    ----------
-    architecture : str
-        A name that `module_of` knows.
-    **options
-        Arguments of the builder.
-
-    Returns
-    -------
-    keras.Model
-
-    Raises
-    ------
-    ModelError
-        If the architecture, or an option of it, does not exist, or an option has an impossible value.
+    Raises ModelError if the architecture, or an option of it, does not exist, or an option has an impossible value.
     """
     module, _, function = _entry(architecture).partition(":")
     builder: Callable[..., Any] = getattr(importlib.import_module(module), function)

@@ -69,20 +69,11 @@ DPI = 150
 
 
 def box_plot(metrics_frame: pd.DataFrame, value: str = "dsc") -> Figure:
-    """Boxes of a score per run and stage, with every slide as a point.
+    """Boxes of a score (a column of metrics.tsv) per run and stage, with every slide as a point; choose the split
+    before.
 
-    Parameters
-    ----------
-    metrics_frame : DataFrame
-        Columns run, stage and `value`. Choose the split before.
-    value : str
-        A column of metrics.tsv.
-
-    Returns
-    -------
-    Figure
-        Boxes span the quartiles with the median as a line; whiskers reach the farthest point within 1.5 times the
-        quartiles' distance. NaN values are left out.
+    Boxes span the quartiles with the median as a line; whiskers reach the farthest point within 1.5 times the
+    quartiles' distance. NaN values are left out.
     """
     require_columns(metrics_frame, ("run", "stage", value), "metrics")
     frame = metrics_frame[np.isfinite(metrics_frame[value].astype(float))]

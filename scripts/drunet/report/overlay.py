@@ -77,20 +77,11 @@ def overlay(
 
 
 def heatmap_picture(image: np.ndarray, heatmap: np.ndarray, grid: Grid) -> np.ndarray:
-    """Lay a heatmap over its slide in a perceptually uniform colour map.
+    """Lay a heatmap, float32 (rows, columns) of `grid`, over its slide in a perceptually uniform colour map: uint8 (h,
+    w, 3).
 
-    Parameters
-    ----------
-    image : uint8 (h, w, 3)
-        A picture of exactly the whole slide, RGB.
-    heatmap : float32 (rows, columns) of `grid`
-        Probability of tumour. NaN is transparent: the slide shows as it is.
-    grid : Grid
-        Where the cells lie, so that the part that reaches past the slide is cropped exactly.
-
-    Returns
-    -------
-    uint8 (h, w, 3)
+    `image` is a picture of exactly the whole slide, RGB; the part of the grid that reaches past it is cropped exactly.
+    NaN is transparent: the slide shows as it is.
     """
     _require_image(image)
     laid = grid.resample_to_slide(heatmap, image.shape[:2])

@@ -89,14 +89,8 @@ def parity(value: Any) -> str:
 def summary_table(metrics: pd.DataFrame, *, value: str = "dsc", resamples: int, seed: int) -> pd.DataFrame:
     """Average a score per run, stage and split.
 
-    Parameters
-    ----------
-    metrics : DataFrame
-        Columns run, slide, patient_id, split, stage and `value`; a row per run, slide and stage.
-    value : str
-        The score to average.
-    resamples, seed : int
-        Of the bootstrap over patients (`drunet.metrics.summarise`).
+    `metrics` has the columns run, slide, patient_id, split, stage and `value`, a row per run, slide and stage; the
+    bootstrap is over patients (`drunet.metrics.summarise`).
 
     Returns
     -------

@@ -46,7 +46,9 @@ def induce_imbalance(
     """Keep some tumour areas, some clear non-tumour ones, and those non-tumour ones that a first model just got wrong.
 
     An area's score is the highest probability of a tile in it. Non-tumour areas are clear up to the threshold and hard
-    above it; the hard ones closest to it come first, the others are drawn.
+    above it; the hard ones closest to it come first, the others are drawn. Where there are fewer areas than asked, all
+    numbers shrink by one factor. Hard ones that are lacking, since a first model can be too good, are made up for by
+    clear ones: the imbalance between the classes comes before the hardness.
 
     Parameters
     ----------
@@ -72,11 +74,6 @@ def induce_imbalance(
     ------
     TrainingDataError
         If there is no tumour area, or no clear one where such are asked for.
-
-    Notes
-    -----
-    Where there are fewer areas than asked, all numbers shrink by one factor. Hard ones that are lacking, since a first
-    model can be too good, are made up for by clear ones: the imbalance between the classes comes before the hardness.
     """
     table = _areas(sources, scored, threshold)
     had = {kind: table.index[table["kind"] == kind].to_numpy() for kind in ("tumour", "clear", "hard", "unscored")}

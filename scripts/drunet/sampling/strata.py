@@ -29,12 +29,7 @@ _STARTS = 4
 class TileColours:
     """Mean colours of tiles anywhere on some slides, from an overview of each that is read once.
 
-    Parameters
-    ----------
-    slides : iterable of callables
-        Each opens a slide; in the order of `Crops.slide`.
-    side_um : float
-        Side of a tile in µm.
+    Each of `slides`, in the order of `Crops.slide`, opens a slide; `side_um` is the side of a tile in µm.
     """
 
     def __init__(self, slides: Iterable[Callable[[], Slide]], side_um: float) -> None:
@@ -62,27 +57,10 @@ class TileColours:
 class TissueStrata:
     """Balance that shows every stratum of label and tissue equally often; an epoch is as long as without it.
 
-    Parameters
-    ----------
-    colours : callable
-        Crops to their mean RGB, float (n, 3) in [0, 255].
-    crops : Crops
-        Those that the tissues are found on.
-    clusters : int
-        Tissues.
-    seed : int
-    where : str
-        Key in the configuration, for messages.
-
-    Raises
-    ------
-    TrainingDataError
-        If there are fewer colours than clusters, or a stratum is empty.
-
-    Notes
-    -----
-    Clusters are numbered from the darkest. A stratum that is empty in a later epoch (crops of regions vary) leaves its
-    share to the others.
+    The tissues are `clusters` of the colours, mean RGB float (n, 3) in [0, 255], of `crops`, numbered from the darkest.
+    A stratum that is empty in a later epoch (crops of regions vary) leaves its share to the others. `where` is the key
+    in the configuration, for messages. Raises TrainingDataError if there are fewer colours than clusters, or a stratum
+    is empty.
     """
 
     def __init__(

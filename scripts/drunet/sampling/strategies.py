@@ -42,21 +42,9 @@ class Sampling:
 def sampled(
     sources: Sequence[Source], slides: LearningSlides, settings: SamplingSettings, *, seed: int, where: str
 ) -> Sampling:
-    """Apply a strategy to the training slides.
+    """Apply a strategy to the training slides, which have a source each; `where` is the key of the block, for messages.
 
-    Parameters
-    ----------
-    sources : list of GridTiles or RegionCrops
-        One a slide.
-    slides : LearningSlides
-        In the order of `sources`.
-    where : str
-        Key of the block, for messages.
-
-    Raises
-    ------
-    TrainingDataError
-        If the slides do not show what the strategy needs.
+    Raises TrainingDataError if the slides do not show what the strategy needs.
     """
     name = settings.strategy
     if name == "strata":

@@ -29,12 +29,7 @@ class BatchNormEstimator:
     Each batch goes through the network as in training (batch normalisation by the batch's own statistics), but with
     dropout off: the averages serve at inference, where nothing is dropped, and dropout inflates the variance that
     later layers see. Trainable weights are untouched, frozen layers are left alone, and if a batch fails everything
-    is as it was before.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Changed in place by every call. The pass is compiled once, with the first.
+    is as it was before. The model is changed in place by every call; the pass is compiled once, with the first.
     """
 
     def __init__(self, model: keras.Model) -> None:

@@ -98,17 +98,9 @@ class EpochBatches(keras.utils.PyDataset, ABC):
 class TileBatches(EpochBatches):
     """Tiles for the patch-wise classifier.
 
-    Parameters
-    ----------
-    reader : TileReader
-    sources : list of GridTiles or RegionCrops
-        Where crops come from; their `slide` indexes the reader's slides.
-    samples : int, optional
-        Crops per epoch; by default each source once.
-    balance : callable, optional
-        How the crops of an epoch are evened out, but not those of a fixed dataset; see `drunet.sampling.draw_epoch`.
-    **batches
-        batch_size, seed and fixed, as for `EpochBatches`.
+    Crops come from `sources`, whose `slide` indexes the reader's slides: `samples` an epoch, by default each once,
+    evened out by `balance` (see `drunet.sampling.draw_epoch`), but not those of a fixed dataset. Further arguments are
+    those of `EpochBatches`.
 
     Yields
     ------
@@ -178,15 +170,8 @@ def class_counts(label: np.ndarray) -> dict[str, int]:
 class SlideBatches(EpochBatches):
     """Whole slides with heatmaps for the refiner, held in memory at the refiner's size (6 MB each at 1120²).
 
-    Parameters
-    ----------
-    images : uint8 (n, s, s, 3)
-    heats : float32 (n, s, s)
-        In [0, 1].
-    truths : bool (n, s, s)
-    augmentation : Augmentation, optional
-    **batches
-        batch_size, seed, steps and fixed, as for `EpochBatches`.
+    Images are uint8 (n, s, s, 3), heats float32 (n, s, s) in [0, 1], truths bool (n, s, s); further arguments are those
+    of `EpochBatches`.
 
     Yields
     ------

@@ -132,9 +132,10 @@ def _softened(probability: Any, temperature: float) -> Any:
 class OnnxTeacher:
     """Class probabilities of a classifier in an ONNX file.
 
+    Its answers depend, beside the file, on `how`, JSON values: provider, precision, layout.
+
     Parameters
     ----------
-    path : path
     classes : list of str, or int
         The student's classes, or how many there are.
     size : int
@@ -142,23 +143,14 @@ class OnnxTeacher:
     layout : Layout, optional
         How the file wants its images; what this project exports wants the default. With two classes and the tumour
         first, the answers are turned round: a student's first class is non-tumour.
-    options : EngineOptions, optional
-        Provider, precision and threads.
     where : str, optional
         How messages call the teacher; else its path.
 
     Raises
     ------
-    ModelError
+    ModelError, ProviderError
         If the file is no classifier of such images, or its classes are not the student's, in number or, where the file
-        names them, by name.
-    ProviderError
-        If the provider asked for is not there.
-
-    Attributes
-    ----------
-    how : dict
-        What its answers depend on beside the file, as JSON values: provider, precision, layout.
+        names them, by name; if the provider asked for is not there.
     """
 
     def __init__(
@@ -225,7 +217,7 @@ class TaughtBatches(TileBatches):
 
     Parameters
     ----------
-    reader, sources
+    reader, sources, **batches
         As in `TileBatches`.
     unlabelled : Crops
         From `drunet.training.readers.tissue_tiles`; their `slide` indexes the reader's slides.
@@ -233,12 +225,8 @@ class TaughtBatches(TileBatches):
         Of two classes.
     share : float
         Of a batch that is unlabelled, rounded; at least one tile is labelled.
-    batch_size : int
-        Unlabelled tiles count.
     steps : int, optional
         Batches per epoch; by default as many as show every labelled tile once.
-    **batches
-        seed and balance, as in `TileBatches`.
 
     Yields
     ------

@@ -53,18 +53,8 @@ class FocalLoss(keras.losses.Loss):
 
     Keras' own `CategoricalFocalCrossentropy` cuts probabilities off at 1e-7, beyond which a sample teaches nothing:
     the tiles that a network is most wrong about. Keras' cross-entropy goes back to the logits where the backend keeps
-    them, so this one is built on it; with gamma 0 and weights 1 it is the same number.
-
-    Parameters
-    ----------
-    gamma : float
-        0: plain cross-entropy.
-    class_weights : list of float
-        One a class.
-
-    Notes
-    -----
-    `y_true` is one-hot float (n, classes), `y_pred` the softmax of the same shape.
+    them, so this one is built on it; with gamma 0 and weights 1 it is the same number. `y_true` is one-hot float
+    (n, classes), `y_pred` the softmax of the same shape; there is one weight a class.
     """
 
     def __init__(
@@ -115,17 +105,10 @@ def _dice(truth: Any, predicted: Any, smooth: float) -> Any:
 class DiceLoss(keras.losses.Loss):
     """1 - Dice of the foreground, per sample, then the mean over the batch.
 
-    Dice = (2 sum(t p) + smooth) / (sum(t^2) + sum(p^2) + smooth). The authors' code sums over the whole batch, which
-    lets one slide with much tumour hide another; H2G-Net, whose design the network follows, takes samples one by one.
-
-    Parameters
-    ----------
-    smooth : float
-        Keeps a sample without foreground defined, and its loss at 0 when nothing is predicted.
-
-    Notes
-    -----
-    `y_pred` is float (n, h, w, classes); `y_true` the same one-hot, or (n, h, w, 1) holding the foreground only.
+    Dice = (2 sum(t p) + smooth) / (sum(t^2) + sum(p^2) + smooth); `smooth` keeps a sample without foreground defined,
+    and its loss at 0 when nothing is predicted. The authors' code sums over the whole batch, which lets one slide with
+    much tumour hide another; H2G-Net, whose design the network follows, takes samples one by one. `y_pred` is float (n,
+    h, w, 2); `y_true` the same one-hot, or (n, h, w, 1) holding the foreground only.
     """
 
     def __init__(self, smooth: float = 1.0, name: str = "dice_loss", **kwargs: Any) -> None:
