@@ -198,16 +198,10 @@ def _row(values: Mapping[str, str], where: str, root: Path) -> SheetRow:
         found = f"annotation '{values['annotation']}', annotation_kind '{values['annotation_kind']}'"
         mend = "Fill in both (wta: the whole tumour is outlined, psa: parts are marked) or neither."
         raise SheetError("`annotation` and `annotation_kind` go together", where=where, found=found, mend=mend)
-    return SheetRow(
-        slide_id=values["slide_id"],
-        patient_id=values["patient_id"],
-        path=_resolve(root, values["path"]),
-        split=values["split"],
-        annotation=_resolve(root, values["annotation"]) if values["annotation"] else "",
-        annotation_kind=values["annotation_kind"],
-        mpp=_mpp(values.get("mpp", ""), where),
-        cohort=values.get("cohort", ""),
-    )
+    own = {name: values.get(name, "") for name in ("slide_id", "patient_id", "split", "annotation_kind", "cohort")}
+    annotation = _resolve(root, values["annotation"]) if values["annotation"] else ""
+    mpp = _mpp(values.get("mpp", ""), where)
+    return SheetRow(**own, path=_resolve(root, values["path"]), annotation=annotation, mpp=mpp)
 
 
 def _resolve(root: Path, path: str) -> str:

@@ -14,13 +14,14 @@ from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
 from drunet.console import progress
 from drunet.errors import ModelError, ProviderError, SlideError
+from drunet.slide import Slide
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -79,18 +80,6 @@ def layout_of(settings: Mapping[str, Any]) -> Layout:
         scale=settings.get("scale", 1.0),
         tumour=settings.get("tumour_index", 1),
     )
-
-
-class TileReader(Protocol):
-    """What a reader thread needs of a slide."""
-
-    def read(self, x: int, y: int, size: tuple[int, int], mpp: float) -> np.ndarray:
-        """As `drunet.slide.Slide.read`."""
-        ...
-
-    def close(self) -> None:
-        """Free what is open."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -156,7 +145,7 @@ def check_classifier(session: ort.InferenceSession, layout: Layout, size: int, *
 
 def classify(
     session: ort.InferenceSession,
-    open_reader: Callable[[], TileReader],
+    open_reader: Callable[[], Slide],
     x: np.ndarray,
     y: np.ndarray,
     *,
@@ -225,14 +214,14 @@ def _run(session: ort.InferenceSession, name: str, tiles: np.ndarray, layout: La
 
 
 def _read_ahead(
-    open_reader: Callable[[], TileReader], x: np.ndarray, y: np.ndarray, size: int, mpp: float, options: EngineOptions
+    open_reader: Callable[[], Slide], x: np.ndarray, y: np.ndarray, size: int, mpp: float, options: EngineOptions
 ) -> Generator[tuple[np.ndarray, np.ndarray, np.ndarray], None, None]:
     """Yield batches (indices, uint8 tiles, readable) that threads read ahead; close it if you stop early."""
     chunks = [np.arange(i, min(i + options.batch_size, len(x))) for i in range(0, len(x), options.batch_size)]
     workers = max(1, min(options.readers, len(chunks)))
-    idle: deque[TileReader] = deque()
+    idle: deque[Slide] = deque()
 
-    def taken() -> TileReader:
+    def taken() -> Slide:
         try:
             return idle.pop()
         except IndexError:
@@ -240,7 +229,7 @@ def _read_ahead(
 
     def read(index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         tiles, readable = np.full((len(index), size, size, 3), 255, np.uint8), np.ones(len(index), bool)
-        reader: TileReader | None = None
+        reader: Slide | None = None
         try:
             for k, i in enumerate(index):
                 reader = reader or taken()

@@ -112,9 +112,7 @@ def summarise_provenance(found: Mapping[str, Provenance]) -> dict[str, Any]:
     """
     how = Counter(p.how for p in found.values())
     return {
-        "drawn": how["drawn"],
-        "corrected": how["corrected"],
-        "unedited": how["unedited"],
+        **{kind: how[kind] for kind in ("drawn", "corrected", "unedited")},
         "sources": dict(Counter(source for p in found.values() for source in p.sources)),
         "unedited_slides": [slide for slide, p in found.items() if p.how == "unedited"],
     }

@@ -82,12 +82,9 @@ class Network:
             "dropout": rate_check(self.dropout),
             "freeze_fraction": freeze_check(self.freeze_fraction),
             "batch_norm_momentum": momentum_check(self.batch_norm_momentum),
-            "normalise": (
-                self.normalise,
-                self.normalise in NORMALISATIONS,
-                f"Use one of {', '.join(NORMALISATIONS)}.",
-            ),
         }
+        known = f"Use one of {', '.join(NORMALISATIONS)}."
+        checks["normalise"] = self.normalise, self.normalise in NORMALISATIONS, known
         if not on_backbone:
             start = "Use random; to begin with a whole trained model, name its weights file as the model's `weights`."
             checks["weights"] = (self.weights, self.weights == "random", start)

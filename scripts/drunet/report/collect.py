@@ -87,14 +87,8 @@ def held_out_tiles(
 def model_row(export: Mapping[str, Any]) -> dict[str, Any]:
     """What the report's table of models shows of an `export.json`."""
     slides = export["training_slides"]
-    return {
-        "name": export["name"],
-        "architecture": export["architecture"],
-        "parameters": export["parameters"],
-        "parity": export["parity"],
-        "learnt from": f"{len(slides)} slides" if slides else "not known",
-        "sha256": export["sha256"],
-    }
+    own = {key: export[key] for key in ("name", "architecture", "parameters", "parity")}
+    return own | {"learnt from": f"{len(slides)} slides" if slides else "not known", "sha256": export["sha256"]}
 
 
 def notes(slides: pd.DataFrame) -> list[str]:

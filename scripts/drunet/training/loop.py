@@ -116,18 +116,11 @@ class _Keeper(keras.callbacks.Callback):
     """Sets the epoch of the data, watches the loss, keeps the state, and says how far it is."""
 
     def __init__(
-        self,
-        state: State,
-        batches: Any,
-        plan: TrainingSettings,
-        name: str,
-        watched: str,
-        estimator: BatchNormEstimator | None = None,
+        self, state: State, batches: Any, plan: TrainingSettings, name: str, watched: str, estimator: BatchNormEstimator
     ) -> None:
         super().__init__()
         self._state, self._batches, self._plan, self._name, self._watched = state, batches, plan, name, watched
-        self._begun = 0.0
-        self._estimator = estimator
+        self._estimator, self._begun = estimator, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._batches.epoch = epoch
@@ -147,7 +140,7 @@ class _Keeper(keras.callbacks.Callback):
     def reestimate(self) -> None:
         """Take batch-norm statistics of the current weights over the first batches of the current epoch."""
         count = min(self._plan.reestimate_batches, len(self._batches))
-        if count and self._estimator is not None:
+        if count:
             self._estimator(self._batches.inputs(i) for i in range(count))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:

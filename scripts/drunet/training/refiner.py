@@ -69,18 +69,12 @@ def train_refiner(
         raise TrainingDataError(what, where=f"refiners.{name}.data", found=found, mend=mend)
     shown: dict[str, Any] = {"batch_size": plan.batch_size, "steps": plan.steps_per_epoch, "seed": seed}
     model = new_network(settings, plan, seed, start=start)
+    decisive = {"settings": settings.model_dump(), "seed": seed, "code": code}
     history = Trainer(model, loss=DiceLoss(), metrics=[ThresholdedDice(name="dice")], plan=plan).train(
         batches=SlideBatches(*_stack(arrays), augmentation=augmentation, **shown),
         validation=SlideBatches(*_stack(held_out), batch_size=1, seed=seed, fixed=True) if held_out else None,
         folder=folder,
-        identity=identity(
-            [s.files for s in training],
-            [s.files for s in validation],
-            start,
-            settings=settings.model_dump(),
-            seed=seed,
-            code=code,
-        ),
+        identity=identity([s.files for s in training], [s.files for s in validation], start, **decisive),
         name=name,
     )
     facts = {
