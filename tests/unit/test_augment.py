@@ -14,9 +14,8 @@ from drunet.augment.colour import (
     adjust_contrast,
     adjust_hue_saturation,
 )
-from drunet.augment.geometry import Orientation, draw_orientation, reorient
 from drunet.augment.multi_lens import draw_lenses
-from drunet.augment.pipeline import Augmentation, MultiLens
+from drunet.augment.pipeline import Augmentation, MultiLens, Orientation, draw_orientation, reorient
 from drunet.errors import ConfigError
 
 FULL: dict[str, Any] = {

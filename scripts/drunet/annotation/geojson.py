@@ -163,8 +163,5 @@ def _ring(positions: Any, source: Source, item: str) -> np.ndarray:
 
 
 def _is_position(position: Any) -> bool:
-    return (
-        isinstance(position, list)
-        and len(position) >= 2
-        and all(isinstance(value, int | float) and not isinstance(value, bool) for value in position[:2])
-    )
+    # A bool is a kind of int, but no coordinate.
+    return isinstance(position, list) and len(position) >= 2 and all(type(v) in (int, float) for v in position[:2])

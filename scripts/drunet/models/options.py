@@ -76,11 +76,12 @@ class Network:
 
     def check(self, *, on_backbone: bool = True, **more: Check) -> None:
         """Refuse the first option that does not fit, of the shared ones and then of `more`; raises ModelError."""
+        share = self.freeze_fraction
         checks: dict[str, Check] = {
             "size": size_check(self.size),
             "classes": whole_check(self.classes, 2),
             "dropout": rate_check(self.dropout),
-            "freeze_fraction": freeze_check(self.freeze_fraction),
+            "freeze_fraction": (share, share == 1 or within(share, 0, 1), "Use a share from 0 to 1."),
             "batch_norm_momentum": momentum_check(self.batch_norm_momentum),
         }
         known = f"Use one of {', '.join(NORMALISATIONS)}."
@@ -136,8 +137,3 @@ def rate_check(rate: object) -> Check:
 def momentum_check(momentum: float | None) -> Check:
     """The check of a batch normalisation's momentum, where None stands for Keras' own."""
     return momentum, momentum is None or within(momentum, 0, 1), "Use null, or from 0 to below 1."
-
-
-def freeze_check(share: float) -> Check:
-    """The check of the share of layers that is held fixed."""
-    return share, share == 1 or within(share, 0, 1), "Use a share from 0 to 1."

@@ -15,31 +15,18 @@ from typing import Any
 import pandas as pd
 
 from drunet.files import write_text
-from drunet.report import figures
+from drunet.report import figures, tables
 from drunet.report.comparison import backbones_table, experiments_table, other_tables
 from drunet.report.embedding import embed_figure, embed_picture, templates
 from drunet.report.section import Section
-from drunet.report.tables import (
-    SPLITS,
-    STAGES,
-    columns,
-    html_table,
-    number,
-    numbers,
-    parity,
-    plain_columns,
-    require_columns,
-    split_name,
-    splits_of,
-    stage_name,
-    status_name,
-    summary_table,
-)
 from drunet.report.verdict import judged_split, verdict
 from drunet.report.words import interval
 
 # Above these counts tables and pictures are folded away.
 MANY_SLIDES, MANY_PICTURES = 12, 6
+# What the template takes from `drunet.report.tables`.
+_NAMES = ("stage_name", "split_name", "status_name")
+_FOR_TABLES = ("html_table", "columns", "numbers", "plain_columns", "parity")
 
 
 @dataclass(frozen=True)
@@ -104,14 +91,13 @@ class ReportInputs:
 
 def write_page(path: str | os.PathLike[str], inputs: ReportInputs) -> None:
     """Write the report as one HTML file, whole or not at all."""
-    require_columns(inputs.slides, ("slide_id", "split", "status"), "slides")
-    summary = summary_table(inputs.metrics, resamples=inputs.resamples, seed=inputs.seed)
+    tables.require_columns(inputs.slides, ("slide_id", "split", "status"), "slides")
+    summary = tables.summary_table(inputs.metrics, resamples=inputs.resamples, seed=inputs.seed)
     split = judged_split(summary)
     failed = inputs.slides[inputs.slides["status"] != "ok"].reindex(columns=["slide_id", "status", "reason", "mend"])
     environment = templates()
-    environment.filters |= {"stage_name": stage_name, "split_name": split_name, "status_name": status_name}
-    for function in (html_table, columns, numbers, plain_columns, stage_name, split_name, status_name, parity):
-        environment.globals[function.__name__] = function
+    environment.filters |= {name: getattr(tables, name) for name in _NAMES}
+    environment.globals |= {name: getattr(tables, name) for name in (*_NAMES, *_FOR_TABLES)}
     page = environment.get_template("template.html").render(
         inputs=inputs,
         many_slides=MANY_SLIDES,
@@ -137,13 +123,13 @@ def write_page(path: str | os.PathLike[str], inputs: ReportInputs) -> None:
 
 
 def _rank(split: str) -> int:
-    return SPLITS.index(split) if split in SPLITS else len(SPLITS)
+    return tables.SPLITS.index(split) if split in tables.SPLITS else len(tables.SPLITS)
 
 
 def _with_size(slides: pd.DataFrame) -> pd.DataFrame:
     if not {"width", "height"} <= set(slides.columns):
         return slides
-    whole = number(0)
+    whole = tables.number(0)
     size = [f"{whole(w)} × {whole(h)}" for w, h in zip(slides["width"], slides["height"], strict=True)]
     return slides.assign(size=pd.Series(size, slides.index, dtype=object).where(slides["width"].notna(), ""))
 
@@ -159,7 +145,7 @@ def _with_interval(summary: pd.DataFrame) -> pd.DataFrame | None:
 def _box_plots(metrics: pd.DataFrame, split: str | None) -> list[tuple[str, str]]:
     if split is None:
         return []
-    judged = metrics[splits_of(metrics) == split]
+    judged = metrics[tables.splits_of(metrics) == split]
     return [
         (name, embed_figure(figures.box_plot(judged, value)))
         for name, value in (("Dice", "dsc"), ("Hausdorff distance", "hd95_um"))
@@ -168,7 +154,7 @@ def _box_plots(metrics: pd.DataFrame, split: str | None) -> list[tuple[str, str]
 
 
 def _in_order(metrics: pd.DataFrame, slides: pd.DataFrame) -> pd.DataFrame:
-    frame = metrics.assign(split=splits_of(metrics))
+    frame = metrics.assign(split=tables.splits_of(metrics))
     if "annotation_kind" in slides.columns:
         frame["annotation"] = frame["slide"].map(slides.set_index("slide_id")["annotation_kind"])
     frame = frame.sort_values("split", key=lambda s: s.map(_rank), kind="stable")
@@ -178,7 +164,7 @@ def _in_order(metrics: pd.DataFrame, slides: pd.DataFrame) -> pd.DataFrame:
 def _gallery(inputs: ReportInputs) -> list[dict[str, Any]]:
     """Entries with embedded pictures, test slides first; pictures shrink when there are many."""
     longest = 1200 if len(inputs.overlays) <= MANY_SLIDES else 760
-    splits = dict(zip(inputs.slides["slide_id"], splits_of(inputs.slides), strict=True))
+    splits = dict(zip(inputs.slides["slide_id"], tables.splits_of(inputs.slides), strict=True))
     entries = sorted(inputs.overlays, key=lambda entry: _rank(splits.get(entry.slide, "")))
     dice = {
         (str(slide), str(run)): dict(zip(rows["stage"], rows["dsc"], strict=True))
@@ -189,7 +175,7 @@ def _gallery(inputs: ReportInputs) -> list[dict[str, Any]]:
             "slide": entry.slide,
             "run": entry.run,
             "split": splits.get(entry.slide, ""),
-            "dice": [(by_stage[stage], stage) for stage in STAGES if pd.notna(by_stage.get(stage))],
+            "dice": [(by_stage[stage], stage) for stage in tables.STAGES if pd.notna(by_stage.get(stage))],
             "pictures": [
                 (words, embed_picture(path, longest))
                 for words, path in (("heatmap", entry.heatmap_picture), ("segmentation", entry.overlay))
@@ -204,7 +190,7 @@ def _gallery(inputs: ReportInputs) -> list[dict[str, Any]]:
 def _experiments(inputs: ReportInputs, summary: pd.DataFrame, split: str | None) -> pd.DataFrame | None:
     if "drunet_experiments" not in inputs.published:
         return None
-    iou = summary_table(inputs.metrics, value="iou", resamples=1, seed=inputs.seed)
+    iou = tables.summary_table(inputs.metrics, value="iou", resamples=1, seed=inputs.seed)
     return experiments_table(
         inputs.published["drunet_experiments"],
         dsc=summary[summary["split"] == split],

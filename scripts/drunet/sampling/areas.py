@@ -124,12 +124,8 @@ def _shrunk(asked: Mapping[str, int], had: Mapping[str, int], where: str) -> dic
         )
         raise TrainingDataError(f"the imbalance needs {lacking[0]} areas", where=where, found=found, mend=mend)
     non_tumour = asked["clear"] + asked["hard"]
-    shares = [
-        had["tumour"] / asked["tumour"],
-        had["clear"] / max(asked["clear"], 1),
-        (had["clear"] + had["hard"]) / non_tumour,
-    ]
-    factor = min(1.0, *shares)
+    shares = had["tumour"] / asked["tumour"], had["clear"] / max(asked["clear"], 1)
+    factor = min(1.0, *shares, (had["clear"] + had["hard"]) / non_tumour)
     others = max(1, int(non_tumour * factor + _EVEN))
     hard = min(had["hard"], others, round(asked["hard"] * factor))
     clear = min(had["clear"], others - hard)

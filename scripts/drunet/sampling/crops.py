@@ -125,11 +125,11 @@ class RegionCrops:
 
     def draw(self, rng: np.random.Generator) -> Crops:
         """One crop per region, or as many as tiles fit into its area."""
-        crops = [
-            (*self._crop(rng, region, label, reserve), label)
-            for region, label, reserve in self._regions
-            for _ in range(max(1, round(region.area / self._side**2)))
-        ]
+        crops = []
+        for region, label, reserve in self._regions:
+            for _ in range(max(1, round(region.area / self._side**2))):
+                fitting = (c for c in self._corners(rng, region, _MAX_DRAWS) if self._fits(region, label, c))
+                crops.append((*next(fitting, reserve), label))
         x, y, label = np.array(crops, np.int64).reshape(-1, 3).T
         return Crops(np.full(len(x), self._slide), x, y, label)
 
@@ -167,14 +167,6 @@ class RegionCrops:
         other = copy.copy(self)
         other._regions = [self._regions[i] for i in chosen]
         return other
-
-    def _crop(
-        self, rng: np.random.Generator, region: BaseGeometry, label: int, reserve: tuple[int, int]
-    ) -> tuple[int, int]:
-        for corner in self._corners(rng, region, _MAX_DRAWS):
-            if self._fits(region, label, corner):
-                return corner
-        return reserve
 
     def _reserve(self, region: BaseGeometry, label: int) -> tuple[int, int] | None:
         """A crop for when none that is drawn fits: the first that fits, else the first that may bear the label."""

@@ -12,15 +12,12 @@ def need_gpu(asked: int) -> None:
 
     Keras itself would take the processor without a word. Raises ProviderError.
     """
-    if asked and not _gpus():
+    try:
+        seen = keras.distribution.list_devices("gpu")
+    except RuntimeError:  # how JAX says that there is none
+        seen = []
+    if asked and not seen:
         what = "a GPU is asked for to train on, and Keras sees none"
         found = f"{keras.config.backend()} on {', '.join(keras.distribution.list_devices('cpu'))}"
         mend = "Install the driver and the `gpu` extra (`make GPU=1 env`), or choose the provider cpu."
         raise ProviderError(what, where="inference.provider", found=found, mend=mend)
-
-
-def _gpus() -> list[str]:
-    try:
-        return list(keras.distribution.list_devices("gpu"))
-    except RuntimeError:  # how JAX says that there is none
-        return []

@@ -295,19 +295,10 @@ class Lesson:
     file: str
 
     @classmethod
-    def read(
-        cls,
-        name: str,
-        settings: DistillationSettings,
-        file: str,
-        *,
-        size: int,
-        layout: Layout | None = None,
-        options: EngineOptions | None = None,
-    ) -> Lesson:
-        """Load the teacher of the classifier `name`; `size`, `layout`, `options` and errors as for `OnnxTeacher`."""
+    def read(cls, name: str, settings: DistillationSettings, file: str, **teacher: Any) -> Lesson:
+        """Load the teacher of the classifier `name`; size, layout, options and errors as for `OnnxTeacher`."""
         where = f"classifiers.{name}.distillation.teacher ({settings.teacher})"
-        return cls(settings, OnnxTeacher(file, 2, size=size, layout=layout, options=options, where=where), file)
+        return cls(settings, OnnxTeacher(file, 2, where=where, **teacher), file)
 
     def facts(self, batches: TaughtBatches) -> dict[str, Any]:
         """What to remember, as JSON values: the settings, sha256 of the teacher, tissue_tiles (there are), batch

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from drunet.annotation import Annotation, rasterise
+from drunet.annotation import rasterise
 from drunet.augment.pipeline import Augmentation
 from drunet.errors import TrainingDataError
 from drunet.heatmap import read_heatmap
@@ -94,12 +94,7 @@ def _load(entry: RefinerSlide, size: int, smallest: list[float]) -> tuple[np.nda
         image, heat = refiner_inputs(slide, heatmap, grid, size)
     if annotation.smallest_tumour_px2 is not None:
         smallest.append(annotation.smallest_tumour_px2 * grid.mpp**2)
-    return image, heat, truth_mask(annotation, (size, size), (grid.width, grid.height))
-
-
-def truth_mask(annotation: Annotation, shape: tuple[int, int], slide_size: tuple[int, int]) -> np.ndarray:
-    """The annotated tumour as bool (h, w) over the whole slide."""
-    return rasterise(annotation.tumour, shape, slide_size=slide_size)
+    return image, heat, rasterise(annotation.tumour, (size, size), slide_size=(grid.width, grid.height))
 
 
 def _stack(arrays: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
