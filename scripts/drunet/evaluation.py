@@ -29,16 +29,10 @@ def measure_slide(
 ) -> list[dict[str, Any]]:
     """Compare the three stages with the annotation, on one raster of about `mpp` µm/px.
 
-    The heatmap is interpolated between cell centres, as it is for the refiner. On a partially annotated slide only the
+    The heatmap, float32 (rows, columns) of `grid`, is interpolated between cell centres, as it is for the refiner. The
+    refined probability, float32 (s, s), or None where the run has no refiner, and the segmentation, bool (h, w), are
+    over the whole slide. The threshold is on heatmap and refined probability. On a partially annotated slide only the
     marked regions count.
-
-    Parameters
-    ----------
-    heatmap : float32 (rows, columns) of `grid`
-    refined : float32 (s, s), over the whole slide, or None where the run has no refiner
-    segmentation : bool (h, w), over the whole slide
-    threshold : float
-        On heatmap and refined probability.
 
     Returns
     -------

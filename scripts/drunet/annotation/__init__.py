@@ -51,8 +51,7 @@ def read_annotation(
     width, height : int
         Size of the slide in level-0 pixels, which is also the unit of the coordinates.
     classes : mapping of label to class names
-        As `cohort.annotation_classes` in the configuration; labels are tumour, non_tumour and ignore, names may hold
-        shell wildcards.
+        As `cohort.annotation_classes` in the configuration: tumour, non_tumour and ignore, with shell wildcards.
     origin : (int, int)
         Level-0 pixel (x, y) from which the coordinates of GeoJSON count: `SlideProperties.geojson_origin`. XML and
         masks are of the whole slide.

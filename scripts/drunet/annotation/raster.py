@@ -11,7 +11,7 @@ from drunet.annotation.region import Annotation
 
 
 def rasterise(geometry: shapely.Geometry, shape: tuple[int, int], *, slide_size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Paint polygons into a mask that covers the whole slide.
+    """Paint polygons into a mask that covers the whole slide: bool (rows, columns).
 
     A pixel is set if its centre is inside, by the even-odd rule along each row (scan-line conversion; Foley et al.,
     Computer Graphics, ch. 3). Unlike drawing routines that take every touched pixel, areas stay unbiased at any scale.
@@ -24,10 +24,6 @@ def rasterise(geometry: shapely.Geometry, shape: tuple[int, int], *, slide_size:
         Size of the mask.
     slide_size : (width, height)
         Size of the slide in level-0 pixels; the mask is stretched over it.
-
-    Returns
-    -------
-    bool (rows, columns)
 
     Examples
     --------

@@ -99,17 +99,9 @@ def centre_range(side: int, radius: tuple[int, int], centres: str) -> tuple[int,
 
 
 def coordinate_map(size: tuple[int, int], lenses: Lenses) -> NDArray[np.intp]:
-    """Compose all lenses into one map of source pixels.
+    """Compose all lenses into one map of source pixels for an image of `size` (height, width), px.
 
-    Parameters
-    ----------
-    size : (int, int)
-        Height and width of the image, px.
-
-    Returns
-    -------
-    intp array (h, w)
-        For every pixel the flat (row-major) index of the pixel whose value it takes.
+    For every pixel it has the flat (row-major) index of the pixel whose value it takes: intp (h, w).
     """
     height, width = size
     sources = np.arange(height * width, dtype=np.intp).reshape(height, width)
@@ -136,14 +128,7 @@ def coordinate_map(size: tuple[int, int], lenses: Lenses) -> NDArray[np.intp]:
 
 
 def resample(image: NDArray, sources: NDArray[np.intp]) -> NDArray:
-    """Take every pixel's value from the place that a coordinate map names.
-
-    Parameters
-    ----------
-    image : array (h, w) or (h, w, channels), any dtype
-    sources : intp array (h, w)
-        From `coordinate_map`.
-    """
+    """Take every pixel's value, of (h, w) or (h, w, channels), any dtype, from where a `coordinate_map` names."""
     if image.shape[:2] != sources.shape:
         raise ValueError(f"an image of {image.shape[:2]} does not fit a map of {sources.shape}")
     return np.take(image.reshape(sources.size, *image.shape[2:]), sources, axis=0)

@@ -29,15 +29,9 @@ class Orientation:
 def draw_orientation(
     rng: np.random.Generator, size: tuple[int, int], *, flip: bool = True, quarter_turns: bool = True
 ) -> Orientation:
-    """Draw each flip with probability one half and the number of quarter turns uniformly.
+    """Draw each flip with probability one half and the number of quarter turns uniformly, if they may be drawn at all.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    size : (int, int)
-        Height and width of the sample, px; one that is not square is turned by 180 degrees only, to keep its shape.
-    flip, quarter_turns : bool
-        What may be drawn at all.
+    A sample whose `size` (height, width) is not square is turned by 180 degrees only, to keep its shape.
     """
     upside_down, mirrored = (bool(side) for side in rng.integers(0, 2, size=2)) if flip else (False, False)
     turns = int(rng.integers(0, 4)) if quarter_turns else 0

@@ -43,23 +43,16 @@ _PAPER: Colour = (255, 255, 255)
 def overlay(
     image: np.ndarray, predicted: np.ndarray, truth: np.ndarray | None = None, *, region: np.ndarray | None = None
 ) -> np.ndarray:
-    """Lay a segmentation over its slide.
+    """Lay a segmentation, bool (h, w), over its slide, uint8 (h, w, 3) RGB: uint8 (h, w, 3).
 
     Parameters
     ----------
-    image : uint8 (h, w, 3)
-        The slide, RGB.
-    predicted : bool (h, w)
     truth : bool (h, w), optional
         With it, pixels are coloured as true positive, false positive or false negative; without, what was predicted
         is tinted in one colour.
     region : bool (h, w), optional
         What the annotation speaks of, from `drunet.annotation.measured_region`. Outside it nothing is right or wrong:
         predictions there take the colour of `PREDICTED`.
-
-    Returns
-    -------
-    uint8 (h, w, 3)
     """
     _require_image(image)
     for name, mask in (("predicted", predicted), ("truth", truth), ("region", region)):

@@ -20,17 +20,11 @@ from drunet.training.readers import TileReader
 
 
 class EpochBatches(keras.utils.PyDataset, ABC):
-    """A dataset whose content depends on the epoch, which the training loop sets.
+    """A dataset of `count` samples whose content depends on the epoch, which the training loop sets.
 
-    Parameters
-    ----------
-    count : int
-        Samples.
-    batch_size, seed : int
-    steps : int, optional
-        Batches per epoch, with further rounds through the samples where they are too few; by default every sample once.
-    fixed : bool
-        For validation and test: every sample once, in the order given, the same in every epoch.
+    Of `steps` batches an epoch, with further rounds through the samples where they are too few; by default every sample
+    is shown once. A `fixed` one, for validation and test, has every sample once, in the order given, the same in every
+    epoch.
 
     Attributes
     ----------

@@ -44,14 +44,8 @@ class DistillationLoss(keras.losses.Loss):
 
     T^2 keeps the size of the soft term's gradient whatever the temperature (Hinton et al., section 2), so that the
     weight means the same at each. log p differs from the logits by a constant per sample, which softmax ignores: the
-    models may end in a softmax.
-
-    Parameters
-    ----------
-    temperature : float
-        T, above 0; usual: 3 to 5.
-    weight : float
-        a, from 0 (labels only) to 1 (teacher only); usual: 0.5 to 0.7.
+    models may end in a softmax. The temperature T is above 0, usually 3 to 5; the weight a goes from 0 (labels only) to
+    1 (teacher only), usually 0.5 to 0.7; others raise ValueError.
 
     Notes
     -----
@@ -59,11 +53,6 @@ class DistillationLoss(keras.losses.Loss):
     is there, still times a; without teacher only the cross-entropy, then times 1, so that validation of a distilled and
     of a plain student are the same number. The cross-entropy is Keras' own, which goes back to the logits where the
     backend keeps them and cuts off at 1e-7 where it does not.
-
-    Raises
-    ------
-    ValueError
-        For a temperature or a weight out of range.
     """
 
     def __init__(

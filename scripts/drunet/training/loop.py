@@ -52,27 +52,20 @@ class Trainer:
             variable.assign(first)
 
     def train(self, *, batches: Any, validation: Any | None, folder: Path, identity: str, name: str) -> pd.DataFrame:
-        """Train once, in place; the model ends with its best weights.
+        """Train once, in place; the model ends with its best weights. Gives epoch (from 1), loss, val_loss, metrics,
+        seconds.
 
-        A copy of everything that training needs is kept in `folder`: after an epoch, twice a minute at most. Killed and
-        started again with the same `identity`, training goes on from there and ends with the same weights; with another
-        it starts anew.
+        A copy of everything that training needs is kept in `folder`, which the caller removes when its outputs are
+        written: after an epoch, twice a minute at most. Killed and started again with the same `identity`, a digest of
+        all that decides the result, training goes on from there and ends with the same weights; with another it starts
+        anew.
 
         Parameters
         ----------
         batches, validation : EpochBatches
             Without validation the training loss decides which weights are best, and when to stop.
-        folder : Path
-            For the state; removed by the caller when its outputs are written.
-        identity : str
-            Digest of all that decides the result.
         name : str
             How progress lines call the model.
-
-        Returns
-        -------
-        DataFrame
-            epoch (from 1), loss, val_loss, metrics, seconds.
 
         Raises
         ------

@@ -15,24 +15,14 @@ from drunet.settings.loss import LossSettings
 
 
 def classification_loss(settings: LossSettings, counts: Mapping[str, int]) -> tuple[keras.losses.Loss, dict[str, Any]]:
-    """Build the loss of a classifier with the classes [non-tumour, tumour].
+    """Build the loss of a classifier with the classes [non-tumour, tumour], and what to remember of it, numbers for
+    weights.
 
-    Parameters
-    ----------
-    settings : LossSettings
-        name: cross_entropy | focal (Lin et al. 2017: (1 - p)^gamma times the cross-entropy; alpha is the weight of
-        tumour and 1 - alpha that of non-tumour, null leaves both at 1). class_weights: null | balanced (n / (2 n_c)) |
-        [non-tumour, tumour].
-    counts : mapping
-        tumour and non_tumour in an epoch.
-
-    Returns
-    -------
-    loss : keras.losses.Loss
-        Mean over the batch of each sample's loss times its class's weight. Weights are part of the loss, and thereby
-        of the validation loss too, which decides which epoch is best.
-    facts : dict
-        The options, and the weights as numbers.
+    The options are name: cross_entropy | focal (Lin et al. 2017: (1 - p)^gamma times the cross-entropy; alpha is the
+    weight of tumour and 1 - alpha that of non-tumour, null leaves both at 1); class_weights: null | balanced (n / (2
+    n_c), by the `counts` of tumour and non_tumour in an epoch) | [non-tumour, tumour]. It is the mean over the batch of
+    each sample's loss times its class's weight. Weights are part of the loss, and thereby of the validation loss too,
+    which decides which epoch is best.
     """
     weights = _class_weights(settings.class_weights, counts)
     facts: dict[str, Any] = {"name": settings.name, "class_weights": weights}
