@@ -199,13 +199,9 @@ def _row(values: Mapping[str, str], where: str, root: Path) -> SheetRow:
         mend = "Fill in both (wta: the whole tumour is outlined, psa: parts are marked) or neither."
         raise SheetError("`annotation` and `annotation_kind` go together", where=where, found=found, mend=mend)
     own = {name: values.get(name, "") for name in ("slide_id", "patient_id", "split", "annotation_kind", "cohort")}
-    annotation = _resolve(root, values["annotation"]) if values["annotation"] else ""
+    annotation = os.path.normpath(root / values["annotation"]) if values["annotation"] else ""
     mpp = _mpp(values.get("mpp", ""), where)
-    return SheetRow(**own, path=_resolve(root, values["path"]), annotation=annotation, mpp=mpp)
-
-
-def _resolve(root: Path, path: str) -> str:
-    return os.path.normpath(root / path)
+    return SheetRow(**own, path=os.path.normpath(root / values["path"]), annotation=annotation, mpp=mpp)
 
 
 def _mpp(value: str, where: str) -> float | None:

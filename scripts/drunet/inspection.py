@@ -90,7 +90,10 @@ def inspect(
             )
             provenance = provenance_of(annotation, slide_id)
             facts["annotation_origin"] = str(provenance)
-            _warn_if_unedited(provenance, slide_id)
+            if provenance.how == "unedited":
+                what = f"the annotation is an outline of {' and '.join(provenance.sources)} that nobody edited"
+                why = "A model learns nothing new from it, and scores against it say how alike two models are."
+                say(f"WARNING  {slide_id}: {what}. {why}")
     except SlideError as error:
         return _unusable(facts, error.status, reason_of(error), error.mend)
     except AnnotationError as error:
@@ -133,14 +136,6 @@ def outcome_table(outcomes: Mapping[str, FailedSlideError | None]) -> pd.DataFra
         for slide, failed in outcomes.items()
     ]
     return pd.DataFrame(rows, columns=["slide_id", "status", "stage", "reason", "mend"])
-
-
-def _warn_if_unedited(provenance: Provenance, slide_id: str) -> None:
-    if provenance.how == "unedited":
-        say(
-            f"WARNING  {slide_id}: the annotation is an outline of {' and '.join(provenance.sources)} that nobody "
-            "edited. A model learns nothing new from it, and scores against it say how alike two models are."
-        )
 
 
 def _unusable(facts: Mapping[str, Any], status: str, reason: str, mend: str) -> Inspected:

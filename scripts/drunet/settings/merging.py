@@ -18,6 +18,11 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WHOLE = ("options", "weights", "multi_lens", "sampling", "clustering", "loss", "distillation")
 
 
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds; read anew by every job, hence by the fast loader."""
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - a safe loader
+
+
 def check_repeated_keys(paths: Iterable[str | os.PathLike[str]]) -> None:
     """Refuse a key that stands twice in one block of a configuration file: YAML keeps the last, without a word.
 

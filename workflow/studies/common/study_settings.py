@@ -17,11 +17,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from drunet.cohort import SheetRow, check_files, check_joined, read_sheets
 from drunet.errors import ConfigError, DrunetError, SheetError, closest
-from drunet.settings.merging import merged, resolve_models
+from drunet.settings.merging import merged, read_yaml, resolve_models
 from drunet.settings.references import checked
 from studies.common.clustering.sharing import check_classifiers
 from studies.common.schema import check_schema
@@ -120,8 +118,7 @@ def load_studies(
     studies: dict[str, Study] = {}
     owners: dict[tuple[str, str], str] = {}
     for name in names:
-        text = (folder / name / "settings.yaml").read_text(encoding="utf-8")
-        settings = _settings(yaml.safe_load(text), given.get(name, {}))
+        settings = _settings(read_yaml(folder / name / "settings.yaml"), given.get(name, {}))
         blocks = {key: settings.pop(key) or {} for key in MODEL_BLOCKS if key in settings}
         owners |= {(kind, model): name for kind, block in blocks.items() for model in block}
         try:
@@ -154,10 +151,10 @@ def _own_check(function: str, name: str, folder: Path, *arguments: Any) -> Any:
 def _schema(folder: Path, name: str) -> dict[str, Any]:
     """A study's schema; one that says `extends: FILE` adds to what studies of a kind share."""
     file = folder / name / "settings.schema.yaml"
-    own: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    own: dict[str, Any] = read_yaml(file)
     if "extends" not in own:
         return own
-    shared = yaml.safe_load((file.parent / own.pop("extends")).read_text(encoding="utf-8"))
+    shared = read_yaml(file.parent / own.pop("extends"))
     return merged(shared, {**own, "required": [*shared["required"], *own.get("required", [])]})
 
 

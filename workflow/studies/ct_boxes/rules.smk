@@ -104,7 +104,9 @@ rule draw_ct_boxes:
         source=BOXES["source"],
         targets=BOXES["targets"],
         slices=BOXES["pictures"]["slices"],
-        code=study_code("ct_boxes", "draw_ct_boxes", box_tasks.module_of(BOXES, BOXES["pictures"]["arm"])),
+        code=lambda wildcards: study_code(
+            "ct_boxes", "draw_ct_boxes", box_tasks.module_of(BOXES, BOXES["pictures"]["arm"])
+        ),
     resources:
         mem_mb=resource("draw_ct_boxes", "mem_mb", 4000),
         runtime=resource("draw_ct_boxes", "runtime", 20),

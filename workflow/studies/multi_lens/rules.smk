@@ -65,7 +65,9 @@ rule train_lens_arm:
     params:
         settings=lambda wildcards: training_settings(MULTI_LENS, wildcards.dataset),
         seed=config["seed"],
-        code=study_code("multi_lens", "train_lens_arm", registry.module_of(MULTI_LENS["architecture"])),
+        code=lambda wildcards: study_code(
+            "multi_lens", "train_lens_arm", registry.module_of(MULTI_LENS["architecture"])
+        ),
     threads: resource("train_lens_arm", "threads", 1)
     resources:
         mem_mb=resource("train_lens_arm", "mem_mb", 4000),
@@ -89,7 +91,7 @@ rule time_lenses:
     params:
         settings={k: MULTI_LENS[k] for k in ("architecture", "options", "multi_lens", "strength", "augment", "cost")},
         seed=config["seed"],
-        code=study_code("multi_lens", "time_lenses", registry.module_of(MULTI_LENS["architecture"])),
+        code=lambda wildcards: study_code("multi_lens", "time_lenses", registry.module_of(MULTI_LENS["architecture"])),
     # All cores: nothing else of this workflow may run beside a measurement.
     threads: workflow.resource_settings.cores or 8
     resources:

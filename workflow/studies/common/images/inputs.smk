@@ -8,7 +8,7 @@ IMAGE_STUDIES = {name: s.settings for name, s in STUDIES.items() if not s.proble
 DRAWN_PATCHES = f"{DEMO}/patches"
 # Templates that the pages of these studies share.
 IMAGE_PARTIALS = sorted(str(path) for path in (STUDIES_FOLDER / "common/images").glob("*.md.j2"))
-PATCH_SET = yaml.safe_load((STUDIES_FOLDER / "common/drawing/patches.yaml").read_text(encoding="utf-8"))
+PATCH_SET = merging.read_yaml(STUDIES_FOLDER / "common/drawing/patches.yaml")
 
 
 def of_image_studies(names):
