@@ -126,10 +126,10 @@ class RegionCrops:
     def draw(self, rng: np.random.Generator) -> Crops:
         """One crop per region, or as many as tiles fit into its area."""
         crops = []
-        for region, label, reserve in self._regions:
+        for region, own, reserve in self._regions:
             for _ in range(max(1, round(region.area / self._side**2))):
-                fitting = (c for c in self._corners(rng, region, _MAX_DRAWS) if self._fits(region, label, c))
-                crops.append((*next(fitting, reserve), label))
+                fitting = (c for c in self._corners(rng, region, _MAX_DRAWS) if self._fits(region, own, c))
+                crops.append((*next(fitting, reserve), own))
         x, y, label = np.array(crops, np.int64).reshape(-1, 3).T
         return Crops(np.full(len(x), self._slide), x, y, label)
 
