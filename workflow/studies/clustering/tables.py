@@ -39,16 +39,9 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names.
 
-    Parameters
-    ----------
-    metrics : DataFrame
-        From `studies.common.classifier_arms.arm_metrics`.
-    validity, clusters : mapping of model to DataFrame, dict
-        validity.tsv and clusters.json of the models that clusters were found for.
-    trained : mapping of model to dict
-        training.json of the models that learn clusters.
-    arms : mapping
-        As in the study's settings.
+    `metrics`: from `studies.common.classifier_arms.arm_metrics`. `validity`, `clusters`: mapping of model to DataFrame,
+    dict, validity.tsv and clusters.json of the models that clusters were found for. `trained`: mapping of model to
+    dict, training.json of the models that learn clusters. `arms`: as in the study's settings.
     """
     labels = {arm["classifier"]: arm["label"] for arm in arms.values()}
     rows = wide(metrics).to_dict("records")

@@ -30,12 +30,8 @@ _PLACES = 2001
 class Roc:
     """A receiver operating characteristic.
 
-    Attributes
-    ----------
-    false_rate, true_rate : float (k,)
-        From (0, 0) to (1, 1).
-    auc : float
-        Area; of an average of curves, the average of their areas.
+    `false_rate`, `true_rate`: float (k,), from (0, 0) to (1, 1). `auc`: area; of an average of curves, the average of
+    their areas.
     """
 
     false_rate: NDArray[np.float64]
@@ -51,10 +47,7 @@ def classes_in(predictions: pd.DataFrame) -> list[str]:
 def probabilities(predictions: pd.DataFrame) -> NDArray[np.float64]:
     """Probabilities (n, classes), in the order of `classes_in`.
 
-    Raises
-    ------
-    ValueError
-        If one is not a number: such an image must not count as one of the first class.
+    Raises ValueError if one is not a number: such an image must not count as one of the first class.
     """
     found = predictions[[_PREFIX + name for name in classes_in(predictions)]].to_numpy(dtype=np.float64)
     if not np.isfinite(found).all():
@@ -65,10 +58,7 @@ def probabilities(predictions: pd.DataFrame) -> NDArray[np.float64]:
 def truth(predictions: pd.DataFrame) -> NDArray[np.int64]:
     """Index (n,) of each image's own class.
 
-    Raises
-    ------
-    ValueError
-        If a label is none of the classes.
+    Raises ValueError if a label is none of the classes.
     """
     names = classes_in(predictions)
     index = pd.Index(names).get_indexer(pd.Index(predictions["label"]))
@@ -141,11 +131,8 @@ def scores(predictions: pd.DataFrame, positive: str | None = None) -> dict[str, 
 def class_scores(predictions: pd.DataFrame) -> pd.DataFrame:
     """Each class against the rest, over all rows of the table.
 
-    Returns
-    -------
-    DataFrame
-        class, n (images of it), precision, recall (sensitivity), specificity, f1, auc; NaN as of `scores_of_counts`.
-        For two classes the row of the positive one is what is usually reported.
+    Returns columns class, n (images of it), precision, recall (sensitivity), specificity, f1, auc; NaN as of
+    `scores_of_counts`. For two classes the row of the positive one is what is usually reported.
     """
     counts = confusion(predictions)
     found = {"class": classes_in(predictions), "n": counts.sum(axis=1), **_per_class(counts.astype(np.float64))}
@@ -166,19 +153,8 @@ def fold_scores(predictions: pd.DataFrame, positive: str | None = None) -> pd.Da
 def summary(predictions: pd.DataFrame, *, resamples: int, seed: int, positive: str | None = None) -> pd.DataFrame:
     """Scores over folds, with a bootstrap interval over groups of images where one fold alone was run.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-    resamples, seed : int
-        Of `group_intervals`.
-    positive : str, optional
-        See `scores`.
-
-    Returns
-    -------
-    DataFrame
-        protocol, metric (those of `scores`), folds, mean, sd (of a sample, n - 1), low, high. Either sd or low and high
-        are NaN.
+    `resamples`, `seed`: of `group_intervals`. `positive`: see `scores`. Returns columns protocol, metric (those of
+    `scores`), folds, mean, sd (of a sample, n - 1), low, high. Either sd or low and high are NaN.
     """
     by = fold_scores(predictions, positive).groupby(["protocol", "metric"], sort=False)["value"]
     table = by.agg(folds="count", mean="mean", sd="std").reset_index()
@@ -200,20 +176,9 @@ def group_intervals(
 
     Images of one source are not independent: drawn one by one they would make the intervals too narrow.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        Of one fold.
-    resamples, seed : int
-    level : float
-        Coverage.
-    positive : str, optional
-        See `scores`, which says what there is an interval of.
-
-    Returns
-    -------
-    dict of str to (float, float)
-        Percentile bounds; NaN with fewer than two groups. Draws without any image of one of the classes do not count.
+    `predictions`: of one fold. `level`: coverage. `positive`: see `scores`, which says what there is an interval of.
+    Returns dict of str to (float, float): percentile bounds; NaN with fewer than two groups. Draws without any image of
+    one of the classes do not count.
     """
     draws = resample(predictions["group"].astype(str).to_numpy(), resamples=resamples, seed=seed)
     if draws is None:

@@ -24,14 +24,10 @@ _WARM_UPS = 2  # runs that are not timed: the first ones allocate and choose ker
 class Arithmetic:
     """Size and arithmetic of a network.
 
-    Attributes
-    ----------
-    weights : int
-        Numbers of floating point that the file holds. Less than the parameters in training, for the conversion folds
-        batch normalisation into the convolutions before it.
-    flops : int
-        Operations for one tile: twice the multiply-accumulates of convolutions and dense layers. Activations, pooling,
-        normalisation and additions are not counted, as is usual.
+    `weights`: numbers of floating point that the file holds. Less than the parameters in training, for the conversion
+    folds batch normalisation into the convolutions before it. `flops`: operations for one tile: twice the
+    multiply-accumulates of convolutions and dense layers. Activations, pooling, normalisation and additions are not
+    counted, as is usual.
     """
 
     weights: int
@@ -41,10 +37,7 @@ class Arithmetic:
 def arithmetic(path: str | os.PathLike[str]) -> Arithmetic:
     """Count the weights and the operations of an ONNX file, for one sample.
 
-    Raises
-    ------
-    ModelError
-        If the size of a tensor cannot be inferred, e.g. where the file leaves the picture's sides open.
+    Raises ModelError if the size of a tensor cannot be inferred, e.g. where the file leaves the picture's sides open.
     """
     model = onnx.load(os.fspath(path))
     weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
@@ -77,31 +70,11 @@ def seconds_in_turn(
 
     Reading tiles from a slide is not in it.
 
-    Parameters
-    ----------
-    models : mapping of name to ONNX file
-    sizes : mapping of name to int
-        Side of the model's tiles, px.
-    options : EngineOptions
-        Provider, precision, batch size and threads are used.
-    repeats : int
-        Timed batches per model.
-    layouts : mapping of name to Layout, optional
-        Of models that want their tiles otherwise than `Layout()` says.
-    seed : int
-        Of the tiles.
-
-    Returns
-    -------
-    dict of str to list of float
-        Seconds per batch: the same position in two lists is the same turn.
-
-    Raises
-    ------
-    ModelError
-        If a model does not fit the tiles.
-    ProviderError
-        As `drunet.inference.open_session`.
+    `models`: mapping of name to ONNX file. `sizes`: mapping of name to int, side of the model's tiles, px. `options`:
+    provider, precision, batch size and threads are used. `repeats`: timed batches per model. `layouts`: mapping of name
+    to Layout, of models that want their tiles otherwise than `Layout()` says. `seed`: of the tiles. Returns dict of str
+    to list of float: seconds per batch: the same position in two lists is the same turn. Raises ModelError if a model
+    does not fit the tiles. Raises ProviderError as `drunet.inference.open_session`.
     """
     rng = np.random.default_rng
     tiles = {

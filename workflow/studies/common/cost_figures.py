@@ -20,15 +20,8 @@ _PLACES = [(side, away, across) for away in (4, 16, 28) for across in ("center",
 def f1_against_time(frame: pd.DataFrame) -> Figure:
     """F1 against the time per tile.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        label, f1, f1_low, f1_high (NaN where there is no interval), ms_per_tile, parameters.
-
-    Returns
-    -------
-    Figure
-        The horizontal axis is logarithmic; upright lines are the intervals; beside the names millions of parameters.
+    `frame`: label, f1, f1_low, f1_high (NaN where there is no interval), ms_per_tile, parameters. The horizontal axis
+    is logarithmic; upright lines are the intervals; beside the names millions of parameters.
     """
     require_columns(frame, ("label", "f1", "f1_low", "f1_high", "ms_per_tile", "parameters"), "points")
     known = frame[frame["f1"].notna()]
@@ -68,12 +61,8 @@ def round_ticks(axes: Axes) -> None:
 def name_points(figure: Figure, axes: Axes, points: pd.DataFrame) -> None:
     """Write each point's name where it covers neither another name nor a point.
 
-    Parameters
-    ----------
-    figure, axes
-        With their limits set.
-    points : DataFrame
-        x, y, low and high (ends of its upright line; NaN where it has none), words.
+    `figure`, `axes`: with their limits set. `points`: x, y, low and high (ends of its upright line; NaN where it has
+    none), words.
     """
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

@@ -41,17 +41,8 @@ _SHORT = {SOURCE: "training subtype", TUNED: "fine-tuned"}
 class BoxPicture:
     """A slice with its boxes.
 
-    Attributes
-    ----------
-    words : str
-        Written to its left.
-    image : uint8 (h, w)
-    annotated, predicted : float (4,)
-        xmin, ymin, xmax, ymax in px of the image.
-    outline : Polygon or None
-        In the predicted box, px of the image.
-    attention : float32 (h, w)
-        In [0, 1].
+    `words`: written to its left. `image`: uint8 (h, w). `annotated`, `predicted`: float (4,), xmin, ymin, xmax, ymax in
+    px of the image. `outline`: in the predicted box, px of the image. `attention`: float32 (h, w), in [0, 1].
     """
 
     words: str
@@ -96,12 +87,8 @@ def box_pictures(pictures: Sequence[BoxPicture]) -> Figure:
 def box_losses(histories: Mapping[str, pd.DataFrame], units: Mapping[str, str]) -> Figure:
     """Loss by epoch: a row per arm; the source and the fine-tuning, each whole and without its first tenth.
 
-    Parameters
-    ----------
-    histories : mapping of label to DataFrame
-        protocol, stage ("source" or another), target, epoch, loss.
-    units : mapping of label to str
-        The loss of each arm, for its axis.
+    `histories`: mapping of label to DataFrame, protocol, stage ("source" or another), target, epoch, loss. `units`:
+    mapping of label to str, the loss of each arm, for its axis.
     """
     with matplotlib.rc_context(STYLE):
         if not histories:
@@ -133,12 +120,7 @@ def box_losses(histories: Mapping[str, pd.DataFrame], units: Mapping[str, str]) 
 def iou_boxes(frame: pd.DataFrame, good: float) -> Figure:
     """IoU of every slice: a panel per arm, a row per subtype and stage, a box per protocol, with mean and n.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        arm (label), row (subtype and stage), protocol, iou; a row per slice.
-    good : float
-        IoU at which a line is drawn.
+    `frame`: arm (label), row (subtype and stage), protocol, iou; a row per slice. `good`: IoU at which a line is drawn.
     """
     arms, rows = (list(dict.fromkeys(frame[column])) for column in ("arm", "row"))
     protocols = [protocol for protocol in PROTOCOL_NAMES if (frame["protocol"] == protocol).any()]

@@ -56,16 +56,9 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names.
 
-    Parameters
-    ----------
-    scores, leak, gains, arms, what
-        From `studies.ct_boxes.tables`; arms with the mean box.
-    published : DataFrame
-        published.tsv, as text.
-    matching, slices : mapping, DataFrame
-        matching.json and slices.tsv.
-    settings : mapping
-        The study's, as of `studies.common.study_settings.without_paths`.
+    `scores`, `leak`, `gains`, `arms`, `what`: from `studies.ct_boxes.tables`; arms with the mean box. `published`:
+    published.tsv, as text. `matching`, `slices`: matching.json and slices.tsv. `settings`: the study's, as of
+    `studies.common.study_settings.without_paths`.
     """
     source, targets, protocol = settings["source"], list(settings["targets"]), shown_protocol(settings)
     networks = [arm for arm in arms if arm.history is not None]

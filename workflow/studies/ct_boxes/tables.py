@@ -124,11 +124,8 @@ def with_mean_box(arms: Sequence[BoxArm], slices: pd.DataFrame) -> list[BoxArm]:
 def scores(arms: Sequence[BoxArm], what: Sequence[Judged], *, good: float, resamples: int, seed: int) -> pd.DataFrame:
     """Mean IoU of every arm and protocol, with its 95 % interval over patients.
 
-    Returns
-    -------
-    DataFrame
-        arm, label, protocol, subtype, stage, whole, words, metric, n (slices), patients, mean, low, high (NaN with one
-        patient), good (share of slices whose IoU is at least `good`). What has no slice is left out.
+    Returns columns arm, label, protocol, subtype, stage, whole, words, metric, n (slices), patients, mean, low, high
+    (NaN with one patient), good (share of slices whose IoU is at least `good`). What has no slice is left out.
     """
     rows = []
     for arm in arms:
@@ -167,10 +164,7 @@ def leaks(arms: Sequence[BoxArm], what: Sequence[Judged], slices: pd.DataFrame) 
 
     Counted from the predictions, once a protocol: all arms share its splits. Validation slices count as training.
 
-    Returns
-    -------
-    DataFrame
-        protocol, subtype, stage, learnt (slices), learnt_patients, judged (slices), judged_patients, leak.
+    Returns columns protocol, subtype, stage, learnt (slices), learnt_patients, judged (slices), judged_patients, leak.
     """
     rows = []
     for arm in {arm.protocol: arm for arm in reversed([a for a in arms if a.history is not None])}.values():

@@ -83,18 +83,9 @@ def read_coverage(path: str | os.PathLike[str]) -> pd.DataFrame:
 def seen_box(view: View, box: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
     """A box of the whole image as the test view shows it.
 
-    Parameters
-    ----------
-    view : View
-    box : float (4,) or (n, 4)
-        xmin, ymin, xmax, ymax; px of the image, as edges.
-    size : (int, int)
-        Height and width of the image, px.
-
-    Returns
-    -------
-    float64, shape of `box`
-        px of the view; outside [0, size] where the view cuts the image away.
+    `box`: float (4,) or (n, 4), xmin, ymin, xmax, ymax; px of the image, as edges. `size`: (int, int), height and width
+    of the image, px. Returns float64, shape of `box`: px of the view; outside [0, size] where the view cuts the image
+    away.
     """
     height, width = size
     if view.fit == "stretch":
@@ -115,17 +106,9 @@ def highlighted(found: NDArray[np.float32], threshold: float) -> NDArray[np.bool
 def covered_share(mask: NDArray[np.bool_], box: NDArray[np.float64]) -> float:
     """Share of a box's area that lies in the highlighted region, in [0, 1].
 
-    Parameters
-    ----------
-    mask : bool (h, w)
-        Each place a square of 1 px; of pixels that the box cuts the part inside counts.
-    box : float (4,)
-        xmin, ymin, xmax, ymax; px of the mask, as edges. What lies outside the mask counts as not covered.
-
-    Raises
-    ------
-    ValueError
-        If the box has no area.
+    `mask`: bool (h, w), each place a square of 1 px; of pixels that the box cuts the part inside counts. `box`: float
+    (4,), xmin, ymin, xmax, ymax; px of the mask, as edges. What lies outside the mask counts as not covered. Raises
+    ValueError if the box has no area.
     """
     left, top, right, bottom = (float(v) for v in box)
     if not (right > left and bottom > top):
@@ -137,11 +120,8 @@ def covered_share(mask: NDArray[np.bool_], box: NDArray[np.float64]) -> float:
 def coverage(found: NDArray[np.float32], box: NDArray[np.float64], *, threshold: float, least: float) -> dict[str, Any]:
     """How a map (h, w) meets a box; see `highlighted` and `covered_share`.
 
-    Returns
-    -------
-    dict
-        share (of the box that is covered), highlighted (share of the whole map: what a box anywhere would have of it on
-        average), found (whether more than `least` of the box is covered; published: 0.5).
+    Returns dict: share (of the box that is covered), highlighted (share of the whole map: what a box anywhere would
+    have of it on average), found (whether more than `least` of the box is covered; published: 0.5).
     """
     mask = highlighted(found, threshold)
     share = covered_share(mask, box)

@@ -327,11 +327,8 @@ def _read_sources(path: str | os.PathLike[str], files: UserFiles, numbers: Itera
     A file is named by its path below the folder of images, or by as much of its end as leaves no doubt. Rows that name
     none of the images `numbers` are passed over, unless all do.
 
-    Raises
-    ------
-    CtError
-        If the table cannot be read, lacks a column or, in a row, a cell of one, leaves open which file a row means,
-        gives one image two sources, or names none of the images. No message repeats a name.
+    Raises CtError if the table cannot be read, lacks a column or, in a row, a cell of one, leaves open which file a row
+    means, gives one image two sources, or names none of the images. No message repeats a name.
     """
     rows = _source_rows(path, where)
     images = list(numbers)

@@ -88,14 +88,9 @@ def probe_intervals(
 ) -> Figure:
     """Scores with their intervals, a row per model, the networks above and the probes below.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        arm (shown name), probe (bool), protocol, metric, mean, low, high (NaN where there is no interval).
-    metrics : mapping of str to str
-        A panel per metric, by name, and what its axis calls it.
-    lines : mapping of metric to mapping of str to float
-        Upright lines by their name, e.g. chance.
+    `frame`: arm (shown name), probe (bool), protocol, metric, mean, low, high (NaN where there is no interval).
+    `metrics`: a panel per metric, by name, and what its axis calls it. `lines`: mapping of metric to mapping of str to
+    float, upright lines by their name, e.g. chance.
     """
     require_columns(frame, ("arm", "probe", "protocol", "metric", "mean", "low", "high"), "probe")
     networks = list(dict.fromkeys(frame.loc[~frame["probe"], "arm"]))
@@ -134,12 +129,8 @@ def probe_intervals(
 def last_maps_figure(maps: Mapping[str, ArmMaps], shown: pd.DataFrame) -> Figure:
     """The last convolution of every network, a row per image (Chu et al. 2024, figure 3).
 
-    Parameters
-    ----------
-    maps : mapping of str to ArmMaps
-        By the network's shown name.
-    shown : DataFrame
-        chosen.tsv: p, right, networks of each image.
+    `maps`: mapping of str to ArmMaps, by the network's shown name. `shown`: chosen.tsv: p, right, networks of each
+    image.
     """
     rows, words = [], []
     for k, image in enumerate(shown.to_dict("records")):

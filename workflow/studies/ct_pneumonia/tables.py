@@ -97,12 +97,8 @@ def probe_table(scores: pd.DataFrame, arms: Sequence[ImageArm], settings: Mappin
 def coverage_table(tables: Mapping[str, pd.DataFrame], *, resamples: int, seed: int) -> pd.DataFrame:
     """How the map of each network's last convolution meets the annotated boxes; empty where there are none.
 
-    Parameters
-    ----------
-    tables : mapping of str to DataFrame
-        coverage.tsv by the network's shown name.
-    resamples, seed : int
-        Of the intervals, which draw whole groups (patients).
+    `tables`: coverage.tsv by the network's shown name. `resamples`, `seed`: of the intervals, which draw whole groups
+    (patients).
     """
     rows = []
     for label, table in tables.items():
@@ -143,26 +139,11 @@ def verdict(
 ) -> dict[str, Any]:
     """Whether the accuracy may come from the source.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        From `summaries`, of the positive class.
-    arms : list of ImageArm
-        Of one task.
-    settings : mapping
-        The study's.
-    protocol : str
-        The strictest one.
-    alarm : float
-        A probe counts if the lower bound of its AUC is above this. Where several folds were run, the mean less one
-        standard deviation stands for the bound.
-
-    Returns
-    -------
-    dict
-        alarm (None: not known) and lists of models, each with label, sees and auc (a row of `scores`): telling (probes
-        above the alarm), rest (below it), unbounded (without a bound, which say nothing), partners (networks on whole
-        images that are built as a probe is).
+    `scores`: from `summaries`, of the positive class. `arms`: of one task. `settings`: the study's. `protocol`: the
+    strictest one. `alarm`: a probe counts if the lower bound of its AUC is above this. Where several folds were run,
+    the mean less one standard deviation stands for the bound. Returns dict: alarm (None: not known) and lists of
+    models, each with label, sees and auc (a row of `scores`): telling (probes above the alarm), rest (below it),
+    unbounded (without a bound, which say nothing), partners (networks on whole images that are built as a probe is).
     """
     here = scores[(scores["metric"] == "auc") & (scores["protocol"] == protocol)].set_index("key").to_dict("index")
     found: dict[str, Any] = {"telling": [], "rest": [], "unbounded": [], "partners": []}
@@ -198,11 +179,9 @@ def kept_epochs(networks: Sequence[ImageArm]) -> dict[str, list[str]]:
 def settings_view(networks: Sequence[ImageArm], settings: Mapping[str, Any]) -> dict[str, Any]:
     """What differs from the authors' code by the settings of the networks that see whole images.
 
-    Returns
-    -------
-    dict
-        counted (all networks train as many layers as their table says), frozen (the share that all hold fixed, or None
-        where they differ), fits (how images are made square), zero_centred, score (what Grad-CAM differentiates).
+    Returns dict: counted (all networks train as many layers as their table says), frozen (the share that all hold
+    fixed, or None where they differ), fits (how images are made square), zero_centred, score (what Grad-CAM
+    differentiates).
     """
     own = [settings["arms"][arm.name] for arm in networks]
     counted = [arm["options"].get("trainable_layers") is not None for arm in own]
@@ -230,21 +209,10 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names.
 
-    Parameters
-    ----------
-    scores, leak : DataFrame
-        From `summaries` (of the positive class) and `leaks`.
-    arms : list of ImageArm
-    settings : mapping
-        The study's, as of `studies.common.study_settings.without_paths`.
-    published : DataFrame of text
-        published.tsv.
-    covered : DataFrame
-        From `coverage_table`; empty where no test image has a box.
-    shown : DataFrame
-        chosen.tsv: the images of the maps.
-    grouping, collected : mapping
-        groups.json and collected.json.
+    `scores`, `leak`: from `summaries` (of the positive class) and `leaks`. `settings`: the study's, as of
+    `studies.common.study_settings.without_paths`. `published`: published.tsv. `covered`: from `coverage_table`; empty
+    where no test image has a box. `shown`: chosen.tsv: the images of the maps. `grouping`, `collected`: groups.json and
+    collected.json.
     """
     task, networks = arms[0].task, whole_image_arms(arms, settings)
     protocol, alarm = strictest_protocol(scores, task), settings["probe"]["alarm"]

@@ -102,16 +102,9 @@ def picture_grid(
 ) -> Figure:
     """Pictures of slides (columns) in several runs (rows), as in Fig. 6 of Oskouei et al. 2025.
 
-    Parameters
-    ----------
-    rows : sequence of (key, further words)
-        What stands left of each row: the key large, the words small.
-    columns : sequence of str
-        Slides.
-    pictures : dict of (row key, column) to uint8 (h, w, 3)
-        A place without a picture stays empty.
-    captions : dict of (row key, column) to str
-        A few letters in a picture's corner.
+    `rows`: sequence of (key, further words), what stands left of each row: the key large, the words small. `columns`:
+    slides. `pictures`: dict of (row key, column) to uint8 (h, w, 3), a place without a picture stays empty. `captions`:
+    dict of (row key, column) to str, a few letters in a picture's corner.
     """
     tallest = max((picture.shape[0] / picture.shape[1] for picture in pictures.values()), default=1.0)
     cell = min(CELL_WIDTH, (WIDTH - LABEL_WIDTH) / max(1, len(columns)))

@@ -34,26 +34,11 @@ def seen_by_runs(
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Margins and pictures of a slide in several runs.
 
-    Parameters
-    ----------
-    row : mapping
-        With the key slide, its ID.
-    masks : mapping of run to segmentation.tif
-    slide_mpp : float or None
-        µm/px that the sheet gives.
-    mpp : float
-        µm/px at which the margin is counted.
-    band_um : float
-        Width of the margin.
-    longest : int or None
-        Longest side of the pictures in px; None: no pictures.
-
-    Returns
-    -------
-    shares : dict of run to float
-        Share of the tissue around the tumour that the run calls tumour.
-    pictures : dict of run to uint8 (h, w, 3)
-        Overlays as in Fig. 6 of Oskouei et al. 2025, and under the empty name the slide itself.
+    `row`: with the key slide, its ID. `masks`: mapping of run to segmentation.tif. `slide_mpp`: µm/px that the sheet
+    gives. `mpp`: µm/px at which the margin is counted. `band_um`: width of the margin. `longest`: longest side of the
+    pictures in px; None: no pictures. Returns `shares`: dict of run to float, share of the tissue around the tumour
+    that the run calls tumour. Returns `pictures`: dict of run to uint8 (h, w, 3), overlays as in Fig. 6 of Oskouei et
+    al. 2025, and under the empty name the slide itself.
     """
     with Slide(slide_file, row["slide"], slide_mpp) as slide:
         size, known_mpp = (slide.properties.width, slide.properties.height), slide.properties.mpp

@@ -37,22 +37,9 @@ def score_table(
 ) -> pd.DataFrame:
     """A row per experiment, slide and stage.
 
-    Parameters
-    ----------
-    labels : mapping of experiment to run
-    measured : mapping of run to the slides' metrics.json
-    slides : sequence of mapping
-        slide, split and patient, in the same order.
-
-    Returns
-    -------
-    DataFrame
-        experiment, run, slide, split, patient_id, stage, dsc, iou, hd_um, hd95_um, precision, recall.
-
-    Raises
-    ------
-    ConfigError
-        There is no slide to compare on.
+    `labels`: mapping of experiment to run. `measured`: mapping of run to the slides' metrics.json. `slides`: slide,
+    split and patient, in the same order. Returns columns experiment, run, slide, split, patient_id, stage, dsc, iou,
+    hd_um, hd95_um, precision, recall. Raises ConfigError: there is no slide to compare on.
     """
     require_slides(slides, "study_settings.experiments.split")
     patients = {s["slide"]: s["patient"] for s in slides}
@@ -110,12 +97,9 @@ def runs_table(
 ) -> pd.DataFrame:
     """A row per experiment: what it is made of, and its scores without refiner (`before_…`) and at the end.
 
-    Returns
-    -------
-    DataFrame
-        experiment, run, classifier, classifier_data, refiner, refiner_data, slides, patients, then per score mean, sd,
-        median, low and high (95 % bootstrap interval of the mean, by patient); for distances and the margin also n,
-        the slides that have one.
+    Returns columns experiment, run, classifier, classifier_data, refiner, refiner_data, slides, patients, then per
+    score mean, sd, median, low and high (95 % bootstrap interval of the mean, by patient); for distances and the margin
+    also n, the slides that have one.
     """
     wanted = [(BEFORE, "before_dsc", "dsc"), (BEFORE, "before_iou", "iou")]
     wanted += [(AFTER, score, score) for score in ("dsc", "iou", "hd_um", "hd95_um", "margin") if score in scores]
@@ -151,12 +135,9 @@ def runs_table(
 def tests_table(scores: pd.DataFrame, labels: Mapping[str, str], runs: Runs, value: str = "dsc") -> pd.DataFrame:
     """Wilcoxon's signed-rank tests of a score between runs on the same slides, Holm's correction within each family.
 
-    Returns
-    -------
-    DataFrame
-        family, score, and the columns of `drunet.statistics.paired_tests`. Families: `with refiner` (all pairs of
-        experiments, last stage), `without refiner` (all pairs of classifiers, heatmaps), `refiner and post-processing`
-        (per run that has a refiner, last stage against heatmap).
+    Returns columns family, score, and the columns of `drunet.statistics.paired_tests`. Families: `with refiner` (all
+    pairs of experiments, last stage), `without refiner` (all pairs of classifiers, heatmaps), `refiner and
+    post-processing` (per run that has a refiner, last stage against heatmap).
     """
     after, before = scores[scores["stage"] == AFTER], scores[scores["stage"] == BEFORE]
     # Two experiments may show one run: it is tested once.
@@ -192,11 +173,8 @@ def seconds_table(benchmarks: Path, labels: Mapping[str, str], runs: Runs, slide
     A job that several runs share (tissue, tiles, a classifier's heatmap) counts for each of them: the table says how
     long a slide takes in a run, not what the experiments cost together. Every job starts Python anew.
 
-    Returns
-    -------
-    DataFrame
-        experiment, run, slide, stage, seconds, shared_by (experiments that use the job); jobs without a benchmark
-        file (their results came from elsewhere) are left out.
+    Returns columns experiment, run, slide, stage, seconds, shared_by (experiments that use the job); jobs without a
+    benchmark file (their results came from elsewhere) are left out.
     """
     rows = []
     for experiment, run in labels.items():

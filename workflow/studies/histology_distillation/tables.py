@@ -149,23 +149,10 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names.
 
-    Parameters
-    ----------
-    scores, leak : DataFrame
-        From `summaries` and `leaks`.
-    arms : list of ImageArm
-    cost : DataFrame
-        cost.tsv of the first task.
-    settings : mapping
-        The study's.
-    published : mapping of str to DataFrame of text
-        The printed tables by name.
-    grouping : mapping
-        groups.json.
-    unreadable : int
-        Images that were left out because they cannot be read.
-    picture : bool
-        Whether attention.png is there: its model may have been left out.
+    `scores`, `leak`: from `summaries` and `leaks`. `cost`: cost.tsv of the first task. `settings`: the study's.
+    `published`: mapping of str to DataFrame of text, the printed tables by name. `grouping`: groups.json. `unreadable`:
+    images that were left out because they cannot be read. `picture`: whether attention.png is there: its model may have
+    been left out.
     """
     main, timed = main_task(arms), arms[0].task
     there = [arm for arm in arms if arm.task == main]

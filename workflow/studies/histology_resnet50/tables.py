@@ -88,21 +88,9 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names.
 
-    Parameters
-    ----------
-    scores, leak : DataFrame
-        From `summaries` and `leaks`.
-    arms : list of ImageArm
-    settings : mapping
-        The study's.
-    published : mapping of str to str
-        As of `fine_tuning_table`.
-    grouping : mapping
-        groups.json.
-    unreadable : int
-        Images that were left out because they cannot be read.
-    picture : bool
-        Whether confused.png is there: its model may have been left out.
+    `scores`, `leak`: from `summaries` and `leaks`. `settings`: the study's. `published`: as of `fine_tuning_table`.
+    `grouping`: groups.json. `unreadable`: images that were left out because they cannot be read. `picture`: whether
+    confused.png is there: its model may have been left out.
     """
     task, confused = arms[0].task, settings["confused"]
     protocol, accuracy = strictest_protocol(scores, task), scores[scores["metric"] == "accuracy"]

@@ -44,14 +44,8 @@ Part = tuple[NDArray[np.uint8], list[Any]]
 class ImageSet:
     """Labelled images of one size.
 
-    Attributes
-    ----------
-    images : uint8 (n, h, w, c)
-        c is 1 (grey) or 3 (RGB).
-    labels : int64 (n,)
-        Index into `classes`.
-    classes : tuple of str
-        Names, or numbers as text where a format has no names.
+    `images`: uint8 (n, h, w, c), c is 1 (grey) or 3 (RGB). `labels`: int64 (n,), index into `classes`. `classes`:
+    names, or numbers as text where a format has no names.
     """
 
     images: NDArray[np.uint8]
@@ -67,22 +61,11 @@ def read_image_sets(
 ) -> tuple[ImageSet, ImageSet]:
     """Read the training images and the test images of a set.
 
-    Parameters
-    ----------
-    training, test : sequences of paths
-        Folder or zip: one with `train/` and `test/` in it, or one for each part; inside, a folder per class. npz: one
-        file, which holds both parts and is named twice. idx: the file of images and that of labels.
-
-    Returns
-    -------
-    (ImageSet, ImageSet)
-        With the same classes, sorted, and images of the same height and width.
-
-    Raises
-    ------
-    DrunetError
-        For a file that is missing, damaged, of no known format or larger than `LIMIT`; images and labels that differ in
-        number; images of several sizes; one class only; a test class without training images; one part named for both.
+    `training`, `test`: folder or zip: one with `train/` and `test/` in it, or one for each part; inside, a folder per
+    class. npz: one file, which holds both parts and is named twice. idx: the file of images and that of labels. Returns
+    (ImageSet, ImageSet): with the same classes, sorted, and images of the same height and width. Raises DrunetError for
+    a file that is missing, damaged, of no known format or larger than `LIMIT`; images and labels that differ in number;
+    images of several sizes; one class only; a test class without training images; one part named for both.
     """
     both = {os.fspath(path) for path in training} & {os.fspath(path) for path in test}
     images, labels = _read_part(training, "training", bool(both))

@@ -35,24 +35,11 @@ def measure_step_times(
 ) -> pd.DataFrame:
     """Time short epochs of training, every form once a round, in an order that changes from round to round.
 
-    Parameters
-    ----------
-    architecture, options
-        As for `drunet.models.registry.build`.
-    size, batch_size : int
-        Published: 224 px and 16.
-    augment : mapping or None
-        Other augmentation, the same in all forms.
-    steps, rounds : int
-        Steps of an epoch, and epochs of each form; one more of each comes first and does not count.
-    forms : tuple of str
-        Out of `FORMS`.
-
-    Returns
-    -------
-    DataFrame
-        round, form, seconds and cpu_seconds (per step, an epoch's start included). CPU time distinguishes the forms
-        where other work shares the machine.
+    `architecture`, `options`: as for `drunet.models.registry.build`. `size`, `batch_size`: published: 224 px and 16.
+    `augment`: other augmentation, the same in all forms. `steps`, `rounds`: steps of an epoch, and epochs of each form;
+    one more of each comes first and does not count. `forms`: out of `FORMS`. Returns columns round, form, seconds and
+    cpu_seconds (per step, an epoch's start included). CPU time distinguishes the forms where other work shares the
+    machine.
     """
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (steps * batch_size, size, size, 3), dtype=np.uint8)

@@ -96,17 +96,9 @@ def seed_tests(outcomes: pd.DataFrame, strength: float) -> pd.DataFrame:
 def image_tests(predictions: Predictions, strength: float) -> pd.DataFrame:
     """Tests over test images, each classified by both arms.
 
-    Parameters
-    ----------
-    predictions : mapping of (dataset, arm, seed) to DataFrame
-        Columns label and predicted; the images of a dataset always in the same order.
-    strength : float
-
-    Returns
-    -------
-    DataFrame
-        A row per dataset and seed: dataset, seed, n (images), only_with, only_without (images that only one arm
-        classifies correctly), p (McNemar's exact test, two-sided), p_holm over all rows.
+    `predictions`: mapping of (dataset, arm, seed) to DataFrame, columns label and predicted; the images of a dataset
+    always in the same order. Returns a row per dataset and seed: dataset, seed, n (images), only_with, only_without
+    (images that only one arm classifies correctly), p (McNemar's exact test, two-sided), p_holm over all rows.
     """
     rows = []
     for (dataset, arm, seed), without in predictions.items():
@@ -164,11 +156,8 @@ def comparison_table(
     `seeds` and `images` are from `seed_tests` and `pooled_image_test`, `published` has f1_without, f1_with and
     wilcoxon_p, as printed.
 
-    Returns
-    -------
-    DataFrame
-        dataset, seeds, F1 of both arms (mean ± sd), change, p over seeds and over images (Holm's correction over the
-        datasets), and the published values.
+    Returns columns dataset, seeds, F1 of both arms (mean ± sd), change, p over seeds and over images (Holm's correction
+    over the datasets), and the published values.
     """
     rows = []
     for dataset, frame in outcomes.groupby("dataset", sort=False):
@@ -197,10 +186,7 @@ def relative_cost(times: pd.DataFrame, value: str = "seconds") -> pd.DataFrame:
 
     `times` are from `measure_step_times`, `value` is "seconds" or "cpu_seconds".
 
-    Returns
-    -------
-    DataFrame
-        form, seconds, overhead (share; 0.03 is 3 %), low, high (quartiles of the overhead), rounds.
+    Returns columns form, seconds, overhead (share; 0.03 is 3 %), low, high (quartiles of the overhead), rounds.
     """
     wide = times.pivot_table(index="round", columns="form", values=value)
     rows = []

@@ -35,17 +35,9 @@ def saliency_figure(
 ) -> Figure:
     """Draw every tile in a column, with a map per row over its grey picture.
 
-    Parameters
-    ----------
-    images : uint8 (n, h, w, 3)
-    chosen : DataFrame
-        Of the same n tiles: slide, p_tumour, kind.
-    rows : mapping of name to float32 (n, h, w)
-        Maps in [0, 1].
-    wanted : mapping of kind to int
-        The figure says which are missing.
-    side_um : float
-        Side of a tile in µm.
+    `images`: uint8 (n, h, w, 3). `chosen`: of the same n tiles: slide, p_tumour, kind. `rows`: mapping of name to
+    float32 (n, h, w), maps in [0, 1]. `wanted`: mapping of kind to int, the figure says which are missing. `side_um`:
+    side of a tile in µm.
     """
     columns, count = max(len(images), _COLUMNS), 1 + len(rows)
     lacking = _lacking(chosen, wanted)

@@ -22,14 +22,9 @@ _TITLES = ("F1", "Precision", "Recall", "AUC")
 def interval_dots(metrics: pd.DataFrame, groups: Mapping[str, str], reference: str) -> Figure:
     """Pooled scores of all arms with their intervals, a panel per score, arms coloured by what they learn from.
 
-    Parameters
-    ----------
-    metrics : DataFrame
-        From `studies.common.classifier_arms.arm_metrics`.
-    groups : mapping of arm to group
-        Arms of a group stand together, in the order in which they come.
-    reference : str
-        The arm whose scores are drawn as lines through the panels.
+    `metrics`: from `studies.common.classifier_arms.arm_metrics`. `groups`: mapping of arm to group, arms of a group
+    stand together, in the order in which they come. `reference`: the arm whose scores are drawn as lines through the
+    panels.
     """
     table = wide(metrics).set_index("arm")
     names = list(dict.fromkeys(groups.values()))

@@ -28,18 +28,8 @@ def tiles_by_model(
 ) -> dict[str, pd.DataFrame]:
     """Labelled and classified tiles of each model.
 
-    Parameters
-    ----------
-    models : list of str
-    slides : mapping of model to its slides
-        Each slide with slide and patient.
-    tables, answers : list of paths
-        Tile tables and classified tiles, model after model, each in the order of its slides.
-
-    Raises
-    ------
-    SheetError
-        If there are no slides.
+    `slides`: mapping of model to its slides, each slide with slide and patient. `tables`, `answers`: tile tables and
+    classified tiles, model after model, each in the order of its slides. Raises SheetError if there are no slides.
     """
     result, pairs = {}, zip(tables, answers, strict=True)
     for model in models:

@@ -25,20 +25,10 @@ _LINES = (PALETTE[0], PALETTE[2], PALETTE[3])
 def speed_against_dice(points: pd.DataFrame, *, asked: Mapping[str, float], slides: int) -> Figure:
     """Tiles per second against mean Dice, a panel per stage.
 
-    Parameters
-    ----------
-    points : DataFrame
-        From `studies.slide_distillation.tables.points`.
-    asked : mapping
-        speed and dsc, as in `studies.slide_distillation.tables.answered`.
-    slides : int
-        How many, for the vertical axis.
-
-    Returns
-    -------
-    Figure
-        A line joins the distilled students that see as many pixels, by the width of their pyramids, which stands beside
-        the points; the diamond is the teacher, a hollow point learnt from labels alone. The target is shaded.
+    `points`: from `studies.slide_distillation.tables.points`. `asked`: speed and dsc, as in
+    `studies.slide_distillation.tables.answered`. `slides`: how many, for the vertical axis. A line joins the distilled
+    students that see as many pixels, by the width of their pyramids, which stands beside the points; the diamond is the
+    teacher, a hollow point learnt from labels alone. The target is shaded.
     """
     require_columns(points, ("words", "kind", "seen", "width", "tiles_per_s", "stage", "dsc"), "points")
     known, stages = points[points["dsc"].notna()], list(dict.fromkeys(points["stage"]))

@@ -43,18 +43,9 @@ def dice_scores(
 ) -> pd.DataFrame:
     """Dice of every slide at every stage of every arm: arm, stage (a key of `STAGES`), slide, patient, dsc.
 
-    Parameters
-    ----------
-    arms : mapping of arm to mapping
-        `run` and `alone`, names of runs or None.
-    measured : mapping of run to the slides' metrics.json
-    slides : sequence of mapping
-        slide, split and patient, in the order of `measured`.
-
-    Raises
-    ------
-    ConfigError
-        There is no slide to compare on.
+    `arms`: mapping of arm to mapping, `run` and `alone`, names of runs or None. `measured`: mapping of run to the
+    slides' metrics.json. `slides`: slide, split and patient, in the order of `measured`. Raises ConfigError: there is
+    no slide to compare on.
     """
     require_slides(slides, "study_settings.slide_distillation.split")
     patients = {s["slide"]: s["patient"] for s in slides}
@@ -73,11 +64,8 @@ def dice_scores(
 def dice_table(scores: pd.DataFrame, reference: str, *, resamples: int, seed: int) -> pd.DataFrame:
     """Mean Dice of each arm and stage, and how far it is from the reference's on the same slides.
 
-    Returns
-    -------
-    DataFrame
-        arm, stage, slides, patients, mean, low, high; difference (arm less reference, over the slides that have both),
-        difference_low, difference_high. Intervals are at 95 %.
+    Returns columns arm, stage, slides, patients, mean, low, high; difference (arm less reference, over the slides that
+    have both), difference_low, difference_high. Intervals are at 95 %.
     """
     base = scores[scores["arm"] == reference].set_index(["stage", "slide"])["dsc"]
     rows = []
@@ -103,17 +91,9 @@ def deciding_stage(dice: pd.DataFrame) -> str:
 def answered(cost: pd.DataFrame, dice: pd.DataFrame, asked: Mapping[str, float], reference: str) -> pd.DataFrame:
     """Which students reach both targets, at the stage that decides.
 
-    Parameters
-    ----------
-    cost, dice : DataFrame
-        From `studies.common.cost.cost_table` and `dice_table`.
-    asked : mapping
-        speed: least ratio of tiles per second; dsc: most that the mean Dice may be below the reference's.
-
-    Returns
-    -------
-    DataFrame
-        arm, mean, difference, difference_low, difference_high, ratio, fast, close, good (bool); without the reference.
+    `cost`, `dice`: from `studies.common.cost.cost_table` and `dice_table`. `asked`: speed: least ratio of tiles per
+    second; dsc: most that the mean Dice may be below the reference's. Returns columns arm, mean, difference,
+    difference_low, difference_high, ratio, fast, close, good (bool); without the reference.
     """
     at = dice["stage"] == deciding_stage(dice)
     own = dice[at & (dice["arm"] != reference)].drop(columns=["stage", "slides", "patients", "low", "high"])
@@ -155,21 +135,10 @@ def points(
 ) -> pd.DataFrame:
     """What the figure draws.
 
-    Parameters
-    ----------
-    arms : mapping of arm to mapping
-        `label`.
-    settings : mapping of arm to mapping
-        The classifiers' entries in the configuration.
-    size : int
-        Side of a tile, px.
-
-    Returns
-    -------
-    DataFrame
-        arm, words (beside the point), kind ("reference", "taught", "untaught"), seen (px of the tile that the network
-        sees, NaN where unknown), width (of the pyramid, NaN where there is none), tiles_per_s, stage (heatmap and the
-        one that decides, by name), dsc; a row per arm and stage.
+    `arms`: mapping of arm to mapping, `label`. `settings`: mapping of arm to mapping, the classifiers' entries in the
+    configuration. `size`: side of a tile, px. Returns columns arm, words (beside the point), kind ("reference",
+    "taught", "untaught"), seen (px of the tile that the network sees, NaN where unknown), width (of the pyramid, NaN
+    where there is none), tiles_per_s, stage (heatmap and the one that decides, by name), dsc; a row per arm and stage.
     """
     rows = []
     for arm, given in settings.items():
@@ -199,16 +168,9 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names.
 
-    Parameters
-    ----------
-    metrics, cost, dice : DataFrame
-        From `studies.common.classifier_arms.arm_metrics`, `studies.common.cost.cost_table` and `dice_table`.
-    arms, settings, size
-        As for `points`.
-    reference : str
-        The arm of the teacher.
-    asked : mapping
-        As for `answered`.
+    `metrics`, `cost`, `dice`: from `studies.common.classifier_arms.arm_metrics`, `studies.common.cost.cost_table` and
+    `dice_table`. `arms`, `settings`, `size`: as for `points`. `reference`: the arm of the teacher. `asked`: as for
+    `answered`.
     """
     labels = {arm: given["label"] for arm, given in arms.items()}
     stage, found = deciding_stage(dice), answered(cost, dice, asked, reference).set_index("arm")

@@ -30,13 +30,7 @@ _GAP, _FRAME = 1 / 16, 1 / 24
 def fitness_curve(curve: pd.DataFrame, measure: str, title: str) -> Figure:
     """Best and median fitness of the population by generation, and the number of clusters of the best individual.
 
-    Parameters
-    ----------
-    curve : DataFrame
-        fitness.tsv: generation, best, median, clusters.
-    measure : str
-        A key of `MEASURES`.
-    title : str
+    `curve`: fitness.tsv: generation, best, median, clusters. `measure`: a key of `MEASURES`.
     """
     generation = curve["generation"].to_numpy()
     with matplotlib.rc_context(STYLE):
@@ -69,15 +63,7 @@ def fitness_curve(curve: pd.DataFrame, measure: str, title: str) -> Figure:
 def choose_examples(table: pd.DataFrame, per_cluster: int, *, seed: int) -> pd.DataFrame:
     """Draw training tiles for a montage, at most `per_cluster` of each cluster, its two labels in their proportion.
 
-    Parameters
-    ----------
-    table : DataFrame
-        split, label, cluster: clusters.parquet.
-
-    Returns
-    -------
-    DataFrame
-        Rows of `table`, by cluster, tumour first.
+    `table`: split, label, cluster: clusters.parquet. Returns rows of `table`, by cluster, tumour first.
     """
     rng = np.random.default_rng(seed)
     chosen: list[int] = []
@@ -101,16 +87,8 @@ def montage(
 ) -> Figure:
     """A row of tiles per cluster, each framed in the colour of its label, with the cluster's size and share of tumour.
 
-    Parameters
-    ----------
-    examples : DataFrame
-        From `choose_examples`.
-    read : callable
-        A row of `examples` to its pixels, uint8 (h, w, 3).
-    members : list of mapping
-        Per cluster: cluster, tiles, tumour (share), as in clusters.json.
-    size_um : float
-        Side of a tile, µm.
+    `examples`: from `choose_examples`. `read`: a row of `examples` to its pixels, uint8 (h, w, 3). `members`: per
+    cluster: cluster, tiles, tumour (share), as in clusters.json. `size_um`: side of a tile, µm.
     """
     facts = {member["cluster"]: member for member in members}
     rows = {int(str(k)): own for k, own in examples.groupby("cluster", sort=True)}

@@ -13,16 +13,8 @@ Fitness = Callable[[np.ndarray], float]
 def make_fitness(name: str, points: np.ndarray) -> Fitness:
     """Bind a measure to points, so that what depends on them alone is computed once.
 
-    Parameters
-    ----------
-    name : str
-        A key of `MEASURES`.
-    points : float (n, d)
-
-    Returns
-    -------
-    callable
-        int (n,) labels 0..k-1, every one of them used and k at least 2, to a number of which less is better.
+    `name`: a key of `MEASURES`. `points`: float (n, d). Returns callable: int (n,) labels 0..k-1, every one of them
+    used and k at least 2, to a number of which less is better.
     """
     return MEASURES[name](points)
 

@@ -30,14 +30,8 @@ _MEND = "Correct the annotation, or remove it."
 class Boxes:
     """Boxes that can be used, and counts of those that cannot.
 
-    Attributes
-    ----------
-    corners : float64 (n, 4)
-        xmin, ymin, xmax, ymax, px; xmin < xmax and ymin < ymax, within the image.
-    names : tuple of str
-        Of each box.
-    outside, empty : int
-        Boxes that lie outside of the image, and those without an area.
+    `corners`: float64 (n, 4), xmin, ymin, xmax, ymax, px; xmin < xmax and ymin < ymax, within the image. `names`: of
+    each box. `outside`, `empty`: boxes that lie outside of the image, and those without an area.
     """
 
     corners: NDArray[np.float64]
@@ -53,17 +47,10 @@ class Boxes:
 class Voc:
     """An annotation as it is written.
 
-    Attributes
-    ----------
-    width, height : int or None
-        Of the annotated image, px, as declared; None where the file does not say, or says 0.
-    boxes : float64 (n, 4)
-        xmin, ymin, xmax, ymax, px; corners in the wrong order are swapped, and what goes beyond a declared size is
-        clipped. Boxes without area, and those outside of the declared size, are left out.
-    names : tuple of str
-        Of each box.
-    outside, empty : int
-        Boxes left out for either reason.
+    `width`, `height`: of the annotated image, px, as declared; None where the file does not say, or says 0. `boxes`:
+    float64 (n, 4), xmin, ymin, xmax, ymax, px; corners in the wrong order are swapped, and what goes beyond a declared
+    size is clipped. Boxes without area, and those outside of the declared size, are left out. `names`: of each box.
+    `outside`, `empty`: boxes left out for either reason.
     """
 
     width: int | None
@@ -76,10 +63,7 @@ class Voc:
     def on_image(self, width: int, height: int, where: str) -> Boxes:
         """Boxes on the image that they belong to.
 
-        Raises
-        ------
-        CtError
-            If the annotation was made on an image of another size: its boxes would lie elsewhere.
+        Raises CtError if the annotation was made on an image of another size: its boxes would lie elsewhere.
         """
         declared = (self.width or width, self.height or height)
         if declared != (width, height):
@@ -95,16 +79,9 @@ def read_voc(path: str | os.PathLike[str], where: str) -> Voc:
     What it says of file, folder and path is ignored: annotations were made elsewhere. Coordinates are those of pixels'
     edges, as written; they may have decimals.
 
-    Parameters
-    ----------
-    where : str
-        How messages call the file.
-
-    Raises
-    ------
-    CtError
-        For XML that is broken, larger than `MOST_BYTES`, declares entities or a document type, or is no Pascal VOC; for
-        a corner that is missing or no number. No message repeats a value.
+    `where`: how messages call the file. Raises CtError for XML that is broken, larger than `MOST_BYTES`, declares
+    entities or a document type, or is no Pascal VOC; for a corner that is missing or no number. No message repeats a
+    value.
     """
     root = _parse(path, where)
     if root.tag != "annotation":
@@ -120,14 +97,8 @@ def read_voc(path: str | os.PathLike[str], where: str) -> Voc:
 def fit_boxes(corners: NDArray[np.float64], names: Sequence[str], width: float | None, height: float | None) -> Boxes:
     """Put the corners of boxes in order, and clip what goes beyond the image.
 
-    Parameters
-    ----------
-    corners : float64 (n, 4)
-        Two opposite corners each: x, y, x, y, px.
-    names : sequence of str
-        Of each box.
-    width, height : float or None
-        Of the image; None: unbounded.
+    `corners`: float64 (n, 4), two opposite corners each: x, y, x, y, px. `names`: of each box. `width`, `height`: of
+    the image; None: unbounded.
     """
     low, high = np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])
     empty = (low == high).any(axis=1)
@@ -143,13 +114,8 @@ def fit_boxes(corners: NDArray[np.float64], names: Sequence[str], width: float |
 class Annotations:
     """The annotation files below a folder by the slice that they are of.
 
-    Attributes
-    ----------
-    files : UserFiles
-    numbers : dict of str to int
-        Number of the file in `files` by SOP instance UID.
-    wrong_names, duplicates : int
-        XML files not named by a UID, and those of a UID that an earlier file has: the first counts.
+    `numbers`: number of the file in `files` by SOP instance UID. `wrong_names`, `duplicates`: XML files not named by a
+    UID, and those of a UID that an earlier file has: the first counts.
     """
 
     files: UserFiles

@@ -49,17 +49,10 @@ codecs.register()
 class SliceIds:
     """What a DICOM file says it is; for matching and grouping only, never shown.
 
-    Attributes
-    ----------
-    uid, series, sop_class, modality : str
-        SOP instance, series and SOP class UIDs, and the modality; empty where absent, but for `uid`.
-    patient : str
-        Patient ID; where that is empty the UID of the study, else of the series, else of the slice: slices that may
-        be of one patient then stay together as far as the file tells.
-    patient_tag : str
-        Which of these it is: PatientID, StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID.
-    rows, columns : int
-        0 where absent.
+    `uid`, `series`, `sop_class`, `modality`: SOP instance, series and SOP class UIDs, and the modality; empty where
+    absent, but for `uid`. `patient`: patient ID; where that is empty the UID of the study, else of the series, else of
+    the slice: slices that may be of one patient then stay together as far as the file tells. `patient_tag`: which of
+    these it is: PatientID, StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID. `rows`, `columns`: 0 where absent.
     """
 
     uid: str = field(repr=False)
@@ -81,16 +74,9 @@ class SliceIds:
 class CtSlice:
     """One slice.
 
-    Attributes
-    ----------
-    hu : float32 (rows, columns)
-        Hounsfield units.
-    uid, series, patient, patient_tag : str
-        As in `SliceIds`; for grouping only, never shown.
-    spacing : (float, float) or None
-        Distance of rows and of columns, mm.
-    bits : int
-        Bits stored per value in the file.
+    `hu`: float32 (rows, columns), Hounsfield units. `uid`, `series`, `patient`, `patient_tag`: as in `SliceIds`; for
+    grouping only, never shown. `spacing`: (float, float), distance of rows and of columns, mm. `bits`: bits stored per
+    value in the file.
     """
 
     hu: NDArray[np.float32] = field(repr=False)
@@ -105,15 +91,8 @@ class CtSlice:
 def read_ids(path: str | os.PathLike[str], where: str) -> SliceIds:
     """Read what a DICOM file is, of whatever kind, without its pixels.
 
-    Parameters
-    ----------
-    where : str
-        How messages call the file; see `studies.common.ct.files.UserFiles.label`.
-
-    Raises
-    ------
-    CtError
-        If it is no DICOM file (a preamble is asked for), is damaged, or lacks a valid SOP instance UID.
+    `where`: how messages call the file; see `studies.common.ct.files.UserFiles.label`. Raises CtError if it is no DICOM
+    file (a preamble is asked for), is damaged, or lacks a valid SOP instance UID.
     """
     with _one_message(where):
         return _ids(_read(path, where, _IDS, pixels=False), where)
@@ -129,17 +108,9 @@ def read_slice(path: str | os.PathLike[str], where: str) -> CtSlice:
     - Pixel padding, what lies outside of the scanner's field, becomes air.
     - Bits beyond those stored, in which old files keep overlays, are dropped.
 
-    Parameters
-    ----------
-    where : str
-        How messages call the file.
-
-    Raises
-    ------
-    CtError
-        If it is no DICOM file, no CT image (another modality, a screenshot, an object without pixels), holds several
-        frames or a localiser, lacks a tag, is not in Hounsfield units, is larger than `MOST_PIXELS` or `MOST_BYTES`, or
-        cannot be decoded.
+    `where`: how messages call the file. Raises CtError if it is no DICOM file, no CT image (another modality, a
+    screenshot, an object without pixels), holds several frames or a localiser, lacks a tag, is not in Hounsfield units,
+    is larger than `MOST_PIXELS` or `MOST_BYTES`, or cannot be decoded.
     """
     with _one_message(where):
         dataset = _read(path, where, _IDS + _IMAGE, pixels=True)

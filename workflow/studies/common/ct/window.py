@@ -16,10 +16,7 @@ from drunet.errors import CtError, check_keys
 class Window:
     """A range of Hounsfield units that is spread over the greys.
 
-    Attributes
-    ----------
-    centre, width : float
-        HU. Usual ones: lung -600 and 1500, soft tissue 40 and 400.
+    `centre`, `width`: HU. Usual ones: lung -600 and 1500, soft tissue 40 and 400.
     """
 
     centre: float
@@ -29,12 +26,8 @@ class Window:
     def from_config(cls, block: Mapping[str, Any], where: str) -> Window:
         """Take a window from the configuration.
 
-        Raises
-        ------
-        ConfigError
-            For missing or unknown keys.
-        CtError
-            For what is no number, and a width below 1 HU, which the standard does not allow.
+        Raises ConfigError for missing or unknown keys. Raises CtError for what is no number, and a width below 1 HU,
+        which the standard does not allow.
         """
         check_keys(cls, block, where)
         for key in ("centre", "width"):
@@ -55,14 +48,7 @@ class Window:
         which is the function LINEAR of DICOM (PS3.3, C.11.2.1.2.1). Its window begins at
         centre - 1/2 - (width - 1) / 2 and ends at centre - 1/2 + (width - 1) / 2.
 
-        Parameters
-        ----------
-        hu : float array
-            Of any shape.
-
-        Returns
-        -------
-        uint8 array of that shape
+        `hu`: of any shape.
         """
         offset = np.asarray(hu, np.float64) - (self.centre - 0.5)
         half = (self.width - 1) / 2

@@ -43,12 +43,8 @@ def write_ct_set(
     `boxes_annotation`. The same values give the same bytes; no patient and no article depends on how many others there
     are. ct.yaml beside this file shows the keys of `classifier` and `boxes`.
 
-    Raises
-    ------
-    CtError
-        The folder holds something already.
-    ValueError
-        A subtype is unknown, or a count or the size too small.
+    Raises CtError: the folder holds something already. Raises ValueError: a subtype is unknown, or a count or the size
+    too small.
     """
     counts = [classifier[key] for key in ("patients", "slices", "articles", "figures")]
     counts += [*boxes["patients"].values(), boxes["slices"], *classifier["parts"].values()]

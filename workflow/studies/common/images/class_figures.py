@@ -38,12 +38,8 @@ _LARGEST, _COST_HEIGHT = 900.0, 4.2
 def confusion_matrices(groups: Mapping[str, Mapping[str, NDArray]], classes: list[str]) -> Figure:
     """A panel per matrix: images and their share of the true class, all on one scale of colour.
 
-    Parameters
-    ----------
-    groups : mapping of str to mapping of str to int (classes, classes)
-        Matrices by title, rows true; each group begins a row of panels and is named over it. A group alone needs no
-        name: "".
-    classes : list of str
+    `groups`: mapping of str to mapping of str to int (classes, classes), matrices by title, rows true; each group
+    begins a row of panels and is named over it. A group alone needs no name: "".
     """
     wanted = {name: panels for name, panels in groups.items() if panels}
     most = 4 if len(classes) <= 3 else 3
@@ -105,12 +101,8 @@ def _matrix(axes: Axes, counts: NDArray, classes: list[str], *, left: bool, belo
 def roc_panels(panels: Mapping[str, Mapping[str, Roc]], *, of: str = "") -> Figure:
     """ROC curves: a panel per title, in each a curve per name with its area.
 
-    Parameters
-    ----------
-    panels : mapping of str to mapping of str to Roc
-        A panel per model with a curve per class, or a panel per protocol with an average curve per model.
-    of : str
-        What the curves are of, for the axes.
+    `panels`: mapping of str to mapping of str to Roc, a panel per model with a curve per class, or a panel per protocol
+    with an average curve per model. `of`: what the curves are of, for the axes.
     """
     wanted = {title: curves for title, curves in panels.items() if curves}
     with matplotlib.rc_context(STYLE):
@@ -158,14 +150,9 @@ def protocol_dumbbell(
 ) -> Figure:
     """Scores of every model under each protocol, joined by a line.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        arm (shown name), metric, protocol, mean, leak (share of the protocol's test images that leak).
-    metrics : mapping of str to str
-        A panel per metric, by name, and what its axis calls it.
-    leak, of : str
-        How the legend calls what leaks, and the axes what was scored.
+    `frame`: arm (shown name), metric, protocol, mean, leak (share of the protocol's test images that leak). `metrics`:
+    a panel per metric, by name, and what its axis calls it. `leak`, `of`: how the legend calls what leaks, and the axes
+    what was scored.
     """
     require_columns(frame, ("arm", "metric", "protocol", "mean", "leak"), "protocols")
     arms = list(dict.fromkeys(frame["arm"]))
@@ -208,17 +195,8 @@ def name_rows(axes: Axes, names: list[str]) -> None:
 def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss") -> Figure:
     """Training curves: a panel per model, colours for protocols, dashes for the training set.
 
-    Parameters
-    ----------
-    histories : mapping of str to DataFrame
-        By the model's shown name: protocol, fold, epoch, `value`, and `val_` before it where there was a validation.
-    value : str
-        "loss" or "accuracy".
-
-    Returns
-    -------
-    Figure
-        Each line is the median over folds that were still training.
+    `histories`: by the model's shown name: protocol, fold, epoch, `value`, and `val_` before it where there was a
+    validation. `value`: "loss" or "accuracy". Each line is the median over folds that were still training.
     """
     with matplotlib.rc_context(STYLE):
         if not histories:
@@ -261,14 +239,8 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss") -> F
 def cost_scatter(frame: pd.DataFrame, *, unit: str, score: str = "accuracy") -> Figure:
     """Accuracy against the time per image; a point's area is its network's size.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        label, mean, sd (of the score; NaN where one fold was run), ms_per_image, parameters.
-    unit : str
-        Of the horizontal axis, with how it was measured.
-    score : str
-        Of the upright axis.
+    `frame`: label, mean, sd (of the score; NaN where one fold was run), ms_per_image, parameters. `unit`: of the
+    horizontal axis, with how it was measured. `score`: of the upright axis.
     """
     require_columns(frame, ("label", "mean", "sd", "ms_per_image", "parameters"), "cost")
     known = frame[frame["mean"].notna() & frame["ms_per_image"].notna()]

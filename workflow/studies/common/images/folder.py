@@ -102,10 +102,7 @@ def find_files(root: str | os.PathLike[str], where: str) -> list[str]:
     Hidden files and folders are passed over, and so are links to folders inside `root`, whose images are found where
     they lie.
 
-    Raises
-    ------
-    ImageSetError
-        If `root` is no folder, or a link leads out of it.
+    Raises ImageSetError if `root` is no folder, or a link leads out of it.
     """
     return sorted(file for files in _folders(Path(root), where).values() for file in files)
 
@@ -118,11 +115,8 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     pixels are as stored; a TIFF's own is followed, being part of that format. Of several pictures in a TIFF the first
     counts.
 
-    Raises
-    ------
-    ImageSetError
-        If the file is no PNG, JPEG, BMP or TIFF, is damaged, larger than `MOST_PIXELS`, or of 32-bit values, whose
-        range nothing tells.
+    Raises ImageSetError if the file is no PNG, JPEG, BMP or TIFF, is damaged, larger than `MOST_PIXELS`, or of 32-bit
+    values, whose range nothing tells.
     """
     try:
         with Image.open(path, formats=FORMATS) as picture:

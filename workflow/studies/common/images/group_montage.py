@@ -24,16 +24,8 @@ _SIDE, _GAP = 192, 8
 def group_montage(images: pd.DataFrame, root: str | os.PathLike[str], groups: pd.Series, rows: int = 6) -> Figure:
     """The images of some groups, side by side; classes in turn, each from its largest group down to its middle one.
 
-    Parameters
-    ----------
-    images : DataFrame
-        file, label.
-    root : path
-        The folder that `file` lies below.
-    groups : Series of str
-        Group of each image, with the index of `images`.
-    rows : int
-        Groups shown, fewer where there are fewer. Small groups share a line.
+    `images`: file, label. `root`: the folder that `file` lies below. `groups`: group of each image, with the index of
+    `images`. `rows`: groups shown, fewer where there are fewer. Small groups share a line.
     """
     chosen = choose_groups(images, groups, rows)
     members = {group: images[groups == group].sort_values("file") for group in chosen}

@@ -131,10 +131,7 @@ def table_rows(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
     A quote in a TSV is a character like any other, unless its header is quoted; elsewhere a quote that is not closed,
     or closed within a cell, is an error: read as it stands it would swallow the rows that follow.
 
-    Raises
-    ------
-    OSError, UnicodeDecodeError, csv.Error
-        If it cannot be read, is not UTF-8, or is quoted wrongly.
+    Raises OSError, UnicodeDecodeError, csv.Error if it cannot be read, is not UTF-8, or is quoted wrongly.
     """
     text = Path(path).read_text(encoding="utf-8-sig")
     header = text.lstrip("\n").partition("\n")[0]

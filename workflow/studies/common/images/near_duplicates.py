@@ -75,10 +75,7 @@ class NearDuplicates:
     def from_config(cls, config: Any, where: str) -> NearDuplicates:
         """Read the block; `where` is its key, for messages.
 
-        Raises
-        ------
-        ConfigError
-            For keys that are missing or unknown, and values out of range.
+        Raises ConfigError for keys that are missing or unknown, and values out of range.
         """
         check_keys(cls, config, where, optional=["check_pairs"])
         settings = cls(**config)
@@ -114,26 +111,11 @@ def find_groups(
 
     Identical images always share a group; no group spans classes. Memory: some 50 kB an image.
 
-    Parameters
-    ----------
-    images : DataFrame
-        file, label and digest, as from `studies.common.images.folder.list_images`.
-    root : path
-        The folder that `file` lies below.
-    settings : mapping
-        The fields of `NearDuplicates`.
-    seed : int
-        Of the draw of pairs for the check.
-    where : str
-        How messages call the settings.
-    threads : int or None
-        Images or pairs at a time; None takes as many as there are cores.
-
-    Returns
-    -------
-    (Series of str, dict)
-        Group by image, and facts: images, groups, largest, singletons, pairs_compared, links, identical (images that
-        repeat another one), featureless (too even to be compared), check (see `check_facts`).
+    `images`: file, label and digest, as from `studies.common.images.folder.list_images`. `root`: the folder that `file`
+    lies below. `settings`: the fields of `NearDuplicates`. `seed`: of the draw of pairs for the check. `where`: how
+    messages call the settings. `threads`: images or pairs at a time; None takes as many as there are cores. Returns
+    (Series of str, dict): group by image, and facts: images, groups, largest, singletons, pairs_compared, links,
+    identical (images that repeat another one), featureless (too even to be compared), check (see `check_facts`).
     """
     chosen = NearDuplicates.from_config(settings, where)
     labels = images["label"].to_numpy()
@@ -165,19 +147,11 @@ def find_groups(
 def check_facts(tried: int, false_links: int, compared: int, links: int) -> dict[str, Any]:
     """What trying the comparison on pairs that share no source says about its links.
 
-    Parameters
-    ----------
-    tried, false_links : int
-        Pairs of different classes, and how many of them were linked. They are the nearest in colour, thus harder than
-        pairs at random; two sources of one class may be more alike still.
-    compared, links : int
-        Pairs of one class, and how many of them were linked.
-
-    Returns
-    -------
-    dict
-        pairs, false_links, rate, rate_at_most (one-sided 95 % bound after Clopper and Pearson), false_links_at_most
-        (that rate on every pair compared) and precision_at_least (share of true links that this leaves).
+    `tried`, `false_links`: pairs of different classes, and how many of them were linked. They are the nearest in
+    colour, thus harder than pairs at random; two sources of one class may be more alike still. `compared`, `links`:
+    pairs of one class, and how many of them were linked. Returns dict: pairs, false_links, rate, rate_at_most
+    (one-sided 95 % bound after Clopper and Pearson), false_links_at_most (that rate on every pair compared) and
+    precision_at_least (share of true links that this leaves).
     """
     at_most = 1.0 if false_links >= tried else float(beta.ppf(CONFIDENCE, false_links + 1, tried - false_links))
     expected = at_most * compared
@@ -194,12 +168,9 @@ def check_facts(tried: int, false_links: int, compared: int, links: int) -> dict
 def agreement(groups: pd.Series, truth: pd.Series) -> dict[str, Any]:
     """How groups found agree with groups known, pair by pair of images and as a whole.
 
-    Returns
-    -------
-    dict
-        precision (share of the pairs put together that belong together), recall (share of the pairs that belong
-        together that were put together), homogeneity and completeness (Rosenberg and Hirschberg, 2007), joined (lists
-        of known groups that were found to be one: a mistake of the search, or sources that show the same tissue).
+    Returns dict: precision (share of the pairs put together that belong together), recall (share of the pairs that
+    belong together that were put together), homogeneity and completeness (Rosenberg and Hirschberg, 2007), joined
+    (lists of known groups that were found to be one: a mistake of the search, or sources that show the same tissue).
     """
     (_, apart), (missed, together) = pair_confusion_matrix(truth, groups)
     homogeneity, completeness, _ = homogeneity_completeness_v_measure(truth, groups)
@@ -231,20 +202,9 @@ def candidate_pairs(
 ) -> NDArray[np.int64]:
     """Each image with those nearest to it in colour.
 
-    Parameters
-    ----------
-    colours : float32 (n, d)
-        Of length 1 each.
-    labels : array (n,)
-    count : int
-        Neighbours of an image.
-    other_class : bool
-        Among the images of other classes instead of its own.
-
-    Returns
-    -------
-    int64 (m, 2)
-        Positions, the smaller first, each pair once, sorted.
+    `colours`: float32 (n, d), of length 1 each. `labels`: array (n,). `count`: neighbours of an image. `other_class`:
+    among the images of other classes instead of its own. Returns int64 (m, 2): positions, the smaller first, each pair
+    once, sorted.
     """
     pairs = [np.empty((0, 2), np.int64)]
     for label in np.unique(labels):

@@ -36,23 +36,11 @@ def attention_figure(
 ) -> Figure:
     """Grad-CAM over the layers of a network, on its most certain images and its most certain mistake.
 
-    Parameters
-    ----------
-    predictions, facts, weights
-        What the training left: predictions.parquet, training.json, the folder of weights.
-    root : path
-        Folder of the images.
-    trial : str
-        `protocol.fold`, of those whose weights are kept.
-    layers : mapping of str to str, optional
-        Layers by the title of their column; by default what an MFStudentLNet with the model's options has.
-
-    Raises
-    ------
-    ModelError
-        If the weights do not fit the facts, or there is no such layer.
-    ImageSetError
-        If an image cannot be read any more.
+    `predictions`, `facts`, `weights`: what the training left: predictions.parquet, training.json, the folder of
+    weights. `root`: folder of the images. `trial`: `protocol.fold`, of those whose weights are kept. `layers`: layers
+    by the title of their column; by default what an MFStudentLNet with the model's options has. Raises ModelError if
+    the weights do not fit the facts, or there is no such layer. Raises ImageSetError if an image cannot be read any
+    more.
     """
     # Without the pyramid the trunk gives its last stage alone, but the others are inside it all the same.
     columns = layers or {**STAGES, **(LEVELS if facts["options"].get("pyramid", True) else {})}

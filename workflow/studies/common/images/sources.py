@@ -36,10 +36,7 @@ def read_sources(path: str | os.PathLike[str]) -> pd.DataFrame:
 def in_order_of(images: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a table for each image, by `file`, in the images' order and with their index.
 
-    Raises
-    ------
-    ImageSetError
-        If an image has no row.
+    Raises ImageSetError if an image has no row.
     """
     by_file = table.drop_duplicates("file").set_index("file")
     if missing := int((~images["file"].isin(by_file.index)).sum()):

@@ -44,19 +44,8 @@ _COST_COLUMNS = {"parameters": "parameters", "gflops": "gflops", "ms_per_tile": 
 class ImageArm:
     """A trained model of a task.
 
-    Attributes
-    ----------
-    task, name : str
-    label : str
-        How the page calls it.
-    published : str or None
-        Its row in the published tables.
-    predictions : DataFrame
-        As `studies.common.class_metrics` takes them.
-    history : DataFrame or None
-        None for a model that is no network.
-    facts : mapping
-        training.json.
+    `label`: how the page calls it. `published`: its row in the published tables. `predictions`: as
+    `studies.common.class_metrics` takes them. `history`: None for a model that is no network. `facts`: training.json.
     """
 
     task: str
@@ -139,16 +128,8 @@ def leaks(arms: Sequence[ImageArm], images: pd.DataFrame) -> pd.DataFrame:
 
     All models of a task share its splits; each protocol and fold is counted in the first model that took part in it.
 
-    Parameters
-    ----------
-    arms : list of ImageArm
-    images : DataFrame
-        images.tsv: file, label, group.
-
-    Returns
-    -------
-    DataFrame
-        task, protocol, leak (mean over folds), images (test images of a fold, mean over folds).
+    `images`: images.tsv: file, label, group. Returns columns task, protocol, leak (mean over folds), images (test
+    images of a fold, mean over folds).
     """
     rows = []
     for task in dict.fromkeys(arm.task for arm in arms):
@@ -207,16 +188,9 @@ def beside_published(
 ) -> pd.DataFrame:
     """A row per model and protocol, and above them the published figures of the same network, as printed.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        From `summaries`.
-    arms : list of ImageArm
-    published : DataFrame of text
-        Its first column but `step` names the architecture; others are called as the metrics, or `seconds_per_epoch`.
-    metrics : list of str
-    seconds : bool
-        Whether to show the seconds per epoch, median over a protocol's epochs.
+    `scores`: from `summaries`. `published`: its first column but `step` names the architecture; others are called as
+    the metrics, or `seconds_per_epoch`. `seconds`: whether to show the seconds per epoch, median over a protocol's
+    epochs.
     """
     name = next(c for c in published.columns if c != "step")
     printed = published.set_index(name).to_dict("index")

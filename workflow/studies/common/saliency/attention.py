@@ -17,21 +17,10 @@ def layer_attention(
 ) -> dict[str, NDArray[np.float32]]:
     """Grad-CAM of every image at several layers.
 
-    Parameters
-    ----------
-    model : keras.Model
-        Softmax probabilities from pictures in [0, 1].
-    images : float32 (n, h, w, 3)
-    classes : int (n,)
-        Which class each image is explained for.
-    layers : list of str
-        See `studies.common.saliency.layers.find_layer`.
-
-    Returns
-    -------
-    dict of str to float32 (n, h, w)
-        By layer, in [0, 1]: each map stretched by itself. Layers differ in how many places they have and in the units
-        of their channels, so strengths cannot be compared between columns.
+    `model`: softmax probabilities from pictures in [0, 1]. `images`: float32 (n, h, w, 3). `classes`: int (n,), which
+    class each image is explained for. `layers`: see `studies.common.saliency.layers.find_layer`. Returns dict of str to
+    float32 (n, h, w): by layer, in [0, 1]: each map stretched by itself. Layers differ in how many places they have and
+    in the units of their channels, so strengths cannot be compared between columns.
     """
 
     def maps(chosen: NDArray[np.float32], index: int) -> dict[str, NDArray[np.float32]]:
@@ -45,18 +34,9 @@ def decision_maps(
 ) -> dict[str, NDArray[np.float32]]:
     """Gradient saliency and Grad-CAM of every image for a class of its own.
 
-    Parameters
-    ----------
-    model, images, classes
-        As in `layer_attention`.
-    layers : list of str, optional
-        Of Grad-CAM; by default the last that have places.
-
-    Returns
-    -------
-    dict of str to float32 (n, h, w)
-        "gradient" (stretched to its 99th percentile, since single pixels stand far above all others) and "Grad-CAM",
-        each in [0, 1].
+    `model`, `images`, `classes`: as in `layer_attention`. `layers`: of Grad-CAM; by default the last that have places.
+    Returns dict of str to float32 (n, h, w): "gradient" (stretched to its 99th percentile, since single pixels stand
+    far above all others) and "Grad-CAM", each in [0, 1].
     """
 
     def maps(chosen: NDArray[np.float32], index: int) -> dict[str, NDArray[np.float32]]:

@@ -33,16 +33,9 @@ _WIDEST = 1.35  # inches of an image: fewer columns are no reason for larger one
 class Panel:
     """A picture of a grid.
 
-    Attributes
-    ----------
-    image : uint8 (h, w, 3)
-        All of a grid have one ratio of their sides; sizes may differ.
-    influence : float32 (h, w), optional
-        In [0, 1], drawn over the grey image; None shows the image by itself.
-    boxes : float (k, 4), optional
-        xmin, ymin, xmax, ymax; px of the image, as edges; what lies outside is not drawn.
-    title : str
-        Over the picture.
+    `image`: uint8 (h, w, 3), all of a grid have one ratio of their sides; sizes may differ. `influence`: float32 (h,
+    w), in [0, 1], drawn over the grey image; None shows the image by itself. `boxes`: float (k, 4), xmin, ymin, xmax,
+    ymax; px of the image, as edges; what lies outside is not drawn. `title`: over the picture.
     """
 
     image: NDArray[np.uint8]
@@ -60,19 +53,9 @@ def image_maps(
 ) -> Figure:
     """Draw every image in a row, its maps beside it over its grey picture.
 
-    Parameters
-    ----------
-    images : uint8 (n, h, w, 3)
-    words : list of str
-        What stands left of each image; lines are broken where the text has them.
-    maps : mapping of str to float32 (n, h, w)
-        In [0, 1], by the title of their column.
-    nothing : str
-        What the figure says where there are no images.
-
-    Returns
-    -------
-    Figure
+    `images`: uint8 (n, h, w, 3). `words`: what stands left of each image; lines are broken where the text has them.
+    `maps`: mapping of str to float32 (n, h, w), in [0, 1], by the title of their column. `nothing`: what the figure
+    says where there are no images.
     """
     rows = [
         [
@@ -94,22 +77,9 @@ def panel_grid(
 ) -> Figure:
     """Draw pictures with maps over them, in as many blocks of columns as a page's width needs.
 
-    Parameters
-    ----------
-    rows : list of lists of Panel
-        All equally long; None leaves a place empty.
-    words : list of str
-        What stands left of each row, in every block.
-    most : int, optional
-        Columns of a block; more are cut into blocks of about the same width, one below the other. None: one block.
-    letters : float
-        Size of the titles, points.
-    nothing : str
-        What the figure says where there are no rows.
-
-    Returns
-    -------
-    Figure
+    `rows`: all equally long; None leaves a place empty. `words`: what stands left of each row, in every block. `most`:
+    columns of a block; more are cut into blocks of about the same width, one below the other. None: one block.
+    `letters`: size of the titles, points. `nothing`: what the figure says where there are no rows.
     """
     with matplotlib.rc_context(STYLE):
         if not rows:
