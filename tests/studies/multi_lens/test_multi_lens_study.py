@@ -305,21 +305,6 @@ def test_outcomes_hold_the_scores_of_their_predictions(compared, tmp_path: Path)
     assert len(long) == 24 * 4
 
 
-def test_mcnemars_test_is_the_binomial_one_of_images_that_one_arm_alone_has_right() -> None:
-    label = np.zeros(10, int)
-    # Lenses win images 0 to 6, lose image 7; both are right on 8, and wrong on 9.
-    without, with_lenses = np.array([1] * 7 + [0, 0, 1]), np.array([0] * 7 + [1, 0, 1])
-    predictions = {
-        ("set", arm, 0): pd.DataFrame({"label": label, "predicted": p})
-        for arm, p in (("without", without), ("strength_0.4", with_lenses))
-    }
-    (row,) = multi_lens.image_tests(predictions, 0.4).to_dict("records")
-    assert (row["n"], row["only_with"], row["only_without"]) == (10, 7, 1)
-    assert row["p"] == pytest.approx(2 * (1 + 8) / 2**8)
-    same = {key: frame.assign(predicted=0) for key, frame in predictions.items()}
-    assert np.isnan(multi_lens.image_tests(same, 0.4)["p"].iloc[0])
-
-
 def test_seeds_are_tested_in_pairs_and_three_of_them_cannot_decide(compared) -> None:
     outcomes, predictions, comparison = compared
     tests = multi_lens.seed_tests(outcomes, 0.4)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score
 
 from drunet.files import read_json, write_json
@@ -25,15 +24,13 @@ from studies.multi_lens.arms import WITHOUT, arm_name, lenses_of
 # Label and prediction of every test image, by dataset, arm and seed.
 Predictions = Mapping[tuple[str, str, int], pd.DataFrame]
 _FORMS = {"without": "no lenses", "layer": "lenses in the model", "pipeline": "lenses in the data pipeline"}
-_MCNEMAR = {"n": "images", "only_with": "correct only with lenses", "only_without": "correct only without lenses"}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Training without and with lenses: `comparison_table`, `image_tests`, and published F1 (without, with) by set."""
+    """Training without and with lenses: `comparison_table`, and published F1 (without, with) by set."""
 
     table: pd.DataFrame
-    mcnemar: pd.DataFrame
     published: dict[str, tuple[float, float]]
 
 
@@ -93,27 +90,6 @@ def seed_tests(outcomes: pd.DataFrame, strength: float) -> pd.DataFrame:
     return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
 
 
-def image_tests(predictions: Predictions, strength: float) -> pd.DataFrame:
-    """Tests over test images, each classified by both arms.
-
-    `predictions`: mapping of (dataset, arm, seed) to DataFrame, columns label and predicted; the images of a dataset
-    always in the same order. Returns a row per dataset and seed: dataset, seed, n (images), only_with, only_without
-    (images that only one arm classifies correctly), p (McNemar's exact test, two-sided), p_holm over all rows.
-    """
-    rows = []
-    for (dataset, arm, seed), without in predictions.items():
-        other = predictions.get((dataset, arm_name(strength), seed))
-        if arm != WITHOUT or other is None:
-            continue
-        right, right_with = (f["label"].to_numpy() == f["predicted"].to_numpy() for f in (without, other))
-        only_with, only_without = int((right_with & ~right).sum()), int((right & ~right_with).sum())
-        differing = only_with + only_without
-        p = float(binomtest(only_with, differing, 0.5).pvalue) if differing else float("nan")
-        rows.append((dataset, seed, len(right), only_with, only_without, p))
-    table = pd.DataFrame(rows, columns=["dataset", "seed", "n", "only_with", "only_without", "p"])
-    return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
-
-
 def pooled_image_test(predictions: Predictions, strength: float) -> pd.DataFrame:
     """Wilcoxon's signed-rank test over test images, of the number of seeds that classify each correctly."""
     rows = []
@@ -141,7 +117,7 @@ def compare(outcomes: pd.DataFrame, predictions: Predictions, published: pd.Data
         outcomes, seed_tests(outcomes, strength), pooled_image_test(predictions, strength), known, strength
     )
     figures = {name: (float(row["f1_without"]), float(row["f1_with"])) for name, row in known.items()}
-    return Comparison(table, image_tests(predictions, strength), figures)
+    return Comparison(table, figures)
 
 
 def comparison_table(
@@ -212,7 +188,6 @@ def page_view(
         "higher": int((table["change"] > 0).sum()),
         "comparison": table,
         "costs": _costs(times),
-        "mcnemar": comparison.mcnemar.rename(columns=_MCNEMAR),
         "has_published": bool(comparison.published),
         "swept": bool(swept_sets(outcomes)),
         "radius": (low, high - 1),
