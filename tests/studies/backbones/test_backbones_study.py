@@ -20,7 +20,7 @@ from drunet.report.section import render_section
 from studies.backbones import tables as study
 from studies.common.classifier_arms import arm_metrics
 from studies.common.cost import Arithmetic, cost_table
-from studies.common.cost_figures import f1_against_time
+from studies.common.cost_figures import cost_scatter
 
 ROOT = Path(__file__).parents[3]
 ARMS = {
@@ -97,7 +97,8 @@ def test_arms_that_were_not_trained_alike_are_said_to_be() -> None:
 
 def page(folder: Path, metrics: pd.DataFrame, cost: pd.DataFrame, published: pd.DataFrame, settings: Any) -> str:
     (folder / "figures").mkdir(parents=True)
-    save(f1_against_time(study.points(metrics, cost, ARMS)), folder / "figures/f1_against_time.png")
+    figure = cost_scatter(study.points(metrics, cost, ARMS), unit="ms", score="F1")
+    save(figure, folder / "figures/f1_against_time.png")
     view = study.page_view(metrics, cost, arms=ARMS, published=published, settings=settings, size=64)
     return render_section(folder, Path(study.__file__).with_name("page.md.j2"), view).text
 
@@ -123,21 +124,21 @@ def test_the_page_names_the_best_the_fastest_and_the_protocol(
 def test_names_in_the_figure_cover_neither_each_other_nor_an_interval() -> None:
     names = ["VGG19", "ResNet101V2", "MobileNetV2", "EfficientNetV2-B0", "InceptionV3", "DenseNet201", "DR-fused"]
     f1 = np.array([0.87, 0.89, 0.86, 0.89, 0.90, 0.91, 0.94])
-    frame = pd.DataFrame({"label": names, "f1": f1, "f1_low": f1 - 0.1, "f1_high": f1 + 0.05, "parameters": 2e7})
-    figure = f1_against_time(frame.assign(ms_per_tile=[60, 22, 2.1, 3.2, 9, 14, 12.5]))
+    frame = pd.DataFrame({"label": names, "score": f1, "low": f1 - 0.1, "high": f1 + 0.05, "parameters": 2e7})
+    figure = cost_scatter(frame.assign(ms=[60, 22, 2.1, 3.2, 9, 14, 12.5]), unit="ms", score="F1")
     (axes,) = figure.axes
     figure.canvas.draw()
     words = [text for text in axes.texts if isinstance(text, Annotation)]
-    assert [w.get_text() for w in words] == [f"{name} (20 M)" for name in names]
+    assert [w.get_text() for w in words] == [f"{name} (20.0 M)" for name in names]
     boxes = [w.get_window_extent() for w in words]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
     assert all(axes.get_window_extent().contains(*corner) for box in boxes for corner in box.corners())
 
 
 def test_a_classifier_without_any_f1_is_left_out_of_the_figure() -> None:
-    frame = pd.DataFrame({"label": ["a"], "f1": [math.nan], "f1_low": [math.nan], "f1_high": [math.nan]})
-    figure = f1_against_time(frame.assign(ms_per_tile=[1.0], parameters=[1e6]))
-    assert "none of the classifiers" in figure.axes[0].texts[0].get_text()
+    frame = pd.DataFrame({"label": ["a"], "score": [math.nan], "low": [math.nan], "high": [math.nan]})
+    figure = cost_scatter(frame.assign(ms=[1.0], parameters=[1e6]), unit="ms", score="F1")
+    assert "no network has both" in figure.axes[0].texts[0].get_text()
 
 
 def test_the_settings_compare_what_the_paper_compared(published: pd.DataFrame) -> None:

@@ -37,9 +37,10 @@ def scores_table(metrics: pd.DataFrame, arms: Arms, published: pd.DataFrame) -> 
 
 
 def points(metrics: pd.DataFrame, cost: pd.DataFrame, arms: Arms) -> pd.DataFrame:
-    """What the figure draws: label, parameters, ms_per_tile, f1, f1_low, f1_high."""
+    """What the figure draws: label, parameters, ms, score (F1), low, high."""
+    names = {"f1": "score", "f1_low": "low", "f1_high": "high", "ms_per_tile": "ms"}
     scores = wide(metrics)[["arm", "f1", "f1_low", "f1_high"]]
-    joined = scores.merge(cost[["arm", "parameters", "ms_per_tile"]], on="arm", validate="1:1")
+    joined = scores.merge(cost[["arm", "parameters", "ms_per_tile"]], on="arm", validate="1:1").rename(columns=names)
     return joined.assign(label=[arms[a]["label"] for a in joined["arm"]])
 
 
@@ -60,8 +61,8 @@ def page_view(
         **{key: int(scores[key].iloc[0]) for key in ("tiles", "slides", "patients")},
         "threshold": DEFAULT_THRESHOLD,
         # An arm that calls no tile tumour on slides without any has no F1 at all.
-        "best": drawn.iloc[int(drawn["f1"].fillna(-1).argmax())].to_dict(),
-        "fastest": drawn.iloc[int(drawn["ms_per_tile"].argmin())].to_dict(),
+        "best": drawn.iloc[int(drawn["score"].fillna(-1).argmax())].to_dict(),
+        "fastest": drawn.iloc[int(drawn["ms"].argmin())].to_dict(),
         "size": size,
         "engine": cost.iloc[0].to_dict(),
         "differing": differing(settings),

@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from studies.common.class_metrics import classes_in
+from studies.common.cost_figures import cost_scatter
 from studies.common.images.class_figures import (
     confusion_matrices,
-    cost_scatter,
     loss_curves,
     protocol_dumbbell,
     roc_panels,
@@ -126,7 +126,9 @@ def figures(
     drawn = {
         "protocols": protocol_dumbbell(dumbbell_points(scores, leak, main)),
         "losses": loss_curves(histories),
-        "cost": cost_scatter(points, unit="ms per image (log scale)", score="accuracy on test images"),
+        "cost": cost_scatter(
+            points, unit="ms per image (log scale)", score="accuracy on test images (± sd over folds)"
+        ),
     }
     for name, table in TABLES.items():
         if table.figure and (own := arms_in(name, arms, settings)):

@@ -14,13 +14,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH, new_figure, nothing_drawn
 from drunet.report.tables import require_columns
 from studies.common.class_metrics import Roc
-from studies.common.cost_figures import name_points
 from studies.common.images.protocols import PROTOCOLS
 
 # Pale to dark blue: one hue, so that a share reads alike to all eyes.
@@ -31,8 +30,6 @@ PROTOCOL_COLOURS = {"random": PALETTE[1], "given": PALETTE[2], "grouped": PALETT
 PROTOCOL_MARKERS = {"random": "D", "given": "s", "grouped": "o"}
 _WHERE_COMPARED = {"accuracy": "accuracy", "mcc": "multi-class MCC"}
 _LEAK = "of the test images come from a source that is also in the training set"
-# Area of the largest network's point, in square points; height of the figure of costs, inches.
-_LARGEST, _COST_HEIGHT = 900.0, 4.2
 
 
 def confusion_matrices(groups: Mapping[str, Mapping[str, NDArray]], classes: list[str]) -> Figure:
@@ -233,45 +230,6 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss") -> F
         handles.append(Line2D([], [], color=MUTED, linestyle=_TRAINED, label="training"))
         handles.append(Line2D([], [], color=MUTED, label="validation"))
         figure.legend(handles=handles, loc="outside upper left", ncols=5, fontsize=9)
-    return figure
-
-
-def cost_scatter(frame: pd.DataFrame, *, unit: str, score: str = "accuracy") -> Figure:
-    """Accuracy against the time per image; a point's area is its network's size.
-
-    `frame`: label, mean, sd (of the score; NaN where one fold was run), ms_per_image, parameters. `unit`: of the
-    horizontal axis, with how it was measured. `score`: of the upright axis.
-    """
-    require_columns(frame, ("label", "mean", "sd", "ms_per_image", "parameters"), "cost")
-    known = frame[frame["mean"].notna() & frame["ms_per_image"].notna()]
-    with matplotlib.rc_context(STYLE):
-        if known.empty:
-            return _nothing("no network has been timed")
-        figure, (axes,) = new_figure(_COST_HEIGHT)
-        x, y = known["ms_per_image"], known["mean"]
-        # No share is more than all, whatever a standard deviation says.
-        low, high = y - known["sd"], (y + known["sd"]).clip(upper=1)
-        axes.set_xscale("log")
-        axes.vlines(x, low, high, color=PALETTE[0], linewidth=1.4, alpha=0.5)
-        area = _LARGEST * (known["parameters"] / known["parameters"].max()).to_numpy(float)
-        axes.scatter(x, y, s=area, color=PALETTE[0], alpha=0.4, edgecolor="white")
-        axes.scatter(x, y, s=9, color=INK, zorder=3)
-        axes.grid()
-        axes.set_xlabel(unit)
-        axes.set_ylabel(f"{score} (mean ± sd over folds)" if known["sd"].notna().any() else score)
-        least, most = float(low.fillna(y).min()), float(high.fillna(y).max())
-        room = 0.3 * max(most - least, 0.04)
-        axes.set_ylim(least - room, most + room)
-        axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1 and tick < most + room])
-        axes.margins(x=0.15)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        words = [f"{row['label']} ({row['parameters'] / 1e6:.1f} M)" for row in known.to_dict("records")]
-        # A name keeps clear of its point's disc too.
-        reach = np.sqrt(area / np.pi) / (72 * _COST_HEIGHT * 0.85) * (most - least + 2 * room)
-        points = pd.DataFrame({"x": x, "y": y, "low": np.fmin(low, y - reach), "high": np.fmax(high, y + reach)})
-        name_points(figure, axes, points.assign(words=words))
     return figure
 
 

@@ -301,10 +301,12 @@ def dumbbell_points(scores: pd.DataFrame, leak: pd.DataFrame, task: str) -> pd.D
 
 
 def cost_points(scores: pd.DataFrame, cost: pd.DataFrame, task: str, protocol: str) -> pd.DataFrame:
-    """What `cost_scatter` draws of one task: label, mean and sd of the accuracy, ms_per_image, parameters."""
+    """What `cost_scatter` draws of one task: its accuracy, with one standard deviation over folds on either side."""
     wanted = (scores["task"] == task) & (scores["metric"] == "accuracy") & (scores["protocol"] == protocol)
     joined = scores[wanted].merge(cost[["arm", "ms_per_tile", "parameters"]], on="arm", validate="1:1")
-    return joined.rename(columns={"ms_per_tile": "ms_per_image"})
+    # No share is more than all, whatever a standard deviation says.
+    low, high = joined["mean"] - joined["sd"], (joined["mean"] + joined["sd"]).clip(upper=1)
+    return joined.assign(low=low, high=high).rename(columns={"ms_per_tile": "ms", "mean": "score"})
 
 
 def label_of(arms: Sequence[ImageArm], name: str) -> str:
