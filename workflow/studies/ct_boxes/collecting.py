@@ -31,23 +31,9 @@ COLUMNS = ("file", "subtype", "patient", "width", "height", "xmin", "ymin", "xma
 # Subtypes of Lung-PET-CT-Dx.
 LETTERS = ("A", "B", "E", "G")
 # Counts of matching.json, in its order.
-_COUNTED: tuple[str, ...] = (
-    "without_patient",
-    "not_ct",
-    "unreadable",
-    "duplicates",
-    "unusable_annotations",
-    "without_box",
-)
-_COUNTED += (
-    "outside_boxes",
-    "empty_boxes",
-    "several_boxes",
-    "other_subtype",
-    "no_subtype",
-    "subtype_differs",
-    "left_out",
-)
+_COUNTED = ["annotation_without_dicom", "wrong_names", "duplicate_annotations", "without_patient", "not_ct"]
+_COUNTED += ["unreadable", "duplicates", "unusable_annotations", "without_box", "outside_boxes", "empty_boxes"]
+_COUNTED += ["several_boxes", "other_subtype", "no_subtype", "subtype_differs", "left_out"]
 # A patient's folder or ID of Lung-PET-CT-Dx: Lung_Dx-A0001, or A0001 as the annotations have it.
 _PATIENT = re.compile(r"(?:.*[^A-Za-z0-9])?([A-Za-z])\d{3,6}")
 
@@ -141,7 +127,7 @@ def collect_slices(
     counts["unreadable"] = len(unreadable)
     counts["left_out"] = len(candidates) - len(chosen)
     say(f"{len(table)} annotated slices of {table['patient'].nunique()} patients")
-    return table, _matching(table, ids, matched, notes, counts, rule)
+    return table, _matching(table, len(ids), len(matched), counts, rule)
 
 
 def choose_box(boxes: Boxes, rule: str) -> NDArray[np.float64]:
@@ -207,25 +193,18 @@ def _candidates(
 ) -> list[_Candidate]:
     """Slices with a box and of a wanted subtype, in the order of the files."""
     known = {*subtypes, *LETTERS}
+    usable, found_boxes = notes.matching({ids.uid: (ids.columns, ids.rows) for ids in matched.values()}, max_unreadable)
+    counts.update(found_boxes)
     found: list[_Candidate] = []
-    unusable: list[tuple[int, str]] = []
     for number, ids in matched.items():
-        note = notes.numbers[ids.uid]
-        try:
-            boxes = notes.read(ids.uid).on_image(ids.columns, ids.rows, notes.files.label(note))
-        except CtError as error:
-            unusable.append((note, error.what))
-            continue
-        counts.update(outside_boxes=boxes.outside, empty_boxes=boxes.empty)
-        if not len(boxes):
-            counts["without_box"] += 1
+        boxes = usable.get(ids.uid)
+        if not boxes:
+            counts["without_box"] += boxes is not None
             continue
         named = [name.upper() for name in boxes.names if name.upper() in known]
-        patient = [*Path(files.name(number)).parts[:-1], ids.patient, *Path(notes.files.name(note)).parts[:-1]]
-        told = subtype_letter(patient, subtypes)
+        folders = Path(notes.files.name(notes.numbers[ids.uid])).parts[:-1]
+        told = subtype_letter([*Path(files.name(number)).parts[:-1], ids.patient, *folders], subtypes)
         found.append(_Candidate(number, ids, choose_box(boxes, rule), len(boxes), told, named))
-    check_unreadable(notes.files, unusable, len(matched), max_unreadable)
-    counts["unusable_annotations"] = len(unusable)
     return _of_subtypes(found, subtypes, counts)
 
 
@@ -294,24 +273,14 @@ def _file(number: int) -> str:
     return f"{number:05d}.png"
 
 
-def _matching(
-    table: pd.DataFrame,
-    ids: dict[int, SliceIds],
-    matched: dict[int, SliceIds],
-    notes: Annotations,
-    counts: Counter[str],
-    rule: str,
-) -> dict[str, Any]:
+def _matching(table: pd.DataFrame, slices: int, matched: int, counts: Counter[str], rule: str) -> dict[str, Any]:
     """Counts of files, annotations, boxes and slices; `studies.ct_boxes.page` says what each means."""
     return {
         "slices": len(table),
         "patients": int(table["patient"].nunique()),
         "subtypes": {str(k): int(n) for k, n in table["subtype"].value_counts().sort_index().items()},
-        "annotated": len(matched),
-        "dicom_without_annotation": len(ids) - len(matched),
-        "annotation_without_dicom": len(notes.numbers) - len(matched),
-        "wrong_names": notes.wrong_names,
-        "duplicate_annotations": notes.duplicates,
+        "annotated": matched,
+        "dicom_without_annotation": slices - matched,
         **{name: int(counts[name]) for name in _COUNTED},
         "rule": rule,
     }

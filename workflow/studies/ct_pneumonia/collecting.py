@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -23,7 +22,7 @@ from PIL import Image
 from drunet.console import progress, say
 from drunet.errors import CtError, ImageSetError
 from drunet.files import whole_folder
-from studies.common.ct.annotation import NO_ANNOTATIONS, Annotations, Boxes, find_annotations
+from studies.common.ct.annotation import NO_ANNOTATIONS, Annotations, find_annotations
 from studies.common.ct.dicom import is_directory, read_slice
 from studies.common.ct.facts import FACTS, dicom_facts, picture_facts
 from studies.common.ct.files import UserFiles, check_unreadable, find_user_files, is_dicom
@@ -67,7 +66,7 @@ class _Read:
     """What is kept of an image that was read."""
 
     facts: dict[str, Any]
-    uid: str | None = field(default=None, repr=False)
+    uid: str = field(default="", repr=False)
     patient: str = field(default="", repr=False)
     patient_tag: str | None = None
 
@@ -227,8 +226,8 @@ def _read(path: Path, where: str, window: Window) -> tuple[NDArray[np.uint8], _R
         height, width = ct.hu.shape
         facts = dicom_facts(path, width, height, ct.bits)
         # Its own UID groups a slice with no other: its source is unknown.
-        patient = "" if ct.patient_tag == "SOPInstanceUID" else ct.patient
-        return window.grey(ct.hu), _Read(facts, ct.uid, patient, ct.patient_tag)
+        patient = "" if ct.ids.patient_tag == "SOPInstanceUID" else ct.ids.patient
+        return window.grey(ct.hu), _Read(facts, ct.ids.uid, patient, ct.ids.patient_tag)
     pixels = read_image(path)
     grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
     return grey, _Read(picture_facts(path, pixels))
@@ -249,32 +248,15 @@ def _boxes(
     kept: Mapping[int, _Read], labels: Mapping[int, str], notes: Annotations, max_unreadable: float
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Boxes of the DICOM slices that have an annotation, and counts."""
-    rows: list[tuple[Any, ...]] = []
-    counts: Counter[str] = Counter()
-    unusable: list[tuple[int, str]] = []
-    usable: dict[str | None, Boxes] = {}
     sizes = {read.uid: (read.facts["width"], read.facts["height"]) for read in kept.values() if read.uid}
-    matched = [uid for uid in notes.numbers if uid in sizes]
-    for uid in matched:
-        try:
-            usable[uid] = notes.read(uid).on_image(*sizes[uid], notes.files.label(notes.numbers[uid]))
-        except CtError as error:
-            unusable.append((notes.numbers[uid], error.what))
-            continue
-        counts.update(outside_boxes=usable[uid].outside, empty_boxes=usable[uid].empty)
-    check_unreadable(notes.files, unusable, len(matched), max_unreadable)
-    for number, read in kept.items():
-        if read.uid in usable:
-            rows += [(_file(labels[number], number), *box) for box in usable[read.uid].corners]
-    facts = {
-        "annotation_without_dicom": len(notes.numbers) - len(matched),
-        "wrong_names": notes.wrong_names,
-        "duplicate_annotations": notes.duplicates,
-        "unusable_annotations": len(unusable),
-        "outside_boxes": int(counts["outside_boxes"]),
-        "empty_boxes": int(counts["empty_boxes"]),
-    }
-    return pd.DataFrame(rows, columns=list(BOX_COLUMNS)), facts
+    found, counts = notes.matching(sizes, max_unreadable)
+    rows = [
+        (_file(labels[number], number), *box)
+        for number, read in kept.items()
+        if read.uid in found
+        for box in found[read.uid].corners
+    ]
+    return pd.DataFrame(rows, columns=list(BOX_COLUMNS)), counts
 
 
 def _table(

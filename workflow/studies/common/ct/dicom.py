@@ -35,7 +35,7 @@ _IDS += ["Rows", "Columns"]
 _PATIENT_TAGS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _IMAGE = ["ImageType", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored"]
 _IMAGE += ["HighBit", "PixelRepresentation", "PlanarConfiguration", "PixelPaddingValue", "PixelPaddingRangeLimit"]
-_IMAGE += ["RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "PixelSpacing", "PixelData"]
+_IMAGE += ["RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "PixelData"]
 _ENHANCED = (uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage)
 _MODALITIES = {"CR", "DX", "KO", "MG", "MR", "NM", "OT", "PR", "PT", "RTDOSE", "RTPLAN", "RTSTRUCT", "SC", "SEG", "SR"}
 # "US" (unspecified) is what some scanners write beside Hounsfield units; other quantities have names of their own.
@@ -49,16 +49,15 @@ codecs.register()
 class SliceIds:
     """What a DICOM file says it is; for matching and grouping only, never shown.
 
-    `uid`, `series`, `sop_class`, `modality`: SOP instance, series and SOP class UIDs, and the modality; empty where
-    absent, but for `uid`. `patient`: patient ID; where that is empty the UID of the study, else of the series, else of
-    the slice: slices that may be of one patient then stay together as far as the file tells. `patient_tag`: which of
-    these it is: PatientID, StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID. `rows`, `columns`: 0 where absent.
+    `uid` is the SOP instance UID; texts are empty and `rows` and `columns` 0 where absent. `patient` is the patient ID;
+    where that is empty the UID of the study, else of the series, else of the slice, so that slices which may be of one
+    patient stay together as far as the file tells; `patient_tag` says which of these it is (PatientID,
+    StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID).
     """
 
     uid: str = field(repr=False)
     patient: str = field(repr=False)
     patient_tag: str
-    series: str = field(repr=False)
     sop_class: str
     modality: str = field(repr=False)
     rows: int
@@ -72,19 +71,10 @@ class SliceIds:
 
 @dataclass(frozen=True)
 class CtSlice:
-    """One slice.
-
-    `hu`: float32 (rows, columns), Hounsfield units. `uid`, `series`, `patient`, `patient_tag`: as in `SliceIds`; for
-    grouping only, never shown. `spacing`: (float, float), distance of rows and of columns, mm. `bits`: bits stored per
-    value in the file.
-    """
+    """One slice: Hounsfield units, float32 (rows, columns), what it says it is, and the bits stored per value."""
 
     hu: NDArray[np.float32] = field(repr=False)
-    uid: str = field(repr=False)
-    series: str = field(repr=False)
-    patient: str = field(repr=False)
-    patient_tag: str
-    spacing: tuple[float, float] | None
+    ids: SliceIds
     bits: int
 
 
@@ -121,8 +111,7 @@ def read_slice(path: str | os.PathLike[str], where: str) -> CtSlice:
         slope, intercept = _rescale(dataset, where)
         hu = (stored * slope + intercept).astype(np.float32)
         hu[padding] = AIR
-        spacing, bits = _spacing(dataset), int(dataset.BitsStored)
-        return CtSlice(hu, ids.uid, ids.series, ids.patient, ids.patient_tag, spacing, bits)
+        return CtSlice(hu, ids, int(dataset.BitsStored))
 
 
 def is_directory(path: str | os.PathLike[str]) -> bool:
@@ -183,10 +172,9 @@ def _ids(dataset: pydicom.Dataset, where: str) -> SliceIds:
     if not UID.fullmatch(instance):
         raise _refused("the SOPInstanceUID is no UID", where)
     tag = next(key for key in _PATIENT_TAGS if _text(dataset, key))
-    patient, series = _text(dataset, tag), _text(dataset, "SeriesInstanceUID")
     rows, columns = (int(dataset.get(key) or 0) for key in ("Rows", "Columns"))
-    modality = _text(dataset, "Modality")
-    return SliceIds(instance, patient, tag, series, _text(dataset, "SOPClassUID"), modality, rows, columns)
+    sop_class, modality = _text(dataset, "SOPClassUID"), _text(dataset, "Modality")
+    return SliceIds(instance, _text(dataset, tag), tag, sop_class, modality, rows, columns)
 
 
 def _check_kind(dataset: pydicom.Dataset, ids: SliceIds, where: str) -> None:
@@ -264,14 +252,6 @@ def _rescale(dataset: pydicom.Dataset, where: str) -> tuple[float, float]:
     if not np.isfinite([slope, intercept]).all() or slope == 0:
         raise _refused("rescale slope and intercept make no Hounsfield units", where)
     return slope, intercept
-
-
-def _spacing(dataset: pydicom.Dataset) -> tuple[float, float] | None:
-    try:
-        rows, columns = (float(v) for v in dataset.PixelSpacing)
-    except (AttributeError, TypeError, ValueError):
-        return None
-    return (rows, columns) if np.isfinite([rows, columns]).all() and min(rows, columns) > 0 else None
 
 
 def _text(dataset: pydicom.Dataset, key: str) -> str:
