@@ -30,15 +30,11 @@ _PUBLISHED_COLUMNS = {SOURCE: "iou_after_test", UNTOUCHED: "iou_before", TUNED: 
 
 @dataclass(frozen=True)
 class BoxArm:
-    """An arm, trained with one protocol: predictions.parquet, history.tsv (None for the mean box) and training.json.
-
-    `published`: whether it is the network of the published values.
-    """
+    """A variant, trained with one protocol: predictions.parquet, history.tsv (None for the mean box), training.json."""
 
     name: str
     label: str
     protocol: str
-    published: bool
     predictions: pd.DataFrame
     history: pd.DataFrame | None
     facts: Mapping[str, Any]
@@ -101,8 +97,7 @@ def read_arms(
     for key, answers, curve, known in zip(keys, predictions, histories, facts, strict=True):
         protocol, _, name = key.partition("/")
         arm, history = arms[name], pd.read_csv(curve, sep="\t", dtype={"target": str, "stage": str})
-        label, published = arm["label"], arm["published"]
-        found.append(BoxArm(name, label, protocol, published, pd.read_parquet(answers), history, read_json(known)))
+        found.append(BoxArm(name, arm["label"], protocol, pd.read_parquet(answers), history, read_json(known)))
     return found
 
 
@@ -117,7 +112,7 @@ def with_mean_box(arms: Sequence[BoxArm], slices: pd.DataFrame) -> list[BoxArm]:
     for arm in (first[protocol] for protocol in dict.fromkeys(arm.protocol for arm in arms)):
         parts = [_constant(rows, _learnt(arm, rows, slices)) for _, rows in _stages(arm, slices)]
         rows = pd.concat(parts, ignore_index=True)
-        added.append(BoxArm(MEAN_BOX, MEAN_BOX_LABEL, arm.protocol, False, rows, None, {}))
+        added.append(BoxArm(MEAN_BOX, MEAN_BOX_LABEL, arm.protocol, rows, None, {}))
     return [*arms, *added]
 
 
