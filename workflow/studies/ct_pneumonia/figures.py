@@ -42,10 +42,7 @@ def figures(
 ) -> dict[str, Figure]:
     """All figures of the study but those of maps, by file name without suffix."""
     probing = probing_arms(arms, settings)
-    lines = {
-        "accuracy": {"chance": chance(arms, scores)},
-        "auc": {"chance": 0.5, "alarm": settings["probe"]["alarm"]},
-    }
+    lines = {"accuracy": {"chance": chance(arms, scores)}, "auc": {"chance": 0.5, "alarm": settings["probe"]["alarm"]}}
     return {
         "protocols": protocol_dumbbell(dumbbell_points(scores, leak, arms[0].task), FIGURED),
         "roc": roc_panels(roc_curves_of(arms, settings), of=settings["positive"]),

@@ -11,12 +11,7 @@ from matplotlib.figure import Figure
 
 from studies.common.class_metrics import classes_in
 from studies.common.cost_figures import cost_scatter
-from studies.common.images.class_figures import (
-    confusion_matrices,
-    loss_curves,
-    protocol_dumbbell,
-    roc_panels,
-)
+from studies.common.images.class_figures import confusion_matrices, loss_curves, protocol_dumbbell, roc_panels
 from studies.common.images.tables import (
     ImageArm,
     beside_published,
@@ -85,10 +80,7 @@ def arms_in(table: str, arms: Sequence[ImageArm], settings: Mapping[str, Any]) -
 
 
 def score_tables(
-    scores: pd.DataFrame,
-    arms: Sequence[ImageArm],
-    published: Mapping[str, pd.DataFrame],
-    settings: Mapping[str, Any],
+    scores: pd.DataFrame, arms: Sequence[ImageArm], published: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]
 ) -> dict[str, pd.DataFrame]:
     """Tables 2 to 5 by name, each model and protocol below what is published; a table without models is left out.
 
@@ -113,11 +105,7 @@ def _as_compared(published: pd.DataFrame) -> pd.DataFrame:
 
 
 def figures(
-    scores: pd.DataFrame,
-    leak: pd.DataFrame,
-    arms: Sequence[ImageArm],
-    cost: pd.DataFrame,
-    settings: Mapping[str, Any],
+    scores: pd.DataFrame, leak: pd.DataFrame, arms: Sequence[ImageArm], cost: pd.DataFrame, settings: Mapping[str, Any]
 ) -> dict[str, Figure]:
     """All figures of the study but that of attention, by file name without suffix; see `page_view`."""
     main, timed = main_task(arms), arms[0].task

@@ -37,9 +37,7 @@ _COST = ("parameters", "gflops", "tiles_per_s", "ratio", "ratio_low", "ratio_hig
 
 
 def dice_scores(
-    arms: Arms,
-    measured: Mapping[str, Sequence[Mapping[str, Any]]],
-    slides: Sequence[Mapping[str, Any]],
+    arms: Arms, measured: Mapping[str, Sequence[Mapping[str, Any]]], slides: Sequence[Mapping[str, Any]]
 ) -> pd.DataFrame:
     """Dice of every slide at every stage of every arm: arm, stage (a key of `STAGES`), slide, patient, dsc.
 

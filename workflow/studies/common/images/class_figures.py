@@ -139,11 +139,7 @@ def roc_panels(panels: Mapping[str, Mapping[str, Roc]], *, of: str = "") -> Figu
 
 
 def protocol_dumbbell(
-    frame: pd.DataFrame,
-    metrics: Mapping[str, str] = _WHERE_COMPARED,
-    *,
-    leak: str = _LEAK,
-    of: str = "on test images",
+    frame: pd.DataFrame, metrics: Mapping[str, str] = _WHERE_COMPARED, *, leak: str = _LEAK, of: str = "on test images"
 ) -> Figure:
     """Scores of every model under each protocol, joined by a line.
 
