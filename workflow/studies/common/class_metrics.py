@@ -81,24 +81,13 @@ def confusion(predictions: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def scores_of_counts(counts: NDArray, positive: int | None = None) -> dict[str, NDArray[np.float64]]:
-    """Scores that a confusion matrix alone decides.
+    """Scores of confusion matrices (..., classes, classes) with true classes in rows.
 
-    Parameters
-    ----------
-    counts : (..., classes, classes)
-        Rows are true classes; one matrix or many.
-    positive : int, optional
-        Index of the positive class; all others are pooled.
-
-    Returns
-    -------
-    dict of str to float (...)
-        accuracy; mcc, the multi-class Matthews correlation R_K (Gorodkin 2004, equation 8), for two classes the binary
-        one, and 0 where all images are predicted as, or are, one class; precision, recall and f1, each the plain
-        average over classes (macro). A class that is never predicted has precision 0; a class without images has no
-        recall and, if never predicted either, no precision and F1: it is left out of those averages. With `positive`,
-        precision, recall (sensitivity) and f1 are that class's own, and there is specificity TN / (TN + FP); NaN where
-        nothing decides.
+    accuracy; mcc, the multi-class Matthews correlation R_K (Gorodkin 2004, equation 8), 0 where all images are
+    predicted as, or are, one class; precision, recall and f1, the plain averages over classes (macro). A class that is
+    never predicted has precision 0; one without images has no recall and, if never predicted either, no precision and
+    F1, and is left out of those averages. With the index of a `positive` class, precision, recall (sensitivity) and f1
+    are its own, and there is specificity TN / (TN + FP); NaN where nothing decides.
     """
     counts = np.asarray(counts, dtype=np.float64)
     per_class = _per_class(counts)

@@ -66,40 +66,20 @@ def collect_slices(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Match slices with annotations by SOP instance UID, and write them as 8-bit grey PNG in their stored size.
 
-    Parameters
-    ----------
-    root : path
-        DICOM files at any depth, recognised by content. Other files are ignored.
-    annotations : path or None
-        XML files named by UID, at any depth; None: below `root` too.
-    folder : path
-        Written whole or not at all: `<number>.png`, the number of the DICOM file in the byte-wise order of all files
-        below `root`, by which only the user can find it again.
-    window : Window
-    subtypes : sequence of str
-        Letters of the wanted subtypes (A, B, E, G). A slice's is the letter of its patient's folder, else of the
-        patient ID, else of the annotation's folder, else the name of a box: the patient's diagnosis comes first. All
-        slices of a patient are of one subtype: where they differ, that of most (of most boxes, where only these have
-        one), of equals the first of the alphabet.
-    at_most : int or None
-        Slices drawn of each subtype, at random; None: all.
-    rule : {"largest", "union", "first"}
-        The box of a slice with several: that of the largest area, the one around all, or the first written.
-    max_unreadable : float
-        Share, 0 to 1, of the DICOM files that may be unreadable, and of the matching annotations that may be unusable.
-    where : str
-        The configuration's block, whose `root` and `annotations` messages name.
+    DICOM files lie at any depth below `root`, recognised by content, and XML files named by UID below `annotations`
+    (None: `root` too). `folder` is written whole or not at all: `<number>.png`, the number of the DICOM file in the
+    byte-wise order of all files below `root`, by which only the user can find it again.
 
-    Returns
-    -------
-    (DataFrame, dict)
-        A row per slice: file, subtype, patient (1, 2, …), width and height (px), xmin, ymin, xmax, ymax (px, of the
-        chosen box), boxes (usable ones of the slice). Counts for matching.json.
+    A slice's subtype is the letter of its patient's folder, else of the patient ID, else of the annotation's folder,
+    else the name of a box. All slices of a patient are of one subtype: where they differ, that of most (of most boxes,
+    where only these have one), of equals the first of the alphabet. Of each, `at_most` slices are drawn at random.
+    `rule` is "largest", "union" or "first": the box of a slice with several. `max_unreadable` is the share of DICOM
+    files that may be unreadable, and of matching annotations that may be unusable; `where` the configuration's block.
 
-    Raises
-    ------
-    CtError
-        Where a folder is missing, too much cannot be read, or a subtype, or everything, is without an annotated slice.
+    Returns (DataFrame, dict): a row per slice: file, subtype, patient (1, 2, …), width and height (px), xmin, ymin,
+    xmax, ymax (px, of the chosen box), boxes (usable ones of the slice); and the counts for matching.json. Raises
+    CtError where a folder is missing, too much cannot be read, or a subtype, or everything, is without an annotated
+    slice.
     """
     if rule not in RULES:
         raise ValueError(f"unknown rule {rule!r}, expected one of {RULES}")

@@ -26,38 +26,21 @@ COVERAGE = ("file", "group", "box", "right", "share", "highlighted", "found")
 class ArmMaps:
     """Maps of one network of the images that are shown, in the network's own view, as maps.npz holds them.
 
-    Attributes
-    ----------
-    images : uint8 (k, side, side, 3)
-    boxes : float64 (m, 4)
-        px of the view.
-    owner : int64 (m,)
-        Which image each box is of.
-    last : float32 (k, side, side)
-        Of the last convolution, in [0, 1].
-    last_name : str array ()
-    layers : float32 (layers, k, side, side)
-        Of the layers over the depth that are shown; none for a network of which none are asked for.
-    layer_names : str array (layers,)
-    groups : float32 (3, side, side)
-        Means over the convolutions of each group, of the first image alone, since every convolution is explained for
-        them; NaN where a group has no layer.
-    group_names : str array (3,)
-        `studies.ct_pneumonia.layer_groups.GROUPS`.
-    group_sizes : int64 (3,)
-        Convolutions in each.
+    Maps are in [0, 1]. Of the layers over the depth there are none for a network of which none are asked for. Means
+    over the convolutions of each group (`studies.ct_pneumonia.layer_groups.GROUPS`) are of the first image alone, since
+    every convolution is explained for them; NaN where a group has no layer.
     """
 
-    images: NDArray[np.uint8]
-    boxes: NDArray[np.float64]
-    owner: NDArray[np.int64]
-    last: NDArray[np.float32]
-    last_name: NDArray[np.str_]
-    layers: NDArray[np.float32]
-    layer_names: NDArray[np.str_]
-    groups: NDArray[np.float32]
-    group_names: NDArray[np.str_]
-    group_sizes: NDArray[np.int64]
+    images: NDArray[np.uint8]  # (k, side, side, 3)
+    boxes: NDArray[np.float64]  # (m, 4), px of the view
+    owner: NDArray[np.int64]  # (m,), which image each box is of
+    last: NDArray[np.float32]  # (k, side, side), of the last convolution
+    last_name: NDArray[np.str_]  # ()
+    layers: NDArray[np.float32]  # (layers, k, side, side)
+    layer_names: NDArray[np.str_]  # (layers,)
+    groups: NDArray[np.float32]  # (3, side, side)
+    group_names: NDArray[np.str_]  # (3,)
+    group_sizes: NDArray[np.int64]  # (3,), convolutions in each
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the arrays, whole or not at all."""

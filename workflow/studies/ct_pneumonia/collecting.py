@@ -40,19 +40,9 @@ UNREADABLE_COLUMNS = ("number", "reason")
 class Collected:
     """What `collect_images` tells beside the pictures that it writes.
 
-    Attributes
-    ----------
-    sources : DataFrame
-        A row per image: file (`Cancer/00017.png`), label, source ("" or a number: the patient or article), part ("",
-        training, validation or test), and the facts of the original file (`studies.common.ct.facts`).
-    boxes : DataFrame
-        A row per annotated box: file, xmin, ymin, xmax, ymax (px of the picture).
-    unreadable : DataFrame
-        number, reason.
-    facts : dict
-        Counts: images, classes (images of each), dicom, duplicates (DICOM of a UID seen before; kept), annotated
-        (images with a box), sources, without_source (images), without_patient (DICOM without a patient ID), unreadable,
-        annotation_without_dicom, wrong_names, duplicate_annotations, unusable_annotations, outside_boxes, empty_boxes.
+    `sources`: a row per image: file (`Cancer/00017.png`), label, source ("" or a number: the patient or article), part
+    ("", training, validation or test), and the facts of the original file (`studies.common.ct.facts`). `boxes`: a row
+    per annotated box: file, xmin, ymin, xmax, ymax (px of the picture). `unreadable`: number, reason. `facts`: counts.
     """
 
     sources: pd.DataFrame = field(repr=False)
@@ -84,38 +74,20 @@ def collect_images(
 ) -> Collected:
     """Write the images of each class as 8-bit grey PNG in their stored size.
 
-    Parameters
-    ----------
-    root : path
-        An image belongs to the nearest folder above it that is named as a class. DICOM is told by content, the other
-        kinds by their names' ends; further files, and DICOMDIR, are passed over.
-    classes : sequence of str
-    folder : path
-        Written whole or not at all: `<class>/<number>.png`, where the number is that of the original in the byte-wise
-        order of all files below `root`, by which the user, and nobody else, can find it again.
-    window : Window
-        For DICOM. Other pictures are grey already, or become so by luminance (ITU-R BT.601).
-    annotations : path or None
-        XML of Pascal VOC, named by the UIDs of DICOM slices.
-    sources : path or None
-        Table of the columns file and source (patient or article). A DICOM slice that it does not name has the source
-        that other slices of its patient have (several of these become one), else its patient is its source: that is the
-        patient ID, else the study, else the series. Of a slice that has none of them nothing is known.
-    max_unreadable : float
-        Share of the images, 0 to 1, that may be unreadable, and of matching annotations that may be unusable.
-    where : str
-        The configuration's block, whose `root`, `annotations` and `sources` messages name.
+    An image belongs to the nearest folder above it that is named as a class. DICOM is recognised by content, other
+    kinds by their suffix; further files, and DICOMDIR, are passed over. Pictures become grey by luminance (ITU-R
+    BT.601). `folder` is written whole or not at all: `<class>/<number>.png`, the number of the original in the
+    byte-wise order of all files below `root`, by which only the user can find it again. `annotations` holds XML named
+    by the UIDs of slices.
 
-    Returns
-    -------
-    Collected
+    `sources` is a table of file and source (patient or article). A DICOM slice that it does not name has the source of
+    other slices of its patient (several of these become one), else its patient is its source: the patient ID, else the
+    study, else the series. `max_unreadable` is the share of images that may be unreadable, and of matching annotations
+    that may be unusable; `where` the configuration's block.
 
-    Raises
-    ------
-    CtError
-        Where a folder or a class is missing or empty, for one class only, where some images lie in folders named as
-        parts (Training, Validation, Testing) and some do not, where too much cannot be read, and as the readers of
-        annotations and sources.
+    Raises CtError where a folder or a class is missing or empty, for one class only, where some images lie in folders
+    named as parts (Training, Validation, Testing) and some do not, where too much cannot be read, and as the readers
+    do.
     """
     files = find_user_files(root, f"{where}.root")
     labels = _labels(files, classes)

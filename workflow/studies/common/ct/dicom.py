@@ -91,16 +91,14 @@ def read_ids(path: str | os.PathLike[str], where: str) -> SliceIds:
 def read_slice(path: str | os.PathLike[str], where: str) -> CtSlice:
     """Read one CT slice in Hounsfield units.
 
-    - Rescale slope and intercept are applied. Where there is no intercept, signed values are taken as Hounsfield units
-      (slope 1, intercept 0); unsigned ones are refused, as they cannot hold air's -1000.
-    - MONOCHROME1 asks that low values be shown bright; it changes the picture, not the measurement (PS3.3,
-      C.7.6.3.1.2), so that Hounsfield units are as for MONOCHROME2.
-    - Pixel padding, what lies outside of the scanner's field, becomes air.
-    - Bits beyond those stored, in which old files keep overlays, are dropped.
+    Without a rescale intercept signed values are Hounsfield units already; unsigned ones are refused, as they cannot
+    hold air's -1000. MONOCHROME1 changes the picture and not the measurement (PS3.3, C.7.6.3.1.2). Pixel padding, what
+    lies outside of the scanner's field, becomes air; bits beyond those stored, in which old files keep overlays, are
+    dropped.
 
-    `where`: how messages call the file. Raises CtError if it is no DICOM file, no CT image (another modality, a
-    screenshot, an object without pixels), holds several frames or a localiser, lacks a tag, is not in Hounsfield units,
-    is larger than `MOST_PIXELS` or `MOST_BYTES`, or cannot be decoded.
+    Raises CtError if it is no DICOM file, no CT image (another modality, a screenshot, an object without pixels), holds
+    several frames or a localiser, lacks a tag, is not in Hounsfield units, is larger than `MOST_PIXELS` or
+    `MOST_BYTES`, or cannot be decoded.
     """
     with _one_message(where):
         dataset = _read(path, where, _IDS + _IMAGE, pixels=True)

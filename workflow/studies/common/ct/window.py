@@ -20,14 +20,9 @@ class Window:
     width: float
 
     def grey(self, hu: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-        """Grey of each value: 0 below the window, 255 above it, in between
+        """Grey of each value, uint8, by the function LINEAR of DICOM (PS3.3, C.11.2.1.2.1).
 
-            ((hu - (centre - 1/2)) / (width - 1) + 1/2) · 255, rounded,
-
-        which is the function LINEAR of DICOM (PS3.3, C.11.2.1.2.1). Its window begins at
-        centre - 1/2 - (width - 1) / 2 and ends at centre - 1/2 + (width - 1) / 2.
-
-        `hu`: of any shape.
+        0 below the window, 255 above it, in between ((hu - (centre - 1/2)) / (width - 1) + 1/2) · 255, rounded.
         """
         offset = np.asarray(hu, np.float64) - (self.centre - 0.5)
         half = (self.width - 1) / 2

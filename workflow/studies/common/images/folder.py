@@ -49,31 +49,13 @@ def list_images(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """List the images below a folder, each decoded once.
 
-    Parameters
-    ----------
-    root : path
-    classes : sequence of str or None
-        The classes wanted: an image belongs to the nearest folder above it that is one of them, however many others
-        (a patient's, say) lie between, and to none where no folder is. None: to the folder that it lies in.
-    max_unreadable : float
-        Share of the images, 0 to 1, that may be unreadable. They are left out.
-    where : str
-        How messages call the folder: the configuration's key.
-    threads : int or None
-        Images decoded at a time; None takes as many as the process has cores.
+    Returns (DataFrame, DataFrame): of images file (POSIX path below `root`, by which they are sorted), label, width and
+    height (px), digest (sha256 of height, width and the RGB bytes); of unreadable ones, which are left out, file and
+    reason. `max_unreadable` is the share that may be, `where` the configuration's key, `threads` None as many as cores.
 
-    Returns
-    -------
-    (DataFrame, DataFrame)
-        Images: file (POSIX path below `root`, by which they are sorted), label, width and height (px), digest (sha256
-        of height, width and the RGB bytes). Unreadable ones: file, reason.
-
-    Raises
-    ------
-    ImageSetError
-        Where the folder, a class or its images are missing; for one class only, one class name in two places (other
-        than parts of a set, see `PARTS`), links that lead out of the folder, more unreadable images than allowed, and
-        one picture in two classes.
+    Raises ImageSetError where the folder, a class or its images are missing; for one class only, one class name in two
+    places (other than parts of a set, see `PARTS`), links that lead out of the folder, more unreadable images than
+    allowed, and one picture in two classes.
     """
     home = Path(root)
     labels = _labels(home, classes, where)
@@ -110,9 +92,8 @@ def find_files(root: str | os.PathLike[str], where: str) -> list[str]:
 def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """Decode an image: uint8 (h, w, 3), RGB. The only place where images of a set are decoded.
 
-    Grey, palette and CMYK pictures become RGB; of 16 bits (grey, or colour in a PNG) the upper 8 are kept; what is
-    transparent is laid over white, as empty glass would be. The orientation that EXIF tells is left alone, so that
-    pixels are as stored; a TIFF's own is followed, being part of that format. Of several pictures in a TIFF the first
+    Grey, palette and CMYK pictures become RGB; of 16 bits the upper 8 are kept; what is transparent is laid over white,
+    as empty glass would be. EXIF's orientation is left alone, a TIFF's own is followed. Of several pictures the first
     counts.
 
     Raises ImageSetError if the file is no PNG, JPEG, BMP or TIFF, is damaged, larger than `MOST_PIXELS`, or of 32-bit

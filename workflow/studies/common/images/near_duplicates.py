@@ -47,19 +47,10 @@ _LEAST = {"candidates": 1, "size": 64, "features": 16, "inliers": 4, "check_pair
 class NearDuplicates:
     """Settings of the search: the block `near_duplicates`.
 
-    Attributes
-    ----------
-    candidates : int
-        Images of the same class, nearest in colour, that each image is compared with. More than an image has siblings.
-    size : int
-        Longer side of the grey image that is compared, px.
-    features : int
-        SIFT features of an image, the strongest ones.
-    ratio, tolerance, max_scale, inliers
-        What makes a pair a link; see `images.image_pairs.Match`. More inliers: fewer links, and surer ones.
-    check_pairs : int or None
-        Pairs of different classes that the comparison is tried on, where every link is a false one; None tries as many
-        as pairs of one class were compared, which doubles the time.
+    Each image is compared with so many `candidates` of its class, nearest in colour: more than an image has siblings.
+    The grey images that are compared have a longer side of `size` px and at most so many SIFT `features`. See
+    `images.image_pairs.Match` for what makes a pair a link. `check_pairs` of different classes, where every link is a
+    false one, are compared too; None: as many as pairs of one class.
     """
 
     candidates: int
@@ -107,15 +98,13 @@ def find_groups(
     where: str = "near_duplicates",
     threads: int | None = None,
 ) -> tuple[pd.Series, dict[str, Any]]:
-    """Find the groups of images that stem from one source.
+    """Find the groups of images (file, label, digest) that stem from one source.
 
-    Identical images always share a group; no group spans classes. Memory: some 50 kB an image.
+    Identical images always share a group; no group spans classes. `settings` are the fields of `NearDuplicates`,
+    `where` is how messages call them, `seed` draws the pairs of the check. Memory: some 50 kB an image.
 
-    `images`: file, label and digest, as from `studies.common.images.folder.list_images`. `root`: the folder that `file`
-    lies below. `settings`: the fields of `NearDuplicates`. `seed`: of the draw of pairs for the check. `where`: how
-    messages call the settings. `threads`: images or pairs at a time; None takes as many as there are cores. Returns
-    (Series of str, dict): group by image, and facts: images, groups, largest, singletons, pairs_compared, links,
-    identical (images that repeat another one), featureless (too even to be compared), check (see `check_facts`).
+    Returns (Series of str, dict): group by image, and facts: images, groups, largest, singletons, pairs_compared,
+    links, identical (images that repeat another one), featureless (too even to be compared), check (see `check_facts`).
     """
     chosen = NearDuplicates.from_config(settings, where)
     labels = images["label"].to_numpy()

@@ -55,27 +55,13 @@ def sourced_groups(
     *,
     threads: int | None = None,
 ) -> tuple[pd.Series, dict[str, Any]]:
-    """The group of every image: its source, or its near-duplicates among those without one.
+    """The group of every image: its source, or its near-duplicates among those without one (source "").
 
     Identical pictures are never divided: sources that share one (a figure that two articles print) become one group.
 
-    Parameters
-    ----------
-    images : DataFrame
-        file, label and digest.
-    sources : Series of str
-        With the index of `images`; "" where not known.
-    root : path
-        Folder of the images.
-    near_duplicates, seed, threads
-        As of `studies.common.images.near_duplicates.find_groups`.
-
-    Returns
-    -------
-    (Series of str, dict)
-        Groups (`s` and the source, or `n` and a number), and facts: images, groups, largest, singletons, spanning
-        (`group_facts`); sourced (by class: images, sources), unsourced (by class: images), joined (groups that share a
-        picture with another); and search, the facts of the search, or None where every image has a source.
+    Returns (Series of str, dict): groups (`s` and the source, or `n` and a number), and facts: those of `group_facts`;
+    sourced (by class: images, sources), unsourced (by class: images), joined (groups that share a picture with
+    another); and search, the facts of `find_groups`, or None where every image has a source.
     """
     known = sources != ""
     groups = ("s" + sources).where(known, "")

@@ -46,11 +46,9 @@ def grad_cam(
     Source: Selvaraju et al. 2017, equations 1 and 2. They differentiate the score before the softmax, which is fixed
     only up to a number that all classes share; see `ClassScore` for what takes its place.
 
-    `model`, `images`, `index`, `score`, `batch_size`: as in `studies.common.saliency.maps.gradient_saliency`. `layers`:
-    see `find_layer`; by default `default_layers`. A layer that is used more than once counts as last used. Returns
-    GradCam: enlarged to the picture by bilinear interpolation: no finer than the layer's places (1/16 of the side in
-    DR-fused). Raises ModelError as `ClassScore` and `find_layer`, or if a layer's output has no places or no part in
-    the score.
+    Parameters are as in `gradient_saliency`; `layers` as in `find_layer`, by default `default_layers`; one that is used
+    more than once counts as last used. Maps are enlarged by bilinear interpolation. Raises ModelError as `ClassScore`
+    and `find_layer`, or if a layer's output has no places or no part in the score.
     """
     explained = ClassScore(model, index, score)
     explained.values(images[:1], 1)  # refuses what gives no probabilities
