@@ -93,7 +93,7 @@ def evolve_clusters(points: np.ndarray, search: Search, *, seed: int, where: str
 
     `points`: float (n, d). `seed`: the same seed and points give the same clusters, unless the seconds ran out.
     `where`: named in messages. Raises TrainingDataError if there are fewer tiles than two clusters need, or no two
-    clusters can be told apart.
+    clusters can be distinguished.
     """
     if len(points) < 2 * search.min_tiles:
         raise TrainingDataError(
@@ -125,7 +125,7 @@ def evolve_clusters(points: np.ndarray, search: Search, *, seed: int, where: str
     labels = problem.labels(result.x)
     if labels is None or not np.isfinite(result.fun):
         raise TrainingDataError(
-            "no two clusters of tiles can be told apart",
+            "no two clusters of tiles can be distinguished",
             where=where,
             found=f"{len(points)} tiles, at least {search.min_tiles} a cluster",
             mend="Lower `min_tiles`, or annotate tiles that differ.",

@@ -1,9 +1,8 @@
 """A folder of class-named folders of images, listed once: what everything else reads is this list.
 
-The class of an image is the name of the folder that it lies in, at whatever depth (LC25000:
-`lung_image_sets/lung_aca/lungaca1.jpeg`), or, where the classes are named, of the nearest folder above it that is one
-of them (`lung_aca/patient_01/1.jpeg`). Nothing that a file claims is trusted: its format is told by its content, and
-its size is seen before a pixel is decoded.
+The class of an image is the nearest folder above it that is named as one (LC25000:
+`lung_image_sets/lung_aca/lungaca1.jpeg`; `lung_aca/patient_01/1.jpeg`). Nothing that a file claims is trusted: its
+format is told by its content, and its size is seen before a pixel is decoded.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _DECODING += (IndexError, KeyError, struct.error, zlib.error, Image.Decompressio
 
 def list_images(
     root: str | os.PathLike[str],
-    classes: Sequence[str] | None,
+    classes: Sequence[str],
     *,
     max_unreadable: float,
     where: str,
@@ -146,16 +145,16 @@ def _facts(root: Path, file: str) -> tuple[int, int, str] | str:
     return pixels.shape[1], pixels.shape[0], digest.hexdigest()
 
 
-def _labels(root: Path, classes: Sequence[str] | None, where: str) -> dict[str, str]:
+def _labels(root: Path, classes: Sequence[str], where: str) -> dict[str, str]:
     """The class of each image file below `root` that belongs to one of the classes."""
     folders = _folders(root, where)
-    owned = _own_folders(folders, where) if classes is None else _class_folders(folders, classes, where)
+    owned = _class_folders(folders, classes, where)
     names = {folder: PurePosixPath(folder).name for folder in owned}
     holding = {names[folder] for folder, files in owned.items() if files}
     places: dict[str, str] = {}
     for folder in sorted(owned):
         if not owned[folder]:
-            if classes is not None and names[folder] in holding:
+            if names[folder] in holding:
                 continue
             mend = f"Fill or remove it. Images end in {', '.join(SUFFIXES)}."
             raise ImageSetError("a class folder holds no image", where=where, found=folder, mend=mend)
@@ -165,14 +164,6 @@ def _labels(root: Path, classes: Sequence[str] | None, where: str) -> dict[str, 
             found = f"{places[names[folder]]} and {place}"
             raise ImageSetError("one class name stands in two places", where=where, found=found, mend=mend)
     return {file: names[folder] for folder, files in owned.items() for file in files}
-
-
-def _own_folders(folders: dict[str, list[str]], where: str) -> dict[str, list[str]]:
-    """Each folder with the images that lie in it; one that only holds folders is no class."""
-    if stray := folders.get(""):
-        mend = "Put every image into a folder named after its class, or name the classes."
-        raise ImageSetError("images lie outside of any class folder", where=where, found=stray[0], mend=mend)
-    return {f: files for f, files in folders.items() if f and (files or not _has_inner(f, folders))}
 
 
 def _class_folders(folders: dict[str, list[str]], classes: Sequence[str], where: str) -> dict[str, list[str]]:
@@ -221,10 +212,6 @@ def _refuse(error: OSError) -> None:
     raise ImageSetError(what, where=_printable(name), found=error.strerror, mend="Allow it to be read.") from error
 
 
-def _has_inner(folder: str, folders: Iterable[str]) -> bool:
-    return any(other.startswith(f"{folder}/") for other in folders)
-
-
 def _check_unreadable(unreadable: pd.DataFrame, count: int, limit: float, where: str) -> None:
     if len(unreadable) > limit * count:
         first = "; ".join(f"{file} ({reason})" for file, reason in unreadable.head(_SHOWN).itertuples(index=False))
@@ -241,7 +228,7 @@ def _check_classes(images: pd.DataFrame, listed: Iterable[str], where: str) -> N
     if len(there) < 2:
         found = f"{len(images)} images of {next(iter(there), 'none')}"
         mend = "Name a folder, or classes, with two or more."
-        raise ImageSetError("one class only: there is nothing to tell apart", where=where, found=found, mend=mend)
+        raise ImageSetError("one class only: there is nothing to distinguish", where=where, found=found, mend=mend)
 
 
 def _check_duplicates(images: pd.DataFrame, where: str) -> None:

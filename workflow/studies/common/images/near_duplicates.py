@@ -25,8 +25,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import beta
-from sklearn.metrics import homogeneity_completeness_v_measure
-from sklearn.metrics.cluster import pair_confusion_matrix
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from drunet.console import progress, say
@@ -151,25 +149,6 @@ def check_facts(tried: int, false_links: int, compared: int, links: int) -> dict
         "rate_at_most": at_most,
         "false_links_at_most": expected,
         "precision_at_least": max(0.0, 1 - expected / links) if links else None,
-    }
-
-
-def agreement(groups: pd.Series, truth: pd.Series) -> dict[str, Any]:
-    """How groups found agree with groups known, pair by pair of images and as a whole.
-
-    Returns dict: precision (share of the pairs put together that belong together), recall (share of the pairs that
-    belong together that were put together), homogeneity and completeness (Rosenberg and Hirschberg, 2007), joined
-    (lists of known groups that were found to be one: a mistake of the search, or sources that show the same tissue).
-    """
-    (_, apart), (missed, together) = pair_confusion_matrix(truth, groups)
-    homogeneity, completeness, _ = homogeneity_completeness_v_measure(truth, groups)
-    known = truth.groupby(groups).unique()
-    return {
-        "precision": float(together / (together + apart)) if together + apart else 1.0,
-        "recall": float(together / (together + missed)) if together + missed else 1.0,
-        "homogeneity": float(homogeneity),
-        "completeness": float(completeness),
-        "joined": [sorted(names) for names in known if len(names) > 1],
     }
 
 

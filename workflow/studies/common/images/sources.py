@@ -47,13 +47,7 @@ def in_order_of(images: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def sourced_groups(
-    images: pd.DataFrame,
-    sources: pd.Series,
-    root: str | os.PathLike[str],
-    near_duplicates: Mapping[str, Any],
-    seed: int,
-    *,
-    threads: int | None = None,
+    images: pd.DataFrame, sources: pd.Series, root: str | os.PathLike[str], search: Mapping[str, Any]
 ) -> tuple[pd.Series, dict[str, Any]]:
     """The group of every image: its source, or its near-duplicates among those without one (source "").
 
@@ -65,9 +59,9 @@ def sourced_groups(
     """
     known = sources != ""
     groups = ("s" + sources).where(known, "")
-    search = None
+    searched = None
     if not known.all():
-        found, search = find_groups(images[~known].reset_index(drop=True), root, near_duplicates, seed, threads=threads)
+        found, searched = find_groups(images[~known].reset_index(drop=True), root, **search)
         groups[~known] = ("n" + found.astype(str)).to_numpy()
     whole, joined = _joined(groups, images["digest"])
     facts: dict[str, Any] = {
@@ -75,7 +69,7 @@ def sourced_groups(
         "sourced": {},
         "unsourced": {},
         "joined": joined,
-        "search": search,
+        "search": searched,
     }
     for label, own in images.groupby("label").groups.items():
         told = sources[own][known[own]]
