@@ -300,7 +300,7 @@ def test_the_page_says_what_came_out_and_shows_published_figures_apart(
     seconds = study.seconds_table(benchmarks, LABELS, RUNS, ["S0"])
     tests = study.tests_table(scores, LABELS, RUNS)
 
-    def rendered(runs: pd.DataFrame, tests: pd.DataFrame = tests) -> tuple[dict[str, Any], str]:
+    def rendered(runs: pd.DataFrame) -> tuple[dict[str, Any], str]:
         view = page.page_view(runs, tests, seconds, PUBLISHED, band_um=200.0)
         return view, render_section(figures, Path(page.__file__).with_name("page.md.j2"), view).text
 
@@ -308,10 +308,7 @@ def test_the_page_says_what_came_out_and_shows_published_figures_apart(
     best = runs.set_index("experiment")["dsc_mean"]
     assert "3 runs on the same 8 slides of 4 patients." in words and best.idxmax() == "III"
     assert f"III (three) has the highest mean Dice, {best.max():.2f}." in words
-    assert "In 2 of 2 runs with a refiner" in words and "within 200 µm around the annotated tumour" in words
-    different = (tests.loc[tests["family"] == "with refiner", "p_holm"] < 0.05).sum()
-    assert f"differ at p < 0.05 after Holm's correction: {different} of 3." in words and different
-    assert "too few slides" not in words
+    assert "within 200 µm around the annotated tumour" in words
     shown = view["scores"].set_index("experiment")
     assert list(shown["Dice (paper)"]) == ["0.76", "", ""]
     low, high = runs.loc[0, ["dsc_low", "dsc_high"]]
@@ -320,9 +317,6 @@ def test_the_page_says_what_came_out_and_shows_published_figures_apart(
     seconds_shown = view["seconds"].set_index("experiment")
     assert seconds_shown.loc["I", "total"] == 21.5 and seconds_shown.loc["I", "paper"] == "62"
     assert list(view["families"]) == ["with refiner", "without refiner", "refiner and post-processing"]
-    assert "slides as independent" in words and "40 tumour" not in words
-    bare = rendered(runs.drop(columns=[c for c in runs if c.startswith("margin")]), tests.assign(zeros=tests["n"] - 3))
-    assert "Margin called tumour" not in bare[1] and "too few slides" in bare[1]
-    for data, said in (("this cohort (PSA)", True), ("this cohort (PSA, induced imbalance)", False)):
-        tenth = runs.assign(experiment=["I", "III", "X"], classifier_data=data)
-        assert ("40 tumour" in rendered(tenth)[1]) is said
+    assert "slides as independent" in words
+    bare = rendered(runs.drop(columns=[c for c in runs if c.startswith("margin")]))
+    assert "Margin called tumour" not in bare[1]

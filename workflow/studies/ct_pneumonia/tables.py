@@ -159,7 +159,7 @@ def page_view(
     tested, printed = there[0].of(protocol), published["accuracy"].astype(float)
     names, attention = {arm.name for arm in networks}, settings["attention"]
     return {
-        **shared_view(scores, leak, arms, task, grouping, metrics=("accuracy", "auc")),
+        **shared_view(scores, leak, arms, grouping, metrics=("accuracy", "auc")),
         "positive": settings["positive"],
         "drawn": settings["embedded"],
         "protocol": protocol,

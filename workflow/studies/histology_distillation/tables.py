@@ -157,7 +157,7 @@ def page_view(
     steps = [(arm, by_key[steps_protocol].get(arm.key)) for arm in ablated]
     run = protocols_in(hero.predictions)
     return {
-        **shared_view(scores, leak, arms, main, grouping),
+        **shared_view(scores, leak, arms, grouping),
         "distilled": _lessons(arms),
         "models": len(there),
         "classes": len(classes_in(hero.predictions)),
@@ -191,7 +191,7 @@ def page_view(
         "drawn": settings["images"]["root"] is None,
         "unreadable": unreadable,
         "prior": any(arm.history is None for arm in arms),
-        **_left_out(arms, settings),
+        "lacking": _left_out(arms, settings),
     }
 
 
@@ -215,17 +215,12 @@ def _lessons(arms: Sequence[ImageArm]) -> list[dict[str, Any]]:
     ]
 
 
-def _left_out(arms: Sequence[ImageArm], settings: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """What the paper's tables have and this run has not: single models, and whole tables."""
-    lacking: list[dict[str, Any]] = []
-    unmade: list[dict[str, Any]] = []
+def _left_out(arms: Sequence[ImageArm], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Models of the paper's tables that this run has not trained, by table."""
+    found = []
     for name, table in TABLES.items():
-        there, wanted = {arm.name for arm in arms_in(name, arms, settings)}, settings["tables"].get(name) or []
-        missing = [(settings["arms"].get(arm) or {}).get("label", arm) for arm in wanted if arm not in there]
-        if not there:
-            task = task_of(name, arms)
-            task = task.replace("_", " ") if task else None
-            unmade.append({"words": table.words, "task": task, "named": bool(wanted)})
-        elif missing:
-            lacking.append({"words": table.words, "models": missing})
-    return {"lacking": lacking, "unmade": unmade}
+        there = {arm.name for arm in arms_in(name, arms, settings)}
+        wanted = [arm for arm in settings["tables"].get(name) or [] if arm not in there]
+        models = [(settings["arms"].get(arm) or {}).get("label", arm) for arm in wanted]
+        found += [{"words": table.words, "models": models}] if models else []
+    return found

@@ -109,7 +109,7 @@ def page_view(
     best = max(models, key=lambda model: float(model["accuracy"]["mean"]))
     other = there.get(best["key"])
     return {
-        **shared_view(scores, leak, arms, task, grouping),
+        **shared_view(scores, leak, arms, grouping),
         "classes": settings["tasks"][task]["classes"],
         "protocol": protocol,
         "models": models,

@@ -100,17 +100,6 @@ def answered(cost: pd.DataFrame, dice: pd.DataFrame, asked: Mapping[str, float],
     return joined.assign(fast=fast, close=close, good=fast & close)
 
 
-def twin_of(arm: str, settings: Arms) -> str | None:
-    """The distilled arm that differs from a student without teacher in the teacher alone; None where there is none."""
-    if is_taught(settings[arm]) or "onnx" in settings[arm]:
-        return None
-
-    def rest(name: str) -> dict[str, Any]:
-        return {key: value for key, value in settings[name].items() if key != "distillation"}
-
-    return next((other for other in settings if is_taught(settings[other]) and rest(other) == rest(arm)), None)
-
-
 def is_taught(settings: Mapping[str, Any]) -> bool:
     """Whether a classifier is distilled, by its entry in the configuration."""
     return settings.get("distillation") is not None
@@ -188,11 +177,6 @@ def page_view(
         "size": size,
         "students": len(taught),
         "good": taught[taught["good"]].to_dict("records"),
-        "twins": [
-            {"label": labels[twin], "with_teacher": found["mean"][twin], "without": found["mean"][arm]}
-            for arm in found.index
-            if (twin := twin_of(arm, settings)) is not None
-        ],
         "lesson": lessons[0] if alike else None,
         "engine": cost.iloc[0].to_dict(),
         "cost": pd.DataFrame(

@@ -155,7 +155,9 @@ def split_table(
     A protocol that was not run has no columns; a model that was not run under one has empty cells there.
     """
     rows, shown = [], protocols_in(scores)
-    others = [p for p in shown if p != GROUPED] if compared(scores) and GROUPED in shown else []
+    # A difference is shown where any model was run under two protocols.
+    compared = len(scores[["key", "protocol"]].drop_duplicates()) > scores["key"].nunique()
+    others = [p for p in shown if p != GROUPED] if compared and GROUPED in shown else []
     share = leak.set_index(["task", "protocol"])["leak"]
     for _, here in scores.groupby("key", sort=False):
         first = here.iloc[0]
@@ -324,11 +326,6 @@ def strictest_protocol(scores: pd.DataFrame, task: str) -> str:
     return protocols_in(scores[scores["task"] == task])[-1]
 
 
-def compared(scores: pd.DataFrame) -> bool:
-    """Whether any model was run under two protocols, so that there is a difference to show."""
-    return bool(len(scores[["key", "protocol"]].drop_duplicates()) > scores["key"].nunique())
-
-
 def folds_of_scores(scores: pd.DataFrame) -> dict[str, int]:
     """The fewest and the most folds behind some scores, which decide how their spread is called."""
     return {"least": int(scores["folds"].min()), "most": int(scores["folds"].max())}
@@ -344,25 +341,16 @@ def shared_view(
     scores: pd.DataFrame,
     leak: pd.DataFrame,
     arms: Sequence[ImageArm],
-    task: str,
     grouping: Mapping[str, Any],
     *,
     metrics: Sequence[str] = ("accuracy", "mcc"),
 ) -> dict[str, Any]:
-    """What the shared templates of `common/images` name; `task` is that of the figure of protocols.
-
-    `grouping` is groups.json; see `summaries` and `leaks` for the tables.
-    """
-    here = scores[scores["task"] == task]
+    """What the shared templates of `common/images` name; `grouping` is groups.json."""
     return {
         "protocols": protocols_in(scores),
-        "compared": compared(scores),
         "folds": folds_of_scores(scores),
         "splits": split_table(scores, leak, metrics=metrics),
         "training": training_table(arms),
-        "drawn_protocols": protocols_in(here),
-        "drawn_compared": compared(here),
-        "drawn_alone": bool(here.groupby("key")["protocol"].nunique().min() < 2),
         "grouping": {"search": None, **grouping},
         "montage_columns": COLUMNS,
     }
