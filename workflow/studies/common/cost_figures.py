@@ -47,23 +47,18 @@ def cost_scatter(frame: pd.DataFrame, *, unit: str, score: str) -> Figure:
         axes.set_ylim(least - room, most + room)
         axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1 and least - room < tick < most + room])
         axes.margins(x=0.15)
-        round_ticks(axes)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         words = [f"{row['label']} ({row['parameters'] / 1e6:.1f} M)" for row in known.to_dict("records")]
         # A name keeps clear of its point's disc too.
         reach = np.sqrt(area / np.pi) / (72 * _HEIGHT * 0.85) * (most - least + 2 * room)
         low, high = np.fmin(known["low"], y - reach), np.fmax(known["high"], y + reach)
-        name_points(figure, axes, pd.DataFrame({"x": x, "y": y, "low": low, "high": high, "words": words}))
+        _name_points(figure, axes, pd.DataFrame({"x": x, "y": y, "low": low, "high": high, "words": words}))
     return figure
 
 
-def round_ticks(axes: Axes) -> None:
-    """Ticks of a logarithmic horizontal axis at 1, 2, 5, 10, …"""
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def name_points(figure: Figure, axes: Axes, points: pd.DataFrame) -> None:
+def _name_points(figure: Figure, axes: Axes, points: pd.DataFrame) -> None:
     """Write each point's name where it covers neither another name nor a point.
 
     `figure`, `axes`: with their limits set. `points`: x, y, low and high (ends of its upright line; NaN where it has

@@ -8,11 +8,14 @@ from itertools import islice
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from drunet.errors import SheetError
+from drunet.report.figures import PALETTE
 from drunet.report.section import SLIDES_AS_INDEPENDENT, shown_tests
 from drunet.report.words import number
 from studies.common.classifier_arms import MEAN_OF_SLIDES, labelled_tiles, tuned_threshold, wide, with_interval
+from studies.common.interval_figure import interval_rows
 from studies.sampling.settings import TUNED
 
 Facts = Mapping[str, Mapping[str, Any]]
@@ -88,6 +91,31 @@ def scores_table(metrics: pd.DataFrame) -> pd.DataFrame:
         for row in wide(metrics).to_dict("records")
     ]
     return pd.DataFrame(rows)
+
+
+def interval_points(metrics: pd.DataFrame, groups: Mapping[str, str]) -> pd.DataFrame:
+    """Rows of the figure: pooled scores with their intervals, variants on one kind of annotation together."""
+    table = wide(metrics).set_index("arm")
+    rows = [
+        {"row": str(arm).replace("_", " "), "group": group, "metric": score, "mean": known[score]}
+        | {bound: known[f"{score}_{bound}"] for bound in ("low", "high")}
+        for group in dict.fromkeys(groups.values())
+        for arm, known in table.to_dict("index").items()
+        if groups[str(arm)] == group
+        for score in SCORES
+    ]
+    return pd.DataFrame(rows)
+
+
+def figure(metrics: pd.DataFrame, groups: Mapping[str, str], reference: str) -> Figure:
+    """Scores of all variants, coloured by what they learn from (`groups`), and a line at those of the reference."""
+    known = wide(metrics).set_index("arm").to_dict("index")[reference]
+    looks = {
+        group: {"color": PALETTE[i % len(PALETTE)], "marker": "o", "label": f"{group}, 95 % interval"}
+        for i, group in enumerate(dict.fromkeys(groups.values()))
+    }
+    lines = {score: {reference.replace("_", " "): known[score]} for score in SCORES}
+    return interval_rows(interval_points(metrics, groups), SCORES, looks, lines, unit="")
 
 
 def page_view(

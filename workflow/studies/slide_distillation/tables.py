@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from drunet.evaluation import gather, require_slides
@@ -31,8 +30,6 @@ _STAGES_OF = {
     "run": {"heatmap": "heatmap", "refined": "refined", "segmentation": "segmentation"},
     "alone": {"heatmap": "heatmap", "segmentation": "unrefined"},
 }
-# What the builder of mfstudentlnet takes where a configuration says nothing; no Keras here, hence a copy, and a test.
-_STUDENT = {"pyramid": True, "pyramid_width": 64, "shrink": 1}
 _COST = ("parameters", "gflops", "tiles_per_s", "ratio", "ratio_low", "ratio_high")
 
 
@@ -117,29 +114,12 @@ def long_table(metrics: pd.DataFrame, cost: pd.DataFrame, scores: pd.DataFrame) 
     return pd.concat([part[metrics.columns] for part in parts], ignore_index=True)
 
 
-def points(
-    cost: pd.DataFrame, dice: pd.DataFrame, arms: Arms, settings: Arms, *, reference: str, size: int
-) -> pd.DataFrame:
-    """What the figure draws.
-
-    `arms`: mapping of arm to mapping, `label`. `settings`: mapping of arm to mapping, the classifiers' entries in the
-    configuration. `size`: side of a tile, px. Returns columns arm, words (beside the point), kind ("reference",
-    "taught", "untaught"), seen (px of the tile that the network sees, NaN where unknown), width (of the pyramid, NaN
-    where there is none), tiles_per_s, stage (heatmap and the one that decides, by name), dsc; a row per arm and stage.
-    """
-    rows = []
-    for arm, given in settings.items():
-        student = given.get("architecture") == "mfstudentlnet"
-        options = {**_STUDENT, **given.get("options", {})} if student else {}
-        width = options["pyramid_width"] if options.get("pyramid") else np.nan
-        kind = "reference" if arm == reference else "taught" if is_taught(given) else "untaught"
-        seen = size / options["shrink"] if student else np.nan
-        label = "teacher" if arm == reference else arms[arm]["label"] if np.isnan(width) else f"{width:g}"
-        rows.append({"arm": arm, "words": label, "kind": kind, "seen": seen, "width": width})
-    frame = pd.DataFrame(rows).merge(cost[["arm", "tiles_per_s"]], on="arm", validate="1:1")
-    shown = dice.loc[dice["stage"].isin(("heatmap", deciding_stage(dice))), ["arm", "stage", "mean"]]
-    shown = shown.assign(stage=shown["stage"].map(STAGES)).rename(columns={"mean": "dsc"})
-    return frame.merge(shown, on="arm")
+def points(cost: pd.DataFrame, dice: pd.DataFrame, arms: Arms) -> pd.DataFrame:
+    """What the figure draws at the stage that decides: label, parameters, ms, score (mean Dice), low, high."""
+    known = dice.loc[dice["stage"] == deciding_stage(dice), ["arm", "mean", "low", "high"]]
+    joined = known.merge(cost[["arm", "parameters", "ms_per_tile"]], on="arm", validate="1:1")
+    labelled = joined.assign(label=[arms[arm]["label"] for arm in joined["arm"]])
+    return labelled.rename(columns={"mean": "score", "ms_per_tile": "ms"})
 
 
 def page_view(
@@ -155,9 +135,8 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names.
 
-    `metrics`, `cost`, `dice`: from `studies.common.classifier_arms.arm_metrics`, `studies.common.cost.cost_table` and
-    `dice_table`. `arms`, `settings`, `size`: as for `points`. `reference`: the arm of the teacher. `asked`: as for
-    `answered`.
+    `metrics`, `cost` and `dice` are from `arm_metrics`, `cost_table` and `dice_table`; `settings` are those of the
+    classifiers, `reference` the variant of the teacher, `asked` as for `answered`, `size` a tile's side in px.
     """
     labels = {arm: given["label"] for arm, given in arms.items()}
     stage, found = deciding_stage(dice), answered(cost, dice, asked, reference).set_index("arm")
