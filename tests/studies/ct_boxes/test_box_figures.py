@@ -8,7 +8,6 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from box_answers import history
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
@@ -17,7 +16,7 @@ from shapely.geometry import box as square
 from drunet.errors import ModelError
 from studies.common.images.class_figures import protocol_dumbbell
 from studies.ct_boxes.attention import attention_kind, box_attention
-from studies.ct_boxes.figures import ANNOTATED, PREDICTED, BoxPicture, box_losses, box_pictures, iou_boxes
+from studies.ct_boxes.figures import ANNOTATED, PREDICTED, BoxPicture, box_pictures, iou_boxes
 
 
 def picture(predicted: list[float], outline: Any = None) -> BoxPicture:
@@ -64,23 +63,6 @@ def test_an_outline_that_was_not_found_is_said_so() -> None:
     assert [text.get_text() for text in figure.axes[4].texts] == ["no clear edge"]
 
 
-def test_losses_are_shown_whole_and_without_their_first_tenth() -> None:
-    frame = pd.concat([history().assign(protocol=p) for p in ("random", "grouped")])
-    figure = box_losses({"simple": frame}, {"simple": "px²"})
-    lines = [axes.get_lines() for axes in figure.axes]
-    assert [len(found) for found in lines] == [2, 2, 4, 4]
-    whole, cut = (np.asarray(axes.get_lines()[0].get_xdata()) for axes in figure.axes[:2])
-    assert whole.tolist() == list(range(1, 21)) and cut.tolist() == list(range(3, 21))
-    assert figure.axes[1].get_title(loc="left") == "source,\nwithout the first tenth"
-    values = history().query("stage == 'fine-tuned' and target == 'G'")["loss"]
-    assert np.allclose(np.asarray(lines[2][1].get_ydata(), float), values)
-
-
-def test_losses_of_a_study_without_targets_leave_out_the_tuning() -> None:
-    figure = box_losses({"simple": history(()).assign(protocol="grouped")}, {"simple": "px²"})
-    assert [len(axes.get_lines()) for axes in figure.axes] == [1, 1]
-
-
 def test_every_iou_is_drawn_with_its_mean_and_number() -> None:
     rng = np.random.default_rng(1)
     frame = pd.DataFrame(
@@ -110,9 +92,9 @@ def test_the_dumbbell_takes_one_score_and_says_what_leaks() -> None:
     assert figure.legends[0].texts[0].get_text() == "random split: 90 % of the slices leak"
 
 
-def test_a_page_without_slices_or_trainings_says_so() -> None:
+def test_a_page_without_slices_says_so() -> None:
     nothing = pd.DataFrame(columns=["arm", "row", "protocol", "iou"])
-    for figure in (box_pictures([]), box_losses({}, {}), iou_boxes(nothing, 0.7)):
+    for figure in (box_pictures([]), iou_boxes(nothing, 0.7)):
         assert len(figure.axes[0].texts) == 1
 
 

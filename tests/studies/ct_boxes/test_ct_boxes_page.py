@@ -24,8 +24,7 @@ from studies.ct_boxes import settings as rules
 from studies.ct_boxes import tables as study
 from studies.ct_boxes import tasks as box_tasks
 from studies.ct_boxes import trials
-from studies.ct_boxes.figures import loss_name, study_figures
-from studies.ct_boxes.losses import L1_WEIGHT
+from studies.ct_boxes.figures import study_figures
 from studies.ct_boxes.page import matching_table, page_view, scores_table, training_table
 from studies.ct_boxes.pictures import choose_slices
 
@@ -187,6 +186,10 @@ def test_a_study_of_one_subtype_has_no_targets(slices: pd.DataFrame) -> None:
     assert len(made["leak"]) == 1
     drawn = study_figures(made["scores"], made["leak"], made["arms"], made["what"], shipped())
     assert set(drawn) == {"iou", "losses"}
+    (panel,) = (axes for axes in drawn["losses"].axes if axes.lines)
+    assert panel.get_title(loc="left") == "simple CNN (MSE):\nsubtype B" and panel.get_yscale() == "log"
+    losses = history(()).set_index("epoch")["loss"]
+    assert panel.lines[0].get_ydata() == pytest.approx(losses.to_numpy())
 
 
 # What is shown
@@ -290,12 +293,6 @@ def test_a_study_that_learnt_elsewhere_does_not_quote_the_thesis(slices: pd.Data
     page = page_of(measured([arm], slices, settings), tmp_path)
     assert "stage published" not in page
     assert "around a lung tumour (adenocarcinoma, A)" in page
-
-
-def test_the_axis_of_a_loss_says_what_is_made_small() -> None:
-    arms = shipped()["arms"]
-    assert loss_name(arms["simple"]) == "squared error (px²)"
-    assert loss_name(arms["compact"]) == f"1 − GIoU + {L1_WEIGHT:g} × mean error"
 
 
 def test_outlines_go_out_as_geojson_in_px_of_the_slice() -> None:

@@ -15,12 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon, Rectangle
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from shapely.geometry import Polygon as Outline
 
 from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH, draw_box, new_figure, nothing_drawn
-from studies.common.images.class_figures import PROTOCOL_COLOURS, PROTOCOL_NAMES, protocol_dumbbell
+from studies.common.images.class_figures import PROTOCOL_COLOURS, PROTOCOL_NAMES, loss_curves, protocol_dumbbell
 from studies.common.saliency.attention_figure import COLOURS
 from studies.ct_boxes.tables import MEAN_BOX, BoxArm, Judged
 from studies.ct_boxes.trials import SOURCE, TUNED, UNTOUCHED
@@ -30,9 +29,6 @@ _TITLES = ("slice", "annotated", "predicted", "zoom", "Sobel outline", "attentio
 _NAMES, _TOP, _BOTTOM = 1.15, 0.3, 0.42  # inches left of the pictures, above and below them
 _MARGIN = 0.2  # of the predicted box that the zoom shows round it
 _DASHED: Any = (0, (3, 1.5))
-# Share of the epochs that the second panel of losses leaves out: the first losses are far larger than the others.
-EARLY = 0.1
-_LOSSES = {"giou": "1 − GIoU", "giou_l1": "1 − GIoU + 5 × mean error"}
 _LEAK = "of the test slices are of a patient who is also in training"
 _SHORT = {SOURCE: "training subtype", TUNED: "fine-tuned"}
 
@@ -81,39 +77,6 @@ def box_pictures(pictures: Sequence[BoxPicture]) -> Figure:
             Patch(facecolor=matplotlib.colormaps[COLOURS](0.05), label="least attention"),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=1.6)
-    return figure
-
-
-def box_losses(histories: Mapping[str, pd.DataFrame], units: Mapping[str, str]) -> Figure:
-    """Loss by epoch: a row per arm; the source and the fine-tuning, each whole and without its first tenth.
-
-    `histories`: mapping of label to DataFrame, protocol, stage ("source" or another), target, epoch, loss. `units`:
-    mapping of label to str, the loss of each arm, for its axis.
-    """
-    with matplotlib.rc_context(STYLE):
-        if not histories:
-            figure, (axes,) = new_figure(0.6)
-            return nothing_drawn(figure, axes, "no network has been trained")
-        every = pd.concat(histories.values())
-        tuned = (every["stage"] != SOURCE).any()
-        panels = [(source, early) for source in ((True, False) if tuned else (True,)) for early in (0.0, EARLY)]
-        figure = Figure(figsize=(WIDTH, 0.75 + 1.75 * len(histories)), layout="constrained")
-        FigureCanvasAgg(figure)
-        grid = figure.subplots(len(histories), len(panels), squeeze=False)
-        colours = {target: PALETTE[k % len(PALETTE)] for k, target in enumerate(every["target"].unique())}
-        for row, (name, history) in zip(grid, histories.items(), strict=True):
-            for axes, (source, early) in zip(row, panels, strict=True):
-                _draw_losses(axes, history[(history["stage"] == SOURCE) == source], colours, early)
-            row[0].set_ylabel(f"{name}\n{units[name]}", fontsize=8)
-        for axes, (source, early) in zip(grid[0], panels, strict=True):
-            epochs = "without the first tenth" if early else "all epochs"
-            axes.set_title(f"{'source' if source else 'fine-tuning'},\n{epochs}", fontsize=8.5, pad=4)
-        figure.supxlabel("epoch", fontsize=9)
-        protocols = [p for p in PROTOCOL_NAMES if (every["protocol"] == p).any()]
-        handles = [Line2D([], [], color=colour, label=f"subtype {target}") for target, colour in colours.items()]
-        if len(protocols) > 1:
-            handles += [Line2D([], [], color=MUTED, linestyle=_dashes(p), label=PROTOCOL_NAMES[p]) for p in protocols]
-        figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=8.5, columnspacing=1.2)
     return figure
 
 
@@ -172,25 +135,18 @@ def study_figures(
     ]
     histories: dict[str, list[pd.DataFrame]] = {}
     for arm in arms:
-        if arm.history is not None:
-            histories.setdefault(arm.label, []).append(arm.history.assign(protocol=arm.protocol))
-    units = {arm["label"]: loss_name(arm) for arm in settings["arms"].values() if arm}
+        for target, history in arm.history.groupby("target", sort=False) if arm.history is not None else ():
+            of = f"{arm.label}:\nsubtype {target}"
+            histories.setdefault(of, []).append(history.assign(protocol=arm.protocol, fold=0))
     found = {
         "iou": iou_boxes(pd.concat(points, ignore_index=True), settings["good"]),
-        "losses": box_losses({label: pd.concat(parts) for label, parts in histories.items()}, units),
+        "losses": loss_curves({of: pd.concat(parts) for of, parts in histories.items()}, log=True),
     }
     if len(set(scores["protocol"])) > 1:
         found["protocols"] = protocol_dumbbell(
             _dumbbell_points(scores, leak), {"iou": "mean IoU"}, leak=_LEAK, of="on test slices"
         )
     return found
-
-
-def loss_name(arm: Mapping[str, Any]) -> str:
-    """The loss of an arm with its unit, for an axis."""
-    if arm["loss"] == "mse":
-        return "squared error (px²)" if arm["coordinates"] == "pixels" else "squared error"
-    return _LOSSES.get(arm["loss"], str(arm["loss"]))
 
 
 def _dumbbell_points(scores: pd.DataFrame, leak: pd.DataFrame) -> pd.DataFrame:
@@ -246,26 +202,6 @@ def _zoom(box: NDArray[np.float64], width: int, height: int) -> tuple[float, flo
     half = (1 + 2 * _MARGIN) * max(xmax - xmin, ymax - ymin) / 2
     x, y = (xmin + xmax) / 2, (ymin + ymax) / 2
     return x - half, y - half, x + half, y + half
-
-
-def _draw_losses(axes: Axes, history: pd.DataFrame, colours: Mapping[str, str], early: float) -> None:
-    if history.empty:
-        axes.set_axis_off()
-        axes.text(0, 0.5, "none", color=MUTED, transform=axes.transAxes)
-        return
-    for (protocol, target), part in history.groupby(["protocol", "target"], sort=False):
-        part = part[part["epoch"] > early * part["epoch"].max()]
-        style = {"color": colours[str(target)], "linestyle": _dashes(str(protocol)), "linewidth": 1.2, "markersize": 3}
-        axes.plot(part["epoch"], part["loss"], marker="o" if len(part) == 1 else None, **style)
-    axes.set_ylim(bottom=0)
-    axes.grid(axis="y")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    axes.tick_params(labelsize=7.5)
-
-
-def _dashes(protocol: str) -> Any:
-    return "-" if protocol == "grouped" else _DASHED
 
 
 def _draw_ious(

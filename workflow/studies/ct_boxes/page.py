@@ -84,7 +84,6 @@ def page_view(
         "leak": None if "random" not in of_source.index else of_source.loc["random", "leak"],
         "shown_label": shown["label"],
         "own_attention": shown["architecture"] == "compact_box_regressor",
-        "giou": any(arm["loss"].startswith("giou") for arm in settings["arms"].values() if arm),
         "scores": scores_table(scores, what, published),
         "good_shares": _wide(scores, what, lambda row: number(100 * row["good"], 0)),
         "splits_table": leak_table(leak),

@@ -185,7 +185,7 @@ def name_rows(axes: Axes, names: list[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss") -> Figure:
+def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss", *, log: bool = False) -> Figure:
     """Training curves: a panel per model, colours for protocols, dashes for the training set.
 
     `histories`: by the model's shown name: protocol, fold, epoch, `value`, and `val_` before it where there was a
@@ -197,7 +197,9 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss") -> F
         columns = min(len(histories), 4)
         rows = math.ceil(len(histories) / columns)
         width = WIDTH if columns == 4 else 0.75 * WIDTH
-        figure, grid = _grid(rows, columns, width, 0.65 + 1.65 * rows, used=len(histories), sharex=True, sharey=True)
+        figure, grid = _grid(
+            rows, columns, width, 0.65 + 1.65 * rows, used=len(histories), sharex=not log, sharey=not log
+        )
         for axes, (name, history) in zip(grid.ravel(), histories.items(), strict=False):
             require_columns(history, ("protocol", "fold", "epoch", value), "history")
             for protocol, part in history.groupby("protocol", sort=False):
@@ -211,7 +213,9 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss") -> F
             axes.grid(axis="y")
             axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
             axes.tick_params(labelbottom=True, labelsize=8.5)
-        if value == "loss":
+            if log:
+                axes.set_yscale("log")
+        if value == "loss" and not log:
             grid[0, 0].set_ylim(bottom=0)
         counts = sorted({int(n) for h in histories.values() for n in h.groupby("protocol")["fold"].nunique()})
         folds = " to ".join(str(n) for n in dict.fromkeys([counts[0], counts[-1]]))
