@@ -236,7 +236,7 @@ def _table(
 ) -> pd.DataFrame:
     """A row per image, by file; sources are numbered as they come.
 
-    A patient and an article of one name are one source: to hold apart what is one would leak, to join what is two costs
+    A patient and an article of one name are one source: to divide what is one would leak, to join what is two costs
     a little freedom in dividing.
     """
     texts = _sources({number: read.patient for number, read in kept.items()}, known)

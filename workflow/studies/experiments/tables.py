@@ -70,7 +70,7 @@ def long_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def learnt_from(models: Mapping[str, Mapping[str, Any]], name: str | None) -> str:
-    """What a model learnt from, in the order in which it did: `breast (PSA), then this cohort (WTA, oversample)`."""
+    """Training sets of a model, in their order: `breast (PSA), then this cohort (WTA, oversample)`."""
     if name is None:
         return ""
     settings = models[name]

@@ -1,6 +1,6 @@
 """What is left of an image where a network is not to see what it should decide by: its rim alone, or a blur of it.
 
-A network that tells classes apart by what is left may do so by the whole image too, without looking at any lesion.
+A network that distinguishes classes by what is left may do so by the whole image too, without looking at any lesion.
 """
 
 from __future__ import annotations

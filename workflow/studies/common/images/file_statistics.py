@@ -1,6 +1,6 @@
 """A classifier that sees no pixel: logistic regression on facts of the files that images were collected from.
 
-What it can tell apart differs by where it comes from. A network that is shown grey pictures of one format does not see
+What it distinguishes differs by where it comes from. A network that is shown grey pictures of one format does not see
 these facts themselves, but what goes with them: sharpness, noise, the grain of a compression, a scaled-down picture.
 """
 
@@ -41,7 +41,7 @@ def file_features(facts: pd.DataFrame) -> tuple[NDArray[np.float64], list[str]]:
 def file_statistics_model() -> ClassifierMixin:
     """Logistic regression (L2, C = 1) on standardised facts.
 
-    What is not known takes the median of the images learnt from, and a column of its own says that it is not known:
+    What is not known takes the median of the training set, and a column of its own says that it is not known:
     that a file has no JPEG quality tells its source too.
     """
     return make_pipeline(

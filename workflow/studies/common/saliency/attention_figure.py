@@ -74,12 +74,13 @@ def panel_grid(
     most: int | None = None,
     letters: float = 8.5,
     nothing: str = "there is no image to show",
+    bar: bool = True,
 ) -> Figure:
     """Draw pictures with maps over them, in as many blocks of columns as a page's width needs.
 
-    `rows`: all equally long; None leaves a place empty. `words`: what stands left of each row, in every block. `most`:
-    columns of a block; more are cut into blocks of about the same width, one below the other. None: one block.
-    `letters`: size of the titles, points. `nothing`: what the figure says where there are no rows.
+    `rows` are equally long; None leaves a place empty. `words` stand left of each row, in every block. More than `most`
+    columns are cut into blocks of about the same width, one below the other. `letters` is the size of titles in points,
+    `nothing` what the figure says without rows, `bar` whether there is a colour bar of maps.
     """
     with matplotlib.rc_context(STYLE):
         if not rows:
@@ -108,7 +109,8 @@ def panel_grid(
                 for axes, panel in zip(line, row[block * columns : (block + 1) * columns], strict=False):
                     if panel is not None:
                         _draw(axes, panel, letters)
-        _influence_bar(figure, grid.ravel().tolist(), 0.03 * 4 / max(4, blocks * len(rows)))
+        if bar:
+            _influence_bar(figure, grid.ravel().tolist(), 0.03 * 4 / max(4, blocks * len(rows)))
     return figure
 
 
