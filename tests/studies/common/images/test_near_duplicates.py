@@ -208,7 +208,8 @@ def test_the_montage_shows_each_class_from_its_largest_group(made: tuple[Path, p
     assert len(chosen) == len(set(chosen)) == 4
     assert [int(group) < 4 for group in chosen] == [True, False, True, False]
     figure = group_montage(images, root, truth, rows=4)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["aca, 4 images", "scc, 4 images"] * 2
+    assert [axes.get_ylabel() for axes in figure.axes[::4]] == ["aca,\n4 images", "scc,\n4 images"] * 2
+    assert all(len(axes.images) == 1 for axes in figure.axes)
     lone = images.iloc[[0]]
     assert choose_groups(lone, truth.loc[lone.index], 6) == [truth.iloc[0]]
 
