@@ -157,19 +157,18 @@ def comparison_table(
     return pd.DataFrame(rows)
 
 
-def relative_cost(times: pd.DataFrame, value: str = "seconds") -> pd.DataFrame:
-    """Median over rounds of the seconds per step, and of each form's ratio to `without` in its own round, less one.
+def relative_cost(times: pd.DataFrame) -> pd.DataFrame:
+    """Median over rounds of the time per step, and of each form's ratio to `without` in its own round, less one.
 
-    `times` are from `measure_step_times`, `value` is "seconds" or "cpu_seconds".
-
-    Returns columns form, seconds, overhead (share; 0.03 is 3 %), low, high (quartiles of the overhead), rounds.
+    `times` are from `measure_step_times`. Returns the page's table; quartiles are of the overhead.
     """
-    wide = times.pivot_table(index="round", columns="form", values=value)
+    wide = times.pivot_table(index="round", columns="form", values="seconds")
     rows = []
     for form in ["without", *sorted(set(times["form"]) - {"without"})]:
-        low, middle, high = (float(v) for v in np.quantile(wide[form] / wide["without"] - 1, (0.25, 0.5, 0.75)))
-        rows.append((form, float(wide[form].median()), middle, low, high, len(wide)))
-    return pd.DataFrame(rows, columns=["form", "seconds", "overhead", "low", "high", "rounds"])
+        low, middle, high = (100 * float(v) for v in np.quantile(wide[form] / wide["without"] - 1, (0.25, 0.5, 0.75)))
+        rows.append((_FORMS[form], 1000 * float(wide[form].median()), middle, low, high))
+    quartiles = ["overhead (%)", "lower quartile (%)", "upper quartile (%)"]
+    return pd.DataFrame(rows, columns=["variant", "ms_per_step", *quartiles])
 
 
 def page_view(
@@ -187,29 +186,13 @@ def page_view(
         "changes": list(zip(table["dataset"], table["change"], strict=True)),
         "higher": int((table["change"] > 0).sum()),
         "comparison": table,
-        "costs": _costs(times),
+        "costs": relative_cost(times),
         "has_published": bool(comparison.published),
         "swept": bool(swept_sets(outcomes)),
         "radius": (low, high - 1),
         # The smallest p of a signed-rank test over so many pairs, two-sided.
         "least_p": 2 / 2**seeds if seeds < DECISIVE_PAIRS else None,
     }
-
-
-def _costs(times: pd.DataFrame) -> pd.DataFrame:
-    frames = []
-    for value, clock in (("seconds", "wall time"), ("cpu_seconds", "CPU time")):
-        cost = relative_cost(times, value)
-        columns = {
-            "clock": clock,
-            "variant": cost["form"].map(_FORMS),
-            "ms_per_step": 1000 * cost["seconds"],
-            "overhead (%)": 100 * cost["overhead"],
-            "lower quartile (%)": 100 * cost["low"],
-            "upper quartile (%)": 100 * cost["high"],
-        }
-        frames.append(pd.DataFrame(columns))
-    return pd.concat(frames, ignore_index=True)
 
 
 def _plain(name: str) -> str:
