@@ -161,13 +161,10 @@ def summary(predictions: pd.DataFrame, *, resamples: int, seed: int, positive: s
 def group_intervals(
     predictions: pd.DataFrame, *, resamples: int, seed: int, level: float = 0.95, positive: str | None = None
 ) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals of scores in one fold, where whole groups of images are drawn with replacement.
+    """Percentile bounds of the scores of one fold, by drawing whole groups of images with replacement.
 
-    Images of one source are not independent: drawn one by one they would make the intervals too narrow.
-
-    `predictions`: of one fold. `level`: coverage. `positive`: see `scores`, which says what there is an interval of.
-    Returns dict of str to (float, float): percentile bounds; NaN with fewer than two groups. Draws without any image of
-    one of the classes do not count.
+    Images of one source are not independent: drawn one by one they would make the intervals too narrow. NaN with fewer
+    than two groups. Draws without any image of one of the classes do not count.
     """
     draws = resample(predictions["group"].astype(str).to_numpy(), resamples=resamples, seed=seed)
     if draws is None:

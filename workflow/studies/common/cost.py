@@ -24,10 +24,9 @@ _WARM_UPS = 2  # runs that are not timed: the first ones allocate and choose ker
 class Arithmetic:
     """Size and arithmetic of a network.
 
-    `weights`: numbers of floating point that the file holds. Less than the parameters in training, for the conversion
-    folds batch normalisation into the convolutions before it. `flops`: operations for one tile: twice the
-    multiply-accumulates of convolutions and dense layers. Activations, pooling, normalisation and additions are not
-    counted, as is usual.
+    `weights` are the floating-point numbers in the file: fewer than the parameters in training, for the conversion
+    folds batch normalisation into convolutions. `flops` of one tile are twice the multiply-accumulates of convolutions
+    and dense layers; activations, pooling, normalisation and additions are not counted, as is usual.
     """
 
     weights: int

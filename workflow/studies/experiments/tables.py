@@ -35,11 +35,10 @@ _PER_RUN = ("refine_heatmap", "postprocess", "export_geojson", "draw_slide_pictu
 def score_table(
     labels: Mapping[str, str], measured: Mapping[str, Sequence[Mapping[str, Any]]], slides: Sequence[Mapping[str, Any]]
 ) -> pd.DataFrame:
-    """A row per experiment, slide and stage.
+    """A row per experiment, slide and stage, from the slides' metrics.json by run; `slides` are in the same order.
 
-    `labels`: mapping of experiment to run. `measured`: mapping of run to the slides' metrics.json. `slides`: slide,
-    split and patient, in the same order. Returns columns experiment, run, slide, split, patient_id, stage, dsc, iou,
-    hd_um, hd95_um, precision, recall. Raises ConfigError: there is no slide to compare on.
+    Returns columns experiment, run, slide, split, patient_id, stage, dsc, iou, hd_um, hd95_um, precision, recall.
+    Raises ConfigError if there is no slide to compare on.
     """
     require_slides(slides, "study_settings.experiments.split")
     patients = {s["slide"]: s["patient"] for s in slides}
@@ -170,11 +169,9 @@ def named_before(scores: pd.DataFrame, labels: Mapping[str, str], runs: Runs) ->
 def seconds_table(benchmarks: Path, labels: Mapping[str, str], runs: Runs, slides: Sequence[str]) -> pd.DataFrame:
     """Seconds of every job that a slide passes through, from Snakemake's benchmark files.
 
-    A job that several runs share (tissue, tiles, a classifier's heatmap) counts for each of them: the table says how
-    long a slide takes in a run, not what the experiments cost together. Every job starts Python anew.
-
-    Returns columns experiment, run, slide, stage, seconds, shared_by (experiments that use the job); jobs without a
-    benchmark file (their results came from elsewhere) are left out.
+    A job that several runs share counts for each of them: the table says how long a slide takes in a run. Returns
+    columns experiment, run, slide, stage, seconds, shared_by (experiments that use the job); jobs without a benchmark
+    file are left out.
     """
     rows = []
     for experiment, run in labels.items():

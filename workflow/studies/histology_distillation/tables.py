@@ -139,10 +139,8 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names.
 
-    `scores`, `leak`: from `summaries` and `leaks`. `cost`: cost.tsv of the first task. `settings`: the study's.
-    `published`: mapping of str to DataFrame of text, the printed tables by name. `grouping`: groups.json. `unreadable`:
-    images that were left out because they cannot be read. `picture`: whether attention.png is there: its model may have
-    been left out.
+    `cost` is cost.tsv of the first task, `published` the printed tables by name, `grouping` groups.json, `unreadable`
+    the number of images left out, `picture` whether attention.png is there: its model may have been left out.
     """
     main, timed = main_task(arms), arms[0].task
     there = [arm for arm in arms if arm.task == main]

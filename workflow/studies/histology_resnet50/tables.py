@@ -88,9 +88,8 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names.
 
-    `scores`, `leak`: from `summaries` and `leaks`. `settings`: the study's. `published`: as of `fine_tuning_table`.
-    `grouping`: groups.json. `unreadable`: images that were left out because they cannot be read. `picture`: whether
-    confused.png is there: its model may have been left out.
+    `published` is as of `fine_tuning_table`, `grouping` groups.json, `unreadable` the number of images left out,
+    `picture` whether confused.png is there: its model may have been left out.
     """
     task, confused = arms[0].task, settings["confused"]
     protocol, accuracy = strictest_protocol(scores, task), scores[scores["metric"] == "accuracy"]

@@ -127,13 +127,10 @@ def comparison_table(
     published: Mapping[str, Mapping[str, str]],
     strength: float,
 ) -> pd.DataFrame:
-    """Table 4: macro F1 without and with lenses per dataset, with the published figures beside them.
+    """Table 4: macro F1 without and with lenses per dataset, with the published figures, as printed, beside them.
 
-    `seeds` and `images` are from `seed_tests` and `pooled_image_test`, `published` has f1_without, f1_with and
-    wilcoxon_p, as printed.
-
-    Returns columns dataset, seeds, F1 of both arms (mean ± sd), change, p over seeds and over images (Holm's correction
-    over the datasets), and the published values.
+    Returns columns dataset, seeds, F1 of both variants (mean ± sd), change, p over seeds (`seed_tests`) and over images
+    (`pooled_image_test`; Holm's correction over the datasets), and the published values.
     """
     rows = []
     for dataset, frame in outcomes.groupby("dataset", sort=False):

@@ -41,13 +41,11 @@ _ORDERS = 200
 
 
 def deal_cases(cases: Sequence[tuple[str, str]], readers: Sequence[str], repeats: float, seed: int) -> pd.DataFrame:
-    """Give every reader all cases (run, slide) in an order of their own.
+    """Give every reader all cases (run, slide) in an order of their own, which depends on the reader's name alone.
 
-    A reader's order depends on the name alone, so that another reader may be added later. `repeats` is the share of the
-    cases, the same for all readers, that come twice: for agreement of a reader with themselves.
-
-    Returns columns reader, case (`case_01` and so on), slide, run, presentation (1 or 2); by reader and case. Raises
-    SheetError if there are no cases.
+    `repeats` is the share of the cases, the same for all readers, that come twice: for agreement of a reader with
+    themselves. Returns columns reader, case (`case_01` and so on), slide, run, presentation (1 or 2). Raises SheetError
+    if there are no cases.
     """
     if not cases:
         found, mend = (

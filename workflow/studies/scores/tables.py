@@ -27,9 +27,7 @@ _MOST_COUNTED_OUT = 8
 
 
 def summarise_scores(scores: pd.DataFrame) -> pd.DataFrame:
-    """Summarise scores (reader, run, presentation, score) per run and reader, and over all readers.
-
-    Of a case that came twice the first score counts.
+    """Summarise scores per run and reader, and over all readers; of a case that came twice the first score counts.
 
     Returns columns run, reader, n (scores), rated (scores above 0), mean and sd (of those, sd with n - 1), mean_with_0,
     and how often each score was given (`score_0` to `score_5`).

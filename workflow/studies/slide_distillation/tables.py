@@ -36,11 +36,9 @@ _COST = ("parameters", "gflops", "tiles_per_s", "ratio", "ratio_low", "ratio_hig
 def dice_scores(
     arms: Arms, measured: Mapping[str, Sequence[Mapping[str, Any]]], slides: Sequence[Mapping[str, Any]]
 ) -> pd.DataFrame:
-    """Dice of every slide at every stage of every arm: arm, stage (a key of `STAGES`), slide, patient, dsc.
+    """Dice of every slide at every stage of every variant: arm, stage (a key of `STAGES`), slide, patient, dsc.
 
-    `arms`: mapping of arm to mapping, `run` and `alone`, names of runs or None. `measured`: mapping of run to the
-    slides' metrics.json. `slides`: slide, split and patient, in the order of `measured`. Raises ConfigError: there is
-    no slide to compare on.
+    `measured` holds the slides' metrics.json by run, in the order of `slides`. Raises ConfigError if there is no slide.
     """
     require_slides(slides, "study_settings.slide_distillation.split")
     patients = {s["slide"]: s["patient"] for s in slides}
@@ -86,9 +84,9 @@ def deciding_stage(dice: pd.DataFrame) -> str:
 def answered(cost: pd.DataFrame, dice: pd.DataFrame, asked: Mapping[str, float], reference: str) -> pd.DataFrame:
     """Which students reach both targets, at the stage that decides.
 
-    `cost`, `dice`: from `studies.common.cost.cost_table` and `dice_table`. `asked`: speed: least ratio of tiles per
-    second; dsc: most that the mean Dice may be below the reference's. Returns columns arm, mean, difference,
-    difference_low, difference_high, ratio, fast, close, good (bool); without the reference.
+    `asked` has speed, the least ratio of tiles per second, and dsc, the most that the mean Dice may be below the
+    reference's. Returns columns arm, mean, difference, difference_low, difference_high, ratio, fast, close, good
+    (bool).
     """
     at = dice["stage"] == deciding_stage(dice)
     own = dice[at & (dice["arm"] != reference)].drop(columns=["stage", "slides", "patients", "low", "high"])

@@ -39,11 +39,9 @@ def score_table(
     counted: Mapping[tuple[str, str, str], int],
     slides: Sequence[Mapping[str, Any]],
 ) -> pd.DataFrame:
-    """A row per arm, slide and stage.
+    """A row per variant, slide and stage, from the slides' metrics.json and the `counted` fragments.
 
-    `measured`: mapping of arm to the slides' metrics.json. `counted`: mapping of (arm, slide, stage) to fragments.
-    `slides`: slide, split and patient, in the order of `measured`. Returns columns arm, slide, stage, hd_um, hd95_um,
-    fragments, dsc. Raises ConfigError: there is no slide to compare on.
+    Returns columns arm, slide, stage, hd_um, hd95_um, fragments, dsc. Raises ConfigError if there is no slide.
     """
     require_slides(slides, "study_settings.top_skip.split")
     tables = [gather(results, slides)[0].assign(arm=arm) for arm, results in measured.items()]

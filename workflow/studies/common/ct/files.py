@@ -48,9 +48,7 @@ class UserFiles:
 
 
 def find_user_files(root: str | os.PathLike[str], where: str) -> UserFiles:
-    """List the files below a folder, unread.
-
-    Links are passed over: what they point to is found where it lies.
+    """List the files below a folder, unread. Links are passed over: what they point to is found where it lies.
 
     Raises CtError if `root` is no folder, a folder cannot be entered, a link leads out of `root`, or a name holds a
     line break, which would make the numbering ambiguous.

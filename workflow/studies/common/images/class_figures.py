@@ -143,9 +143,8 @@ def protocol_dumbbell(
 ) -> Figure:
     """Scores of every model under each protocol, joined by a line.
 
-    `frame`: arm (shown name), metric, protocol, mean, leak (share of the protocol's test images that leak). `metrics`:
-    a panel per metric, by name, and what its axis calls it. `leak`, `of`: how the legend calls what leaks, and the axes
-    what was scored.
+    `frame` has arm (shown name), metric, protocol, mean and leak (share of test images); `metrics` names a panel each;
+    `leak` and `of` are how the legend calls what leaks, and the axes what was scored.
     """
     require_columns(frame, ("arm", "metric", "protocol", "mean", "leak"), "protocols")
     arms = list(dict.fromkeys(frame["arm"]))

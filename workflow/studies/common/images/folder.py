@@ -80,10 +80,8 @@ def list_images(
 def find_files(root: str | os.PathLike[str], where: str) -> list[str]:
     """Every file below a folder that is named like an image, as sorted POSIX paths, unread.
 
-    Hidden files and folders are passed over, and so are links to folders inside `root`, whose images are found where
-    they lie.
-
-    Raises ImageSetError if `root` is no folder, or a link leads out of it.
+    Hidden files and folders are passed over, and links to folders inside `root`. Raises ImageSetError if `root` is no
+    folder, or a link leads out of it.
     """
     return sorted(file for files in _folders(Path(root), where).values() for file in files)
 

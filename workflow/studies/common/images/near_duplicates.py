@@ -132,13 +132,11 @@ def find_groups(
 
 
 def check_facts(tried: int, false_links: int, compared: int, links: int) -> dict[str, Any]:
-    """What trying the comparison on pairs that share no source says about its links.
+    """What trying the comparison on `tried` pairs of different classes, which share no source, says of its links.
 
-    `tried`, `false_links`: pairs of different classes, and how many of them were linked. They are the nearest in
-    colour, thus harder than pairs at random; two sources of one class may be more alike still. `compared`, `links`:
-    pairs of one class, and how many of them were linked. Returns dict: pairs, false_links, rate, rate_at_most
-    (one-sided 95 % bound after Clopper and Pearson), false_links_at_most (that rate on every pair compared) and
-    precision_at_least (share of true links that this leaves).
+    These are the nearest in colour, thus harder than pairs at random; two sources of one class may be more alike still.
+    Returns pairs, false_links, rate, rate_at_most (one-sided 95 % bound after Clopper and Pearson), false_links_at_most
+    (that rate on all pairs compared in one class) and precision_at_least (share of its links that this leaves).
     """
     at_most = 1.0 if false_links >= tried else float(beta.ppf(CONFIDENCE, false_links + 1, tried - false_links))
     expected = at_most * compared
@@ -168,11 +166,9 @@ def colour_signature(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 def candidate_pairs(
     colours: NDArray[np.float32], labels: NDArray[Any], count: int, *, other_class: bool = False
 ) -> NDArray[np.int64]:
-    """Each image with those nearest to it in colour.
+    """Each image with the `count` nearest to it in colour, of its own class or of others, int64 (m, 2).
 
-    `colours`: float32 (n, d), of length 1 each. `labels`: array (n,). `count`: neighbours of an image. `other_class`:
-    among the images of other classes instead of its own. Returns int64 (m, 2): positions, the smaller first, each pair
-    once, sorted.
+    `colours` are float32 (n, d) of length 1. Pairs have the smaller position first and are sorted, each once.
     """
     pairs = [np.empty((0, 2), np.int64)]
     for label in np.unique(labels):

@@ -127,9 +127,7 @@ def leaks(arms: Sequence[ImageArm], images: pd.DataFrame) -> pd.DataFrame:
     """Share of a protocol's test images with another image of their group outside that fold's test set.
 
     All models of a task share its splits; each protocol and fold is counted in the first model that took part in it.
-
-    `images`: images.tsv: file, label, group. Returns columns task, protocol, leak (mean over folds), images (test
-    images of a fold, mean over folds).
+    `images` is images.tsv. Returns columns task, protocol, leak and images (of a fold; both means over folds).
     """
     rows = []
     for task in dict.fromkeys(arm.task for arm in arms):
@@ -190,9 +188,8 @@ def beside_published(
 ) -> pd.DataFrame:
     """A row per model and protocol, and above them the published figures of the same network, as printed.
 
-    `scores`: from `summaries`. `published`: its first column but `step` names the architecture; others are called as
-    the metrics, or `seconds_per_epoch`. `seconds`: whether to show the seconds per epoch, median over a protocol's
-    epochs.
+    The first column of `published` but `step` names the architecture; others are called as the metrics, or
+    `seconds_per_epoch`, which is shown if `seconds` (median over a protocol's epochs).
     """
     name = next(c for c in published.columns if c != "step")
     printed = published.set_index(name).to_dict("index")
