@@ -137,7 +137,6 @@ def _maps(model: keras.Model, seen: _Seen, index: int, score: ScoreKind, layers:
         seen.boxes,
         seen.owner,
         lasting,
-        np.array(_last_part(last)),
         deep,
         np.array([_last_part(name) for name in asked], dtype=np.str_),
         groups,

@@ -35,7 +35,6 @@ class ArmMaps:
     boxes: NDArray[np.float64]  # (m, 4), px of the view
     owner: NDArray[np.int64]  # (m,), which image each box is of
     last: NDArray[np.float32]  # (k, side, side), of the last convolution
-    last_name: NDArray[np.str_]  # ()
     layers: NDArray[np.float32]  # (layers, k, side, side)
     layer_names: NDArray[np.str_]  # (layers,)
     groups: NDArray[np.float32]  # (3, side, side)

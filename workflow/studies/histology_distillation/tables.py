@@ -156,7 +156,7 @@ def page_view(
     run = protocols_in(hero.predictions)
     return {
         **shared_view(scores, leak, arms, grouping),
-        "distilled": _lessons(arms),
+        "distilled": any(arm.facts.get("distillation") for arm in arms),
         "models": len(there),
         "classes": len(classes_in(hero.predictions)),
         "size": settings["view"]["size"],
@@ -191,26 +191,6 @@ def page_view(
         "prior": any(arm.history is None for arm in arms),
         "lacking": _left_out(arms, settings),
     }
-
-
-def _lessons(arms: Sequence[ImageArm]) -> list[dict[str, Any]]:
-    """Students by teacher, temperature and weight, as they were trained."""
-    labels = {arm.name: arm.label for arm in arms}
-    found: dict[tuple[str, float, float], list[str]] = {}
-    for arm in {arm.name: arm for arm in arms}.values():
-        if lesson := arm.facts.get("distillation"):
-            key = (lesson["teacher"], float(lesson["temperature"]), float(lesson["weight"]))
-            found.setdefault(key, []).append(arm.label)
-    return [
-        {
-            "students": students,
-            "teacher": labels.get(teacher, teacher),
-            "temperature": f"{temperature:g}",
-            "weight": f"{weight:g}",
-            "rest": f"{1 - weight:g}",
-        }
-        for (teacher, temperature, weight), students in found.items()
-    ]
 
 
 def _left_out(arms: Sequence[ImageArm], settings: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -118,25 +118,17 @@ def figure(metrics: pd.DataFrame, groups: Mapping[str, str], reference: str) -> 
     return interval_rows(interval_points(metrics, groups), SCORES, looks, lines, unit="")
 
 
-def page_view(
-    metrics: pd.DataFrame, learnt: pd.DataFrame, tests: pd.DataFrame, *, reference: str, facts: Facts
-) -> dict[str, Any]:
-    """What `page.md.j2` names; `tests` compare the slides' F1 with the reference's, `facts` as in `learnt_table`."""
+def page_view(metrics: pd.DataFrame, learnt: pd.DataFrame, tests: pd.DataFrame, *, reference: str) -> dict[str, Any]:
+    """What `page.md.j2` names; `tests` compare the slides' F1 with the reference's."""
     scores = wide(metrics)
     scores["name"] = [str(arm).replace("_", " ") for arm in scores["arm"]]
     best = scores.iloc[int(scores["f1"].fillna(-1).argmax())].to_dict()
-    sampling = {model: known.get("sampling", {}) for model, known in facts.items()}
     return {
         "best": best,
         "reference": scores[scores["arm"] == reference].iloc[0].to_dict(),
         "scores": scores_table(metrics).rename(columns={"arm": "strategy"}),
         "learnt": learnt.rename(columns={"arm": "strategy"}),
         "tests": shown_tests(tests).rename(columns={"arm": "strategy"}),
-        "induced": [
-            {"model": model, "note": kept["note"], "used": [f"{count} {kind}" for kind, count in kept["used"].items()]}
-            for model, kept in sampling.items()
-            if kept.get("strategy") == "induced_imbalance"
-        ],
         "slides_as_independent": SLIDES_AS_INDEPENDENT,
     }
 

@@ -137,8 +137,7 @@ def test_the_page_of_the_distillation_study_says_what_a_reader_must_know(distill
         "R_K",
         "They have no medical meaning",
         "Confidence intervals resample whole groups",
-        "temperature 4, weight 0.7 for the outputs of the teacher and 0.3 for the labels",
-        "MFStudentLNet learns from ResNet50, which was trained on the same part of the data",
+        "A distilled network and its teacher were trained on the same part of the data.",
         "Not trained in this run: Ablation (Table 2): + FPN + SE; Comparison",
         "the formula that Tian et al. 2024 print",
         "a difference of +",
@@ -147,6 +146,10 @@ def test_the_page_of_the_distillation_study_says_what_a_reader_must_know(distill
         "Lung and colon (Table 4); 95 % confidence interval in brackets, one fold was run",
     ):
         assert said in distilled["text"], said
+    lesson = (
+        distilled["view"]["training"].set_index("network").loc["MFStudentLNet", ["teacher", "temperature", "weight"]]
+    )
+    assert lesson.tolist() == ["resnet50", "4", "0.7"]
     assert '<div class="note">' in distilled["html"] and "> " not in distilled["text"].replace("p > 0", "")
 
 

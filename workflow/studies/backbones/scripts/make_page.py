@@ -27,12 +27,6 @@ with job(snakemake.log[0]):
     write_tsv(slide_scores(tiles, thresholds).drop(columns="patient"), output.slides)
     points = study.points(metrics, cost, arms)
     save(cost_scatter(points, unit="ms per tile (log scale)", score="F1 (95 % interval)"), output.figure, dpi=200)
-    view = study.page_view(
-        metrics,
-        cost,
-        arms=arms,
-        published=read_published(inputs.published),
-        settings=dict(zip(arms, params.settings, strict=True)),
-        size=params.size,
-    )
+    published = read_published(inputs.published)
+    view = study.page_view(metrics, cost, arms=arms, published=published, size=params.size)
     render_section(Path(output.section).parent, Path(inputs.template), view)

@@ -232,7 +232,9 @@ def training_table(arms: Sequence[ImageArm]) -> pd.DataFrame:
     Of the plan the columns that every reader looks for, and those in which the networks differ.
     """
     networks = list({arm.name: arm for arm in arms if arm.history is not None}.values())
-    plans = pd.DataFrame([{k: _plain(v) for k, v in arm.facts["training"].items()} for arm in networks])
+    lessons = [arm.facts.get("distillation") or {} for arm in networks]
+    told = [{**arm.facts["training"], **lesson} for arm, lesson in zip(networks, lessons, strict=True)]
+    plans = pd.DataFrame([{k: _plain(v) for k, v in plan.items()} for plan in told]).fillna("")
     usual = ("optimiser", "learning_rate", "epsilon", "batch_size", "epochs")
     shown = [str(key) for key in plans if key in usual or len(set(plans[key])) > 1]
     facts = [arm.facts for arm in networks]

@@ -35,5 +35,5 @@ with job(snakemake.log[0]):
     groups = {name: study.marks_of(params.settings[arm["classifier"]]) for name, arm in arms.items()}
     save(study.figure(metrics, groups, params.reference), output.figure, dpi=200)
     learnt = study.learnt_table(arms, facts, thresholds)
-    view = study.page_view(metrics, learnt, tests, reference=params.reference, facts=facts)
+    view = study.page_view(metrics, learnt, tests, reference=params.reference)
     render_section(Path(output.section).parent, Path(inputs.template), view)
