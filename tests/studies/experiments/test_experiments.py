@@ -245,7 +245,7 @@ def test_boxes_show_every_slide_the_mean_and_the_published_mean(scores: pd.DataF
     means = named.groupby("name", sort=False)["dsc"].mean()
     expected = [(means.iloc[0], 0), (0.76, 0), (means.iloc[1], 1), (means.iloc[2], 2)]
     assert np.array(diamonds) == pytest.approx(np.array(expected))
-    assert "8 slides" in axes.get_xlabel()
+    assert "8 slides" in figure.get_supxlabel()
 
 
 def test_runs_that_share_a_classifier_share_a_box(scores: pd.DataFrame) -> None:

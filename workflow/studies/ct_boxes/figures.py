@@ -9,7 +9,6 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -18,8 +17,9 @@ from matplotlib.patches import Patch, Polygon, Rectangle
 from numpy.typing import NDArray
 from shapely.geometry import Polygon as Outline
 
-from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH, draw_box, new_figure, nothing_drawn
+from drunet.report.figures import MUTED, PALETTE, STYLE, WIDTH, new_figure, nothing_drawn
 from studies.common.images.class_figures import PROTOCOL_COLOURS, PROTOCOL_NAMES, loss_curves, protocol_dumbbell
+from studies.common.row_figures import box_rows
 from studies.common.saliency.attention_figure import COLOURS
 from studies.ct_boxes.tables import MEAN_BOX, BoxArm, Judged
 from studies.ct_boxes.trials import SOURCE, TUNED, UNTOUCHED
@@ -81,42 +81,14 @@ def box_pictures(pictures: Sequence[BoxPicture]) -> Figure:
 
 
 def iou_boxes(frame: pd.DataFrame, good: float) -> Figure:
-    """IoU of every slice: a panel per arm, a row per subtype and stage, a box per protocol, with mean and n.
-
-    `frame`: arm (label), row (subtype and stage), protocol, iou; a row per slice. `good`: IoU at which a line is drawn.
-    """
-    arms, rows = (list(dict.fromkeys(frame[column])) for column in ("arm", "row"))
-    protocols = [protocol for protocol in PROTOCOL_NAMES if (frame["protocol"] == protocol).any()]
-    with matplotlib.rc_context(STYLE):
-        if not arms:
-            figure, (axes,) = new_figure(0.6)
-            return nothing_drawn(figure, axes, "no slice was judged")
-        step = len(protocols) + 0.6
-        figure, panels = new_figure(1.1 + 0.21 * step * len(rows), panels=len(arms))
-        jitter = np.random.default_rng(0)
-        for axes, arm in zip(panels, arms, strict=True):
-            for i, row in enumerate(rows):
-                for j, protocol in enumerate(protocols):
-                    here = (frame["arm"] == arm) & (frame["row"] == row) & (frame["protocol"] == protocol)
-                    _draw_ious(axes, frame.loc[here, "iou"].to_numpy(float), i * step + j, protocol, jitter)
-            axes.axvline(good, color=INK, linewidth=1.0, linestyle=(0, (1, 2)))
-            axes.set_title(arm, fontsize=8.5, pad=4)
-            axes.set_xlim(-0.02, 1.18)
-            axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "0.25", "0.5", "0.75", "1"], fontsize=8)
-            axes.set_ylim(step * len(rows) - 0.8, -0.9)
-            axes.grid(axis="x")
-            axes.tick_params(axis="y", length=0)
-            axes.spines["left"].set_visible(False)
-            axes.set_yticks(np.arange(len(rows)) * step + (len(protocols) - 1) / 2, [""] * len(rows))
-        panels[0].set_yticklabels(rows, fontsize=8.5)
-        figure.supxlabel("IoU (intersection over union) of annotated and predicted box", fontsize=9)
-        handles: list[Patch | Line2D] = [Patch(color=PROTOCOL_COLOURS[p], label=PROTOCOL_NAMES[p]) for p in protocols]
-        handles += [
-            Line2D([], [], color=MUTED, linestyle="", marker="D", markersize=5, label="mean"),
-            Line2D([], [], color=INK, linewidth=1.0, linestyle=(0, (1, 2)), label=f"{good:g}: good (Pravdyvets 2023)"),
-        ]
-        figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=8.5, handlelength=1.2)
-    return figure
+    """IoU of every slice (arm, row, protocol, iou): a panel per network, a box per row and protocol, a line at `good`."""
+    groups = {protocol: (PROTOCOL_COLOURS[protocol], name) for protocol, name in PROTOCOL_NAMES.items()}
+    return box_rows(
+        frame.rename(columns={"arm": "panel", "protocol": "group", "iou": "value"}),
+        groups,
+        unit="IoU (intersection over union) of annotated and predicted box",
+        line=(good, f"{good:g}: good (Pravdyvets 2023)"),
+    )
 
 
 def study_figures(
@@ -202,14 +174,3 @@ def _zoom(box: NDArray[np.float64], width: int, height: int) -> tuple[float, flo
     half = (1 + 2 * _MARGIN) * max(xmax - xmin, ymax - ymin) / 2
     x, y = (xmin + xmax) / 2, (ymin + ymax) / 2
     return x - half, y - half, x + half, y + half
-
-
-def _draw_ious(
-    axes: Axes, values: NDArray[np.float64], place: float, protocol: str, jitter: np.random.Generator
-) -> None:
-    values = values[np.isfinite(values)]
-    if not values.size:
-        return
-    draw_box(axes, values, place, PROTOCOL_COLOURS[protocol], jitter, size=9)
-    axes.plot(values.mean(), place, marker="D", markersize=4.5, color=MUTED, mec="white", mew=0.7, zorder=5)
-    axes.text(1.03, place, f"n {values.size}", fontsize=6.5, color=MUTED, va="center")

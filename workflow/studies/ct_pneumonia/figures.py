@@ -20,7 +20,7 @@ from studies.common.images.class_figures import (
 )
 from studies.common.images.protocols import PROTOCOLS
 from studies.common.images.tables import ImageArm, dumbbell_points, strictest_protocol
-from studies.common.interval_figure import interval_rows
+from studies.common.row_figures import interval_rows
 from studies.common.saliency.attention_figure import Panel, panel_grid
 from studies.ct_pneumonia.attention_maps import ArmMaps
 from studies.ct_pneumonia.tables import is_probe, probing_arms, whole_image_arms

@@ -4,63 +4,29 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from drunet.report.figures import INK, MUTED, PALETTE, STYLE, draw_box, new_figure, nothing_drawn
+from drunet.report.figures import MUTED, PALETTE, STYLE, new_figure, nothing_drawn
 from drunet.report.overlay import TRUTH_LEGEND
 from drunet.report.tables import VALUE_NAMES, require_columns
 from drunet.report.words import duration, plural
+from studies.common.images.class_figures import name_rows
+from studies.common.row_figures import box_rows
 from studies.common.saliency.attention_figure import Panel, panel_grid
 
-_ROW = 0.44  # inches of a row of boxes
 _LABEL_LETTERS = 15
-_MEAN: dict[str, Any] = {"marker": "D", "markersize": 6.5, "color": PALETTE[1]}
-_PUBLISHED: dict[str, Any] = {"marker": "D", "markersize": 8.5, "mfc": "none", "mec": INK, "mew": 1.4}
 
 
 def run_boxes(scores: pd.DataFrame, published: Mapping[str, float], slides: str) -> Figure:
-    """Boxes of the Dice per run, every slide a point, with the mean measured and the one published.
-
-    `scores` has the columns name (of the row in the figure) and dsc, a row per run and slide; `published` the means to
-    mark, by name; `slides` says for the axis what the points are.
-    """
-    require_columns(scores, ("name", "dsc"), "scores")
-    names = list(dict.fromkeys(scores["name"]))
-    with matplotlib.rc_context(STYLE):
-        figure, (axes,) = new_figure(1.25 + _ROW * max(1, len(names)))
-        if not names:
-            return nothing_drawn(figure, axes, "no run was measured")
-        jitter = np.random.default_rng(0)
-        for y, name in enumerate(names):
-            points = scores.loc[scores["name"] == name, "dsc"].dropna().to_numpy(dtype=float)
-            if points.size:
-                draw_box(axes, points, y, PALETTE[0], jitter)
-                axes.plot(points.mean(), y, zorder=4, mec="white", **_MEAN)
-            else:
-                axes.text(0.0, y, "not defined", color=MUTED, va="center", fontsize=8.5)
-            if name in published:
-                axes.plot(published[name], y, zorder=5, **_PUBLISHED)
-        _name_rows(axes, names)
-        axes.spines["left"].set_visible(False)
-        axes.set_xlabel(f"{VALUE_NAMES['dsc']}, {slides}")
-        axes.set_xlim(-0.02, 1.02)
-        handles = [
-            Line2D([], [], ls="", color=PALETTE[0], marker="o", markersize=5, label="a slide"),
-            Line2D([], [], ls="", color=PALETTE[0], marker="|", markersize=11, mew=2.4, label="median"),
-            Line2D([], [], ls="", label="mean", **_MEAN),
-        ]
-        if published:
-            handles.append(Line2D([], [], ls="", label="mean, published (on other slides)", **_PUBLISHED))
-        figure.legend(handles=handles, loc="outside upper left", ncols=4, handlelength=1.2)
-    return figure
+    """Boxes of the Dice (dsc) per run (name), every slide a point, with the means measured and `published`, by name."""
+    frame = scores.rename(columns={"name": "row", "dsc": "value"}).assign(panel="", group="dsc")
+    groups = {"dsc": (PALETTE[0], "a slide, and the median")}
+    return box_rows(frame, groups, unit=f"{VALUE_NAMES['dsc']}, {slides}", published=published)
 
 
 def stacked_seconds(seconds: pd.DataFrame, stages: Mapping[str, str]) -> Figure:
@@ -85,7 +51,8 @@ def stacked_seconds(seconds: pd.DataFrame, stages: Mapping[str, str]) -> Figure:
             handles.append(Patch(color=colour, label=stages[stage]))
         for y, total in enumerate(left):
             axes.annotate(duration(total), (total, y), (5, 0), textcoords="offset points", va="center", fontsize=8.5)
-        _name_rows(axes, names)
+        name_rows(axes, names)
+        axes.grid(axis="x")
         axes.set_xlim(0, max(float(left.max()), 1e-9) * 1.15)
         axes.set_xlabel(f"seconds per slide, mean of {plural(seconds['slide'].nunique(), 'slide')}")
         figure.legend(handles=handles, loc="outside upper left", ncols=3, handlelength=1.0, columnspacing=1.6)
@@ -114,10 +81,3 @@ def picture_grid(
     with matplotlib.rc_context(STYLE):
         figure.legend(handles=handles, loc="outside lower right", ncols=3, handlelength=1.0, fontsize=9)
     return figure
-
-
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), names, fontsize=9)
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.grid(axis="x")
