@@ -81,7 +81,7 @@ def box_pictures(pictures: Sequence[BoxPicture]) -> Figure:
 
 
 def iou_boxes(frame: pd.DataFrame, good: float) -> Figure:
-    """IoU of every slice (arm, row, protocol, iou): a panel per network, boxes by row and protocol, a line at `good`."""
+    """IoU of every slice (arm, row, protocol, iou): a panel per network, boxes by row and protocol, a line at good."""
     groups = {protocol: (PROTOCOL_COLOURS[protocol], name) for protocol, name in PROTOCOL_NAMES.items()}
     return box_rows(
         frame.rename(columns={"arm": "panel", "protocol": "group", "iou": "value"}),
