@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import matplotlib
@@ -14,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Polygon, Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
@@ -33,15 +34,17 @@ _WIDEST = 1.35  # inches of an image: fewer columns are no reason for larger one
 class Panel:
     """A picture of a grid.
 
-    `image`: uint8 (h, w, 3), all of a grid have one ratio of their sides; sizes may differ. `influence`: float32 (h,
-    w), in [0, 1], drawn over the grey image; None shows the image by itself. `boxes`: float (k, 4), xmin, ymin, xmax,
-    ymax; px of the image, as edges; what lies outside is not drawn. `title`: over the picture.
+    `image` is uint8 (h, w, 3), of one ratio of sides in a grid; `influence`, float32 (h, w) in [0, 1], is drawn over
+    the grey image. `boxes` are float (k, 4), xmin, ymin, xmax, ymax; `rings` closed lines, float (k, 2), with colour
+    and style; `view` is the part that is shown, xmin, ymin, xmax, ymax: all in px of the image, as edges.
     """
 
     image: NDArray[np.uint8]
     influence: NDArray[np.float32] | None = None
     boxes: NDArray[np.float64] | None = None
     title: str = ""
+    rings: Sequence[tuple[NDArray[np.float64], str, Any]] = ()
+    view: tuple[float, float, float, float] | None = None
 
 
 def image_maps(
@@ -127,8 +130,11 @@ def _draw(axes: Axes, panel: Panel, letters: float) -> None:
         edge = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=BOX, linewidth=1.1)
         edge.set_path_effects([withStroke(linewidth=2.4, foreground=_CASING)])
         axes.add_patch(edge)
-    axes.set_xlim(-0.5, width - 0.5)
-    axes.set_ylim(height - 0.5, -0.5)
+    for ring, colour, style in panel.rings:
+        axes.add_patch(Polygon(ring - 0.5, closed=True, fill=False, edgecolor=colour, linestyle=style, linewidth=1.2))
+    left, top, right, bottom = panel.view or (0, 0, width, height)
+    axes.set_xlim(left - 0.5, right - 0.5)
+    axes.set_ylim(bottom - 0.5, top - 0.5)
 
 
 def _influence_bar(figure: Figure, grid: list[Axes], fraction: float) -> None:
