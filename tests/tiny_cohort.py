@@ -26,7 +26,7 @@ from drunet.demo.pyramid import aperio_description, write_pyramid
 from drunet.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-# Apart from the sources: what a test looks for in a folder is not this, and every job would compile them anew without it.
+# Apart from the sources, which tests search; without it every job would compile the library anew.
 BYTECODE = tempfile.TemporaryDirectory(prefix="bytecode")
 PARTS = ("Snakefile", "config.yaml", "workflow", "scripts", "profiles", "resources", "envs")
 COLUMNS = ("slide_id", "patient_id", "path", "split", "annotation", "annotation_kind")
@@ -83,6 +83,15 @@ class Project:
     repository: Path
     config: dict[str, Any]
     rows: list[dict[str, str]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, folder: Path, repository: Path) -> Project:
+        """The project that `write` wrote."""
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        table = pd.read_csv(folder / "slides.tsv", sep="\t", dtype=str, keep_default_na=False)
+        return cls(
+            folder, repository, config, [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+        )
 
     @property
     def results(self) -> Path:
