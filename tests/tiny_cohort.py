@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from drunet.demo.pyramid import aperio_description, write_pyramid
 from drunet.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
+# Apart from the sources, which tests search; without it every job would compile the library anew.
+BYTECODE = tempfile.TemporaryDirectory(prefix="bytecode")
 PARTS = ("Snakefile", "config.yaml", "workflow", "scripts", "profiles", "resources", "envs")
 COLUMNS = ("slide_id", "patient_id", "path", "split", "annotation", "annotation_kind")
 
@@ -80,6 +83,15 @@ class Project:
     repository: Path
     config: dict[str, Any]
     rows: list[dict[str, str]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, folder: Path, repository: Path) -> Project:
+        """The project that `write` wrote."""
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        table = pd.read_csv(folder / "slides.tsv", sep="\t", dtype=str, keep_default_na=False)
+        return cls(
+            folder, repository, config, [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+        )
 
     @property
     def results(self) -> Path:
@@ -140,7 +152,7 @@ class Project:
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment without what a user's own settings of Snakemake would change."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("SNAKEMAKE")}
-    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200", **(more or {})}
+    return {**kept, "PYTHONPYCACHEPREFIX": BYTECODE.name, "COLUMNS": "200", **(more or {})}
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

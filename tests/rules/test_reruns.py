@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from tiny_cohort import Finished, Project, feature_collection, paint_slide, sheet_row
 
 from drunet.files import write_json
@@ -33,6 +32,13 @@ from drunet.tiles import read_mask
 
 write_text(snakemake.output.area, str(read_mask(snakemake.input.mask).sum()))
 """
+
+
+@pytest.fixture
+def own_workflow(own_copy: Project, tmp_path: Path) -> Project:
+    """A finished project whose workflow a test may change too."""
+    own_copy.repository = shutil.copytree(own_copy.repository, tmp_path / "workflow")
+    return own_copy
 
 
 def test_after_a_finished_run_nothing_is_left_to_do(own_copy: Project) -> None:
@@ -64,36 +70,35 @@ def test_a_slide_that_is_added_runs_its_own_chain_and_the_gathering(own_copy: Pr
     assert slides_of(done) == {"later"}
 
 
-def test_editing_the_postprocessing_trains_and_classifies_nothing(own_copy: Project) -> None:
-    with edited(own_copy.repository / "scripts/drunet/postprocess.py", "\nMARGIN = 3\n"):
-        done = own_copy.dry_run()
+def test_editing_the_postprocessing_trains_and_classifies_nothing(own_workflow: Project) -> None:
+    edit(own_workflow.repository / "scripts/drunet/postprocess.py", "\nMARGIN = 3\n")
+    done = own_workflow.dry_run()
     tail = {"postprocess": 3, "measure": 2, **dict.fromkeys(EXPORTS, 3)}
     assert done.rules() == {**tail, **dict.fromkeys(GATHERED, 1)}
 
 
-def test_editing_the_heatmap_reaches_what_is_made_of_it_and_lists_no_tile_anew(own_copy: Project) -> None:
-    with edited(own_copy.repository / "scripts/drunet/heatmap.py", "\nMARGIN = 3\n"):
-        done = own_copy.dry_run()
+def test_editing_the_heatmap_reaches_what_is_made_of_it_and_lists_no_tile_anew(own_workflow: Project) -> None:
+    edit(own_workflow.repository / "scripts/drunet/heatmap.py", "\nMARGIN = 3\n")
+    done = own_workflow.dry_run()
     tail = dict.fromkeys(("classify_tiles", "refine_heatmap", "postprocess", *EXPORTS), 3)
     assert done.rules() == {**tail, "measure": 2, **dict.fromkeys(GATHERED, 1)}
 
 
-def test_editing_an_export_makes_its_files_again_and_nothing_before(own_copy: Project) -> None:
-    with edited(own_copy.repository / "scripts/drunet/report/slide_pictures.py", "\nMARGIN = 3\n"):
-        done = own_copy.dry_run()
+def test_editing_an_export_makes_its_files_again_and_nothing_before(own_workflow: Project) -> None:
+    edit(own_workflow.repository / "scripts/drunet/report/slide_pictures.py", "\nMARGIN = 3\n")
+    done = own_workflow.dry_run()
     assert done.rules() == {"draw_slide_pictures": 3, "report": 1, "all": 1}
 
 
-def test_an_export_that_is_added_makes_its_files_and_nothing_else(own_copy: Project, tmp_path: Path) -> None:
-    own_copy.repository = shutil.copytree(own_copy.repository, tmp_path / "workflow")
-    rules = own_copy.repository / "workflow/rules/exports.smk"
+def test_an_export_that_is_added_makes_its_files_and_nothing_else(own_workflow: Project) -> None:
+    rules = own_workflow.repository / "workflow/rules/exports.smk"
     text = rules.read_text(encoding="utf-8").replace('"heatmap.jpg"]', '"heatmap.jpg", "area.txt"]')
     rules.write_text(text + AREA_RULE, encoding="utf-8")
-    (own_copy.repository / "scripts/export_area.py").write_text(AREA_SCRIPT, encoding="utf-8")
-    done = own_copy.run("exports")
+    (own_workflow.repository / "scripts/export_area.py").write_text(AREA_SCRIPT, encoding="utf-8")
+    done = own_workflow.run("exports")
     assert done.status == 0, done.output
     assert done.rules() == {"export_area": 3, "exports": 1}
-    assert int((own_copy.results / "runs/by_colour/tumour_a/area.txt").read_text()) > 0
+    assert int((own_workflow.results / "runs/by_colour/tumour_a/area.txt").read_text()) > 0
 
 
 def test_another_split_lists_the_slide_anew_and_looks_at_no_pixel(own_copy: Project) -> None:
@@ -101,14 +106,12 @@ def test_another_split_lists_the_slide_anew_and_looks_at_no_pixel(own_copy: Proj
     assert own_copy.write().dry_run("inspect").rules() == {"list_slides": 1, "inspect": 1}
 
 
-def test_editing_a_comment_or_a_docstring_runs_nothing(own_copy: Project) -> None:
-    library = own_copy.repository / "scripts/drunet"
+def test_editing_a_comment_or_a_docstring_runs_nothing(own_workflow: Project) -> None:
+    library = own_workflow.repository / "scripts/drunet"
     sentence = '"""From a refined probability to a clean outline.'
-    with (
-        edited(library / "grid.py", "\n# A remark.\n"),
-        edited(library / "postprocess.py", '"""Said otherwise.', instead_of=sentence),
-    ):
-        done = own_copy.dry_run()
+    edit(library / "grid.py", "\n# A remark.\n")
+    edit(library / "postprocess.py", '"""Said otherwise.', instead_of=sentence)
+    done = own_workflow.dry_run()
     assert "Nothing to be done" in done.output
 
 
@@ -124,18 +127,11 @@ def test_a_setting_of_speed_or_tolerance_alone_runs_nothing(own_copy: Project) -
     assert "Nothing to be done" in own_copy.write().dry_run().output
 
 
-@contextmanager
-def edited(path: Path, text: str, instead_of: str | None = None) -> Iterator[None]:
-    """Edit a file of the copied repository, and put it back."""
+def edit(path: Path, text: str, instead_of: str | None = None) -> None:
+    """Add text to a file, or put it in the place of a sentence."""
     before = path.read_text(encoding="utf-8")
-    if instead_of is not None:
-        assert instead_of in before
-    after = before + text if instead_of is None else before.replace(instead_of, text)
-    path.write_text(after, encoding="utf-8")
-    try:
-        yield
-    finally:
-        path.write_text(before, encoding="utf-8")
+    assert instead_of is None or instead_of in before
+    path.write_text(before + text if instead_of is None else before.replace(instead_of, text), encoding="utf-8")
 
 
 def slides_of(done: Finished) -> set[str]:

@@ -8,16 +8,15 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from box_answers import history
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.patches import Polygon, Rectangle
+from matplotlib.patches import Polygon
 from shapely.geometry import box as square
 
 from drunet.errors import ModelError
 from studies.common.images.class_figures import protocol_dumbbell
 from studies.ct_boxes.attention import attention_kind, box_attention
-from studies.ct_boxes.figures import ANNOTATED, PREDICTED, BoxPicture, box_losses, box_pictures, iou_boxes
+from studies.ct_boxes.figures import ANNOTATED, PREDICTED, BoxPicture, box_pictures, iou_boxes
 
 
 def picture(predicted: list[float], outline: Any = None) -> BoxPicture:
@@ -27,20 +26,19 @@ def picture(predicted: list[float], outline: Any = None) -> BoxPicture:
     return BoxPicture("B\nIoU 0.50", image, box, np.array(predicted), outline, np.zeros((40, 60), np.float32))
 
 
-def rectangles(figure: Figure, axes: int) -> dict[str, tuple[float, ...]]:
-    return {
-        to_hex(p.get_edgecolor()): (*p.get_xy(), p.get_width(), p.get_height())
-        for p in figure.axes[axes].patches
-        if isinstance(p, Rectangle)
-    }
+def rings(figure: Figure, axes: int) -> dict[str, list[list[float]]]:
+    """Corners of what is drawn, as edges of pixels, by colour."""
+    patches = [patch for patch in figure.axes[axes].patches if isinstance(patch, Polygon)]
+    return {to_hex(patch.get_edgecolor()): (patch.get_xy()[:-1] + 0.5).tolist() for patch in patches}
 
 
 def test_both_boxes_stand_where_they_are_in_the_slice() -> None:
     figure = box_pictures([picture([18, 12, 33, 24], square(20, 12, 30, 22))])
-    assert rectangles(figure, 1) == {ANNOTATED.lower(): (20, 10, 15, 10)}
-    assert rectangles(figure, 2) == {ANNOTATED.lower(): (20, 10, 15, 10), PREDICTED.lower(): (18, 12, 15, 12)}
-    # Pixel edges: the picture reaches from 0 to its size, not from -0.5.
-    assert figure.axes[1].get_xlim() == (0, 60) and figure.axes[1].get_ylim() == (40, 0)
+    annotated = {ANNOTATED.lower(): [[20, 10], [35, 10], [35, 20], [20, 20]]}
+    assert rings(figure, 1) == annotated
+    assert rings(figure, 2) == {**annotated, PREDICTED.lower(): [[18, 12], [33, 12], [33, 24], [18, 24]]}
+    assert figure.axes[1].get_xlim() == (-0.5, 59.5) and figure.axes[1].get_ylim() == (39.5, -0.5)
+    assert [axes.get_title() for axes in figure.axes[:6]][3:] == ["zoom", "Sobel outline", "attention"]
 
 
 def test_the_zoom_is_a_square_round_the_predicted_box_and_holds_the_outline() -> None:
@@ -48,37 +46,19 @@ def test_the_zoom_is_a_square_round_the_predicted_box_and_holds_the_outline() ->
     left, right = figure.axes[3].get_xlim()
     bottom, top = figure.axes[3].get_ylim()
     assert (right - left, bottom - top) == pytest.approx((28, 28))  # 20 px and a fifth on either side
-    assert ((left + right) / 2, (bottom + top) / 2) == pytest.approx((28, 17))
-    drawn = [p for p in figure.axes[4].patches if isinstance(p, Polygon)]
-    assert len(drawn) == 1 and np.abs(drawn[0].get_xy()[0] - (30, 12)).max() < 1e-9
+    assert ((left + right) / 2, (bottom + top) / 2) == pytest.approx((27.5, 16.5))
+    (drawn,) = rings(figure, 4).values()
+    assert sorted(map(tuple, drawn))[0] == (20, 12) and len(rings(figure, 3)) == 1
 
 
 @pytest.mark.parametrize("predicted", [[-30, 5, -10, 20], [20, 10, 20, 20], [35, 10, 20, 20]])
-def test_a_box_without_an_area_in_the_slice_is_said_to_have_none(predicted: list[float]) -> None:
+def test_a_box_without_an_area_in_the_slice_is_not_enlarged(predicted: list[float]) -> None:
     figure = box_pictures([picture(predicted)])
-    assert "no area" in figure.axes[3].texts[0].get_text()
+    assert [len(axes.images) for axes in figure.axes[:6]] == [1, 1, 1, 0, 0, 2]
 
 
-def test_an_outline_that_was_not_found_is_said_so() -> None:
-    figure = box_pictures([picture([18, 12, 33, 24])])
-    assert [text.get_text() for text in figure.axes[4].texts] == ["no clear edge"]
-
-
-def test_losses_are_shown_whole_and_without_their_first_tenth() -> None:
-    frame = pd.concat([history().assign(protocol=p) for p in ("random", "grouped")])
-    figure = box_losses({"simple": frame}, {"simple": "px²"})
-    lines = [axes.get_lines() for axes in figure.axes]
-    assert [len(found) for found in lines] == [2, 2, 4, 4]
-    whole, cut = (np.asarray(axes.get_lines()[0].get_xdata()) for axes in figure.axes[:2])
-    assert whole.tolist() == list(range(1, 21)) and cut.tolist() == list(range(3, 21))
-    assert figure.axes[1].get_title(loc="left") == "source,\nwithout the first tenth"
-    values = history().query("stage == 'fine-tuned' and target == 'G'")["loss"]
-    assert np.allclose(np.asarray(lines[2][1].get_ydata(), float), values)
-
-
-def test_losses_of_a_study_without_targets_leave_out_the_tuning() -> None:
-    figure = box_losses({"simple": history(()).assign(protocol="grouped")}, {"simple": "px²"})
-    assert [len(axes.get_lines()) for axes in figure.axes] == [1, 1]
+def test_an_outline_that_was_not_found_is_not_drawn() -> None:
+    assert rings(box_pictures([picture([18, 12, 33, 24])]), 4) == {}
 
 
 def test_every_iou_is_drawn_with_its_mean_and_number() -> None:
@@ -110,9 +90,9 @@ def test_the_dumbbell_takes_one_score_and_says_what_leaks() -> None:
     assert figure.legends[0].texts[0].get_text() == "random split: 90 % of the slices leak"
 
 
-def test_a_page_without_slices_or_trainings_says_so() -> None:
+def test_a_page_without_slices_says_so() -> None:
     nothing = pd.DataFrame(columns=["arm", "row", "protocol", "iou"])
-    for figure in (box_pictures([]), box_losses({}, {}), iou_boxes(nothing, 0.7)):
+    for figure in (box_pictures([]), iou_boxes(nothing, 0.7)):
         assert len(figure.axes[0].texts) == 1
 
 

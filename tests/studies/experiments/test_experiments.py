@@ -245,7 +245,7 @@ def test_boxes_show_every_slide_the_mean_and_the_published_mean(scores: pd.DataF
     means = named.groupby("name", sort=False)["dsc"].mean()
     expected = [(means.iloc[0], 0), (0.76, 0), (means.iloc[1], 1), (means.iloc[2], 2)]
     assert np.array(diamonds) == pytest.approx(np.array(expected))
-    assert "8 slides" in axes.get_xlabel()
+    assert "8 slides" in figure.get_supxlabel()
 
 
 def test_runs_that_share_a_classifier_share_a_box(scores: pd.DataFrame) -> None:
@@ -271,8 +271,9 @@ def test_the_grid_has_a_place_per_run_and_slide_and_leaves_unknown_ones_empty() 
     picture = np.full((30, 40, 3), 128, np.uint8)
     pictures = {("slide", "A"): picture, ("I", "A"): picture}
     figure = picture_grid([("slide", ""), ("I", "one")], ["A", "B"], pictures, {("I", "A"): "0.50"})
-    assert len(figure.axes) == 6 and sum(len(a.images) for a in figure.axes) == 2
-    assert [a.get_title() for a in figure.axes[1:3]] == ["A", "B"]
+    assert len(figure.axes) == 4 and sum(len(a.images) for a in figure.axes) == 2
+    assert [a.get_title() for a in figure.axes] == ["A", "", "0.50", ""]
+    assert [a.get_ylabel() for a in figure.axes[::2]] == ["slide", "I\none"]
 
 
 # --- the page
@@ -288,7 +289,7 @@ def figures(scores: pd.DataFrame, benchmarks: Path, tmp_path: Path) -> Path:
     for name, figure in drawn.items():
         file = {"seconds_figure": "seconds.png", "pictures": "pictures.jpg"}.get(name, f"{name}.png")
         save(figure, tmp_path / "figures" / file, dpi=60)
-    corners = [text.get_text() for axes in drawn["pictures"].axes for text in axes.texts if axes.images]
+    corners = [axes.get_title() for axes in drawn["pictures"].axes[2:]]
     after = scores[(scores["stage"] == "segmentation") & scores["slide"].isin(["S0", "S1"])]
     assert corners == [f"{dice:.2f}" for dice in after["dsc"]]
     return tmp_path
@@ -300,7 +301,7 @@ def test_the_page_says_what_came_out_and_shows_published_figures_apart(
     seconds = study.seconds_table(benchmarks, LABELS, RUNS, ["S0"])
     tests = study.tests_table(scores, LABELS, RUNS)
 
-    def rendered(runs: pd.DataFrame, tests: pd.DataFrame = tests) -> tuple[dict[str, Any], str]:
+    def rendered(runs: pd.DataFrame) -> tuple[dict[str, Any], str]:
         view = page.page_view(runs, tests, seconds, PUBLISHED, band_um=200.0)
         return view, render_section(figures, Path(page.__file__).with_name("page.md.j2"), view).text
 
@@ -308,10 +309,7 @@ def test_the_page_says_what_came_out_and_shows_published_figures_apart(
     best = runs.set_index("experiment")["dsc_mean"]
     assert "3 runs on the same 8 slides of 4 patients." in words and best.idxmax() == "III"
     assert f"III (three) has the highest mean Dice, {best.max():.2f}." in words
-    assert "In 2 of 2 runs with a refiner" in words and "within 200 µm around the annotated tumour" in words
-    different = (tests.loc[tests["family"] == "with refiner", "p_holm"] < 0.05).sum()
-    assert f"differ at p < 0.05 after Holm's correction: {different} of 3." in words and different
-    assert "too few slides" not in words
+    assert "within 200 µm around the annotated tumour" in words
     shown = view["scores"].set_index("experiment")
     assert list(shown["Dice (paper)"]) == ["0.76", "", ""]
     low, high = runs.loc[0, ["dsc_low", "dsc_high"]]
@@ -320,9 +318,6 @@ def test_the_page_says_what_came_out_and_shows_published_figures_apart(
     seconds_shown = view["seconds"].set_index("experiment")
     assert seconds_shown.loc["I", "total"] == 21.5 and seconds_shown.loc["I", "paper"] == "62"
     assert list(view["families"]) == ["with refiner", "without refiner", "refiner and post-processing"]
-    assert "slides as independent" in words and "40 tumour" not in words
-    bare = rendered(runs.drop(columns=[c for c in runs if c.startswith("margin")]), tests.assign(zeros=tests["n"] - 3))
-    assert "Margin called tumour" not in bare[1] and "too few slides" in bare[1]
-    for data, said in (("this cohort (PSA)", True), ("this cohort (PSA, induced imbalance)", False)):
-        tenth = runs.assign(experiment=["I", "III", "X"], classifier_data=data)
-        assert ("40 tumour" in rendered(tenth)[1]) is said
+    assert "slides as independent" in words
+    bare = rendered(runs.drop(columns=[c for c in runs if c.startswith("margin")]))
+    assert "Margin called tumour" not in bare[1]

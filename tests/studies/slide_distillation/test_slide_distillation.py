@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from matplotlib.patches import Rectangle
 
 from drunet.errors import ConfigError
 from drunet.inference import EngineOptions
@@ -18,10 +17,10 @@ from drunet.report.figures import save
 from drunet.settings.merging import resolve_models
 from studies.common.classifier_arms import arm_metrics
 from studies.common.cost import Arithmetic, cost_table
+from studies.common.cost_figures import cost_scatter
 from studies.common.page import render_section
 from studies.common.study_settings import Study, load_studies
 from studies.slide_distillation import tables as study
-from studies.slide_distillation.figures import speed_against_dice
 
 ROOT = Path(__file__).parents[3]
 ARMS = {
@@ -47,7 +46,6 @@ SETTINGS = {
     "labels": student(64, 1, None),
 }
 SLIDES = [{"slide": f"s{i}", "split": "test", "patient": i // 2} for i in range(4)]
-ASKED = {"speed": 2.5, "dsc": 0.03}
 # Final Dice of every slide; heatmaps are 0.1 lower, refined 0.05, and without refiner 0.08.
 FINAL = {
     "big": [0.90, 0.92, 0.94, 1.00],
@@ -152,12 +150,6 @@ def test_good_is_both_fast_and_close(cost: pd.DataFrame, dice: pd.DataFrame) -> 
     assert not study.answered(cost, dice, {"speed": 2.5, "dsc": 0.0299}, "big")["good"].any()
 
 
-def test_a_student_without_teacher_is_set_beside_its_twin() -> None:
-    assert study.twin_of("labels", SETTINGS) == "slim"
-    assert study.twin_of("slim", SETTINGS) is None
-    assert study.twin_of("labels", {**SETTINGS, "slim": {**SETTINGS["slim"], "weights": "w.h5"}}) is None
-
-
 def test_the_long_table_holds_tiles_cost_and_slides(scores: pd.DataFrame, cost: pd.DataFrame) -> None:
     long = study.long_table(tile_metrics(), cost, scores)
     assert long.columns.tolist() == ["arm", "protocol", "repeat", "metric", "value"]
@@ -178,37 +170,16 @@ def tile_metrics() -> pd.DataFrame:
     return arm_metrics(arms, dict.fromkeys(ARMS, 0.5), resamples=50, seed=0)
 
 
-def drawn(cost: pd.DataFrame, dice: pd.DataFrame) -> pd.DataFrame:
-    return study.points(cost, dice, ARMS, SETTINGS, reference="big", size=64)
+def test_points_are_the_final_dice_against_the_time(cost: pd.DataFrame, dice: pd.DataFrame) -> None:
+    points = study.points(cost, dice, ARMS).set_index("label")
+    assert points["score"].round(3).tolist() == [0.94, 0.93, 0.91, 0.8, 0.8]
+    np.testing.assert_allclose(points["ms"] / points["ms"].iloc[0], [1, 1 / 2, 1 / 4, 1 / 9, 1 / 4], rtol=0.6)
+    assert points.loc["width 64", ["low", "high"]].tolist() == pytest.approx([0.89, 0.93])
 
 
-def test_points_know_what_a_student_sees_and_who_taught_it(cost: pd.DataFrame, dice: pd.DataFrame) -> None:
-    points = drawn(cost, dice).drop_duplicates("arm").set_index("arm")
-    assert points["kind"].tolist() == ["reference", "taught", "taught", "taught", "untaught"]
-    assert points["seen"].drop("big").tolist() == [64, 64, 32, 64] and math.isnan(points.loc["big", "seen"])
-    assert points["words"].to_dict() == {"big": "teacher", "wide": "256", "slim": "64", "half": "64", "labels": "64"}
-
-
-def test_the_figure_shades_what_was_asked_for(cost: pd.DataFrame, dice: pd.DataFrame) -> None:
-    points = drawn(cost, dice)
-    figure = speed_against_dice(points, asked=ASKED, slides=4)
-    teacher = points[points["arm"] == "big"].set_index("stage")
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["heatmap", "final segmentation"]
-    for axes, stage in zip(figure.axes, teacher.index, strict=True):
-        (corner,) = [p for p in axes.patches if isinstance(p, Rectangle)]
-        assert corner.get_x() == pytest.approx(2.5 * teacher.loc[stage, "tiles_per_s"])
-        assert corner.get_y() == pytest.approx(teacher.loc[stage, "dsc"] - 0.03)
-        # A line per number of pixels seen: two students at 64 px, one at 32.
-        assert sorted(len(line.get_xdata()) for line in axes.lines) == [1, 2]
-        assert [t.get_text() for t in axes.texts] == ["teacher", "256", "64", "64", "64"]
-    empty = speed_against_dice(points.assign(dsc=math.nan), asked=ASKED, slides=0)
-    assert "no slide" in empty.axes[0].texts[0].get_text()
-
-
-def test_the_page_says_who_is_good_enough_and_what_a_teacher_gives(
-    cost: pd.DataFrame, dice: pd.DataFrame, tmp_path: Path
-) -> None:
-    save(speed_against_dice(drawn(cost, dice), asked=ASKED, slides=4), tmp_path / "figures/speed_against_dice.png")
+def test_the_page_says_who_is_good_enough(cost: pd.DataFrame, dice: pd.DataFrame, tmp_path: Path) -> None:
+    figure = cost_scatter(study.points(cost, dice, ARMS), unit="ms", score="Dice")
+    save(figure, tmp_path / "figures/speed_against_dice.png")
     asked = {"speed": 2.5, "dsc": 0.0301}
 
     def rendered(settings: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -219,7 +190,6 @@ def test_the_page_says_who_is_good_enough_and_what_a_teacher_gives(
     view, words = rendered(SETTINGS)
     assert "at least 2.5 times as many tiles" in words and "reach both targets: 1 of 3." in words
     assert "Width 64 is 4.0 times as fast, and its Dice changes by −0.030." in words
-    assert "width 64 reaches a mean Dice of 0.910 when it is distilled, and 0.800 when it learns" in words
     assert view["cost"]["times the teacher's (quartiles)"].tolist()[1] == "2.00 (2.00 to 2.00)"
     assert view["cost"]["GMAC per tile"].tolist() == [0.2] * 5
     agreement = view["agreement"]
@@ -251,7 +221,8 @@ def test_the_settings_that_ship_vary_width_and_shrink_alone(shipped: dict[str, A
     kept = [{k: v for k, v in s.items() if k != "options"} for s in taught.values()]
     assert all(s == kept[0] for s in kept)
     (untaught,) = [arm for arm in settings if arm not in taught and arm != reference]
-    assert study.twin_of(untaught, settings) is not None
+    rest = {k: v for k, v in settings[untaught].items() if k != "distillation"}
+    assert rest in [{k: v for k, v in s.items() if k != "distillation"} for s in taught.values()]
     runs = {**shipped["runs"], **found.blocks["runs"]}
     for given in found.settings["arms"].values():
         assert runs[given["run"]] == {"classifier": given["classifier"], "refiner": "unet"}
@@ -277,12 +248,3 @@ def made_by_demo() -> list[str]:
         for row in sheet.read_text(encoding="utf-8").splitlines()[1:]
     ]
     return [f"results/demo/{name}{suffix}" for name in names for suffix in (".tif", ".geojson")]
-
-
-def test_a_student_on_default_options_is_drawn_as_the_builder_makes_it() -> None:
-    from inspect import signature
-
-    from studies.common.models.mfstudentlnet import build_mfstudentlnet
-
-    defaults = {name: p.default for name, p in signature(build_mfstudentlnet).parameters.items()}
-    assert {name: defaults[name] for name in study._STUDENT} == study._STUDENT

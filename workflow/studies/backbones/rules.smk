@@ -66,7 +66,6 @@ rule compare_backbones:
     params:
         arms=BACKBONE_ARMS,
         bootstrap=BACKBONES["bootstrap"],
-        settings=lambda wildcards: [settings_of(m) for m in BACKBONE_MODELS],
         slides=lambda wildcards: [s for s in measured_rows(wildcards) if s["split"] == "test"],
         size=config["tiles"]["size"],
         seed=config["seed"],

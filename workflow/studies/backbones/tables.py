@@ -37,36 +37,26 @@ def scores_table(metrics: pd.DataFrame, arms: Arms, published: pd.DataFrame) -> 
 
 
 def points(metrics: pd.DataFrame, cost: pd.DataFrame, arms: Arms) -> pd.DataFrame:
-    """What the figure draws: label, parameters, ms_per_tile, f1, f1_low, f1_high."""
+    """What the figure draws: label, parameters, ms, score (F1), low, high."""
+    names = {"f1": "score", "f1_low": "low", "f1_high": "high", "ms_per_tile": "ms"}
     scores = wide(metrics)[["arm", "f1", "f1_low", "f1_high"]]
-    joined = scores.merge(cost[["arm", "parameters", "ms_per_tile"]], on="arm", validate="1:1")
+    joined = scores.merge(cost[["arm", "parameters", "ms_per_tile"]], on="arm", validate="1:1").rename(columns=names)
     return joined.assign(label=[arms[a]["label"] for a in joined["arm"]])
 
 
-def differing(settings: Arms) -> list[str]:
-    """Parts of the protocol, all but the architecture and its options, in which the arms are not all alike."""
-    first = next(iter(settings.values()))
-    keys = dict.fromkeys(key for each in settings.values() for key in each if key not in ("architecture", "options"))
-    return [key for key in keys if any(each.get(key) != first.get(key) for each in settings.values())]
-
-
 def page_view(
-    metrics: pd.DataFrame, cost: pd.DataFrame, *, arms: Arms, published: pd.DataFrame, settings: Arms, size: int
+    metrics: pd.DataFrame, cost: pd.DataFrame, *, arms: Arms, published: pd.DataFrame, size: int
 ) -> dict[str, Any]:
-    """What `page.md.j2` names; `settings` are the classifiers' in the configuration, `size` is a tile's side in px."""
+    """What `page.md.j2` names; `size` is a tile's side in px."""
     scores, drawn = wide(metrics), points(metrics, cost, arms)
-    protocol = next(iter(settings.values()))
     return {
         **{key: int(scores[key].iloc[0]) for key in ("tiles", "slides", "patients")},
         "threshold": DEFAULT_THRESHOLD,
         # An arm that calls no tile tumour on slides without any has no F1 at all.
-        "best": drawn.iloc[int(drawn["f1"].fillna(-1).argmax())].to_dict(),
-        "fastest": drawn.iloc[int(drawn["ms_per_tile"].argmin())].to_dict(),
+        "best": drawn.iloc[int(drawn["score"].fillna(-1).argmax())].to_dict(),
+        "fastest": drawn.iloc[int(drawn["ms"].argmin())].to_dict(),
         "size": size,
         "engine": cost.iloc[0].to_dict(),
-        "differing": differing(settings),
-        "weights": protocol.get("weights"),
-        "training": protocol.get("training"),
         "scores": scores_table(metrics, arms, published),
         "cost": pd.DataFrame(
             {

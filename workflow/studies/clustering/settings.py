@@ -10,12 +10,7 @@ from studies.common.clustering.sharing import ARCHITECTURES, cluster_owners
 
 
 def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Refuse classifiers of which none learns clusters.
-
-    Raises
-    ------
-    ConfigError
-    """
+    """Refuse classifiers of which none learns clusters (raises ConfigError)."""
     if not cluster_owners(settings["arms"], config["classifiers"]):
         mend = f"Name a classifier of architecture {' or '.join(ARCHITECTURES)}."
         raise ConfigError("no arm learns clusters", where="study_settings.clustering.arms", mend=mend)

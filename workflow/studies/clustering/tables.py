@@ -37,18 +37,8 @@ def page_view(
     trained: Mapping[str, Mapping[str, Any]],
     arms: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """What `page.md.j2` names.
-
-    Parameters
-    ----------
-    metrics : DataFrame
-        From `studies.common.classifier_arms.arm_metrics`.
-    validity, clusters : mapping of model to DataFrame, dict
-        validity.tsv and clusters.json of the models that clusters were found for.
-    trained : mapping of model to dict
-        training.json of the models that learn clusters.
-    arms : mapping
-        As in the study's settings.
+    """What `page.md.j2` names: from `arm_metrics`; by model validity.tsv and clusters.json of those that clusters were
+    found for, and training.json of those that learn clusters; and the variants of the settings.
     """
     labels = {arm["classifier"]: arm["label"] for arm in arms.values()}
     rows = wide(metrics).to_dict("records")

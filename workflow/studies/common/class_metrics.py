@@ -30,12 +30,8 @@ _PLACES = 2001
 class Roc:
     """A receiver operating characteristic.
 
-    Attributes
-    ----------
-    false_rate, true_rate : float (k,)
-        From (0, 0) to (1, 1).
-    auc : float
-        Area; of an average of curves, the average of their areas.
+    `false_rate`, `true_rate`: float (k,), from (0, 0) to (1, 1). `auc`: area; of an average of curves, the average of
+    their areas.
     """
 
     false_rate: NDArray[np.float64]
@@ -51,10 +47,7 @@ def classes_in(predictions: pd.DataFrame) -> list[str]:
 def probabilities(predictions: pd.DataFrame) -> NDArray[np.float64]:
     """Probabilities (n, classes), in the order of `classes_in`.
 
-    Raises
-    ------
-    ValueError
-        If one is not a number: such an image must not count as one of the first class.
+    Raises ValueError if one is not a number: such an image must not count as one of the first class.
     """
     found = predictions[[_PREFIX + name for name in classes_in(predictions)]].to_numpy(dtype=np.float64)
     if not np.isfinite(found).all():
@@ -65,10 +58,7 @@ def probabilities(predictions: pd.DataFrame) -> NDArray[np.float64]:
 def truth(predictions: pd.DataFrame) -> NDArray[np.int64]:
     """Index (n,) of each image's own class.
 
-    Raises
-    ------
-    ValueError
-        If a label is none of the classes.
+    Raises ValueError if a label is none of the classes.
     """
     names = classes_in(predictions)
     index = pd.Index(names).get_indexer(pd.Index(predictions["label"]))
@@ -91,24 +81,13 @@ def confusion(predictions: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def scores_of_counts(counts: NDArray, positive: int | None = None) -> dict[str, NDArray[np.float64]]:
-    """Scores that a confusion matrix alone decides.
+    """Scores of confusion matrices (..., classes, classes) with true classes in rows.
 
-    Parameters
-    ----------
-    counts : (..., classes, classes)
-        Rows are true classes; one matrix or many.
-    positive : int, optional
-        Index of the positive class; all others are pooled.
-
-    Returns
-    -------
-    dict of str to float (...)
-        accuracy; mcc, the multi-class Matthews correlation R_K (Gorodkin 2004, equation 8), for two classes the binary
-        one, and 0 where all images are predicted as, or are, one class; precision, recall and f1, each the plain
-        average over classes (macro). A class that is never predicted has precision 0; a class without images has no
-        recall and, if never predicted either, no precision and F1: it is left out of those averages. With `positive`,
-        precision, recall (sensitivity) and f1 are that class's own, and there is specificity TN / (TN + FP); NaN where
-        nothing decides.
+    accuracy; mcc, the multi-class Matthews correlation R_K (Gorodkin 2004, equation 8), 0 where all images are
+    predicted as, or are, one class; precision, recall and f1, the plain averages over classes (macro). A class that is
+    never predicted has precision 0; one without images has no recall and, if never predicted either, no precision and
+    F1, and is left out of those averages. With the index of a `positive` class, precision, recall (sensitivity) and f1
+    are its own, and there is specificity TN / (TN + FP); NaN where nothing decides.
     """
     counts = np.asarray(counts, dtype=np.float64)
     per_class = _per_class(counts)
@@ -141,11 +120,8 @@ def scores(predictions: pd.DataFrame, positive: str | None = None) -> dict[str, 
 def class_scores(predictions: pd.DataFrame) -> pd.DataFrame:
     """Each class against the rest, over all rows of the table.
 
-    Returns
-    -------
-    DataFrame
-        class, n (images of it), precision, recall (sensitivity), specificity, f1, auc; NaN as of `scores_of_counts`.
-        For two classes the row of the positive one is what is usually reported.
+    Returns columns class, n (images of it), precision, recall (sensitivity), specificity, f1, auc; NaN as of
+    `scores_of_counts`. For two classes the row of the positive one is what is usually reported.
     """
     counts = confusion(predictions)
     found = {"class": classes_in(predictions), "n": counts.sum(axis=1), **_per_class(counts.astype(np.float64))}
@@ -166,19 +142,8 @@ def fold_scores(predictions: pd.DataFrame, positive: str | None = None) -> pd.Da
 def summary(predictions: pd.DataFrame, *, resamples: int, seed: int, positive: str | None = None) -> pd.DataFrame:
     """Scores over folds, with a bootstrap interval over groups of images where one fold alone was run.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-    resamples, seed : int
-        Of `group_intervals`.
-    positive : str, optional
-        See `scores`.
-
-    Returns
-    -------
-    DataFrame
-        protocol, metric (those of `scores`), folds, mean, sd (of a sample, n - 1), low, high. Either sd or low and high
-        are NaN.
+    `resamples`, `seed`: of `group_intervals`. `positive`: see `scores`. Returns columns protocol, metric (those of
+    `scores`), folds, mean, sd (of a sample, n - 1), low, high. Either sd or low and high are NaN.
     """
     by = fold_scores(predictions, positive).groupby(["protocol", "metric"], sort=False)["value"]
     table = by.agg(folds="count", mean="mean", sd="std").reset_index()
@@ -196,24 +161,10 @@ def summary(predictions: pd.DataFrame, *, resamples: int, seed: int, positive: s
 def group_intervals(
     predictions: pd.DataFrame, *, resamples: int, seed: int, level: float = 0.95, positive: str | None = None
 ) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals of scores in one fold, where whole groups of images are drawn with replacement.
+    """Percentile bounds of the scores of one fold, by drawing whole groups of images with replacement.
 
-    Images of one source are not independent: drawn one by one they would make the intervals too narrow.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        Of one fold.
-    resamples, seed : int
-    level : float
-        Coverage.
-    positive : str, optional
-        See `scores`, which says what there is an interval of.
-
-    Returns
-    -------
-    dict of str to (float, float)
-        Percentile bounds; NaN with fewer than two groups. Draws without any image of one of the classes do not count.
+    Images of one source are not independent: drawn one by one they would make the intervals too narrow. NaN with fewer
+    than two groups. Draws without any image of one of the classes do not count.
     """
     draws = resample(predictions["group"].astype(str).to_numpy(), resamples=resamples, seed=seed)
     if draws is None:

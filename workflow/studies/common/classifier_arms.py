@@ -29,20 +29,10 @@ def labelled_tiles(
     tables: Sequence[str | os.PathLike[str]],
     classified: Sequence[str | os.PathLike[str]],
 ) -> pd.DataFrame:
-    """Read what one classifier said of the labelled tiles of some slides.
+    """Read what one classifier said of the labelled tiles of some slides (slide, patient).
 
-    Parameters
-    ----------
-    slides : list of mapping
-        slide and patient (a number or a name that is the same for all slides of a patient).
-    tables, classified : list of paths
-        `tiles.parquet` and the classified tiles of each slide, in the order of `slides`.
-
-    Returns
-    -------
-    DataFrame
-        slide, patient (str), p_tumour (float, NaN where unreadable), label (1 tumour, 0 non-tumour); a row per
-        labelled tile.
+    `tables` and `classified` are `tiles.parquet` and the classified tiles of each. Returns columns slide, patient
+    (str), p_tumour (float, NaN where unreadable), label (1 tumour, 0 non-tumour).
     """
     columns, frames = ["slide", "patient", "p_tumour", "label"], []
     for slide, table, answers in zip(slides, tables, classified, strict=True):
@@ -58,17 +48,8 @@ def labelled_tiles(
 def tuned_threshold(tiles: pd.DataFrame, *, where: str) -> float:
     """The threshold of highest F1 on validation tiles, half-way between two probabilities; of equals nearest to 0.5.
 
-    Parameters
-    ----------
-    tiles : DataFrame
-        From `labelled_tiles`, of the validation slides. Never of those that the arm is then measured on.
-    where : str
-        The arm, for messages.
-
-    Raises
-    ------
-    TrainingDataError
-        If the tiles are not of both classes.
+    `tiles`: from `labelled_tiles`, of the validation slides. Never of those that the arm is then measured on. `where`:
+    the arm, for messages. Raises TrainingDataError if the tiles are not of both classes.
     """
     known = tiles[tiles["p_tumour"].notna()]
     positive = known["label"].to_numpy() == 1
@@ -91,19 +72,10 @@ def tuned_threshold(tiles: pd.DataFrame, *, where: str) -> float:
 
 
 def slide_scores(arms: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float]) -> pd.DataFrame:
-    """Score every slide under every arm.
+    """Score every slide under every variant, from `labelled_tiles` of the slides to be measured.
 
-    Parameters
-    ----------
-    arms : mapping of arm to DataFrame
-        From `labelled_tiles`, of the slides to be measured.
-    thresholds : mapping of arm to float
-
-    Returns
-    -------
-    DataFrame
-        arm, slide, patient, threshold, tiles, precision, recall, f1, auc, unreadable. What is not defined is NaN, as in
-        `drunet.metrics.tile_scores`.
+    Returns columns arm, slide, patient, threshold, tiles, precision, recall, f1, auc, unreadable; NaN as in
+    `drunet.metrics.tile_scores`.
     """
     rows = []
     for arm, tiles in arms.items():
@@ -118,26 +90,11 @@ def slide_scores(arms: Mapping[str, pd.DataFrame], thresholds: Mapping[str, floa
 def arm_metrics(
     arms: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float], *, resamples: int, seed: int
 ) -> pd.DataFrame:
-    """Measure arms in both views, with 95 % bootstrap intervals over patients.
+    """Measure variants in both views, with 95 % bootstrap intervals over patients; all are resampled alike.
 
-    Parameters
-    ----------
-    arms, thresholds
-        As for `slide_scores`.
-    resamples, seed : int
-        Of the bootstrap. All arms are resampled alike.
-
-    Returns
-    -------
-    DataFrame
-        arm, protocol (`pooled` or `mean_of_slides`), repeat (empty), metric, value. Metrics are the scores, each with
-        `_low` and `_high`; pooled also threshold, tiles, unreadable, slides, patients. Under `mean_of_slides`
-        `{score}_slides` is on how many slides the score is defined.
-
-    Raises
-    ------
-    TrainingDataError
-        If an arm has no tile.
+    Returns columns arm, protocol (`pooled` or `mean_of_slides`), repeat (empty), metric, value. Metrics are the scores,
+    each with `_low` and `_high`; pooled also threshold, tiles, unreadable, slides, patients; `{score}_slides` is on how
+    many slides a score is defined. Raises TrainingDataError if a variant has no tile.
     """
     if empty := [arm for arm, tiles in arms.items() if tiles.empty]:
         raise TrainingDataError(

@@ -24,14 +24,9 @@ _WARM_UPS = 2  # runs that are not timed: the first ones allocate and choose ker
 class Arithmetic:
     """Size and arithmetic of a network.
 
-    Attributes
-    ----------
-    weights : int
-        Numbers of floating point that the file holds. Less than the parameters in training, for the conversion folds
-        batch normalisation into the convolutions before it.
-    flops : int
-        Operations for one tile: twice the multiply-accumulates of convolutions and dense layers. Activations, pooling,
-        normalisation and additions are not counted, as is usual.
+    `weights` are the floating-point numbers in the file: fewer than the parameters in training, for the conversion
+    folds batch normalisation into convolutions. `flops` of one tile are twice the multiply-accumulates of convolutions
+    and dense layers; activations, pooling, normalisation and additions are not counted, as is usual.
     """
 
     weights: int
@@ -41,10 +36,7 @@ class Arithmetic:
 def arithmetic(path: str | os.PathLike[str]) -> Arithmetic:
     """Count the weights and the operations of an ONNX file, for one sample.
 
-    Raises
-    ------
-    ModelError
-        If the size of a tensor cannot be inferred, e.g. where the file leaves the picture's sides open.
+    Raises ModelError if the size of a tensor cannot be inferred, e.g. where the file leaves the picture's sides open.
     """
     model = onnx.load(os.fspath(path))
     weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
@@ -75,33 +67,9 @@ def seconds_in_turn(
 ) -> dict[str, list[float]]:
     """Time classifiers on the same tiles, in turn, so that a machine that slows down slows all of them.
 
-    Reading tiles from a slide is not in it.
-
-    Parameters
-    ----------
-    models : mapping of name to ONNX file
-    sizes : mapping of name to int
-        Side of the model's tiles, px.
-    options : EngineOptions
-        Provider, precision, batch size and threads are used.
-    repeats : int
-        Timed batches per model.
-    layouts : mapping of name to Layout, optional
-        Of models that want their tiles otherwise than `Layout()` says.
-    seed : int
-        Of the tiles.
-
-    Returns
-    -------
-    dict of str to list of float
-        Seconds per batch: the same position in two lists is the same turn.
-
-    Raises
-    ------
-    ModelError
-        If a model does not fit the tiles.
-    ProviderError
-        As `drunet.inference.open_session`.
+    `models` maps names to ONNX files, `sizes` to the side of their tiles (px), `layouts` to how they want them. Returns
+    seconds per batch, `repeats` of each, without reading tiles; the same position in two lists is the same turn. Raises
+    ModelError if a model does not fit the tiles, ProviderError as `drunet.inference.open_session`.
     """
     rng = np.random.default_rng
     tiles = {
@@ -132,26 +100,13 @@ def cost_table(
     options: EngineOptions,
     reference: str | None = None,
 ) -> pd.DataFrame:
-    """What each classifier costs, and how much faster than one of them it is.
+    """What each classifier costs, and how much faster than the `reference` it is.
 
-    Parameters
-    ----------
-    parameters : mapping of name to int or None
-        Of the network in training; None for a finished file, of which the weights held are given instead.
-    counted : mapping of name to Arithmetic
-    seconds : mapping of name to list of float
-        From `seconds_in_turn`.
-    options : EngineOptions
-        As they were timed.
-    reference : str, optional
-        The classifier that the others are compared with.
+    `parameters` are those in training; of a finished file (None) the weights held are given instead.
 
-    Returns
-    -------
-    DataFrame
-        arm, parameters, gflops, ms_per_tile (median), fastest, slowest (ms per tile), batch_size, repeats, threads,
-        provider. With a reference also tiles_per_s; ratio (median of the turns' ratios of the reference's seconds to
-        its own: above 1 is faster), ratio_low and ratio_high (quartiles).
+    Returns columns arm, parameters, gflops, ms_per_tile (median), fastest, slowest (ms per tile), batch_size, repeats,
+    threads, provider. With a reference also tiles_per_s; ratio (median of the turns' ratios of the reference's seconds
+    to its own: above 1 is faster), ratio_low and ratio_high (quartiles).
     """
     rows = []
     for name, arithmetic in counted.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,67 +14,55 @@ from matplotlib.transforms import Bbox
 from drunet.report.figures import INK, PALETTE, STYLE, new_figure, nothing_drawn
 from drunet.report.tables import require_columns
 
+# Area of the largest network's point, in square points; height of the figure, inches.
+_LARGEST, _HEIGHT = 900.0, 4.2
 # Where a name may stand, best first: above or below the interval, so many points away, and how it is aligned there.
 _PLACES = [(side, away, across) for away in (4, 16, 28) for across in ("center", "left", "right") for side in (1, -1)]
 
 
-def f1_against_time(frame: pd.DataFrame) -> Figure:
-    """F1 against the time per tile.
+def cost_scatter(frame: pd.DataFrame, *, unit: str, score: str) -> Figure:
+    """A score against the time per tile or image; a point's area is its network's size.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        label, f1, f1_low, f1_high (NaN where there is no interval), ms_per_tile, parameters.
-
-    Returns
-    -------
-    Figure
-        The horizontal axis is logarithmic; upright lines are the intervals; beside the names millions of parameters.
+    `frame`: label, score, low, high (NaN where there is no interval), ms, parameters; what has no score or no time is
+    left out. `unit` and `score` name the axes, the first of which is logarithmic.
     """
-    require_columns(frame, ("label", "f1", "f1_low", "f1_high", "ms_per_tile", "parameters"), "points")
-    known = frame[frame["f1"].notna()]
+    require_columns(frame, ("label", "score", "low", "high", "ms", "parameters"), "cost")
+    known = frame[frame["score"].notna() & frame["ms"].notna()]
     with matplotlib.rc_context(STYLE):
-        figure, (axes,) = new_figure(4.4)
         if known.empty:
-            return nothing_drawn(figure, axes, "F1 is defined for none of the classifiers")
+            figure, (axes,) = new_figure(0.6)
+            return nothing_drawn(figure, axes, "no network has both a score and a time")
+        figure, (axes,) = new_figure(_HEIGHT)
+        x, y = known["ms"], known["score"]
         axes.set_xscale("log")
-        axes.vlines(
-            known["ms_per_tile"], known["f1_low"], known["f1_high"], color=PALETTE[0], linewidth=1.4, alpha=0.45
-        )
-        axes.scatter(known["ms_per_tile"], known["f1"], s=46, color=PALETTE[0], edgecolor="white", zorder=3)
+        axes.vlines(x, known["low"], known["high"], color=PALETTE[0], linewidth=1.4, alpha=0.5)
+        area = _LARGEST * (known["parameters"] / known["parameters"].max()).to_numpy(float)
+        axes.scatter(x, y, s=area, color=PALETTE[0], alpha=0.4, edgecolor="white")
+        axes.scatter(x, y, s=9, color=INK, zorder=3)
         axes.grid()
-        axes.set_xlabel("time per tile on ONNX Runtime (ms, logarithmic)")
-        axes.set_ylabel("F1 (95 % interval)")
-        # Room for the names around the outermost intervals; below 0 only for a point's own half.
-        low, high = known[["f1", "f1_low"]].min().min(), known[["f1", "f1_high"]].max().max()
-        room = 0.28 * max(high - low, 0.1)
-        bottom, top = max(low - room, -0.04), high + room
-        axes.set_ylim(bottom, top)
-        axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1 and bottom < tick < top])
+        axes.set_xlabel(unit)
+        axes.set_ylabel(score)
+        least, most = float(known["low"].fillna(y).min()), float(known["high"].fillna(y).max())
+        room = 0.3 * max(most - least, 0.04)
+        axes.set_ylim(least - room, most + room)
+        axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1 and least - room < tick < most + room])
         axes.margins(x=0.15)
-        round_ticks(axes)
-        words = [f"{row['label']} ({row['parameters'] / 1e6:.0f} M)" for row in known.to_dict("records")]
-        names = {"ms_per_tile": "x", "f1": "y", "f1_low": "low", "f1_high": "high"}
-        name_points(figure, axes, known[list(names)].rename(columns=names).assign(words=words))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        words = [f"{row['label']} ({row['parameters'] / 1e6:.1f} M)" for row in known.to_dict("records")]
+        # A name keeps clear of its point's disc too.
+        reach = np.sqrt(area / np.pi) / (72 * _HEIGHT * 0.85) * (most - least + 2 * room)
+        low, high = np.fmin(known["low"], y - reach), np.fmax(known["high"], y + reach)
+        _name_points(figure, axes, pd.DataFrame({"x": x, "y": y, "low": low, "high": high, "words": words}))
     return figure
 
 
-def round_ticks(axes: Axes) -> None:
-    """Ticks of a logarithmic horizontal axis at 1, 2, 5, 10, …"""
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def name_points(figure: Figure, axes: Axes, points: pd.DataFrame) -> None:
+def _name_points(figure: Figure, axes: Axes, points: pd.DataFrame) -> None:
     """Write each point's name where it covers neither another name nor a point.
 
-    Parameters
-    ----------
-    figure, axes
-        With their limits set.
-    points : DataFrame
-        x, y, low and high (ends of its upright line; NaN where it has none), words.
+    `figure`, `axes`: with their limits set. `points`: x, y, low and high (ends of its upright line; NaN where it has
+    none), words.
     """
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

@@ -27,20 +27,13 @@ def attention_kind(model: keras.Model) -> AttentionKind:
 
 
 def box_attention(model: keras.Model, images: NDArray[np.float32], *, batch_size: int = 16) -> NDArray[np.float32]:
-    """Maps of the places that the predicted box depends on, for images float32 (n, h, w, 1).
+    """Maps of the places that the predicted box depends on, float32 (n, h, w) in [0, 1], of images float32 (n, h, w,
+    1).
 
-    Returns
-    -------
-    float32 (n, h, w)
-        In [0, 1], each map scaled by itself. With a layer `attention`, its output, enlarged by bilinear interpolation.
-        Otherwise the sum of the absolute gradients of the four outputs with respect to each pixel, blurred (standard
-        deviation 1/48 of the side). Grad-CAM is not suitable: a dense layer on the flattened map has weights for each
-        place, so that a channel has no common weight.
-
-    Raises
-    ------
-    ModelError
-        If the model has not four outputs, its attention has no places, or gradients cannot be taken.
+    With a layer `attention`, its output, enlarged by bilinear interpolation. Otherwise the sum of the absolute
+    gradients of the four outputs with respect to each pixel, blurred. Grad-CAM is not suitable: a dense layer on the
+    flattened map has weights for each place, so that a channel has no common weight. Raises ModelError if the model has
+    not four outputs, its attention has no places, or gradients cannot be taken.
     """
     shapes = [tuple(tensor.shape) for tensor in model.outputs]
     if len(shapes) != 1 or shapes[0][1:] != (4,):

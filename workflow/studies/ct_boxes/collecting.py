@@ -31,23 +31,9 @@ COLUMNS = ("file", "subtype", "patient", "width", "height", "xmin", "ymin", "xma
 # Subtypes of Lung-PET-CT-Dx.
 LETTERS = ("A", "B", "E", "G")
 # Counts of matching.json, in its order.
-_COUNTED: tuple[str, ...] = (
-    "without_patient",
-    "not_ct",
-    "unreadable",
-    "duplicates",
-    "unusable_annotations",
-    "without_box",
-)
-_COUNTED += (
-    "outside_boxes",
-    "empty_boxes",
-    "several_boxes",
-    "other_subtype",
-    "no_subtype",
-    "subtype_differs",
-    "left_out",
-)
+_COUNTED = ["annotation_without_dicom", "wrong_names", "duplicate_annotations", "without_patient", "not_ct"]
+_COUNTED += ["unreadable", "duplicates", "unusable_annotations", "without_box", "outside_boxes", "empty_boxes"]
+_COUNTED += ["several_boxes", "other_subtype", "no_subtype", "subtype_differs", "left_out"]
 # A patient's folder or ID of Lung-PET-CT-Dx: Lung_Dx-A0001, or A0001 as the annotations have it.
 _PATIENT = re.compile(r"(?:.*[^A-Za-z0-9])?([A-Za-z])\d{3,6}")
 
@@ -80,40 +66,20 @@ def collect_slices(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Match slices with annotations by SOP instance UID, and write them as 8-bit grey PNG in their stored size.
 
-    Parameters
-    ----------
-    root : path
-        DICOM files at any depth, recognised by content. Other files are ignored.
-    annotations : path or None
-        XML files named by UID, at any depth; None: below `root` too.
-    folder : path
-        Written whole or not at all: `<number>.png`, the number of the DICOM file in the byte-wise order of all files
-        below `root`, by which only the user can find it again.
-    window : Window
-    subtypes : sequence of str
-        Letters of the wanted subtypes (A, B, E, G). A slice's is the letter of its patient's folder, else of the
-        patient ID, else of the annotation's folder, else the name of a box: the patient's diagnosis comes first. All
-        slices of a patient are of one subtype: where they differ, that of most (of most boxes, where only these have
-        one), of equals the first of the alphabet.
-    at_most : int or None
-        Slices drawn of each subtype, at random; None: all.
-    rule : {"largest", "union", "first"}
-        The box of a slice with several: that of the largest area, the one around all, or the first written.
-    max_unreadable : float
-        Share, 0 to 1, of the DICOM files that may be unreadable, and of the matching annotations that may be unusable.
-    where : str
-        The configuration's block, whose `root` and `annotations` messages name.
+    DICOM files lie at any depth below `root`, recognised by content, and XML files named by UID below `annotations`
+    (None: `root` too). `folder` is written whole or not at all: `<number>.png`, the number of the DICOM file in the
+    byte-wise order of all files below `root`, by which only the user can find it again.
 
-    Returns
-    -------
-    (DataFrame, dict)
-        A row per slice: file, subtype, patient (1, 2, …), width and height (px), xmin, ymin, xmax, ymax (px, of the
-        chosen box), boxes (usable ones of the slice). Counts for matching.json.
+    A slice's subtype is the letter of its patient's folder, else of the patient ID, else of the annotation's folder,
+    else the name of a box. All slices of a patient are of one subtype: where they differ, that of most (of most boxes,
+    where only these have one), of equals the first of the alphabet. Of each, `at_most` slices are drawn at random.
+    `rule` is "largest", "union" or "first": the box of a slice with several. `max_unreadable` is the share of DICOM
+    files that may be unreadable, and of matching annotations that may be unusable; `where` the configuration's block.
 
-    Raises
-    ------
-    CtError
-        Where a folder is missing, too much cannot be read, or a subtype, or everything, is without an annotated slice.
+    Returns (DataFrame, dict): a row per slice: file, subtype, patient (1, 2, …), width and height (px), xmin, ymin,
+    xmax, ymax (px, of the chosen box), boxes (usable ones of the slice); and the counts for matching.json. Raises
+    CtError where a folder is missing, too much cannot be read, or a subtype, or everything, is without an annotated
+    slice.
     """
     if rule not in RULES:
         raise ValueError(f"unknown rule {rule!r}, expected one of {RULES}")
@@ -141,7 +107,7 @@ def collect_slices(
     counts["unreadable"] = len(unreadable)
     counts["left_out"] = len(candidates) - len(chosen)
     say(f"{len(table)} annotated slices of {table['patient'].nunique()} patients")
-    return table, _matching(table, ids, matched, notes, counts, rule)
+    return table, _matching(table, len(ids), len(matched), counts, rule)
 
 
 def choose_box(boxes: Boxes, rule: str) -> NDArray[np.float64]:
@@ -207,25 +173,18 @@ def _candidates(
 ) -> list[_Candidate]:
     """Slices with a box and of a wanted subtype, in the order of the files."""
     known = {*subtypes, *LETTERS}
+    usable, found_boxes = notes.matching({ids.uid: (ids.columns, ids.rows) for ids in matched.values()}, max_unreadable)
+    counts.update(found_boxes)
     found: list[_Candidate] = []
-    unusable: list[tuple[int, str]] = []
     for number, ids in matched.items():
-        note = notes.numbers[ids.uid]
-        try:
-            boxes = notes.read(ids.uid).on_image(ids.columns, ids.rows, notes.files.label(note))
-        except CtError as error:
-            unusable.append((note, error.what))
-            continue
-        counts.update(outside_boxes=boxes.outside, empty_boxes=boxes.empty)
-        if not len(boxes):
-            counts["without_box"] += 1
+        boxes = usable.get(ids.uid)
+        if not boxes:
+            counts["without_box"] += boxes is not None
             continue
         named = [name.upper() for name in boxes.names if name.upper() in known]
-        patient = [*Path(files.name(number)).parts[:-1], ids.patient, *Path(notes.files.name(note)).parts[:-1]]
-        told = subtype_letter(patient, subtypes)
+        folders = Path(notes.files.name(notes.numbers[ids.uid])).parts[:-1]
+        told = subtype_letter([*Path(files.name(number)).parts[:-1], ids.patient, *folders], subtypes)
         found.append(_Candidate(number, ids, choose_box(boxes, rule), len(boxes), told, named))
-    check_unreadable(notes.files, unusable, len(matched), max_unreadable)
-    counts["unusable_annotations"] = len(unusable)
     return _of_subtypes(found, subtypes, counts)
 
 
@@ -294,24 +253,14 @@ def _file(number: int) -> str:
     return f"{number:05d}.png"
 
 
-def _matching(
-    table: pd.DataFrame,
-    ids: dict[int, SliceIds],
-    matched: dict[int, SliceIds],
-    notes: Annotations,
-    counts: Counter[str],
-    rule: str,
-) -> dict[str, Any]:
+def _matching(table: pd.DataFrame, slices: int, matched: int, counts: Counter[str], rule: str) -> dict[str, Any]:
     """Counts of files, annotations, boxes and slices; `studies.ct_boxes.page` says what each means."""
     return {
         "slices": len(table),
         "patients": int(table["patient"].nunique()),
         "subtypes": {str(k): int(n) for k, n in table["subtype"].value_counts().sort_index().items()},
-        "annotated": len(matched),
-        "dicom_without_annotation": len(ids) - len(matched),
-        "annotation_without_dicom": len(notes.numbers) - len(matched),
-        "wrong_names": notes.wrong_names,
-        "duplicate_annotations": notes.duplicates,
+        "annotated": matched,
+        "dicom_without_annotation": slices - matched,
         **{name: int(counts[name]) for name in _COUNTED},
         "rule": rule,
     }

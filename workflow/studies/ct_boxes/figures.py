@@ -6,33 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Polygon, Rectangle
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from shapely.geometry import Polygon as Outline
 
-from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH, draw_box, new_figure, nothing_drawn
-from studies.common.images.class_figures import PROTOCOL_COLOURS, PROTOCOL_NAMES, protocol_dumbbell
-from studies.common.saliency.attention_figure import COLOURS
+from drunet.report.figures import PALETTE
+from studies.common.images.class_figures import PROTOCOL_COLOURS, PROTOCOL_NAMES, loss_curves, protocol_dumbbell
+from studies.common.row_figures import box_rows
+from studies.common.saliency.attention_figure import Panel, panel_grid
 from studies.ct_boxes.tables import MEAN_BOX, BoxArm, Judged
 from studies.ct_boxes.trials import SOURCE, TUNED, UNTOUCHED
 
 ANNOTATED, PREDICTED = PALETTE[4], PALETTE[5]  # sky blue and orange: both stand out from grey, and from each other
 _TITLES = ("slice", "annotated", "predicted", "zoom", "Sobel outline", "attention")
-_NAMES, _TOP, _BOTTOM = 1.15, 0.3, 0.42  # inches left of the pictures, above and below them
 _MARGIN = 0.2  # of the predicted box that the zoom shows round it
 _DASHED: Any = (0, (3, 1.5))
-# Share of the epochs that the second panel of losses leaves out: the first losses are far larger than the others.
-EARLY = 0.1
-_LOSSES = {"giou": "1 − GIoU", "giou_l1": "1 − GIoU + 5 × mean error"}
 _LEAK = "of the test slices are of a patient who is also in training"
 _SHORT = {SOURCE: "training subtype", TUNED: "fine-tuned"}
 
@@ -41,17 +31,8 @@ _SHORT = {SOURCE: "training subtype", TUNED: "fine-tuned"}
 class BoxPicture:
     """A slice with its boxes.
 
-    Attributes
-    ----------
-    words : str
-        Written to its left.
-    image : uint8 (h, w)
-    annotated, predicted : float (4,)
-        xmin, ymin, xmax, ymax in px of the image.
-    outline : Polygon or None
-        In the predicted box, px of the image.
-    attention : float32 (h, w)
-        In [0, 1].
+    `words`: written to its left. `image`: uint8 (h, w). `annotated`, `predicted`: float (4,), xmin, ymin, xmax, ymax in
+    px of the image. `outline`: in the predicted box, px of the image. `attention`: float32 (h, w), in [0, 1].
     """
 
     words: str
@@ -64,114 +45,33 @@ class BoxPicture:
 
 def box_pictures(pictures: Sequence[BoxPicture]) -> Figure:
     """A row per picture: slice, annotated box, predicted box, zoom on the latter, its outline, attention."""
-    with matplotlib.rc_context(STYLE):
-        if not pictures:
-            figure, (axes,) = new_figure(0.6)
-            return nothing_drawn(figure, axes, "there is no test slice to show")
-        side = (WIDTH - _NAMES) / len(_TITLES)
-        layout = ConstrainedLayoutEngine(w_pad=0.012, h_pad=0.012, wspace=0, hspace=0)
-        figure = Figure(figsize=(WIDTH, _TOP + _BOTTOM + side * len(pictures)), layout=layout)
-        FigureCanvasAgg(figure)
-        grid = figure.subplots(len(pictures), len(_TITLES), squeeze=False)
-        for axes in grid.ravel():
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.spines[:].set_visible(False)
-        for axes, title in zip(grid[0], _TITLES, strict=True):
-            axes.set_title(title, fontsize=8.5, loc="center", pad=3)
-        for row, picture in zip(grid, pictures, strict=True):
-            row[0].set_ylabel(picture.words, fontsize=7.5, rotation=0, ha="right", va="center", linespacing=1.25)
-            _draw_row(row, picture)
-        handles = [
-            Line2D([], [], color=ANNOTATED, linewidth=1.6, label="annotated"),
-            Line2D([], [], color=PREDICTED, linewidth=1.6, linestyle=_DASHED, label="predicted"),
-            Line2D([], [], color=PREDICTED, linewidth=1.0, label="outline"),
-            Patch(facecolor=matplotlib.colormaps[COLOURS](0.95), label="most attention"),
-            Patch(facecolor=matplotlib.colormaps[COLOURS](0.05), label="least attention"),
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=1.6)
-    return figure
-
-
-def box_losses(histories: Mapping[str, pd.DataFrame], units: Mapping[str, str]) -> Figure:
-    """Loss by epoch: a row per arm; the source and the fine-tuning, each whole and without its first tenth.
-
-    Parameters
-    ----------
-    histories : mapping of label to DataFrame
-        protocol, stage ("source" or another), target, epoch, loss.
-    units : mapping of label to str
-        The loss of each arm, for its axis.
-    """
-    with matplotlib.rc_context(STYLE):
-        if not histories:
-            figure, (axes,) = new_figure(0.6)
-            return nothing_drawn(figure, axes, "no network has been trained")
-        every = pd.concat(histories.values())
-        tuned = (every["stage"] != SOURCE).any()
-        panels = [(source, early) for source in ((True, False) if tuned else (True,)) for early in (0.0, EARLY)]
-        figure = Figure(figsize=(WIDTH, 0.75 + 1.75 * len(histories)), layout="constrained")
-        FigureCanvasAgg(figure)
-        grid = figure.subplots(len(histories), len(panels), squeeze=False)
-        colours = {target: PALETTE[k % len(PALETTE)] for k, target in enumerate(every["target"].unique())}
-        for row, (name, history) in zip(grid, histories.items(), strict=True):
-            for axes, (source, early) in zip(row, panels, strict=True):
-                _draw_losses(axes, history[(history["stage"] == SOURCE) == source], colours, early)
-            row[0].set_ylabel(f"{name}\n{units[name]}", fontsize=8)
-        for axes, (source, early) in zip(grid[0], panels, strict=True):
-            epochs = "without the first tenth" if early else "all epochs"
-            axes.set_title(f"{'source' if source else 'fine-tuning'},\n{epochs}", fontsize=8.5, pad=4)
-        figure.supxlabel("epoch", fontsize=9)
-        protocols = [p for p in PROTOCOL_NAMES if (every["protocol"] == p).any()]
-        handles = [Line2D([], [], color=colour, label=f"subtype {target}") for target, colour in colours.items()]
-        if len(protocols) > 1:
-            handles += [Line2D([], [], color=MUTED, linestyle=_dashes(p), label=PROTOCOL_NAMES[p]) for p in protocols]
-        figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=8.5, columnspacing=1.2)
-    return figure
+    rows: list[list[Panel | None]] = []
+    for picture in pictures:
+        image = np.repeat(picture.image[..., None], 3, axis=2)
+        annotated, predicted = (_ring(box) for box in (picture.annotated, picture.predicted))
+        found, view = (predicted, PREDICTED, _DASHED), _zoom(picture.predicted, *picture.image.shape[::-1])
+        outline = [] if picture.outline is None else [np.asarray(picture.outline.exterior.coords)]
+        titles = iter(_TITLES if not rows else [""] * len(_TITLES))
+        whole = [Panel(image, title=next(titles))]
+        whole.append(Panel(image, title=next(titles), rings=[(annotated, ANNOTATED, "-")]))
+        whole.append(Panel(image, title=next(titles), rings=[(annotated, ANNOTATED, "-"), found]))
+        near = [Panel(image, title=next(titles), rings=[found], view=view)]
+        near.append(Panel(image, title=next(titles), rings=[(ring, PREDICTED, "-") for ring in outline], view=view))
+        attention = Panel(image, picture.attention, title=next(titles))
+        # A box without an area in the slice has nothing to be enlarged.
+        rows.append([*whole, *(near if view else [None, None]), attention])
+    return panel_grid(rows, [picture.words for picture in pictures], nothing="there is no test slice to show")
 
 
 def iou_boxes(frame: pd.DataFrame, good: float) -> Figure:
-    """IoU of every slice: a panel per arm, a row per subtype and stage, a box per protocol, with mean and n.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        arm (label), row (subtype and stage), protocol, iou; a row per slice.
-    good : float
-        IoU at which a line is drawn.
-    """
-    arms, rows = (list(dict.fromkeys(frame[column])) for column in ("arm", "row"))
-    protocols = [protocol for protocol in PROTOCOL_NAMES if (frame["protocol"] == protocol).any()]
-    with matplotlib.rc_context(STYLE):
-        if not arms:
-            figure, (axes,) = new_figure(0.6)
-            return nothing_drawn(figure, axes, "no slice was judged")
-        step = len(protocols) + 0.6
-        figure, panels = new_figure(1.1 + 0.21 * step * len(rows), panels=len(arms))
-        jitter = np.random.default_rng(0)
-        for axes, arm in zip(panels, arms, strict=True):
-            for i, row in enumerate(rows):
-                for j, protocol in enumerate(protocols):
-                    here = (frame["arm"] == arm) & (frame["row"] == row) & (frame["protocol"] == protocol)
-                    _draw_ious(axes, frame.loc[here, "iou"].to_numpy(float), i * step + j, protocol, jitter)
-            axes.axvline(good, color=INK, linewidth=1.0, linestyle=(0, (1, 2)))
-            axes.set_title(arm, fontsize=8.5, pad=4)
-            axes.set_xlim(-0.02, 1.18)
-            axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "0.25", "0.5", "0.75", "1"], fontsize=8)
-            axes.set_ylim(step * len(rows) - 0.8, -0.9)
-            axes.grid(axis="x")
-            axes.tick_params(axis="y", length=0)
-            axes.spines["left"].set_visible(False)
-            axes.set_yticks(np.arange(len(rows)) * step + (len(protocols) - 1) / 2, [""] * len(rows))
-        panels[0].set_yticklabels(rows, fontsize=8.5)
-        figure.supxlabel("IoU (intersection over union) of annotated and predicted box", fontsize=9)
-        handles: list[Patch | Line2D] = [Patch(color=PROTOCOL_COLOURS[p], label=PROTOCOL_NAMES[p]) for p in protocols]
-        handles += [
-            Line2D([], [], color=MUTED, linestyle="", marker="D", markersize=5, label="mean"),
-            Line2D([], [], color=INK, linewidth=1.0, linestyle=(0, (1, 2)), label=f"{good:g}: good (Pravdyvets 2023)"),
-        ]
-        figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=8.5, handlelength=1.2)
-    return figure
+    """IoU of every slice (arm, row, protocol, iou): a panel per network, boxes by row and protocol, a line at good."""
+    groups = {protocol: (PROTOCOL_COLOURS[protocol], name) for protocol, name in PROTOCOL_NAMES.items()}
+    return box_rows(
+        frame.rename(columns={"arm": "panel", "protocol": "group", "iou": "value"}),
+        groups,
+        unit="IoU (intersection over union) of annotated and predicted box",
+        line=(good, f"{good:g}: good (Pravdyvets 2023)"),
+    )
 
 
 def study_figures(
@@ -190,25 +90,18 @@ def study_figures(
     ]
     histories: dict[str, list[pd.DataFrame]] = {}
     for arm in arms:
-        if arm.history is not None:
-            histories.setdefault(arm.label, []).append(arm.history.assign(protocol=arm.protocol))
-    units = {arm["label"]: loss_name(arm) for arm in settings["arms"].values() if arm}
+        for target, history in arm.history.groupby("target", sort=False) if arm.history is not None else ():
+            of = f"{arm.label}:\nsubtype {target}"
+            histories.setdefault(of, []).append(history.assign(protocol=arm.protocol, fold=0))
     found = {
         "iou": iou_boxes(pd.concat(points, ignore_index=True), settings["good"]),
-        "losses": box_losses({label: pd.concat(parts) for label, parts in histories.items()}, units),
+        "losses": loss_curves({of: pd.concat(parts) for of, parts in histories.items()}, log=True),
     }
     if len(set(scores["protocol"])) > 1:
         found["protocols"] = protocol_dumbbell(
             _dumbbell_points(scores, leak), {"iou": "mean IoU"}, leak=_LEAK, of="on test slices"
         )
     return found
-
-
-def loss_name(arm: Mapping[str, Any]) -> str:
-    """The loss of an arm with its unit, for an axis."""
-    if arm["loss"] == "mse":
-        return "squared error (px²)" if arm["coordinates"] == "pixels" else "squared error"
-    return _LOSSES.get(arm["loss"], str(arm["loss"]))
 
 
 def _dumbbell_points(scores: pd.DataFrame, leak: pd.DataFrame) -> pd.DataFrame:
@@ -220,39 +113,8 @@ def _dumbbell_points(scores: pd.DataFrame, leak: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _draw_row(row: NDArray, picture: BoxPicture) -> None:
-    grey = {"cmap": "gray", "vmin": 0, "vmax": 255}
-    height, width = picture.image.shape
-    for axes in (row[0], row[1], row[2], row[5]):
-        axes.imshow(picture.image, extent=(0, width, height, 0), **grey)
-    row[1].add_patch(_rectangle(picture.annotated, ANNOTATED, "-"))
-    row[2].add_patch(_rectangle(picture.annotated, ANNOTATED, "-", 0.8))
-    row[2].add_patch(_rectangle(picture.predicted, PREDICTED, _DASHED))
-    row[5].imshow(picture.attention, extent=(0, width, height, 0), cmap=COLOURS, vmin=0, vmax=1, alpha=0.5)
-    for axes in (row[0], row[1], row[2], row[5]):
-        axes.set(xlim=(0, width), ylim=(height, 0))
-    frame = _zoom(picture.predicted, width, height)
-    for axes in row[3:5]:
-        if frame is None:
-            axes.text(0.5, 0.5, "the box\nhas no area\nhere", ha="center", va="center", fontsize=7, color=MUTED)
-            axes.set_box_aspect(1)
-            continue
-        axes.imshow(picture.image, extent=(0, width, height, 0), **grey)
-        axes.set(xlim=(frame[0], frame[2]), ylim=(frame[3], frame[1]))
-    if frame is not None:
-        row[3].add_patch(_rectangle(picture.predicted, PREDICTED, _DASHED, 1.0))
-        if picture.outline is None:
-            words = {"ha": "center", "fontsize": 7, "color": "white", "transform": row[4].transAxes}
-            row[4].text(0.5, 0.04, "no clear edge", **words)
-        else:
-            ring = np.asarray(picture.outline.exterior.coords)
-            row[4].add_patch(Polygon(ring, closed=True, fill=False, edgecolor=PREDICTED, linewidth=1.0))
-
-
-def _rectangle(box: NDArray[np.float64], colour: str, style: Any, width: float = 1.4) -> Rectangle:
-    xmin, ymin, xmax, ymax = (float(edge) for edge in box)
-    line = {"fill": False, "edgecolor": colour, "linestyle": style, "linewidth": width}
-    return Rectangle((xmin, ymin), xmax - xmin, ymax - ymin, **line)
+def _ring(box: NDArray[np.float64]) -> NDArray[np.float64]:
+    return box[[[0, 1], [2, 1], [2, 3], [0, 3]]].astype(float)
 
 
 def _zoom(box: NDArray[np.float64], width: int, height: int) -> tuple[float, float, float, float] | None:
@@ -264,34 +126,3 @@ def _zoom(box: NDArray[np.float64], width: int, height: int) -> tuple[float, flo
     half = (1 + 2 * _MARGIN) * max(xmax - xmin, ymax - ymin) / 2
     x, y = (xmin + xmax) / 2, (ymin + ymax) / 2
     return x - half, y - half, x + half, y + half
-
-
-def _draw_losses(axes: Axes, history: pd.DataFrame, colours: Mapping[str, str], early: float) -> None:
-    if history.empty:
-        axes.set_axis_off()
-        axes.text(0, 0.5, "none", color=MUTED, transform=axes.transAxes)
-        return
-    for (protocol, target), part in history.groupby(["protocol", "target"], sort=False):
-        part = part[part["epoch"] > early * part["epoch"].max()]
-        style = {"color": colours[str(target)], "linestyle": _dashes(str(protocol)), "linewidth": 1.2, "markersize": 3}
-        axes.plot(part["epoch"], part["loss"], marker="o" if len(part) == 1 else None, **style)
-    axes.set_ylim(bottom=0)
-    axes.grid(axis="y")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    axes.tick_params(labelsize=7.5)
-
-
-def _dashes(protocol: str) -> Any:
-    return "-" if protocol == "grouped" else _DASHED
-
-
-def _draw_ious(
-    axes: Axes, values: NDArray[np.float64], place: float, protocol: str, jitter: np.random.Generator
-) -> None:
-    values = values[np.isfinite(values)]
-    if not values.size:
-        return
-    draw_box(axes, values, place, PROTOCOL_COLOURS[protocol], jitter, size=9)
-    axes.plot(values.mean(), place, marker="D", markersize=4.5, color=MUTED, mec="white", mew=0.7, zorder=5)
-    axes.text(1.03, place, f"n {values.size}", fontsize=6.5, color=MUTED, va="center")

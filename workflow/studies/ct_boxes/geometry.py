@@ -20,10 +20,7 @@ Boxes = NDArray[np.float64]
 def as_boxes(values: ArrayLike) -> Boxes:
     """Boxes of anything that has four columns, or of a single box.
 
-    Raises
-    ------
-    ValueError
-        If the shape is neither (n, 4) nor (4,).
+    Raises ValueError if the shape is neither (n, 4) nor (4,).
     """
     boxes = np.atleast_2d(np.asarray(values, dtype=np.float64))
     if boxes.ndim != 2 or boxes.shape[1] != 4:

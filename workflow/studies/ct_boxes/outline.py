@@ -43,22 +43,10 @@ def sobel_outline(
     the middle of its edges, which are several pixels wide. Where edges enclose almost nothing, the object extends
     beyond the box: then the box's sides are edges too, and the piece in the middle counts.
 
-    Parameters
-    ----------
-    image : uint8 (h, w)
-    box : (4,), px
-    blur : float
-        See `sobel_magnitude`.
-    least_step : float
-        Grey levels that the strongest edge must have.
-    close : int
-        Side of the square that closes gaps, px.
-
-    Returns
-    -------
-    shapely.Polygon or None
-        In px of the image, its edges at whole numbers, without holes. None where the box has less than 5 px a side in
-        the image, edges fainter than `least_step`, or less than a fiftieth of its area enclosed.
+    `image`: uint8 (h, w). `box`: (4,), px. `blur`: see `sobel_magnitude`. `least_step`: grey levels that the strongest
+    edge must have. `close`: side of the square that closes gaps, px. Returns shapely.Polygon or None: in px of the
+    image, its edges at whole numbers, without holes. None where the box has less than 5 px a side in the image, edges
+    fainter than `least_step`, or less than a fiftieth of its area enclosed.
     """
     height, width = image.shape
     x0, y0, x1, y1 = geometry.clip(box, width, height)[0]

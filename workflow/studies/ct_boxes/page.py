@@ -11,13 +11,11 @@ from drunet.metrics import Summary
 from drunet.report.words import number, plural
 from studies.common.images.class_figures import PROTOCOL_NAMES
 from studies.common.images.protocols import PROTOCOLS
-from studies.common.words import percent, with_interval
-from studies.ct_boxes.tables import MEAN_BOX, MEAN_BOX_LABEL, BoxArm, Judged
+from studies.common.words import with_interval
+from studies.ct_boxes.tables import MEAN_BOX, BoxArm, Judged
 from studies.ct_boxes.tasks import SUBTYPES, shown_protocol
-from studies.ct_boxes.trials import SOURCE, TUNED, UNTOUCHED
+from studies.ct_boxes.trials import SOURCE, TUNED
 
-# HU: a window that begins above it shows the lung, of -900 to -600, as black.
-_LUNG = -500
 # What matching.json counts. The first six are always shown, the others where they are not 0.
 _COUNTS = {
     "slices": "slices with a box, read and kept",
@@ -57,43 +55,22 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names.
 
-    Parameters
-    ----------
-    scores, leak, gains, arms, what
-        From `studies.ct_boxes.tables`; arms with the mean box.
-    published : DataFrame
-        published.tsv, as text.
-    matching, slices : mapping, DataFrame
-        matching.json and slices.tsv.
-    settings : mapping
-        The study's, as of `studies.common.study_settings.without_paths`.
+    `scores`, `leak`, `gains`, `arms`, `what`: from `studies.ct_boxes.tables`; arms with the mean box. `published`:
+    published.tsv, as text. `matching`, `slices`: matching.json and slices.tsv. `settings`: the study's, as of
+    `studies.common.study_settings.without_paths`.
     """
     source, targets, protocol = settings["source"], list(settings["targets"]), shown_protocol(settings)
     networks = [arm for arm in arms if arm.history is not None]
     once = list({arm.name: arm for arm in networks}.values())
-    means = {(r["protocol"], r["arm"], r["metric"]): r for r in scores.to_dict("records")}
-
-    def found(protocol: str, arm: str, one: Judged) -> dict[str, Any]:
-        row = means.get((protocol, arm, one.metric), {})
-        return {key: row.get(key) for key in ("mean", "low", "high")}
-
-    def source_ious(protocol: str) -> list[dict[str, Any]]:
-        return [{"label": arm.label, **found(protocol, arm.name, what[0])} for arm in once]
-
-    def target_ious(arm: BoxArm, stage: str) -> list[str]:
-        return [number(found(protocol, arm.name, Judged(target, stage))["mean"]) for target in targets]
-
+    means = scores[(scores["protocol"] == protocol) & (scores["metric"] == what[0].metric)].set_index("arm")
+    ious = means[["label", "mean", "low", "high"]].to_dict("index")
     of_source = leak[leak["stage"] == SOURCE].set_index("protocol")
-    leaking = None
-    if "random" in of_source.index:
-        leaking = {"leak": of_source.loc["random", "leak"], "ious": source_ious("random")}
     counts = slices.groupby("subtype").agg(slices=("file", "size"), patients=("patient", "nunique")).reset_index()
     used = slices[slices["subtype"].isin([source, *targets])]
     centre, width = (settings["slices"]["window"][key] for key in ("centre", "width"))
-    name = settings["pictures"]["arm"]
-    shown = [arm for arm in networks if (arm.name, arm.protocol) == (name, protocol)]
+    shown = settings["arms"][settings["pictures"]["arm"]]
     skipped = {f"{arm.protocol}: {t}: {why}" for arm in networks for t, why in arm.facts.get("skipped", {}).items()}
-    trained = [arm for arm in settings["arms"].values() if arm]
+    compared = [(arm.label, gains.get((arm.name, what[0].metric))) for arm in once]
     return {
         **{key: settings[key] for key in ("size", "protocols", "good", "embedded")},
         "source": source,
@@ -102,34 +79,21 @@ def page_view(
         "protocol": protocol,
         "used": {"slices": len(used), "patients": used["patient"].nunique()},
         "tested": of_source.loc[protocol].to_dict(),
-        "source_ious": source_ious(protocol),
-        "mean_box": found(protocol, MEAN_BOX, what[0]),
-        "mean_box_label": MEAN_BOX_LABEL,
-        "gains": _gains(once, gains, what[0].metric),
-        "target_ious": [
-            {"label": arm.label, "untouched": target_ious(arm, UNTOUCHED), "tuned": target_ious(arm, TUNED)}
-            for arm in (once if targets else [])
-        ],
-        "leaking": leaking,
-        "thesis": _thesis(published, source, targets),
-        "shown_label": settings["arms"][name]["label"],
-        "undivided": sorted({target for arm in shown for target in arm.facts.get("skipped", {})}),
-        "own_attention": settings["arms"][name]["architecture"] == "compact_box_regressor",
-        "giou": any(arm["loss"].startswith("giou") for arm in trained),
+        "ious": [ious[arm.name] for arm in once if arm.name in ious],
+        "mean_box": ious[MEAN_BOX],
+        "gains": [{"label": label, **gain.to_dict()} for label, gain in compared if gain is not None and gain.n],
+        "leak": None if "random" not in of_source.index else of_source.loc["random", "leak"],
+        "shown_label": shown["label"],
+        "own_attention": shown["architecture"] == "compact_box_regressor",
         "scores": scores_table(scores, what, published),
         "good_shares": _wide(scores, what, lambda row: number(100 * row["good"], 0)),
         "splits_table": leak_table(leak),
-        "sizes": size_table(once),
         "matching": matching_table(matching),
         "subtypes": counts.to_dict("records"),
-        "window": {
-            "black": centre - width / 2,
-            "white": centre + width / 2,
-            "hides_lung": centre - width / 2 > _LUNG,
-        },
+        "window": {"black": centre - width / 2, "white": centre + width / 2},
         "without_patient": int(matching.get("without_patient", 0)),
         "skipped": sorted(skipped),
-        "training": _training(once),
+        "training": training_table(once),
     }
 
 
@@ -160,22 +124,19 @@ def leak_table(leak: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def size_table(networks: Sequence[BoxArm]) -> pd.DataFrame:
-    """Weights of each network as it was trained, and of the published one at its own 512 px."""
-    rows = []
-    for arm in networks:
-        facts, full = arm.facts, arm.facts["at_published_size"]
-        rows.append((arm.label, facts["size"], facts["parameters"], facts["dense_parameters"]))
-        if arm.published and facts["size"] != full["size"]:
-            rows.append((f"{arm.label}, published", full["size"], full["parameters"], full["largest"]))
+def training_table(networks: Sequence[BoxArm]) -> pd.DataFrame:
+    """Size and training of each network; the epochs are those on the source and on each target."""
+    keys = ("batch_size", "optimiser", "learning_rate")
     return pd.DataFrame(
         {
-            "network": label,
-            "px": str(size),
-            "weights": number(parameters, 0),
-            "in the largest dense layer": f"{number(dense, 0)} ({percent(dense / parameters, 3)})" if dense else "none",
+            "network": arm.label,
+            "px": str(arm.facts["size"]),
+            "weights": number(arm.facts["parameters"], 0),
+            "epochs": f"{plan['epochs']}, {arm.facts['fine_tuning']['training']['epochs']}",
+            **{key.replace("_", " "): str(plan[key]) for key in keys},
         }
-        for label, size, parameters, dense in rows
+        for arm in networks
+        for plan in (arm.facts["training"],)
     )
 
 
@@ -208,36 +169,3 @@ def _wide(
             row[f"{label}, {protocol}" if both else label] = found
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _gains(networks: Sequence[BoxArm], gains: Mapping[tuple[str, str], Summary], metric: str) -> dict[str, list[str]]:
-    """Networks by whether the 95 % interval of their gain over the mean box lies above 0, below or on both sides."""
-    groups: dict[str, list[str]] = {"above": [], "below": [], "between": [], "alone": []}
-    for arm in networks:
-        gain = gains.get((arm.name, metric))
-        if gain is None or not gain.n:
-            continue
-        side = "above" if gain.low > 0 else "below" if gain.high < 0 else "between"
-        groups["alone" if pd.isna(gain.low) else side].append(arm.label)
-    return groups
-
-
-def _thesis(published: pd.DataFrame, source: str, targets: Sequence[str]) -> dict[str, Any] | None:
-    """The published mean IoU; None where one is missing or nothing was to be compared."""
-    known = Judged(source, SOURCE).published(published, source)
-    before, after = ([Judged(t, stage).published(published, source) for t in targets] for stage in (UNTOUCHED, TUNED))
-    return {"source": known, "before": before, "after": after} if targets and all([known, *before, *after]) else None
-
-
-def _training(networks: Sequence[BoxArm]) -> list[dict[str, Any]]:
-    """How the networks were trained; those trained alike together."""
-    rows: list[dict[str, Any]] = []
-    for arm in networks:
-        plan = {key: arm.facts["training"][key] for key in ("epochs", "batch_size", "optimiser", "learning_rate")}
-        own = {"plan": plan, "tuning_epochs": arm.facts["fine_tuning"]["training"]["epochs"]}
-        same = next((row for row in rows if {k: row[k] for k in own} == own), None)
-        if same:
-            same["labels"].append(arm.label)
-        else:
-            rows.append({"labels": [arm.label], **own})
-    return rows

@@ -48,10 +48,8 @@ def choose_slices(
     Of every patient of a test part the slice with the median IoU is taken, and of these, sorted by IoU, as many as are
     wanted at equal steps: a single one is the median. The IoU is that of the last stage.
 
-    Returns
-    -------
-    list of (file, list of dict)
-        A slice and its rows of the predictions, one per stage, in the order of the stages.
+    Returns list of (file, list of dict): a slice and its rows of the predictions, one per stage, in the order of the
+    stages.
     """
     subtypes = [source, *targets]
     chosen: list[tuple[str, list[dict[str, Any]]]] = []
@@ -80,12 +78,7 @@ def show_slices(
 
     `facts` is training.json, `weights` the folder of weights, `root` that of the collected slices.
 
-    Raises
-    ------
-    ModelError
-        If the weights do not fit the facts.
-    ImageSetError
-        If a slice cannot be read.
+    Raises ModelError if the weights do not fit the facts. Raises ImageSetError if a slice cannot be read.
     """
     attention = _attention(chosen, facts, weights, root)
     shown = []

@@ -30,15 +30,11 @@ _PUBLISHED_COLUMNS = {SOURCE: "iou_after_test", UNTOUCHED: "iou_before", TUNED: 
 
 @dataclass(frozen=True)
 class BoxArm:
-    """An arm, trained with one protocol: predictions.parquet, history.tsv (None for the mean box) and training.json.
-
-    `published`: whether it is the network of the published values.
-    """
+    """A variant, trained with one protocol: predictions.parquet, history.tsv (None for the mean box), training.json."""
 
     name: str
     label: str
     protocol: str
-    published: bool
     predictions: pd.DataFrame
     history: pd.DataFrame | None
     facts: Mapping[str, Any]
@@ -101,8 +97,7 @@ def read_arms(
     for key, answers, curve, known in zip(keys, predictions, histories, facts, strict=True):
         protocol, _, name = key.partition("/")
         arm, history = arms[name], pd.read_csv(curve, sep="\t", dtype={"target": str, "stage": str})
-        label, published = arm["label"], arm["published"]
-        found.append(BoxArm(name, label, protocol, published, pd.read_parquet(answers), history, read_json(known)))
+        found.append(BoxArm(name, arm["label"], protocol, pd.read_parquet(answers), history, read_json(known)))
     return found
 
 
@@ -117,18 +112,15 @@ def with_mean_box(arms: Sequence[BoxArm], slices: pd.DataFrame) -> list[BoxArm]:
     for arm in (first[protocol] for protocol in dict.fromkeys(arm.protocol for arm in arms)):
         parts = [_constant(rows, _learnt(arm, rows, slices)) for _, rows in _stages(arm, slices)]
         rows = pd.concat(parts, ignore_index=True)
-        added.append(BoxArm(MEAN_BOX, MEAN_BOX_LABEL, arm.protocol, False, rows, None, {}))
+        added.append(BoxArm(MEAN_BOX, MEAN_BOX_LABEL, arm.protocol, rows, None, {}))
     return [*arms, *added]
 
 
 def scores(arms: Sequence[BoxArm], what: Sequence[Judged], *, good: float, resamples: int, seed: int) -> pd.DataFrame:
     """Mean IoU of every arm and protocol, with its 95 % interval over patients.
 
-    Returns
-    -------
-    DataFrame
-        arm, label, protocol, subtype, stage, whole, words, metric, n (slices), patients, mean, low, high (NaN with one
-        patient), good (share of slices whose IoU is at least `good`). What has no slice is left out.
+    Returns columns arm, label, protocol, subtype, stage, whole, words, metric, n (slices), patients, mean, low, high
+    (NaN with one patient), good (share of slices whose IoU is at least `good`). What has no slice is left out.
     """
     rows = []
     for arm in arms:
@@ -167,10 +159,7 @@ def leaks(arms: Sequence[BoxArm], what: Sequence[Judged], slices: pd.DataFrame) 
 
     Counted from the predictions, once a protocol: all arms share its splits. Validation slices count as training.
 
-    Returns
-    -------
-    DataFrame
-        protocol, subtype, stage, learnt (slices), learnt_patients, judged (slices), judged_patients, leak.
+    Returns columns protocol, subtype, stage, learnt (slices), learnt_patients, judged (slices), judged_patients, leak.
     """
     rows = []
     for arm in {arm.protocol: arm for arm in reversed([a for a in arms if a.history is not None])}.values():

@@ -53,26 +53,10 @@ def choose_images(
     Source: Chu et al. 2024, section 3.2: three patients on whose images all networks are correct. Where there are not
     so many, those on which most networks are correct follow. Images without a box are shown only where none has one.
 
-    Parameters
-    ----------
-    predictions : list of DataFrame
-        Of every network that is explained.
-    boxes : DataFrame
-        boxes.tsv: file, and box edges.
-    trial : str
-        `protocol.fold` that the networks were all tested in.
-    positive : str
-        The class.
-    images : int
-        How many are shown, at most: one per group (patient), the highest mean probability first.
-    coverage_images : int
-        Of how many annotated images boxes are compared, at most; of more, these are evenly spread over their names.
-
-    Returns
-    -------
-    (DataFrame, DataFrame)
-        Shown: file, group, p (mean probability of the class over the networks), right (networks that are correct),
-        networks. Compared: file, group.
+    `predictions` are those of every network, `trial` the `protocol.fold` in which all were tested. At most `images` are
+    shown, one per group (patient), the highest mean probability first; of at most `coverage_images`, evenly spread over
+    their names, boxes are compared. Returns (DataFrame, DataFrame): shown: file, group, p (mean probability of the
+    class over the networks), right (networks that are correct), networks; compared: file, group.
     """
     answers = []
     for frame in predictions:
@@ -105,39 +89,15 @@ def map_arm(
     options: Mapping[str, Any],
     layers: int | Sequence[str] | None,
 ) -> tuple[ArmMaps, pd.DataFrame]:
-    """All maps of one network, and how they meet the boxes.
+    """All maps of one network, and how they meet the boxes (file, xmin, ymin, xmax, ymax; px of the image).
 
-    Parameters
-    ----------
-    facts, weights, predictions
-        What its training left: training.json, the folder of weights, predictions.parquet.
-    root : path
-        Folder of the images.
-    boxes : DataFrame
-        boxes.tsv: file, xmin, ymin, xmax, ymax; px of the image.
-    shown, covered : DataFrame
-        From `choose_images`.
-    trial : str
-        `protocol.fold`, of those whose weights are kept.
-    positive : str
-        The class that is explained, whatever the network predicts.
-    options : mapping
-        The study's `attention`: score, threshold, found.
-    layers : int, list of str or None
-        Convolutions to show over the depth: so many, evenly spaced, or these.
+    `facts`, `weights` and `predictions` are what its training left; `shown` and `covered` come from `choose_images`.
+    The `positive` class is explained, whatever the network predicts; `options` are the study's `attention`; `layers`
+    are convolutions to show over the depth: so many, evenly spaced, or these.
 
-    Returns
-    -------
-    (ArmMaps, DataFrame)
-        The table has a row per box: file, group, box (its number in the image), right (whether the network is correct),
-        and of the map of the last convolution what `coverage` returns.
-
-    Raises
-    ------
-    ModelError
-        If the weights do not fit the facts, or there is no such layer.
-    ImageSetError
-        If an image cannot be read any more.
+    Returns (ArmMaps, DataFrame): a row per box: file, group, box (its number in the image), right (whether the network
+    is correct), and of the map of the last convolution what `coverage` returns. Raises ModelError if the weights do not
+    fit the facts, or there is no such layer; ImageSetError if an image cannot be read any more.
     """
     model, view = rebuild(facts, weights_file(weights, trial)), View.from_config(facts["view"])
     index, score = list(facts["classes"]).index(positive), options["score"]
@@ -177,7 +137,6 @@ def _maps(model: keras.Model, seen: _Seen, index: int, score: ScoreKind, layers:
         seen.boxes,
         seen.owner,
         lasting,
-        np.array(_last_part(last)),
         deep,
         np.array([_last_part(name) for name in asked], dtype=np.str_),
         groups,

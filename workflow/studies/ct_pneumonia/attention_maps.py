@@ -1,4 +1,4 @@
-"""Grad-CAM maps of one network and the annotated boxes that they cover, apart from what needs Keras.
+"""Grad-CAM maps of one network and the annotated boxes that they cover, without what needs Keras.
 
 Source: Chu et al. 2024, section 3.2, who call a tumour detected where the highlighted region covers more than half of
 it, by eye. They do not say from which strength on a place is highlighted: that is a threshold here.
@@ -26,38 +26,20 @@ COVERAGE = ("file", "group", "box", "right", "share", "highlighted", "found")
 class ArmMaps:
     """Maps of one network of the images that are shown, in the network's own view, as maps.npz holds them.
 
-    Attributes
-    ----------
-    images : uint8 (k, side, side, 3)
-    boxes : float64 (m, 4)
-        px of the view.
-    owner : int64 (m,)
-        Which image each box is of.
-    last : float32 (k, side, side)
-        Of the last convolution, in [0, 1].
-    last_name : str array ()
-    layers : float32 (layers, k, side, side)
-        Of the layers over the depth that are shown; none for a network of which none are asked for.
-    layer_names : str array (layers,)
-    groups : float32 (3, side, side)
-        Means over the convolutions of each group, of the first image alone, since every convolution is explained for
-        them; NaN where a group has no layer.
-    group_names : str array (3,)
-        `studies.ct_pneumonia.layer_groups.GROUPS`.
-    group_sizes : int64 (3,)
-        Convolutions in each.
+    Maps are in [0, 1]. Of the layers over the depth there are none for a network of which none are asked for. Means
+    over the convolutions of each group (`studies.ct_pneumonia.layer_groups.GROUPS`) are of the first image alone, since
+    every convolution is explained for them; NaN where a group has no layer.
     """
 
-    images: NDArray[np.uint8]
-    boxes: NDArray[np.float64]
-    owner: NDArray[np.int64]
-    last: NDArray[np.float32]
-    last_name: NDArray[np.str_]
-    layers: NDArray[np.float32]
-    layer_names: NDArray[np.str_]
-    groups: NDArray[np.float32]
-    group_names: NDArray[np.str_]
-    group_sizes: NDArray[np.int64]
+    images: NDArray[np.uint8]  # (k, side, side, 3)
+    boxes: NDArray[np.float64]  # (m, 4), px of the view
+    owner: NDArray[np.int64]  # (m,), which image each box is of
+    last: NDArray[np.float32]  # (k, side, side), of the last convolution
+    layers: NDArray[np.float32]  # (layers, k, side, side)
+    layer_names: NDArray[np.str_]  # (layers,)
+    groups: NDArray[np.float32]  # (3, side, side)
+    group_names: NDArray[np.str_]  # (3,)
+    group_sizes: NDArray[np.int64]  # (3,), convolutions in each
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the arrays, whole or not at all."""
@@ -83,18 +65,9 @@ def read_coverage(path: str | os.PathLike[str]) -> pd.DataFrame:
 def seen_box(view: View, box: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
     """A box of the whole image as the test view shows it.
 
-    Parameters
-    ----------
-    view : View
-    box : float (4,) or (n, 4)
-        xmin, ymin, xmax, ymax; px of the image, as edges.
-    size : (int, int)
-        Height and width of the image, px.
-
-    Returns
-    -------
-    float64, shape of `box`
-        px of the view; outside [0, size] where the view cuts the image away.
+    `box`: float (4,) or (n, 4), xmin, ymin, xmax, ymax; px of the image, as edges. `size`: (int, int), height and width
+    of the image, px. Returns float64, shape of `box`: px of the view; outside [0, size] where the view cuts the image
+    away.
     """
     height, width = size
     if view.fit == "stretch":
@@ -115,17 +88,9 @@ def highlighted(found: NDArray[np.float32], threshold: float) -> NDArray[np.bool
 def covered_share(mask: NDArray[np.bool_], box: NDArray[np.float64]) -> float:
     """Share of a box's area that lies in the highlighted region, in [0, 1].
 
-    Parameters
-    ----------
-    mask : bool (h, w)
-        Each place a square of 1 px; of pixels that the box cuts the part inside counts.
-    box : float (4,)
-        xmin, ymin, xmax, ymax; px of the mask, as edges. What lies outside the mask counts as not covered.
-
-    Raises
-    ------
-    ValueError
-        If the box has no area.
+    `mask`: bool (h, w), each place a square of 1 px; of pixels that the box cuts the part inside counts. `box`: float
+    (4,), xmin, ymin, xmax, ymax; px of the mask, as edges. What lies outside the mask counts as not covered. Raises
+    ValueError if the box has no area.
     """
     left, top, right, bottom = (float(v) for v in box)
     if not (right > left and bottom > top):
@@ -137,11 +102,8 @@ def covered_share(mask: NDArray[np.bool_], box: NDArray[np.float64]) -> float:
 def coverage(found: NDArray[np.float32], box: NDArray[np.float64], *, threshold: float, least: float) -> dict[str, Any]:
     """How a map (h, w) meets a box; see `highlighted` and `covered_share`.
 
-    Returns
-    -------
-    dict
-        share (of the box that is covered), highlighted (share of the whole map: what a box anywhere would have of it on
-        average), found (whether more than `least` of the box is covered; published: 0.5).
+    Returns dict: share (of the box that is covered), highlighted (share of the whole map: what a box anywhere would
+    have of it on average), found (whether more than `least` of the box is covered; published: 0.5).
     """
     mask = highlighted(found, threshold)
     share = covered_share(mask, box)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drunet.console import progress, say
-from studies.common.ct.annotation import NO_ANNOTATIONS, Annotations, Boxes, find_annotations
+from studies.common.ct.annotation import NO_ANNOTATIONS, Annotations, find_annotations
 from studies.common.ct.dicom import is_directory, read_slice
 from studies.common.ct.facts import FACTS, dicom_facts, picture_facts
 from studies.common.ct.files import UserFiles, check_unreadable, find_user_files, is_dicom
@@ -41,19 +40,9 @@ UNREADABLE_COLUMNS = ("number", "reason")
 class Collected:
     """What `collect_images` tells beside the pictures that it writes.
 
-    Attributes
-    ----------
-    sources : DataFrame
-        A row per image: file (`Cancer/00017.png`), label, source ("" or a number: the patient or article), part ("",
-        training, validation or test), and the facts of the original file (`studies.common.ct.facts`).
-    boxes : DataFrame
-        A row per annotated box: file, xmin, ymin, xmax, ymax (px of the picture).
-    unreadable : DataFrame
-        number, reason.
-    facts : dict
-        Counts: images, classes (images of each), dicom, duplicates (DICOM of a UID seen before; kept), annotated
-        (images with a box), sources, without_source (images), without_patient (DICOM without a patient ID), unreadable,
-        annotation_without_dicom, wrong_names, duplicate_annotations, unusable_annotations, outside_boxes, empty_boxes.
+    `sources`: a row per image: file (`Cancer/00017.png`), label, source ("" or a number: the patient or article), part
+    ("", training, validation or test), and the facts of the original file (`studies.common.ct.facts`). `boxes`: a row
+    per annotated box: file, xmin, ymin, xmax, ymax (px of the picture). `unreadable`: number, reason. `facts`: counts.
     """
 
     sources: pd.DataFrame = field(repr=False)
@@ -67,7 +56,7 @@ class _Read:
     """What is kept of an image that was read."""
 
     facts: dict[str, Any]
-    uid: str | None = field(default=None, repr=False)
+    uid: str = field(default="", repr=False)
     patient: str = field(default="", repr=False)
     patient_tag: str | None = None
 
@@ -85,38 +74,20 @@ def collect_images(
 ) -> Collected:
     """Write the images of each class as 8-bit grey PNG in their stored size.
 
-    Parameters
-    ----------
-    root : path
-        An image belongs to the nearest folder above it that is named as a class. DICOM is told by content, the other
-        kinds by their names' ends; further files, and DICOMDIR, are passed over.
-    classes : sequence of str
-    folder : path
-        Written whole or not at all: `<class>/<number>.png`, where the number is that of the original in the byte-wise
-        order of all files below `root`, by which the user, and nobody else, can find it again.
-    window : Window
-        For DICOM. Other pictures are grey already, or become so by luminance (ITU-R BT.601).
-    annotations : path or None
-        XML of Pascal VOC, named by the UIDs of DICOM slices.
-    sources : path or None
-        Table of the columns file and source (patient or article). A DICOM slice that it does not name has the source
-        that other slices of its patient have (several of these become one), else its patient is its source: that is the
-        patient ID, else the study, else the series. Of a slice that has none of them nothing is known.
-    max_unreadable : float
-        Share of the images, 0 to 1, that may be unreadable, and of matching annotations that may be unusable.
-    where : str
-        The configuration's block, whose `root`, `annotations` and `sources` messages name.
+    An image belongs to the nearest folder above it that is named as a class. DICOM is recognised by content, other
+    kinds by their suffix; further files, and DICOMDIR, are passed over. Pictures become grey by luminance (ITU-R
+    BT.601). `folder` is written whole or not at all: `<class>/<number>.png`, the number of the original in the
+    byte-wise order of all files below `root`, by which only the user can find it again. `annotations` holds XML named
+    by the UIDs of slices.
 
-    Returns
-    -------
-    Collected
+    `sources` is a table of file and source (patient or article). A DICOM slice that it does not name has the source of
+    other slices of its patient (several of these become one), else its patient is its source: the patient ID, else the
+    study, else the series. `max_unreadable` is the share of images that may be unreadable, and of matching annotations
+    that may be unusable; `where` the configuration's block.
 
-    Raises
-    ------
-    CtError
-        Where a folder or a class is missing or empty, for one class only, where some images lie in folders named as
-        parts (Training, Validation, Testing) and some do not, where too much cannot be read, and as the readers of
-        annotations and sources.
+    Raises CtError where a folder or a class is missing or empty, for one class only, where some images lie in folders
+    named as parts (Training, Validation, Testing) and some do not, where too much cannot be read, and as the readers
+    do.
     """
     files = find_user_files(root, f"{where}.root")
     labels = _labels(files, classes)
@@ -227,8 +198,8 @@ def _read(path: Path, where: str, window: Window) -> tuple[NDArray[np.uint8], _R
         height, width = ct.hu.shape
         facts = dicom_facts(path, width, height, ct.bits)
         # Its own UID groups a slice with no other: its source is unknown.
-        patient = "" if ct.patient_tag == "SOPInstanceUID" else ct.patient
-        return window.grey(ct.hu), _Read(facts, ct.uid, patient, ct.patient_tag)
+        patient = "" if ct.ids.patient_tag == "SOPInstanceUID" else ct.ids.patient
+        return window.grey(ct.hu), _Read(facts, ct.ids.uid, patient, ct.ids.patient_tag)
     pixels = read_image(path)
     grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
     return grey, _Read(picture_facts(path, pixels))
@@ -249,32 +220,15 @@ def _boxes(
     kept: Mapping[int, _Read], labels: Mapping[int, str], notes: Annotations, max_unreadable: float
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Boxes of the DICOM slices that have an annotation, and counts."""
-    rows: list[tuple[Any, ...]] = []
-    counts: Counter[str] = Counter()
-    unusable: list[tuple[int, str]] = []
-    usable: dict[str | None, Boxes] = {}
     sizes = {read.uid: (read.facts["width"], read.facts["height"]) for read in kept.values() if read.uid}
-    matched = [uid for uid in notes.numbers if uid in sizes]
-    for uid in matched:
-        try:
-            usable[uid] = notes.read(uid).on_image(*sizes[uid], notes.files.label(notes.numbers[uid]))
-        except CtError as error:
-            unusable.append((notes.numbers[uid], error.what))
-            continue
-        counts.update(outside_boxes=usable[uid].outside, empty_boxes=usable[uid].empty)
-    check_unreadable(notes.files, unusable, len(matched), max_unreadable)
-    for number, read in kept.items():
-        if read.uid in usable:
-            rows += [(_file(labels[number], number), *box) for box in usable[read.uid].corners]
-    facts = {
-        "annotation_without_dicom": len(notes.numbers) - len(matched),
-        "wrong_names": notes.wrong_names,
-        "duplicate_annotations": notes.duplicates,
-        "unusable_annotations": len(unusable),
-        "outside_boxes": int(counts["outside_boxes"]),
-        "empty_boxes": int(counts["empty_boxes"]),
-    }
-    return pd.DataFrame(rows, columns=list(BOX_COLUMNS)), facts
+    found, counts = notes.matching(sizes, max_unreadable)
+    rows = [
+        (_file(labels[number], number), *box)
+        for number, read in kept.items()
+        if read.uid in found
+        for box in found[read.uid].corners
+    ]
+    return pd.DataFrame(rows, columns=list(BOX_COLUMNS)), counts
 
 
 def _table(
@@ -282,7 +236,7 @@ def _table(
 ) -> pd.DataFrame:
     """A row per image, by file; sources are numbered as they come.
 
-    A patient and an article of one name are one source: to hold apart what is one would leak, to join what is two costs
+    A patient and an article of one name are one source: to divide what is one would leak, to join what is two costs
     a little freedom in dividing.
     """
     texts = _sources({number: read.patient for number, read in kept.items()}, known)
@@ -327,11 +281,8 @@ def _read_sources(path: str | os.PathLike[str], files: UserFiles, numbers: Itera
     A file is named by its path below the folder of images, or by as much of its end as leaves no doubt. Rows that name
     none of the images `numbers` are passed over, unless all do.
 
-    Raises
-    ------
-    CtError
-        If the table cannot be read, lacks a column or, in a row, a cell of one, leaves open which file a row means,
-        gives one image two sources, or names none of the images. No message repeats a name.
+    Raises CtError if the table cannot be read, lacks a column or, in a row, a cell of one, leaves open which file a row
+    means, gives one image two sources, or names none of the images. No message repeats a name.
     """
     rows = _source_rows(path, where)
     images = list(numbers)

@@ -5,26 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from drunet.report.figures import INK, MUTED, STYLE, new_figure, nothing_drawn
-from drunet.report.tables import require_columns
 from studies.common.class_metrics import Roc, roc_curves
 from studies.common.images.class_figures import (
     PROTOCOL_COLOURS,
     PROTOCOL_MARKERS,
     PROTOCOL_NAMES,
     loss_curves,
-    name_rows,
     protocol_dumbbell,
     roc_panels,
 )
 from studies.common.images.protocols import PROTOCOLS
 from studies.common.images.tables import ImageArm, dumbbell_points, strictest_protocol
+from studies.common.row_figures import interval_rows
 from studies.common.saliency.attention_figure import Panel, panel_grid
 from studies.ct_pneumonia.attention_maps import ArmMaps
 from studies.ct_pneumonia.tables import is_probe, probing_arms, whole_image_arms
@@ -34,22 +30,31 @@ NO_LAYERS = "the settings ask for no layers over the depth"
 # AUC, unlike accuracy, does not depend on a decision threshold.
 FIGURED = {"accuracy": "accuracy", "auc": "AUC"}
 _COLUMNS = 5  # networks side by side; more are unreadable at a page's width
-_APART = 0.2  # of a row, between the protocols of one model
 
 
 def figures(
     scores: pd.DataFrame, leak: pd.DataFrame, arms: Sequence[ImageArm], settings: Mapping[str, Any]
 ) -> dict[str, Figure]:
     """All figures of the study but those of maps, by file name without suffix."""
-    probing = probing_arms(arms, settings)
-    lines = {
-        "accuracy": {"chance": chance(arms, scores)},
-        "auc": {"chance": 0.5, "alarm": settings["probe"]["alarm"]},
-    }
+    networks, probes = (
+        [arm for arm in probing_arms(arms, settings) if is_probe(settings["arms"][arm.name]) == probe]
+        for probe in (False, True)
+    )
+    lines = {"accuracy": {"chance": chance(arms, scores)}, "auc": {"chance": 0.5, "alarm": settings["probe"]["alarm"]}}
     return {
         "protocols": protocol_dumbbell(dumbbell_points(scores, leak, arms[0].task), FIGURED),
         "roc": roc_panels(roc_curves_of(arms, settings), of=settings["positive"]),
-        "probe": probe_intervals(probe_points(scores, probing, settings), FIGURED, lines),
+        "probe": interval_rows(
+            probe_points(scores, networks + probes),
+            FIGURED,
+            {
+                p: {"color": PROTOCOL_COLOURS[p], "marker": PROTOCOL_MARKERS[p], "label": PROTOCOL_NAMES[p]}
+                for p in PROTOCOLS
+            },
+            lines,
+            unit=" on test images, 95 % interval",
+            above=len(networks),
+        ),
         "losses": loss_curves({arm.label: arm.history for arm in arms if arm.history is not None}),
     }
 
@@ -74,72 +79,19 @@ def chance(arms: Sequence[ImageArm], scores: pd.DataFrame) -> float:
     return float(tested["label"].value_counts(normalize=True).max())
 
 
-def probe_points(scores: pd.DataFrame, arms: Sequence[ImageArm], settings: Mapping[str, Any]) -> pd.DataFrame:
-    """What `probe_intervals` draws; over folds the bounds are one standard deviation off."""
-    there = {arm.key: is_probe(settings["arms"][arm.name]) for arm in arms}
-    points = scores[scores["key"].isin(list(there))].copy()
+def probe_points(scores: pd.DataFrame, arms: Sequence[ImageArm]) -> pd.DataFrame:
+    """Rows of the figure of the probe, as `arms` come; over folds the bounds are one standard deviation off."""
+    points = pd.concat([scores[scores["key"] == arm.key] for arm in arms])
     for bound, sign in (("low", -1), ("high", 1)):
         points[bound] = points[bound].fillna(points["mean"] + sign * points["sd"])
-    return points.assign(arm=points["label"], probe=points["key"].map(there).astype(bool))
-
-
-def probe_intervals(
-    frame: pd.DataFrame, metrics: Mapping[str, str], lines: Mapping[str, Mapping[str, float]]
-) -> Figure:
-    """Scores with their intervals, a row per model, the networks above and the probes below.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        arm (shown name), probe (bool), protocol, metric, mean, low, high (NaN where there is no interval).
-    metrics : mapping of str to str
-        A panel per metric, by name, and what its axis calls it.
-    lines : mapping of metric to mapping of str to float
-        Upright lines by their name, e.g. chance.
-    """
-    require_columns(frame, ("arm", "probe", "protocol", "metric", "mean", "low", "high"), "probe")
-    networks = list(dict.fromkeys(frame.loc[~frame["probe"], "arm"]))
-    arms = list(dict.fromkeys([*networks, *frame["arm"]]))
-    there = [protocol for protocol in PROTOCOL_COLOURS if protocol in set(frame["protocol"])]
-    with matplotlib.rc_context(STYLE):
-        if not arms:
-            figure, (axes,) = new_figure(0.6)
-            return nothing_drawn(figure, axes, "no model has been trained")
-        figure, panels = new_figure(1.25 + 0.38 * len(arms), panels=len(metrics))
-        for axes, (metric, name) in zip(panels, metrics.items(), strict=True):
-            for place, protocol in enumerate(there):
-                here = frame[(frame["metric"] == metric) & (frame["protocol"] == protocol)].set_index("arm")
-                here = here.reindex(arms)
-                height = np.arange(len(arms)) + _APART * (place - (len(there) - 1) / 2)
-                colour = PROTOCOL_COLOURS[protocol]
-                axes.hlines(height, here["low"], here["high"], color=colour, linewidth=1.6, alpha=0.7)
-                axes.scatter(here["mean"], height, s=30, color=colour, marker=PROTOCOL_MARKERS[protocol], zorder=3)
-            for words, value in lines.get(metric, {}).items():
-                axes.axvline(value, color=MUTED, linewidth=1.0, linestyle=(0, (2, 2)), zorder=0)
-                place_of: Any = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-                axes.annotate(words, (value, 1), (0, 2), ha="center", va="bottom", fontsize=8, color=MUTED, **place_of)
-            if 0 < len(networks) < len(arms):
-                axes.axhline(len(networks) - 0.5, color=INK, linewidth=0.8)
-            name_rows(axes, arms if axes is panels[0] else [""] * len(arms))
-            axes.set_xlabel(f"{name} on test images, 95 % interval")
-            axes.grid(axis="x")
-            axes.margins(x=0.06)
-        looks: list[Any] = [
-            {"color": PROTOCOL_COLOURS[p], "marker": PROTOCOL_MARKERS[p], "label": PROTOCOL_NAMES[p]} for p in there
-        ]
-        figure.legend(handles=[Line2D([], [], **look) for look in looks], loc="outside upper left", ncols=len(looks))
-    return figure
+    return points.assign(row=points["label"], group=points["protocol"])
 
 
 def last_maps_figure(maps: Mapping[str, ArmMaps], shown: pd.DataFrame) -> Figure:
     """The last convolution of every network, a row per image (Chu et al. 2024, figure 3).
 
-    Parameters
-    ----------
-    maps : mapping of str to ArmMaps
-        By the network's shown name.
-    shown : DataFrame
-        chosen.tsv: p, right, networks of each image.
+    `maps`: mapping of str to ArmMaps, by the network's shown name. `shown`: chosen.tsv: p, right, networks of each
+    image.
     """
     rows, words = [], []
     for k, image in enumerate(shown.to_dict("records")):

@@ -123,7 +123,6 @@ rule report_ct_pneumonia:
         facts=of_arms("ct_pneumonia", "training.json"),
         histories=of_arms("ct_pneumonia", "history.tsv", image_tasks.networks_of),
         coverage=expand(f"{PNEUMONIA_ARMS}/{{arm}}/coverage.tsv", arm=PNEUMONIA_NETWORKS),
-        chosen=f"{PNEUMONIA_ARMS}/{PNEUMONIA_NETWORKS[0]}/chosen.tsv",
         maps=rules.draw_ct_attention.output,
         template=str(STUDIES_FOLDER / "ct_pneumonia/page.md.j2"),
         partials=IMAGE_PARTIALS,

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from drunet.metrics import summarise
-from studies.common.images.protocols import PROTOCOLS
 from studies.common.images.tables import (
     GROUPED,
     HEADINGS,
@@ -27,7 +26,6 @@ from studies.common.images.tables import (
     strictest_protocol,
     training_table,
 )
-from studies.common.images.tasks import arm_view
 from studies.common.words import score, with_interval
 
 # In the order of the paper's Table 2; recall is the sensitivity.
@@ -97,12 +95,8 @@ def probe_table(scores: pd.DataFrame, arms: Sequence[ImageArm], settings: Mappin
 def coverage_table(tables: Mapping[str, pd.DataFrame], *, resamples: int, seed: int) -> pd.DataFrame:
     """How the map of each network's last convolution meets the annotated boxes; empty where there are none.
 
-    Parameters
-    ----------
-    tables : mapping of str to DataFrame
-        coverage.tsv by the network's shown name.
-    resamples, seed : int
-        Of the intervals, which draw whole groups (patients).
+    `tables`: coverage.tsv by the network's shown name. `resamples`, `seed`: of the intervals, which draw whole groups
+    (patients).
     """
     rows = []
     for label, table in tables.items():
@@ -138,84 +132,6 @@ def coverage_metrics(keys: Sequence[str], tables: Sequence[pd.DataFrame], protoc
     return pd.DataFrame(rows, columns=["arm", "protocol", "repeat", "metric", "value"])
 
 
-def verdict(
-    scores: pd.DataFrame, arms: Sequence[ImageArm], settings: Mapping[str, Any], *, protocol: str, alarm: float
-) -> dict[str, Any]:
-    """Whether the accuracy may come from the source.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        From `summaries`, of the positive class.
-    arms : list of ImageArm
-        Of one task.
-    settings : mapping
-        The study's.
-    protocol : str
-        The strictest one.
-    alarm : float
-        A probe counts if the lower bound of its AUC is above this. Where several folds were run, the mean less one
-        standard deviation stands for the bound.
-
-    Returns
-    -------
-    dict
-        alarm (None: not known) and lists of models, each with label, sees and auc (a row of `scores`): telling (probes
-        above the alarm), rest (below it), unbounded (without a bound, which say nothing), partners (networks on whole
-        images that are built as a probe is).
-    """
-    here = scores[(scores["metric"] == "auc") & (scores["protocol"] == protocol)].set_index("key").to_dict("index")
-    found: dict[str, Any] = {"telling": [], "rest": [], "unbounded": [], "partners": []}
-    there = [(arm, settings["arms"][arm.name]) for arm in arms if arm.key in here]
-    built = [own.get("options") for _, own in there if own.get("sees")]
-    for arm, own in there:
-        auc = here[arm.key]
-        bound = auc["mean"] - auc["sd"] if np.isnan(auc["low"]) else auc["low"]
-        if is_probe(own):
-            kind = "unbounded" if np.isnan(bound) else "telling" if bound > alarm else "rest"
-        elif own.get("options") in built:
-            kind = "partners"
-        else:
-            continue
-        found[kind].append({"label": arm.label, "sees": sees_words(own), "accuracy": auc})
-    return {"alarm": bool(found["telling"]) if found["telling"] or found["rest"] else None, **found}
-
-
-def kept_epochs(networks: Sequence[ImageArm]) -> dict[str, list[str]]:
-    """Protocols whose trainings all have a validation loss, by which the tested epoch is chosen, and the others."""
-    validated: dict[str, bool] = {}
-    for arm in networks:
-        if arm.history is not None:
-            for protocol, part in arm.history.groupby("protocol"):
-                has = "val_loss" in part and pd.to_numeric(part["val_loss"]).notna().any()
-                validated[str(protocol)] = validated.get(str(protocol), True) and bool(has)
-    return {
-        "validated": [p for p in PROTOCOLS if validated.get(p)],
-        "unvalidated": [p for p in PROTOCOLS if validated.get(p) is False],
-    }
-
-
-def settings_view(networks: Sequence[ImageArm], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What differs from the authors' code by the settings of the networks that see whole images.
-
-    Returns
-    -------
-    dict
-        counted (all networks train as many layers as their table says), frozen (the share that all hold fixed, or None
-        where they differ), fits (how images are made square), zero_centred, score (what Grad-CAM differentiates).
-    """
-    own = [settings["arms"][arm.name] for arm in networks]
-    counted = [arm["options"].get("trainable_layers") is not None for arm in own]
-    shares = {float(arm["freeze_fraction"]) for arm in own}
-    return {
-        "counted": all(counted),
-        "frozen": None if any(counted) or len(shares) > 1 else next(iter(shares)),
-        "fits": sorted({arm_view(settings, arm.name)["fit"] for arm in networks}),
-        "zero_centred": any(arm["options"].get("normalise") == "caffe" for arm in own),
-        "score": settings["attention"]["score"],
-    }
-
-
 def page_view(
     scores: pd.DataFrame,
     leak: pd.DataFrame,
@@ -223,43 +139,27 @@ def page_view(
     settings: Mapping[str, Any],
     published: pd.DataFrame,
     covered: pd.DataFrame,
-    shown: pd.DataFrame,
     *,
     grouping: Mapping[str, Any],
     collected: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What `page.md.j2` names.
 
-    Parameters
-    ----------
-    scores, leak : DataFrame
-        From `summaries` (of the positive class) and `leaks`.
-    arms : list of ImageArm
-    settings : mapping
-        The study's, as of `studies.common.study_settings.without_paths`.
-    published : DataFrame of text
-        published.tsv.
-    covered : DataFrame
-        From `coverage_table`; empty where no test image has a box.
-    shown : DataFrame
-        chosen.tsv: the images of the maps.
-    grouping, collected : mapping
-        groups.json and collected.json.
+    `scores` are those of the positive class, `covered` is from `coverage_table`, `settings` as of
+    `studies.common.study_settings.without_paths`; `grouping` and `collected` are groups.json and collected.json.
     """
     task, networks = arms[0].task, whole_image_arms(arms, settings)
-    protocol, alarm = strictest_protocol(scores, task), settings["probe"]["alarm"]
+    protocol = strictest_protocol(scores, task)
     here = scores[scores["protocol"] == protocol]
     rows = {m: part.set_index("key").to_dict("index") for m, part in here.groupby("metric")}
     there = [arm for arm in networks if arm.key in rows["accuracy"]]
+    probes = [arm for arm in arms if is_probe(settings["arms"][arm.name]) and arm.key in rows["auc"]]
     accuracy = [rows["accuracy"][arm.key]["mean"] for arm in there]
     best = there[int(np.argmax(accuracy))]
-    tested = there[0].of(protocol)
-    told, unknown = grouping.get("sourced", {}), grouping.get("unsourced", {})
-    names, printed = {arm.name for arm in networks}, published["accuracy"].astype(float)
+    tested, printed = there[0].of(protocol), published["accuracy"].astype(float)
+    names, attention = {arm.name for arm in networks}, settings["attention"]
     return {
-        **shared_view(scores, leak, arms, task, grouping, metrics=("accuracy", "auc")),
-        **settings_view(networks, settings),
-        **kept_epochs(networks),
+        **shared_view(scores, leak, arms, grouping, metrics=("accuracy", "auc")),
         "positive": settings["positive"],
         "drawn": settings["embedded"],
         "protocol": protocol,
@@ -270,45 +170,18 @@ def page_view(
         "published_accuracy": {"least": printed.min(), "most": printed.max()},
         "best": {"label": best.label, "accuracy": rows["accuracy"][best.key], "auc": rows["auc"][best.key]},
         "here_folds": folds_of_scores(here),
-        "classes": [
-            {
-                "label": label,
-                "images": told.get(label, {}).get("images", 0) + unknown.get(label, 0),
-                "sources": told.get(label, {}).get("sources", 0),
-            }
-            for label in dict.fromkeys([*told, *unknown])
+        "leak": leak_of(leak, task),
+        "probes": [
+            {"label": arm.label, "sees": sees_words(settings["arms"][arm.name]), "auc": rows["auc"][arm.key]}
+            for arm in probes
         ],
-        "unknown": [{"label": label, "images": count} for label, count in unknown.items() if count],
-        "leaking": _leaking(scores, leak, networks, protocol),
-        "verdict": verdict(scores, arms, settings, protocol=protocol, alarm=alarm),
-        "alarm": f"{alarm:g}",
+        "alarm": settings["probe"]["alarm"],
         "performance": performance_table(scores, arms, published, settings),
         "probe": probe_table(scores, probing_arms(arms, settings), settings),
         "covered": covered,
         "parameters": parameters_table(arms, published, settings),
-        "threshold": settings["attention"]["threshold"],
-        "found": settings["attention"]["found"],
-        "shown": {"images": len(shown), "right": int((shown["right"] == shown["networks"]).sum())},
+        **{key: attention[key] for key in ("threshold", "found", "score")},
         "window": settings["collect"]["window"],
         "collected": {"annotation_without_dicom": 0, "without_patient": 0, **collected},
         "untrained": [name for name in settings["tables"]["networks"] if name not in names],
     }
-
-
-def _leaking(
-    scores: pd.DataFrame, leak: pd.DataFrame, networks: Sequence[ImageArm], protocol: str
-) -> list[dict[str, Any]]:
-    """For each protocol that leaks its share, and where it is compared with `protocol` the best network under both."""
-    own = scores[(scores["metric"] == "accuracy") & scores["key"].isin([arm.key for arm in networks])]
-    accuracy: Any = own.pivot_table(index="label", columns="protocol", values="mean")
-    found = []
-    for other, share in leak_of(leak, networks[0].task).items():
-        if other == GROUPED:
-            continue
-        row: dict[str, Any] = {"protocol": other, "share": share, "compared": None}
-        if other != protocol and other in accuracy and not (both := accuracy[[other, protocol]].dropna()).empty:
-            label = str(both[protocol].idxmax())
-            there, here = float(both.loc[label, other]), float(both.loc[label, protocol])
-            row["compared"] = {"label": label, "there": there, "here": here, "gap": there - here}
-        found.append(row)
-    return found

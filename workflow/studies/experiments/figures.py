@@ -4,65 +4,29 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH, draw_box, new_figure, nothing_drawn
+from drunet.report.figures import MUTED, PALETTE, STYLE, new_figure, nothing_drawn
 from drunet.report.overlay import TRUTH_LEGEND
 from drunet.report.tables import VALUE_NAMES, require_columns
 from drunet.report.words import duration, plural
+from studies.common.images.class_figures import name_rows
+from studies.common.row_figures import box_rows
+from studies.common.saliency.attention_figure import Panel, panel_grid
 
-# Inches: a row of boxes or bars, and the widest and highest that a picture in the grid may be.
-ROW, CELL_WIDTH, CELL_HEIGHT, LABEL_WIDTH = 0.44, 1.95, 1.5, 1.3
 _LABEL_LETTERS = 15
-_MEAN: dict[str, Any] = {"marker": "D", "markersize": 6.5, "color": PALETTE[1]}
-_PUBLISHED: dict[str, Any] = {"marker": "D", "markersize": 8.5, "mfc": "none", "mec": INK, "mew": 1.4}
 
 
 def run_boxes(scores: pd.DataFrame, published: Mapping[str, float], slides: str) -> Figure:
-    """Boxes of the Dice per run, every slide a point, with the mean measured and the one published.
-
-    `scores` has the columns name (of the row in the figure) and dsc, a row per run and slide; `published` the means to
-    mark, by name; `slides` says for the axis what the points are.
-    """
-    require_columns(scores, ("name", "dsc"), "scores")
-    names = list(dict.fromkeys(scores["name"]))
-    with matplotlib.rc_context(STYLE):
-        figure, (axes,) = new_figure(1.25 + ROW * max(1, len(names)))
-        if not names:
-            return nothing_drawn(figure, axes, "no run was measured")
-        jitter = np.random.default_rng(0)
-        for y, name in enumerate(names):
-            points = scores.loc[scores["name"] == name, "dsc"].dropna().to_numpy(dtype=float)
-            if points.size:
-                draw_box(axes, points, y, PALETTE[0], jitter)
-                axes.plot(points.mean(), y, zorder=4, mec="white", **_MEAN)
-            else:
-                axes.text(0.0, y, "not defined", color=MUTED, va="center", fontsize=8.5)
-            if name in published:
-                axes.plot(published[name], y, zorder=5, **_PUBLISHED)
-        _name_rows(axes, names)
-        axes.spines["left"].set_visible(False)
-        axes.set_xlabel(f"{VALUE_NAMES['dsc']}, {slides}")
-        axes.set_xlim(-0.02, 1.02)
-        handles = [
-            Line2D([], [], ls="", color=PALETTE[0], marker="o", markersize=5, label="a slide"),
-            Line2D([], [], ls="", color=PALETTE[0], marker="|", markersize=11, mew=2.4, label="median"),
-            Line2D([], [], ls="", label="mean", **_MEAN),
-        ]
-        if published:
-            handles.append(Line2D([], [], ls="", label="mean, published (on other slides)", **_PUBLISHED))
-        figure.legend(handles=handles, loc="outside upper left", ncols=4, handlelength=1.2)
-    return figure
+    """Boxes of the Dice (dsc) per run (name), every slide a point, with the means measured and `published`, by name."""
+    frame = scores.rename(columns={"name": "row", "dsc": "value"}).assign(panel="", group="dsc")
+    groups = {"dsc": (PALETTE[0], "a slide, and the median")}
+    return box_rows(frame, groups, unit=f"{VALUE_NAMES['dsc']}, {slides}", published=published)
 
 
 def stacked_seconds(seconds: pd.DataFrame, stages: Mapping[str, str]) -> Figure:
@@ -87,7 +51,8 @@ def stacked_seconds(seconds: pd.DataFrame, stages: Mapping[str, str]) -> Figure:
             handles.append(Patch(color=colour, label=stages[stage]))
         for y, total in enumerate(left):
             axes.annotate(duration(total), (total, y), (5, 0), textcoords="offset points", va="center", fontsize=8.5)
-        _name_rows(axes, names)
+        name_rows(axes, names)
+        axes.grid(axis="x")
         axes.set_xlim(0, max(float(left.max()), 1e-9) * 1.15)
         axes.set_xlabel(f"seconds per slide, mean of {plural(seconds['slide'].nunique(), 'slide')}")
         figure.legend(handles=handles, loc="outside upper left", ncols=3, handlelength=1.0, columnspacing=1.6)
@@ -100,58 +65,19 @@ def picture_grid(
     pictures: Mapping[tuple[str, str], np.ndarray],
     captions: Mapping[tuple[str, str], str],
 ) -> Figure:
-    """Pictures of slides (columns) in several runs (rows), as in Fig. 6 of Oskouei et al. 2025.
+    """Pictures of slides (columns) in several runs (rows: key and further words), as in Oskouei et al. 2025, Fig. 6.
 
-    Parameters
-    ----------
-    rows : sequence of (key, further words)
-        What stands left of each row: the key large, the words small.
-    columns : sequence of str
-        Slides.
-    pictures : dict of (row key, column) to uint8 (h, w, 3)
-        A place without a picture stays empty.
-    captions : dict of (row key, column) to str
-        A few letters in a picture's corner.
+    `pictures`, uint8 (h, w, 3), and their `captions` are by row key and column; a place without a picture stays empty.
     """
-    tallest = max((picture.shape[0] / picture.shape[1] for picture in pictures.values()), default=1.0)
-    cell = min(CELL_WIDTH, (WIDTH - LABEL_WIDTH) / max(1, len(columns)))
-    tall = min(CELL_HEIGHT, cell * tallest) + 0.06
+    panels: list[list[Panel | None]] = []
+    for key, _ in rows:
+        titles = columns if not panels else [captions.get((key, column), "") for column in columns]
+        there = [(pictures.get((key, column)), title) for column, title in zip(columns, titles, strict=True)]
+        panels.append([None if picture is None else Panel(picture, title=title) for picture, title in there])
+    names = ["\n".join([key, *textwrap.wrap(words.replace("_", " "), _LABEL_LETTERS)]) for key, words in rows]
+    figure = panel_grid(panels if columns else [], names, nothing="there is no slide to show", bar=False)
+    colours = {name: (red / 255, green / 255, blue / 255) for name, (red, green, blue) in TRUTH_LEGEND}
+    handles = [Patch(facecolor=colour, edgecolor=MUTED, label=name) for name, colour in colours.items()]
     with matplotlib.rc_context(STYLE):
-        size = (LABEL_WIDTH + cell * len(columns), 0.62 + tall * len(rows))
-        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0))
-        FigureCanvasAgg(figure)
-        ratios = [LABEL_WIDTH, *[cell] * len(columns)]
-        grid = figure.subplots(len(rows), len(columns) + 1, squeeze=False, width_ratios=ratios)
-        for axes in grid.flat:
-            axes.set_axis_off()
-        for line, (key, words) in zip(grid, rows, strict=True):
-            _label_row(line[0], key, words)
-            for axes, column in zip(line[1:], columns, strict=True):
-                if (key, column) in pictures:
-                    _show(axes, pictures[key, column], captions.get((key, column), ""))
-        for axes, column in zip(grid[0, 1:], columns, strict=True):
-            axes.set_title(column, fontsize=9, loc="center", pad=4)
-        colours = {name: (red / 255, green / 255, blue / 255) for name, (red, green, blue) in TRUTH_LEGEND}
-        handles = [Patch(facecolor=colour, edgecolor=MUTED, label=name) for name, colour in colours.items()]
         figure.legend(handles=handles, loc="outside lower right", ncols=3, handlelength=1.0, fontsize=9)
     return figure
-
-
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), names, fontsize=9)
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.grid(axis="x")
-
-
-def _label_row(axes: Axes, key: str, words: str) -> None:
-    lines = textwrap.wrap(words.replace("_", " "), _LABEL_LETTERS)
-    axes.annotate(key, (0, 0.5), (0, 4.5 * len(lines)), textcoords="offset points", va="center", fontweight="bold")
-    axes.annotate("\n".join(lines), (0, 0.5), (0, -6), textcoords="offset points", va="center", fontsize=8, color=MUTED)
-
-
-def _show(axes: Axes, picture: np.ndarray, caption: str) -> None:
-    axes.imshow(picture, interpolation="antialiased")
-    if caption:
-        box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1.5}
-        axes.text(0.03, 0.04, caption, transform=axes.transAxes, fontsize=8, color=INK, bbox=box)

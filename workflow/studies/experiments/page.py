@@ -14,7 +14,6 @@ from studies.common.statistics import SLIDES_AS_INDEPENDENT, shown_tests
 from studies.experiments.figures import picture_grid, run_boxes, stacked_seconds
 from studies.experiments.tables import AFTER, BEFORE, SLIDE_STAGES, Runs, named_after, named_before, published_of
 
-LEVEL = 0.05
 _PUBLISHED = {
     "dsc_mean_without_refiner": "Dice, heatmap (paper)",
     "dsc_mean": "Dice (paper)",
@@ -55,28 +54,14 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names; `band_um` is the width of the margin in which false positives are counted."""
     judged = runs[runs["dsc_mean"].notna()]
-    refined = judged[judged["refiner"] != "none"]
-    pairs = tests[(tests["family"] == "with refiner") & tests["p_holm"].notna()]
-    # The smallest p of an exact test on k slides that differ is 2 / 2^k; Holm multiplies it by the number of pairs.
-    least = 2.0 ** (1 - (pairs["n"] - pairs["zeros"])) * len(pairs)
-    tenth = runs.loc[runs["experiment"] == "X", "classifier_data"]
     makings = runs[["experiment", "run", "classifier", "classifier_data", "refiner", "refiner_data"]]
     return {
         "slides": int(runs["slides"].max()),
         "patients": int(runs["patients"].max()),
         "best": None if judged.empty else judged.iloc[int(judged["dsc_mean"].argmax())].to_dict(),
-        "refined": len(refined),
-        "raised": int((refined["dsc_mean"] > refined["before_dsc_mean"]).sum()),
-        "pairs": len(pairs),
-        "level": LEVEL,
-        "different": int((pairs["p_holm"] < LEVEL).sum()),
-        "too_few": bool((least >= LEVEL).all()),
         "before": BEFORE,
         "after": AFTER,
         "band_um": band_um if "margin_mean" in runs else None,
-        # X stands beside its published figures with a classifier that chose its areas in another way.
-        "other_sampling": bool((~tenth.str.contains("induced imbalance")).any()),
-        "noted": bool(tests["note"].astype(bool).any()),
         "slides_as_independent": SLIDES_AS_INDEPENDENT,
         "runs": makings.rename(columns={"classifier_data": "trained on", "refiner_data": "refiner trained on"}),
         "scores": _scores(runs, published),

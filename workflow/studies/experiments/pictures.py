@@ -32,28 +32,11 @@ def seen_by_runs(
     band_um: float,
     longest: int | None,
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Margins and pictures of a slide in several runs.
+    """Margins and pictures of a slide (`row`) in several runs, from their segmentation.tif.
 
-    Parameters
-    ----------
-    row : mapping
-        With the key slide, its ID.
-    masks : mapping of run to segmentation.tif
-    slide_mpp : float or None
-        µm/px that the sheet gives.
-    mpp : float
-        µm/px at which the margin is counted.
-    band_um : float
-        Width of the margin.
-    longest : int or None
-        Longest side of the pictures in px; None: no pictures.
-
-    Returns
-    -------
-    shares : dict of run to float
-        Share of the tissue around the tumour that the run calls tumour.
-    pictures : dict of run to uint8 (h, w, 3)
-        Overlays as in Fig. 6 of Oskouei et al. 2025, and under the empty name the slide itself.
+    Returns by run the share of the tissue within `band_um` of the tumour, counted at `mpp`, that it calls tumour; and
+    overlays, uint8 (h, w, 3), as in Fig. 6 of Oskouei et al. 2025, with the slide itself under the empty name.
+    `longest` is their longest side in px; None: no pictures. `slide_mpp` is what the sheet gives.
     """
     with Slide(slide_file, row["slide"], slide_mpp) as slide:
         size, known_mpp = (slide.properties.width, slide.properties.height), slide.properties.mpp

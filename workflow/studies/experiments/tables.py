@@ -35,24 +35,10 @@ _PER_RUN = ("refine_heatmap", "postprocess", "export_geojson", "draw_slide_pictu
 def score_table(
     labels: Mapping[str, str], measured: Mapping[str, Sequence[Mapping[str, Any]]], slides: Sequence[Mapping[str, Any]]
 ) -> pd.DataFrame:
-    """A row per experiment, slide and stage.
+    """A row per experiment, slide and stage, from the slides' metrics.json by run; `slides` are in the same order.
 
-    Parameters
-    ----------
-    labels : mapping of experiment to run
-    measured : mapping of run to the slides' metrics.json
-    slides : sequence of mapping
-        slide, split and patient, in the same order.
-
-    Returns
-    -------
-    DataFrame
-        experiment, run, slide, split, patient_id, stage, dsc, iou, hd_um, hd95_um, precision, recall.
-
-    Raises
-    ------
-    ConfigError
-        There is no slide to compare on.
+    Returns columns experiment, run, slide, split, patient_id, stage, dsc, iou, hd_um, hd95_um, precision, recall.
+    Raises ConfigError if there is no slide to compare on.
     """
     require_slides(slides, "study_settings.experiments.split")
     patients = {s["slide"]: s["patient"] for s in slides}
@@ -83,7 +69,7 @@ def long_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def learnt_from(models: Mapping[str, Mapping[str, Any]], name: str | None) -> str:
-    """What a model learnt from, in the order in which it did: `breast (PSA), then this cohort (WTA, oversample)`."""
+    """Training sets of a model, in their order: `breast (PSA), then this cohort (WTA, oversample)`."""
     if name is None:
         return ""
     settings = models[name]
@@ -110,12 +96,9 @@ def runs_table(
 ) -> pd.DataFrame:
     """A row per experiment: what it is made of, and its scores without refiner (`before_…`) and at the end.
 
-    Returns
-    -------
-    DataFrame
-        experiment, run, classifier, classifier_data, refiner, refiner_data, slides, patients, then per score mean, sd,
-        median, low and high (95 % bootstrap interval of the mean, by patient); for distances and the margin also n,
-        the slides that have one.
+    Returns columns experiment, run, classifier, classifier_data, refiner, refiner_data, slides, patients, then per
+    score mean, sd, median, low and high (95 % bootstrap interval of the mean, by patient); for distances and the margin
+    also n, the slides that have one.
     """
     wanted = [(BEFORE, "before_dsc", "dsc"), (BEFORE, "before_iou", "iou")]
     wanted += [(AFTER, score, score) for score in ("dsc", "iou", "hd_um", "hd95_um", "margin") if score in scores]
@@ -151,12 +134,9 @@ def runs_table(
 def tests_table(scores: pd.DataFrame, labels: Mapping[str, str], runs: Runs, value: str = "dsc") -> pd.DataFrame:
     """Wilcoxon's signed-rank tests of a score between runs on the same slides, Holm's correction within each family.
 
-    Returns
-    -------
-    DataFrame
-        family, score, and the columns of `studies.common.statistics.paired_tests`. Families: `with refiner` (all pairs
-        of experiments, last stage), `without refiner` (all pairs of classifiers, heatmaps), `refiner and
-        post-processing` (per run that has a refiner, last stage against heatmap).
+    Returns columns family, score, and the columns of `studies.common.statistics.paired_tests`. Families: `with refiner`
+    (all pairs of experiments, last stage), `without refiner` (all pairs of classifiers, heatmaps), `refiner and
+    post-processing` (per run that has a refiner, last stage against heatmap).
     """
     after, before = scores[scores["stage"] == AFTER], scores[scores["stage"] == BEFORE]
     # Two experiments may show one run: it is tested once.
@@ -189,14 +169,9 @@ def named_before(scores: pd.DataFrame, labels: Mapping[str, str], runs: Runs) ->
 def seconds_table(benchmarks: Path, labels: Mapping[str, str], runs: Runs, slides: Sequence[str]) -> pd.DataFrame:
     """Seconds of every job that a slide passes through, from Snakemake's benchmark files.
 
-    A job that several runs share (tissue, tiles, a classifier's heatmap) counts for each of them: the table says how
-    long a slide takes in a run, not what the experiments cost together. Every job starts Python anew.
-
-    Returns
-    -------
-    DataFrame
-        experiment, run, slide, stage, seconds, shared_by (experiments that use the job); jobs without a benchmark
-        file (their results came from elsewhere) are left out.
+    A job that several runs share counts for each of them: the table says how long a slide takes in a run. Returns
+    columns experiment, run, slide, stage, seconds, shared_by (experiments that use the job); jobs without a benchmark
+    file are left out.
     """
     rows = []
     for experiment, run in labels.items():

@@ -10,13 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from studies.common.class_metrics import classes_in
-from studies.common.images.class_figures import (
-    confusion_matrices,
-    cost_scatter,
-    loss_curves,
-    protocol_dumbbell,
-    roc_panels,
-)
+from studies.common.cost_figures import cost_scatter
+from studies.common.images.class_figures import confusion_matrices, loss_curves, protocol_dumbbell, roc_panels
 from studies.common.images.tables import (
     ImageArm,
     beside_published,
@@ -85,10 +80,7 @@ def arms_in(table: str, arms: Sequence[ImageArm], settings: Mapping[str, Any]) -
 
 
 def score_tables(
-    scores: pd.DataFrame,
-    arms: Sequence[ImageArm],
-    published: Mapping[str, pd.DataFrame],
-    settings: Mapping[str, Any],
+    scores: pd.DataFrame, arms: Sequence[ImageArm], published: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]
 ) -> dict[str, pd.DataFrame]:
     """Tables 2 to 5 by name, each model and protocol below what is published; a table without models is left out.
 
@@ -113,11 +105,7 @@ def _as_compared(published: pd.DataFrame) -> pd.DataFrame:
 
 
 def figures(
-    scores: pd.DataFrame,
-    leak: pd.DataFrame,
-    arms: Sequence[ImageArm],
-    cost: pd.DataFrame,
-    settings: Mapping[str, Any],
+    scores: pd.DataFrame, leak: pd.DataFrame, arms: Sequence[ImageArm], cost: pd.DataFrame, settings: Mapping[str, Any]
 ) -> dict[str, Figure]:
     """All figures of the study but that of attention, by file name without suffix; see `page_view`."""
     main, timed = main_task(arms), arms[0].task
@@ -126,7 +114,9 @@ def figures(
     drawn = {
         "protocols": protocol_dumbbell(dumbbell_points(scores, leak, main)),
         "losses": loss_curves(histories),
-        "cost": cost_scatter(points, unit="ms per image (log scale)", score="accuracy on test images"),
+        "cost": cost_scatter(
+            points, unit="ms per image (log scale)", score="accuracy on test images (± sd over folds)"
+        ),
     }
     for name, table in TABLES.items():
         if table.figure and (own := arms_in(name, arms, settings)):
@@ -149,23 +139,8 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names.
 
-    Parameters
-    ----------
-    scores, leak : DataFrame
-        From `summaries` and `leaks`.
-    arms : list of ImageArm
-    cost : DataFrame
-        cost.tsv of the first task.
-    settings : mapping
-        The study's.
-    published : mapping of str to DataFrame of text
-        The printed tables by name.
-    grouping : mapping
-        groups.json.
-    unreadable : int
-        Images that were left out because they cannot be read.
-    picture : bool
-        Whether attention.png is there: its model may have been left out.
+    `cost` is cost.tsv of the first task, `published` the printed tables by name, `grouping` groups.json, `unreadable`
+    the number of images left out, `picture` whether attention.png is there: its model may have been left out.
     """
     main, timed = main_task(arms), arms[0].task
     there = [arm for arm in arms if arm.task == main]
@@ -180,8 +155,8 @@ def page_view(
     steps = [(arm, by_key[steps_protocol].get(arm.key)) for arm in ablated]
     run = protocols_in(hero.predictions)
     return {
-        **shared_view(scores, leak, arms, main, grouping),
-        "distilled": _lessons(arms),
+        **shared_view(scores, leak, arms, grouping),
+        "distilled": any(arm.facts.get("distillation") for arm in arms),
         "models": len(there),
         "classes": len(classes_in(hero.predictions)),
         "size": settings["view"]["size"],
@@ -214,41 +189,16 @@ def page_view(
         "drawn": settings["images"]["root"] is None,
         "unreadable": unreadable,
         "prior": any(arm.history is None for arm in arms),
-        **_left_out(arms, settings),
+        "lacking": _left_out(arms, settings),
     }
 
 
-def _lessons(arms: Sequence[ImageArm]) -> list[dict[str, Any]]:
-    """Students by teacher, temperature and weight, as they were trained."""
-    labels = {arm.name: arm.label for arm in arms}
-    found: dict[tuple[str, float, float], list[str]] = {}
-    for arm in {arm.name: arm for arm in arms}.values():
-        if lesson := arm.facts.get("distillation"):
-            key = (lesson["teacher"], float(lesson["temperature"]), float(lesson["weight"]))
-            found.setdefault(key, []).append(arm.label)
-    return [
-        {
-            "students": students,
-            "teacher": labels.get(teacher, teacher),
-            "temperature": f"{temperature:g}",
-            "weight": f"{weight:g}",
-            "rest": f"{1 - weight:g}",
-        }
-        for (teacher, temperature, weight), students in found.items()
-    ]
-
-
-def _left_out(arms: Sequence[ImageArm], settings: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """What the paper's tables have and this run has not: single models, and whole tables."""
-    lacking: list[dict[str, Any]] = []
-    unmade: list[dict[str, Any]] = []
+def _left_out(arms: Sequence[ImageArm], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Models of the paper's tables that this run has not trained, by table."""
+    found = []
     for name, table in TABLES.items():
-        there, wanted = {arm.name for arm in arms_in(name, arms, settings)}, settings["tables"].get(name) or []
-        missing = [(settings["arms"].get(arm) or {}).get("label", arm) for arm in wanted if arm not in there]
-        if not there:
-            task = task_of(name, arms)
-            task = task.replace("_", " ") if task else None
-            unmade.append({"words": table.words, "task": task, "named": bool(wanted)})
-        elif missing:
-            lacking.append({"words": table.words, "models": missing})
-    return {"lacking": lacking, "unmade": unmade}
+        there = {arm.name for arm in arms_in(name, arms, settings)}
+        wanted = [arm for arm in settings["tables"].get(name) or [] if arm not in there]
+        models = [(settings["arms"].get(arm) or {}).get("label", arm) for arm in wanted]
+        found += [{"words": table.words, "models": models}] if models else []
+    return found

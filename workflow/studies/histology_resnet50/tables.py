@@ -89,21 +89,8 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names.
 
-    Parameters
-    ----------
-    scores, leak : DataFrame
-        From `summaries` and `leaks`.
-    arms : list of ImageArm
-    settings : mapping
-        The study's.
-    published : mapping of str to str
-        As of `fine_tuning_table`.
-    grouping : mapping
-        groups.json.
-    unreadable : int
-        Images that were left out because they cannot be read.
-    picture : bool
-        Whether confused.png is there: its model may have been left out.
+    `published` is as of `fine_tuning_table`, `grouping` groups.json, `unreadable` the number of images left out,
+    `picture` whether confused.png is there: its model may have been left out.
     """
     task, confused = arms[0].task, settings["confused"]
     protocol, accuracy = strictest_protocol(scores, task), scores[scores["metric"] == "accuracy"]
@@ -122,7 +109,7 @@ def page_view(
     best = max(models, key=lambda model: float(model["accuracy"]["mean"]))
     other = there.get(best["key"])
     return {
-        **shared_view(scores, leak, arms, task, grouping),
+        **shared_view(scores, leak, arms, grouping),
         "classes": settings["tasks"][task]["classes"],
         "protocol": protocol,
         "models": models,

@@ -1,12 +1,10 @@
-"""Sets of small labelled images from local files: a folder per class, a zip of such folders, npz, or idx.
+"""Sets of small labelled images from local files: a folder per class, a zip of such folders, or npz.
 
 Each format is recognised by its content. Nothing is unpickled, and sizes are checked before memory is allocated.
 """
 
 from __future__ import annotations
 
-import gzip
-import math
 import os
 import struct
 import tempfile
@@ -16,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +26,7 @@ from studies.common.images.folder import find_files, read_image
 # Decoded bytes of a file: CIFAR-10 as a whole is 0.2 GB.
 LIMIT = 2 * 1024**3
 PARTS = {"training": ("train", "training"), "test": ("test", "testing")}
-FORMATS = "a folder or zip with a folder per class, npz (x_train, y_train, x_test, y_test), idx or idx.gz"
+FORMATS = "a folder or zip with a folder per class, or npz (x_train, y_train, x_test, y_test)"
 _FETCH = "Fetch the file again."
 _ONE_SET = "Both parts must come from the same set."
 _CONVERT = (
@@ -44,14 +42,8 @@ Part = tuple[NDArray[np.uint8], list[Any]]
 class ImageSet:
     """Labelled images of one size.
 
-    Attributes
-    ----------
-    images : uint8 (n, h, w, c)
-        c is 1 (grey) or 3 (RGB).
-    labels : int64 (n,)
-        Index into `classes`.
-    classes : tuple of str
-        Names, or numbers as text where a format has no names.
+    `images`: uint8 (n, h, w, c), c is 1 (grey) or 3 (RGB). `labels`: int64 (n,), index into `classes`. `classes`:
+    names, or numbers as text where a format has no names.
     """
 
     images: NDArray[np.uint8]
@@ -67,22 +59,11 @@ def read_image_sets(
 ) -> tuple[ImageSet, ImageSet]:
     """Read the training images and the test images of a set.
 
-    Parameters
-    ----------
-    training, test : sequences of paths
-        Folder or zip: one with `train/` and `test/` in it, or one for each part; inside, a folder per class. npz: one
-        file, which holds both parts and is named twice. idx: the file of images and that of labels.
-
-    Returns
-    -------
-    (ImageSet, ImageSet)
-        With the same classes, sorted, and images of the same height and width.
-
-    Raises
-    ------
-    DrunetError
-        For a file that is missing, damaged, of no known format or larger than `LIMIT`; images and labels that differ in
-        number; images of several sizes; one class only; a test class without training images; one part named for both.
+    `training` and `test` name one path each: a folder or zip with `train/` and `test/` in it, or one for each part, and
+    inside a folder per class; or an npz, which holds both parts and is named twice. Both sets have the same classes,
+    sorted, and images of the same height and width. Raises DrunetError for a file that is missing, damaged, of no known
+    format or larger than `LIMIT`; images and labels that differ in number; images of several sizes; one class only; a
+    test class without training images; one part named for both.
     """
     both = {os.fspath(path) for path in training} & {os.fspath(path) for path in test}
     images, labels = _read_part(training, "training", bool(both))
@@ -151,35 +132,28 @@ def embedded_digits() -> tuple[ImageSet, ImageSet]:
 
 def _read_part(paths: Sequence[str | os.PathLike[str]], part: str, both: bool) -> Part:
     """Images and labels of a part; `both`: the same files are named for the other part."""
-    files = [Path(path) for path in paths]
-    for path in files:
-        if not path.exists():
-            mend = "Correct the path; relative ones start in the working directory."
-            raise _refusal("there is no such file", path, None, mend)
-    kinds = [_kind(path) for path in files]
-    if len(set(kinds)) > 1:
-        found = ", ".join(f"{path.name}: {kind}" for path, kind in zip(files, kinds, strict=True))
-        raise _refusal("the files of one part are of several formats", files[0], found, "Name files of one set.")
-    if len(files) != (2 if kinds[0] == "idx" else 1):
-        what = "a file of images and one of labels" if kinds[0] == "idx" else "one file"
-        raise _refusal(f"{kinds[0]} needs {what} for each part", files[0], f"{len(files)} files", "Name them.")
-    with _one_message(files[0]):
-        if kinds[0] == "idx":
-            images, labels = _read_idx(files)
-        elif kinds[0] == "npz":
-            images, labels = _read_npz(files[0], part)
-        elif kinds[0] == "zip":
-            images, labels = _read_zip(files[0], part, both)
+    if len(paths) != 1:
+        raise _refusal("one file or folder is needed for each part", paths[0], f"{len(paths)} files", "Name one.")
+    path = Path(paths[0])
+    if not path.exists():
+        mend = "Correct the path; relative ones start in the working directory."
+        raise _refusal("there is no such file", path, None, mend)
+    kind = _kind(path)
+    with _one_message(path):
+        if kind == "npz":
+            images, labels = _read_npz(path, part)
+        elif kind == "zip":
+            images, labels = _read_zip(path, part, both)
         else:
-            images, labels = _read_folder(files[0], part, both, files[0])
+            images, labels = _read_folder(path, part, both, path)
     if len(images) != len(labels):
         found = f"{len(images)} images and {len(labels)} labels"
-        raise _refusal("images and labels differ in number", files[0], found, "Name files that belong together.")
+        raise _refusal("images and labels differ in number", path, found, "Name files that belong together.")
     images = images[..., None] if images.ndim == 3 else images
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
         found = f"{images.dtype} {images.shape}"
         mend = "Expected uint8, grey or RGB: (n, h, w), or (n, h, w, 3)."
-        raise _refusal("not a set of images", files[0], found, mend)
+        raise _refusal("not a set of images", path, found, mend)
     return images, labels
 
 
@@ -188,42 +162,12 @@ def _kind(path: Path) -> str:
         return "folder"
     with path.open("rb") as file:
         start = file.read(4)
-    if start[:2] == b"\x1f\x8b" or start[:3] == b"\0\0\x08":
-        return "idx"
     if start[:2] == b"PK":
         with _one_message(path), zipfile.ZipFile(path) as archive:
             return "npz" if any(name.endswith(".npy") for name in archive.namelist()) else "zip"
     if start[:1] == b"\x80":
         raise _refusal("a pickle, which is not read", path, "a CIFAR batch, perhaps", _CONVERT)
     raise _refusal("not a known format of images", path, f"begins with {start!r}", f"Expected {FORMATS}.")
-
-
-def _read_idx(files: Sequence[Path]) -> Part:
-    arrays = [_idx_array(path) for path in files]
-    images = [a for a in arrays if a.ndim in (3, 4)]
-    labels = [a for a in arrays if a.ndim == 1]
-    if not len(images) == len(labels) == 1:
-        found = " and ".join(f"{a.ndim} dimensions" for a in arrays)
-        raise _refusal("idx needs a file of images and one of labels", files[0], found, "Name one of each.")
-    return images[0], labels[0].tolist()
-
-
-def _idx_array(path: Path) -> NDArray[np.uint8]:
-    with path.open("rb") as raw:
-        zipped = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        # No more bytes are read than the header claims and the limit allows.
-        file: BinaryIO | gzip.GzipFile = gzip.GzipFile(fileobj=raw) if zipped else raw
-        start = file.read(4)
-        if len(start) < 4 or start[:3] != b"\0\0\x08" or not 1 <= start[3] <= 4:
-            raise _refusal("not an idx file of bytes", path, f"begins with {start!r}", f"Expected {FORMATS}.")
-        sides = struct.unpack(f">{start[3]}I", file.read(4 * start[3]))
-        expected = _within_limit(math.prod(sides), path)
-        content = file.read(expected + 1)
-    if len(content) != expected:
-        found = f"{'fewer' if len(content) < expected else 'more'} bytes than {' x '.join(map(str, sides))}"
-        raise _refusal("the file does not hold what its header says", path, found, _FETCH)
-    return np.frombuffer(content, np.uint8).reshape(sides)
 
 
 def _read_npz(path: Path, part: str) -> Part:

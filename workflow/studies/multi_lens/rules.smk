@@ -144,7 +144,6 @@ rule report_multi_lens:
     output:
         metrics="<results>/studies/multi_lens/metrics.tsv",
         comparison="<results>/studies/multi_lens/comparison.tsv",
-        mcnemar="<results>/studies/multi_lens/mcnemar.tsv",
         pairs="<results>/studies/multi_lens/figures/pairs.png",
         sweep="<results>/studies/multi_lens/figures/sweep.png",
         section="<results>/studies/multi_lens/section.json",

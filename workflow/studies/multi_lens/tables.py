@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score
 
 from drunet.files import read_json, write_json
@@ -25,15 +24,13 @@ from studies.multi_lens.arms import WITHOUT, arm_name, lenses_of
 # Label and prediction of every test image, by dataset, arm and seed.
 Predictions = Mapping[tuple[str, str, int], pd.DataFrame]
 _FORMS = {"without": "no lenses", "layer": "lenses in the model", "pipeline": "lenses in the data pipeline"}
-_MCNEMAR = {"n": "images", "only_with": "correct only with lenses", "only_without": "correct only without lenses"}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Training without and with lenses: `comparison_table`, `image_tests`, and published F1 (without, with) by set."""
+    """Training without and with lenses: `comparison_table`, and published F1 (without, with) by set."""
 
     table: pd.DataFrame
-    mcnemar: pd.DataFrame
     published: dict[str, tuple[float, float]]
 
 
@@ -93,35 +90,6 @@ def seed_tests(outcomes: pd.DataFrame, strength: float) -> pd.DataFrame:
     return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
 
 
-def image_tests(predictions: Predictions, strength: float) -> pd.DataFrame:
-    """Tests over test images, each classified by both arms.
-
-    Parameters
-    ----------
-    predictions : mapping of (dataset, arm, seed) to DataFrame
-        Columns label and predicted; the images of a dataset always in the same order.
-    strength : float
-
-    Returns
-    -------
-    DataFrame
-        A row per dataset and seed: dataset, seed, n (images), only_with, only_without (images that only one arm
-        classifies correctly), p (McNemar's exact test, two-sided), p_holm over all rows.
-    """
-    rows = []
-    for (dataset, arm, seed), without in predictions.items():
-        other = predictions.get((dataset, arm_name(strength), seed))
-        if arm != WITHOUT or other is None:
-            continue
-        right, right_with = (f["label"].to_numpy() == f["predicted"].to_numpy() for f in (without, other))
-        only_with, only_without = int((right_with & ~right).sum()), int((right & ~right_with).sum())
-        differing = only_with + only_without
-        p = float(binomtest(only_with, differing, 0.5).pvalue) if differing else float("nan")
-        rows.append((dataset, seed, len(right), only_with, only_without, p))
-    table = pd.DataFrame(rows, columns=["dataset", "seed", "n", "only_with", "only_without", "p"])
-    return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
-
-
 def pooled_image_test(predictions: Predictions, strength: float) -> pd.DataFrame:
     """Wilcoxon's signed-rank test over test images, of the number of seeds that classify each correctly."""
     rows = []
@@ -149,7 +117,7 @@ def compare(outcomes: pd.DataFrame, predictions: Predictions, published: pd.Data
         outcomes, seed_tests(outcomes, strength), pooled_image_test(predictions, strength), known, strength
     )
     figures = {name: (float(row["f1_without"]), float(row["f1_with"])) for name, row in known.items()}
-    return Comparison(table, image_tests(predictions, strength), figures)
+    return Comparison(table, figures)
 
 
 def comparison_table(
@@ -159,16 +127,10 @@ def comparison_table(
     published: Mapping[str, Mapping[str, str]],
     strength: float,
 ) -> pd.DataFrame:
-    """Table 4: macro F1 without and with lenses per dataset, with the published figures beside them.
+    """Table 4: macro F1 without and with lenses per dataset, with the published figures, as printed, beside them.
 
-    `seeds` and `images` are from `seed_tests` and `pooled_image_test`, `published` has f1_without, f1_with and
-    wilcoxon_p, as printed.
-
-    Returns
-    -------
-    DataFrame
-        dataset, seeds, F1 of both arms (mean ± sd), change, p over seeds and over images (Holm's correction over the
-        datasets), and the published values.
+    Returns columns dataset, seeds, F1 of both variants (mean ± sd), change, p over seeds (`seed_tests`) and over images
+    (`pooled_image_test`; Holm's correction over the datasets), and the published values.
     """
     rows = []
     for dataset, frame in outcomes.groupby("dataset", sort=False):
@@ -192,22 +154,18 @@ def comparison_table(
     return pd.DataFrame(rows)
 
 
-def relative_cost(times: pd.DataFrame, value: str = "seconds") -> pd.DataFrame:
-    """Median over rounds of the seconds per step, and of each form's ratio to `without` in its own round, less one.
+def relative_cost(times: pd.DataFrame) -> pd.DataFrame:
+    """Median over rounds of the time per step, and of each form's ratio to `without` in its own round, less one.
 
-    `times` are from `measure_step_times`, `value` is "seconds" or "cpu_seconds".
-
-    Returns
-    -------
-    DataFrame
-        form, seconds, overhead (share; 0.03 is 3 %), low, high (quartiles of the overhead), rounds.
+    `times` are from `measure_step_times`. Returns the page's table; quartiles are of the overhead.
     """
-    wide = times.pivot_table(index="round", columns="form", values=value)
+    wide = times.pivot_table(index="round", columns="form", values="seconds")
     rows = []
     for form in ["without", *sorted(set(times["form"]) - {"without"})]:
-        low, middle, high = (float(v) for v in np.quantile(wide[form] / wide["without"] - 1, (0.25, 0.5, 0.75)))
-        rows.append((form, float(wide[form].median()), middle, low, high, len(wide)))
-    return pd.DataFrame(rows, columns=["form", "seconds", "overhead", "low", "high", "rounds"])
+        low, middle, high = (100 * float(v) for v in np.quantile(wide[form] / wide["without"] - 1, (0.25, 0.5, 0.75)))
+        rows.append((_FORMS[form], 1000 * float(wide[form].median()), middle, low, high))
+    quartiles = ["overhead (%)", "lower quartile (%)", "upper quartile (%)"]
+    return pd.DataFrame(rows, columns=["variant", "ms_per_step", *quartiles])
 
 
 def page_view(
@@ -225,30 +183,13 @@ def page_view(
         "changes": list(zip(table["dataset"], table["change"], strict=True)),
         "higher": int((table["change"] > 0).sum()),
         "comparison": table,
-        "costs": _costs(times),
-        "mcnemar": comparison.mcnemar.rename(columns=_MCNEMAR),
+        "costs": relative_cost(times),
         "has_published": bool(comparison.published),
         "swept": bool(swept_sets(outcomes)),
         "radius": (low, high - 1),
         # The smallest p of a signed-rank test over so many pairs, two-sided.
         "least_p": 2 / 2**seeds if seeds < DECISIVE_PAIRS else None,
     }
-
-
-def _costs(times: pd.DataFrame) -> pd.DataFrame:
-    frames = []
-    for value, clock in (("seconds", "wall time"), ("cpu_seconds", "CPU time")):
-        cost = relative_cost(times, value)
-        columns = {
-            "clock": clock,
-            "variant": cost["form"].map(_FORMS),
-            "ms_per_step": 1000 * cost["seconds"],
-            "overhead (%)": 100 * cost["overhead"],
-            "lower quartile (%)": 100 * cost["low"],
-            "upper quartile (%)": 100 * cost["high"],
-        }
-        frames.append(pd.DataFrame(columns))
-    return pd.concat(frames, ignore_index=True)
 
 
 def _plain(name: str) -> str:

@@ -31,14 +31,8 @@ PERCENTILE = 99.0
 class Explanation:
     """Maps of three methods for the same tiles.
 
-    Attributes
-    ----------
-    images : uint8 (n, h, w, 3)
-    probability : float32 (n,)
-        Of tumour, as the model gives it for these very pixels.
-    gradient : float32 (n, h, w)
-    integrated : IntegratedGradients
-    cam : GradCam
+    `images`: uint8 (n, h, w, 3). `probability`: float32 (n,), of tumour, as the model gives it for these very pixels.
+    `gradient`: float32 (n, h, w).
     """
 
     images: np.ndarray
@@ -119,13 +113,10 @@ def read_tiles(
 def explanation_metrics(explanation: Explanation | None, chosen: pd.DataFrame) -> dict[str, float]:
     """Counts, checks, and agreement of the methods; `explanation` is None where there are no tiles.
 
-    Returns
-    -------
-    dict of str to float
-        true_positives, false_positives, slides; integration_gap: error of integrated gradients, as a share of the
-        change of the score, maximum over the tiles; probability_difference: maximum difference between the heatmap and
-        the model on the tiles as read here; rank_correlation of each pair of methods, mean over the tiles, on a grid of
-        8 × 8 places.
+    Returns dict of str to float: true_positives, false_positives, slides; integration_gap: error of integrated
+    gradients, as a share of the change of the score, maximum over the tiles; probability_difference: maximum difference
+    between the heatmap and the model on the tiles as read here; rank_correlation of each pair of methods, mean over the
+    tiles, on a grid of 8 × 8 places.
     """
     counts = {
         "true_positives": float((chosen["kind"] == TRUE_POSITIVE).sum()),

@@ -9,12 +9,7 @@ from drunet.errors import ConfigError, closest
 
 
 def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Refuse classifiers that are not there, or have no gradients.
-
-    Raises
-    ------
-    ConfigError
-    """
+    """Refuse classifiers that are not there, or have no gradients (raises ConfigError)."""
     where, classifiers = "study_settings.saliency.models", config["classifiers"]
     trained = {name for name, model in classifiers.items() if "onnx" not in model}
     for name in settings["models"]:

@@ -17,12 +17,7 @@ def models_of(arms: Mapping[str, Mapping[str, Any]], *, tuned: bool = False) -> 
 
 
 def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Refuse a threshold that would be tuned where there are no validation slides.
-
-    Raises
-    ------
-    ConfigError
-    """
+    """Refuse a threshold that would be tuned where there are no validation slides (raises ConfigError)."""
     for name, arm in settings["arms"].items():
         if arm["threshold"] == TUNED and "onnx" in config["classifiers"][arm["classifier"]]:
             raise ConfigError(

@@ -8,10 +8,13 @@ from itertools import islice
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from drunet.errors import SheetError
+from drunet.report.figures import PALETTE
 from drunet.report.words import number
 from studies.common.classifier_arms import MEAN_OF_SLIDES, labelled_tiles, tuned_threshold, wide, with_interval
+from studies.common.row_figures import interval_rows
 from studies.common.statistics import SLIDES_AS_INDEPENDENT, shown_tests
 from studies.sampling.settings import TUNED
 
@@ -28,18 +31,8 @@ def tiles_by_model(
 ) -> dict[str, pd.DataFrame]:
     """Labelled and classified tiles of each model.
 
-    Parameters
-    ----------
-    models : list of str
-    slides : mapping of model to its slides
-        Each slide with slide and patient.
-    tables, answers : list of paths
-        Tile tables and classified tiles, model after model, each in the order of its slides.
-
-    Raises
-    ------
-    SheetError
-        If there are no slides.
+    `slides`: mapping of model to its slides, each slide with slide and patient. `tables`, `answers`: tile tables and
+    classified tiles, model after model, each in the order of its slides. Raises SheetError if there are no slides.
     """
     result, pairs = {}, zip(tables, answers, strict=True)
     for model in models:
@@ -100,25 +93,42 @@ def scores_table(metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def page_view(
-    metrics: pd.DataFrame, learnt: pd.DataFrame, tests: pd.DataFrame, *, reference: str, facts: Facts
-) -> dict[str, Any]:
-    """What `page.md.j2` names; `tests` compare the slides' F1 with the reference's, `facts` as in `learnt_table`."""
+def interval_points(metrics: pd.DataFrame, groups: Mapping[str, str]) -> pd.DataFrame:
+    """Rows of the figure: pooled scores with their intervals, variants on one kind of annotation together."""
+    table = wide(metrics).set_index("arm")
+    rows = [
+        {"row": str(arm).replace("_", " "), "group": group, "metric": score, "mean": known[score]}
+        | {bound: known[f"{score}_{bound}"] for bound in ("low", "high")}
+        for group in dict.fromkeys(groups.values())
+        for arm, known in table.to_dict("index").items()
+        if groups[str(arm)] == group
+        for score in SCORES
+    ]
+    return pd.DataFrame(rows)
+
+
+def figure(metrics: pd.DataFrame, groups: Mapping[str, str], reference: str) -> Figure:
+    """Scores of all variants, coloured by what they learn from (`groups`), and a line at those of the reference."""
+    known = wide(metrics).set_index("arm").to_dict("index")[reference]
+    looks = {
+        group: {"color": PALETTE[i % len(PALETTE)], "marker": "o", "label": f"{group}, 95 % interval"}
+        for i, group in enumerate(dict.fromkeys(groups.values()))
+    }
+    lines = {score: {reference.replace("_", " "): known[score]} for score in SCORES}
+    return interval_rows(interval_points(metrics, groups), SCORES, looks, lines, unit="")
+
+
+def page_view(metrics: pd.DataFrame, learnt: pd.DataFrame, tests: pd.DataFrame, *, reference: str) -> dict[str, Any]:
+    """What `page.md.j2` names; `tests` compare the slides' F1 with the reference's."""
     scores = wide(metrics)
     scores["name"] = [str(arm).replace("_", " ") for arm in scores["arm"]]
     best = scores.iloc[int(scores["f1"].fillna(-1).argmax())].to_dict()
-    sampling = {model: known.get("sampling", {}) for model, known in facts.items()}
     return {
         "best": best,
         "reference": scores[scores["arm"] == reference].iloc[0].to_dict(),
         "scores": scores_table(metrics).rename(columns={"arm": "strategy"}),
         "learnt": learnt.rename(columns={"arm": "strategy"}),
         "tests": shown_tests(tests).rename(columns={"arm": "strategy"}),
-        "induced": [
-            {"model": model, "note": kept["note"], "used": [f"{count} {kind}" for kind, count in kept["used"].items()]}
-            for model, kept in sampling.items()
-            if kept.get("strategy") == "induced_imbalance"
-        ],
         "slides_as_independent": SLIDES_AS_INDEPENDENT,
     }
 

@@ -12,9 +12,7 @@ from drunet.errors import ConfigError, closest
 def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     """Refuse filled sheets of nobody, that are not there, or that lie where sheets are made anew.
 
-    Raises
-    ------
-    ConfigError
+    Raises ConfigError.
     """
     folder = Path(config["results"], "studies/scores").resolve()
     for reader, path in settings["filled"].items():

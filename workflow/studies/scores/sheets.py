@@ -41,20 +41,11 @@ _ORDERS = 200
 
 
 def deal_cases(cases: Sequence[tuple[str, str]], readers: Sequence[str], repeats: float, seed: int) -> pd.DataFrame:
-    """Give every reader all cases (run, slide) in an order of their own.
+    """Give every reader all cases (run, slide) in an order of their own, which depends on the reader's name alone.
 
-    A reader's order depends on the name alone, so that another reader may be added later. `repeats` is the share of the
-    cases, the same for all readers, that come twice: for agreement of a reader with themselves.
-
-    Returns
-    -------
-    DataFrame
-        reader, case (`case_01` and so on), slide, run, presentation (1 or 2); by reader and case.
-
-    Raises
-    ------
-    SheetError
-        If there are no cases.
+    `repeats` is the share of the cases, the same for all readers, that come twice: for agreement of a reader with
+    themselves. Returns columns reader, case (`case_01` and so on), slide, run, presentation (1 or 2). Raises SheetError
+    if there are no cases.
     """
     if not cases:
         found, mend = (
@@ -103,19 +94,8 @@ def write_reader(
 ) -> None:
     """Write the files of one reader: the sheet (TSV), the folder of numbered pictures and the instructions (HTML).
 
-    Parameters
-    ----------
-    sheet, cases, instructions : path
-    key : DataFrame
-        This reader's rows of the key.
-    pictures : mapping of (run, slide) to JPEG
-    template : Path
-        Of the instructions.
-
-    Raises
-    ------
-    SheetError
-        If the sheet that is there has been filled in: it is not replaced.
+    `key`: this reader's rows of the key. `pictures`: mapping of (run, slide) to JPEG. `template`: of the instructions.
+    Raises SheetError if the sheet that is there has been filled in: it is not replaced.
     """
     _keep_filled(Path(sheet))
     folder = Path(cases)
@@ -158,16 +138,9 @@ def table_rows(content: bytes) -> list[tuple[int, list[str]]]:
 def read_filled(path: str | os.PathLike[str], key: pd.DataFrame) -> pd.DataFrame:
     """Read a filled sheet, text as spreadsheets save it, and check it against the reader's rows of the key.
 
-    Returns
-    -------
-    DataFrame
-        The key's rows in its order with the column score (int).
-
-    Raises
-    ------
-    SheetError
-        No sheet, a column or case missing, a case unknown or given twice, another picture than the one made now, a
-        score that is missing, not a whole number, or outside 0 to 5. Names file, line, case and value.
+    Returns the key's rows in its order with the column score (int). Raises SheetError: no sheet, a column or case
+    missing, a case unknown or given twice, another picture than the one made now, a score that is missing, not a whole
+    number, or outside 0 to 5. Names file, line, case and value.
     """
     name = os.fspath(path)
     content = Path(path).read_bytes()

@@ -27,15 +27,10 @@ _MOST_COUNTED_OUT = 8
 
 
 def summarise_scores(scores: pd.DataFrame) -> pd.DataFrame:
-    """Summarise scores (reader, run, presentation, score) per run and reader, and over all readers.
+    """Summarise scores per run and reader, and over all readers; of a case that came twice the first score counts.
 
-    Of a case that came twice the first score counts.
-
-    Returns
-    -------
-    DataFrame
-        run, reader, n (scores), rated (scores above 0), mean and sd (of those, sd with n - 1), mean_with_0, and how
-        often each score was given (`score_0` to `score_5`).
+    Returns columns run, reader, n (scores), rated (scores above 0), mean and sd (of those, sd with n - 1), mean_with_0,
+    and how often each score was given (`score_0` to `score_5`).
     """
     first = scores[scores["presentation"] == 1]
     rows = []
@@ -64,11 +59,8 @@ def summarise_scores(scores: pd.DataFrame) -> pd.DataFrame:
 def agreement(scores: pd.DataFrame) -> pd.DataFrame:
     """Agreement of every two readers on first presentations, and of readers with themselves where cases came twice.
 
-    Returns
-    -------
-    DataFrame
-        who, n (outlines), exact (share of equal scores), kappa (`weighted_kappa` of all scores), n_rated and
-        kappa_rated (where neither score is 0, which is no score of quality).
+    Returns columns who, n (outlines), exact (share of equal scores), kappa (`weighted_kappa` of all scores), n_rated
+    and kappa_rated (where neither score is 0, which is no score of quality).
     """
     wide = scores.pivot_table(index=["run", "slide"], columns=["reader", "presentation"], values="score")
     readers = list(dict.fromkeys(scores["reader"]))
@@ -96,12 +88,9 @@ def weighted_kappa(one: Sequence[int] | np.ndarray, other: Sequence[int] | np.nd
 def correlation(scores: pd.DataFrame) -> pd.DataFrame:
     """Spearman's correlation of scores above 0 with the Dice similarity coefficient `dsc` of the same outlines.
 
-    Returns
-    -------
-    DataFrame
-        run, reader (and the mean over the readers who rated an outline), n (outlines), rho, p (two-sided: enumerated
-        over all orders of up to eight outlines, by Student's t beyond; NaN, as rho, with fewer than three outlines or
-        where one of the two is constant).
+    Returns columns run, reader (and the mean over the readers who rated an outline), n (outlines), rho, p (two-sided:
+    enumerated over all orders of up to eight outlines, by Student's t beyond; NaN, as rho, with fewer than three
+    outlines or where one of the two is constant).
     """
     rated = scores[(scores["presentation"] == 1) & (scores["score"] > 0) & scores["dsc"].notna()]
     rows = []
@@ -144,15 +133,8 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names.
 
-    Parameters
-    ----------
-    summary, agreed, correlated : DataFrame
-        From the functions above; empty where no sheet has come back.
-    published : str
-        The paper's mean score.
-    folders : sequence of (reader, folder)
-    unread : sequence of str
-        Readers whose sheet has not come back.
+    `summary`, `agreed`, `correlated`: from the functions above; empty where no sheet has come back. `published`: the
+    paper's mean score. `folders`: sequence of (reader, folder). `unread`: readers whose sheet has not come back.
     """
     runs = []
     # The last row of a run is over all readers.

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from drunet.evaluation import gather
@@ -33,30 +32,15 @@ _STAGES_OF = {
     "run": {"heatmap": "heatmap", "refined": "refined", "segmentation": "segmentation"},
     "alone": {"heatmap": "heatmap", "segmentation": "unrefined"},
 }
-# What the builder of mfstudentlnet takes where a configuration says nothing; no Keras here, hence a copy, and a test.
-_STUDENT = {"pyramid": True, "pyramid_width": 64, "shrink": 1}
 _COST = ("parameters", "gflops", "tiles_per_s", "ratio", "ratio_low", "ratio_high")
 
 
 def dice_scores(
-    arms: Arms,
-    measured: Mapping[str, Sequence[Mapping[str, Any]]],
-    slides: Sequence[Mapping[str, Any]],
+    arms: Arms, measured: Mapping[str, Sequence[Mapping[str, Any]]], slides: Sequence[Mapping[str, Any]]
 ) -> pd.DataFrame:
-    """Dice of every slide at every stage of every arm: arm, stage (a key of `STAGES`), slide, patient, dsc.
+    """Dice of every slide at every stage of every variant: arm, stage (a key of `STAGES`), slide, patient, dsc.
 
-    Parameters
-    ----------
-    arms : mapping of arm to mapping
-        `run` and `alone`, names of runs or None.
-    measured : mapping of run to the slides' metrics.json
-    slides : sequence of mapping
-        slide, split and patient, in the order of `measured`.
-
-    Raises
-    ------
-    ConfigError
-        There is no slide to compare on.
+    `measured` holds the slides' metrics.json by run, in the order of `slides`. Raises ConfigError if there is no slide.
     """
     require_slides(slides, "study_settings.slide_distillation.split")
     patients = {s["slide"]: s["patient"] for s in slides}
@@ -75,11 +59,8 @@ def dice_scores(
 def dice_table(scores: pd.DataFrame, reference: str, *, resamples: int, seed: int) -> pd.DataFrame:
     """Mean Dice of each arm and stage, and how far it is from the reference's on the same slides.
 
-    Returns
-    -------
-    DataFrame
-        arm, stage, slides, patients, mean, low, high; difference (arm less reference, over the slides that have both),
-        difference_low, difference_high. Intervals are at 95 %.
+    Returns columns arm, stage, slides, patients, mean, low, high; difference (arm less reference, over the slides that
+    have both), difference_low, difference_high. Intervals are at 95 %.
     """
     base = scores[scores["arm"] == reference].set_index(["stage", "slide"])["dsc"]
     rows = []
@@ -105,34 +86,15 @@ def deciding_stage(dice: pd.DataFrame) -> str:
 def answered(cost: pd.DataFrame, dice: pd.DataFrame, asked: Mapping[str, float], reference: str) -> pd.DataFrame:
     """Which students reach both targets, at the stage that decides.
 
-    Parameters
-    ----------
-    cost, dice : DataFrame
-        From `studies.common.cost.cost_table` and `dice_table`.
-    asked : mapping
-        speed: least ratio of tiles per second; dsc: most that the mean Dice may be below the reference's.
-
-    Returns
-    -------
-    DataFrame
-        arm, mean, difference, difference_low, difference_high, ratio, fast, close, good (bool); without the reference.
+    `asked` has speed, the least ratio of tiles per second, and dsc, the most that the mean Dice may be below the
+    reference's. Returns columns arm, mean, difference, difference_low, difference_high, ratio, fast, close, good
+    (bool).
     """
     at = dice["stage"] == deciding_stage(dice)
     own = dice[at & (dice["arm"] != reference)].drop(columns=["stage", "slides", "patients", "low", "high"])
     joined = own.merge(cost[["arm", "ratio"]], on="arm", validate="1:1")
     fast, close = joined["ratio"] >= asked["speed"], joined["difference"] >= -asked["dsc"]
     return joined.assign(fast=fast, close=close, good=fast & close)
-
-
-def twin_of(arm: str, settings: Arms) -> str | None:
-    """The distilled arm that differs from a student without teacher in the teacher alone; None where there is none."""
-    if is_taught(settings[arm]) or "onnx" in settings[arm]:
-        return None
-
-    def rest(name: str) -> dict[str, Any]:
-        return {key: value for key, value in settings[name].items() if key != "distillation"}
-
-    return next((other for other in settings if is_taught(settings[other]) and rest(other) == rest(arm)), None)
 
 
 def is_taught(settings: Mapping[str, Any]) -> bool:
@@ -152,40 +114,12 @@ def long_table(metrics: pd.DataFrame, cost: pd.DataFrame, scores: pd.DataFrame) 
     return pd.concat([part[metrics.columns] for part in parts], ignore_index=True)
 
 
-def points(
-    cost: pd.DataFrame, dice: pd.DataFrame, arms: Arms, settings: Arms, *, reference: str, size: int
-) -> pd.DataFrame:
-    """What the figure draws.
-
-    Parameters
-    ----------
-    arms : mapping of arm to mapping
-        `label`.
-    settings : mapping of arm to mapping
-        The classifiers' entries in the configuration.
-    size : int
-        Side of a tile, px.
-
-    Returns
-    -------
-    DataFrame
-        arm, words (beside the point), kind ("reference", "taught", "untaught"), seen (px of the tile that the network
-        sees, NaN where unknown), width (of the pyramid, NaN where there is none), tiles_per_s, stage (heatmap and the
-        one that decides, by name), dsc; a row per arm and stage.
-    """
-    rows = []
-    for arm, given in settings.items():
-        student = given.get("architecture") == "mfstudentlnet"
-        options = {**_STUDENT, **given.get("options", {})} if student else {}
-        width = options["pyramid_width"] if options.get("pyramid") else np.nan
-        kind = "reference" if arm == reference else "taught" if is_taught(given) else "untaught"
-        seen = size / options["shrink"] if student else np.nan
-        label = "teacher" if arm == reference else arms[arm]["label"] if np.isnan(width) else f"{width:g}"
-        rows.append({"arm": arm, "words": label, "kind": kind, "seen": seen, "width": width})
-    frame = pd.DataFrame(rows).merge(cost[["arm", "tiles_per_s"]], on="arm", validate="1:1")
-    shown = dice.loc[dice["stage"].isin(("heatmap", deciding_stage(dice))), ["arm", "stage", "mean"]]
-    shown = shown.assign(stage=shown["stage"].map(STAGES)).rename(columns={"mean": "dsc"})
-    return frame.merge(shown, on="arm")
+def points(cost: pd.DataFrame, dice: pd.DataFrame, arms: Arms) -> pd.DataFrame:
+    """What the figure draws at the stage that decides: label, parameters, ms, score (mean Dice), low, high."""
+    known = dice.loc[dice["stage"] == deciding_stage(dice), ["arm", "mean", "low", "high"]]
+    joined = known.merge(cost[["arm", "parameters", "ms_per_tile"]], on="arm", validate="1:1")
+    labelled = joined.assign(label=[arms[arm]["label"] for arm in joined["arm"]])
+    return labelled.rename(columns={"mean": "score", "ms_per_tile": "ms"})
 
 
 def page_view(
@@ -201,16 +135,8 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names.
 
-    Parameters
-    ----------
-    metrics, cost, dice : DataFrame
-        From `studies.common.classifier_arms.arm_metrics`, `studies.common.cost.cost_table` and `dice_table`.
-    arms, settings, size
-        As for `points`.
-    reference : str
-        The arm of the teacher.
-    asked : mapping
-        As for `answered`.
+    `metrics`, `cost` and `dice` are from `arm_metrics`, `cost_table` and `dice_table`; `settings` are those of the
+    classifiers, `reference` the variant of the teacher, `asked` as for `answered`, `size` a tile's side in px.
     """
     labels = {arm: given["label"] for arm, given in arms.items()}
     stage, found = deciding_stage(dice), answered(cost, dice, asked, reference).set_index("arm")
@@ -230,11 +156,6 @@ def page_view(
         "size": size,
         "students": len(taught),
         "good": taught[taught["good"]].to_dict("records"),
-        "twins": [
-            {"label": labels[twin], "with_teacher": found["mean"][twin], "without": found["mean"][arm]}
-            for arm in found.index
-            if (twin := twin_of(arm, settings)) is not None
-        ],
         "lesson": lessons[0] if alike else None,
         "engine": cost.iloc[0].to_dict(),
         "cost": pd.DataFrame(

@@ -17,14 +17,8 @@ from drunet.report.figures import INK, MUTED, PALETTE, STYLE, new_figure
 def paired_dots(panels: Sequence[tuple[str, str, pd.DataFrame]]) -> Figure:
     """Two arms on the same slides: a line per slide, and the means.
 
-    Parameters
-    ----------
-    panels : sequence of (title, label of the y axis, DataFrame)
-        A row per slide and two columns, one per arm, left and right.
-
-    Returns
-    -------
-    Figure
+    `panels`: sequence of (title, label of the y axis, DataFrame), a row per slide and two columns, one per arm, left
+    and right.
     """
     with matplotlib.rc_context(STYLE):
         figure, axes_row = new_figure(3.5, panels=len(panels))

@@ -9,12 +9,7 @@ from drunet.errors import ConfigError
 
 
 def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Refuse two runs whose refiners differ in more, or less, than the top skip connection.
-
-    Raises
-    ------
-    ConfigError
-    """
+    """Refuse two runs whose refiners differ in more, or less, than the top skip connection (raises ConfigError)."""
     where, keys = "study_settings.top_skip", ("with_run", "without_run")
     names = [config["runs"][settings[key]]["refiner"] for key in keys]
     for key, name in zip(keys, names, strict=True):
@@ -28,10 +23,7 @@ def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
 def check_pair(with_skip: Mapping[str, Any], without: Mapping[str, Any], where: str) -> None:
     """Check that two refiners differ in the top skip connection and in nothing else.
 
-    Raises
-    ------
-    ConfigError
-        Naming what else differs, or that the connection does not.
+    Raises ConfigError naming what else differs, or that the connection does not.
     """
     options = [dict(settings.get("options", {})) for settings in (with_skip, without)]
     has = [bool(o.pop("top_skip", False)) for o in options]

@@ -38,24 +38,9 @@ def score_table(
     counted: Mapping[tuple[str, str, str], int],
     slides: Sequence[Mapping[str, Any]],
 ) -> pd.DataFrame:
-    """A row per arm, slide and stage.
+    """A row per variant, slide and stage, from the slides' metrics.json and the `counted` fragments.
 
-    Parameters
-    ----------
-    measured : mapping of arm to the slides' metrics.json
-    counted : mapping of (arm, slide, stage) to fragments
-    slides : sequence of mapping
-        slide, split and patient, in the order of `measured`.
-
-    Returns
-    -------
-    DataFrame
-        arm, slide, stage, hd_um, hd95_um, fragments, dsc.
-
-    Raises
-    ------
-    ConfigError
-        There is no slide to compare on.
+    Returns columns arm, slide, stage, hd_um, hd95_um, fragments, dsc. Raises ConfigError if there is no slide.
     """
     require_slides(slides, "study_settings.top_skip.split")
     tables = [gather(results, slides)[0].assign(arm=arm) for arm, results in measured.items()]
@@ -75,11 +60,8 @@ def long_table(scores: pd.DataFrame) -> pd.DataFrame:
 def changes_table(scores: pd.DataFrame) -> pd.DataFrame:
     """How each score changes when the connection is left out, over the slides that have it in both arms.
 
-    Returns
-    -------
-    DataFrame
-        stage, score, n (slides), mean_with, mean_without, change_percent (of the mean), median_difference (without
-        minus with), effect, p and p_holm (Wilcoxon's signed-rank test, Holm over the table), left_out, note.
+    Returns columns stage, score, n (slides), mean_with, mean_without, change_percent (of the mean), median_difference
+    (without minus with), effect, p and p_holm (Wilcoxon's signed-rank test, Holm over the table), left_out, note.
     """
     rows = []
     for stage in STAGES:

@@ -57,6 +57,9 @@ def test_fitness_worked_by_hand() -> None:
     points, labels = np.array([[0.0], [2.0], [10.0], [14.0]]), np.array([0, 0, 1, 1])
     # Means 1 and 12, spreads 1 and 2: one pair, (1 + 2) / 11.
     assert make_fitness("davies_bouldin", points)(labels) == pytest.approx(3 / 11)
+    # 2 and 12, 2 and 10, 4 and 9, 4 and 13 on average to the own and the other cluster.
+    by_hand = (10 / 12 + 8 / 10 + 5 / 9 + 9 / 13) / 4
+    assert make_fitness("silhouette", points)(labels) == pytest.approx(1 - by_hand)
     # W = 1 + 1 + 4 + 4 over n - k = 2; B = 2 · 5.5² · 2 over k - 1 = 1.
     assert make_fitness("variance_ratio", points)(labels) == pytest.approx((10 / 2) / 121)
 
@@ -135,7 +138,7 @@ def test_the_seconds_end_a_search_and_are_said_to(monkeypatch: pytest.MonkeyPatc
 def test_what_cannot_be_clustered_ends_in_one_message() -> None:
     with pytest.raises(TrainingDataError, match=r"x: too few tiles to make clusters of \(found: 9 tiles, at least 5"):
         evolve_clusters(blobs()[0][:9], SEARCH, seed=1, where="x")
-    with pytest.raises(TrainingDataError, match="no two clusters of tiles can be told apart"):
+    with pytest.raises(TrainingDataError, match="no two clusters of tiles can be distinguished"):
         evolve_clusters(np.ones((50, 3)), SEARCH, seed=1, where="x")
 
 

@@ -17,10 +17,10 @@ from studies.common.errors import CtError
 HERE = "slices.annotations, file 3 of 21"
 
 
-def read(tmp_path: Path, text: str | bytes) -> Any:
+def read(tmp_path: Path, text: str | bytes, width: int = 48, height: int = 40) -> Any:
     path = tmp_path / f"{SECRETS[0]}.xml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_voc(path, HERE)
+    return read_voc(path, width, height, HERE)
 
 
 def refused(tmp_path: Path, text: str | bytes, match: str) -> None:
@@ -34,19 +34,18 @@ def refused(tmp_path: Path, text: str | bytes, match: str) -> None:
 
 def test_boxes_are_read_with_names_and_size_and_nothing_of_the_file(tmp_path: Path) -> None:
     found = read(tmp_path, voc((3, 4, 20, 30), (1.5, 2, 9, "8"), name=" B "))
-    assert (found.width, found.height, found.names) == (48, 40, ("B", "B"))
-    assert found.boxes.dtype == np.float64
-    assert found.boxes.tolist() == [[3, 4, 20, 30], [1.5, 2, 9, 8]]
+    assert found.names == ("B", "B") and found.corners.dtype == np.float64
+    assert found.corners.tolist() == [[3, 4, 20, 30], [1.5, 2, 9, 8]]
     assert not any(secret in repr(found) for secret in SECRETS)
 
 
 def test_corners_in_the_wrong_order_are_swapped(tmp_path: Path) -> None:
-    assert read(tmp_path, voc((20, 30, 3, 4), (3, 30, 20, 4))).boxes.tolist() == [[3, 4, 20, 30]] * 2
+    assert read(tmp_path, voc((20, 30, 3, 4), (3, 30, 20, 4))).corners.tolist() == [[3, 4, 20, 30]] * 2
 
 
 def test_boxes_without_area_and_outside_ones_are_counted_and_others_clipped(tmp_path: Path) -> None:
     found = read(tmp_path, voc((5, 5, 5, 9), (60, 5, 70, 9), (48, 5, 50, 9), (-9, -9, 0, 9), (40, -3, 60, 9)))
-    assert (found.empty, found.outside, found.boxes.tolist()) == (1, 3, [[40, 0, 48, 9]])
+    assert (found.empty, found.outside, found.corners.tolist()) == (1, 3, [[40, 0, 48, 9]])
 
 
 corner = st.integers(-20, 70)
@@ -65,17 +64,13 @@ def test_boxes_are_clipped_as_shapely_cuts_them(boxes: list[tuple[int, int, int,
 
 @pytest.mark.parametrize("size", [None, (0, 0)])
 def test_without_a_declared_size_boxes_are_fitted_to_the_slice(tmp_path: Path, size: Any) -> None:
-    found = read(tmp_path, voc((3, 4, 600, 30), (700, 700, 800, 800), (1, 1, 1, 1), size=size))
-    assert (found.width, found.height) == (None, None)
-    boxes = found.on_image(512, 512, HERE)
+    boxes = read(tmp_path, voc((3, 4, 600, 30), (700, 700, 800, 800), (1, 1, 1, 1), size=size), 512, 512)
     assert boxes.corners.tolist() == [[3, 4, 512, 30]] and (boxes.outside, boxes.empty) == (1, 1)
 
 
 def test_an_annotation_of_another_size_than_its_slice_is_refused(tmp_path: Path) -> None:
-    found = read(tmp_path, voc((3, 4, 20, 30)))
-    assert found.on_image(48, 40, HERE).corners.tolist() == [[3, 4, 20, 30]]
     with pytest.raises(CtError, match=r"another size .*48 x 40, the slice 40 x 48 px"):
-        found.on_image(40, 48, HERE)
+        read(tmp_path, voc((3, 4, 20, 30)), 40, 48)
 
 
 BILLION = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))
@@ -110,11 +105,11 @@ def test_what_is_no_annotation_is_refused_in_one_line(tmp_path: Path, text: str 
 def test_a_huge_or_absent_annotation_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
     refused(tmp_path, "<annotation>" + " " * 2**20 + "</annotation>", r"larger than .*1024 KiB")
     with pytest.raises(CtError, match="cannot be opened"):
-        read_voc(tmp_path / "none.xml", HERE)
+        read_voc(tmp_path / "none.xml", 48, 40, HERE)
 
 
 def test_an_annotation_may_have_no_object(tmp_path: Path) -> None:
-    assert read(tmp_path, "<annotation/>").boxes.shape == (0, 4)
+    assert read(tmp_path, "<annotation/>").corners.shape == (0, 4)
 
 
 def test_annotations_are_found_at_any_depth_by_uid_and_other_names_counted(tmp_path: Path) -> None:
@@ -127,5 +122,5 @@ def test_annotations_are_found_at_any_depth_by_uid_and_other_names_counted(tmp_p
     found = find_annotations(find_user_files(tmp_path, "slices.annotations"))
     assert set(found.numbers) == {uid_of(1), uid_of(2)}
     assert (found.wrong_names, found.duplicates) == (3, 1)
-    assert found.read(uid_of(2)).boxes.tolist() == [[5, 6, 7, 8]]
+    assert found.matching({uid_of(2): (48, 40)}, 0)[0][uid_of(2)].corners.tolist() == [[5, 6, 7, 8]]
     assert SECRETS[0] not in repr(found) and "X0001" not in repr(found)

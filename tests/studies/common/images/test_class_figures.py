@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from drunet.report.figures import save
 from studies.common.class_metrics import confusion, mean_roc, roc_curves
+from studies.common.cost_figures import cost_scatter
 from studies.common.images.class_figures import (
     confusion_matrices,
-    cost_scatter,
     loss_curves,
     protocol_dumbbell,
     roc_panels,
@@ -118,13 +118,14 @@ def test_points_of_cost_have_areas_in_proportion_to_parameters() -> None:
     frame = pd.DataFrame(
         {
             "label": ["small", "large", "not timed"],
-            "mean": [0.9, 0.95, 0.5],
-            "sd": [0.01, np.nan, 0.1],
-            "ms_per_image": [1.0, 30.0, np.nan],
+            "score": [0.9, 0.95, 0.5],
+            "low": [0.89, np.nan, 0.4],
+            "high": [0.91, np.nan, 0.6],
+            "ms": [1.0, 30.0, np.nan],
             "parameters": [1e6, 4e6, 9e6],
         }
     )
-    axes = cost_scatter(frame, unit="ms").axes[0]
+    axes = cost_scatter(frame, unit="ms", score="accuracy").axes[0]
     areas = next(c for c in axes.collections if hasattr(c, "get_sizes") and len(c.get_sizes()) == 2).get_sizes()
     assert areas[1] == pytest.approx(4 * areas[0])
     assert sorted(text.get_text() for text in axes.texts) == ["large (4.0 M)", "small (1.0 M)"]

@@ -139,7 +139,7 @@ def listed(root: Path, sources: list[str]) -> pd.DataFrame:
 
 def test_images_are_grouped_by_source_and_look_alikes_where_it_is_not_known(tmp_path: Path) -> None:
     images = listed(tmp_path, ["", "1", "1", "2", "", "2", ""])
-    groups, facts = sourced_groups(images, images["source"], tmp_path, NEAR, 1, threads=1)
+    groups, facts = sourced_groups(images, images["source"], tmp_path, {"settings": NEAR, "seed": 1})
     # 1 and 2 print one picture (the third, and the last but one): nobody may learn from the one and be asked the other.
     assert groups[1] == groups[2] == groups[3] == groups[5]
     assert groups[0] == groups[6] != groups[4] and groups[0] != groups[1]
@@ -150,7 +150,7 @@ def test_images_are_grouped_by_source_and_look_alikes_where_it_is_not_known(tmp_
 
 def test_nothing_is_searched_where_every_source_is_known(tmp_path: Path) -> None:
     images = pd.DataFrame({"file": ["a", "b", "c"], "label": ["x", "x", "y"], "digest": ["1", "2", "3"]})
-    groups, facts = sourced_groups(images, pd.Series(["7", "7", "8"]), tmp_path, NEAR, 1)
+    groups, facts = sourced_groups(images, pd.Series(["7", "7", "8"]), tmp_path, {"settings": NEAR, "seed": 1})
     assert groups.tolist() == ["s7", "s7", "s8"] and facts["search"] is None and facts["joined"] == 0
 
 

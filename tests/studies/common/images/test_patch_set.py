@@ -143,9 +143,6 @@ def test_what_cannot_be_written_is_refused_and_a_stopped_run_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = {"sources": 1, "variants": 1, "size": 24, "seed": 1}
-    for wrong in ({"sources": 0}, {"variants": 0}, {"size": 8}):
-        with pytest.raises(ValueError, match="needs at least"):
-            patches.write_patch_set(tmp_path / "set", **(wanted | wrong))
     monkeypatch.setattr(patches, "vary", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         patches.write_patch_set(tmp_path / "set", **wanted)

@@ -10,7 +10,7 @@ from drunet.outcome import without_failed
 from drunet.report.figures import save
 from studies.backbones import tables as study
 from studies.common.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles, slide_scores
-from studies.common.cost_figures import f1_against_time
+from studies.common.cost_figures import cost_scatter
 from studies.common.file_lists import by_name
 from studies.common.page import render_section
 
@@ -25,13 +25,8 @@ with job(snakemake.log[0]):
     cost = pd.read_csv(inputs.cost, sep="\t", dtype={"arm": str})
     write_tsv(study.with_cost(metrics, cost), output.metrics)
     write_tsv(slide_scores(tiles, thresholds).drop(columns="patient"), output.slides)
-    save(f1_against_time(study.points(metrics, cost, arms)), output.figure, dpi=200)
-    view = study.page_view(
-        metrics,
-        cost,
-        arms=arms,
-        published=read_published(inputs.published),
-        settings=dict(zip(arms, params.settings, strict=True)),
-        size=params.size,
-    )
+    points = study.points(metrics, cost, arms)
+    save(cost_scatter(points, unit="ms per tile (log scale)", score="F1 (95 % interval)"), output.figure, dpi=200)
+    published = read_published(inputs.published)
+    view = study.page_view(metrics, cost, arms=arms, published=published, size=params.size)
     render_section(Path(output.section).parent, Path(inputs.template), view)

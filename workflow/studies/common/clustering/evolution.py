@@ -30,23 +30,11 @@ _ACTIVE = 0.5
 class Search:
     """What the optimiser may spend; keys as under `data.clustering` in the configuration.
 
-    Attributes
-    ----------
-    max_clusters : int
-        At most so many; at least 2.
-    components : int
-        Principal components of the features in which clusters are looked for.
-    population, generations : int
-        Individuals, at least 5, and how often they are replaced.
-    seconds : float
-        After which the search ends early. What it then finds depends on the machine: a bound for when something is
-        wrong, not a setting to tune.
-    min_tiles : int
-        A cluster holds at least so many tiles.
-    tiles : int
-        At most so many tiles are clustered.
-    fitness : str
-        A key of `studies.common.clustering.fitness.MEASURES`.
+    `max_clusters`: at most so many; at least 2. `components`: principal components of the features in which clusters
+    are looked for. `population`, `generations`: individuals, at least 5, and how often they are replaced. `seconds`:
+    after which the search ends early. What it then finds depends on the machine: a bound for when something is wrong,
+    not a setting to tune. `min_tiles`: a cluster holds at least so many tiles. `tiles`: at most so many tiles are
+    clustered. `fitness`: a key of `studies.common.clustering.fitness.MEASURES`.
     """
 
     max_clusters: int
@@ -62,10 +50,7 @@ class Search:
     def from_config(cls, config: Any, where: str) -> Search:
         """Read a `clustering` block; `where` is its key, for messages.
 
-        Raises
-        ------
-        ConfigError
-            For keys that are missing or unknown, and values out of range.
+        Raises ConfigError for keys that are missing or unknown, and values out of range.
         """
         check_keys(cls, config, where, optional=["fitness"])
         search = cls(**config)
@@ -86,18 +71,9 @@ class Search:
 class Clusters:
     """What the search found.
 
-    Attributes
-    ----------
-    labels : int (n,)
-        0..k-1, the largest cluster first.
-    centroids : float (k, d)
-        Means of the clusters' points.
-    fitness : float
-        Of these labels.
-    curve : DataFrame
-        generation (0 is the first population), best, median (of the population), clusters (of the best).
-    cut : bool
-        Whether the seconds ended the search.
+    `labels`: int (n,), 0..k-1, the largest cluster first. `centroids`: float (k, d), means of the clusters' points.
+    `fitness`: of these labels. `curve`: generation (0 is the first population), best, median (of the population),
+    clusters (of the best). `cut`: whether the seconds ended the search.
     """
 
     labels: np.ndarray
@@ -116,19 +92,9 @@ def evolve_clusters(points: np.ndarray, search: Search, *, seed: int, where: str
     The first population's centroids are points drawn at random. An individual's clusters are the points nearest to each
     active centroid; those with fewer than `min_tiles` points are given up and their points go to the next nearest.
 
-    Parameters
-    ----------
-    points : float (n, d)
-    search : Search
-    seed : int
-        The same seed and points give the same clusters, unless the seconds ran out.
-    where : str
-        Named in messages.
-
-    Raises
-    ------
-    TrainingDataError
-        If there are fewer tiles than two clusters need, or no two clusters can be told apart.
+    `points`: float (n, d). `seed`: the same seed and points give the same clusters, unless the seconds ran out.
+    `where`: named in messages. Raises TrainingDataError if there are fewer tiles than two clusters need, or no two
+    clusters can be distinguished.
     """
     if len(points) < 2 * search.min_tiles:
         raise TrainingDataError(
@@ -160,7 +126,7 @@ def evolve_clusters(points: np.ndarray, search: Search, *, seed: int, where: str
     labels = problem.labels(result.x)
     if labels is None or not np.isfinite(result.fun):
         raise TrainingDataError(
-            "no two clusters of tiles can be told apart",
+            "no two clusters of tiles can be distinguished",
             where=where,
             found=f"{len(points)} tiles, at least {search.min_tiles} a cluster",
             mend="Lower `min_tiles`, or annotate tiles that differ.",

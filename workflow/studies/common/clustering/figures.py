@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH
+from drunet.report.figures import INK, PALETTE, STYLE, WIDTH
 from drunet.report.words import plural
 from drunet.tiles import NON_TUMOUR, TUMOUR
+from studies.common.saliency.attention_figure import Panel, panel_grid
 from studies.common.words import percent
 
 MEASURES = {
@@ -23,21 +23,13 @@ MEASURES = {
     "davies_bouldin": "Davies–Bouldin index",
     "silhouette": "1 – mean silhouette",
 }
-COLOURS = {NON_TUMOUR: PALETTE[0], TUMOUR: PALETTE[1]}
-# White and then a frame around each tile of a montage, as shares of its side.
-_GAP, _FRAME = 1 / 16, 1 / 24
+_LABELS = {NON_TUMOUR: "non-tumour", TUMOUR: "tumour"}
 
 
 def fitness_curve(curve: pd.DataFrame, measure: str, title: str) -> Figure:
     """Best and median fitness of the population by generation, and the number of clusters of the best individual.
 
-    Parameters
-    ----------
-    curve : DataFrame
-        fitness.tsv: generation, best, median, clusters.
-    measure : str
-        A key of `MEASURES`.
-    title : str
+    `curve`: fitness.tsv: generation, best, median, clusters. `measure`: a key of `MEASURES`.
     """
     generation = curve["generation"].to_numpy()
     with matplotlib.rc_context(STYLE):
@@ -70,15 +62,7 @@ def fitness_curve(curve: pd.DataFrame, measure: str, title: str) -> Figure:
 def choose_examples(table: pd.DataFrame, per_cluster: int, *, seed: int) -> pd.DataFrame:
     """Draw training tiles for a montage, at most `per_cluster` of each cluster, its two labels in their proportion.
 
-    Parameters
-    ----------
-    table : DataFrame
-        split, label, cluster: clusters.parquet.
-
-    Returns
-    -------
-    DataFrame
-        Rows of `table`, by cluster, tumour first.
+    `table`: split, label, cluster: clusters.parquet. Returns rows of `table`, by cluster, tumour first.
     """
     rng = np.random.default_rng(seed)
     chosen: list[int] = []
@@ -100,49 +84,19 @@ def montage(
     members: Sequence[Mapping[str, Any]],
     size_um: float,
 ) -> Figure:
-    """A row of tiles per cluster, each framed in the colour of its label, with the cluster's size and share of tumour.
+    """A row of tiles per cluster, each with its label above it; beside the row the cluster's size and share of tumour.
 
-    Parameters
-    ----------
-    examples : DataFrame
-        From `choose_examples`.
-    read : callable
-        A row of `examples` to its pixels, uint8 (h, w, 3).
-    members : list of mapping
-        Per cluster: cluster, tiles, tumour (share), as in clusters.json.
-    size_um : float
-        Side of a tile, µm.
+    `examples` are from `choose_examples`, `read` gives the pixels, uint8 (h, w, 3), of a row of them, `members` are
+    those of clusters.json; a tile is `size_um` µm wide.
     """
     facts = {member["cluster"]: member for member in members}
-    rows = {int(str(k)): own for k, own in examples.groupby("cluster", sort=True)}
-    most = max(len(own) for own in rows.values())
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.55 + len(rows) * (WIDTH * 0.78 / most + 0.06)), layout="constrained")
-        FigureCanvasAgg(figure)
-        panels = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
-        for axes, (cluster, own) in zip(panels, rows.items(), strict=True):
-            records = [{str(k): v for k, v in record.items()} for record in own.to_dict("records")]
-            framed = [_framed(read(record), COLOURS[int(record["label"])]) for record in records]
-            strip = np.concatenate(framed, axis=1)
-            blank = np.full((strip.shape[0], strip.shape[1] // len(own) * most, 3), 255, np.uint8)
-            blank[:, : strip.shape[1]] = strip
-            axes.imshow(blank, interpolation="lanczos")
-            axes.set_axis_off()
-            tiles, tumour = facts[cluster]["tiles"], facts[cluster]["tumour"]
-            words = f"cluster {cluster}\n{plural(tiles, 'tile')}\n{percent(tumour)} tumour"
-            axes.text(-0.012, 0.5, words, transform=axes.transAxes, ha="right", va="center", fontsize=9, color=INK)
-        handles = [Patch(color=COLOURS[TUMOUR], label="tumour"), Patch(color=COLOURS[NON_TUMOUR], label="non-tumour")]
-        figure.legend(handles=handles, loc="outside upper left", ncols=2, handlelength=1.0)
-        figure.text(0.995, 0.995, f"a tile is {size_um:g} µm wide", ha="right", va="top", fontsize=9, color=MUTED)
-    return figure
-
-
-def _framed(tile: np.ndarray, colour: str) -> np.ndarray:
-    """A tile with a coloured frame, and white around it."""
-    side = tile.shape[0]
-    gap, frame = max(1, round(side * _GAP)), max(2, round(side * _FRAME))
-    rgb = [round(255 * part) for part in matplotlib.colors.to_rgb(colour)]
-    outer = np.full((side + 2 * (gap + frame), tile.shape[1] + 2 * (gap + frame), 3), 255, np.uint8)
-    outer[gap:-gap, gap:-gap] = rgb
-    outer[gap + frame : -gap - frame, gap + frame : -gap - frame] = tile
-    return outer
+    rows: list[list[Panel | None]] = []
+    words = []
+    for cluster, own in examples.groupby("cluster", sort=True):
+        records = [{str(k): v for k, v in record.items()} for record in own.to_dict("records")]
+        rows.append([Panel(read(record), title=_LABELS[int(record["label"])]) for record in records])
+        known = facts[int(str(cluster))]
+        words.append(f"cluster {cluster}\n{plural(known['tiles'], 'tile')}\n{percent(known['tumour'])} tumour")
+    words[0] += f"\n(a tile: {size_um:g} µm)"
+    most = max(map(len, rows))
+    return panel_grid([row + [None] * (most - len(row)) for row in rows], words, letters=6.0, bar=False)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy.spatial.distance import pdist, squareform
+from sklearn.metrics import davies_bouldin_score, silhouette_score
 
 Fitness = Callable[[np.ndarray], float]
 
@@ -13,16 +14,8 @@ Fitness = Callable[[np.ndarray], float]
 def make_fitness(name: str, points: np.ndarray) -> Fitness:
     """Bind a measure to points, so that what depends on them alone is computed once.
 
-    Parameters
-    ----------
-    name : str
-        A key of `MEASURES`.
-    points : float (n, d)
-
-    Returns
-    -------
-    callable
-        int (n,) labels 0..k-1, every one of them used and k at least 2, to a number of which less is better.
+    `name`: a key of `MEASURES`. `points`: float (n, d). Returns callable: int (n,) labels 0..k-1, every one of them
+    used and k at least 2, to a number of which less is better.
     """
     return MEASURES[name](points)
 
@@ -50,21 +43,14 @@ def variance_ratio(points: np.ndarray) -> Fitness:
 
 
 def davies_bouldin(points: np.ndarray) -> Fitness:
-    """Davies and Bouldin (1979): mean over clusters of max_j (s_i + s_j) / d_ij.
+    """Davies and Bouldin (1979): every cluster counts the same, so that a small one far from the rest pays.
 
-    s_i is the mean distance of a cluster's points from their mean, d_ij the distance between two means. Every
-    cluster counts the same: a small one far from the rest pays. Clusters whose means coincide give infinity.
+    Clusters whose means coincide give infinity.
     """
 
     def measure(labels: np.ndarray) -> float:
-        means = cluster_means(points, labels)
-        count = np.bincount(labels)
-        spread = np.bincount(labels, np.linalg.norm(points - means[labels], axis=1)) / count
-        between = squareform(pdist(means))
-        np.fill_diagonal(between, np.inf)
-        if not between.min() > 0:
-            return np.inf
-        return float(((spread[:, None] + spread[None, :]) / between).max(axis=1).mean())
+        distinct = pdist(cluster_means(points, labels)).min() > 0
+        return float(davies_bouldin_score(points, labels)) if distinct else np.inf
 
     return measure
 
@@ -72,23 +58,7 @@ def davies_bouldin(points: np.ndarray) -> Fitness:
 def silhouette(points: np.ndarray) -> Fitness:
     """1 - the mean silhouette (Rousseeuw 1987), the fitness of the authors' code; holds all n² distances."""
     distances = squareform(pdist(points)).astype(np.float32)
-
-    def measure(labels: np.ndarray) -> float:
-        rows = np.arange(len(labels))
-        members = np.eye(labels.max() + 1, dtype=np.float32)[labels]
-        count = members.sum(axis=0)
-        sums = distances @ members
-        own = sums[rows, labels] / np.maximum(count[labels] - 1, 1)
-        means = sums / count
-        means[rows, labels] = np.inf
-        other = means.min(axis=1)
-        larger = np.maximum(own, other)
-        # A point alone in its cluster, or on top of all others, counts 0.
-        defined = (count[labels] > 1) & (larger > 0)
-        values = np.divide(other - own, larger, out=np.zeros_like(larger), where=defined)
-        return float(1 - values.mean(dtype=np.float64))
-
-    return measure
+    return lambda labels: 1 - float(silhouette_score(distances, labels, metric="precomputed"))
 
 
 MEASURES: dict[str, Callable[[np.ndarray], Fitness]] = {

@@ -26,9 +26,7 @@ def clustered_models(classifiers: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def check_classifiers(classifiers: Mapping[str, Mapping[str, Any]]) -> None:
     """Check classifiers of the studies' architectures: their starts, and whether those over clusters can learn.
 
-    Raises
-    ------
-    ConfigError
+    Raises ConfigError.
     """
     over_clusters = clustered_models(classifiers)
     for name, settings in classifiers.items():
@@ -53,18 +51,9 @@ def check_classifiers(classifiers: Mapping[str, Mapping[str, Any]]) -> None:
 def clusters_of(model: str, classifiers: Mapping[str, Mapping[str, Any]]) -> str:
     """The model, or fold of one, under whose name a model's clusters are kept.
 
-    Parameters
-    ----------
-    model : str
-        A classifier that learns clusters, or a fold of one, `NAME.fold0of2`.
-    classifiers : mapping
-        As in the configuration.
-
-    Raises
-    ------
-    ConfigError
-        If `data.clustering` is missing, or shares with a model that has no clusters of its own or learns from other
-        tiles.
+    `model`: a classifier that learns clusters, or a fold of one, `NAME.fold0of2`. `classifiers`: as in the
+    configuration. Raises ConfigError if `data.clustering` is missing, or shares with a model that has no clusters of
+    its own or learns from other tiles.
     """
     parts = _FOLD.fullmatch(model)
     base, fold = (parts["base"], parts["fold"] or "") if parts else (model, "")
@@ -101,10 +90,7 @@ def clusters_of(model: str, classifiers: Mapping[str, Mapping[str, Any]]) -> str
 def cluster_owners(arms: Mapping[str, Mapping[str, Any]], classifiers: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The models whose clusters the arms learn, each once.
 
-    Raises
-    ------
-    ConfigError
-        As `clusters_of`.
+    Raises ConfigError as `clusters_of`.
     """
     models = [arm["classifier"] for arm in arms.values()]
     learners = [m for m in models if classifiers[m].get("architecture") in ARCHITECTURES]

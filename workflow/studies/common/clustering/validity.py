@@ -17,22 +17,10 @@ def validity_table(
 ) -> pd.DataFrame:
     """Compare clusters with those of k-means: as many, and as many as give the best silhouette.
 
-    Parameters
-    ----------
-    points : float (n, d)
-    labels : int (n,)
-        The evolved clusters.
-    tumour : int (n,)
-        1 tumour, 0 non-tumour: how far clusters follow the label that they were never shown.
-    max_clusters : int
-        k-means is tried with 2 to so many.
-    seed : int
-
-    Returns
-    -------
-    DataFrame
-        method, clusters, silhouette (more is better), davies_bouldin (less is better), agreement (adjusted Rand index
-        with the evolved clusters), agreement_with_label.
+    `points`: float (n, d). `labels`: int (n,), the evolved clusters. `tumour`: int (n,), 1 tumour, 0 non-tumour: how
+    far clusters follow the label that they were never shown. `max_clusters`: k-means is tried with 2 to so many.
+    Returns columns method, clusters, silhouette (more is better), davies_bouldin (less is better), agreement (adjusted
+    Rand index with the evolved clusters), agreement_with_label.
     """
     most = min(max_clusters, len(np.unique(points, axis=0)) - 1)
     trials = {k: _k_means(points, k, seed) for k in range(2, most + 1)}

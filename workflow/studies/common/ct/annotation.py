@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from defusedxml.common import DefusedXmlException
 from numpy.typing import NDArray
 
 from studies.common.ct.dicom import MOST_PIXELS, UID
-from studies.common.ct.files import UserFiles
+from studies.common.ct.files import UserFiles, check_unreadable
 from studies.common.errors import CtError
 
 if TYPE_CHECKING:
@@ -30,14 +30,8 @@ _MEND = "Correct the annotation, or remove it."
 class Boxes:
     """Boxes that can be used, and counts of those that cannot.
 
-    Attributes
-    ----------
-    corners : float64 (n, 4)
-        xmin, ymin, xmax, ymax, px; xmin < xmax and ymin < ymax, within the image.
-    names : tuple of str
-        Of each box.
-    outside, empty : int
-        Boxes that lie outside of the image, and those without an area.
+    `corners`: float64 (n, 4), xmin, ymin, xmax, ymax, px; xmin < xmax and ymin < ymax, within the image. `names`: of
+    each box. `outside`, `empty`: boxes that lie outside of the image, and those without an area.
     """
 
     corners: NDArray[np.float64]
@@ -49,93 +43,36 @@ class Boxes:
         return len(self.corners)
 
 
-@dataclass(frozen=True)
-class Voc:
-    """An annotation as it is written.
-
-    Attributes
-    ----------
-    width, height : int or None
-        Of the annotated image, px, as declared; None where the file does not say, or says 0.
-    boxes : float64 (n, 4)
-        xmin, ymin, xmax, ymax, px; corners in the wrong order are swapped, and what goes beyond a declared size is
-        clipped. Boxes without area, and those outside of the declared size, are left out.
-    names : tuple of str
-        Of each box.
-    outside, empty : int
-        Boxes left out for either reason.
-    """
-
-    width: int | None
-    height: int | None
-    boxes: NDArray[np.float64]
-    names: tuple[str, ...] = field(repr=False)
-    outside: int
-    empty: int
-
-    def on_image(self, width: int, height: int, where: str) -> Boxes:
-        """Boxes on the image that they belong to.
-
-        Raises
-        ------
-        CtError
-            If the annotation was made on an image of another size: its boxes would lie elsewhere.
-        """
-        declared = (self.width or width, self.height or height)
-        if declared != (width, height):
-            found = f"{declared[0]} x {declared[1]}, the slice {width} x {height} px"
-            raise CtError("the annotation is of another size than its slice", where=where, found=found, mend=_MEND)
-        boxes = fit_boxes(self.boxes, self.names, width, height)
-        return Boxes(boxes.corners, boxes.names, boxes.outside + self.outside, boxes.empty + self.empty)
-
-
-def read_voc(path: str | os.PathLike[str], where: str) -> Voc:
-    """Read the boxes of a Pascal VOC file.
+def read_voc(path: str | os.PathLike[str], width: int, height: int, where: str) -> Boxes:
+    """Read the boxes of a Pascal VOC file on an image of `width` by `height` px.
 
     What it says of file, folder and path is ignored: annotations were made elsewhere. Coordinates are those of pixels'
-    edges, as written; they may have decimals.
+    edges, as written; they may have decimals. `where` is how messages call the file, and no message repeats a value.
 
-    Parameters
-    ----------
-    where : str
-        How messages call the file.
-
-    Raises
-    ------
-    CtError
-        For XML that is broken, larger than `MOST_BYTES`, declares entities or a document type, or is no Pascal VOC; for
-        a corner that is missing or no number. No message repeats a value.
+    Raises CtError for XML that is broken, larger than `MOST_BYTES`, declares entities or a document type, or is no
+    Pascal VOC; for a corner that is missing or no number; and for an annotation of an image of another size.
     """
     root = _parse(path, where)
     if root.tag != "annotation":
         raise _wrong("the XML is no Pascal VOC: its root is not <annotation>", where)
-    width, height = (_side(root, key, where) for key in ("width", "height"))
+    declared = tuple(_side(root, key, where) or side for key, side in (("width", width), ("height", height)))
     objects = root.findall("object")
     corners = [[_number(item, f"bndbox/{key}", where) for key in _CORNERS] for item in objects]
     names = [(item.findtext("name") or "").strip() for item in objects]
-    boxes = fit_boxes(np.array(corners, np.float64).reshape(-1, 4), names, width, height)
-    return Voc(width, height, boxes.corners, boxes.names, boxes.outside, boxes.empty)
+    if declared != (width, height):
+        found = f"{declared[0]} x {declared[1]}, the slice {width} x {height} px"
+        raise CtError("the annotation is of another size than its slice", where=where, found=found, mend=_MEND)
+    return fit_boxes(np.array(corners, np.float64).reshape(-1, 4), names, width, height)
 
 
-def fit_boxes(corners: NDArray[np.float64], names: Sequence[str], width: float | None, height: float | None) -> Boxes:
-    """Put the corners of boxes in order, and clip what goes beyond the image.
-
-    Parameters
-    ----------
-    corners : float64 (n, 4)
-        Two opposite corners each: x, y, x, y, px.
-    names : sequence of str
-        Of each box.
-    width, height : float or None
-        Of the image; None: unbounded.
-    """
+def fit_boxes(corners: NDArray[np.float64], names: Sequence[str], width: float, height: float) -> Boxes:
+    """Order the corners of boxes, float64 (n, 4): x, y, x, y, px, and clip what goes beyond the image."""
     low, high = np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:])
     empty = (low == high).any(axis=1)
-    size = [np.inf if side is None else side for side in (width, height)]
     # One that only touches the border shows none of it.
-    outside = ~empty & ((low >= size) | (high <= 0)).any(axis=1)
+    outside = ~empty & ((low >= (width, height)) | (high <= 0)).any(axis=1)
     good = ~empty & ~outside
-    kept = np.clip(np.hstack([low, high])[good], 0, [*size, *size])
+    kept = np.clip(np.hstack([low, high])[good], 0, [width, height, width, height])
     return Boxes(kept, tuple(n for n, ok in zip(names, good, strict=True) if ok), int(outside.sum()), int(empty.sum()))
 
 
@@ -143,13 +80,8 @@ def fit_boxes(corners: NDArray[np.float64], names: Sequence[str], width: float |
 class Annotations:
     """The annotation files below a folder by the slice that they are of.
 
-    Attributes
-    ----------
-    files : UserFiles
-    numbers : dict of str to int
-        Number of the file in `files` by SOP instance UID.
-    wrong_names, duplicates : int
-        XML files not named by a UID, and those of a UID that an earlier file has: the first counts.
+    `numbers`: number of the file in `files` by SOP instance UID. `wrong_names`, `duplicates`: XML files not named by a
+    UID, and those of a UID that an earlier file has: the first counts.
     """
 
     files: UserFiles
@@ -157,10 +89,32 @@ class Annotations:
     wrong_names: int
     duplicates: int
 
-    def read(self, uid: str) -> Voc:
-        """Read the annotation of a slice; raises as `read_voc`."""
-        number = self.numbers[uid]
-        return read_voc(self.files.path(number), self.files.label(number))
+    def matching(
+        self, sizes: Mapping[str, tuple[int, int]], max_unreadable: float
+    ) -> tuple[dict[str, Boxes], dict[str, int]]:
+        """Boxes of the slices that have an annotation, by UID, and counts of what was found and left out.
+
+        `sizes` holds width and height of every slice, px. Raises CtError if more than a share of `max_unreadable` of
+        the matching annotations cannot be used.
+        """
+        matched = [uid for uid in sizes if uid in self.numbers]
+        boxes: dict[str, Boxes] = {}
+        unusable: list[tuple[int, str]] = []
+        for uid in matched:
+            number = self.numbers[uid]
+            try:
+                boxes[uid] = read_voc(self.files.path(number), *sizes[uid], self.files.label(number))
+            except CtError as error:
+                unusable.append((number, error.what))
+        check_unreadable(self.files, unusable, len(matched), max_unreadable)
+        return boxes, {
+            "annotation_without_dicom": len(self.numbers) - len(matched),
+            "wrong_names": self.wrong_names,
+            "duplicate_annotations": self.duplicates,
+            "unusable_annotations": len(unusable),
+            "outside_boxes": sum(each.outside for each in boxes.values()),
+            "empty_boxes": sum(each.empty for each in boxes.values()),
+        }
 
 
 NO_ANNOTATIONS = Annotations(UserFiles(Path(), "", ()), {}, 0, 0)

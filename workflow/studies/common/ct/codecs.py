@@ -46,17 +46,8 @@ def is_available(syntax: str) -> bool:
 def decode_frame(src: bytes, runner: Any) -> bytearray:
     """Decode one frame (called by pydicom).
 
-    Parameters
-    ----------
-    src : bytes
-        The frame's code stream.
-    runner : pydicom DecodeRunner
-        Told how many bits a value takes in what is returned.
-
-    Returns
-    -------
-    bytearray
-        Values in rows, little endian, of 8 or 16 bits.
+    `src`: the frame's code stream. `runner`: told how many bits a value takes in what is returned. Returns bytearray:
+    values in rows, little endian, of 8 or 16 bits.
     """
     frame = _DECODERS[runner.transfer_syntax](src)
     if frame.shape != (runner.rows, runner.columns):

@@ -35,7 +35,7 @@ _IDS += ["Rows", "Columns"]
 _PATIENT_TAGS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _IMAGE = ["ImageType", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored"]
 _IMAGE += ["HighBit", "PixelRepresentation", "PlanarConfiguration", "PixelPaddingValue", "PixelPaddingRangeLimit"]
-_IMAGE += ["RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "PixelSpacing", "PixelData"]
+_IMAGE += ["RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "PixelData"]
 _ENHANCED = (uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage)
 _MODALITIES = {"CR", "DX", "KO", "MG", "MR", "NM", "OT", "PR", "PT", "RTDOSE", "RTPLAN", "RTSTRUCT", "SC", "SEG", "SR"}
 # "US" (unspecified) is what some scanners write beside Hounsfield units; other quantities have names of their own.
@@ -49,23 +49,15 @@ codecs.register()
 class SliceIds:
     """What a DICOM file says it is; for matching and grouping only, never shown.
 
-    Attributes
-    ----------
-    uid, series, sop_class, modality : str
-        SOP instance, series and SOP class UIDs, and the modality; empty where absent, but for `uid`.
-    patient : str
-        Patient ID; where that is empty the UID of the study, else of the series, else of the slice: slices that may
-        be of one patient then stay together as far as the file tells.
-    patient_tag : str
-        Which of these it is: PatientID, StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID.
-    rows, columns : int
-        0 where absent.
+    `uid` is the SOP instance UID; texts are empty and `rows` and `columns` 0 where absent. `patient` is the patient ID;
+    where that is empty the UID of the study, else of the series, else of the slice, so that slices which may be of one
+    patient stay together as far as the file tells; `patient_tag` says which of these it is (PatientID,
+    StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID).
     """
 
     uid: str = field(repr=False)
     patient: str = field(repr=False)
     patient_tag: str
-    series: str = field(repr=False)
     sop_class: str
     modality: str = field(repr=False)
     rows: int
@@ -79,41 +71,18 @@ class SliceIds:
 
 @dataclass(frozen=True)
 class CtSlice:
-    """One slice.
-
-    Attributes
-    ----------
-    hu : float32 (rows, columns)
-        Hounsfield units.
-    uid, series, patient, patient_tag : str
-        As in `SliceIds`; for grouping only, never shown.
-    spacing : (float, float) or None
-        Distance of rows and of columns, mm.
-    bits : int
-        Bits stored per value in the file.
-    """
+    """One slice: Hounsfield units, float32 (rows, columns), what it says it is, and the bits stored per value."""
 
     hu: NDArray[np.float32] = field(repr=False)
-    uid: str = field(repr=False)
-    series: str = field(repr=False)
-    patient: str = field(repr=False)
-    patient_tag: str
-    spacing: tuple[float, float] | None
+    ids: SliceIds
     bits: int
 
 
 def read_ids(path: str | os.PathLike[str], where: str) -> SliceIds:
     """Read what a DICOM file is, of whatever kind, without its pixels.
 
-    Parameters
-    ----------
-    where : str
-        How messages call the file; see `studies.common.ct.files.UserFiles.label`.
-
-    Raises
-    ------
-    CtError
-        If it is no DICOM file (a preamble is asked for), is damaged, or lacks a valid SOP instance UID.
+    `where`: how messages call the file; see `studies.common.ct.files.UserFiles.label`. Raises CtError if it is no DICOM
+    file (a preamble is asked for), is damaged, or lacks a valid SOP instance UID.
     """
     with _one_message(where):
         return _ids(_read(path, where, _IDS, pixels=False), where)
@@ -122,24 +91,14 @@ def read_ids(path: str | os.PathLike[str], where: str) -> SliceIds:
 def read_slice(path: str | os.PathLike[str], where: str) -> CtSlice:
     """Read one CT slice in Hounsfield units.
 
-    - Rescale slope and intercept are applied. Where there is no intercept, signed values are taken as Hounsfield units
-      (slope 1, intercept 0); unsigned ones are refused, as they cannot hold air's -1000.
-    - MONOCHROME1 asks that low values be shown bright; it changes the picture, not the measurement (PS3.3,
-      C.7.6.3.1.2), so that Hounsfield units are as for MONOCHROME2.
-    - Pixel padding, what lies outside of the scanner's field, becomes air.
-    - Bits beyond those stored, in which old files keep overlays, are dropped.
+    Without a rescale intercept signed values are Hounsfield units already; unsigned ones are refused, as they cannot
+    hold air's -1000. MONOCHROME1 changes the picture and not the measurement (PS3.3, C.7.6.3.1.2). Pixel padding, what
+    lies outside of the scanner's field, becomes air; bits beyond those stored, in which old files keep overlays, are
+    dropped.
 
-    Parameters
-    ----------
-    where : str
-        How messages call the file.
-
-    Raises
-    ------
-    CtError
-        If it is no DICOM file, no CT image (another modality, a screenshot, an object without pixels), holds several
-        frames or a localiser, lacks a tag, is not in Hounsfield units, is larger than `MOST_PIXELS` or `MOST_BYTES`, or
-        cannot be decoded.
+    Raises CtError if it is no DICOM file, no CT image (another modality, a screenshot, an object without pixels), holds
+    several frames or a localiser, lacks a tag, is not in Hounsfield units, is larger than `MOST_PIXELS` or
+    `MOST_BYTES`, or cannot be decoded.
     """
     with _one_message(where):
         dataset = _read(path, where, _IDS + _IMAGE, pixels=True)
@@ -150,8 +109,7 @@ def read_slice(path: str | os.PathLike[str], where: str) -> CtSlice:
         slope, intercept = _rescale(dataset, where)
         hu = (stored * slope + intercept).astype(np.float32)
         hu[padding] = AIR
-        spacing, bits = _spacing(dataset), int(dataset.BitsStored)
-        return CtSlice(hu, ids.uid, ids.series, ids.patient, ids.patient_tag, spacing, bits)
+        return CtSlice(hu, ids, int(dataset.BitsStored))
 
 
 def is_directory(path: str | os.PathLike[str]) -> bool:
@@ -212,10 +170,9 @@ def _ids(dataset: pydicom.Dataset, where: str) -> SliceIds:
     if not UID.fullmatch(instance):
         raise _refused("the SOPInstanceUID is no UID", where)
     tag = next(key for key in _PATIENT_TAGS if _text(dataset, key))
-    patient, series = _text(dataset, tag), _text(dataset, "SeriesInstanceUID")
     rows, columns = (int(dataset.get(key) or 0) for key in ("Rows", "Columns"))
-    modality = _text(dataset, "Modality")
-    return SliceIds(instance, patient, tag, series, _text(dataset, "SOPClassUID"), modality, rows, columns)
+    sop_class, modality = _text(dataset, "SOPClassUID"), _text(dataset, "Modality")
+    return SliceIds(instance, _text(dataset, tag), tag, sop_class, modality, rows, columns)
 
 
 def _check_kind(dataset: pydicom.Dataset, ids: SliceIds, where: str) -> None:
@@ -293,14 +250,6 @@ def _rescale(dataset: pydicom.Dataset, where: str) -> tuple[float, float]:
     if not np.isfinite([slope, intercept]).all() or slope == 0:
         raise _refused("rescale slope and intercept make no Hounsfield units", where)
     return slope, intercept
-
-
-def _spacing(dataset: pydicom.Dataset) -> tuple[float, float] | None:
-    try:
-        rows, columns = (float(v) for v in dataset.PixelSpacing)
-    except (AttributeError, TypeError, ValueError):
-        return None
-    return (rows, columns) if np.isfinite([rows, columns]).all() and min(rows, columns) > 0 else None
 
 
 def _text(dataset: pydicom.Dataset, key: str) -> str:

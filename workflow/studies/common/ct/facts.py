@@ -30,19 +30,10 @@ _LUMINANCE = """
 def picture_facts(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> dict[str, Any]:
     """Facts of a PNG, JPEG, BMP or TIFF.
 
-    Parameters
-    ----------
-    path : path
-    pixels : uint8 (h, w, 3)
-        As `studies.common.images.folder.read_image` gives them.
-
-    Returns
-    -------
-    dict
-        format (png, jpeg, …), bytes, width and height (px), aspect (width over height), bits (per channel), channels
-        (as stored, palette and transparency being one each), bits_per_pixel (of the file), jpeg_quality (1 to 100, of
-        the IJG tables nearest to the file's; NaN where it is no JPEG), coloured (share of pixels whose channels differ
-        by more than 8 grey values).
+    `pixels`: uint8 (h, w, 3), as `studies.common.images.folder.read_image` gives them. Returns dict: format (png, jpeg,
+    …), bytes, width and height (px), aspect (width over height), bits (per channel), channels (as stored, palette and
+    transparency being one each), bits_per_pixel (of the file), jpeg_quality (1 to 100, of the IJG tables nearest to the
+    file's; NaN where it is no JPEG), coloured (share of pixels whose channels differ by more than 8 grey values).
     """
     with Image.open(path, formats=FORMATS) as picture:
         kind, channels, depth = str(picture.format).lower(), len(picture.getbands()), _depth(path, picture)

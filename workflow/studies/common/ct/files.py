@@ -17,13 +17,8 @@ _PREAMBLE, _MAGIC = 128, b"DICM"
 class UserFiles:
     """All regular files below a folder in the byte-wise order of their paths, numbered from 1.
 
-    Attributes
-    ----------
-    root : Path
-    where : str
-        How messages call the folder: the configuration's key.
-    names : tuple of str
-        Paths below `root`. Hidden files have a number too, as `find` lists them; links have none.
+    `where`: how messages call the folder: the configuration's key. `names`: paths below `root`. Hidden files have a
+    number too, as `find` lists them; links have none.
     """
 
     root: Path = field(repr=False)
@@ -53,15 +48,10 @@ class UserFiles:
 
 
 def find_user_files(root: str | os.PathLike[str], where: str) -> UserFiles:
-    """List the files below a folder, unread.
+    """List the files below a folder, unread. Links are passed over: what they point to is found where it lies.
 
-    Links are passed over: what they point to is found where it lies.
-
-    Raises
-    ------
-    CtError
-        If `root` is no folder, a folder cannot be entered, a link leads out of `root`, or a name holds a line break,
-        which would make the numbering ambiguous.
+    Raises CtError if `root` is no folder, a folder cannot be entered, a link leads out of `root`, or a name holds a
+    line break, which would make the numbering ambiguous.
     """
     home = Path(root)
     if not is_folder(home):
@@ -94,18 +84,8 @@ def which_file(number: int) -> str:
 def check_unreadable(files: UserFiles, unreadable: Sequence[tuple[int, str]], count: int, limit: float) -> None:
     """Refuse a folder of which too many files cannot be read.
 
-    Parameters
-    ----------
-    unreadable : sequence of (int, str)
-        Number and reason of each.
-    count : int
-        Files that were to be read.
-    limit : float
-        Share of them, 0 to 1, that may be unreadable.
-
-    Raises
-    ------
-    CtError
+    `unreadable`: sequence of (int, str), number and reason of each. `count`: files that were to be read. `limit`: share
+    of them, 0 to 1, that may be unreadable. Raises CtError.
     """
     if len(unreadable) > limit * count:
         number, reason = unreadable[0]

@@ -42,23 +42,8 @@ def write_ct_set(
     It gets `classifier`, `classifier_annotation`, `classifier_sources.tsv` (file, source), `boxes` and
     `boxes_annotation`. The same values give the same bytes; no patient and no article depends on how many others there
     are. ct.yaml beside this file shows the keys of `classifier` and `boxes`.
-
-    Raises
-    ------
-    CtError
-        The folder holds something already.
-    ValueError
-        A subtype is unknown, or a count or the size too small.
+    Raises CtError if the folder holds something already.
     """
-    counts = [classifier[key] for key in ("patients", "slices", "articles", "figures")]
-    counts += [*boxes["patients"].values(), boxes["slices"], *classifier["parts"].values()]
-    if (
-        not {*boxes["patients"]} <= {*GROWTHS}
-        or min(counts) < 1
-        or min(boxes["extra"], boxes["strays"]) < 0
-        or size < 32
-    ):
-        raise ValueError(f"needs some of {[*GROWTHS]} and 32 px, got {dict(classifier)}, {dict(boxes)} and {size} px")
     if Path(folder).is_file() or (Path(folder).exists() and any(Path(folder).iterdir())):
         problem = "the CT set cannot be written: its folder holds something already"
         raise CtError(problem, where=str(folder), mend="Remove it, or name another folder.")

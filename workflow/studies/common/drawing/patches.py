@@ -56,20 +56,9 @@ def write_patch_set(
     `sources` says, each field `variants` files of `size` px. The same `seed` gives the same pixels and names; a field's
     pixels depend on no other field.
 
-    Returns
-    -------
-    DataFrame
-        A row per image: `file` (POSIX path below `folder`), `label`, `group`; sorted by file.
-
-    Raises
-    ------
-    ImageSetError
-        The folder holds something already.
-    ValueError
-        A count or the size is too small.
+    Returns a row per image: `file` (POSIX path below `folder`), `label`, `group`; sorted by file. Raises ImageSetError
+    if the folder holds something already.
     """
-    if min(sources, variants) < 1 or size < 16:
-        raise ValueError(f"needs at least 1 source, 1 variant and 16 px, got {sources}, {variants} and {size}")
     if Path(folder).is_file() or (Path(folder).exists() and any(Path(folder).iterdir())):
         problem = "The image set cannot be written: its folder holds something already."
         raise ImageSetError(problem, where=str(folder), mend="Remove it, or name another folder.")

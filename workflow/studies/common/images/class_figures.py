@@ -14,13 +14,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH, new_figure, nothing_drawn
 from drunet.report.tables import require_columns
 from studies.common.class_metrics import Roc
-from studies.common.cost_figures import name_points
 from studies.common.images.protocols import PROTOCOLS
 
 # Pale to dark blue: one hue, so that a share reads alike to all eyes.
@@ -31,19 +30,13 @@ PROTOCOL_COLOURS = {"random": PALETTE[1], "given": PALETTE[2], "grouped": PALETT
 PROTOCOL_MARKERS = {"random": "D", "given": "s", "grouped": "o"}
 _WHERE_COMPARED = {"accuracy": "accuracy", "mcc": "multi-class MCC"}
 _LEAK = "of the test images come from a source that is also in the training set"
-# Area of the largest network's point, in square points; height of the figure of costs, inches.
-_LARGEST, _COST_HEIGHT = 900.0, 4.2
 
 
 def confusion_matrices(groups: Mapping[str, Mapping[str, NDArray]], classes: list[str]) -> Figure:
     """A panel per matrix: images and their share of the true class, all on one scale of colour.
 
-    Parameters
-    ----------
-    groups : mapping of str to mapping of str to int (classes, classes)
-        Matrices by title, rows true; each group begins a row of panels and is named over it. A group alone needs no
-        name: "".
-    classes : list of str
+    `groups`: mapping of str to mapping of str to int (classes, classes), matrices by title, rows true; each group
+    begins a row of panels and is named over it. A group alone needs no name: "".
     """
     wanted = {name: panels for name, panels in groups.items() if panels}
     most = 4 if len(classes) <= 3 else 3
@@ -105,12 +98,8 @@ def _matrix(axes: Axes, counts: NDArray, classes: list[str], *, left: bool, belo
 def roc_panels(panels: Mapping[str, Mapping[str, Roc]], *, of: str = "") -> Figure:
     """ROC curves: a panel per title, in each a curve per name with its area.
 
-    Parameters
-    ----------
-    panels : mapping of str to mapping of str to Roc
-        A panel per model with a curve per class, or a panel per protocol with an average curve per model.
-    of : str
-        What the curves are of, for the axes.
+    `panels`: mapping of str to mapping of str to Roc, a panel per model with a curve per class, or a panel per protocol
+    with an average curve per model. `of`: what the curves are of, for the axes.
     """
     wanted = {title: curves for title, curves in panels.items() if curves}
     with matplotlib.rc_context(STYLE):
@@ -150,22 +139,12 @@ def roc_panels(panels: Mapping[str, Mapping[str, Roc]], *, of: str = "") -> Figu
 
 
 def protocol_dumbbell(
-    frame: pd.DataFrame,
-    metrics: Mapping[str, str] = _WHERE_COMPARED,
-    *,
-    leak: str = _LEAK,
-    of: str = "on test images",
+    frame: pd.DataFrame, metrics: Mapping[str, str] = _WHERE_COMPARED, *, leak: str = _LEAK, of: str = "on test images"
 ) -> Figure:
     """Scores of every model under each protocol, joined by a line.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        arm (shown name), metric, protocol, mean, leak (share of the protocol's test images that leak).
-    metrics : mapping of str to str
-        A panel per metric, by name, and what its axis calls it.
-    leak, of : str
-        How the legend calls what leaks, and the axes what was scored.
+    `frame` has arm (shown name), metric, protocol, mean and leak (share of test images); `metrics` names a panel each;
+    `leak` and `of` are how the legend calls what leaks, and the axes what was scored.
     """
     require_columns(frame, ("arm", "metric", "protocol", "mean", "leak"), "protocols")
     arms = list(dict.fromkeys(frame["arm"]))
@@ -205,20 +184,11 @@ def name_rows(axes: Axes, names: list[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss") -> Figure:
+def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss", *, log: bool = False) -> Figure:
     """Training curves: a panel per model, colours for protocols, dashes for the training set.
 
-    Parameters
-    ----------
-    histories : mapping of str to DataFrame
-        By the model's shown name: protocol, fold, epoch, `value`, and `val_` before it where there was a validation.
-    value : str
-        "loss" or "accuracy".
-
-    Returns
-    -------
-    Figure
-        Each line is the median over folds that were still training.
+    `histories`: by the model's shown name: protocol, fold, epoch, `value`, and `val_` before it where there was a
+    validation. `value`: "loss" or "accuracy". Each line is the median over folds that were still training.
     """
     with matplotlib.rc_context(STYLE):
         if not histories:
@@ -226,7 +196,9 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss") -> F
         columns = min(len(histories), 4)
         rows = math.ceil(len(histories) / columns)
         width = WIDTH if columns == 4 else 0.75 * WIDTH
-        figure, grid = _grid(rows, columns, width, 0.65 + 1.65 * rows, used=len(histories), sharex=True, sharey=True)
+        figure, grid = _grid(
+            rows, columns, width, 0.65 + 1.65 * rows, used=len(histories), sharex=not log, sharey=not log
+        )
         for axes, (name, history) in zip(grid.ravel(), histories.items(), strict=False):
             require_columns(history, ("protocol", "fold", "epoch", value), "history")
             for protocol, part in history.groupby("protocol", sort=False):
@@ -240,7 +212,9 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss") -> F
             axes.grid(axis="y")
             axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
             axes.tick_params(labelbottom=True, labelsize=8.5)
-        if value == "loss":
+            if log:
+                axes.set_yscale("log")
+        if value == "loss" and not log:
             grid[0, 0].set_ylim(bottom=0)
         counts = sorted({int(n) for h in histories.values() for n in h.groupby("protocol")["fold"].nunique()})
         folds = " to ".join(str(n) for n in dict.fromkeys([counts[0], counts[-1]]))
@@ -255,51 +229,6 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss") -> F
         handles.append(Line2D([], [], color=MUTED, linestyle=_TRAINED, label="training"))
         handles.append(Line2D([], [], color=MUTED, label="validation"))
         figure.legend(handles=handles, loc="outside upper left", ncols=5, fontsize=9)
-    return figure
-
-
-def cost_scatter(frame: pd.DataFrame, *, unit: str, score: str = "accuracy") -> Figure:
-    """Accuracy against the time per image; a point's area is its network's size.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        label, mean, sd (of the score; NaN where one fold was run), ms_per_image, parameters.
-    unit : str
-        Of the horizontal axis, with how it was measured.
-    score : str
-        Of the upright axis.
-    """
-    require_columns(frame, ("label", "mean", "sd", "ms_per_image", "parameters"), "cost")
-    known = frame[frame["mean"].notna() & frame["ms_per_image"].notna()]
-    with matplotlib.rc_context(STYLE):
-        if known.empty:
-            return _nothing("no network has been timed")
-        figure, (axes,) = new_figure(_COST_HEIGHT)
-        x, y = known["ms_per_image"], known["mean"]
-        # No share is more than all, whatever a standard deviation says.
-        low, high = y - known["sd"], (y + known["sd"]).clip(upper=1)
-        axes.set_xscale("log")
-        axes.vlines(x, low, high, color=PALETTE[0], linewidth=1.4, alpha=0.5)
-        area = _LARGEST * (known["parameters"] / known["parameters"].max()).to_numpy(float)
-        axes.scatter(x, y, s=area, color=PALETTE[0], alpha=0.4, edgecolor="white")
-        axes.scatter(x, y, s=9, color=INK, zorder=3)
-        axes.grid()
-        axes.set_xlabel(unit)
-        axes.set_ylabel(f"{score} (mean ± sd over folds)" if known["sd"].notna().any() else score)
-        least, most = float(low.fillna(y).min()), float(high.fillna(y).max())
-        room = 0.3 * max(most - least, 0.04)
-        axes.set_ylim(least - room, most + room)
-        axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1 and tick < most + room])
-        axes.margins(x=0.15)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        words = [f"{row['label']} ({row['parameters'] / 1e6:.1f} M)" for row in known.to_dict("records")]
-        # A name keeps clear of its point's disc too.
-        reach = np.sqrt(area / np.pi) / (72 * _COST_HEIGHT * 0.85) * (most - least + 2 * room)
-        points = pd.DataFrame({"x": x, "y": y, "low": np.fmin(low, y - reach), "high": np.fmax(high, y + reach)})
-        name_points(figure, axes, points.assign(words=words))
     return figure
 
 

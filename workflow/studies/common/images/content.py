@@ -20,20 +20,11 @@ def content_state(
 ) -> str:
     """A digest that changes when an image is added, removed, renamed or replaced in place.
 
-    Parameters
-    ----------
-    root : path
-    classes : collection of str or None
-        Images below folders of these names count, at whatever depth; None: all below `root`.
-    suffixes : tuple of str or None
-        How the names of images end, in small letters; None: every file counts, as DICOM files need no suffix.
-
-    Returns
-    -------
-    str
-        sha256 (hex) of path below `root`, size (bytes) and time of modification (ns) of every image file. Hidden files
-        and folders, and links to folders, are passed over, as `images.folder` does. "absent" where there is no
-        such folder. What cannot be read counts as such: it is for the listing to complain.
+    `classes`: images below folders of these names count, at whatever depth; None: all below `root`. `suffixes`: how the
+    names of images end, in small letters; None: every file counts, as DICOM files need no suffix. Returns str: sha256
+    (hex) of path below `root`, size (bytes) and time of modification (ns) of every image file. Hidden files and
+    folders, and links to folders, are passed over, as `images.folder` does. "absent" where there is no such folder.
+    What cannot be read counts as such: it is for the listing to complain.
     """
     if not is_folder(root):
         return ABSENT

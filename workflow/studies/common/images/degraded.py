@@ -1,6 +1,6 @@
 """What is left of an image where a network is not to see what it should decide by: its rim alone, or a blur of it.
 
-A network that tells classes apart by what is left may do so by the whole image too, without looking at any lesion.
+A network that distinguishes classes by what is left may do so by the whole image too, without looking at any lesion.
 """
 
 from __future__ import annotations
@@ -23,16 +23,11 @@ Image = NDArray[np.uint8]
 class Degradation:
     """One way of taking the lesion out of an image; keys as under `sees` of an arm. Exactly one is a number.
 
-    Attributes
-    ----------
-    border : float or None
-        Share of each side that is kept along it, in (0, 0.5); all inside is black. Of a chest slice the outer tenth is
-        mostly air, table, skin and what a journal adds: but it holds what it holds, and in a picture cropped to the
-        lungs that may be lung.
-    blur : float or None
-        Standard deviation of a Gaussian blur, as a share of the side, in (0, 1]. At 0.06 a lesion narrower than an
-        eighth of the picture (2.355 sigma: the blur's full width at half its height) is spread beyond itself; one that
-        is larger, and the outline of the body, still show.
+    `border`: share of each side that is kept along it, in (0, 0.5); all inside is black. Of a chest slice the outer
+    tenth is mostly air, table, skin and what a journal adds: but it holds what it holds, and in a picture cropped to
+    the lungs that may be lung. `blur`: standard deviation of a Gaussian blur, as a share of the side, in (0, 1]. At
+    0.06 a lesion narrower than an eighth of the picture (2.355 sigma: the blur's full width at half its height) is
+    spread beyond itself; one that is larger, and the outline of the body, still show.
     """
 
     border: float | None = None
@@ -42,10 +37,7 @@ class Degradation:
     def from_config(cls, config: Mapping[str, Any], where: str) -> Degradation:
         """Read a `sees` block; `where` is its key, for messages.
 
-        Raises
-        ------
-        ConfigError
-            For an unknown key, none or both, or a share out of range.
+        Raises ConfigError for an unknown key, none or both, or a share out of range.
         """
         check_keys(cls, config, where, optional=("border", "blur"))
         found = cls(**config)
@@ -67,14 +59,7 @@ class Degradation:
     def __call__(self, image: Image) -> Image:
         """Degrade an image.
 
-        Parameters
-        ----------
-        image : uint8 (h, w, c)
-
-        Returns
-        -------
-        uint8 (h, w, c)
-            A new array.
+        `image`: uint8 (h, w, c). Returns uint8 (h, w, c): a new array.
         """
         return rim_of(image, self.border) if self.border is not None else blurred(image, self.blur or 0.0)
 

@@ -1,6 +1,6 @@
 """A classifier that sees no pixel: logistic regression on facts of the files that images were collected from.
 
-What it can tell apart differs by where it comes from. A network that is shown grey pictures of one format does not see
+What it distinguishes differs by where it comes from. A network that is shown grey pictures of one format does not see
 these facts themselves, but what goes with them: sharpness, noise, the grain of a compression, a scaled-down picture.
 """
 
@@ -25,20 +25,9 @@ _NAMES = ("format",)
 def file_features(facts: pd.DataFrame) -> tuple[NDArray[np.float64], list[str]]:
     """Describe images by the files that they were collected from.
 
-    Parameters
-    ----------
-    facts : DataFrame
-        A row per image with the columns `studies.common.ct.facts.FACTS`; NaN where a fact is not known.
-
-    Returns
-    -------
-    (float64 (n, d), list of str)
-        Numbers, NaN where not known, and what each column is.
-
-    Raises
-    ------
-    ImageSetError
-        If a column is missing.
+    `facts`: a row per image with the columns `studies.common.ct.facts.FACTS`; NaN where a fact is not known. Returns
+    (float64 (n, d), list of str): numbers, NaN where not known, and what each column is. Raises ImageSetError if a
+    column is missing.
     """
     if lacking := [name for name in FACTS if name not in facts.columns]:
         mend = "Collect the images again."
@@ -52,7 +41,7 @@ def file_features(facts: pd.DataFrame) -> tuple[NDArray[np.float64], list[str]]:
 def file_statistics_model() -> ClassifierMixin:
     """Logistic regression (L2, C = 1) on standardised facts.
 
-    What is not known takes the median of the images learnt from, and a column of its own says that it is not known:
+    What is not known takes the median of the training set, and a column of its own says that it is not known:
     that a file has no JPEG quality tells its source too.
     """
     return make_pipeline(

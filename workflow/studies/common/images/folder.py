@@ -1,9 +1,8 @@
 """A folder of class-named folders of images, listed once: what everything else reads is this list.
 
-The class of an image is the name of the folder that it lies in, at whatever depth (LC25000:
-`lung_image_sets/lung_aca/lungaca1.jpeg`), or, where the classes are named, of the nearest folder above it that is one
-of them (`lung_aca/patient_01/1.jpeg`). Nothing that a file claims is trusted: its format is told by its content, and
-its size is seen before a pixel is decoded.
+The class of an image is the nearest folder above it that is named as one (LC25000:
+`lung_image_sets/lung_aca/lungaca1.jpeg`; `lung_aca/patient_01/1.jpeg`). Nothing that a file claims is trusted: its
+format is told by its content, and its size is seen before a pixel is decoded.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _DECODING += (IndexError, KeyError, struct.error, zlib.error, Image.Decompressio
 
 def list_images(
     root: str | os.PathLike[str],
-    classes: Sequence[str] | None,
+    classes: Sequence[str],
     *,
     max_unreadable: float,
     where: str,
@@ -50,31 +49,13 @@ def list_images(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """List the images below a folder, each decoded once.
 
-    Parameters
-    ----------
-    root : path
-    classes : sequence of str or None
-        The classes wanted: an image belongs to the nearest folder above it that is one of them, however many others
-        (a patient's, say) lie between, and to none where no folder is. None: to the folder that it lies in.
-    max_unreadable : float
-        Share of the images, 0 to 1, that may be unreadable. They are left out.
-    where : str
-        How messages call the folder: the configuration's key.
-    threads : int or None
-        Images decoded at a time; None takes as many as the process has cores.
+    Returns (DataFrame, DataFrame): of images file (POSIX path below `root`, by which they are sorted), label, width and
+    height (px), digest (sha256 of height, width and the RGB bytes); of unreadable ones, which are left out, file and
+    reason. `max_unreadable` is the share that may be, `where` the configuration's key, `threads` None as many as cores.
 
-    Returns
-    -------
-    (DataFrame, DataFrame)
-        Images: file (POSIX path below `root`, by which they are sorted), label, width and height (px), digest (sha256
-        of height, width and the RGB bytes). Unreadable ones: file, reason.
-
-    Raises
-    ------
-    ImageSetError
-        Where the folder, a class or its images are missing; for one class only, one class name in two places (other
-        than parts of a set, see `PARTS`), links that lead out of the folder, more unreadable images than allowed, and
-        one picture in two classes.
+    Raises ImageSetError where the folder, a class or its images are missing; for one class only, one class name in two
+    places (other than parts of a set, see `PARTS`), links that lead out of the folder, more unreadable images than
+    allowed, and one picture in two classes.
     """
     home = Path(root)
     labels = _labels(home, classes, where)
@@ -100,13 +81,8 @@ def list_images(
 def find_files(root: str | os.PathLike[str], where: str) -> list[str]:
     """Every file below a folder that is named like an image, as sorted POSIX paths, unread.
 
-    Hidden files and folders are passed over, and so are links to folders inside `root`, whose images are found where
-    they lie.
-
-    Raises
-    ------
-    ImageSetError
-        If `root` is no folder, or a link leads out of it.
+    Hidden files and folders are passed over, and links to folders inside `root`. Raises ImageSetError if `root` is no
+    folder, or a link leads out of it.
     """
     return sorted(file for files in _folders(Path(root), where).values() for file in files)
 
@@ -114,16 +90,12 @@ def find_files(root: str | os.PathLike[str], where: str) -> list[str]:
 def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """Decode an image: uint8 (h, w, 3), RGB. The only place where images of a set are decoded.
 
-    Grey, palette and CMYK pictures become RGB; of 16 bits (grey, or colour in a PNG) the upper 8 are kept; what is
-    transparent is laid over white, as empty glass would be. The orientation that EXIF tells is left alone, so that
-    pixels are as stored; a TIFF's own is followed, being part of that format. Of several pictures in a TIFF the first
+    Grey, palette and CMYK pictures become RGB; of 16 bits the upper 8 are kept; what is transparent is laid over white,
+    as empty glass would be. EXIF's orientation is left alone, a TIFF's own is followed. Of several pictures the first
     counts.
 
-    Raises
-    ------
-    ImageSetError
-        If the file is no PNG, JPEG, BMP or TIFF, is damaged, larger than `MOST_PIXELS`, or of 32-bit values, whose
-        range nothing tells.
+    Raises ImageSetError if the file is no PNG, JPEG, BMP or TIFF, is damaged, larger than `MOST_PIXELS`, or of 32-bit
+    values, whose range nothing tells.
     """
     try:
         with Image.open(path, formats=FORMATS) as picture:
@@ -172,16 +144,16 @@ def _facts(root: Path, file: str) -> tuple[int, int, str] | str:
     return pixels.shape[1], pixels.shape[0], digest.hexdigest()
 
 
-def _labels(root: Path, classes: Sequence[str] | None, where: str) -> dict[str, str]:
+def _labels(root: Path, classes: Sequence[str], where: str) -> dict[str, str]:
     """The class of each image file below `root` that belongs to one of the classes."""
     folders = _folders(root, where)
-    owned = _own_folders(folders, where) if classes is None else _class_folders(folders, classes, where)
+    owned = _class_folders(folders, classes, where)
     names = {folder: PurePosixPath(folder).name for folder in owned}
     holding = {names[folder] for folder, files in owned.items() if files}
     places: dict[str, str] = {}
     for folder in sorted(owned):
         if not owned[folder]:
-            if classes is not None and names[folder] in holding:
+            if names[folder] in holding:
                 continue
             mend = f"Fill or remove it. Images end in {', '.join(SUFFIXES)}."
             raise ImageSetError("a class folder holds no image", where=where, found=folder, mend=mend)
@@ -191,14 +163,6 @@ def _labels(root: Path, classes: Sequence[str] | None, where: str) -> dict[str, 
             found = f"{places[names[folder]]} and {place}"
             raise ImageSetError("one class name stands in two places", where=where, found=found, mend=mend)
     return {file: names[folder] for folder, files in owned.items() for file in files}
-
-
-def _own_folders(folders: dict[str, list[str]], where: str) -> dict[str, list[str]]:
-    """Each folder with the images that lie in it; one that only holds folders is no class."""
-    if stray := folders.get(""):
-        mend = "Put every image into a folder named after its class, or name the classes."
-        raise ImageSetError("images lie outside of any class folder", where=where, found=stray[0], mend=mend)
-    return {f: files for f, files in folders.items() if f and (files or not _has_inner(f, folders))}
 
 
 def _class_folders(folders: dict[str, list[str]], classes: Sequence[str], where: str) -> dict[str, list[str]]:
@@ -247,10 +211,6 @@ def _refuse(error: OSError) -> None:
     raise ImageSetError(what, where=_printable(name), found=error.strerror, mend="Allow it to be read.") from error
 
 
-def _has_inner(folder: str, folders: Iterable[str]) -> bool:
-    return any(other.startswith(f"{folder}/") for other in folders)
-
-
 def _check_unreadable(unreadable: pd.DataFrame, count: int, limit: float, where: str) -> None:
     if len(unreadable) > limit * count:
         first = "; ".join(f"{file} ({reason})" for file, reason in unreadable.head(_SHOWN).itertuples(index=False))
@@ -267,7 +227,7 @@ def _check_classes(images: pd.DataFrame, listed: Iterable[str], where: str) -> N
     if len(there) < 2:
         found = f"{len(images)} images of {next(iter(there), 'none')}"
         mend = "Name a folder, or classes, with two or more."
-        raise ImageSetError("one class only: there is nothing to tell apart", where=where, found=found, mend=mend)
+        raise ImageSetError("one class only: there is nothing to distinguish", where=where, found=found, mend=mend)
 
 
 def _check_duplicates(images: pd.DataFrame, where: str) -> None:

@@ -20,35 +20,17 @@ _CLASS = ("label", "class")
 def read_groups(
     path: str | os.PathLike[str], images: pd.DataFrame, where: str, *, others: Collection[str] = ()
 ) -> pd.Series:
-    """Read the group of every image.
+    """Read the group of every image, a Series of str with the index of `images`.
 
     A group may hold images of several classes (a patient's tumour and the normal tissue beside it): it stays whole, as
     two groups would let what is the patient's own leak from training to test.
 
-    Parameters
-    ----------
-    path : path
-        CSV or TSV with the columns file and group; further ones mean nothing, but class (or label), which helps to tell
-        files of one name apart. A file is named by its path below the folder of images, or by as much of its end as
-        leaves no doubt: its bare name, where that is the only one.
-    images : DataFrame
-        file, label and digest, as from `studies.common.images.folder.list_images`.
-    where : str
-        How messages call the file: the configuration's key.
-    others : collection of str
-        Files that are there, of other classes or unreadable, which the file may name too; those of `images` again
-        change nothing.
+    The file is a CSV or TSV with the columns file and group, and perhaps class (or label). A file is named by its path
+    below the folder of images, or by as much of its end as leaves no doubt. It may also name `others` that are there,
+    of other classes or unreadable. `where` is the configuration's key.
 
-    Returns
-    -------
-    Series of str
-        Named group, with the index of `images`.
-
-    Raises
-    ------
-    ImageSetError
-        For a file that cannot be read or lacks a column; files that are not there, in doubt, or in two groups; images
-        without a group; one picture in two groups.
+    Raises ImageSetError for a file that cannot be read or lacks a column; files that are not there, in doubt, or in two
+    groups; images without a group; one picture in two groups.
     """
     table, kind = _read(path, where)
     unused = sorted(set(others) - set(images["file"]))
@@ -131,10 +113,7 @@ def table_rows(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
     A quote in a TSV is a character like any other, unless its header is quoted; elsewhere a quote that is not closed,
     or closed within a cell, is an error: read as it stands it would swallow the rows that follow.
 
-    Raises
-    ------
-    OSError, UnicodeDecodeError, csv.Error
-        If it cannot be read, is not UTF-8, or is quoted wrongly.
+    Raises OSError, UnicodeDecodeError, csv.Error if it cannot be read, is not UTF-8, or is quoted wrongly.
     """
     text = Path(path).read_text(encoding="utf-8-sig")
     header = text.lstrip("\n").partition("\n")[0]

@@ -25,14 +25,8 @@ _MOST_TRIES, _CONFIDENCE = 500, 0.995
 class Features:
     """Local features of an image.
 
-    Attributes
-    ----------
-    places : float32 (n, 2)
-        x and y on the small image, px.
-    descriptors : uint8 (n, 128)
-        SIFT's values as they are, which are whole: a fourth of the memory.
-    width : int
-        Of the small image, px.
+    `places`: float32 (n, 2), x and y on the small image, px. `descriptors`: uint8 (n, 128), SIFT's values as they are,
+    which are whole: a fourth of the memory. `width`: of the small image, px.
     """
 
     places: NDArray[np.float32]
@@ -47,17 +41,10 @@ class Features:
 class Match:
     """What makes two images one source.
 
-    Attributes
-    ----------
-    ratio : float
-        A feature counts as found if its nearest one in the other image is nearer than this share of the second
-        nearest's distance, in both directions of looking.
-    tolerance : float
-        px on the small image that a feature may lie off the place where the similarity puts it.
-    max_scale : float
-        Largest magnification of one image against the other.
-    inliers : int
-        Features in different places that must fit the similarity.
+    `ratio`: a feature counts as found if its nearest one in the other image is nearer than this share of the second
+    nearest's distance, in both directions of looking. `tolerance`: px on the small image that a feature may lie off the
+    place where the similarity puts it. `max_scale`: largest magnification of one image against the other. `inliers`:
+    features in different places that must fit the similarity.
     """
 
     ratio: float
@@ -88,10 +75,7 @@ def local_features(grey: NDArray[np.uint8], most: int) -> Features:
 def fitting_features(first: Features, second: Features, match: Match) -> int:
     """Features of two images that one similarity, with or without mirroring, brings together.
 
-    Returns
-    -------
-    int
-        Their number in different places, if it is `match.inliers` or more; else 0.
+    Returns int: their number in different places, if it is `match.inliers` or more; else 0.
     """
     if min(len(first), len(second)) < match.inliers:
         return 0

@@ -25,8 +25,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import beta
-from sklearn.metrics import homogeneity_completeness_v_measure
-from sklearn.metrics.cluster import pair_confusion_matrix
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from drunet.console import progress, say
@@ -48,19 +46,10 @@ _LEAST = {"candidates": 1, "size": 64, "features": 16, "inliers": 4, "check_pair
 class NearDuplicates:
     """Settings of the search: the block `near_duplicates`.
 
-    Attributes
-    ----------
-    candidates : int
-        Images of the same class, nearest in colour, that each image is compared with. More than an image has siblings.
-    size : int
-        Longer side of the grey image that is compared, px.
-    features : int
-        SIFT features of an image, the strongest ones.
-    ratio, tolerance, max_scale, inliers
-        What makes a pair a link; see `images.image_pairs.Match`. More inliers: fewer links, and surer ones.
-    check_pairs : int or None
-        Pairs of different classes that the comparison is tried on, where every link is a false one; None tries as many
-        as pairs of one class were compared, which doubles the time.
+    Each image is compared with so many `candidates` of its class, nearest in colour: more than an image has siblings.
+    The grey images that are compared have a longer side of `size` px and at most so many SIFT `features`. See
+    `images.image_pairs.Match` for what makes a pair a link. `check_pairs` of different classes, where every link is a
+    false one, are compared too; None: as many as pairs of one class.
     """
 
     candidates: int
@@ -76,10 +65,7 @@ class NearDuplicates:
     def from_config(cls, config: Any, where: str) -> NearDuplicates:
         """Read the block; `where` is its key, for messages.
 
-        Raises
-        ------
-        ConfigError
-            For keys that are missing or unknown, and values out of range.
+        Raises ConfigError for keys that are missing or unknown, and values out of range.
         """
         check_keys(cls, config, where, optional=["check_pairs"])
         settings = cls(**config)
@@ -111,30 +97,13 @@ def find_groups(
     where: str = "near_duplicates",
     threads: int | None = None,
 ) -> tuple[pd.Series, dict[str, Any]]:
-    """Find the groups of images that stem from one source.
+    """Find the groups of images (file, label, digest) that stem from one source.
 
-    Identical images always share a group; no group spans classes. Memory: some 50 kB an image.
+    Identical images always share a group; no group spans classes. `settings` are the fields of `NearDuplicates`,
+    `where` is how messages call them, `seed` draws the pairs of the check. Memory: some 50 kB an image.
 
-    Parameters
-    ----------
-    images : DataFrame
-        file, label and digest, as from `studies.common.images.folder.list_images`.
-    root : path
-        The folder that `file` lies below.
-    settings : mapping
-        The fields of `NearDuplicates`.
-    seed : int
-        Of the draw of pairs for the check.
-    where : str
-        How messages call the settings.
-    threads : int or None
-        Images or pairs at a time; None takes as many as there are cores.
-
-    Returns
-    -------
-    (Series of str, dict)
-        Group by image, and facts: images, groups, largest, singletons, pairs_compared, links, identical (images that
-        repeat another one), featureless (too even to be compared), check (see `check_facts`).
+    Returns (Series of str, dict): group by image, and facts: images, groups, largest, singletons, pairs_compared,
+    links, identical (images that repeat another one), featureless (too even to be compared), check (see `check_facts`).
     """
     chosen = NearDuplicates.from_config(settings, where)
     labels = images["label"].to_numpy()
@@ -164,21 +133,11 @@ def find_groups(
 
 
 def check_facts(tried: int, false_links: int, compared: int, links: int) -> dict[str, Any]:
-    """What trying the comparison on pairs that share no source says about its links.
+    """What trying the comparison on `tried` pairs of different classes, which share no source, says of its links.
 
-    Parameters
-    ----------
-    tried, false_links : int
-        Pairs of different classes, and how many of them were linked. They are the nearest in colour, thus harder than
-        pairs at random; two sources of one class may be more alike still.
-    compared, links : int
-        Pairs of one class, and how many of them were linked.
-
-    Returns
-    -------
-    dict
-        pairs, false_links, rate, rate_at_most (one-sided 95 % bound after Clopper and Pearson), false_links_at_most
-        (that rate on every pair compared) and precision_at_least (share of true links that this leaves).
+    These are the nearest in colour, thus harder than pairs at random; two sources of one class may be more alike still.
+    Returns pairs, false_links, rate, rate_at_most (one-sided 95 % bound after Clopper and Pearson), false_links_at_most
+    (that rate on all pairs compared in one class) and precision_at_least (share of its links that this leaves).
     """
     at_most = 1.0 if false_links >= tried else float(beta.ppf(CONFIDENCE, false_links + 1, tried - false_links))
     expected = at_most * compared
@@ -189,28 +148,6 @@ def check_facts(tried: int, false_links: int, compared: int, links: int) -> dict
         "rate_at_most": at_most,
         "false_links_at_most": expected,
         "precision_at_least": max(0.0, 1 - expected / links) if links else None,
-    }
-
-
-def agreement(groups: pd.Series, truth: pd.Series) -> dict[str, Any]:
-    """How groups found agree with groups known, pair by pair of images and as a whole.
-
-    Returns
-    -------
-    dict
-        precision (share of the pairs put together that belong together), recall (share of the pairs that belong
-        together that were put together), homogeneity and completeness (Rosenberg and Hirschberg, 2007), joined (lists
-        of known groups that were found to be one: a mistake of the search, or sources that show the same tissue).
-    """
-    (_, apart), (missed, together) = pair_confusion_matrix(truth, groups)
-    homogeneity, completeness, _ = homogeneity_completeness_v_measure(truth, groups)
-    known = truth.groupby(groups).unique()
-    return {
-        "precision": float(together / (together + apart)) if together + apart else 1.0,
-        "recall": float(together / (together + missed)) if together + missed else 1.0,
-        "homogeneity": float(homogeneity),
-        "completeness": float(completeness),
-        "joined": [sorted(names) for names in known if len(names) > 1],
     }
 
 
@@ -230,22 +167,9 @@ def colour_signature(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 def candidate_pairs(
     colours: NDArray[np.float32], labels: NDArray[Any], count: int, *, other_class: bool = False
 ) -> NDArray[np.int64]:
-    """Each image with those nearest to it in colour.
+    """Each image with the `count` nearest to it in colour, of its own class or of others, int64 (m, 2).
 
-    Parameters
-    ----------
-    colours : float32 (n, d)
-        Of length 1 each.
-    labels : array (n,)
-    count : int
-        Neighbours of an image.
-    other_class : bool
-        Among the images of other classes instead of its own.
-
-    Returns
-    -------
-    int64 (m, 2)
-        Positions, the smaller first, each pair once, sorted.
+    `colours` are float32 (n, d) of length 1. Pairs have the smaller position first and are sorted, each once.
     """
     pairs = [np.empty((0, 2), np.int64)]
     for label in np.unique(labels):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from drunet.training.trained import rebuild
 from studies.common.images.examples import confused, surest, trial_of
 from studies.common.images.folder import read_image
 from studies.common.images.view import View
-from studies.common.saliency.attention import decision_maps, layer_attention
 from studies.common.saliency.attention_figure import image_maps
+from studies.common.saliency.grad_cam import grad_cam
+from studies.common.saliency.maps import gradient_saliency, unit_range
 from studies.common.series import weights_file
 
 # Layers of MFStudentLNet by the titles of their columns: stages of the trunk, and levels of the pyramid.
@@ -32,30 +33,14 @@ def attention_figure(
     root: str | os.PathLike[str],
     *,
     trial: str,
-    layers: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Grad-CAM over the layers of a network, on its most certain images and its most certain mistake.
+    """Grad-CAM over the stages and levels of an MFStudentLNet, on its most certain images and its most certain mistake.
 
-    Parameters
-    ----------
-    predictions, facts, weights
-        What the training left: predictions.parquet, training.json, the folder of weights.
-    root : path
-        Folder of the images.
-    trial : str
-        `protocol.fold`, of those whose weights are kept.
-    layers : mapping of str to str, optional
-        Layers by the title of their column; by default what an MFStudentLNet with the model's options has.
-
-    Raises
-    ------
-    ModelError
-        If the weights do not fit the facts, or there is no such layer.
-    ImageSetError
-        If an image cannot be read any more.
+    `predictions`, `facts` and `weights` are what the training left, `root` is the folder of the images, `trial` the
+    `protocol.fold`. Raises ModelError if the weights do not fit the facts, ImageSetError if an image cannot be read.
     """
     # Without the pyramid the trunk gives its last stage alone, but the others are inside it all the same.
-    columns = layers or {**STAGES, **(LEVELS if facts["options"].get("pyramid", True) else {})}
+    columns = {**STAGES, **(LEVELS if facts["options"].get("pyramid", True) else {})}
     chosen = surest(trial_of(predictions, trial))
     images = _seen(root, chosen["file"], facts)
     model = rebuild(facts, weights_file(weights, trial))
@@ -108,3 +93,50 @@ def _lines(row: Mapping[Any, Any]) -> str:
 
 def _scaled(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return images.astype(np.float32) / np.float32(255)
+
+
+def layer_attention(
+    model: Any, images: NDArray[np.float32], classes: NDArray[np.int64], layers: Sequence[str]
+) -> dict[str, NDArray[np.float32]]:
+    """Grad-CAM of every image, float32 (n, h, w, 3) in [0, 1], for a class of its own, int (n,), at several layers.
+
+    Returns maps by layer, float32 (n, h, w), each stretched to [0, 1] by itself: layers differ in how many places they
+    have and in the units of their channels, so strengths cannot be compared between them.
+    """
+
+    def maps(chosen: NDArray[np.float32], index: int) -> dict[str, NDArray[np.float32]]:
+        return grad_cam(model, chosen, index, layers=layers).branches
+
+    return {name: unit_range(found) for name, found in _by_class(images, classes, maps).items()}
+
+
+def decision_maps(
+    model: Any, images: NDArray[np.float32], classes: NDArray[np.int64]
+) -> dict[str, NDArray[np.float32]]:
+    """Maps "gradient" and "Grad-CAM" of every image for a class of its own, float32 (n, h, w) in [0, 1].
+
+    Gradients are stretched to their 99th percentile, since single pixels stand far above all others.
+    """
+
+    def maps(chosen: NDArray[np.float32], index: int) -> dict[str, NDArray[np.float32]]:
+        return {
+            "gradient": gradient_saliency(model, chosen, index),
+            "Grad-CAM": grad_cam(model, chosen, index).combined,
+        }
+
+    found = _by_class(images, classes, maps)
+    return {"gradient": unit_range(found["gradient"], 99.0), "Grad-CAM": unit_range(found["Grad-CAM"])}
+
+
+def _by_class(
+    images: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    maps: Callable[[NDArray[np.float32], int], dict[str, NDArray[np.float32]]],
+) -> dict[str, NDArray[np.float32]]:
+    """Maps of images class by class, put back in the images' order."""
+    whole: dict[str, NDArray[np.float32]] = {}
+    for index in np.unique(classes):
+        chosen = np.flatnonzero(classes == index)
+        for name, found in maps(images[chosen], int(index)).items():
+            whole.setdefault(name, np.zeros(images.shape[:3], np.float32))[chosen] = found
+    return whole

@@ -36,10 +36,7 @@ def read_sources(path: str | os.PathLike[str]) -> pd.DataFrame:
 def in_order_of(images: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a table for each image, by `file`, in the images' order and with their index.
 
-    Raises
-    ------
-    ImageSetError
-        If an image has no row.
+    Raises ImageSetError if an image has no row.
     """
     by_file = table.drop_duplicates("file").set_index("file")
     if missing := int((~images["file"].isin(by_file.index)).sum()):
@@ -50,41 +47,21 @@ def in_order_of(images: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def sourced_groups(
-    images: pd.DataFrame,
-    sources: pd.Series,
-    root: str | os.PathLike[str],
-    near_duplicates: Mapping[str, Any],
-    seed: int,
-    *,
-    threads: int | None = None,
+    images: pd.DataFrame, sources: pd.Series, root: str | os.PathLike[str], search: Mapping[str, Any]
 ) -> tuple[pd.Series, dict[str, Any]]:
-    """The group of every image: its source, or its near-duplicates among those without one.
+    """The group of every image: its source, or its near-duplicates among those without one (source "").
 
     Identical pictures are never divided: sources that share one (a figure that two articles print) become one group.
 
-    Parameters
-    ----------
-    images : DataFrame
-        file, label and digest.
-    sources : Series of str
-        With the index of `images`; "" where not known.
-    root : path
-        Folder of the images.
-    near_duplicates, seed, threads
-        As of `studies.common.images.near_duplicates.find_groups`.
-
-    Returns
-    -------
-    (Series of str, dict)
-        Groups (`s` and the source, or `n` and a number), and facts: images, groups, largest, singletons, spanning
-        (`group_facts`); sourced (by class: images, sources), unsourced (by class: images), joined (groups that share a
-        picture with another); and search, the facts of the search, or None where every image has a source.
+    Returns (Series of str, dict): groups (`s` and the source, or `n` and a number), and facts: those of `group_facts`;
+    sourced (by class: images, sources), unsourced (by class: images), joined (groups that share a picture with
+    another); and search, the facts of `find_groups`, or None where every image has a source.
     """
     known = sources != ""
     groups = ("s" + sources).where(known, "")
-    search = None
+    searched = None
     if not known.all():
-        found, search = find_groups(images[~known].reset_index(drop=True), root, near_duplicates, seed, threads=threads)
+        found, searched = find_groups(images[~known].reset_index(drop=True), root, **search)
         groups[~known] = ("n" + found.astype(str)).to_numpy()
     whole, joined = _joined(groups, images["digest"])
     facts: dict[str, Any] = {
@@ -92,7 +69,7 @@ def sourced_groups(
         "sourced": {},
         "unsourced": {},
         "joined": joined,
-        "search": search,
+        "search": searched,
     }
     for label, own in images.groupby("label").groups.items():
         told = sources[own][known[own]]

@@ -44,19 +44,8 @@ _COST_COLUMNS = {"parameters": "parameters", "gflops": "gflops", "ms_per_tile": 
 class ImageArm:
     """A trained model of a task.
 
-    Attributes
-    ----------
-    task, name : str
-    label : str
-        How the page calls it.
-    published : str or None
-        Its row in the published tables.
-    predictions : DataFrame
-        As `studies.common.class_metrics` takes them.
-    history : DataFrame or None
-        None for a model that is no network.
-    facts : mapping
-        training.json.
+    `label`: how the page calls it. `published`: its row in the published tables. `predictions`: as
+    `studies.common.class_metrics` takes them. `history`: None for a model that is no network. `facts`: training.json.
     """
 
     task: str
@@ -138,17 +127,7 @@ def leaks(arms: Sequence[ImageArm], images: pd.DataFrame) -> pd.DataFrame:
     """Share of a protocol's test images with another image of their group outside that fold's test set.
 
     All models of a task share its splits; each protocol and fold is counted in the first model that took part in it.
-
-    Parameters
-    ----------
-    arms : list of ImageArm
-    images : DataFrame
-        images.tsv: file, label, group.
-
-    Returns
-    -------
-    DataFrame
-        task, protocol, leak (mean over folds), images (test images of a fold, mean over folds).
+    `images` is images.tsv. Returns columns task, protocol, leak and images (of a fold; both means over folds).
     """
     rows = []
     for task in dict.fromkeys(arm.task for arm in arms):
@@ -174,7 +153,9 @@ def split_table(
     A protocol that was not run has no columns; a model that was not run under one has empty cells there.
     """
     rows, shown = [], protocols_in(scores)
-    others = [p for p in shown if p != GROUPED] if compared(scores) and GROUPED in shown else []
+    # A difference is shown where any model was run under two protocols.
+    compared = len(scores[["key", "protocol"]].drop_duplicates()) > scores["key"].nunique()
+    others = [p for p in shown if p != GROUPED] if compared and GROUPED in shown else []
     share = leak.set_index(["task", "protocol"])["leak"]
     for _, here in scores.groupby("key", sort=False):
         first = here.iloc[0]
@@ -207,16 +188,8 @@ def beside_published(
 ) -> pd.DataFrame:
     """A row per model and protocol, and above them the published figures of the same network, as printed.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        From `summaries`.
-    arms : list of ImageArm
-    published : DataFrame of text
-        Its first column but `step` names the architecture; others are called as the metrics, or `seconds_per_epoch`.
-    metrics : list of str
-    seconds : bool
-        Whether to show the seconds per epoch, median over a protocol's epochs.
+    The first column of `published` but `step` names the architecture; others are called as the metrics, or
+    `seconds_per_epoch`, which is shown if `seconds` (median over a protocol's epochs).
     """
     name = next(c for c in published.columns if c != "step")
     printed = published.set_index(name).to_dict("index")
@@ -259,7 +232,9 @@ def training_table(arms: Sequence[ImageArm]) -> pd.DataFrame:
     Of the plan the columns that every reader looks for, and those in which the networks differ.
     """
     networks = list({arm.name: arm for arm in arms if arm.history is not None}.values())
-    plans = pd.DataFrame([{k: _plain(v) for k, v in arm.facts["training"].items()} for arm in networks])
+    lessons = [arm.facts.get("distillation") or {} for arm in networks]
+    told = [{**arm.facts["training"], **lesson} for arm, lesson in zip(networks, lessons, strict=True)]
+    plans = pd.DataFrame([{k: _plain(v) for k, v in plan.items()} for plan in told]).fillna("")
     usual = ("optimiser", "learning_rate", "epsilon", "batch_size", "epochs")
     shown = [str(key) for key in plans if key in usual or len(set(plans[key])) > 1]
     facts = [arm.facts for arm in networks]
@@ -327,10 +302,12 @@ def dumbbell_points(scores: pd.DataFrame, leak: pd.DataFrame, task: str) -> pd.D
 
 
 def cost_points(scores: pd.DataFrame, cost: pd.DataFrame, task: str, protocol: str) -> pd.DataFrame:
-    """What `cost_scatter` draws of one task: label, mean and sd of the accuracy, ms_per_image, parameters."""
+    """What `cost_scatter` draws of one task: its accuracy, with one standard deviation over folds on either side."""
     wanted = (scores["task"] == task) & (scores["metric"] == "accuracy") & (scores["protocol"] == protocol)
     joined = scores[wanted].merge(cost[["arm", "ms_per_tile", "parameters"]], on="arm", validate="1:1")
-    return joined.rename(columns={"ms_per_tile": "ms_per_image"})
+    # No share is more than all, whatever a standard deviation says.
+    low, high = joined["mean"] - joined["sd"], (joined["mean"] + joined["sd"]).clip(upper=1)
+    return joined.assign(low=low, high=high).rename(columns={"ms_per_tile": "ms", "mean": "score"})
 
 
 def label_of(arms: Sequence[ImageArm], name: str) -> str:
@@ -348,11 +325,6 @@ def strictest_protocol(scores: pd.DataFrame, task: str) -> str:
     return protocols_in(scores[scores["task"] == task])[-1]
 
 
-def compared(scores: pd.DataFrame) -> bool:
-    """Whether any model was run under two protocols, so that there is a difference to show."""
-    return bool(len(scores[["key", "protocol"]].drop_duplicates()) > scores["key"].nunique())
-
-
 def folds_of_scores(scores: pd.DataFrame) -> dict[str, int]:
     """The fewest and the most folds behind some scores, which decide how their spread is called."""
     return {"least": int(scores["folds"].min()), "most": int(scores["folds"].max())}
@@ -368,25 +340,16 @@ def shared_view(
     scores: pd.DataFrame,
     leak: pd.DataFrame,
     arms: Sequence[ImageArm],
-    task: str,
     grouping: Mapping[str, Any],
     *,
     metrics: Sequence[str] = ("accuracy", "mcc"),
 ) -> dict[str, Any]:
-    """What the shared templates of `common/images` name; `task` is that of the figure of protocols.
-
-    `grouping` is groups.json; see `summaries` and `leaks` for the tables.
-    """
-    here = scores[scores["task"] == task]
+    """What the shared templates of `common/images` name; `grouping` is groups.json."""
     return {
         "protocols": protocols_in(scores),
-        "compared": compared(scores),
         "folds": folds_of_scores(scores),
         "splits": split_table(scores, leak, metrics=metrics),
         "training": training_table(arms),
-        "drawn_protocols": protocols_in(here),
-        "drawn_compared": compared(here),
-        "drawn_alone": bool(here.groupby("key")["protocol"].nunique().min() < 2),
         "grouping": {"search": None, **grouping},
         "montage_columns": COLUMNS,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import matplotlib
@@ -14,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Polygon, Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
@@ -33,22 +34,17 @@ _WIDEST = 1.35  # inches of an image: fewer columns are no reason for larger one
 class Panel:
     """A picture of a grid.
 
-    Attributes
-    ----------
-    image : uint8 (h, w, 3)
-        All of a grid have one ratio of their sides; sizes may differ.
-    influence : float32 (h, w), optional
-        In [0, 1], drawn over the grey image; None shows the image by itself.
-    boxes : float (k, 4), optional
-        xmin, ymin, xmax, ymax; px of the image, as edges; what lies outside is not drawn.
-    title : str
-        Over the picture.
+    `image` is uint8 (h, w, 3), of one ratio of sides in a grid; `influence`, float32 (h, w) in [0, 1], is drawn over
+    the grey image. `boxes` are float (k, 4), xmin, ymin, xmax, ymax; `rings` closed lines, float (k, 2), with colour
+    and style; `view` is the part that is shown, xmin, ymin, xmax, ymax: all in px of the image, as edges.
     """
 
     image: NDArray[np.uint8]
     influence: NDArray[np.float32] | None = None
     boxes: NDArray[np.float64] | None = None
     title: str = ""
+    rings: Sequence[tuple[NDArray[np.float64], str, Any]] = ()
+    view: tuple[float, float, float, float] | None = None
 
 
 def image_maps(
@@ -60,19 +56,9 @@ def image_maps(
 ) -> Figure:
     """Draw every image in a row, its maps beside it over its grey picture.
 
-    Parameters
-    ----------
-    images : uint8 (n, h, w, 3)
-    words : list of str
-        What stands left of each image; lines are broken where the text has them.
-    maps : mapping of str to float32 (n, h, w)
-        In [0, 1], by the title of their column.
-    nothing : str
-        What the figure says where there are no images.
-
-    Returns
-    -------
-    Figure
+    `images`: uint8 (n, h, w, 3). `words`: what stands left of each image; lines are broken where the text has them.
+    `maps`: mapping of str to float32 (n, h, w), in [0, 1], by the title of their column. `nothing`: what the figure
+    says where there are no images.
     """
     rows = [
         [
@@ -91,25 +77,13 @@ def panel_grid(
     most: int | None = None,
     letters: float = 8.5,
     nothing: str = "there is no image to show",
+    bar: bool = True,
 ) -> Figure:
     """Draw pictures with maps over them, in as many blocks of columns as a page's width needs.
 
-    Parameters
-    ----------
-    rows : list of lists of Panel
-        All equally long; None leaves a place empty.
-    words : list of str
-        What stands left of each row, in every block.
-    most : int, optional
-        Columns of a block; more are cut into blocks of about the same width, one below the other. None: one block.
-    letters : float
-        Size of the titles, points.
-    nothing : str
-        What the figure says where there are no rows.
-
-    Returns
-    -------
-    Figure
+    `rows` are equally long; None leaves a place empty. `words` stand left of each row, in every block. More than `most`
+    columns are cut into blocks of about the same width, one below the other. `letters` is the size of titles in points,
+    `nothing` what the figure says without rows, `bar` whether there is a colour bar of maps.
     """
     with matplotlib.rc_context(STYLE):
         if not rows:
@@ -138,7 +112,8 @@ def panel_grid(
                 for axes, panel in zip(line, row[block * columns : (block + 1) * columns], strict=False):
                     if panel is not None:
                         _draw(axes, panel, letters)
-        _influence_bar(figure, grid.ravel().tolist(), 0.03 * 4 / max(4, blocks * len(rows)))
+        if bar:
+            _influence_bar(figure, grid.ravel().tolist(), 0.03 * 4 / max(4, blocks * len(rows)))
     return figure
 
 
@@ -155,8 +130,11 @@ def _draw(axes: Axes, panel: Panel, letters: float) -> None:
         edge = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=BOX, linewidth=1.1)
         edge.set_path_effects([withStroke(linewidth=2.4, foreground=_CASING)])
         axes.add_patch(edge)
-    axes.set_xlim(-0.5, width - 0.5)
-    axes.set_ylim(height - 0.5, -0.5)
+    for ring, colour, style in panel.rings:
+        axes.add_patch(Polygon(ring - 0.5, closed=True, fill=False, edgecolor=colour, linestyle=style, linewidth=1.2))
+    left, top, right, bottom = panel.view or (0, 0, width, height)
+    axes.set_xlim(left - 0.5, right - 0.5)
+    axes.set_ylim(bottom - 0.5, top - 0.5)
 
 
 def _influence_bar(figure: Figure, grid: list[Axes], fraction: float) -> None:

@@ -21,15 +21,11 @@ from studies.common.saliency.score import ClassScore, ScoreKind, batches, gradie
 class GradCam:
     """Maps of evidence for a class, at the size of the picture.
 
-    Attributes
-    ----------
-    combined : float32 (n, h, w)
-        Of all layers together, not negative. Where the layers have equally many places this is the Grad-CAM of their
-        channels side by side: evidence against the class in one branch cancels evidence for it in the other. Where
-        they have not, a layer's places count in inverse proportion to their area.
-    branches : dict of str to float32 (n, h, w)
-        Of each layer by itself, by the name that was asked for; not negative. In the same units where the layers have
-        equally many places.
+    `combined`: float32 (n, h, w), of all layers together, not negative. Where the layers have equally many places this
+    is the Grad-CAM of their channels side by side: evidence against the class in one branch cancels evidence for it in
+    the other. Where they have not, a layer's places count in inverse proportion to their area. `branches`: dict of str
+    to float32 (n, h, w), of each layer by itself, by the name that was asked for; not negative. In the same units where
+    the layers have equally many places.
     """
 
     combined: np.ndarray
@@ -50,23 +46,9 @@ def grad_cam(
     Source: Selvaraju et al. 2017, equations 1 and 2. They differentiate the score before the softmax, which is fixed
     only up to a number that all classes share; see `ClassScore` for what takes its place.
 
-    Parameters
-    ----------
-    model, images, index, score, batch_size
-        As in `studies.common.saliency.maps.gradient_saliency`.
-    layers : sequence of str, optional
-        See `find_layer`; by default `default_layers`. A layer that is used more than once counts as last used.
-
-    Returns
-    -------
-    GradCam
-        Enlarged to the picture by bilinear interpolation: no finer than the layer's places (1/16 of the side in
-        DR-fused).
-
-    Raises
-    ------
-    ModelError
-        As `ClassScore` and `find_layer`, or if a layer's output has no places or no part in the score.
+    Parameters are as in `gradient_saliency`; `layers` as in `find_layer`, by default `default_layers`; one that is used
+    more than once counts as last used. Maps are enlarged by bilinear interpolation. Raises ModelError as `ClassScore`
+    and `find_layer`, or if a layer's output has no places or no part in the score.
     """
     explained = ClassScore(model, index, score)
     explained.values(images[:1], 1)  # refuses what gives no probabilities

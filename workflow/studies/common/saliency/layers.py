@@ -13,17 +13,8 @@ from drunet.errors import ModelError, spelt_alike
 def find_layer(model: keras.Model, name: str) -> keras.layers.Layer:
     """The layer of a name or a path.
 
-    Parameters
-    ----------
-    model : keras.Model
-    name : str
-        `densenet201/conv4_block6_1_conv` for a layer of a model that is a layer itself; the last part is enough where
-        only one layer is called so.
-
-    Raises
-    ------
-    ModelError
-        If there is no such layer, or several; with the nearest names.
+    `name`: `densenet201/conv4_block6_1_conv` for a layer of a model that is a layer itself; the last part is enough
+    where only one layer is called so. Raises ModelError if there is no such layer, or several; with the nearest names.
     """
     paths = dict(walk(model))
     fitting = [path for path in paths if path == name or path.endswith(f"/{name}")]
@@ -42,10 +33,7 @@ def default_layers(model: keras.Model) -> list[str]:
     One for a plain network, one per branch where branches are fused after pooling: `densenet201` and `resnet101v2` in
     DR-fused. A model that is a layer counts as one layer, by its output.
 
-    Raises
-    ------
-    ModelError
-        If there is none, as in a network of dense layers, or one that is not made of layers in a graph.
+    Raises ModelError if there is none, as in a network of dense layers, or one that is not made of layers in a graph.
     """
     spatial = [layer for layer in model.layers if _has_places(layer)]
     last = [layer.name for layer in spatial if not any(_feeds(layer, other) for other in spatial)]

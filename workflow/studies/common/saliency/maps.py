@@ -28,21 +28,9 @@ def gradient_saliency(
 
     Source: Simonyan et al. 2013, section 3; DRU-Net, "Saliency maps".
 
-    Parameters
-    ----------
-    model : keras.Model
-        See `ClassScore`, also for `score` and what is raised.
-    images : float (n, h, w, c)
-        As the model takes them, e.g. in [0, 1].
-    index : int
-        The class that is explained.
-    batch_size : int
-        Pictures per pass.
-
-    Returns
-    -------
-    float32 (n, h, w)
-        Not negative; score per unit of pixel value.
+    `model`: see `ClassScore`, also for `score` and what is raised. `images`: float (n, h, w, c), as the model takes
+    them, e.g. in [0, 1]. `index`: the class that is explained. `batch_size`: pictures per pass. Returns float32 (n, h,
+    w): not negative; score per unit of pixel value.
     """
     explained = ClassScore(model, index, score)
     explained.values(images[:1], 1)  # refuses what gives no probabilities
@@ -54,12 +42,8 @@ def gradient_saliency(
 class IntegratedGradients:
     """What every pixel adds to a class's score, counted from a baseline.
 
-    Attributes
-    ----------
-    attributions : float32 (n, h, w, c)
-        In units of the score; positive values speak for the class.
-    change : float32 (n,)
-        Score of the picture less that of its baseline, which the attributions should add up to.
+    `attributions`: float32 (n, h, w, c), in units of the score; positive values speak for the class. `change`: float32
+    (n,), score of the picture less that of its baseline, which the attributions should add up to.
     """
 
     attributions: np.ndarray
@@ -92,19 +76,10 @@ def integrated_gradients(
     are polynomials of degree up to 2 * steps along the way. A network of ReLUs has kinks instead; `gap` tells what is
     missing.
 
-    Parameters
-    ----------
-    model, images, index, score, batch_size
-        As in `gradient_saliency`. Pictures in [0, 1] for the named baselines.
-    baseline : {"black", "white", "mean"} or float array (h, w, c)
-        The picture that says nothing. On slides white is glass, black is found nowhere; "mean" is each picture's own
-        mean colour. What equals the baseline gets no attribution, so black never marks black pixels, nor white glass.
-    steps : int
-        Points on the way, at least 1.
-
-    Returns
-    -------
-    IntegratedGradients
+    `model`, `images`, `index`, `score`, `batch_size`: as in `gradient_saliency`. Pictures in [0, 1] for the named
+    baselines. `baseline`: {"black", "white", "mean"} or float array (h, w, c), the picture that says nothing. On slides
+    white is glass, black is found nowhere; "mean" is each picture's own mean colour. What equals the baseline gets no
+    attribution, so black never marks black pixels, nor white glass. `steps`: points on the way, at least 1.
     """
     if steps < 1:
         raise ValueError(f"integrated gradients need at least one step, found {steps}")
@@ -127,19 +102,9 @@ def integrated_gradients(
 def unit_range(maps: np.ndarray, percentile: float = 100.0, *, top: np.ndarray | None = None) -> np.ndarray:
     """Stretch every map for display.
 
-    Parameters
-    ----------
-    maps : float (n, h, w)
-        Not negative.
-    percentile : float
-        Of a map's own values: what lies there or above becomes 1.
-    top : float (n,), optional
-        What becomes 1 instead.
-
-    Returns
-    -------
-    float32 (n, h, w)
-        In [0, 1]; 0 stays 0, and a map without influence stays 0 all over.
+    `maps`: float (n, h, w), not negative. `percentile`: of a map's own values: what lies there or above becomes 1.
+    `top`: float (n,), what becomes 1 instead. Returns float32 (n, h, w): in [0, 1]; 0 stays 0, and a map without
+    influence stays 0 all over.
     """
     tops = np.percentile(maps, percentile, axis=(1, 2)) if top is None else top
     tops = np.asarray(tops, np.float32)[:, None, None]

@@ -20,21 +20,11 @@ _TINY = 1e-37
 class ClassScore:
     """How much a classifier speaks for one class, as a function of the picture.
 
-    Parameters
-    ----------
-    model : keras.Model
-        One picture in, float (n, h, w, c); class probabilities out, (n, classes).
-    index : int
-        The class.
-    kind : {"log_odds", "log_probability", "probability"}
-        The paper differentiates the output class, which is the probability. Its gradient is p (1 - p) times that of the
-        log odds, log p - log (1 - p): the same pattern, but where the model is sure it vanishes into rounding. The log
-        odds do not, and they are 0 on the border between the class and the rest.
-
-    Raises
-    ------
-    ModelError
-        If the model gives no probabilities of classes, or has no such class.
+    `model`: one picture in, float (n, h, w, c); class probabilities out, (n, classes). `index`: the class. `kind`:
+    {"log_odds", "log_probability", "probability"}, the paper differentiates the output class, which is the probability.
+    Its gradient is p (1 - p) times that of the log odds, log p - log (1 - p): the same pattern, but where the model is
+    sure it vanishes into rounding. The log odds do not, and they are 0 on the border between the class and the rest.
+    Raises ModelError if the model gives no probabilities of classes, or has no such class.
     """
 
     def __init__(self, model: keras.Model, index: int, kind: ScoreKind = "log_odds") -> None:
@@ -65,10 +55,7 @@ class ClassScore:
     def values(self, images: np.ndarray, batch_size: int) -> np.ndarray:
         """Scores float32 (n,) of pictures (n, h, w, c), in batches.
 
-        Raises
-        ------
-        ModelError
-            If what the model gives are no probabilities.
+        Raises ModelError if what the model gives are no probabilities.
         """
         found = []
         for batch in batches(images, batch_size):
@@ -83,24 +70,10 @@ class ClassScore:
 def gradients(score: Callable[[Any], Any], images: np.ndarray, of: Callable[[], list[Any]] | None = None) -> list[Any]:
     """Differentiate the scores of a batch.
 
-    Parameters
-    ----------
-    score : callable
-        Pictures (n, h, w, c) to scores (n,), each from its own picture alone.
-    images : float32 (n, h, w, c)
-    of : callable, optional
-        Called after `score`: tensors that were made on the way, with respect to which to differentiate; by default the
-        pictures themselves.
-
-    Returns
-    -------
-    list of array or None
-        A gradient per tensor, float32, of its shape; None where the score does not depend on it.
-
-    Raises
-    ------
-    ModelError
-        If Keras runs on another backend than TensorFlow.
+    `score`: pictures (n, h, w, c) to scores (n,), each from its own picture alone. `images`: float32 (n, h, w, c).
+    `of`: called after `score`: tensors that were made on the way, with respect to which to differentiate; by default
+    the pictures themselves. Returns list of array or None: a gradient per tensor, float32, of its shape; None where the
+    score does not depend on it. Raises ModelError if Keras runs on another backend than TensorFlow.
     """
     if keras.backend.backend() != "tensorflow":
         raise ModelError(

@@ -35,7 +35,6 @@ with job(snakemake.log[0]):
         settings,
         read_published(inputs.published),
         study.coverage_table(dict(zip(labels, covered, strict=True)), **drawn),
-        pd.read_csv(inputs.chosen, sep="\t", dtype={"file": str, "group": str}),
         grouping=read_json(inputs.groups),
         collected=read_json(inputs.collected),
     )

@@ -10,10 +10,6 @@ from studies.common.images.pictures import attention_figure
 with job(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params
     figure = attention_figure(
-        pd.read_parquet(inputs.predictions),
-        read_json(inputs.facts),
-        inputs.weights,
-        params.root,
-        trial=params.trial,
+        pd.read_parquet(inputs.predictions), read_json(inputs.facts), inputs.weights, params.root, trial=params.trial
     )
     save(figure, snakemake.output.figure, dpi=250)

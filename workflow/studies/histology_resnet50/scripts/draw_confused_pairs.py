@@ -1,4 +1,4 @@
-"""Show malignant images that were taken for the other cancer, and what the decisions hang on."""
+"""Show malignant images that were taken for the other cancer, and what the decisions depend on."""
 
 import pandas as pd
 

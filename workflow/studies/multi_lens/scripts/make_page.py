@@ -17,7 +17,6 @@ with job(snakemake.log[0]):
     comparison = tables.compare(outcomes, predictions, read_published(inputs.published), settings["strength"])
     write_tsv(tables.long_metrics(outcomes), outputs.metrics)
     write_tsv(comparison.table, outputs.comparison)
-    write_tsv(comparison.mcnemar, outputs.mcnemar)
     save(paired_dots(outcomes, comparison.published, settings["strength"]), outputs.pairs)
     save(strength_sweep(outcomes), outputs.sweep)
     view = tables.page_view(comparison, outcomes, pd.read_csv(inputs.times, sep="\t"), settings)

@@ -9,19 +9,18 @@ from drunet.training.trained import rebuild
 from studies.saliency.explanation import classified_tiles, explain, explanation_metrics, read_tiles
 from studies.saliency.figures import saliency_figure
 from studies.saliency.tables import chosen_table, metrics_table
-from studies.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE, choose_tiles
+from studies.saliency.tile_choice import choose_tiles
 
 with job(snakemake.log[0]):
     need_gpu(snakemake.resources.gpu)
     inputs, params, output = snakemake.input, snakemake.params, snakemake.output
     settings, model_name = params.settings, snakemake.wildcards.model
     facts = read_json(inputs.facts)
-    wanted = {FALSE_POSITIVE: settings["false_positives"], TRUE_POSITIVE: settings["true_positives"]}
     slides, (paths, tables, heatmaps) = without_failed(params.slides, inputs.slides, inputs.tiles, inputs.heatmaps)
     chosen = choose_tiles(
         classified_tiles([s["slide_id"] for s in slides], tables, heatmaps),
-        true_positives=wanted[TRUE_POSITIVE],
-        false_positives=wanted[FALSE_POSITIVE],
+        true_positives=settings["true_positives"],
+        false_positives=settings["false_positives"],
         threshold=params.threshold,
         apart=settings["apart"],
     )
@@ -38,7 +37,7 @@ with job(snakemake.log[0]):
         )
     rows = explanation.shown() if explanation else {}
     side = facts["size"] * facts["mpp"]
-    save(saliency_figure(images, chosen, rows, wanted=wanted, side_um=side), output.figure, dpi=250)
+    save(saliency_figure(images, chosen, rows, side_um=side), output.figure, dpi=250)
     metrics = metrics_table(model_name, settings["split"], explanation_metrics(explanation, chosen))
     write_text(output.metrics, metrics.to_csv(sep="\t", index=False, na_rep="nan"))
     write_text(output.tiles, chosen_table(chosen).to_csv(sep="\t", index=False))

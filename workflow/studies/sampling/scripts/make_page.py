@@ -10,7 +10,6 @@ from studies.common.classifier_arms import arm_metrics, slide_scores
 from studies.common.page import render_section
 from studies.common.statistics import paired_tests
 from studies.sampling import tables as study
-from studies.sampling.figures import interval_dots
 from studies.sampling.settings import models_of
 
 with job(snakemake.log[0]):
@@ -34,7 +33,7 @@ with job(snakemake.log[0]):
     write_tsv(by_slide.drop(columns="patient"), output.slides)
     write_tsv(tests, output.tests)
     groups = {name: study.marks_of(params.settings[arm["classifier"]]) for name, arm in arms.items()}
-    save(interval_dots(metrics, groups, params.reference), output.figure, dpi=200)
+    save(study.figure(metrics, groups, params.reference), output.figure, dpi=200)
     learnt = study.learnt_table(arms, facts, thresholds)
-    view = study.page_view(metrics, learnt, tests, reference=params.reference, facts=facts)
+    view = study.page_view(metrics, learnt, tests, reference=params.reference)
     render_section(Path(output.section).parent, Path(inputs.template), view)

@@ -9,10 +9,10 @@ from drunet.files import read_json, write_tsv
 from drunet.outcome import without_failed
 from drunet.report.figures import save
 from studies.common.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
+from studies.common.cost_figures import cost_scatter
 from studies.common.file_lists import by_name
 from studies.common.page import render_section
 from studies.slide_distillation import tables as study
-from studies.slide_distillation.figures import speed_against_dice
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
@@ -30,8 +30,10 @@ with job(snakemake.log[0]):
     write_tsv(study.long_table(metrics, cost, scores), output.metrics)
     write_tsv(dice, output.dice)
 
-    points = study.points(cost, dice, arms, settings, reference=reference, size=size)
-    save(speed_against_dice(points, asked=asked, slides=len(slides)), output.figure, dpi=200)
+    points = study.points(cost, dice, arms)
+    save(
+        cost_scatter(points, unit="ms per tile (log scale)", score="mean Dice (95 % interval)"), output.figure, dpi=200
+    )
     view = study.page_view(
         metrics, cost, dice, arms=arms, settings=settings, reference=reference, asked=asked, size=size
     )

@@ -4,34 +4,26 @@ from drunet.console import job
 from drunet.files import write_json
 from studies.common.images.folder import find_files, list_images, write_list
 from studies.common.images.groups import group_facts, read_groups
-from studies.common.images.near_duplicates import agreement, find_groups
+from studies.common.images.near_duplicates import find_groups
 from studies.common.images.sources import in_order_of, read_sources, sourced_groups
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
     root, known, sources = str(inputs.get("root") or params.root), inputs.get("groups"), inputs.get("sources")
-    settings = dict(params.near_duplicates)
-    compare = settings.pop("compare", False)
     images, unreadable = list_images(
         root, params.classes, max_unreadable=params.max_unreadable, where=root, threads=snakemake.threads
     )
-    facts = {"unreadable": len(unreadable)}
-    if not sources and (not known or compare):
-        found, search = find_groups(images, root, settings, params.seed, threads=snakemake.threads)
+    search = {"settings": params.near_duplicates, "seed": params.seed, "threads": snakemake.threads}
     if sources:
         table = in_order_of(images, read_sources(sources))
-        groups, told = sourced_groups(images, table["source"], root, settings, params.seed, threads=snakemake.threads)
-        images = images.assign(part=table["part"])
-        facts |= {"source": "sources", **told}
+        groups, told = sourced_groups(images, table["source"], root, search)
+        images, told = images.assign(part=table["part"]), {"source": "sources", **told}
     elif known:
         groups = read_groups(str(known), images, str(known), others=find_files(root, root))
-        facts |= {"source": "file", **group_facts(images.assign(group=groups))}
-        if compare:
-            # What the search would have found: the file is the judge of its precision.
-            facts["search"] = {**search, "agreement": agreement(found, groups)}
+        told = {"source": "file", **group_facts(images.assign(group=groups))}
     else:
-        groups = found
-        facts |= {"source": "search", **search}
+        groups, told = find_groups(images, root, **search)
+        told = {"source": "search", **told}
     write_list(output.images, images.assign(group=groups))
     write_list(output.unreadable, unreadable)
-    write_json(output.facts, facts)
+    write_json(output.facts, {"unreadable": len(unreadable), **told})
