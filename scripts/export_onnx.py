@@ -1,7 +1,7 @@
 """Convert a trained model to ONNX and check that both answer alike."""
 
 from drunet.console import job
-from drunet.export.trained import export_trained
+from drunet.export.onnx_model import export_trained
 from drunet.files import read_json, sha256, write_json
 
 with job(snakemake.log[0]):

@@ -31,12 +31,10 @@ class SheetRow:
     Attributes
     ----------
     slide_id, patient_id : str
-    path : str
-        Path of the slide, relative to the working directory or absolute.
+    path, annotation : str
+        Relative to the working directory or absolute; no annotation is an empty text.
     split : str
         ``train``, ``val``, ``test`` or empty (segment only).
-    annotation : str
-        Path of the annotation file, or empty.
     annotation_kind : str
         ``wta`` (the whole tumour is outlined), ``psa`` (parts are marked, the rest is unknown) or empty.
     mpp : float or None
@@ -67,14 +65,9 @@ def is_safe_id(value: str) -> bool:
 
 
 def read_sheets(paths: str | Sequence[str], root: str | None = None) -> dict[str, SheetRow]:
-    """Read one sample sheet or several, checked, keyed by slide ID in the sheets' order.
+    """Read one sample sheet (tab-separated) or several, checked, keyed by slide ID in the sheets' order.
 
-    Parameters
-    ----------
-    paths : str or list of str
-        Tab-separated files.
-    root : str, optional
-        Folder where relative paths start; by default each sheet's own.
+    Relative paths start at `root`, by default at each sheet's own folder.
 
     Raises
     ------
@@ -87,42 +80,20 @@ def read_sheets(paths: str | Sequence[str], root: str | None = None) -> dict[str
         for number, values in _records(path):
             row = _row(values, f"{path}, line {number}", Path(root) if root is not None else Path(path).parent)
             if row.slide_id in rows:
-                raise SheetError(
-                    "a slide_id is given twice",
-                    where=f"{path}, line {number}",
-                    found=row.slide_id,
-                    mend="Give every slide its own slide_id.",
-                )
+                found = row.slide_id
+                mend = "Give every slide its own slide_id."
+                raise SheetError("a slide_id is given twice", where=f"{path}, line {number}", found=found, mend=mend)
             rows[row.slide_id] = row
     if not rows:
         raise SheetError("the sheet lists no slide", where=str(paths), mend="Add one row per slide.")
-    _check_joined(rows.values(), str(paths))
+    check_joined(rows.values(), str(paths))
     return rows
-
-
-def join_sheets(rows: Mapping[str, SheetRow], more: Mapping[str, SheetRow], where: str) -> dict[str, SheetRow]:
-    """Rows of two sheets in one, the patients of both kept on one side of the split.
-
-    Raises
-    ------
-    SheetError
-        A slide ID or a slide file in both, or a patient in two splits.
-    """
-    if twice := sorted(set(rows) & set(more)):
-        mend = "Give every slide its own slide_id."
-        raise SheetError("a slide_id is given twice", where=where, found=", ".join(twice[:3]), mend=mend)
-    joined = {**rows, **more}
-    _check_joined(joined.values(), where)
-    return joined
 
 
 def check_files(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) -> None:
     """Check that every file of the sheet exists, or is one that the workflow makes.
 
-    Raises
-    ------
-    SheetError
-        Naming the first few that are missing.
+    Raises SheetError naming the first few that are missing.
     """
     made = set(made_by_workflow)
     wanted = [(row.slide_id, path) for row in rows for path in (row.path, row.annotation) if path]
@@ -130,30 +101,21 @@ def check_files(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) 
     if missing:
         first = "; ".join(f"{slide}: {path}" for slide, path in missing[:3])
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise SheetError(
-            f"{len(missing)} file{'s' * (len(missing) > 1)} of the sheet cannot be found",
-            where="cohort.sheet",
-            found=first + more,
-            mend="Correct `path` or `annotation` in the sheet, or `cohort.root`, where relative paths start.",
-        )
+        what = f"{len(missing)} file{'s' * (len(missing) > 1)} of the sheet cannot be found"
+        mend = "Correct `path` or `annotation` in the sheet, or `cohort.root`, where relative paths start."
+        raise SheetError(what, where="cohort.sheet", found=first + more, mend=mend)
 
 
 def patient_folds(patients: Iterable[str], folds: int, seed: int) -> dict[str, int]:
     """Assign patients to folds of as equal size as can be; the same patients and seed give the same folds.
 
-    Raises
-    ------
-    SheetError
-        If there are fewer patients than folds.
+    Raises SheetError if there are fewer patients than folds.
     """
     names = sorted(set(patients))
     if len(names) < folds:
-        raise SheetError(
-            f"cross-fitting in {folds} folds needs at least {folds} training patients",
-            where="cohort",
-            found=f"{len(names)} ({', '.join(names)})",
-            mend="Lower `cross_fit_folds`, or train the classifier and the refiner on different patients.",
-        )
+        what = f"cross-fitting in {folds} folds needs at least {folds} training patients"
+        mend = "Lower `cross_fit_folds`, or train the classifier and the refiner on different patients."
+        raise SheetError(what, where="cohort", found=f"{len(names)} ({', '.join(names)})", mend=mend)
     order = np.random.default_rng(seed).permutation(len(names))
     return {names[index]: position % folds for position, index in enumerate(order)}
 
@@ -165,29 +127,20 @@ def _records(path: str) -> list[tuple[int, Mapping[str, str]]]:
     header = table[0][1] if table else []
     lacking = [c for c in REQUIRED if c not in header]
     if lacking:
-        raise SheetError(
-            f"the sheet lacks the column{'s' * (len(lacking) > 1)} {', '.join(lacking)}",
-            where=path,
-            found=", ".join(header)[:200] or "nothing",
-            mend=f"Its header needs {', '.join(REQUIRED)}, separated by tabs; `mpp` and `cohort` may be added.",
-        )
+        what = f"the sheet lacks the column{'s' * (len(lacking) > 1)} {', '.join(lacking)}"
+        mend = f"Its header needs {', '.join(REQUIRED)}, separated by tabs; `mpp` and `cohort` may be added."
+        raise SheetError(what, where=path, found=", ".join(header)[:200] or "nothing", mend=mend)
     _check_spelling(header, path)
     if len(set(header)) < len(header):
-        raise SheetError(
-            "a column is given twice",
-            where=path,
-            found=", ".join(sorted({c for c in header if header.count(c) > 1})),
-            mend="Keep one of them.",
-        )
+        found = ", ".join(sorted({c for c in header if header.count(c) > 1}))
+        raise SheetError("a column is given twice", where=path, found=found, mend="Keep one of them.")
     records: list[tuple[int, Mapping[str, str]]] = []
     for number, cells in table[1:]:
         if any(cells[len(header) :]):
-            raise SheetError(
-                "a row has more values than the header has columns",
-                where=f"{path}, line {number}",
-                found=f"{len(cells)} values, {len(header)} columns",
-                mend="Remove the extra tab, or name the column in the header.",
-            )
+            what = "a row has more values than the header has columns"
+            found = f"{len(cells)} values, {len(header)} columns"
+            mend = "Remove the extra tab, or name the column in the header."
+            raise SheetError(what, where=f"{path}, line {number}", found=found, mend=mend)
         # Editors strip the tabs of empty cells at the end of a line.
         cells += [""] * (len(header) - len(cells))
         records.append((number, dict(zip(header, cells, strict=False))))
@@ -201,12 +154,8 @@ def _check_spelling(header: Sequence[str], path: str) -> None:
         # The required ones are all there: beside one of them, only the same word in other letters is no other column.
         meant = [folded] if folded in REQUIRED else spelt_alike(folded, OPTIONAL, alike=_ALIKE)
         if column not in (*REQUIRED, *OPTIONAL) and meant:
-            raise SheetError(
-                "a column would be passed over for its name",
-                where=path,
-                found=column,
-                mend=f"Did you mean {meant[0]}? Columns of another meaning need another name.",
-            )
+            mend = f"Did you mean {meant[0]}? Columns of another meaning need another name."
+            raise SheetError("a column would be passed over for its name", where=path, found=column, mend=mend)
 
 
 def _text(path: str) -> str:
@@ -214,12 +163,8 @@ def _text(path: str) -> str:
         return Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and not Path(path).exists():
-            raise SheetError(
-                "the sample sheet is not there",
-                where="cohort.sheet",
-                found=path,
-                mend="Correct `cohort.sheet` in the configuration.",
-            ) from error
+            mend = "Correct `cohort.sheet` in the configuration."
+            raise SheetError("the sample sheet is not there", where="cohort.sheet", found=path, mend=mend) from error
         raise _not_a_table(path, error) from error
 
 
@@ -231,12 +176,9 @@ def _cells(line: str, path: str) -> list[str]:
 
 
 def _not_a_table(path: str, error: Exception) -> SheetError:
-    return SheetError(
-        "the sample sheet is not a tab-separated table",
-        where=path,
-        found=str(error).splitlines()[0],
-        mend="Save it as UTF-8 text with tabs between the columns and a header line.",
-    )
+    found = str(error).splitlines()[0]
+    mend = "Save it as UTF-8 text with tabs between the columns and a header line."
+    return SheetError("the sample sheet is not a tab-separated table", where=path, found=found, mend=mend)
 
 
 def _row(values: Mapping[str, str], where: str, root: Path) -> SheetRow:
@@ -244,42 +186,22 @@ def _row(values: Mapping[str, str], where: str, root: Path) -> SheetRow:
         if not values[column]:
             raise SheetError(f"`{column}` is empty", where=where, mend="Fill it in, or remove the row.")
     if not is_safe_id(values["slide_id"]):
-        raise SheetError(
-            "a slide_id is not safe to use as a folder name",
-            where=where,
-            found=values["slide_id"],
-            mend="Use letters, digits, dash, underscore and, between them, single dots; begin with a letter or digit.",
-        )
+        found = values["slide_id"]
+        mend = "Use letters, digits, dash, underscore and, between them, single dots; begin with a letter or digit."
+        raise SheetError("a slide_id is not safe to use as a folder name", where=where, found=found, mend=mend)
     for column, legal in (("split", SPLITS), ("annotation_kind", KINDS)):
         if values[column] not in legal:
             allowed = ", ".join(v for v in legal if v)
-            raise SheetError(
-                f"`{column}` has an unknown value",
-                where=where,
-                found=values[column],
-                mend=f"Write {allowed}, or leave it empty.",
-            )
+            mend = f"Write {allowed}, or leave it empty."
+            raise SheetError(f"`{column}` has an unknown value", where=where, found=values[column], mend=mend)
     if bool(values["annotation"]) != bool(values["annotation_kind"]):
-        raise SheetError(
-            "`annotation` and `annotation_kind` go together",
-            where=where,
-            found=f"annotation '{values['annotation']}', annotation_kind '{values['annotation_kind']}'",
-            mend="Fill in both (wta: the whole tumour is outlined, psa: parts are marked) or neither.",
-        )
-    return SheetRow(
-        slide_id=values["slide_id"],
-        patient_id=values["patient_id"],
-        path=_resolve(root, values["path"]),
-        split=values["split"],
-        annotation=_resolve(root, values["annotation"]) if values["annotation"] else "",
-        annotation_kind=values["annotation_kind"],
-        mpp=_mpp(values.get("mpp", ""), where),
-        cohort=values.get("cohort", ""),
-    )
-
-
-def _resolve(root: Path, path: str) -> str:
-    return os.path.normpath(root / path)
+        found = f"annotation '{values['annotation']}', annotation_kind '{values['annotation_kind']}'"
+        mend = "Fill in both (wta: the whole tumour is outlined, psa: parts are marked) or neither."
+        raise SheetError("`annotation` and `annotation_kind` go together", where=where, found=found, mend=mend)
+    own = {name: values.get(name, "") for name in ("slide_id", "patient_id", "split", "annotation_kind", "cohort")}
+    annotation = os.path.normpath(root / values["annotation"]) if values["annotation"] else ""
+    mpp = _mpp(values.get("mpp", ""), where)
+    return SheetRow(**own, path=os.path.normpath(root / values["path"]), annotation=annotation, mpp=mpp)
 
 
 def _mpp(value: str, where: str) -> float | None:
@@ -294,38 +216,20 @@ def _mpp(value: str, where: str) -> float | None:
     return mpp
 
 
-def _check_joined(rows: Iterable[SheetRow], where: str) -> None:
-    """What only all rows together show: a patient in two splits, or a slide file in two rows."""
+def check_joined(rows: Iterable[SheetRow], where: str) -> None:
+    """Refuse what only all rows together show: a patient in two splits, or a slide file in two rows."""
     together = list(rows)
-    check_patients(together, where)
-    seen: dict[str, SheetRow] = {}
+    patients: dict[str, SheetRow] = {}
     for row in together:
-        other = seen.setdefault(os.path.realpath(row.path), row)
-        if other is not row:
-            raise SheetError(
-                "a slide file stands in two rows",
-                where=where,
-                found=f"{other.slide_id} and {row.slide_id}",
-                mend="Keep one of them: learnt from or measured twice, a slide counts twice.",
-            )
-
-
-def check_patients(rows: Iterable[SheetRow], where: str) -> None:
-    """Refuse a patient whose slides stand in two splits.
-
-    Raises
-    ------
-    SheetError
-    """
-    seen: dict[str, SheetRow] = {}
-    for row in rows:
-        if not row.split:
-            continue
-        other = seen.setdefault(row.patient_id, row)
+        other = patients.setdefault(row.patient_id, row) if row.split else row
         if other.split != row.split:
-            raise SheetError(
-                "a patient is on both sides of the split",
-                where=where,
-                found=f"patient {row.patient_id}: {other.slide_id} in {other.split}, {row.slide_id} in {row.split}",
-                mend="Put all slides of a patient into one split.",
-            )
+            found = f"patient {row.patient_id}: {other.slide_id} in {other.split}, {row.slide_id} in {row.split}"
+            mend = "Put all slides of a patient into one split."
+            raise SheetError("a patient is on both sides of the split", where=where, found=found, mend=mend)
+    files: dict[str, SheetRow] = {}
+    for row in together:
+        other = files.setdefault(os.path.realpath(row.path), row)
+        if other is not row:
+            found = f"{other.slide_id} and {row.slide_id}"
+            mend = "Keep one of them: learnt from or measured twice, a slide counts twice."
+            raise SheetError("a slide file stands in two rows", where=where, found=found, mend=mend)

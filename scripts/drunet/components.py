@@ -14,21 +14,10 @@ def filter_components(
     touching: NDArray[np.bool_] | None = None,
     connectivity: int = 8,
 ) -> NDArray[np.bool_]:
-    """Keep some connected components of a mask.
+    """Keep some connected components of a mask, bool (h, w).
 
-    Parameters
-    ----------
-    mask : bool (h, w)
-    min_area : float
-        Components with fewer pixels are dropped.
-    touching : bool (h, w), optional
-        Components without a pixel in it are dropped.
-    connectivity : {4, 8}
-        With 8, pixels that meet at a corner are connected.
-
-    Returns
-    -------
-    bool (h, w)
+    Those with fewer pixels than `min_area`, or without a pixel in `touching` (bool (h, w)), are dropped. With
+    `connectivity` 8, not 4, pixels that meet at a corner are connected.
 
     Examples
     --------

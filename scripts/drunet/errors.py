@@ -6,19 +6,11 @@ Every message is built from the same four parts: what is wrong, where, the value
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
-from typing import Any
+from collections.abc import Iterable
 
 SLIDE_STATUSES = (
-    "ok",
-    "missing",
-    "unreadable",
-    "resolution_missing",
-    "not_brightfield",
-    "no_tissue",
-    "annotation_unusable",
-)
+    "ok", "missing", "unreadable", "resolution_missing", "not_brightfield", "no_tissue", "annotation_unusable",
+)  # fmt: skip
 # The one key of a JSON file that stands in the place of a result, see `drunet.outcome`.
 OUTCOME = "drunet_outcome"
 
@@ -26,16 +18,8 @@ OUTCOME = "drunet_outcome"
 class DrunetError(Exception):
     """A mistake that the user can mend.
 
-    Parameters
-    ----------
-    what : str
-        What is wrong, without a full stop.
-    where : str
-        The slide ID, file or configuration key concerned.
-    found : object, optional
-        The offending value.
-    mend : str
-        What to do about it.
+    `what` is wrong, without a full stop; `where`: the slide ID, file or configuration key concerned; `found`: the
+    offending value; `mend`: what to do about it.
 
     Examples
     --------
@@ -86,14 +70,6 @@ class TrainingDataError(DrunetError):
     """There is nothing to learn from: no tiles, one class only, no held-out slides."""
 
 
-class ImageSetError(DrunetError):
-    """A folder of labelled images, or what is said about it, cannot be used."""
-
-
-class CtError(DrunetError):
-    """CT slices, their annotation or a window cannot be used; the message holds nothing that names a patient."""
-
-
 class ModelError(DrunetError):
     """A model, or its weights, does not fit what it is asked to do."""
 
@@ -118,27 +94,3 @@ def closest(value: object, known: Iterable[str]) -> str:
     names = sorted(known)
     match = spelt_alike(value, names)
     return f"Did you mean {match[0]}?" if match else f"Known: {', '.join(names) or 'none'}."
-
-
-def check_keys(kind: type[Any], config: Any, where: str, optional: Iterable[str] = ()) -> None:
-    """Refuse a block of the configuration that lacks a field of a dataclass, or has a key that is none.
-
-    Parameters
-    ----------
-    kind : type
-        The dataclass.
-    where : str
-        The block's key, for messages.
-    optional : iterable of str
-        Fields that may be left out.
-
-    Raises
-    ------
-    ConfigError
-    """
-    names = {f.name for f in fields(kind)}
-    given = set(config) if isinstance(config, Mapping) else set()
-    wrong = sorted((given ^ names) - (set(optional) - given))
-    if wrong:
-        mend = f"It has exactly the keys {', '.join(sorted(names))}."
-        raise ConfigError("missing or unknown keys", where=where, found=", ".join(wrong), mend=mend)

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from drunet.annotation import Annotation, measured_region, rasterise
-from drunet.errors import ConfigError
 from drunet.grid import Grid
 from drunet.metrics import segmentation_scores, tile_scores
 
@@ -30,16 +29,10 @@ def measure_slide(
 ) -> list[dict[str, Any]]:
     """Compare the three stages with the annotation, on one raster of about `mpp` µm/px.
 
-    The heatmap is interpolated between cell centres, as it is for the refiner. On a partially annotated slide only the
+    The heatmap, float32 (rows, columns) of `grid`, is interpolated between cell centres, as it is for the refiner. The
+    refined probability, float32 (s, s), or None where the run has no refiner, and the segmentation, bool (h, w), are
+    over the whole slide. The threshold is on heatmap and refined probability. On a partially annotated slide only the
     marked regions count.
-
-    Parameters
-    ----------
-    heatmap : float32 (rows, columns) of `grid`
-    refined : float32 (s, s), over the whole slide, or None where the run has no refiner
-    segmentation : bool (h, w), over the whole slide
-    threshold : float
-        On heatmap and refined probability.
 
     Returns
     -------
@@ -68,55 +61,6 @@ def measure_slide(
     ]
 
 
-def tumour_margin(
-    annotation: Annotation,
-    tissue: np.ndarray,
-    *,
-    slide_size: tuple[int, int],
-    slide_mpp: float,
-    mpp: float,
-    band: float,
-) -> np.ndarray:
-    """Tissue around the annotated tumour that is not tumour itself.
-
-    Parameters
-    ----------
-    tissue : bool (h, w)
-        Over the whole slide, any size: glass would make the share of it that is called tumour look small.
-    slide_size : (width, height)
-        In level-0 pixels.
-    slide_mpp, mpp : float
-        µm per pixel of the slide, and (about) of the result.
-    band : float
-        Width of the margin in µm, outwards from the outline.
-
-    Returns
-    -------
-    bool (h, w)
-        Empty on a slide without tumour. Of a partially annotated slide the marked non-tumour alone, and nothing that is
-        to be ignored.
-    """
-    width, height = slide_size
-    shape = max(1, round(height * slide_mpp / mpp)), max(1, round(width * slide_mpp / mpp))
-    truth = rasterise(annotation.tumour, shape, slide_size=slide_size)
-    if not truth.any():
-        return np.zeros(shape, bool)
-    away = cv2.distanceTransform((~truth).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    inside = cv2.resize(tissue.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT) > 0
-    margin = ~truth & inside & (away * mpp <= band)
-    if annotation.kind == "psa":
-        margin &= rasterise(annotation.non_tumour, shape, slide_size=slide_size)
-    if not annotation.ignore.is_empty:
-        margin &= ~rasterise(annotation.ignore, shape, slide_size=slide_size)
-    return margin
-
-
-def share_called_tumour(predicted: np.ndarray, margin: np.ndarray) -> float:
-    """Share of a margin that a mask of the whole slide, of any size, calls tumour; NaN where there is no margin."""
-    called = cv2.resize(predicted.astype(np.float32), margin.shape[::-1], interpolation=cv2.INTER_LINEAR) >= 0.5
-    return float(called[margin].mean()) if margin.any() else math.nan
-
-
 def measure_tiles(labelled: pd.DataFrame, classified: pd.DataFrame, threshold: float) -> dict[str, Any]:
     """Scores of a slide's labelled tiles, with the probabilities and labels themselves for a cohort's ROC curve."""
     joined = labelled[["column", "row", "label"]].merge(classified, on=["column", "row"], validate="1:1")
@@ -143,12 +87,9 @@ def gather(
 
     Returns
     -------
-    metrics : DataFrame
-        slide, split, stage, dsc, iou, hd_um, hd95_um, precision, recall; a row per slide and stage. A slide that failed
-        has the stages of the others, and no scores.
-    tile_metrics : DataFrame
-        slide, split, tiles, precision, recall, f1, auc, unreadable; a row per slide. Of a slide that failed no tile
-        counts.
+    metrics, tile_metrics : DataFrame
+        slide, split, stage and scores, a row per slide and stage; slide, split, tiles, scores, unreadable, a row per
+        slide. A slide that failed has the stages of the others and no scores, and no tile of it counts.
     """
     stages = next(([s["stage"] for s in m["stages"]] for m in measured if m), STAGES)
     failed: dict[str, Any] = {"stages": [{"stage": stage} for stage in stages], "tiles": {"tiles": 0, "unreadable": 0}}
@@ -164,13 +105,3 @@ def gather(
 def _plain(scores: Mapping[str, float]) -> dict[str, float | None]:
     """JSON has no NaN: what is not defined is None."""
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in scores.items()}
-
-
-def require_slides(slides: Sequence[Mapping[str, Any]], where: str) -> None:
-    """Raise ConfigError when a split has no usable annotated slide."""
-    if not slides:
-        raise ConfigError(
-            "there is no slide to compare on",
-            where=where,
-            mend="Choose a split of which slides.tsv in the results lists a usable slide with an annotation.",
-        )

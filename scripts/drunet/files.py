@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,23 +38,6 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-@contextmanager
-def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a new folder beside `path` and move it into place when the block ends well.
-
-    `path` must not be there, or be an empty folder. If the block raises, the temporary folder is removed.
-    """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    temporary.mkdir()
-    try:
-        yield temporary
-        temporary.replace(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write UTF-8 text, whole or not at all."""
     with whole_file(path) as temporary:
@@ -70,10 +52,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file that this project wrote.
 
-    Raises
-    ------
-    FailedSlideError
-        If the file says that the slide has no result; see `drunet.outcome`.
+    Raises FailedSlideError if the file says that the slide has no result; see `drunet.outcome`.
     """
     value = json.loads(Path(path).read_text(encoding="utf-8"))
     if isinstance(value, dict) and OUTCOME in value:

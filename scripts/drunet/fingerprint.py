@@ -21,21 +21,10 @@ _QUOTED = re.compile(r"""["']([\w.-]+)["']""")
 
 
 def fingerprint(script: Path, roots: Iterable[Path], modules: Iterable[str] = ()) -> str:
-    """Digest of the code and templates that a script depends on.
+    """Digest, sixteen hexadecimal digits, of the code and templates that a script depends on.
 
-    Parameters
-    ----------
-    script : Path
-        The rule's script.
-    roots : iterable of Path
-        Folders that hold first-party packages.
-    modules : iterable of str
-        Further modules, such as an architecture that is found by name and not by an import.
-
-    Returns
-    -------
-    str
-        Sixteen hexadecimal digits.
+    `roots` are the folders that hold first-party packages, `modules` the names of further ones, such as an architecture
+    that is found by name and not by an import.
     """
     folders = tuple(roots)
     digest = hashlib.sha256(_read(script).code.encode())

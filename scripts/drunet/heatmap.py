@@ -24,7 +24,6 @@ def stitch(table: pd.DataFrame, grid: Grid) -> np.ndarray:
     ----------
     table : DataFrame
         column, row, p_tumour; NaN where a tile could not be read.
-    grid : Grid
 
     Returns
     -------
@@ -74,12 +73,7 @@ def write_field(
 def read_field(path: str | os.PathLike[str]) -> tuple[np.ndarray, dict[str, Any]]:
     """Read a field and its facts.
 
-    Raises
-    ------
-    FailedSlideError
-        If the slide has none.
-    DrunetError
-        If the file is not one that `write_field` wrote.
+    Raises FailedSlideError if the slide has none, and DrunetError if the file is not one that `write_field` wrote.
     """
     require_result(path)
     try:
@@ -103,12 +97,7 @@ def write_heatmap(path: str | os.PathLike[str], heatmap: np.ndarray, grid: Grid,
 def read_heatmap(path: str | os.PathLike[str]) -> tuple[np.ndarray, Grid]:
     """Read a heatmap and the grid it lies on.
 
-    Raises
-    ------
-    FailedSlideError
-        If the slide has none.
-    DrunetError
-        If the file is not one that `write_heatmap` wrote.
+    Raises FailedSlideError if the slide has none, and DrunetError if the file is not one that `write_heatmap` wrote.
     """
     heatmap, facts = read_field(path)
     grid = Grid.from_dict(facts["grid"])
@@ -118,9 +107,6 @@ def read_heatmap(path: str | os.PathLike[str]) -> tuple[np.ndarray, Grid]:
 
 
 def _foreign(path: str | os.PathLike[str], found: str) -> DrunetError:
-    return DrunetError(
-        "the file is not a heatmap of this workflow",
-        where=os.fspath(path),
-        found=found.splitlines()[0] if found else None,
-        mend="Delete it and run the workflow again.",
-    )
+    what = "the file is not a heatmap of this workflow"
+    mend = "Delete it and run the workflow again."
+    return DrunetError(what, where=os.fspath(path), found=found.splitlines()[0] if found else None, mend=mend)

@@ -1,25 +1,27 @@
-"""The streaming engine: reading, batching and inference overlap, through bounded queues, on ONNX Runtime alone.
+"""The streaming engine: reading, batching and inference overlap, on ONNX Runtime alone.
 
-Reader threads each hold one open handle of the slide (reopening per tile costs 2.5 times, and a handle that met an
-error must not be used again) and fill whole batches; the caller's thread runs the network. Memory is bounded by the
-queue, whatever the size of the slide.
+Reader threads fill whole batches, each from one open handle of the slide (reopening per tile costs 2.5 times, and a
+handle that met an error must not be used again); the caller's thread runs the network. Only so many batches are read
+ahead of it, which bounds memory whatever the size of the slide.
 """
 
 from __future__ import annotations
 
 import os
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
 from drunet.console import progress
 from drunet.errors import ModelError, ProviderError, SlideError
+from drunet.slide import Slide
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -30,8 +32,8 @@ PROVIDERS = {
 # Moves a zero padding into the max-pooling behind it, which pads with minus infinity: ResNetV2 then answers wrongly.
 # Models exported here are guarded against it, finished ones are not.
 _UNSOUND = ["Pad_Fusion"]
-# Batches that may wait between readers and network, per reader: enough to ride out a slow read.
-_WAITING = 2
+# Batches, per reader, that are read or wait while the network has another: enough to ride out a slow read.
+_AHEAD = 3
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,8 @@ class EngineOptions:
         A key of `PROVIDERS`; what is asked for is what is used, or it is an error.
     precision : str
         ``float32``, or ``float16``: weights and arithmetic in half precision, inputs and outputs still float32.
-    batch_size : int
-    readers : int
-        Threads that read tiles.
+    batch_size, readers : int
+        Tiles in a batch, threads that read tiles.
     max_unreadable : float
         Share of unreadable tiles above which the slide fails.
     threads : int
@@ -63,15 +64,8 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a network wants its tiles.
-
-    Attributes
-    ----------
-    channels_last : bool
-    scale : float
-        Factor on 0..255 before the network; 1 where the graph normalises by itself.
-    tumour : int
-        Index of the tumour class in the output.
+    """How a network wants its tiles: the `scale` is a factor on 0..255 before the network, 1 where the graph normalises
+    by itself; `tumour` is the index of the tumour class in the output.
     """
 
     channels_last: bool = True
@@ -88,29 +82,10 @@ def layout_of(settings: Mapping[str, Any]) -> Layout:
     )
 
 
-class TileReader(Protocol):
-    """What a reader thread needs of a slide."""
-
-    def read(self, x: int, y: int, size: tuple[int, int], mpp: float) -> np.ndarray:
-        """As `drunet.slide.Slide.read`."""
-        ...
-
-    def close(self) -> None:
-        """Free what is open."""
-        ...
-
-
 @dataclass(frozen=True)
 class Classified:
-    """Result of a slide.
-
-    Attributes
-    ----------
-    p_tumour : float32 (n,)
-        NaN where the tile could not be read.
-    unreadable : int
-    seconds : float
-        From the first read to the last result, without loading the model.
+    """Result of a slide: `p_tumour` float32 (n,), NaN where the tile could not be read; `seconds` from the first read
+    to the last result, without loading the model.
     """
 
     p_tumour: np.ndarray
@@ -121,12 +96,8 @@ class Classified:
 def open_session(path: str | os.PathLike[str], options: EngineOptions, *, where: str) -> ort.InferenceSession:
     """Load an ONNX model on the provider asked for.
 
-    Raises
-    ------
-    ProviderError
-        If ONNX Runtime lacks the provider, or silently gave another one.
-    ModelError
-        If the file is no ONNX model.
+    Raises ProviderError if ONNX Runtime lacks the provider, or silently gave another one; ModelError if the file is no
+    ONNX model.
     """
     provider = PROVIDERS[options.provider]
     available = ort.get_available_providers()
@@ -141,12 +112,9 @@ def open_session(path: str | os.PathLike[str], options: EngineOptions, *, where:
         model: Any = _half_precision(path) if options.precision == "float16" else os.fspath(path)
         session = ort.InferenceSession(model, settings, providers=[provider], disabled_optimizers=_UNSOUND)
     except Exception as error:  # ONNX Runtime raises a different private class for every kind of failure
-        raise ModelError(
-            "the file cannot be loaded as an ONNX model",
-            where=where,
-            found=str(error).splitlines()[0][:160],
-            mend="Export it again, or correct its path in the configuration.",
-        ) from error
+        found = str(error).splitlines()[0][:160]
+        mend = "Export it again, or correct its path in the configuration."
+        raise ModelError("the file cannot be loaded as an ONNX model", where=where, found=found, mend=mend) from error
     if session.get_providers()[0] != provider:
         raise _provider_missing(options.provider, session.get_providers())
     return session
@@ -155,9 +123,7 @@ def open_session(path: str | os.PathLike[str], options: EngineOptions, *, where:
 def check_classifier(session: ort.InferenceSession, layout: Layout, size: int, *, where: str) -> str:
     """Check that a model maps [n, size, size, 3] (or channels first) to [n, classes]; returns its input's name.
 
-    Raises
-    ------
-    ModelError
+    Raises ModelError if it does not.
     """
     inputs, outputs = session.get_inputs(), session.get_outputs()
     wanted = (size, size, 3) if layout.channels_last else (3, size, size)
@@ -166,26 +132,20 @@ def check_classifier(session: ort.InferenceSession, layout: Layout, size: int, *
         len(inputs) == 1 and len(shape) == 4 and all(_free(a) or a == b for a, b in zip(shape[1:], wanted, strict=True))
     )
     if not fits or inputs[0].type != "tensor(float)":
-        raise ModelError(
-            "the model does not take the tiles that the configuration describes",
-            where=where,
-            found=f"inputs {[(i.name, i.shape, i.type) for i in inputs]}",
-            mend=f"It needs one float input [n, {', '.join(map(str, wanted))}]: set `tiles.size` or `channels_last`.",
-        )
+        what = "the model does not take the tiles that the configuration describes"
+        mend = f"It needs one float input [n, {', '.join(map(str, wanted))}]: set `tiles.size` or `channels_last`."
+        raise ModelError(what, where=where, found=f"inputs {[(i.name, i.shape, i.type) for i in inputs]}", mend=mend)
     classes = outputs[0].shape
     if len(classes) != 2 or not (_free(classes[1]) or layout.tumour < classes[1]):
-        raise ModelError(
-            "the model gives no class probabilities per tile",
-            where=where,
-            found=f"output {outputs[0].name} {outputs[0].shape}",
-            mend=f"It needs an output [n, classes] with the tumour at index {layout.tumour} (`tumour_index`).",
-        )
+        found = f"output {outputs[0].name} {outputs[0].shape}"
+        mend = f"It needs an output [n, classes] with the tumour at index {layout.tumour} (`tumour_index`)."
+        raise ModelError("the model gives no class probabilities per tile", where=where, found=found, mend=mend)
     return str(inputs[0].name)
 
 
 def classify(
     session: ort.InferenceSession,
-    open_reader: Callable[[], TileReader],
+    open_reader: Callable[[], Slide],
     x: np.ndarray,
     y: np.ndarray,
     *,
@@ -222,20 +182,18 @@ def classify(
     p_tumour = np.full(len(x), np.nan, np.float32)
     unreadable = 0
     start = time.perf_counter()
-    with _Readers(open_reader, x, y, size, mpp, options) as batches, progress(len(x), where, "tiles") as bar:
+    batches = _read_ahead(open_reader, x, y, size, mpp, options)
+    with closing(batches), progress(len(x), where, "tiles") as bar:
         for index, tiles, readable in batches:
             probability = _run(session, name, tiles, layout, where)
             p_tumour[index] = np.where(readable, probability[: len(index)], np.nan)
             unreadable += int(len(index) - readable.sum())
             # At once: on a broken slide every further tile would cost opening it again.
             if unreadable > options.max_unreadable * len(x):
-                raise SlideError(
-                    "too many tiles cannot be read",
-                    status="unreadable",
-                    where=where,
-                    found=f"{unreadable} of {len(x)} tiles so far",
-                    mend="Copy or export the slide again; `inference.max_unreadable` sets the limit.",
-                )
+                what = "too many tiles cannot be read"
+                found = f"{unreadable} of {len(x)} tiles so far"
+                mend = "Copy or export the slide again; `inference.max_unreadable` sets the limit."
+                raise SlideError(what, status="unreadable", where=where, found=found, mend=mend)
             bar.update(len(index))
     return Classified(p_tumour, unreadable, time.perf_counter() - start)
 
@@ -249,88 +207,56 @@ def _run(session: ort.InferenceSession, name: str, tiles: np.ndarray, layout: La
     probability = session.run(None, {name: feed})[0][:, layout.tumour]
     # A network whose weights overflow answers NaN, which further on would read as "glass": a silent miss.
     if not np.isfinite(probability).all() or probability.min() < -1e-3 or probability.max() > 1 + 1e-3:
-        raise ModelError(
-            "the model's outputs are no probabilities",
-            where=where,
-            found=f"{probability.min():g} to {probability.max():g}",
-            mend="Its last layer must be a softmax; with `inference.precision: float16`, try float32.",
-        )
+        found = f"{probability.min():g} to {probability.max():g}"
+        mend = "Its last layer must be a softmax; with `inference.precision: float16`, try float32."
+        raise ModelError("the model's outputs are no probabilities", where=where, found=found, mend=mend)
     return probability
 
 
-class _Readers:
-    """Threads that read batches ahead of the network; iterating yields (indices, uint8 tiles, readable)."""
+def _read_ahead(
+    open_reader: Callable[[], Slide], x: np.ndarray, y: np.ndarray, size: int, mpp: float, options: EngineOptions
+) -> Generator[tuple[np.ndarray, np.ndarray, np.ndarray], None, None]:
+    """Yield batches (indices, uint8 tiles, readable) that threads read ahead; close it if you stop early."""
+    chunks = [np.arange(i, min(i + options.batch_size, len(x))) for i in range(0, len(x), options.batch_size)]
+    workers = max(1, min(options.readers, len(chunks)))
+    idle: deque[Slide] = deque()
 
-    def __init__(
-        self,
-        open_reader: Callable[[], TileReader],
-        x: np.ndarray,
-        y: np.ndarray,
-        size: int,
-        mpp: float,
-        options: EngineOptions,
-    ) -> None:
-        self._open, self._x, self._y, self._size, self._mpp = open_reader, x, y, size, mpp
-        self._batch = options.batch_size
-        self._todo: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
-        chunks = [np.arange(i, min(i + self._batch, len(x))) for i in range(0, len(x), self._batch)]
-        for chunk in chunks:
-            self._todo.put(chunk)
-        self._count = len(chunks)
-        workers = max(1, min(options.readers, self._count))
-        self._ready: queue.Queue[Any] = queue.Queue(maxsize=_WAITING * workers)
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._work, name=f"reader-{i}", daemon=True) for i in range(workers)]
-
-    def __enter__(self) -> _Readers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        for _ in range(self._count):
-            item = self._ready.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    def _work(self) -> None:
-        reader: TileReader | None = None
+    def taken() -> Slide:
         try:
-            while not self._stop.is_set():
+            return idle.pop()
+        except IndexError:
+            return open_reader()
+
+    def read(index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        tiles, readable = np.full((len(index), size, size, 3), 255, np.uint8), np.ones(len(index), bool)
+        reader: Slide | None = None
+        try:
+            for k, i in enumerate(index):
+                reader = reader or taken()
                 try:
-                    index = self._todo.get_nowait()
-                except queue.Empty:
-                    return
-                tiles = np.full((len(index), self._size, self._size, 3), 255, np.uint8)
-                readable = np.ones(len(index), bool)
-                for k, i in enumerate(index):
-                    reader = reader or self._open()
-                    try:
-                        tiles[k] = reader.read(int(self._x[i]), int(self._y[i]), (self._size, self._size), self._mpp)
-                    except SlideError:
-                        readable[k] = False
-                        reader.close()
-                        reader = None
-                self._put((index, tiles, readable))
-        except BaseException as error:  # handed to the caller's thread, which raises it
-            self._put(error)
+                    tiles[k] = reader.read(int(x[i]), int(y[i]), (size, size), mpp)
+                except SlideError:
+                    readable[k] = False
+                    reader.close()
+                    reader = None
         finally:
             if reader is not None:
-                reader.close()
+                idle.append(reader)
+        return index, tiles, readable
 
-    def _put(self, item: Any) -> None:
-        while not self._stop.is_set():
-            try:
-                self._ready.put(item, timeout=0.1)
-                return
-            except queue.Full:
-                continue
+    pool = ThreadPoolExecutor(workers, "reader-")
+    waiting: deque[Future[tuple[np.ndarray, np.ndarray, np.ndarray]]] = deque()
+    try:
+        for chunk in chunks:
+            waiting.append(pool.submit(read, chunk))
+            if len(waiting) > _AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for reader in idle:
+            reader.close()
 
 
 def _free(dimension: Any) -> bool:
@@ -347,9 +273,7 @@ def _half_precision(path: str | os.PathLike[str]) -> bytes:
 
 def _provider_missing(asked: str, available: list[str]) -> ProviderError:
     names = {v: k for k, v in PROVIDERS.items()}
-    return ProviderError(
-        "the execution provider asked for is not there",
-        where="inference.provider",
-        found=f"{asked}; here: {', '.join(names.get(p, p) for p in available)}",
-        mend="Install the driver and the `gpu` extra that it needs, or choose a provider that is there.",
-    )
+    what = "the execution provider asked for is not there"
+    found = f"{asked}; here: {', '.join(names.get(p, p) for p in available)}"
+    mend = "Install the driver and the `gpu` extra that it needs, or choose a provider that is there."
+    return ProviderError(what, where="inference.provider", found=found, mend=mend)

@@ -20,39 +20,20 @@ from drunet.slide import Slide
 from drunet.tissue import check_brightfield, tissue_mask
 
 COLUMNS = (
-    "slide_id",
-    "split",
-    "annotation_kind",
-    "status",
-    "width",
-    "height",
-    "mpp",
-    "mpp_source",
-    "vendor",
-    "levels",
-    "objective_power",
-    "annotation_origin",
-    "reason",
-    "mend",
-)
+    "slide_id", "split", "annotation_kind", "status", "width", "height", "mpp", "mpp_source", "vendor", "levels",
+    "objective_power", "annotation_origin", "reason", "mend",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Inspected:
     """What inspection found.
 
-    Attributes
-    ----------
-    report : dict
-        JSON values: slide_id, status (one of `drunet.errors.SLIDE_STATUSES`), reason and mend (empty when ok), and what
-        is known of width, height, mpp, mpp_source, vendor, levels, objective_power, annotation_origin (`Provenance` in
-        words) and geojson_origin (level-0 pixel [x, y] from which coordinates of GeoJSON count).
-    failure : FailedSlideError or None
-        Why the slide cannot be used.
-    tissue : bool (h, w) or None
-        Tissue mask of a usable slide.
-    annotation, provenance : Annotation, Provenance or None
-        Of a usable slide that has one.
+    The report holds JSON values: slide_id, status (one of `drunet.errors.SLIDE_STATUSES`), reason and mend (empty when
+    ok), and what is known of width, height, mpp, mpp_source, vendor, levels, objective_power, annotation_origin
+    (`Provenance` in words) and geojson_origin (level-0 pixel [x, y] from which coordinates of GeoJSON count). The
+    failure says why the slide cannot be used; the tissue mask, bool (h, w), and the annotation, if it has one, are of a
+    usable slide.
     """
 
     report: dict[str, Any]
@@ -75,16 +56,8 @@ def inspect(
 ) -> Inspected:
     """Look at a slide once, before anything is spent on it; later stages read what was found.
 
-    Parameters
-    ----------
-    mpp : float or None
-        µm/px from the sample sheet.
-    tissue : mapping
-        `tissue` of the configuration.
-    annotation : path or None
-    kind : {"wta", "psa", ""}
-    classes, geojson_frame
-        As in `cohort` of the configuration.
+    `mpp` (µm/px), the path of the annotation and its kind are as the sample sheet has them; `tissue`, `classes` and
+    `geojson_frame` as the configuration has them under `tissue` and `cohort`.
     """
     facts: dict[str, Any] = {"slide_id": slide_id}
     drawn = provenance = None
@@ -117,7 +90,10 @@ def inspect(
             )
             provenance = provenance_of(annotation, slide_id)
             facts["annotation_origin"] = str(provenance)
-            _warn_if_unedited(provenance, slide_id)
+            if provenance.how == "unedited":
+                what = f"the annotation is an outline of {' and '.join(provenance.sources)} that nobody edited"
+                why = "A model learns nothing new from it, and scores against it say how alike two models are."
+                say(f"WARNING  {slide_id}: {what}. {why}")
     except SlideError as error:
         return _unusable(facts, error.status, reason_of(error), error.mend)
     except AnnotationError as error:
@@ -132,55 +108,34 @@ def inspect(
 def find_tissue(slide: Slide, settings: TissueSettings) -> np.ndarray:
     """Tissue mask of a slide, bool (h, w) at `settings.mpp`.
 
-    Raises
-    ------
-    SlideError
-        With status ``not_brightfield`` or ``no_tissue``.
+    Raises SlideError with status ``not_brightfield`` or ``no_tissue``.
     """
     image = slide.read_whole(slide.shape_at(settings.mpp))
     check_brightfield(image, where=slide.slide_id)
     mask = tissue_mask(image, **dict(settings))
     if not mask.any():
-        raise SlideError(
-            "no tissue was found",
-            status="no_tissue",
-            where=slide.slide_id,
-            mend="If there is some, try another `tissue.method` or threshold.",
-        )
+        mend = "If there is some, try another `tissue.method` or threshold."
+        raise SlideError("no tissue was found", status="no_tissue", where=slide.slide_id, mend=mend)
     return mask
 
 
 def status_table(reports: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row per slide with `COLUMNS`, in the order given; what is not known is empty.
 
-    Parameters
-    ----------
-    reports : list of mapping
-        `Inspected.report` with the slide's split and annotation_kind.
+    A report is `Inspected.report` with the slide's split and annotation_kind.
     """
     return pd.DataFrame([{c: report.get(c, "") for c in COLUMNS} for report in reports], columns=list(COLUMNS))
 
 
 def outcome_table(outcomes: Mapping[str, FailedSlideError | None]) -> pd.DataFrame:
-    """What became of usable slides later: slide_id, status (`ok`, or why the slide failed), stage, reason, mend.
-
-    Parameters
-    ----------
-    outcomes : mapping of slide ID to FailedSlideError, or None where there is a result
+    """What became of usable slides (by ID; None: a result) later: slide_id, status (`ok`, or why the slide failed),
+    stage, reason, mend.
     """
     rows = [
         [slide, failed.status, failed.stage, reason_of(failed), failed.mend] if failed else [slide, "ok", "", "", ""]
         for slide, failed in outcomes.items()
     ]
     return pd.DataFrame(rows, columns=["slide_id", "status", "stage", "reason", "mend"])
-
-
-def _warn_if_unedited(provenance: Provenance, slide_id: str) -> None:
-    if provenance.how == "unedited":
-        say(
-            f"WARNING  {slide_id}: the annotation is an outline of {' and '.join(provenance.sources)} that nobody "
-            "edited. A model learns nothing new from it, and scores against it say how alike two models are."
-        )
 
 
 def _unusable(facts: Mapping[str, Any], status: str, reason: str, mend: str) -> Inspected:

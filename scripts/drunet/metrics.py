@@ -10,24 +10,27 @@ from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.stats import rankdata
 
-from drunet.bootstrap import NAN, interval, mean_interval, resample
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class SegmentationScores:
+class _Scores:
+    def to_dict(self) -> dict[str, float]:
+        """Return the scores by name, in the order of the attributes."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SegmentationScores(_Scores):
     """Agreement of two masks; NaN where a score is not defined.
 
-    Attributes
-    ----------
-    dsc, iou : float
-        Dice similarity coefficient and intersection over union, 0 to 1.
-    hd_um, hd95_um : float
-        Hausdorff distance between the boundaries, and the same at the 95th percentile, in µm.
-    precision, recall : float
-        Share of the prediction that is true, share of the truth that is predicted.
+    Dice similarity coefficient and intersection over union, 0 to 1; Hausdorff distance between the boundaries, and the
+    same at the 95th percentile, in µm; precision and recall are the share of the prediction that is true and the share
+    of the truth that is predicted.
     """
 
     dsc: float
@@ -37,23 +40,13 @@ class SegmentationScores:
     precision: float
     recall: float
 
-    def to_dict(self) -> dict[str, float]:
-        """Return the scores by name, in the order of the attributes."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class TileScores:
-    """Classification of the labelled tiles of a slide; NaN where a score is not defined.
+class TileScores(_Scores):
+    """Classification of the labelled tiles of a slide, of the class tumour; NaN where a score is not defined.
 
-    Attributes
-    ----------
-    tiles : int
-        Tiles with a label and a readable probability: those that count.
-    precision, recall, f1, auc : float
-        Of the class tumour.
-    unreadable : int
-        Labelled tiles left out because their probability is NaN.
+    Those tiles count that have a label and a readable probability; labelled tiles whose probability is NaN are
+    unreadable.
     """
 
     tiles: int
@@ -63,27 +56,13 @@ class TileScores:
     auc: float
     unreadable: int = 0
 
-    def to_dict(self) -> dict[str, float]:
-        """Return the scores by name, in the order of the attributes."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class Summary:
-    """A score over many slides.
+class Summary(_Scores):
+    """A score over many slides: `n` values count, those that are NaN are left out.
 
-    Attributes
-    ----------
-    n : int
-        Values that count.
-    mean, sd, median : float
-        `sd` is the sample standard deviation (n - 1).
-    low, high : float
-        Bounds of the bootstrap interval of the mean; NaN with fewer than two groups.
-    groups : int
-        Groups (patients) that the values come from.
-    left_out : int
-        Values left out because they are NaN.
+    `sd` is the sample standard deviation (n - 1), `low` and `high` are bounds of the bootstrap interval of the mean,
+    NaN with fewer than two groups (patients).
     """
 
     n: int
@@ -94,10 +73,6 @@ class Summary:
     high: float
     groups: int = 0
     left_out: int = 0
-
-    def to_dict(self) -> dict[str, float]:
-        """Return the scores by name, in the order of the attributes."""
-        return asdict(self)
 
 
 def segmentation_scores(
@@ -117,10 +92,6 @@ def segmentation_scores(
     region : bool (h, w), optional
         The annotated area, when only a part of the slide is annotated: pixels outside it do not count. Boundaries
         would then be cut by the region's own, so that distances are NaN.
-
-    Returns
-    -------
-    SegmentationScores
 
     Notes
     -----
@@ -247,13 +218,8 @@ def summarise(
         Whom each value belongs to.
     resamples : int
         Bootstrap draws.
-    seed : int
     level : float
         Coverage of the interval.
-
-    Returns
-    -------
-    Summary
 
     Examples
     --------
@@ -284,61 +250,34 @@ def summarise(
     )
 
 
-def pooled_intervals(
-    p_tumour: np.ndarray,
-    label: np.ndarray,
-    groups: Sequence[Hashable] | np.ndarray,
-    threshold: float,
-    *,
-    resamples: int,
-    seed: int,
-    level: float = 0.95,
-) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals of scores over pooled tiles, where whole groups (patients) are drawn.
+def mean_interval(
+    values: NDArray[np.float64], groups: NDArray, *, resamples: int, seed: int, level: float
+) -> tuple[float, float]:
+    """Interval of the mean; all of a drawn group's values enter it. NaN with fewer than two groups."""
+    _, owner = np.unique(groups, return_inverse=True)
+    total, count = np.bincount(owner, weights=values), np.bincount(owner)
+    if total.size < 2:
+        return NAN, NAN
+    if resamples < 1 or not 0 < level < 1:
+        raise ValueError(f"resamples must be positive and level between 0 and 1, not {resamples} and {level}")
+    # Groups one by one, not how often each is drawn: sums of decimals depend on their order.
+    drawn = np.random.default_rng(seed).integers(0, total.size, (resamples, total.size))
+    return interval(total[drawn].sum(axis=1) / count[drawn].sum(axis=1), level)
 
-    Parameters
-    ----------
-    p_tumour, label, threshold
-        As for `tile_scores`, of all slides together.
-    groups : (n,)
-        Whom each tile belongs to.
-    resamples, seed, level
-        As for `summarise`.
 
-    Returns
-    -------
-    dict of str to (float, float)
-        Percentile bounds of precision, recall, f1 and auc; NaN with fewer than two groups. Draws in which a score is
-        not defined do not count for it.
+def interval(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+    """Percentile bounds of a score over draws; draws in which it is not defined (NaN) do not count.
+
+    Examples
+    --------
+    >>> interval(np.arange(101.0), level=0.5)
+    (25.0, 75.0)
     """
-    p_tumour, label = np.asarray(p_tumour, dtype=np.float64), np.asarray(label)
-    counts = ((label == 0) | (label == 1)) & np.isfinite(p_tumour)
-    p, positive = p_tumour[counts], label[counts] == 1
-    draws = resample(np.asarray(groups, dtype=object).astype(str)[counts], resamples=resamples, seed=seed)
-    if draws is None:
-        return dict.fromkeys(("precision", "recall", "f1", "auc"), (NAN, NAN))
-    total, drawn, owner = draws.count, draws.drawn, draws.owner
-    called = p >= threshold
-    hits, n_called, n_tumour, n_other = total(called & positive), total(called), total(positive), total(~positive)
-    # A draw's area under the curve is a sum over pairs of groups: positives of one against negatives of the other.
-    groups_p = [(p[positive & (owner == i)], p[~positive & (owner == i)]) for i in range(draws.groups)]
-    won = np.array([[_wins(above, below) for _, below in groups_p] for above, _ in groups_p])
-    with np.errstate(invalid="ignore"):
-        scores = {
-            "precision": hits / n_called,
-            "recall": hits / n_tumour,
-            "f1": 2 * hits / (n_called + n_tumour),
-            "auc": ((drawn @ won) * drawn).sum(axis=1) / (n_tumour * n_other),
-        }
-    return {name: interval(values, level) for name, values in scores.items()}
-
-
-def _wins(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Pairs in which the positive scores above the negative, a tie counting half."""
-    ordered = np.sort(negative)
-    return (
-        float(np.searchsorted(ordered, positive, "left").sum() + np.searchsorted(ordered, positive, "right").sum()) / 2
-    )
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        return NAN, NAN
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def _hausdorff(predicted: np.ndarray, truth: np.ndarray, sampling: tuple[float, float]) -> tuple[float, float]:

@@ -60,54 +60,31 @@ def require_result(path: Path_) -> None:
 
 @contextmanager
 def late_failure(outputs: Iterable[Path_], slide_id: str, stage: str, on_bad_slide: str) -> Iterator[None]:
-    """Write an outcome to `outputs` if the block meets a slide that cannot be used, and end well.
+    """Write an outcome to `outputs`, the job's results of one slide, if the block meets a slide that cannot be used.
 
-    Parameters
-    ----------
-    outputs : iterable of path
-        The job's results, all of this slide.
-    slide_id : str
-    stage : str
-        The job's rule.
-    on_bad_slide : {"skip", "fail"}
-        As `cohort.on_bad_slide` in the configuration; "fail" lets the error stop the job.
-
-    Raises
-    ------
-    DrunetError
-        What is no fault of a slide (a model, a provider, a setting) stops the job in either case.
+    `stage` is the job's rule; with `on_bad_slide` "fail", as `cohort.on_bad_slide` in the configuration, the error
+    stops the job. What is no fault of a slide (a model, a provider, a setting) stops it in either case.
     """
     try:
         yield
     except SlideError as error:
         if on_bad_slide == "fail":
             raise
-        failed = error if isinstance(error, FailedSlideError) else _failed(error, slide_id, stage)
+        failed = error
+        if not isinstance(failed, FailedSlideError):
+            # Those that are passed on have been printed by the job that met them.
+            values = {"status": error.status, "where": slide_id, "mend": error.mend}
+            failed = FailedSlideError(error.what, stage=stage, found=error.found, **values)
+            say(f"left out: {describe(failed)}")
         write_outcome(outputs, failed)
 
 
-def _failed(error: SlideError, slide_id: str, stage: str) -> FailedSlideError:
-    """The failure of a job itself, which is printed; those that are passed on have been."""
-    values = {"status": error.status, "where": slide_id, "mend": error.mend}
-    failed = FailedSlideError(error.what, stage=stage, found=error.found, **values)
-    say(f"left out: {describe(failed)}")
-    return failed
-
-
 def stop_for(failed: Mapping[str, str]) -> None:
-    """Stop a cohort for its failed slides (ID to status), if there are any.
-
-    Raises
-    ------
-    DrunetError
-    """
+    """Stop a cohort for its failed slides (ID to status), if there are any; raises DrunetError."""
     if failed:
-        raise DrunetError(
-            "there are slides that cannot be used",
-            where="cohort",
-            found=", ".join(f"{slide} ({status})" for slide, status in failed.items()),
-            mend="Mend them as said above, take them out of the sheet, or set `cohort.on_bad_slide: skip`.",
-        )
+        found = ", ".join(f"{slide} ({status})" for slide, status in failed.items())
+        mend = "Mend them as said above, take them out of the sheet, or set `cohort.on_bad_slide: skip`."
+        raise DrunetError("there are slides that cannot be used", where="cohort", found=found, mend=mend)
 
 
 def describe(failure: FailedSlideError) -> str:
@@ -123,25 +100,9 @@ def reason_of(failure: DrunetError) -> str:
 def without_failed(slides: Sequence[T], *files: Sequence[str]) -> tuple[list[T], list[list[str]]]:
     """Leave out the slides of which any result is an outcome, and say which.
 
-    Parameters
-    ----------
-    slides : sequence
-        One entry per slide.
-    *files : sequences of path
-        Each holds one file per slide, in the slides' order, or several such rounds one after the other (run by run,
-        model by model); or none at all.
-
-    Returns
-    -------
-    slides : list
-        Those with results.
-    files : list of list of path
-        Their files, in the same order and number of rounds.
-
-    Raises
-    ------
-    FailedSlideError
-        If no slide of several remains, the first one's.
+    Each of `files` holds one file per slide, in the slides' order, or several such rounds one after the other (run by
+    run, model by model), or none at all. Returns the slides with results, and their files in the same order and number
+    of rounds. Raises the first slide's FailedSlideError if none of several remains.
     """
     count = len(slides)
     failures: dict[int, FailedSlideError] = {}

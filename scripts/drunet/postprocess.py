@@ -129,14 +129,8 @@ def segment_slide(
     straight = cv2.resize(probability, shape[::-1], interpolation=cv2.INTER_LINEAR)
     inside = cv2.resize(tissue.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT) > 0
     pixel_um2 = (grid.width * grid.mpp / shape[1]) * (grid.height * grid.mpp / shape[0])
-    return segment(
-        straight,
-        inside,
-        threshold=settings.threshold,
-        min_fragment_px=min_um2 / pixel_um2,
-        opening_px=settings.opening_px,
-        median_px=settings.median_px,
-    )
+    steps = settings.model_dump(include={"threshold", "opening_px", "median_px"})
+    return segment(straight, inside, min_fragment_px=min_um2 / pixel_um2, **steps)
 
 
 def finest_mask(mask: np.ndarray, grid: Grid, mpp: float) -> tuple[np.ndarray, tuple[float, float]]:

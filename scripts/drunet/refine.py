@@ -33,10 +33,7 @@ def refiner_inputs(slide: Slide, heatmap: np.ndarray, grid: Grid, size: int) -> 
 def refiner_size(session: ort.InferenceSession, *, where: str) -> int:
     """Side of the square that a refiner takes.
 
-    Raises
-    ------
-    ModelError
-        If the model does not take an image [n, s, s, 3] and a heatmap [n, s, s, 1].
+    Raises ModelError if the model does not take an image [n, s, s, 3] and a heatmap [n, s, s, 1].
     """
     shapes = {i.name: tuple(i.shape[1:]) for i in session.get_inputs()}
     image, heat = shapes.get(IMAGE, ()), shapes.get(HEATMAP, ())
@@ -44,30 +41,21 @@ def refiner_size(session: ort.InferenceSession, *, where: str) -> int:
         len(image) == 3 and isinstance(image[0], int) and image == (image[0], image[0], 3) and heat == (*image[:2], 1)
     )
     if not fits or len(shapes) != 2:
-        raise ModelError(
-            "the model does not take what a refiner is given",
-            where=where,
-            found=f"inputs {[(i.name, i.shape) for i in session.get_inputs()]}",
-            mend=f"It needs `{IMAGE}` [n, s, s, 3] (0..255) and `{HEATMAP}` [n, s, s, 1] (0..1).",
-        )
+        found = f"inputs {[(i.name, i.shape) for i in session.get_inputs()]}"
+        mend = f"It needs `{IMAGE}` [n, s, s, 3] (0..255) and `{HEATMAP}` [n, s, s, 1] (0..1)."
+        raise ModelError("the model does not take what a refiner is given", where=where, found=found, mend=mend)
     return int(image[0])
 
 
 def refine(session: ort.InferenceSession, image: np.ndarray, heat: np.ndarray, *, where: str) -> np.ndarray:
     """Run the refiner; returns the foreground probability, float32 (size, size).
 
-    Raises
-    ------
-    ModelError
-        If the model does not answer [n, s, s, 2] with finite values.
+    Raises ModelError if the model does not answer [n, s, s, 2] with finite values.
     """
     feed = {IMAGE: image[None].astype(np.float32), HEATMAP: heat[None, ..., None].astype(np.float32)}
     answer = session.run(None, feed)[0]
     if answer.shape != (1, *heat.shape, 2) or not np.isfinite(answer).all():
-        raise ModelError(
-            "the refiner's output is no map of background and tumour",
-            where=where,
-            found=f"shape {answer.shape}",
-            mend="It needs one output [n, s, s, 2], a softmax with background first.",
-        )
+        found = f"shape {answer.shape}"
+        mend = "It needs one output [n, s, s, 2], a softmax with background first."
+        raise ModelError("the refiner's output is no map of background and tumour", where=where, found=found, mend=mend)
     return np.ascontiguousarray(answer[0, ..., 1])

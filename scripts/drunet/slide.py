@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -41,12 +40,10 @@ class SlideProperties:
         Level-0 resolution in µm/px (mean of both axes, which agree within `SQUARE_TOLERANCE`).
     mpp_source : str
         Where `mpp` comes from: ``sheet``, ``openslide`` or ``tiff tags``.
-    vendor : str
-        OpenSlide's name of the format.
     downsamples : tuple of float
         Downsampling factor of each level.
-    objective_power : str
-        As the scanner wrote it, for display; never turned into µm/px.
+    vendor, objective_power : str
+        As OpenSlide and the scanner call them, for display; the power is never turned into µm/px.
     bounds_origin : (int, int)
         Level-0 pixel (x, y) of the top left corner of what was scanned, of formats whose level 0 reaches beyond it
         (``openslide.bounds-x`` and ``-y``: MIRAX, some of Leica and Ventana); (0, 0) of all others.
@@ -62,15 +59,11 @@ class SlideProperties:
     bounds_origin: tuple[int, int] = (0, 0)
 
     def geojson_origin(self, frame: str) -> tuple[int, int]:
-        """Level-0 pixel (x, y) from which the coordinates of GeoJSON count.
+        """Level-0 pixel (x, y) from which GeoJSON counts, with `cohort.geojson_frame` "qupath" or "slide".
 
         QuPath's OpenSlide reader shows what was scanned alone, unless it is told ``--no-crop``, and counts from the
-        corner of that, in what it writes and in what it reads (its OpenslideImageServer, since version 0.2).
-
-        Parameters
-        ----------
-        frame : {"qupath", "slide"}
-            As `cohort.geojson_frame` in the configuration: as QuPath, or from the corner of the whole slide.
+        corner of that, in what it writes and in what it reads (its OpenslideImageServer, since version 0.2); "slide"
+        counts from the corner of the whole slide.
         """
         origins = {"qupath": self.bounds_origin, "slide": (0, 0)}
         if frame not in origins:
@@ -81,32 +74,17 @@ class SlideProperties:
 class Slide:
     """An open slide; a context manager.
 
-    Parameters
-    ----------
-    path : path-like
-        A file that OpenSlide reads.
-    slide_id : str
-        How messages call the slide.
-    mpp : float, optional
-        µm/px from the sample sheet; it wins over what the file says.
-
-    Raises
-    ------
-    SlideError
-        With status ``missing``, ``unreadable`` or ``resolution_missing``.
+    `path` is a file that OpenSlide reads, `slide_id` how messages call it; `mpp`, µm/px from the sample sheet, wins
+    over what the file says. Raises SlideError with status ``missing``, ``unreadable`` or ``resolution_missing``.
     """
 
     def __init__(self, path: str | os.PathLike[str], slide_id: str, mpp: float | None = None) -> None:
         self.slide_id = slide_id
         path = Path(path)
         if not path.is_file():
-            raise SlideError(
-                "the slide file is not there",
-                status="missing",
-                where=slide_id,
-                found=path.name,
-                mend="Correct `path` in the sheet, or `cohort.root` in the configuration.",
-            )
+            found = path.name
+            mend = "Correct `path` in the sheet, or `cohort.root` in the configuration."
+            raise SlideError("the slide file is not there", status="missing", where=slide_id, found=found, mend=mend)
         self._path = path
         self._handle = _open(path, slide_id)
         try:
@@ -118,9 +96,7 @@ class Slide:
     def __enter__(self) -> Slide:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -147,7 +123,7 @@ class Slide:
         Raises
         ------
         SlideError
-            With status ``unreadable``. The handle is then of no further use: OpenSlide would return blank pixels.
+            ``unreadable``. The handle is then of no further use: OpenSlide would return blank pixels.
         """
         downsample = mpp / self.properties.mpp
         level = nearest_finer_level(self.properties.downsamples, downsample)
@@ -155,13 +131,10 @@ class Slide:
         # Rounded: nothing in the result is displaced by more than half a pixel of the level.
         width, height = (max(1, round(s * factor)) for s in size)
         if width * height > MAX_READ_PX:
-            raise SlideError(
-                "a single read would need too much memory: no level is coarse enough",
-                status="unreadable",
-                where=self.slide_id,
-                found=f"{width} x {height} px at level {level}",
-                mend="Convert the slide to a pyramidal TIFF.",
-            )
+            what = "a single read would need too much memory: no level is coarse enough"
+            found = f"{width} x {height} px at level {level}"
+            mend = "Convert the slide to a pyramidal TIFF."
+            raise SlideError(what, status="unreadable", where=self.slide_id, found=found, mend=mend)
         rgb = self._region(int(x), int(y), level, (width, height))
         if (width, height) == size:
             return rgb
@@ -211,13 +184,9 @@ def _on_white(rgba: np.ndarray) -> np.ndarray:
 def _unreadable(path: Path, slide_id: str, error: Exception) -> SlideError:
     # OpenSlide names the whole path, which may hold a patient's name.
     said = str(error).replace(str(path), slide_id).splitlines()
-    return SlideError(
-        "the file cannot be read as a slide",
-        status="unreadable",
-        where=slide_id,
-        found=said[0] if said else type(error).__name__,
-        mend="Copy or export it again; it may be cut short.",
-    )
+    found = said[0] if said else type(error).__name__
+    mend = "Copy or export it again; it may be cut short."
+    return SlideError("the file cannot be read as a slide", status="unreadable", where=slide_id, found=found, mend=mend)
 
 
 def _open(path: Path, slide_id: str) -> openslide.OpenSlide:
@@ -226,13 +195,10 @@ def _open(path: Path, slide_id: str) -> openslide.OpenSlide:
     try:
         handle = openslide.OpenSlide(path)
     except openslide.OpenSlideUnsupportedFormatError as error:
-        raise SlideError(
-            "the file is in no format that OpenSlide knows, or it is cut short",
-            status="unreadable",
-            where=slide_id,
-            found=path.suffix or "no suffix",
-            mend="Export it again, as a tiled pyramidal TIFF or a vendor's format.",
-        ) from error
+        what = "the file is in no format that OpenSlide knows, or it is cut short"
+        found = path.suffix or "no suffix"
+        mend = "Export it again, as a tiled pyramidal TIFF or a vendor's format."
+        raise SlideError(what, status="unreadable", where=slide_id, found=found, mend=mend) from error
     except (openslide.OpenSlideError, OSError) as error:
         raise _unreadable(path, slide_id, error) from error
     return handle
@@ -243,21 +209,15 @@ def _properties(handle: openslide.OpenSlide, path: Path, slide_id: str, mpp: flo
     width, height = handle.dimensions
     resolution, source = _resolution(handle, path, slide_id, mpp)
     if resolution is None:
-        raise SlideError(
-            "the slide does not say its resolution",
-            status="resolution_missing",
-            where=slide_id,
-            found=f"objective power {values.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER, 'not given')}, no µm/px",
-            mend="Add a column `mpp` to the sheet with its level-0 µm/px (often 0.25 at 40x, 0.5 at 20x).",
-        )
+        what = "the slide does not say its resolution"
+        found = f"objective power {values.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER, 'not given')}, no µm/px"
+        mend = "Add a column `mpp` to the sheet with its level-0 µm/px (often 0.25 at 40x, 0.5 at 20x)."
+        raise SlideError(what, status="resolution_missing", where=slide_id, found=found, mend=mend)
     if not PLAUSIBLE_MPP[0] <= resolution <= PLAUSIBLE_MPP[1]:
-        raise SlideError(
-            "the slide's resolution is not plausible",
-            status="resolution_missing",
-            where=slide_id,
-            found=f"{resolution:g} µm/px from {source}",
-            mend="Add a column `mpp` to the sheet with the right value.",
-        )
+        what = "the slide's resolution is not plausible"
+        found = f"{resolution:g} µm/px from {source}"
+        mend = "Add a column `mpp` to the sheet with the right value."
+        raise SlideError(what, status="resolution_missing", where=slide_id, found=found, mend=mend)
     return SlideProperties(
         width=width,
         height=height,
@@ -297,13 +257,10 @@ def _square(both: Sequence[float], slide_id: str, source: str) -> float:
     """Mean µm/px of both axes, which have to agree: every length and area is taken as if pixels were square."""
     x, y = both
     if abs(x - y) > SQUARE_TOLERANCE * min(abs(x), abs(y)):
-        raise SlideError(
-            "the slide's pixels are not square",
-            status="resolution_missing",
-            where=slide_id,
-            found=f"{x:g} µm/px across, {y:g} µm/px down, from {source}",
-            mend="Add a column `mpp` to the sheet with the right value, which then decides for both axes.",
-        )
+        what = "the slide's pixels are not square"
+        found = f"{x:g} µm/px across, {y:g} µm/px down, from {source}"
+        mend = "Add a column `mpp` to the sheet with the right value, which then decides for both axes."
+        raise SlideError(what, status="resolution_missing", where=slide_id, found=found, mend=mend)
     return (x + y) / 2
 
 

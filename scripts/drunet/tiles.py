@@ -60,12 +60,10 @@ def tile_table(grid: Grid, tissue: np.ndarray, annotation: Annotation | None, ru
 
     Parameters
     ----------
-    grid : Grid
     tissue : bool (h, w)
         Tissue mask that covers exactly the slide.
     annotation : Annotation or None
         None: no tumour fraction (NaN) and no labels.
-    rules : TileRules
 
     Returns
     -------
@@ -141,10 +139,7 @@ def write_table(path: str | os.PathLike[str], table: pd.DataFrame, facts: Mappin
 def read_table(path: str | os.PathLike[str]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read a table and the facts stored with it.
 
-    Raises
-    ------
-    FailedSlideError
-        If the slide has none.
+    Raises FailedSlideError if the slide has none.
     """
     require_result(path)
     arrow = pq.read_table(path)
@@ -196,12 +191,7 @@ def write_mask(path: str | os.PathLike[str], mask: np.ndarray) -> None:
 def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
     """Read a mask that `write_mask` wrote: bool (h, w).
 
-    Raises
-    ------
-    FailedSlideError
-        If the slide has none.
-    DrunetError
-        If the file is no picture.
+    Raises FailedSlideError if the slide has none, and DrunetError if the file is no picture.
     """
     require_result(path)
     picture = cv2.imread(os.fspath(path), cv2.IMREAD_GRAYSCALE)

@@ -8,9 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from shapely.geometry import MultiPolygon
 
-from drunet.annotation.outline import outline
 from drunet.components import at_edge, filter_components
 from drunet.errors import SlideError
 
@@ -103,22 +101,11 @@ def tissue_mask(
 
 
 def check_brightfield(image: NDArray[np.uint8], *, where: str) -> None:
-    """Refuse a slide that is light on black, or nothing but black.
+    """Refuse a slide, uint8 RGB (h, w, 3) at any low resolution, that is light on black, or nothing but black.
 
     Black scanner borders and pen strokes do not make a slide dark: only what is lit counts, and in transmitted light
-    that is glass and stained tissue, brighter in the whole than fluorescence.
-
-    Parameters
-    ----------
-    image : uint8 (h, w, 3)
-        The whole slide, RGB, at any low resolution.
-    where : str
-        Slide ID, for the message.
-
-    Raises
-    ------
-    SlideError
-        With status `not_brightfield`.
+    that is glass and stained tissue, brighter in the whole than fluorescence. Raises SlideError with status
+    `not_brightfield`.
     """
     _check_image(image)
     pixels = image.reshape(-1, 3)
@@ -132,30 +119,10 @@ def check_brightfield(image: NDArray[np.uint8], *, where: str) -> None:
         no_glass = np.percentile(lit.min(axis=1), 90) < 100
         dark = black_share > 0.2 and (float(np.median(luminance)) < 80 or (black_share > 0.4 and bool(no_glass)))
     if dark:
-        raise SlideError(
-            "the slide is not brightfield: it is dark where glass should be bright",
-            status="not_brightfield",
-            where=where,
-            found=f"{black_share:.0%} of the slide is black",
-            mend="Only slides in transmitted light (H&E) can be used; take this one out of the sample sheet.",
-        )
-
-
-def tissue_outline(mask: NDArray[np.bool_], scale_x: float, scale_y: float) -> MultiPolygon:
-    """Outline a tissue mask along its pixel edges.
-
-    Parameters
-    ----------
-    mask : bool (h, w)
-    scale_x, scale_y : float
-        Level-0 pixels per mask pixel.
-
-    Returns
-    -------
-    shapely.MultiPolygon
-        In level-0 pixels, with holes; its area is the mask's to the pixel.
-    """
-    return outline(mask, scale_x, scale_y)
+        what = "the slide is not brightfield: it is dark where glass should be bright"
+        found = f"{black_share:.0%} of the slide is black"
+        mend = "Only slides in transmitted light (H&E) can be used; take this one out of the sample sheet."
+        raise SlideError(what, status="not_brightfield", where=where, found=found, mend=mend)
 
 
 def _check_image(image: NDArray[np.uint8]) -> None:
@@ -163,15 +130,10 @@ def _check_image(image: NDArray[np.uint8]) -> None:
         raise ValueError(f"expected a uint8 image (h, w, 3), got {image.dtype} {image.shape}")
 
 
-def _ellipse(radius_um: float, mpp: float) -> NDArray[np.uint8]:
-    side = 2 * max(1, round(radius_um / mpp)) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
-
-
 def _morph(mask: NDArray[np.bool_], operation: int, radius_um: float, mpp: float) -> NDArray[np.bool_]:
     """Binary morphology that treats the border of the image as a mirror, so that nothing is eaten or grown there."""
-    kernel = _ellipse(radius_um, mpp)
-    pad = kernel.shape[0]
+    pad = 2 * max(1, round(radius_um / mpp)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (pad, pad))
     padded = np.pad(mask.astype(np.uint8), pad, mode="edge")
     return np.asarray(cv2.morphologyEx(padded, operation, kernel)[pad:-pad, pad:-pad] > 0)
 

@@ -17,8 +17,8 @@ from drunet.annotation.parsed import write_parsed
 from drunet.annotation.provenance import provenance_of
 from drunet.demo.pyramid import write_pyramid
 from drunet.errors import ConfigError, FailedSlideError, SlideError, TrainingDataError
+from drunet.export.onnx_model import export_trained
 from drunet.export.outline import write_geojson
-from drunet.export.trained import export_trained
 from drunet.files import sha256
 from drunet.grid import Grid
 from drunet.heatmap import write_heatmap
@@ -445,8 +445,8 @@ def test_a_refiner_learns_the_annotated_half_and_remembers_its_smallest_tumour(m
     # 256 x 256 level-0 px of 0.5 µm.
     assert result.facts["smallest_tumour_um2"] == pytest.approx(128 * 128)
     assert result.facts["training_slides"] == ["r1"] and result.facts["validation_slides"] == ["r2"]
-    truth = refiner.truth_mask(slides[0].slide.read()[2], (4, 8), (512, 256))
-    np.testing.assert_array_equal(truth, np.tile([True] * 4 + [False] * 4, (4, 1)))
+    truth = refiner._load(slides[0], 8, [])[2]
+    np.testing.assert_array_equal(truth, np.tile([True] * 4 + [False] * 4, (8, 1)))
 
 
 def test_a_refiner_needs_tumour(make: MakeSlide, tmp_path: Path) -> None:

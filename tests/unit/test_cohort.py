@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drunet.cohort import REQUIRED, check_files, is_safe_id, join_sheets, patient_folds, read_sheets
+from drunet.cohort import REQUIRED, check_files, is_safe_id, patient_folds, read_sheets
 from drunet.errors import SheetError
 from drunet.files import ID_PATTERN
 
@@ -281,13 +281,6 @@ def test_a_slide_file_in_two_rows_is_refused_by_whatever_path(tmp_path: Path) ->
         twin = line(slide_id="twin", patient_id="p2", split="test", path=path)
         error = refused(write(tmp_path, line(), twin))
         assert (error.what, error.found) == ("a slide file stands in two rows", "case_1 and twin")
-
-
-def test_a_slide_file_in_two_sheets_that_are_joined_is_refused(tmp_path: Path) -> None:
-    main, other = (read_sheets(write(tmp_path, line(slide_id=s, path=f"{p}.tif"))) for s, p in ("aa", "ba"))
-    assert list(join_sheets(main, {}, "here")) == ["a"]
-    with pytest.raises(SheetError, match=r"here: a slide file stands in two rows .*a and b"):
-        join_sheets(main, other, "here")
 
 
 def test_a_sheet_that_is_not_there_or_is_a_folder_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from drunet.files import read_json, whole_file, whole_folder, write_json, write_text
+from drunet.files import read_json, whole_file, write_json, write_text
 
 
 def test_a_file_appears_only_when_the_block_has_ended(tmp_path: Path) -> None:
@@ -31,22 +31,6 @@ def test_a_block_that_raises_leaves_the_old_file_and_no_other(tmp_path: Path, ol
         temporary.write_text("half of the n")
         raise KeyboardInterrupt
     assert [p.read_text() for p in tmp_path.iterdir()] == ([] if old is None else [old])
-
-
-@pytest.mark.parametrize("there", [False, True])
-def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path, there: bool) -> None:
-    target = tmp_path / "new" / "pictures"
-    if there:
-        # A workflow makes the folder before the rule that fills it.
-        target.mkdir(parents=True)
-    with pytest.raises(KeyboardInterrupt), whole_folder(target) as temporary:
-        (temporary / "1.png").write_text("a")
-        raise KeyboardInterrupt
-    assert [p.name for p in tmp_path.rglob("*")] == ["new", "pictures"][: 1 + there]
-    with whole_folder(target) as temporary:
-        (temporary / "1.png").write_text("a")
-        assert not (target / "1.png").exists()
-    assert [p.name for p in target.iterdir()] == ["1.png"] and len(list(target.parent.iterdir())) == 1
 
 
 def test_a_block_that_writes_nothing_is_an_error_and_keeps_the_old_file(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from published_lenses import distort_reference
 
-from drunet.augment.multi_lens import Lenses, coordinate_map, distort, distort_reference, draw_lenses, resample
+from drunet.augment.multi_lens import Lenses, coordinate_map, distort, draw_lenses, resample
 
 ROW = np.arange(9, dtype=np.uint8)[None]
 

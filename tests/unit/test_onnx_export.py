@@ -11,8 +11,7 @@ import pytest
 
 from drunet.errors import ModelError
 from drunet.export import onnx_model
-from drunet.export.onnx_model import write_onnx
-from drunet.export.trained import export_trained
+from drunet.export.onnx_model import export_trained, write_onnx
 from drunet.inference import EngineOptions, Layout, check_classifier, open_session
 from drunet.models import registry
 from drunet.refine import refine, refiner_size

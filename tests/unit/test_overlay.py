@@ -63,27 +63,21 @@ def test_outside_a_partial_annotation_a_prediction_is_no_false_positive() -> Non
     assert (picture[39, 45] == overlay.FALSE_POSITIVE).all()
 
 
-def test_tissue_is_outlined_and_the_rest_darkened() -> None:
-    image, predicted, _ = four_classes()
-    tissue = np.zeros_like(predicted)
-    tissue[50:70, 10:30] = True
-    picture = overlay.overlay(image, np.zeros_like(predicted), tissue=tissue)
-    assert (picture[50, 20] == overlay.TISSUE).all()
-    assert picture[75, 75].max() < picture[60, 20].min()
-
-
 @pytest.mark.parametrize("wrong", [np.zeros((80, 80), np.uint8), np.zeros((40, 80), bool)])
 def test_a_mask_that_does_not_fit_its_picture_is_refused(wrong: np.ndarray) -> None:
     with pytest.raises(ValueError, match="predicted must be bool"):
         overlay.overlay(four_classes()[0], wrong)
 
 
-def test_a_heatmap_is_transparent_where_nothing_was_looked_at_and_cropped_to_the_slide() -> None:
+def test_a_heatmap_is_transparent_where_nothing_was_looked_at_and_cropped_to_the_slide(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(overlay, "_OPACITY", 1.0)
     image = np.full((90, 150, 3), (230, 150, 200), np.uint8)
     grid = Grid(width=1500, height=900, mpp=1.0, tile_mpp=1.0, size=400, step=400)  # 4 x 3 cells, the last ones cut
     heatmap = np.full(grid.shape, np.nan, np.float32)
     heatmap[0, 3], heatmap[2, 0] = 1.0, 0.0
-    picture = overlay.heatmap_picture(image, heatmap, grid, opacity=1.0)
+    picture = overlay.heatmap_picture(image, heatmap, grid)
     np.testing.assert_array_equal(picture[10, 50], image[0, 0])
     top, bottom = (np.rint(np.array(matplotlib.colormaps["viridis"](v)[:3]) * 255) for v in (1.0, 0.0))
     np.testing.assert_allclose(picture[10, 120], top, atol=1)  # column 3 begins at 1200 of 1500 px, not at 3/4

@@ -10,9 +10,9 @@ import pytest
 import shapely
 from numpy.typing import NDArray
 
-from drunet.annotation import rasterise, read_annotation
+from drunet.annotation import outline, rasterise, read_annotation
 from drunet.errors import SlideError
-from drunet.tissue import METHODS, check_brightfield, tissue_mask, tissue_outline
+from drunet.tissue import METHODS, check_brightfield, tissue_mask
 
 MPP = 8.0
 SLIDES = Path(__file__).parents[2] / ".." / "shared" / "data" / "slides"
@@ -268,7 +268,7 @@ def test_glass_tissue_borders_and_big_black_marks_are_brightfield() -> None:
 
 def test_a_tissue_outline_in_level_0_pixels_paints_the_mask_again() -> None:
     mask = tissue_mask(with_tissue()[0], MPP)
-    drawn = tissue_outline(mask, 32.0, 31.5)
+    drawn = outline(mask, 32.0, 31.5)
     assert drawn.area == pytest.approx(mask.sum() * 32.0 * 31.5)
     assert drawn.bounds[2] <= 240 * 32
     again = rasterise(drawn, mask.shape, slide_size=(240 * 32, 6300))
@@ -324,4 +324,4 @@ def test_small_crops_of_real_slides_give_their_tissue(name: str, mpp: float, low
     check_brightfield(image, where="real")
     mask = tissue_mask(image, MPP)
     assert low < mask.mean() < high
-    assert shapely.is_valid(tissue_outline(mask, 16.0, 16.0))
+    assert shapely.is_valid(outline(mask, 16.0, 16.0))

@@ -17,7 +17,7 @@ rule report:
         histories=[f"<results>/models/{m}/history.tsv" for m in USED_MODELS if not is_finished(m)],
         published=sorted(str(p) for p in (Path(workflow.basedir) / "resources/published").glob("*.tsv")),
         sections=SECTIONS,
-        templates=[str(SCRIPTS / "drunet/report" / f) for f in ("template.html", "section.html", "style.css")],
+        templates=[str(SCRIPTS / "drunet/report" / f) for f in ("template.html", "style.css")],
     output:
         page=report("<results>/report/report.html", caption="../report/page.rst", category="Report"),
     log:

@@ -51,8 +51,7 @@ def read_annotation(
     width, height : int
         Size of the slide in level-0 pixels, which is also the unit of the coordinates.
     classes : mapping of label to class names
-        As `cohort.annotation_classes` in the configuration; labels are tumour, non_tumour and ignore, names may hold
-        shell wildcards.
+        As `cohort.annotation_classes` in the configuration: tumour, non_tumour and ignore, with shell wildcards.
     origin : (int, int)
         Level-0 pixel (x, y) from which the coordinates of GeoJSON count: `SlideProperties.geojson_origin`. XML and
         masks are of the whole slide.
@@ -68,19 +67,13 @@ def read_annotation(
     source = Source(where=where, file=file.name, width=width, height=height, classes=classes, origin=origin)
     reader = READERS.get(file.suffix.casefold())
     if reader is None:
-        raise source.error(
-            "annotations of this format cannot be read",
-            found=file.suffix or "no suffix",
-            mend=f"Use one of {', '.join(READERS)}.",
-        )
+        mend = f"Use one of {', '.join(READERS)}."
+        raise source.error("annotations of this format cannot be read", found=file.suffix or "no suffix", mend=mend)
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise source.error(
-            "the annotation file cannot be opened",
-            found=error.strerror,
-            mend="Check the annotation column of the sample sheet.",
-        ) from None
+        mend = "Check the annotation column of the sample sheet."
+        raise source.error("the annotation file cannot be opened", found=error.strerror, mend=mend) from None
     if not data.strip():
         raise source.error("the file is empty", mend="Export the annotation again.")
     regions = reader(data, source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,16 +29,8 @@ OBJECT_IDS = {
 class Drawn:
     """One annotation as the file has it, not yet held against slide and classes.
 
-    Attributes
-    ----------
-    item : str
-        What to call it in a message.
-    polygons : list of list of float64 (n, 2)
-        Per polygon its outer ring and its holes, closed.
-    name : str or None
-        Its class.
-    metadata : dict
-        What the program that wrote it noted beside.
+    `item` is what to call it in a message, `metadata` what the program that wrote it noted beside. `polygons` holds per
+    polygon its outer ring and its holes, closed: float64 (n, 2).
     """
 
     item: str
@@ -53,15 +45,15 @@ def read_geojson(data: bytes, source: Source) -> tuple[Region, ...]:
     Detections, cells, tiles and cores are passed over; a file that has nothing else is refused, because an empty
     annotation would call the whole slide free of tumour. Coordinates count from `source.origin`.
 
-    Raises
-    ------
-    AnnotationError
-        Naming the feature, for everything that cannot be understood.
+    Raises AnnotationError naming the feature, for everything that cannot be understood.
     """
-    return tuple(
-        source.region(_on_slide(drawn.polygons, source.origin), drawn.name, drawn.item)
-        for drawn in drawn_features(data, source)
-    )
+    regions = []
+    for drawn in drawn_features(data, source):
+        polygons = drawn.polygons
+        if any(source.origin):
+            polygons = [[ring + source.origin for ring in rings] for rings in polygons]
+        regions.append(source.region(polygons, drawn.name, drawn.item))
+    return tuple(regions)
 
 
 def drawn_features(data: bytes, source: Source) -> Iterator[Drawn]:
@@ -73,17 +65,12 @@ def drawn_features(data: bytes, source: Source) -> Iterator[Drawn]:
         properties = _properties(feature, source, item)
         if _object_type(feature, properties) not in NOT_DRAWN:
             count += 1
-            yield Drawn(item, _polygons(feature, source, item), _class_name(properties), _metadata(properties))
+            metadata = properties["metadata"] if isinstance(properties.get("metadata"), dict) else {}
+            yield Drawn(item, _polygons(feature, source, item), _class_name(properties), metadata)
     if features and not count:
-        raise source.error(
-            "there are objects, but none of them is an annotation",
-            found=f"{len(features)} detections or cores",
-            mend="Export the annotations, too, or an empty list if there are none.",
-        )
-
-
-def _on_slide(polygons: list[list[np.ndarray]], origin: Sequence[int]) -> list[list[np.ndarray]]:
-    return [[ring + origin for ring in rings] for rings in polygons] if any(origin) else polygons
+        found = f"{len(features)} detections or cores"
+        mend = "Export the annotations, too, or an empty list if there are none."
+        raise source.error("there are objects, but none of them is an annotation", found=found, mend=mend)
 
 
 def _parse(data: bytes, source: Source) -> Any:
@@ -143,21 +130,12 @@ def _class_name(properties: dict[str, Any]) -> str | None:
     return classification if isinstance(classification, str) else None
 
 
-def _metadata(properties: dict[str, Any]) -> dict[str, Any]:
-    metadata = properties.get("metadata")
-    return metadata if isinstance(metadata, dict) else {}
-
-
 def _polygons(feature: dict[str, Any], source: Source, item: str) -> list[list[np.ndarray]]:
     geometry = feature.get("geometry")
     kind = geometry.get("type") if isinstance(geometry, dict) else None
     if kind not in ("Polygon", "MultiPolygon"):
-        raise source.error(
-            "only polygons can be learnt from and measured",
-            item=item,
-            found=kind,
-            mend="Delete points and lines in QuPath, or close them to areas, and export again.",
-        )
+        mend = "Delete points and lines in QuPath, or close them to areas, and export again."
+        raise source.error("only polygons can be learnt from and measured", item=item, found=kind, mend=mend)
     coordinates = geometry.get("coordinates") if isinstance(geometry, dict) else None
     polygons = [coordinates] if kind == "Polygon" else coordinates
     if not isinstance(polygons, list) or not polygons or not all(isinstance(p, list) for p in polygons):
@@ -170,29 +148,20 @@ def _ring(positions: Any, source: Source, item: str) -> np.ndarray:
     if not isinstance(positions, list) or not all(_is_position(p) for p in positions):
         raise source.error("an outline is not a list of [x, y] positions", item=item, mend=EXPORT_AGAIN)
     if len(positions) < 4:
-        raise source.error(
-            "a closed outline needs at least four positions, the last equal to the first",
-            item=item,
-            found=len(positions),
-            mend="Draw the region anew; points and lines have no area.",
-        )
+        what = "a closed outline needs at least four positions, the last equal to the first"
+        mend = "Draw the region anew; points and lines have no area."
+        raise source.error(what, item=item, found=len(positions), mend=mend)
     try:
         ring = np.array([position[:2] for position in positions], dtype=np.float64)
     except OverflowError:
         raise source.error("a coordinate is not a finite number", item=item, mend=EXPORT_AGAIN) from None
     if np.isfinite(ring).all() and not np.array_equal(ring[0], ring[-1]):
-        raise source.error(
-            "the outline is not closed: its last position differs from its first",
-            item=item,
-            found=f"{ring[0].tolist()} and {ring[-1].tolist()}",
-            mend="Close the outline, or export the file again; a part of it may be missing.",
-        )
+        what = "the outline is not closed: its last position differs from its first"
+        mend = "Close the outline, or export the file again; a part of it may be missing."
+        raise source.error(what, item=item, found=f"{ring[0].tolist()} and {ring[-1].tolist()}", mend=mend)
     return ring
 
 
 def _is_position(position: Any) -> bool:
-    return (
-        isinstance(position, list)
-        and len(position) >= 2
-        and all(isinstance(value, int | float) and not isinstance(value, bool) for value in position[:2])
-    )
+    # A bool is a kind of int, but no coordinate.
+    return isinstance(position, list) and len(position) >= 2 and all(type(v) in (int, float) for v in position[:2])

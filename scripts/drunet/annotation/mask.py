@@ -32,11 +32,9 @@ def read_mask(data: bytes, source: Source) -> tuple[Region, ...]:
     and between them whatever soft edges and JPEG make. Images whose values are all small hold labels, of which there
     may be one beside 0.
 
-    Raises
-    ------
-    AnnotationError
-        For images that are too large, damaged, of another aspect than the slide, or hold several classes: a third even
-        tone, a second colour among what is bright, a second label; and for dark 16-bit images, which hold neither.
+    Raises AnnotationError for images that are too large, damaged, of another aspect than the slide, or hold several
+    classes: a third even tone, a second colour among what is bright, a second label; and for dark 16-bit images, which
+    hold neither.
     """
     mask = _binary(_pixels(data, source), source)
     if not mask.any():
@@ -55,11 +53,9 @@ def _pixels(data: bytes, source: Source) -> NDArray[np.generic]:
                 _check_aspect(image.size, source)
                 return _channels(image)
     except Image.DecompressionBombError:
-        raise source.error(
-            "the mask image is too large to be read safely",
-            found=f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} px",
-            mend="Save it at a lower resolution; some 8,000 px on the longer side are plenty.",
-        ) from None
+        found = f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} px"
+        mend = "Save it at a lower resolution; some 8,000 px on the longer side are plenty."
+        raise source.error("the mask image is too large to be read safely", found=found, mend=mend) from None
     except UnidentifiedImageError:
         raise source.error("the file is not an image", mend="Save the mask as PNG or check the suffix.") from None
     except (OSError, SyntaxError, ValueError) as error:
@@ -69,11 +65,10 @@ def _pixels(data: bytes, source: Source) -> NDArray[np.generic]:
 def _check_aspect(size: tuple[int, int], source: Source) -> None:
     aspect = (size[0] / size[1]) / (source.width / source.height)
     if abs(aspect - 1.0) > ASPECT_TOLERANCE:
-        raise source.error(
-            "the mask has another aspect than the slide, so that it cannot lie over it",
-            found=f"{size[0]} x {size[1]} px on a slide of {source.width} x {source.height} px",
-            mend="Check that the mask belongs to this slide, is of the whole of it and is not turned.",
-        )
+        what = "the mask has another aspect than the slide, so that it cannot lie over it"
+        found = f"{size[0]} x {size[1]} px on a slide of {source.width} x {source.height} px"
+        mend = "Check that the mask belongs to this slide, is of the whole of it and is not turned."
+        raise source.error(what, found=found, mend=mend)
 
 
 def _channels(image: Image.Image) -> NDArray[np.generic]:
@@ -96,11 +91,9 @@ def _binary(pixels: NDArray[np.generic], source: Source) -> NDArray[np.bool_]:
         _check_labels(pixels, source)
         return np.asarray(values != 0)
     if 255 < highest <= 32767:
-        raise source.error(
-            "the mask holds neither labels nor black and white",
-            found=f"values up to {highest:g} of 65535",
-            mend="Save a mask with tumour 255 and everything else 0.",
-        )
+        found = f"values up to {highest:g} of 65535"
+        mend = "Save a mask with tumour 255 and everything else 0."
+        raise source.error("the mask holds neither labels nor black and white", found=found, mend=mend)
     _check_tones(pixels if highest <= 255 else pixels.clip(0, 65535) // 257, source)
     threshold = 127 if highest <= 255 else 32767
     return np.asarray(values.astype(np.float64) > threshold)
@@ -162,8 +155,6 @@ def _check_colours(counts: NDArray[np.int64], least: float, source: Source) -> N
 
 
 def _several(source: Source, found: str) -> Exception:
-    return source.error(
-        "the mask holds several classes, and which of them is tumour is not said",
-        found=found,
-        mend="Save a mask with tumour 255 and everything else 0, or export polygons with classes.",
-    )
+    what = "the mask holds several classes, and which of them is tumour is not said"
+    mend = "Save a mask with tumour 255 and everything else 0, or export polygons with classes."
+    return source.error(what, found=found, mend=mend)

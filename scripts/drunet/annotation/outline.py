@@ -9,22 +9,12 @@ from shapely.geometry import MultiPolygon, Polygon
 
 
 def outline(mask: NDArray[np.bool_], scale_x: float = 1.0, scale_y: float = 1.0) -> MultiPolygon:
-    """Trace a mask along the edges of its pixels.
+    """Trace a mask, bool (h, w), along the edges of its pixels.
 
     Every row's runs are boxes, and their union is the outline: exact in area, valid, holes included, which contours
-    through pixel centres are not.
-
-    Parameters
-    ----------
-    mask : bool (h, w)
-        Pixel (row, column) covers [column, column + 1] × [row, row + 1].
-    scale_x, scale_y : float
-        Level-0 pixels per mask pixel.
-
-    Returns
-    -------
-    shapely.MultiPolygon
-        In level-0 pixels; empty for an empty mask. Its area is ``mask.sum() * scale_x * scale_y``.
+    through pixel centres are not. Pixel (row, column) covers [column, column + 1] × [row, row + 1]; `scale_x` and
+    `scale_y` are level-0 pixels per mask pixel. The result, in level-0 pixels, is empty for an empty mask, and its area
+    is ``mask.sum() * scale_x * scale_y``.
 
     Examples
     --------

@@ -33,16 +33,10 @@ def write_parsed(
     slide_id: str,
     size: tuple[int, int],
 ) -> None:
-    """Write an annotation, or that the slide has none.
+    """Write an annotation and where it comes from, or that the slide has none (None and None).
 
-    Parameters
-    ----------
-    annotation : Annotation or None
-        Its regions are valid and inside the slide, as `read_annotation` leaves them.
-    provenance : Provenance or None
-        Where it comes from; None without an annotation.
-    size : (int, int)
-        Width and height of the slide in level-0 px.
+    Its regions are valid and inside the slide, as `read_annotation` leaves them; `size` is (width, height) in level-0
+    px.
     """
     regions = annotation.regions if annotation else ()
     geometry = [shapely.to_wkb(region.geometry, byte_order=1) for region in regions]
@@ -60,19 +54,10 @@ def write_parsed(
 
 
 def read_parsed(path: str | os.PathLike[str], *, slide_id: str, size: tuple[int, int]) -> Annotation | None:
-    """Read the annotation of a slide; None if the slide has none.
+    """Read the annotation of the slide `slide_id` of `size` (width, height) in level-0 px; None if the slide has none.
 
-    Parameters
-    ----------
-    slide_id, size
-        The slide that it has to be of.
-
-    Raises
-    ------
-    FailedSlideError
-        If the slide could not be used.
-    DrunetError
-        If the file is not a parsed annotation of this slide.
+    Raises FailedSlideError if the slide could not be used, and DrunetError if the file is not a parsed annotation of
+    this slide.
     """
     table, facts = _read(path)
     if facts["slide"] != slide_id or facts["size"] != list(size):
@@ -105,9 +90,5 @@ def _read(path: str | os.PathLike[str]) -> tuple[pa.Table, dict[str, Any]]:
 
 
 def _foreign(path: str | os.PathLike[str], found: str) -> DrunetError:
-    return DrunetError(
-        "the file is not the parsed annotation of this slide",
-        where=os.fspath(path),
-        found=found,
-        mend="Delete it and run the workflow again.",
-    )
+    what = "the file is not the parsed annotation of this slide"
+    return DrunetError(what, where=os.fspath(path), found=found, mend="Delete it and run the workflow again.")

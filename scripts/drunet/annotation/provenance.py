@@ -42,12 +42,9 @@ _LEGAL = {
 class Provenance:
     """Where one slide's annotation comes from.
 
-    Attributes
-    ----------
-    how : {"drawn", "corrected", "unedited"}
-        Nothing in it is known to be a model's; somebody changed what a model outlined; it is what the model outlined.
-    sources : tuple of str
-        Run, models with the first twelve digits of their SHA-256, and version: one per export that is in it.
+    How: `drawn` (nothing in it is known to be a model's), `corrected` (somebody changed what a model outlined) or
+    `unedited` (it is what the model outlined). `sources` has one entry per export that is in it: run, models with the
+    first twelve digits of their SHA-256, and version.
     """
 
     how: How
@@ -65,21 +62,10 @@ def origin(run: str, models: Mapping[str, str]) -> dict[str, str]:
 
 
 def outline_digest(polygons: Sequence[Sequence[Any]], name: str) -> str:
-    """Digest of an outline and its class, the same for all ways to write them.
+    """Digest of an outline and its class, sixteen hexadecimal digits, the same for all ways to write them.
 
-    Parameters
-    ----------
-    polygons : sequence of sequences of rings
-        Per polygon its outer ring and its holes, each (n, 2) in level-0 pixels, closed. Differences below a twentieth
-        of a pixel do not count: QuPath keeps coordinates in single precision.
-    name : str
-        The class.
-
-    Returns
-    -------
-    str
-        Sixteen hexadecimal digits. Where a ring starts, which way it runs, corners on a straight line and the order of
-        the parts do not count.
+    Where a ring starts, which way it runs, corners on a straight line and the order of the parts do not count.
+    `polygons` holds per polygon its outer ring and its holes, closed, positions (x, y).
     """
     shape = MultiPolygon([Polygon(rings[0], rings[1:]) for rings in ([*map(_corners, p)] for p in polygons)])
     content = shapely.to_wkb(shapely.normalize(shape), byte_order=1, output_dimension=2)
@@ -99,15 +85,7 @@ def _corners(ring: Any) -> np.ndarray:
 def provenance_of(path: str | os.PathLike[str], where: str) -> Provenance:
     """Read where an annotation file comes from; formats other than GeoJSON cannot say, and count as drawn.
 
-    Parameters
-    ----------
-    where : str
-        Slide ID, for messages.
-
-    Raises
-    ------
-    AnnotationError
-        If the file is GeoJSON that cannot be understood.
+    `where` is the slide ID, for messages. Raises AnnotationError if the file is GeoJSON that cannot be understood.
     """
     file = Path(path)
     if file.suffix.casefold() not in (".geojson", ".json"):
@@ -121,28 +99,20 @@ def provenance_of(path: str | os.PathLike[str], where: str) -> Provenance:
     # A region that was added, deleted, doubled or given another class is an edit as well.
     outlines = {o[OUTLINE] for o in known}
     complete = len(sources) == 1 and len(origins) == len(outlines) == int(known[0][OUTLINES])
-    untouched = all(o is not None and o[OUTLINE] == _digest_of(f) for o, f in zip(origins, features, strict=True))
+    digests = [outline_digest(feature.polygons, feature.name or "") for feature in features]
+    untouched = all(o is not None and o[OUTLINE] == digest for o, digest in zip(origins, digests, strict=True))
     return Provenance("unedited" if complete and untouched else "corrected", sources)
 
 
 def summarise_provenance(found: Mapping[str, Provenance]) -> dict[str, Any]:
-    """Count where the annotations of several slides come from.
+    """Count where the annotations of several slides (by ID) come from.
 
-    Parameters
-    ----------
-    found : mapping of slide ID to Provenance
-
-    Returns
-    -------
-    dict
-        JSON values: `drawn`, `corrected` and `unedited` (numbers of slides), `sources` (what the latter two derive
-        from, with the number of slides) and `unedited_slides` (IDs).
+    The JSON values are `drawn`, `corrected` and `unedited` (numbers of slides), `sources` (what the latter two derive
+    from, with the number of slides) and `unedited_slides` (IDs).
     """
     how = Counter(p.how for p in found.values())
     return {
-        "drawn": how["drawn"],
-        "corrected": how["corrected"],
-        "unedited": how["unedited"],
+        **{kind: how[kind] for kind in ("drawn", "corrected", "unedited")},
         "sources": dict(Counter(source for p in found.values() for source in p.sources)),
         "unedited_slides": [slide for slide, p in found.items() if p.how == "unedited"],
     }
@@ -165,7 +135,3 @@ def provenance_sentence(summary: Mapping[str, Any]) -> str:
 def _origin_of(feature: Drawn) -> dict[str, str] | None:
     values = {key: str(feature.metadata.get(key, "")) for key in _LEGAL}
     return values if all(re.fullmatch(_LEGAL[key], value) for key, value in values.items()) else None
-
-
-def _digest_of(feature: Drawn) -> str:
-    return outline_digest(feature.polygons, feature.name or "")

@@ -11,7 +11,7 @@ from drunet.annotation.region import Annotation
 
 
 def rasterise(geometry: shapely.Geometry, shape: tuple[int, int], *, slide_size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Paint polygons into a mask that covers the whole slide.
+    """Paint polygons into a mask that covers the whole slide: bool (rows, columns).
 
     A pixel is set if its centre is inside, by the even-odd rule along each row (scan-line conversion; Foley et al.,
     Computer Graphics, ch. 3). Unlike drawing routines that take every touched pixel, areas stay unbiased at any scale.
@@ -24,10 +24,6 @@ def rasterise(geometry: shapely.Geometry, shape: tuple[int, int], *, slide_size:
         Size of the mask.
     slide_size : (width, height)
         Size of the slide in level-0 pixels; the mask is stretched over it.
-
-    Returns
-    -------
-    bool (rows, columns)
 
     Examples
     --------
@@ -71,20 +67,10 @@ def rasterise(geometry: shapely.Geometry, shape: tuple[int, int], *, slide_size:
 def measured_region(
     annotation: Annotation, truth: NDArray[np.bool_], *, slide_size: tuple[int, int]
 ) -> NDArray[np.bool_] | None:
-    """Where an annotation says what is right and what is wrong.
+    """Where an annotation says what is right and what is wrong: bool (rows, columns), or None for everywhere.
 
-    Parameters
-    ----------
-    annotation : Annotation
-    truth : bool (rows, columns)
-        Its tumour, from `rasterise`.
-    slide_size : (width, height)
-        Size of the slide in level-0 pixels.
-
-    Returns
-    -------
-    bool (rows, columns) or None
-        Of a partial annotation the marked regions, of a whole one all but what is to be ignored; None: everywhere.
+    Of a partial annotation these are the marked regions, of a whole one all but what is to be ignored. `truth` is its
+    tumour, bool (rows, columns) from `rasterise`; `slide_size` is (width, height) in level-0 pixels.
     """
     if annotation.kind == "psa":
         return truth | rasterise(annotation.non_tumour, truth.shape, slide_size=slide_size)

@@ -31,16 +31,7 @@ OTHER_FRAME = " The slide's scanned area does not begin at its corner: `cohort.g
 
 @dataclass(frozen=True)
 class Region:
-    """One annotated area.
-
-    Attributes
-    ----------
-    geometry : Polygon or MultiPolygon
-        Valid, within the slide, in level-0 pixels.
-    name : str
-        The class as it is written in the file.
-    label : {"tumour", "non_tumour", "ignore"}
-    """
+    """One annotated area: valid, within the slide, in level-0 pixels; `name` is the class as written in the file."""
 
     geometry: Polygon | MultiPolygon
     name: str
@@ -53,14 +44,8 @@ class Annotation:
 
     Where regions of different meaning overlap, the smaller one counts, as QuPath shows it on top: necrosis drawn inside
     a tumour is non-tumour, a nest of tumour drawn inside that is tumour. Of two that are equally large both count. What
-    is to be ignored is taken out of either, whatever its size.
-
-    Attributes
-    ----------
-    kind : {"wta", "psa"}
-        Whole tumour annotation (what is not tumour is non-tumour) or partial slide annotation (what is not marked is
-        unknown).
-    regions : tuple of Region
+    is to be ignored is taken out of either, whatever its size. The kind is `wta`, whole tumour annotation (what is not
+    tumour is non-tumour), or `psa`, partial slide annotation (what is not marked is unknown).
     """
 
     kind: Kind
@@ -102,18 +87,9 @@ class Annotation:
 class Source:
     """Where an annotation comes from and what it has to fit: the context of every check and message.
 
-    Attributes
-    ----------
-    where : str
-        Slide ID.
-    file : str
-        Name of the file, without its folder.
-    width, height : int
-        Size of the slide in level-0 pixels.
-    classes : mapping of label to class names
-        As `cohort.annotation_classes` in the configuration.
-    origin : (int, int)
-        Level-0 pixel (x, y) from which the coordinates of GeoJSON count.
+    `where` is the slide ID, `file` the file's name without its folder; width and height of the slide are level-0
+    pixels; `classes` maps labels to class names, as `cohort.annotation_classes` in the configuration; the coordinates
+    of GeoJSON count from the level-0 pixel `origin` (x, y).
     """
 
     where: str
@@ -131,52 +107,28 @@ class Source:
     def label_of(self, name: str | None, item: str) -> Label:
         """Look up what a class name means: without regard to case, exact names before wildcards.
 
-        Raises
-        ------
-        AnnotationError
-            If there is no name, or none of `classes` covers it.
+        Raises AnnotationError if there is no name, or none of `classes` covers it.
         """
         if name is None or not name.strip():
-            raise self.error(
-                "the region has no class",
-                item=item,
-                mend="Give it one of the classes under cohort.annotation_classes, or delete it if it does not count.",
-            )
+            mend = "Give it one of the classes under cohort.annotation_classes, or delete it if it does not count."
+            raise self.error("the region has no class", item=item, mend=mend)
         wanted = _folded(name)
         rules = [(label, _folded(rule)) for label, rules in self.classes.items() for rule in rules]
-        for label, rule in rules:
-            if wanted == rule:
-                return _checked_label(label)
-        for label, rule in rules:
-            if fnmatchcase(wanted, rule):
-                return _checked_label(label)
+        fitting = [label for label, rule in rules if wanted == rule]
+        if fitting := fitting or [label for label, rule in rules if fnmatchcase(wanted, rule)]:
+            return _checked_label(fitting[0])
         known = [rule for rules in self.classes.values() for rule in rules]
         close = spelt_alike(wanted, map(_folded, known))
         hint = f" Did you mean {close[0]}?" if close else ""
-        raise self.error(
-            "the class is not one that the configuration knows",
-            item=item,
-            found=repr(name),
-            mend=f"Rename it, or add it to cohort.annotation_classes, which knows: {', '.join(known)}.{hint}",
-        )
+        mend = f"Rename it, or add it to cohort.annotation_classes, which knows: {', '.join(known)}.{hint}"
+        raise self.error("the class is not one that the configuration knows", item=item, found=repr(name), mend=mend)
 
     def region(self, polygons: Iterable[Sequence[np.ndarray]], name: str | None, item: str) -> Region:
         """Check rings and build a Region from them.
 
-        Parameters
-        ----------
-        polygons : iterable of sequences of float64 (n, 2)
-            Per polygon its outer ring and then its holes; closed or not.
-        name : str or None
-            The class as written.
-        item : str
-            What to call this region in a message.
-
-        Raises
-        ------
-        AnnotationError
-            For too few positions, coordinates that are no numbers, crossings that cannot be repaired, no area, and
-            regions outside the slide.
+        `polygons` has per polygon its outer ring and then its holes, float64 (n, 2), closed or not; `name` is the class
+        as written, `item` what to call this region in a message. Raises AnnotationError for too few positions,
+        coordinates that are no numbers, crossings that cannot be repaired, no area, and regions outside the slide.
         """
         label = self.label_of(name, item)
         return Region(self.area(polygons, item), cast(str, name).strip(), label)
@@ -202,14 +154,10 @@ class Source:
                 raise self.error(
                     "a coordinate is not a finite number", item=item, found=bad.tolist(), mend="Export the file again."
                 )
-            corners = len(np.unique(ring, axis=0))
-            if corners < 3:
-                raise self.error(
-                    "an outline needs at least three different corners",
-                    item=item,
-                    found=corners,
-                    mend="Delete this region or draw it anew; points and lines have no area.",
-                )
+            found = len(np.unique(ring, axis=0))
+            if found < 3:
+                mend = "Delete this region or draw it anew; points and lines have no area."
+                raise self.error("an outline needs at least three different corners", item=item, found=found, mend=mend)
         return Polygon(rings[0], list(rings[1:]))
 
     def _check_repair(self, drawn: float, repaired: float, item: str) -> None:
@@ -217,12 +165,10 @@ class Source:
         if repaired <= 0:
             raise self.error("the region has no area", item=item, mend="Delete it or draw it anew.")
         if abs(drawn - repaired) > REPAIR_SHARE * larger:
-            raise self.error(
-                "the outline crosses itself, so that its inside is not certain",
-                item=item,
-                found=f"{drawn:.0f} px² as drawn, {repaired:.0f} px² when untangled",
-                mend="Draw the region anew without crossings, or split it into several.",
-            )
+            what = "the outline crosses itself, so that its inside is not certain"
+            found = f"{drawn:.0f} px² as drawn, {repaired:.0f} px² when untangled"
+            mend = "Draw the region anew without crossings, or split it into several."
+            raise self.error(what, item=item, found=found, mend=mend)
 
     def _clipped(self, geometry: MultiPolygon, item: str) -> MultiPolygon:
         slide = shapely.box(0, 0, self.width, self.height)
@@ -233,13 +179,10 @@ class Source:
         overhang = max(-left, -top, right - self.width, bottom - self.height)
         outside = 1.0 - inside.area / geometry.area
         if inside.is_empty or (overhang > OVERHANG_PX and outside > OUTSIDE_SHARE):
-            raise self.error(
-                "the region lies outside the slide",
-                item=item,
-                found=f"x {left:.0f} to {right:.0f}, y {top:.0f} to {bottom:.0f}; slide {self.width} x {self.height}",
-                mend="Check that the file belongs to this slide and holds full-resolution pixels, not µm."
-                + (OTHER_FRAME if any(self.origin) else ""),
-            )
+            found = f"x {left:.0f} to {right:.0f}, y {top:.0f} to {bottom:.0f}; slide {self.width} x {self.height}"
+            other_frame = OTHER_FRAME if any(self.origin) else ""
+            mend = f"Check that the file belongs to this slide and holds full-resolution pixels, not µm.{other_frame}"
+            raise self.error("the region lies outside the slide", item=item, found=found, mend=mend)
         return inside
 
 

@@ -24,10 +24,7 @@ ELLIPSE_CORNERS = 128
 def read_xml(data: bytes, source: Source) -> tuple[Region, ...]:
     """Read the regions of an ASAP or ImageScope file, distinguished by their elements.
 
-    Raises
-    ------
-    AnnotationError
-        For XML that is broken, declares entities or a document type, or is of neither program.
+    Raises AnnotationError for XML that is broken, declares entities or a document type, or is of neither program.
     """
     try:
         root = defusedxml.ElementTree.fromstring(data, forbid_dtd=True)
@@ -44,11 +41,8 @@ def read_xml(data: bytes, source: Source) -> tuple[Region, ...]:
         return tuple(_read_asap(root, source))
     if root.tag == "Annotations" and (root.find("Annotation") is None or root.find("Annotation/Regions") is not None):
         return tuple(_read_aperio(root, source))
-    raise source.error(
-        "the XML is neither ASAP's nor Aperio ImageScope's",
-        found=f"<{root.tag}>",
-        mend="Save it from one of these programs, or export GeoJSON from QuPath.",
-    )
+    mend = "Save it from one of these programs, or export GeoJSON from QuPath."
+    raise source.error("the XML is neither ASAP's nor Aperio ImageScope's", found=f"<{root.tag}>", mend=mend)
 
 
 def _read_asap(root: Element, source: Source) -> list[Region]:
@@ -126,9 +120,5 @@ def _number(point: Element, name: str, source: Source, item: str) -> float:
 
 
 def _no_area(source: Source, item: str, found: object) -> Exception:
-    return source.error(
-        "only areas can be learnt from and measured",
-        item=item,
-        found=found,
-        mend="Delete points, arrows and rulers, or draw them as outlines.",
-    )
+    mend = "Delete points, arrows and rulers, or draw them as outlines."
+    return source.error("only areas can be learnt from and measured", item=item, found=found, mend=mend)

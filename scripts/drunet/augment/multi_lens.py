@@ -21,14 +21,8 @@ CENTRE_RANGES = ("anywhere", "inside")
 class Lenses:
     """A draw of k lenses, to be used on every array of a sample.
 
-    Attributes
-    ----------
-    centres : int array (k, 2)
-        Row and column, px.
-    radii : int array (k,)
-        px, at least 1.
-    strengths : float array (k,)
-        Positive magnifies, negative shrinks, 0 does nothing.
+    Centres, int (k, 2), are row and column in px; radii, int (k,), are px, at least 1; a positive strength, float (k,),
+    magnifies, a negative one shrinks, 0 does nothing.
     """
 
     centres: NDArray[np.int64]
@@ -104,46 +98,10 @@ def centre_range(side: int, radius: tuple[int, int], centres: str) -> tuple[int,
     return margin, side - margin
 
 
-def distort_reference(image: NDArray, lenses: Lenses) -> NDArray:
-    """Algorithm 1 as published, over the whole image once per lens: slow, and what `distort` is held against.
-
-    Parameters
-    ----------
-    image : array (h, w) or (h, w, channels), any dtype
-    lenses : Lenses
-
-    Returns
-    -------
-    array
-        A new array of the same shape and dtype.
-    """
-    height, width = image.shape[:2]
-    rows, columns = np.indices((height, width))
-    distorted = image.copy()
-    for row, column, radius, strength in lenses:
-        distance = np.sqrt((rows - row) ** 2 + (columns - column) ** 2)
-        scaling = np.maximum(1 - distance / radius, 0)
-        source_rows = (rows - row) * (1 - strength * scaling) + row
-        source_columns = (columns - column) * (1 - strength * scaling) + column
-        source_rows = np.clip(source_rows, 0, height - 1).astype(np.intp)
-        source_columns = np.clip(source_columns, 0, width - 1).astype(np.intp)
-        distorted = distorted[source_rows, source_columns]
-    return distorted
-
-
 def coordinate_map(size: tuple[int, int], lenses: Lenses) -> NDArray[np.intp]:
-    """Compose all lenses into one map of source pixels.
+    """Compose all lenses into one map of source pixels for an image of `size` (height, width), px.
 
-    Parameters
-    ----------
-    size : (int, int)
-        Height and width of the image, px.
-    lenses : Lenses
-
-    Returns
-    -------
-    intp array (h, w)
-        For every pixel the flat (row-major) index of the pixel whose value it takes.
+    For every pixel it has the flat (row-major) index of the pixel whose value it takes: intp (h, w).
     """
     height, width = size
     sources = np.arange(height * width, dtype=np.intp).reshape(height, width)
@@ -170,26 +128,18 @@ def coordinate_map(size: tuple[int, int], lenses: Lenses) -> NDArray[np.intp]:
 
 
 def resample(image: NDArray, sources: NDArray[np.intp]) -> NDArray:
-    """Take every pixel's value from the place that a coordinate map names.
-
-    Parameters
-    ----------
-    image : array (h, w) or (h, w, channels), any dtype
-    sources : intp array (h, w)
-        From `coordinate_map`.
-    """
+    """Take every pixel's value, of (h, w) or (h, w, channels), any dtype, from where a `coordinate_map` names."""
     if image.shape[:2] != sources.shape:
         raise ValueError(f"an image of {image.shape[:2]} does not fit a map of {sources.shape}")
     return np.take(image.reshape(sources.size, *image.shape[2:]), sources, axis=0)
 
 
 def distort(image: NDArray, lenses: Lenses) -> NDArray:
-    """Apply lenses to an image, heatmap or mask; equal to `distort_reference` bit for bit, and several times faster.
+    """Apply lenses to an image, heatmap or mask; equal to the published listing bit for bit, and several times faster.
 
     Parameters
     ----------
     image : array (h, w) or (h, w, channels), any dtype
-    lenses : Lenses
 
     Returns
     -------

@@ -10,28 +10,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drunet.augment.colour import adjust_brightness, adjust_contrast, adjust_hue_saturation
-from drunet.augment.geometry import draw_orientation, reorient
 from drunet.augment.multi_lens import coordinate_map, draw_lenses, resample
 from drunet.settings.augment import AugmentSettings
 from drunet.settings.base import Block
 
 
 @dataclass(frozen=True)
-class MultiLens:
-    """How multi-lens distortion is drawn; see `drunet.augment.multi_lens.draw_lenses`.
+class Orientation:
+    """One of the eight ways in which a square can lie: rows and columns reversed first, then turned by 90 degrees so
+    many times, anticlockwise.
+    """
 
-    Attributes
-    ----------
-    lenses : int
-        Lenses per sample.
-    radius : (int, int)
-        px, [min, max).
-    strength : (float, float)
-        Positive magnifies, negative shrinks.
-    probability : float
-        Share of the samples that are distorted.
-    centres : str
-        "anywhere" or "inside".
+    upside_down: bool = False
+    mirrored: bool = False
+    quarter_turns: int = 0
+
+
+def draw_orientation(
+    rng: np.random.Generator, size: tuple[int, int], *, flip: bool = True, quarter_turns: bool = True
+) -> Orientation:
+    """Draw each flip with probability one half and the number of quarter turns uniformly, if they may be drawn at all.
+
+    A sample whose `size` (height, width) is not square is turned by 180 degrees only, to keep its shape.
+    """
+    upside_down, mirrored = (bool(side) for side in rng.integers(0, 2, size=2)) if flip else (False, False)
+    turns = int(rng.integers(0, 4)) if quarter_turns else 0
+    if size[0] != size[1]:
+        turns &= 2
+    return Orientation(upside_down, mirrored, turns)
+
+
+def reorient(orientation: Orientation, *arrays: NDArray) -> tuple[NDArray, ...]:
+    """Lay arrays (h, w) or (h, w, channels) of any dtype as an orientation says; what comes back is contiguous.
+
+    Examples
+    --------
+    >>> (turned,) = reorient(Orientation(quarter_turns=1), np.array([[1, 2], [3, 4]]))
+    >>> turned
+    array([[2, 4],
+           [1, 3]])
+    """
+    rows, columns = (
+        slice(None, None, -1 if flipped else 1) for flipped in (orientation.upside_down, orientation.mirrored)
+    )
+    turns = orientation.quarter_turns
+    return tuple(np.ascontiguousarray(np.rot90(array[rows, columns], turns, axes=(0, 1))) for array in arrays)
+
+
+@dataclass(frozen=True)
+class MultiLens:
+    """How multi-lens distortion is drawn, see `drunet.augment.multi_lens.draw_lenses`, and the share of the samples
+    that are distorted.
     """
 
     lenses: int
@@ -45,20 +74,9 @@ class MultiLens:
 class Augmentation:
     """A callable that changes one sample at random.
 
-    Orientation comes first, then colour (hue, saturation, contrast, brightness), then lenses. What is left at its
-    default is not done and draws nothing.
-
-    Attributes
-    ----------
-    flip, quarter_turns : bool
-        Geometry, for all arrays of the sample.
-    hue : float
-        Largest turn of the hue either way, share of the colour circle.
-    contrast, saturation : (float, float) or None
-        Range of the factor.
-    brightness : float
-        Largest shift either way, share of the full range.
-    multi_lens : MultiLens or None
+    Orientation, of all arrays, comes first, then colour (hue, saturation, contrast, brightness), then lenses. What is
+    left at its default is not done and draws nothing. `hue` and `brightness` are the largest change either way, share
+    of the colour circle and of the full range; `contrast` and `saturation` are ranges of the factor.
     """
 
     flip: bool = False
@@ -73,16 +91,7 @@ class Augmentation:
     def from_config(cls, config: Mapping[str, Any] | AugmentSettings | None, *, where: str = "augment") -> Augmentation:
         """Read an `augment` block; null, for the block or for a key, means that nothing is done.
 
-        Parameters
-        ----------
-        config : mapping, AugmentSettings or None
-        where : str
-            The block's key, for messages.
-
-        Raises
-        ------
-        ConfigError
-            For an unknown key or a value out of range.
+        `where` is the block's key, for messages. Raises ConfigError for an unknown key or a value out of range.
         """
         values = _given(AugmentSettings.of({} if config is None else config, where))
         if lens := values.get("multi_lens"):
@@ -90,20 +99,10 @@ class Augmentation:
         return cls(**values)
 
     def __call__(self, rng: np.random.Generator, image: NDArray[np.uint8], *others: NDArray) -> tuple[NDArray, ...]:
-        """Change one sample.
+        """Change one sample: the image, uint8 (h, w, 3) RGB, and others, (h, w) or (h, w, channels) of any dtype.
 
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-        image : uint8 array (h, w, 3), RGB
-            Takes every change.
-        *others : arrays (h, w) or (h, w, channels), any dtype
-            Heatmap, mask: take the geometric changes, the same as the image.
-
-        Returns
-        -------
-        tuple of arrays
-            The image and the others, in the order given; those that came in are left as they were.
+        The image takes every change; heatmap and mask take the geometric ones, the same as the image. They come back in
+        the order given; those that came in are left as they were.
         """
         if any(other.shape[:2] != image.shape[:2] for other in others):
             raise ValueError("all arrays of a sample have the same height and width")

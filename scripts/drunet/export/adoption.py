@@ -22,35 +22,17 @@ def adopt(
     size: int,
     settings: FinishedModel,
 ) -> dict[str, Any]:
-    """Copy a model into place if it fits its role.
+    """Copy a model into place if it fits its role, ``classifier`` or ``refiner``.
 
-    Parameters
-    ----------
-    role : str
-        ``classifier`` or ``refiner``.
-    size : int
-        Side of a tile in pixels, which a classifier has to take.
-    settings : FinishedModel
-        Its entry in the configuration.
-
-    Returns
-    -------
-    dict
-        What `export.json` holds for a trained model, as far as it is known.
-
-    Raises
-    ------
-    ModelError
-        If the digest differs from the one given, or the shapes do not fit.
+    `size` is the side of a tile in pixels, which a classifier has to take; `settings` its entry in the configuration.
+    Returns what `export.json` holds for a trained model, as far as it is known. Raises ModelError if the digest differs
+    from the one given, or the shapes do not fit.
     """
     digest, expected = sha256(source), settings.sha256
     if expected and digest != expected:
-        raise ModelError(
-            "the file is not the one that the configuration pins",
-            where=f"{role}s.{name}.sha256",
-            found=digest,
-            mend="Get the right file, or correct the digest if the change is wanted.",
-        )
+        what = "the file is not the one that the configuration pins"
+        mend = "Get the right file, or correct the digest if the change is wanted."
+        raise ModelError(what, where=f"{role}s.{name}.sha256", found=digest, mend=mend)
     session = open_session(source, EngineOptions(), where=name)
     if role == "classifier":
         layout = Layout(settings.channels_last, settings.scale, settings.tumour_index)

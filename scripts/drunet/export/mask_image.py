@@ -44,10 +44,7 @@ def _levels(mask: np.ndarray, resolution: tuple[float, float], description: str)
 def read_mask_image(path: str | os.PathLike[str]) -> np.ndarray:
     """Read the finest level of a mask that `write_mask_image` wrote: bool (h, w).
 
-    Raises
-    ------
-    FailedSlideError
-        If the slide has none.
+    Raises FailedSlideError if the slide has none.
     """
     require_result(path)
     with tifffile.TiffFile(path) as tiff:

@@ -20,10 +20,39 @@ from onnx import helper, numpy_helper
 
 from drunet.errors import ModelError
 from drunet.files import whole_file
+from drunet.refine import HEATMAP
+from drunet.training.trained import rebuild
 
 PARITY_LIMIT = 1e-4
 _CANDIDATES, _COMPARED = 24, 4
 OUTPUT = "probability"
+
+
+def export_trained(
+    facts: Mapping[str, Any],
+    weights: str | os.PathLike[str] | None,
+    path: str | os.PathLike[str],
+    *,
+    opset: int,
+    name: str,
+    model: Any = None,
+    metadata: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Export a model from the facts that its training left; see `write_onnx` for what is returned and raised.
+
+    Pictures go in as 0..255: the graph itself divides by 255 (authors' code: x / 255 for both branches). `facts` and
+    `weights` are as for `drunet.training.trained.rebuild`; `model` is the network itself, where it is built already and
+    holds its weights. The file keeps `name`, the architecture and `metadata`.
+    """
+    model = model or rebuild(facts, weights)
+    return write_onnx(
+        model,
+        path,
+        opset=opset,
+        scales={tensor.name: 1.0 if tensor.name == HEATMAP else 1 / 255 for tensor in model.inputs},
+        facts={"model": name, "architecture": facts["architecture"], **(metadata or {})},
+        seed=facts["seed"],
+    )
 
 
 def write_onnx(
@@ -74,12 +103,10 @@ def write_onnx(
     onnx.checker.check_model(proto)
     parity = _parity(model, proto, names, scales, seed)
     if not parity <= PARITY_LIMIT:
-        raise ModelError(
-            "the converted model does not answer like the Keras model",
-            where=os.fspath(path),
-            found=f"largest difference {parity:.2g}, allowed {PARITY_LIMIT:g}",
-            mend="Try another `export.opset`, and report the versions in the report's last table.",
-        )
+        what = "the converted model does not answer like the Keras model"
+        found = f"largest difference {parity:.2g}, allowed {PARITY_LIMIT:g}"
+        mend = "Try another `export.opset`, and report the versions in the report's last table."
+        raise ModelError(what, where=os.fspath(path), found=found, mend=mend)
     with whole_file(path) as temporary:
         onnx.save(proto, os.fspath(temporary))
     return {
@@ -102,7 +129,11 @@ def guard_padded_pools(proto: onnx.ModelProto) -> None:
     for node in proto.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
-    pads = [n for n in proto.graph.node if n.op_type == "Pad" and _feeds_pool(readers, n.output[0])]
+    pads = [
+        n
+        for n in proto.graph.node
+        if n.op_type == "Pad" and any(r.op_type == "MaxPool" for r in readers.get(n.output[0], ()))
+    ]
     if not pads:
         return
     lowest = numpy_helper.from_array(np.array(np.finfo(np.float32).min, np.float32), "lowest_float")
@@ -117,10 +148,6 @@ def guard_padded_pools(proto: onnx.ModelProto) -> None:
             nodes.append(helper.make_node("Max", [node.output[0], lowest.name], [kept], name=f"{node.name}_kept"))
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
-
-
-def _feeds_pool(readers: Mapping[str, list[onnx.NodeProto]], name: str) -> bool:
-    return any(reader.op_type == "MaxPool" for reader in readers.get(name, ()))
 
 
 def _parity(

@@ -24,18 +24,10 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "drunet/outline")
 
 
 def polygons(mask: np.ndarray, slide_size: tuple[int, int]) -> list[Polygon]:
-    """Outlines of a mask that covers the slide, in level-0 pixels, largest first, with holes.
+    """Outlines of a mask that covers the slide, bool (h, w), in level-0 pixels: valid, largest first, with holes.
 
-    Parameters
-    ----------
-    mask : bool (h, w)
-    slide_size : (width, height)
-        Level-0 size of the slide.
-
-    Returns
-    -------
-    list of valid Polygon
-        Within one mask pixel of the mask's edge: that much tolerance takes out the stairs and keeps the shape.
+    They lie within one mask pixel of the mask's edge: that much tolerance takes out the stairs and keeps the shape.
+    `slide_size` is (width, height) in level-0 pixels.
     """
     scale_x, scale_y = slide_size[0] / mask.shape[1], slide_size[1] / mask.shape[0]
     stairs = outline(mask, scale_x, scale_y)
@@ -51,7 +43,6 @@ def write_geojson(
     name: str,
     colour: tuple[int, int, int],
     mpp: float,
-    measurements: Mapping[str, float] | None = None,
     origin: Mapping[str, str] | None = None,
     counted_from: tuple[int, int] = (0, 0),
 ) -> None:
@@ -74,8 +65,10 @@ def write_geojson(
         shapes = list(outlines)
         times: Counter[str] = Counter()
         for index, shape in enumerate(shapes):
-            geometry = _rounded(mapping(shapely.orient_polygons(_counted(shape, counted_from))))
-            digest = _digest(geometry, name)
+            placed = shapely.transform(shape, lambda xy: xy - counted_from) if any(counted_from) else shape
+            geometry = _rounded(mapping(shapely.orient_polygons(placed)))
+            rings = [geometry["coordinates"]] if geometry["type"] == "Polygon" else geometry["coordinates"]
+            digest = outline_digest(rings, name)
             times[digest] += 1
             feature = {
                 "type": "Feature",
@@ -85,21 +78,12 @@ def write_geojson(
                     "objectType": "annotation",
                     "classification": {"name": name, "color": list(colour)},
                     "isLocked": False,
-                    "measurements": {"Area mm^2": round(shape.area * (mpp / 1000) ** 2, 6), **(measurements or {})},
+                    "measurements": {"Area mm^2": round(shape.area * (mpp / 1000) ** 2, 6)},
                     **({"metadata": {**origin, OUTLINE: digest, OUTLINES: str(len(shapes))}} if origin else {}),
                 },
             }
             file.write(("," if index else "") + "\n" + json.dumps(feature))
         file.write("\n]}\n")
-
-
-def _counted(shape: BaseGeometry, origin: tuple[int, int]) -> BaseGeometry:
-    return shapely.transform(shape, lambda xy: xy - origin) if any(origin) else shape
-
-
-def _digest(geometry: Mapping[str, Any], name: str) -> str:
-    coordinates = geometry["coordinates"]
-    return outline_digest([coordinates] if geometry["type"] == "Polygon" else coordinates, name)
 
 
 def _rounded(geometry: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,15 +17,8 @@ UM_PER_CM = 10_000.0
 
 @dataclass(frozen=True)
 class Level:
-    """One level of a pyramid.
-
-    Attributes
-    ----------
-    pixels : uint8 (h, w) or (h, w, 3)
-    per_cm : (float, float) or None
-        Pixels per centimetre in x and y; None writes no resolution.
-    description : str or None
-        Its `ImageDescription`.
+    """One level of a pyramid: uint8 (h, w) or (h, w, 3), pixels per centimetre in x and y (None writes no resolution),
+    and its `ImageDescription`.
     """
 
     pixels: np.ndarray
@@ -36,13 +29,8 @@ class Level:
 def write_levels(path: str | os.PathLike[str], levels: Iterable[Level], *, tile: int = 256, **page: Any) -> None:
     """Write levels, the finest first, one at a time.
 
-    Parameters
-    ----------
-    levels : iterable of Level
-    tile : int
-        Side of a TIFF tile in px, a multiple of 16.
-    **page
-        photometric, compression and the like of every level, as for `tifffile.TiffWriter.write`.
+    `tile` is the side of a TIFF tile in px, a multiple of 16; `page` has photometric, compression and the like of every
+    level, as for `tifffile.TiffWriter.write`.
     """
     with whole_file(path) as temporary, tifffile.TiffWriter(temporary) as tiff:
         for index, level in enumerate(levels):

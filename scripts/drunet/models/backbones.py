@@ -38,23 +38,13 @@ def smallest_input(name: str) -> int:
 
 
 def check_backbone(name: str, where: str) -> None:
-    """Refuse a backbone that there is not.
-
-    Raises
-    ------
-    ModelError
-    """
+    """Refuse a backbone that there is not; raises ModelError."""
     if name not in BACKBONES:
         raise ModelError("unknown backbone", where=where, found=name, mend=closest(name, BACKBONES))
 
 
 def check_what_learns(network: Network, trainable_layers: int | None) -> None:
-    """Refuse a number of layers that is none, or that stands beside a share that is held fixed.
-
-    Raises
-    ------
-    ModelError
-    """
+    """Refuse a number of layers that is none, or that stands beside a share that is held fixed; raises ModelError."""
     fits = trainable_layers is None or whole(trainable_layers, 0)
     mend = "Use null, or a whole number of at least 0."
     refuse_unfit(network.where, {"trainable_layers": (trainable_layers, fits, mend)})
@@ -65,23 +55,10 @@ def check_what_learns(network: Network, trainable_layers: int | None) -> None:
 
 
 def weight_sources(weights: Weights, names: Iterable[str]) -> dict[str, str | None]:
-    """Say where the initial weights of some backbones come from.
+    """Say where the initial weights of some backbones come from: None for random, "imagenet", or a path.
 
-    Parameters
-    ----------
-    weights : "random", "imagenet" or mapping of backbone to file
-        A mapping may name further backbones, so that one serves several networks.
-    names : iterable of str
-
-    Returns
-    -------
-    dict of str to str or None
-        None for random, "imagenet", or a path.
-
-    Raises
-    ------
-    ModelError
-        For anything else, or a backbone without a file.
+    A mapping may name further backbones, so that one serves several networks. Raises ModelError for a backbone without
+    a file, and for anything that is neither a mapping, "random" nor "imagenet".
     """
     names = list(names)
     form = _files_form(names)
@@ -106,27 +83,21 @@ def features(
     cut: str | None = None,
     trainable_layers: int | None = None,
 ) -> Any:
-    """Pass an image through a backbone.
+    """Pass an image, (n, size, size, 3), through a backbone: symbolic tensor (n, h, w, channels).
 
     Parameters
     ----------
     network : Network
         Whose `freeze_fraction` and `batch_norm_momentum` the backbone follows.
     name : str
-        A key of `BACKBONES`, and the name of the layer that the backbone becomes.
-    image : symbolic tensor (n, size, size, 3)
-        Smaller than the backbone bears (Inception: 75 px, Xception: 71 px), it is first enlarged bilinearly, in the
-        graph.
+        A key of `BACKBONES`, and the name of the layer that it becomes. An image that is smaller than it bears
+        (Inception: 75 px, Xception: 71 px) is first enlarged bilinearly, in the graph.
     sources : mapping of str to str or None
         From `weight_sources`, of all backbones of the network.
     cut : str or None
         Layer at which the backbone ends; None for all of it but the top.
     trainable_layers : int or None
         See `drunet.models.trunk.prepare_trunk`.
-
-    Returns
-    -------
-    symbolic tensor (n, h, w, channels)
 
     Raises
     ------

@@ -33,18 +33,13 @@ def build_h2gnet_unet(
         Side of the square input, px; a multiple of 256, since it is halved eight times.
     spatial_dropout : float
         Rate after every convolution of the decoder, in [0, 1).
-    classes : int
-        Channels of the softmax; 0 is background.
-    batch_norm_momentum : float or None
-        Of every batch normalisation, in [0, 1); None keeps Keras' 0.99.
-    seed : int
-        Of the initial weights and the dropout. Sets the global seed of Keras.
+    classes, batch_norm_momentum, seed
+        As for `drunet.models.drunet_unet.build_drunet_unet`.
 
     Returns
     -------
     keras.Model
-        [`input_image` (n, size, size, 3), `input_pred` (n, size, size, 1)], both float in [0, 1], to probabilities
-        (n, size, size, classes). 11,572,562 parameters with two classes.
+        Inputs and output as those of `build_drunet_unet`. 11,572,562 parameters with two classes.
 
     Raises
     ------

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-# Name of a backbone, and what it is called in keras.applications.
-APPLICATIONS = {
-    "vgg16": "VGG16",
-    "vgg19": "VGG19",
-    "resnet50": "ResNet50",
-    "resnet101": "ResNet101",
-    "resnet50v2": "ResNet50V2",
-    "resnet101v2": "ResNet101V2",
-    "mobilenet": "MobileNet",
-    "mobilenetv2": "MobileNetV2",
-    "efficientnetv2": "EfficientNetV2B0",
-    "efficientnetv2b1": "EfficientNetV2B1",
-    "efficientnetv2b2": "EfficientNetV2B2",
-    "efficientnetv2b3": "EfficientNetV2B3",
-    "efficientnetv2s": "EfficientNetV2S",
-    "efficientnetv2m": "EfficientNetV2M",
-    "efficientnetv2l": "EfficientNetV2L",
-    "inceptionv3": "InceptionV3",
-    "inceptionresnetv2": "InceptionResNetV2",
-    "xception": "Xception",
-    "densenet121": "DenseNet121",
-    "densenet201": "DenseNet201",
-}
+# What backbones are called in keras.applications; their names here are the same in small letters.
+_KINDS = (
+    "VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet50V2", "ResNet101V2", "MobileNet", "MobileNetV2",
+    "EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3", "EfficientNetV2S",
+    "EfficientNetV2M", "EfficientNetV2L", "InceptionV3", "InceptionResNetV2", "Xception", "DenseNet121",
+    "DenseNet201",
+)  # fmt: skip
+APPLICATIONS = {kind.lower().removesuffix("b0"): kind for kind in _KINDS}
 # See `drunet.models.image_normalisation`.
 NORMALISATIONS = ("none", "imagenet", "symmetric", "caffe")

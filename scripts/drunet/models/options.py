@@ -34,16 +34,12 @@ class Network:
 
     Attributes
     ----------
-    name : str
-        The architecture.
     size : int
         Side of the square tile, px; at least 32.
     weights : "random", "imagenet" or {backbone: file}
         Of the backbones. "imagenet" fetches Keras' own files; where there is no network, name the same files (without
         top). A network on no backbone of Keras' starts at random; the weights of a whole trained model are read
         afterwards.
-    classes : int
-        Outputs of the softmax.
     dropout : float
         Rate, in [0, 1).
     normalise : {"none", "imagenet", "symmetric", "caffe"}
@@ -79,24 +75,17 @@ class Network:
         return f"architecture {self.name}"
 
     def check(self, *, on_backbone: bool = True, **more: Check) -> None:
-        """Refuse the first option that does not fit, of the shared ones and then of `more`.
-
-        Raises
-        ------
-        ModelError
-        """
+        """Refuse the first option that does not fit, of the shared ones and then of `more`; raises ModelError."""
+        share = self.freeze_fraction
         checks: dict[str, Check] = {
             "size": size_check(self.size),
             "classes": whole_check(self.classes, 2),
             "dropout": rate_check(self.dropout),
-            "freeze_fraction": freeze_check(self.freeze_fraction),
+            "freeze_fraction": (share, share == 1 or within(share, 0, 1), "Use a share from 0 to 1."),
             "batch_norm_momentum": momentum_check(self.batch_norm_momentum),
-            "normalise": (
-                self.normalise,
-                self.normalise in NORMALISATIONS,
-                f"Use one of {', '.join(NORMALISATIONS)}.",
-            ),
         }
+        known = f"Use one of {', '.join(NORMALISATIONS)}."
+        checks["normalise"] = self.normalise, self.normalise in NORMALISATIONS, known
         if not on_backbone:
             start = "Use random; to begin with a whole trained model, name its weights file as the model's `weights`."
             checks["weights"] = (self.weights, self.weights == "random", start)
@@ -116,17 +105,9 @@ def within(value: object, least: float, below: float = math.inf) -> bool:
 
 
 def refuse_unfit(where: str, checks: Mapping[str, Check]) -> None:
-    """Refuse the first option that does not fit, before anything costly is built.
+    """Refuse the first option that does not fit, (value, fits, mend), before anything costly is built.
 
-    Parameters
-    ----------
-    where : str
-        The architecture.
-    checks : mapping of option to (value, fits, mend)
-
-    Raises
-    ------
-    ModelError
+    `where` names the architecture in the message. Raises ModelError.
     """
     for name, (value, fits, mend) in checks.items():
         if not fits:
@@ -156,13 +137,3 @@ def rate_check(rate: object) -> Check:
 def momentum_check(momentum: float | None) -> Check:
     """The check of a batch normalisation's momentum, where None stands for Keras' own."""
     return momentum, momentum is None or within(momentum, 0, 1), "Use null, or from 0 to below 1."
-
-
-def freeze_check(share: float) -> Check:
-    """The check of the share of layers that is held fixed."""
-    return share, share == 1 or within(share, 0, 1), "Use a share from 0 to 1."
-
-
-def switch_check(value: object) -> Check:
-    """The check of what is done or left out."""
-    return value, isinstance(value, bool), "Use true or false."

@@ -30,32 +30,15 @@ def module_of(architecture: str) -> str:
 
     One that is not in `ARCHITECTURES` is looked for below the folder `workflow`: the file `tiny.py` with `build_tiny`.
 
-    Raises
-    ------
-    ModelError
-        If there is no such architecture, or two files would build it.
+    Raises ModelError if there is no such architecture, or two files would build it.
     """
     return _entry(architecture).partition(":")[0]
 
 
 def build(architecture: str, **options: Any) -> Any:
-    """Build a model with fresh weights.
+    """Build a keras.Model with fresh weights, by a name that `module_of` knows and arguments of its builder.
 
-    Parameters
-    ----------
-    architecture : str
-        A name that `module_of` knows.
-    **options
-        Arguments of the builder.
-
-    Returns
-    -------
-    keras.Model
-
-    Raises
-    ------
-    ModelError
-        If the architecture, or an option of it, does not exist, or an option has an impossible value.
+    Raises ModelError if the architecture, or an option of it, does not exist, or an option has an impossible value.
     """
     module, _, function = _entry(architecture).partition(":")
     builder: Callable[..., Any] = getattr(importlib.import_module(module), function)
@@ -82,10 +65,7 @@ def _options_of(builder: Callable[..., Any]) -> dict[str, bool]:
 def load_weights(model: Any, path: str | os.PathLike[str]) -> None:
     """Read the weights of a whole model from a `.weights.h5` file written by `model.save_weights`.
 
-    Raises
-    ------
-    ModelError
-        If the file is not there, cannot be read or belongs to another architecture or other options.
+    Raises ModelError if the file is not there, cannot be read or belongs to another architecture or other options.
     """
     where = f"weights file {os.fspath(path)}"
     if not Path(path).is_file():
@@ -106,15 +86,11 @@ def _arrays_in(path: str | os.PathLike[str]) -> int:
     """Count the arrays of weights in a `.weights.h5` file; the states of random draws and optimisers are none."""
     import h5py  # type: ignore[import-untyped]
 
-    arrays: list[str] = []
-
-    def note(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset) and name.startswith("layers/") and "seed_generator" not in name:
-            arrays.append(name)
-
+    names: list[str] = []
     with h5py.File(path) as file:
-        file.visititems(note)
-    return len(arrays)
+        file.visit(names.append)
+        held = [name for name in names if name.startswith("layers/") and "seed_generator" not in name]
+        return sum(isinstance(file[name], h5py.Dataset) for name in held)
 
 
 def _entry(architecture: str) -> str:

@@ -12,18 +12,8 @@ from drunet.models.options import Network
 def prepare_trunk(trunk: keras.Model, network: Network, trainable_layers: int | None = None) -> None:
     """Hold the first layers of a trunk fixed and set the momentum of its batch normalisations, in place.
 
-    Parameters
-    ----------
-    trunk : keras.Model
-    network : Network
-        Its `freeze_fraction` and `batch_norm_momentum` count.
-    trainable_layers : int or None
-        Only so many layers learn, counted from the output; None goes by `freeze_fraction`.
-
-    Raises
-    ------
-    ModelError
-        If more layers are to learn than there are.
+    The network's `freeze_fraction` and `batch_norm_momentum` count; with `trainable_layers` only so many layers learn,
+    counted from the output. Raises ModelError if more layers are to learn than there are.
     """
     count = len(trunk.layers)
     if trainable_layers is not None and trainable_layers > count:

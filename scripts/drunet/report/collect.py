@@ -18,20 +18,9 @@ from drunet.files import read_json
 from drunet.outcome import outcome_of, reason_of
 
 PACKAGES = (
-    "snakemake",
-    "tensorflow",
-    "keras",
-    "tf2onnx",
-    "onnx",
-    "onnxruntime-gpu",
-    "onnxruntime",
-    "openslide-python",
-    "openslide-bin",
-    "opencv-python-headless",
-    "numpy",
-    "scikit-learn",
-    "pandas",
-)
+    "snakemake", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime-gpu", "onnxruntime", "openslide-python",
+    "openslide-bin", "opencv-python-headless", "numpy", "scikit-learn", "pandas",
+)  # fmt: skip
 METRICS_TEXT = ("slide", "split", "stage")
 SLIDE_NUMBERS = ("width", "height", "mpp", "levels", "objective_power")
 
@@ -45,17 +34,8 @@ def read_slides(path: str | os.PathLike[str]) -> pd.DataFrame:
 def final_states(slides: pd.DataFrame, files: Iterable[tuple[str, str, str]]) -> pd.DataFrame:
     """`slides.tsv` with the final state of slides that passed inspection and failed later.
 
-    Parameters
-    ----------
-    slides : DataFrame
-        From `read_slides`.
-    files : iterable of (run, slide ID, path)
-        Results of the runs; the first one of a slide that is an outcome decides its status, reason and mend.
-
-    Returns
-    -------
-    DataFrame
-        The reason names the runs and the rule that failed.
+    `files` are results of the runs as (run, slide ID, path): the first one of a slide that is an outcome decides its
+    status, reason and mend; the reason names the runs and the rule that failed.
     """
     failures: dict[str, FailedSlideError] = {}
     runs: dict[str, list[str]] = {}
@@ -86,16 +66,10 @@ def read_metrics(paths: Mapping[str, str], slides: Sequence[Mapping[str, Any]], 
 def held_out_tiles(
     measured: Sequence[tuple[str, Mapping[str, Any]]], paths: Sequence[str], classifiers: Mapping[str, str]
 ) -> dict[str, pd.DataFrame]:
-    """p_tumour and label of the test slides' labelled tiles, per classifier.
+    """p_tumour and label of the test slides' labelled tiles, per classifier; slides that failed are left out.
 
-    Parameters
-    ----------
-    measured : list of (run, slide row)
-        In the order of `paths`, the slides' metrics.json.
-    classifiers : mapping of run to classifier
-        A classifier that serves several runs counts once.
-
-    Slides that failed are left out.
+    `measured` has (run, slide row) in the order of `paths`, the slides' metrics.json; a classifier that serves several
+    runs (`classifiers`, by run) counts once.
     """
     frames: dict[str, list[pd.DataFrame]] = {}
     seen: set[tuple[str, str]] = set()
@@ -113,14 +87,8 @@ def held_out_tiles(
 def model_row(export: Mapping[str, Any]) -> dict[str, Any]:
     """What the report's table of models shows of an `export.json`."""
     slides = export["training_slides"]
-    return {
-        "name": export["name"],
-        "architecture": export["architecture"],
-        "parameters": export["parameters"],
-        "parity": export["parity"],
-        "learnt from": f"{len(slides)} slides" if slides else "not known",
-        "sha256": export["sha256"],
-    }
+    own = {key: export[key] for key in ("name", "architecture", "parameters", "parity")}
+    return own | {"learnt from": f"{len(slides)} slides" if slides else "not known", "sha256": export["sha256"]}
 
 
 def notes(slides: pd.DataFrame) -> list[str]:

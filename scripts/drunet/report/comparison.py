@@ -9,9 +9,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from drunet.metrics import tile_scores
-from drunet.report.tables import Column, html_table, plain_columns
+from drunet.report.tables import html_table, plain_columns
 from drunet.report.verdict import final_stage
-from drunet.report.words import number, text
+from drunet.report.words import number
 
 MEASURED = "Measured here"
 PUBLISHED = "Published, on the paper's own data (different from these slides)"
@@ -26,37 +26,22 @@ _COMPARED = ("drunet_experiments", "drunet_backbones")
 
 def experiments_table(
     published: pd.DataFrame, *, dsc: pd.DataFrame, iou: pd.DataFrame, runs: Mapping[str, Mapping[str, str]]
-) -> Markup:
+) -> pd.DataFrame:
     """Runs of this cohort above the paper's experiments.
 
-    Parameters
-    ----------
-    published : DataFrame
-        drunet_experiments.tsv, as text.
-    dsc, iou : DataFrame
-        `summary_table` of each score, of one split.
-    runs : dict of str to dict
-        Names of a run's classifier and refiner, where known.
+    `published` is drunet_experiments.tsv as text, `dsc` and `iou` are `summary_table` of each score, of one split;
+    `runs` has the names of a run's classifier and refiner, where known.
     """
     rows = [_measured_run(str(run), dsc, iou, runs.get(str(run), {})) for run in dsc["run"].unique()]
     # The paper shows some experiments in a plot alone: a row of dashes tells nobody anything.
     stated = [row for row in published.to_dict("records") if row["dsc_mean"] or row["dsc_median"] or row["iou_mean"]]
     rows += [_published_experiment(row) for row in stated]
-    columns = [
-        Column("name", "run or experiment", text),
-        Column("classifier", "classifier", text, style="wrap"),
-        Column("refiner", "refiner", text, style="wrap"),
-        Column("before", "heatmap Dice", text, numeric=True),
-        Column("mean", "mean Dice", text, numeric=True),
-        Column("median", "median Dice", text, numeric=True),
-        Column("iou", "mean IoU", text, numeric=True),
-    ]
-    return html_table(pd.DataFrame(rows), columns, group="source")
+    return pd.DataFrame(rows)
 
 
 def backbones_table(
     published: Mapping[str, pd.DataFrame], tiles: Mapping[str, pd.DataFrame], threshold: float
-) -> Markup | None:
+) -> pd.DataFrame | None:
     """Tile classifiers of this cohort, over all labelled tiles of the test slides, above the paper's backbones."""
     if "drunet_backbones" not in published:
         return None
@@ -69,13 +54,7 @@ def backbones_table(
         {"source": PUBLISHED, "name": row["architecture"], **{s: row[s] for s in scores}}
         for row in published["drunet_backbones"].to_dict("records")
     ]
-    columns = [
-        Column("name", "classifier", text),
-        Column("f1", "F1", text, numeric=True),
-        Column("precision", "precision", text, numeric=True),
-        Column("recall", "recall", text, numeric=True),
-    ]
-    return html_table(pd.DataFrame(rows), columns, group="source")
+    return pd.DataFrame(rows)
 
 
 def other_tables(published: Mapping[str, pd.DataFrame]) -> list[tuple[str, Markup]]:

@@ -38,25 +38,20 @@ def embed_figure(figure: Figure) -> str:
 
 
 def embed_picture(path: Path, longest: int) -> str:
-    """A picture no larger than `longest` as a data address; made anew from its pixels, so that no metadata follows."""
-    buffer = io.BytesIO()
-    # Full colour resolution: halved, it would smear the thin outlines.
-    _small(path, longest).save(buffer, "JPEG", quality=86, subsampling=0, optimize=True)
-    return _data_address("jpeg", buffer.getvalue())
+    """A picture no larger than `longest` as a data address; made anew from its pixels, so that no metadata follows.
 
-
-def embed_drawing(path: Path, longest: int) -> str:
-    """As `embed_picture`, without loss: for the lines and letters of a figure."""
-    buffer = io.BytesIO()
-    _small(path, longest).save(buffer, "PNG", optimize=True)
-    return _data_address("png", buffer.getvalue())
-
-
-def _small(path: Path, longest: int) -> Image.Image:
+    A PNG, with the lines and letters of a drawing, stays one; anything else becomes a JPEG.
+    """
     with Image.open(path) as picture:
         small = picture.convert("RGB")
     small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    return small
+    buffer = io.BytesIO()
+    if path.suffix.lower() == ".png":
+        small.save(buffer, "PNG", optimize=True)
+        return _data_address("png", buffer.getvalue())
+    # Full colour resolution: halved, it would smear the thin outlines.
+    small.save(buffer, "JPEG", quality=86, subsampling=0, optimize=True)
+    return _data_address("jpeg", buffer.getvalue())
 
 
 def _data_address(kind: str, content: bytes) -> str:

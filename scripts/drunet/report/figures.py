@@ -69,20 +69,11 @@ DPI = 150
 
 
 def box_plot(metrics_frame: pd.DataFrame, value: str = "dsc") -> Figure:
-    """Boxes of a score per run and stage, with every slide as a point.
+    """Boxes of a score (a column of metrics.tsv) per run and stage, with every slide as a point; choose the split
+    before.
 
-    Parameters
-    ----------
-    metrics_frame : DataFrame
-        Columns run, stage and `value`. Choose the split before.
-    value : str
-        A column of metrics.tsv.
-
-    Returns
-    -------
-    Figure
-        Boxes span the quartiles with the median as a line; whiskers reach the farthest point within 1.5 times the
-        quartiles' distance. NaN values are left out.
+    Boxes span the quartiles with the median as a line; whiskers reach the farthest point within 1.5 times the
+    quartiles' distance. NaN values are left out.
     """
     require_columns(metrics_frame, ("run", "stage", value), "metrics")
     frame = metrics_frame[np.isfinite(metrics_frame[value].astype(float))]
@@ -112,23 +103,16 @@ def box_plot(metrics_frame: pd.DataFrame, value: str = "dsc") -> Figure:
         else:
             axes.set_xlim(left=0)
         handles = [Patch(color=PALETTE[j % len(PALETTE)], label=stage_name(s)) for j, s in enumerate(stages)]
-        _legend_above(figure, handles)
+        figure.legend(
+            handles=handles, loc="outside upper left", ncols=len(handles), handlelength=1.0, columnspacing=1.6
+        )
     return figure
 
 
 def training_curves(history_frame: pd.DataFrame, title: str) -> Figure:
-    """Loss and further metrics by epoch, training beside validation.
+    """Loss and one further metric by epoch, training beside validation, from history.tsv.
 
-    Parameters
-    ----------
-    history_frame : DataFrame
-        history.tsv: epoch, loss, val_loss, metric and val_metric columns, seconds.
-    title : str
-
-    Returns
-    -------
-    Figure
-        The dotted line is the epoch of the lowest validation loss (training loss where there is no validation).
+    The dotted line is the epoch of the lowest validation loss (training loss where there is no validation).
     """
     require_columns(history_frame, ("epoch", "loss"), "history")
     curves = [c for c in history_frame.columns if c not in ("epoch", "seconds") and not str(c).startswith("val_")]
@@ -142,8 +126,9 @@ def training_curves(history_frame: pd.DataFrame, title: str) -> Figure:
             if f"val_{curve}" in history_frame.columns:
                 values = history_frame[f"val_{curve}"].to_numpy(dtype=float)
                 _curve(axes, epoch, values, "validation", PALETTE[1])
-            best = _best_epoch(history_frame)
-            if best is not None:
+            losses = history_frame["val_loss" if "val_loss" in history_frame.columns else "loss"].astype(float)
+            if losses.notna().any():
+                best = float(history_frame["epoch"].iloc[int(losses.argmin())])
                 axes.axvline(best, color=MUTED, linewidth=1.0, linestyle=(0, (1, 2)))
             axes.grid(axis="y")
             axes.set_xlabel("epoch")
@@ -154,17 +139,7 @@ def training_curves(history_frame: pd.DataFrame, title: str) -> Figure:
 
 
 def runtime_bars(frame: pd.DataFrame) -> Figure:
-    """Time per stage, summed over its jobs, longest first.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Columns stage and seconds, a row per job.
-
-    Returns
-    -------
-    Figure
-    """
+    """Time per stage, summed over its jobs, longest first; `frame` has the columns stage and seconds, a row per job."""
     require_columns(frame, ("stage", "seconds"), "runtimes")
     per_stage = frame.groupby("stage")["seconds"].agg(["sum", "median", "count"]).sort_values("sum", ascending=False)
     with matplotlib.rc_context(STYLE):
@@ -172,7 +147,8 @@ def runtime_bars(frame: pd.DataFrame) -> Figure:
         if per_stage.empty:
             return nothing_drawn(figure, axes, "no times were recorded")
         totals = per_stage["sum"].to_numpy(dtype=float)
-        unit, divisor = _time_unit(float(totals.max()))
+        longest = float(totals.max())
+        unit, divisor = ("hours", 3600) if longest >= 7200 else ("minutes", 60) if longest >= 120 else ("seconds", 1)
         position = np.arange(len(per_stage))
         axes.barh(position, totals / divisor, height=0.62, color=PALETTE[0])
         for y, (_, row) in zip(position, per_stage.iterrows(), strict=True):
@@ -184,7 +160,7 @@ def runtime_bars(frame: pd.DataFrame) -> Figure:
         axes.set_yticks(position, [str(stage).replace("_", " ") for stage in per_stage.index])
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
-        axes.set_xlim(0, float(totals.max()) / divisor * 1.55)
+        axes.set_xlim(0, longest / divisor * 1.55)
         axes.grid(axis="x")
         axes.set_xlabel(f"time over all jobs ({unit})")
     return figure
@@ -193,14 +169,7 @@ def runtime_bars(frame: pd.DataFrame) -> Figure:
 def roc_curve(tiles: Mapping[str, pd.DataFrame]) -> Figure:
     """Receiver operating characteristic of tile classifiers.
 
-    Parameters
-    ----------
-    tiles : dict of str to DataFrame
-        Per model the columns p_tumour and label (1 tumour, 0 non-tumour; others, and NaN, do not count).
-
-    Returns
-    -------
-    Figure
+    Each has the columns p_tumour and label (1 tumour, 0 non-tumour; others, and NaN, do not count).
     """
     with matplotlib.rc_context(STYLE):
         figure, (axes,) = new_figure(4.2, width=5.2)
@@ -264,19 +233,6 @@ def draw_box(
 def _curve(axes: Axes, epoch: np.ndarray, values: np.ndarray, label: str, colour: str) -> None:
     # One epoch makes no line: a marker keeps it visible.
     axes.plot(epoch, values, label=label, color=colour, marker="o" if len(epoch) == 1 else None)
-
-
-def _best_epoch(history: pd.DataFrame) -> float | None:
-    losses = history["val_loss" if "val_loss" in history.columns else "loss"].astype(float)
-    return None if losses.isna().all() else float(history["epoch"].iloc[int(losses.argmin())])
-
-
-def _legend_above(figure: Figure, handles: list[Patch]) -> None:
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), handlelength=1.0, columnspacing=1.6)
-
-
-def _time_unit(seconds: float) -> tuple[str, float]:
-    return ("hours", 3600.0) if seconds >= 7200 else ("minutes", 60.0) if seconds >= 120 else ("seconds", 1.0)
 
 
 def nothing_drawn(figure: Figure, axes: Axes, words: str) -> Figure:

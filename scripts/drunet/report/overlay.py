@@ -25,7 +25,6 @@ TRUE_POSITIVE: Colour = (0, 204, 136)
 FALSE_POSITIVE: Colour = (255, 255, 255)
 FALSE_NEGATIVE: Colour = (255, 72, 40)
 PREDICTED: Colour = (255, 214, 10)
-TISSUE: Colour = (150, 158, 168)
 COLOUR_MAP = "viridis"
 
 TRUTH_LEGEND: tuple[tuple[str, Colour], ...] = (
@@ -35,103 +34,62 @@ TRUTH_LEGEND: tuple[tuple[str, Colour], ...] = (
 )
 NO_TRUTH_LEGEND: tuple[tuple[str, Colour], ...] = (("predicted, no annotation to compare with", PREDICTED),)
 
-_FILL = 0.4
+_FILL, _OPACITY = 0.4, 0.6
 _OUTLINE_PX = 2
 _INK: Colour = (28, 32, 38)
 _PAPER: Colour = (255, 255, 255)
 
 
 def overlay(
-    image: np.ndarray,
-    predicted: np.ndarray,
-    truth: np.ndarray | None = None,
-    tissue: np.ndarray | None = None,
-    *,
-    region: np.ndarray | None = None,
+    image: np.ndarray, predicted: np.ndarray, truth: np.ndarray | None = None, *, region: np.ndarray | None = None
 ) -> np.ndarray:
-    """Lay a segmentation over its slide.
+    """Lay a segmentation, bool (h, w), over its slide, uint8 (h, w, 3) RGB: uint8 (h, w, 3).
 
     Parameters
     ----------
-    image : uint8 (h, w, 3)
-        The slide, RGB.
-    predicted : bool (h, w)
     truth : bool (h, w), optional
         With it, pixels are coloured as true positive, false positive or false negative; without, what was predicted
         is tinted in one colour.
-    tissue : bool (h, w), optional
-        What was looked at: a thin grey line, and the rest darker still.
     region : bool (h, w), optional
         What the annotation speaks of, from `drunet.annotation.measured_region`. Outside it nothing is right or wrong:
         predictions there take the colour of `PREDICTED`.
-
-    Returns
-    -------
-    uint8 (h, w, 3)
     """
     _require_image(image)
-    for name, mask in (("predicted", predicted), ("truth", truth), ("tissue", tissue), ("region", region)):
+    for name, mask in (("predicted", predicted), ("truth", truth), ("region", region)):
         if mask is not None and (mask.dtype != np.bool_ or mask.shape != image.shape[:2]):
             raise ValueError(f"{name} must be bool {image.shape[:2]}, not {mask.dtype} {mask.shape}")
-    picture = _dimmed(image, tissue)
-    if tissue is not None:
-        _paint_outline(picture, tissue, TISSUE, 1)
-    for mask, colour in _classes(predicted, truth, region):
+    picture, classes = _dimmed(image), _classes(predicted, truth, region)
+    for mask, colour in classes:
         picture[mask] = (1 - _FILL) * picture[mask] + _FILL * np.asarray(colour, np.float32)
-    # Outlines last, so that no neighbour's fill washes them out.
-    for mask, colour in _classes(predicted, truth, region):
-        _paint_outline(picture, mask, colour, _OUTLINE_PX)
+    # Outlines last, so that no neighbour's fill washes them out; the picture's own edge is no outline.
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _OUTLINE_PX + 1, 2 * _OUTLINE_PX + 1))
+    for mask, colour in classes:
+        inner = cv2.erode(mask.astype(np.uint8), kernel).astype(bool)
+        picture[mask & ~inner] = colour
     return np.rint(picture).astype(np.uint8)
 
 
-def heatmap_picture(
-    image: np.ndarray, heatmap: np.ndarray, grid: Grid | None = None, *, opacity: float = 0.6, smooth: bool = False
-) -> np.ndarray:
-    """Lay a heatmap over its slide in a perceptually uniform colour map.
+def heatmap_picture(image: np.ndarray, heatmap: np.ndarray, grid: Grid) -> np.ndarray:
+    """Lay a heatmap, float32 (rows, columns) of `grid`, over its slide in a perceptually uniform colour map: uint8 (h,
+    w, 3).
 
-    Parameters
-    ----------
-    image : uint8 (h, w, 3)
-        A picture of exactly the whole slide, RGB.
-    heatmap : float32
-        Probability of tumour, (rows, columns) of `grid`; or (h, w), already laid over the picture, with no `grid`.
-        NaN is transparent: the slide shows as it is.
-    grid : Grid, optional
-        Where the cells lie, so that the part that reaches past the slide is cropped exactly.
-    opacity : float
-        Of the colours, 0 to 1.
-    smooth : bool
-        Interpolate between cells instead of showing each as a square.
-
-    Returns
-    -------
-    uint8 (h, w, 3)
+    `image` is a picture of exactly the whole slide, RGB; the part of the grid that reaches past it is cropped exactly.
+    NaN is transparent: the slide shows as it is.
     """
     _require_image(image)
-    laid = heatmap if grid is None else grid.resample_to_slide(heatmap, image.shape[:2], smooth=smooth)
-    if laid.shape != image.shape[:2]:
-        raise ValueError(f"the heatmap is {laid.shape}, the picture {image.shape[:2]}; give the grid")
+    laid = grid.resample_to_slide(heatmap, image.shape[:2])
     known = np.isfinite(laid)
     colours = matplotlib.colormaps[COLOUR_MAP](np.clip(laid[known], 0, 1))[:, :3].astype(np.float32) * 255
     picture = image.astype(np.float32)
     # Structure shows through as brightness only: the stain's own colour would falsify the colour map.
-    picture[known] = (1 - opacity) * _grey(image)[known][:, None] + opacity * colours
+    picture[known] = (1 - _OPACITY) * _grey(image)[known][:, None] + _OPACITY * colours
     return np.rint(picture).astype(np.uint8)
 
 
 def add_scale_bar(image: np.ndarray, mpp: float) -> np.ndarray:
-    """Draw a bar of a round length in the lower left corner.
+    """Draw a bar of a round length in the lower left corner of a copy of a picture, uint8 (h, w, 3).
 
-    Parameters
-    ----------
-    image : uint8 (h, w, 3)
-    mpp : float
-        µm per pixel of this picture (not of the slide).
-
-    Returns
-    -------
-    uint8 (h, w, 3)
-        A copy; pictures too small for a bar come back as they are.
+    `mpp` is µm per pixel of this picture (not of the slide). Pictures too small for a bar come back as they are.
     """
     _require_image(image)
     height, width = image.shape[:2]
@@ -230,21 +188,11 @@ def _classes(
     return classes if region is None else [(predicted & ~region, PREDICTED), *classes]
 
 
-def _dimmed(image: np.ndarray, tissue: np.ndarray | None) -> np.ndarray:
+def _dimmed(image: np.ndarray) -> np.ndarray:
     """The slide darker and paler, float32; glass, being brightest, is dimmed most, so that white stands out on it."""
     grey = _grey(image)[..., None]
     light = 0.68 - 0.42 * (grey / 255) ** 11
-    picture = light * (0.7 * image.astype(np.float32) + 0.3 * grey)
-    if tissue is not None:
-        picture[~tissue] *= 0.85
-    return picture
-
-
-def _paint_outline(picture: np.ndarray, mask: np.ndarray, colour: Colour, px: int) -> None:
-    """Colour the outermost `px` pixels of a mask; the picture's own edge is no outline."""
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * px + 1, 2 * px + 1))
-    inner = cv2.erode(mask.astype(np.uint8), kernel).astype(bool)
-    picture[mask & ~inner] = colour
+    return light * (0.7 * image.astype(np.float32) + 0.3 * grey)
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

@@ -13,31 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from drunet.files import write_text
-from drunet.report import figures
+from drunet.report import figures, tables
 from drunet.report.comparison import backbones_table, experiments_table, other_tables
 from drunet.report.embedding import embed_figure, embed_picture, templates
-from drunet.report.section import Section, section_view
-from drunet.report.tables import (
-    SPLITS,
-    STAGES,
-    Column,
-    html_table,
-    number,
-    plain_columns,
-    require_columns,
-    split_name,
-    splits_of,
-    stage_name,
-    summary_table,
-)
+from drunet.report.section import Section
 from drunet.report.verdict import judged_split, verdict
-from drunet.report.words import interval, text
+from drunet.report.words import interval
 
 # Above these counts tables and pictures are folded away.
 MANY_SLIDES, MANY_PICTURES = 12, 6
+# What the template takes from `drunet.report.tables`.
+_NAMES = ("stage_name", "split_name", "status_name")
+_FOR_TABLES = ("html_table", "columns", "numbers", "plain_columns", "parity")
 
 
 @dataclass(frozen=True)
@@ -56,14 +45,9 @@ class ReportInputs:
 
     Attributes
     ----------
-    title : str
-    slides : DataFrame
-        slides.tsv.
-    metrics : DataFrame
-        metrics.tsv of all runs, with the further columns run and patient_id.
-    tile_metrics : DataFrame
-        tile_metrics.tsv of all classifiers, with the further column model.
-    overlays : list of OverlayEntry
+    slides, metrics, tile_metrics : DataFrame
+        slides.tsv; metrics.tsv of all runs, with the further columns run and patient_id; tile_metrics.tsv of all
+        classifiers, with the further column model.
     histories : dict of str to DataFrame
         history.tsv per model.
     runtimes : DataFrame
@@ -72,7 +56,6 @@ class ReportInputs:
         name, architecture, parameters, parity, sha256, and whatever else is worth a column.
     sections : list of Section
         Of the studies that were made beside the runs.
-    versions : dict of str to str
     published : dict of str to DataFrame
         As `drunet.files.read_published` gives them.
     notes : list of str
@@ -108,89 +91,61 @@ class ReportInputs:
 
 def write_page(path: str | os.PathLike[str], inputs: ReportInputs) -> None:
     """Write the report as one HTML file, whole or not at all."""
-    require_columns(inputs.slides, ("slide_id", "split", "status"), "slides")
-    summary = summary_table(inputs.metrics, resamples=inputs.resamples, seed=inputs.seed)
+    tables.require_columns(inputs.slides, ("slide_id", "split", "status"), "slides")
+    summary = tables.summary_table(inputs.metrics, resamples=inputs.resamples, seed=inputs.seed)
     split = judged_split(summary)
     failed = inputs.slides[inputs.slides["status"] != "ok"].reindex(columns=["slide_id", "status", "reason", "mend"])
     environment = templates()
-    environment.filters |= {"stage_name": stage_name, "split_name": split_name}
+    environment.filters |= {name: getattr(tables, name) for name in _NAMES}
+    environment.globals |= {name: getattr(tables, name) for name in (*_NAMES, *_FOR_TABLES)}
     page = environment.get_template("template.html").render(
-        title=inputs.title,
+        inputs=inputs,
+        many_slides=MANY_SLIDES,
+        many_pictures=MANY_PICTURES,
         verdict=verdict(inputs.slides, summary),
         left_out=failed.to_dict("records"),
-        slide_table=_slide_table(inputs.slides),
-        slides_open=len(inputs.slides) <= MANY_SLIDES,
-        summary=_summary_html(summary[summary["split"] == split]),
-        other_splits=_summary_html(summary[summary["split"] != split]),
+        slides=_with_size(inputs.slides),
+        summary=_with_interval(summary[summary["split"] == split]),
+        other_splits=_with_interval(summary[summary["split"] != split]),
         box_plots=_box_plots(inputs.metrics, split),
-        slide_metrics=_metrics_html(inputs.metrics, inputs.slides),
-        metrics_open=len(inputs.metrics) <= MANY_SLIDES,
+        slide_metrics=_in_order(inputs.metrics, inputs.slides),
+        tile_metrics=inputs.tile_metrics.sort_values("model", kind="stable"),
         gallery=_gallery(inputs),
-        gallery_open=MANY_PICTURES,
-        tile_table=_tile_html(inputs.tile_metrics),
         roc=embed_figure(figures.roc_curve(inputs.tiles)) if inputs.tiles else None,
         trainings=[(name, embed_figure(figures.training_curves(h, name))) for name, h in inputs.histories.items()],
         experiments=_experiments(inputs, summary, split),
         backbones=backbones_table(inputs.published, inputs.tiles, inputs.threshold),
         other_published=other_tables(inputs.published),
         runtime_figure=embed_figure(figures.runtime_bars(inputs.runtimes)) if len(inputs.runtimes) else None,
-        models=_models_html(inputs.models),
-        sections=[section_view(section) for section in inputs.sections],
-        versions=inputs.versions,
-        notes=list(inputs.notes),
-        resamples=inputs.resamples,
+        models=pd.DataFrame(list(inputs.models)),
     )
     write_text(path, page)
 
 
-def _numbers(digits: int, **headings: str) -> list[Column]:
-    """Right-aligned columns, by key, of numbers with so many decimals."""
-    return [Column(key, heading, number(digits), numeric=True) for key, heading in headings.items()]
+def _rank(split: str) -> int:
+    return tables.SPLITS.index(split) if split in tables.SPLITS else len(tables.SPLITS)
 
 
-def _slide_table(slides: pd.DataFrame) -> Markup:
-    whole = number(0)
-    frame = slides.copy()
-    if {"width", "height"} <= set(frame.columns):
-        frame["size"] = [f"{whole(w)} × {whole(h)}" for w, h in zip(frame["width"], frame["height"], strict=True)]
-        frame.loc[frame["width"].isna(), "size"] = ""
-    columns = [
-        Column("slide_id", "slide", text),
-        Column("split", "split", split_name),
-        Column("annotation_kind", "annotation", text),
-        Column("annotation_origin", "annotation's origin", text),
-        Column("status", "status", lambda status: text(status).replace("_", " ")),
-        Column("size", "size (px)", text, numeric=True),
-        *_numbers(4, mpp="µm/px"),
-        Column("mpp_source", "from", text),
-        Column("vendor", "vendor", text),
-        *_numbers(0, levels="levels", objective_power="objective"),
-    ]
-    return html_table(frame, columns)
+def _with_size(slides: pd.DataFrame) -> pd.DataFrame:
+    if not {"width", "height"} <= set(slides.columns):
+        return slides
+    whole = tables.number(0)
+    size = [f"{whole(w)} × {whole(h)}" for w, h in zip(slides["width"], slides["height"], strict=True)]
+    return slides.assign(size=pd.Series(size, slides.index, dtype=object).where(slides["width"].notna(), ""))
 
 
-def _summary_html(summary: pd.DataFrame) -> Markup | None:
+def _with_interval(summary: pd.DataFrame) -> pd.DataFrame | None:
     if summary.empty:
         return None
     bounds = zip(summary["low"], summary["high"], strict=True)
-    frame = summary.assign(interval=[interval(low, high, 3) for low, high in bounds])
-    columns = [
-        Column("stage", "stage", stage_name),
-        Column("split", "split", split_name),
-        *_numbers(0, n="slides", groups="patients"),
-        *_numbers(3, mean="mean"),
-        Column("interval", "95\u00a0% interval", text, numeric=True),
-        *_numbers(3, sd="sd", median="median"),
-    ]
-    if summary["left_out"].any():
-        columns += _numbers(0, left_out="not defined")
-    return html_table(frame, columns, group="run")
+    shown = summary.assign(interval=[interval(low, high, 3) for low, high in bounds])
+    return shown if shown["left_out"].any() else shown.drop(columns="left_out")
 
 
 def _box_plots(metrics: pd.DataFrame, split: str | None) -> list[tuple[str, str]]:
     if split is None:
         return []
-    judged = metrics[splits_of(metrics) == split]
+    judged = metrics[tables.splits_of(metrics) == split]
     return [
         (name, embed_figure(figures.box_plot(judged, value)))
         for name, value in (("Dice", "dsc"), ("Hausdorff distance", "hd95_um"))
@@ -198,33 +153,19 @@ def _box_plots(metrics: pd.DataFrame, split: str | None) -> list[tuple[str, str]
     ]
 
 
-def _metrics_html(metrics: pd.DataFrame, slides: pd.DataFrame) -> Markup | None:
-    if metrics.empty:
-        return None
-    frame = metrics.assign(split=splits_of(metrics))
+def _in_order(metrics: pd.DataFrame, slides: pd.DataFrame) -> pd.DataFrame:
+    frame = metrics.assign(split=tables.splits_of(metrics))
     if "annotation_kind" in slides.columns:
         frame["annotation"] = frame["slide"].map(slides.set_index("slide_id")["annotation_kind"])
-    rank = {split: i for i, split in enumerate(SPLITS)}
-    frame = frame.sort_values("split", key=lambda s: s.map(rank).fillna(len(rank)), kind="stable")
-    frame = frame.sort_values("run", key=lambda s: s.map({r: i for i, r in enumerate(s.unique())}), kind="stable")
-    columns = [
-        Column("slide", "slide", text),
-        Column("split", "split", split_name),
-        Column("annotation", "annotation", text),
-        Column("stage", "stage", stage_name),
-        *_numbers(3, dsc="DSC", iou="IoU"),
-        *_numbers(0, hd_um="HD (µm)", hd95_um="HD95 (µm)"),
-        *_numbers(3, precision="precision", recall="recall"),
-    ]
-    return html_table(frame, columns, group="run")
+    frame = frame.sort_values("split", key=lambda s: s.map(_rank), kind="stable")
+    return frame.sort_values("run", key=lambda s: s.map({r: i for i, r in enumerate(s.unique())}), kind="stable")
 
 
 def _gallery(inputs: ReportInputs) -> list[dict[str, Any]]:
     """Entries with embedded pictures, test slides first; pictures shrink when there are many."""
     longest = 1200 if len(inputs.overlays) <= MANY_SLIDES else 760
-    splits = dict(zip(inputs.slides["slide_id"], splits_of(inputs.slides), strict=True))
-    rank = {split: i for i, split in enumerate(SPLITS)}
-    entries = sorted(inputs.overlays, key=lambda e: rank.get(splits.get(e.slide, ""), len(rank)))
+    splits = dict(zip(inputs.slides["slide_id"], tables.splits_of(inputs.slides), strict=True))
+    entries = sorted(inputs.overlays, key=lambda entry: _rank(splits.get(entry.slide, "")))
     dice = {
         (str(slide), str(run)): dict(zip(rows["stage"], rows["dsc"], strict=True))
         for (slide, run), rows in inputs.metrics.groupby(["slide", "run"], sort=False)
@@ -234,7 +175,7 @@ def _gallery(inputs: ReportInputs) -> list[dict[str, Any]]:
             "slide": entry.slide,
             "run": entry.run,
             "split": splits.get(entry.slide, ""),
-            "dice": [(by_stage[stage], stage) for stage in STAGES if pd.notna(by_stage.get(stage))],
+            "dice": [(by_stage[stage], stage) for stage in tables.STAGES if pd.notna(by_stage.get(stage))],
             "pictures": [
                 (words, embed_picture(path, longest))
                 for words, path in (("heatmap", entry.heatmap_picture), ("segmentation", entry.overlay))
@@ -246,44 +187,13 @@ def _gallery(inputs: ReportInputs) -> list[dict[str, Any]]:
     ]
 
 
-def _experiments(inputs: ReportInputs, summary: pd.DataFrame, split: str | None) -> Markup | None:
+def _experiments(inputs: ReportInputs, summary: pd.DataFrame, split: str | None) -> pd.DataFrame | None:
     if "drunet_experiments" not in inputs.published:
         return None
-    iou = summary_table(inputs.metrics, value="iou", resamples=1, seed=inputs.seed)
+    iou = tables.summary_table(inputs.metrics, value="iou", resamples=1, seed=inputs.seed)
     return experiments_table(
         inputs.published["drunet_experiments"],
         dsc=summary[summary["split"] == split],
         iou=iou[iou["split"] == split],
         runs=inputs.runs,
     )
-
-
-def _tile_html(tile_metrics: pd.DataFrame) -> Markup | None:
-    if tile_metrics.empty:
-        return None
-    columns = [
-        Column("slide", "slide", text),
-        Column("split", "split", split_name),
-        *_numbers(0, tiles="tiles"),
-        *_numbers(3, precision="precision", recall="recall", f1="F1", auc="AUC"),
-    ]
-    return html_table(tile_metrics.sort_values("model", kind="stable"), columns, group="model")
-
-
-def _models_html(models: Sequence[dict[str, Any]]) -> Markup | None:
-    if not models:
-        return None
-    frame = pd.DataFrame(list(models))
-    known = [
-        Column("name", "model", text),
-        Column("architecture", "architecture", text),
-        *_numbers(0, parameters="parameters"),
-        Column("parity", "ONNX against Keras", _parity, numeric=True),
-    ]
-    keys = {column.key for column in known} | {"sha256"}
-    further = [column for column in plain_columns(frame) if column.key not in keys]
-    return html_table(frame, [*known, *further, Column("sha256", "SHA-256 of model.onnx", text, style="code")])
-
-
-def _parity(value: Any) -> str:
-    return f"{value:.1e}" if isinstance(value, float) and not pd.isna(value) else text(value)

@@ -28,16 +28,9 @@ def write_pictures(
 ) -> None:
     """Write the heatmap over the slide, and the segmentation over the slide and the truth, as JPEG.
 
-    Parameters
-    ----------
-    mask : bool (h, w)
-        The segmentation, over the whole slide.
-    heatmap : float32 (rows, columns) of `grid`
-    annotation : Annotation or None
-        Whole: false and true are shown everywhere but in what is to be ignored. Partial: inside the marked regions
-        only. None: the outline alone.
-    longest : int
-        Longest side of the pictures in pixels.
+    `mask` is the segmentation over the whole slide, bool (h, w), `heatmap` float32 (rows, columns) of `grid`, `longest`
+    the longest side of the pictures in pixels. With a whole annotation false and true are shown everywhere but in what
+    is to be ignored, with a partial one inside the marked regions only, without one the outline alone.
     """
     shape = square_to_slide(longest, grid)
     image = slide.read_whole(shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -34,19 +35,10 @@ VALUE_NAMES = {
 
 @dataclass(frozen=True)
 class Column:
-    """How one column of a DataFrame is shown.
+    """How one column of a DataFrame is shown: `show` makes text of a value.
 
-    Attributes
-    ----------
-    key : str
-        The DataFrame's column.
-    heading : str
-    show : callable
-        Value to text.
-    numeric : bool
-        Right-aligned, with figures of one width.
-    style : str
-        Further class of the cells: `code` for a long identifier, `wrap` for words that may take several lines.
+    A numeric column is right-aligned, with figures of one width; `style` is a further class of its cells: `code` for a
+    long identifier, `wrap` for words that may take several lines.
     """
 
     key: str
@@ -61,6 +53,18 @@ def number(digits: int) -> Callable[[Any], str]:
     return partial(words.number, digits=digits)
 
 
+def columns(
+    show: Callable[[Any], str] = text, *, numeric: bool = False, style: str = "", **headings: str
+) -> list[Column]:
+    """Columns, by key, that are shown alike."""
+    return [Column(key, heading, show, numeric, style) for key, heading in headings.items()]
+
+
+def numbers(digits: int, **headings: str) -> list[Column]:
+    """Columns, by key, of numbers with so many decimals."""
+    return columns(number(digits), numeric=True, **headings)
+
+
 def split_name(value: Any) -> str:
     """A split in words; an empty one is `no split`."""
     key = "" if missing(value) else str(value)
@@ -72,17 +76,21 @@ def stage_name(value: Any) -> str:
     return STAGE_NAMES.get(str(value), str(value))
 
 
+def status_name(value: Any) -> str:
+    """A slide's status in words."""
+    return text(value).replace("_", " ")
+
+
+def parity(value: Any) -> str:
+    """The largest difference between two models, as a power of ten."""
+    return f"{value:.1e}" if isinstance(value, float) and not missing(value) else text(value)
+
+
 def summary_table(metrics: pd.DataFrame, *, value: str = "dsc", resamples: int, seed: int) -> pd.DataFrame:
     """Average a score per run, stage and split.
 
-    Parameters
-    ----------
-    metrics : DataFrame
-        Columns run, slide, patient_id, split, stage and `value`; a row per run, slide and stage.
-    value : str
-        The score to average.
-    resamples, seed : int
-        Of the bootstrap over patients (`drunet.metrics.summarise`).
+    `metrics` has the columns run, slide, patient_id, split, stage and `value`, a row per run, slide and stage; the
+    bootstrap is over patients (`drunet.metrics.summarise`).
 
     Returns
     -------
@@ -91,20 +99,17 @@ def summary_table(metrics: pd.DataFrame, *, value: str = "dsc", resamples: int, 
         left_out (slides whose score is not defined); runs as they come, test split first, stages in their order.
     """
     require_columns(metrics, ("run", "slide", "patient_id", "split", "stage", value), "metrics")
-    frame = metrics.assign(split=splits_of(metrics))
+    groups = dict(list(metrics.assign(split=splits_of(metrics)).groupby(["run", "split", "stage"], sort=False)))
+    orders = metrics["run"].unique(), ordered(splits_of(metrics), SPLITS), ordered(metrics["stage"], STAGES)
     rows = []
-    for run in frame["run"].unique():
-        for split in ordered(frame.loc[frame["run"] == run, "split"], SPLITS):
-            for stage in ordered(frame.loc[frame["run"] == run, "stage"], STAGES):
-                here = frame[(frame["run"] == run) & (frame["split"] == split) & (frame["stage"] == stage)]
-                if here.empty:
-                    continue
-                # A slide without a patient stands for itself.
-                patients = here["patient_id"].where(here["patient_id"].notna(), here["slide"])
-                summary = summarise(here[value].to_numpy(), patients.to_numpy(), resamples=resamples, seed=seed)
-                rows.append({"run": run, "split": split, "stage": stage, **summary.to_dict()})
-    columns = ["run", "split", "stage", "n", "groups", "mean", "sd", "median", "low", "high", "left_out"]
-    return pd.DataFrame(rows, columns=columns)
+    for key in filter(groups.__contains__, product(*orders)):
+        scores = groups[key]
+        # A slide without a patient stands for itself.
+        patients = scores["patient_id"].where(scores["patient_id"].notna(), scores["slide"])
+        summary = summarise(scores[value].to_numpy(), patients.to_numpy(), resamples=resamples, seed=seed)
+        rows.append({**dict(zip(("run", "split", "stage"), key, strict=True)), **summary.to_dict()})
+    names = ["run", "split", "stage", "n", "groups", "mean", "sd", "median", "low", "high", "left_out"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def html_table(

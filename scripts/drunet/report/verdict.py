@@ -15,22 +15,12 @@ MANY_RUNS = 3
 
 
 def verdict(slides: pd.DataFrame, summary: pd.DataFrame) -> dict[str, Any]:
-    """What `template.html` says first.
+    """What `template.html` says first, from slides.tsv and `summary_table` of the Dice coefficient.
 
-    Parameters
-    ----------
-    slides : DataFrame
-        slides.tsv.
-    summary : DataFrame
-        `summary_table` of the Dice coefficient.
-
-    Returns
-    -------
-    dict
-        slides (how many), causes (status of those left out, to how many), split (None: nothing was measured), and,
-        where anything was: runs (how many), best (run of the highest mean Dice at its last stage), best_steps (its
-        stages that have a Dice), told (runs to put into words: run, slides, patients, steps), patients, few_patients
-        (whether they are too few for an interval). A step is a row of `summary`.
+    The dict has slides (how many), causes (status of those left out, to how many), split (None: nothing was measured),
+    and, where anything was: runs (how many), best (run of the highest mean Dice at its last stage), best_steps (its
+    stages that have a Dice), told (runs to put into words: run, slides, patients, steps), patients, few_patients
+    (whether they are too few for an interval). A step is a row of `summary`.
     """
     split = judged_split(summary)
     causes = slides.loc[slides["status"] != "ok", "status"].value_counts(sort=False).to_dict()

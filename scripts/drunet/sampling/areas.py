@@ -46,7 +46,9 @@ def induce_imbalance(
     """Keep some tumour areas, some clear non-tumour ones, and those non-tumour ones that a first model just got wrong.
 
     An area's score is the highest probability of a tile in it. Non-tumour areas are clear up to the threshold and hard
-    above it; the hard ones closest to it come first, the others are drawn.
+    above it; the hard ones closest to it come first, the others are drawn. Where there are fewer areas than asked, all
+    numbers shrink by one factor. Hard ones that are lacking, since a first model can be too good, are made up for by
+    clear ones: the imbalance between the classes comes before the hardness.
 
     Parameters
     ----------
@@ -57,7 +59,6 @@ def induce_imbalance(
         Areas wanted; the hard ones are among the non-tumour ones.
     threshold : float
         The first model's, a probability.
-    seed : int
     where : str
         Key in the configuration, for messages.
 
@@ -73,11 +74,6 @@ def induce_imbalance(
     ------
     TrainingDataError
         If there is no tumour area, or no clear one where such are asked for.
-
-    Notes
-    -----
-    Where there are fewer areas than asked, all numbers shrink by one factor. Hard ones that are lacking, since a first
-    model can be too good, are made up for by clear ones: the imbalance between the classes comes before the hardness.
     """
     table = _areas(sources, scored, threshold)
     had = {kind: table.index[table["kind"] == kind].to_numpy() for kind in ("tumour", "clear", "hard", "unscored")}
@@ -95,8 +91,8 @@ def induce_imbalance(
         "had": counts,
         "used": used,
         "areas": [
-            {"slide": slide_ids[a["slide"]], "x": a["x"], "y": a["y"], "kind": a["kind"], "score": _rounded(a["score"])}
-            for a in chosen.to_dict("records")
+            {"slide": slide_ids[slide], "x": x, "y": y, "kind": kind, "score": None if np.isnan(s) else round(s, 5)}
+            for slide, x, y, kind, s in chosen[["slide", "x", "y", "kind", "score"]].itertuples(index=False, name=None)
         ],
         "note": None if used == asked else _note(asked, counts, used),
     }
@@ -120,21 +116,16 @@ def _areas(sources: Sequence[Source], scored: Sequence[pd.DataFrame], threshold:
 def _shrunk(asked: Mapping[str, int], had: Mapping[str, int], where: str) -> dict[str, int]:
     lacking = [kind for kind in ("tumour", "clear") if asked[kind] and not had[kind]]
     if lacking:
-        raise TrainingDataError(
-            f"the imbalance needs {lacking[0]} areas",
-            where=where,
-            found=", ".join(f"{count} {kind}" for kind, count in had.items()),
-            mend="Annotate more areas."
+        found = ", ".join(f"{count} {kind}" for kind, count in had.items())
+        mend = (
+            "Annotate more areas."
             if lacking[0] == "tumour"
-            else "Raise `threshold`, or take a better `first_model`: it calls every non-tumour area tumour.",
+            else "Raise `threshold`, or take a better `first_model`: it calls every non-tumour area tumour."
         )
+        raise TrainingDataError(f"the imbalance needs {lacking[0]} areas", where=where, found=found, mend=mend)
     non_tumour = asked["clear"] + asked["hard"]
-    shares = [
-        had["tumour"] / asked["tumour"],
-        had["clear"] / max(asked["clear"], 1),
-        (had["clear"] + had["hard"]) / non_tumour,
-    ]
-    factor = min(1.0, *shares)
+    shares = had["tumour"] / asked["tumour"], had["clear"] / max(asked["clear"], 1)
+    factor = min(1.0, *shares, (had["clear"] + had["hard"]) / non_tumour)
     others = max(1, int(non_tumour * factor + _EVEN))
     hard = min(had["hard"], others, round(asked["hard"] * factor))
     clear = min(had["clear"], others - hard)
@@ -146,7 +137,3 @@ def _note(asked: Mapping[str, int], had: Mapping[str, int], used: Mapping[str, i
         return ", ".join(f"{numbers[kind]} {kind}" for kind in ("tumour", "clear", "hard"))
 
     return f"fewer areas than asked for: asked {listed(asked)}; there are {listed(had)}; used {listed(used)}"
-
-
-def _rounded(score: float) -> float | None:
-    return None if np.isnan(score) else round(float(score), 5)

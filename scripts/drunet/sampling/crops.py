@@ -32,16 +32,10 @@ _SLACK = 1e-9
 
 @dataclass(frozen=True)
 class Crops:
-    """Crops to read: all arrays have one entry a crop.
+    """Crops to read: int arrays with one entry a crop.
 
-    Attributes
-    ----------
-    slide : int array
-        Position in the list of slides.
-    x, y : int arrays
-        Level-0 px of the top left corner.
-    label : int array
-        1 tumour, 0 non-tumour.
+    `slide` is the position in the list of slides, `x` and `y` level-0 px of the top left corner, `label` 1 tumour,
+    0 non-tumour.
     """
 
     slide: np.ndarray
@@ -96,10 +90,7 @@ class GridTiles:
     def scores(self, tiles: pd.DataFrame) -> np.ndarray:
         """What a classifier said of each area: float (n,), NaN where it said nothing.
 
-        Parameters
-        ----------
-        tiles : DataFrame
-            x, y (level-0 px of the top left corner), p_tumour.
+        `tiles` has x, y (level-0 px of the top left corner) and p_tumour.
         """
         own = pd.DataFrame({"x": self._crops.x, "y": self._crops.y})
         return own.merge(tiles, on=["x", "y"], how="left", validate="1:1")["p_tumour"].to_numpy(np.float64)
@@ -114,21 +105,10 @@ class GridTiles:
 class RegionCrops:
     """Random crops inside the marked regions of one slide, drawn anew for every epoch, always as many.
 
-    Its areas are the regions.
-
-    No crop touches what is to be ignored, and none of non-tumour holds more tumour than the rules allow: a region in
-    which there is no such place is left out, for its label would be wrong.
-
-    Parameters
-    ----------
-    slide : int
-        Position in the list of slides.
-    annotation : Annotation
-    grid : Grid
-        For the side of a tile in level-0 pixels.
-    rules : TileRules
-        `min_annotated`: share of a crop that lies inside its region where there is such a place; `max_non_tumour`:
-        share of tumour that a non-tumour crop may hold.
+    Its areas are the regions. No crop touches what is to be ignored, and none of non-tumour holds more tumour than the
+    rules allow: a region in which there is no such place is left out, for its label would be wrong. The grid gives the
+    side of a tile in level-0 pixels. Of the rules count `min_annotated`, the share of a crop that lies inside its
+    region where there is such a place, and `max_non_tumour`, the share of tumour that a non-tumour crop may hold.
     """
 
     def __init__(self, slide: int, annotation: Annotation, grid: Grid, rules: TileRules) -> None:
@@ -145,11 +125,11 @@ class RegionCrops:
 
     def draw(self, rng: np.random.Generator) -> Crops:
         """One crop per region, or as many as tiles fit into its area."""
-        crops = [
-            (*self._crop(rng, region, label, reserve), label)
-            for region, label, reserve in self._regions
-            for _ in range(max(1, round(region.area / self._side**2)))
-        ]
+        crops = []
+        for region, own, reserve in self._regions:
+            for _ in range(max(1, round(region.area / self._side**2))):
+                fitting = (c for c in self._corners(rng, region, _MAX_DRAWS) if self._fits(region, own, c))
+                crops.append((*next(fitting, reserve), own))
         x, y, label = np.array(crops, np.int64).reshape(-1, 3).T
         return Crops(np.full(len(x), self._slide), x, y, label)
 
@@ -167,12 +147,7 @@ class RegionCrops:
         """The highest probability of tumour in each area: float (n,), NaN where no tile says anything.
 
         Counted are tiles of which the share `min_annotated` lies inside the region; where none does, the tile that
-        holds most of the region.
-
-        Parameters
-        ----------
-        tiles : DataFrame
-            x, y (level-0 px of the top left corner), p_tumour.
+        holds most of the region. `tiles` has x, y (level-0 px of the top left corner) and p_tumour.
         """
         known = tiles[tiles["p_tumour"].notna()]
         corner = known[["x", "y"]].to_numpy(np.float64)
@@ -192,14 +167,6 @@ class RegionCrops:
         other = copy.copy(self)
         other._regions = [self._regions[i] for i in chosen]
         return other
-
-    def _crop(
-        self, rng: np.random.Generator, region: BaseGeometry, label: int, reserve: tuple[int, int]
-    ) -> tuple[int, int]:
-        for corner in self._corners(rng, region, _MAX_DRAWS):
-            if self._fits(region, label, corner):
-                return corner
-        return reserve
 
     def _reserve(self, region: BaseGeometry, label: int) -> tuple[int, int] | None:
         """A crop for when none that is drawn fits: the first that fits, else the first that may bear the label."""
@@ -257,19 +224,10 @@ def draw_epoch(
 ) -> Crops:
     """The crops of one epoch in random order; the same seed and epoch give the same crops.
 
-    Parameters
-    ----------
-    samples : int, optional
-        Length of the epoch: fewer are drawn without replacement, more by further rounds of drawing.
-    both_classes : bool
-        Refuse crops of one class only. Nothing can be learnt from them, but a model can be validated on them.
-    balance : callable, optional
-        Applied to every round of drawing; by default every crop is shown once a round.
-
-    Raises
-    ------
-    TrainingDataError
-        If there is no crop, or only one class.
+    Of an epoch of `samples` fewer crops are drawn without replacement, more by further rounds of drawing. `balance` is
+    applied to every round; without it every crop is shown once a round. Raises TrainingDataError if there is no crop,
+    or only one class, unless `both_classes` is False: nothing can be learnt from them, but a model can be validated on
+    them.
     """
     rng = np.random.default_rng([seed, epoch])
 
@@ -288,18 +246,11 @@ def draw_epoch(
 
 
 def check_classes(label: np.ndarray) -> None:
-    """Refuse a training set in which a class is missing.
-
-    Raises
-    ------
-    TrainingDataError
-    """
+    """Refuse a training set in which a class is missing; raises TrainingDataError."""
     tumour, non_tumour = int(np.sum(label == TUMOUR)), int(np.sum(label == NON_TUMOUR))
     if tumour == 0 or non_tumour == 0:
         one = "the training slides give tiles of one class only"
-        raise TrainingDataError(
-            one if tumour or non_tumour else "there are no labelled tiles",
-            where="training set",
-            found=f"{tumour} tumour and {non_tumour} non-tumour tiles",
-            mend="Annotate the missing class, list its names under `cohort.annotation_classes`, or loosen `tiles`.",
-        )
+        what = one if tumour or non_tumour else "there are no labelled tiles"
+        found = f"{tumour} tumour and {non_tumour} non-tumour tiles"
+        mend = "Annotate the missing class, list its names under `cohort.annotation_classes`, or loosen `tiles`."
+        raise TrainingDataError(what, where="training set", found=found, mend=mend)

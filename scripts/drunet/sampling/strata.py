@@ -29,12 +29,7 @@ _STARTS = 4
 class TileColours:
     """Mean colours of tiles anywhere on some slides, from an overview of each that is read once.
 
-    Parameters
-    ----------
-    slides : iterable of callables
-        Each opens a slide; in the order of `Crops.slide`.
-    side_um : float
-        Side of a tile in µm.
+    Each of `slides`, in the order of `Crops.slide`, opens a slide; `side_um` is the side of a tile in µm.
     """
 
     def __init__(self, slides: Iterable[Callable[[], Slide]], side_um: float) -> None:
@@ -62,27 +57,10 @@ class TileColours:
 class TissueStrata:
     """Balance that shows every stratum of label and tissue equally often; an epoch is as long as without it.
 
-    Parameters
-    ----------
-    colours : callable
-        Crops to their mean RGB, float (n, 3) in [0, 255].
-    crops : Crops
-        Those that the tissues are found on.
-    clusters : int
-        Tissues.
-    seed : int
-    where : str
-        Key in the configuration, for messages.
-
-    Raises
-    ------
-    TrainingDataError
-        If there are fewer colours than clusters, or a stratum is empty.
-
-    Notes
-    -----
-    Clusters are numbered from the darkest. A stratum that is empty in a later epoch (crops of regions vary) leaves its
-    share to the others.
+    The tissues are `clusters` of the colours, mean RGB float (n, 3) in [0, 255], of `crops`, numbered from the darkest.
+    A stratum that is empty in a later epoch (crops of regions vary) leaves its share to the others. `where` is the key
+    in the configuration, for messages. Raises TrainingDataError if there are fewer colours than clusters, or a stratum
+    is empty.
     """
 
     def __init__(
@@ -92,15 +70,11 @@ class TissueStrata:
         self.centres = _tissues(colours(crops), clusters, seed, where)
         self._counts = np.array([len(group) for group in self._strata(crops)]).reshape(2, clusters)
         if not self._counts.all():
-            raise TrainingDataError(
-                "a stratum of label and tissue is empty",
-                where=where,
-                found="no "
-                + ", no ".join(
-                    f"{_NAMES[label]} tile in cluster {c + 1}" for label, c in np.argwhere(self._counts == 0)
-                ),
-                mend=f"Lower `clusters` (here {clusters}), or annotate slides that show what is missing.",
+            found = "no " + ", no ".join(
+                f"{_NAMES[label]} tile in cluster {c + 1}" for label, c in np.argwhere(self._counts == 0)
             )
+            mend = f"Lower `clusters` (here {clusters}), or annotate slides that show what is missing."
+            raise TrainingDataError("a stratum of label and tissue is empty", where=where, found=found, mend=mend)
 
     @property
     def facts(self) -> list[dict[str, Any]]:
@@ -139,12 +113,9 @@ def _tissues(colours: np.ndarray, clusters: int, seed: int, where: str) -> np.nd
     """Centres (clusters, 3) as RGB in [0, 255], the darkest first."""
     different = len(np.unique(colours, axis=0))
     if different < clusters:
-        raise TrainingDataError(
-            "there are fewer tiles of different colour than tissue clusters",
-            where=where,
-            found=f"{different} of them, {clusters} clusters",
-            mend="Lower `clusters`, or add slides.",
-        )
+        what = "there are fewer tiles of different colour than tissue clusters"
+        mend = "Lower `clusters`, or add slides."
+        raise TrainingDataError(what, where=where, found=f"{different} of them, {clusters} clusters", mend=mend)
     found = KMeans(clusters, n_init=_STARTS, random_state=seed).fit(_weighted(colours)).cluster_centers_
     # Rounded, for threads may add in another order: the same slides shall give the same strata.
     centres = np.round(found / COLOUR_WEIGHTS * 255, 3)

@@ -18,17 +18,10 @@ _BALANCES: dict[str, Balance] = {"oversample": oversample, "undersample": unders
 
 @dataclass(frozen=True)
 class LearningSlides:
-    """What a strategy may look at, one entry a slide.
+    """What a strategy may look at, one entry a slide; an opener opens the slide.
 
-    Attributes
-    ----------
-    slide_ids : list of str
-    openers : list of callables
-        Each opens the slide.
-    scores : list of str
-        Files of tiles as a first model sees them; empty where the strategy has no first model.
-    side_um : float
-        Side of a tile in µm.
+    `scores` are files of tiles as a first model sees them, none where the strategy has no first model; `side_um` is the
+    side of a tile in µm.
     """
 
     slide_ids: Sequence[str]
@@ -49,23 +42,9 @@ class Sampling:
 def sampled(
     sources: Sequence[Source], slides: LearningSlides, settings: SamplingSettings, *, seed: int, where: str
 ) -> Sampling:
-    """Apply a strategy to the training slides.
+    """Apply a strategy to the training slides, which have a source each; `where` is the key of the block, for messages.
 
-    Parameters
-    ----------
-    sources : list of GridTiles or RegionCrops
-        One a slide.
-    slides : LearningSlides
-        In the order of `sources`.
-    settings : SamplingSettings
-    seed : int
-    where : str
-        Key of the block, for messages.
-
-    Raises
-    ------
-    TrainingDataError
-        If the slides do not show what the strategy needs.
+    Raises TrainingDataError if the slides do not show what the strategy needs.
     """
     name = settings.strategy
     if name == "strata":

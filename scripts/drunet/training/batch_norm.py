@@ -14,13 +14,9 @@ import keras
 import numpy as np
 
 
-def batch_norm_layers(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """List the batch normalisations of a model that are not frozen, those of nested models included."""
-    return [
-        layer
-        for layer in model._flatten_layers(include_self=False, recursive=True)
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
-    ]
+def layers_of(model: keras.Model, kind: type[keras.layers.Layer]) -> list[keras.layers.Layer]:
+    """List the layers of a kind in a model, those of nested models included."""
+    return [layer for layer in model._flatten_layers(include_self=False, recursive=True) if isinstance(layer, kind)]
 
 
 class BatchNormEstimator:
@@ -29,43 +25,26 @@ class BatchNormEstimator:
     Each batch goes through the network as in training (batch normalisation by the batch's own statistics), but with
     dropout off: the averages serve at inference, where nothing is dropped, and dropout inflates the variance that
     later layers see. Trainable weights are untouched, frozen layers are left alone, and if a batch fails everything
-    is as it was before.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Changed in place by every call. The pass is compiled once, with the first.
+    is as it was before. The model is changed in place by every call; the pass is compiled once, with the first.
     """
 
     def __init__(self, model: keras.Model) -> None:
-        self._model, self._norms = model, batch_norm_layers(model)
+        self._norms = [norm for norm in layers_of(model, keras.layers.BatchNormalization) if norm.trainable]
+        self._dropouts = layers_of(model, keras.layers.Dropout)
         self._forward = TrainingForward(model)
 
     def __call__(self, batches: Iterable[Any]) -> int:
-        """Take the statistics anew.
+        """Take the statistics anew over batches: an array, a list of arrays or a dict by input name each.
 
-        Parameters
-        ----------
-        batches : iterable
-            What the model takes: an array, a list of arrays or a dict by input name. Equal sizes are best, for every
-            batch counts the same.
-
-        Returns
-        -------
-        int
-            How many batches were seen.
-
-        Raises
-        ------
-        ValueError
-            If there are no batches.
+        Equal sizes are best, for every batch counts the same. Returns how many batches were seen; raises ValueError if
+        there are none.
         """
         before = [_statistics(norm) for norm in self._norms]
         sums = [[np.zeros(values.shape, dtype=np.float64) for values in pair] for pair in before]
         seen = 0
         try:
             # With a momentum of 0, moving statistics are those of the latest batch.
-            with _zeroed(self._norms, "momentum"), _zeroed(_dropouts(self._model), "rate"):
+            with _zeroed(self._norms, "momentum"), _zeroed(self._dropouts, "rate"):
                 for batch in batches:
                     # Zero times infinity is no number: what a diverged run has left must not survive a momentum of 0.
                     clean = ((np.zeros_like(mean), np.ones_like(variance)) for mean, variance in before)
@@ -110,12 +89,6 @@ def _zeroed(layers: list[keras.layers.Layer], attribute: str) -> Iterator[None]:
     finally:
         for layer, value in zip(layers, before, strict=True):
             setattr(layer, attribute, value)
-
-
-def _dropouts(model: keras.Model) -> list[keras.layers.Dropout]:
-    """List the dropout layers of a model, spatial ones and those of nested models included."""
-    layers = model._flatten_layers(include_self=False, recursive=True)
-    return [layer for layer in layers if isinstance(layer, keras.layers.Dropout)]
 
 
 def _statistics(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:

@@ -20,17 +20,11 @@ from drunet.training.readers import TileReader
 
 
 class EpochBatches(keras.utils.PyDataset, ABC):
-    """A dataset whose content depends on the epoch, which the training loop sets.
+    """A dataset of `count` samples whose content depends on the epoch, which the training loop sets.
 
-    Parameters
-    ----------
-    count : int
-        Samples.
-    batch_size, seed : int
-    steps : int, optional
-        Batches per epoch, with further rounds through the samples where they are too few; by default every sample once.
-    fixed : bool
-        For validation and test: every sample once, in the order given, the same in every epoch.
+    Of `steps` batches an epoch, with further rounds through the samples where they are too few; by default every sample
+    is shown once. A `fixed` one, for validation and test, has every sample once, in the order given, the same in every
+    epoch.
 
     Attributes
     ----------
@@ -98,17 +92,9 @@ class EpochBatches(keras.utils.PyDataset, ABC):
 class TileBatches(EpochBatches):
     """Tiles for the patch-wise classifier.
 
-    Parameters
-    ----------
-    reader : TileReader
-    sources : list of GridTiles or RegionCrops
-        Where crops come from; their `slide` indexes the reader's slides.
-    samples : int, optional
-        Crops per epoch; by default each source once.
-    balance : callable, optional
-        How the crops of an epoch are evened out, but not those of a fixed dataset; see `drunet.sampling.draw_epoch`.
-    **batches
-        batch_size, seed and fixed, as for `EpochBatches`.
+    Crops come from `sources`, whose `slide` indexes the reader's slides: `samples` an epoch, by default each once,
+    evened out by `balance` (see `drunet.sampling.draw_epoch`), but not those of a fixed dataset. Further arguments are
+    those of `EpochBatches`.
 
     Yields
     ------
@@ -178,15 +164,8 @@ def class_counts(label: np.ndarray) -> dict[str, int]:
 class SlideBatches(EpochBatches):
     """Whole slides with heatmaps for the refiner, held in memory at the refiner's size (6 MB each at 1120²).
 
-    Parameters
-    ----------
-    images : uint8 (n, s, s, 3)
-    heats : float32 (n, s, s)
-        In [0, 1].
-    truths : bool (n, s, s)
-    augmentation : Augmentation, optional
-    **batches
-        batch_size, seed, steps and fixed, as for `EpochBatches`.
+    Images are uint8 (n, s, s, 3), heats float32 (n, s, s) in [0, 1], truths bool (n, s, s); further arguments are those
+    of `EpochBatches`.
 
     Yields
     ------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -48,7 +48,6 @@ def train_classifier(
         An entry under `classifiers` in the configuration.
     training, validation : lists of AnnotatedSlide
         With no validation slides the training loss decides which weights are best, and when to stop.
-    rules : TileRules
     seed : int
         Of weights, sampling and augmentation. On one machine the same inputs give the same weights; another processor
         or number of threads adds floating-point sums in another order.
@@ -75,16 +74,21 @@ def train_classifier(
         raise ValueError("a lesson and the `distillation` block that it was read from come together")
     plan, augmentation = settings.training, Augmentation.from_config(settings.augment)
     shape = tile_shape(training)
-    sampling = _sampling(name, settings, training, crop_sources(training, rules), scores, shape, seed)
+    sources = [slide.source for slide in training]
+    known = LearningSlides(
+        [s.slide_id for s in sources], [s.open for s in sources], scores, shape["size"] * shape["mpp"]
+    )
+    where = f"classifiers.{name}.data.sampling"
+    sampling = sampled(crop_sources(training, rules), known, settings.data.sampling, seed=seed, where=where)
+    if note := sampling.facts.get("note"):
+        say(f"{name}: {note}")
     loss, metric, loss_facts = _loss(settings, sampling, lesson, seed)
 
-    reader = TileReader([s.source for s in training], augmentation=augmentation, **shape)
+    reader = TileReader(sources, augmentation=augmentation, **shape)
     checker = TileReader([s.source for s in validation], **shape)
     tissue = tissue_tiles([read_table(s.tiles)[0] for s in training], rules) if lesson else None
     batches = _batches(reader, sampling, plan, seed, lesson, tissue)
-    checks = _validation(
-        checker, crop_sources(validation, rules), plan, settings.data.validation_tiles, seed + 1, lesson
-    )
+    checks = _validation(checker, crop_sources(validation, rules), settings, seed + 1, lesson)
 
     model = new_network(settings, plan, seed, shape["size"], start=start)
     learnt = _learnt_files(training, scores) + ([[lesson.file]] if lesson else [])
@@ -119,24 +123,6 @@ def _learnt_files(training: Sequence[AnnotatedSlide], scores: Sequence[str]) -> 
     return [[*files, score] for files, score in zip(own, scores, strict=True)] if scores else own
 
 
-def _sampling(
-    name: str,
-    settings: ClassifierRecipe,
-    training: Sequence[AnnotatedSlide],
-    sources: Sequence[Source],
-    scores: Sequence[str],
-    shape: Mapping[str, Any],
-    seed: int,
-) -> Sampling:
-    side_um = shape["size"] * shape["mpp"]
-    slides = LearningSlides([s.source.slide_id for s in training], [s.source.open for s in training], scores, side_um)
-    where = f"classifiers.{name}.data.sampling"
-    sampling = sampled(sources, slides, settings.data.sampling, seed=seed, where=where)
-    if note := sampling.facts.get("note"):
-        say(f"{name}: {note}")
-    return sampling
-
-
 def _loss(
     settings: ClassifierRecipe, sampling: Sampling, lesson: Lesson | None, seed: int
 ) -> tuple[Any, Any, dict[str, Any]]:
@@ -161,19 +147,14 @@ def _batches(
 
 
 def _validation(
-    reader: TileReader,
-    sources: Sequence[Source],
-    plan: TrainingSettings,
-    at_most: int | None,
-    seed: int,
-    lesson: Lesson | None,
+    reader: TileReader, sources: Sequence[Source], settings: ClassifierRecipe, seed: int, lesson: Lesson | None
 ) -> TileBatches | None:
     """The same crops in every epoch, at most so many, drawn once; None where there are none."""
     if not sources:
         return None
     kind = LabelBatches if lesson else TileBatches
-    batches = partial(kind, reader, sources, batch_size=plan.batch_size, seed=seed, fixed=True)
-    every = batches()
+    batches = partial(kind, reader, sources, batch_size=settings.training.batch_size, seed=seed, fixed=True)
+    every, at_most = batches(), settings.data.validation_tiles
     if at_most is not None and len(every.crops) > at_most:
         return batches(samples=at_most)
     return every if len(every) else None

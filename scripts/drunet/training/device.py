@@ -8,28 +8,16 @@ from drunet.errors import ProviderError
 
 
 def need_gpu(asked: int) -> None:
-    """Refuse to go on without a GPU where one was asked for: Keras itself would take the processor without a word.
+    """Refuse to go on without a GPU where `asked` (GPUs of the job; 0: Keras may take whatever there is) wants one.
 
-    Parameters
-    ----------
-    asked : int
-        GPUs that the job asks for; 0: Keras may take whatever there is.
-
-    Raises
-    ------
-    ProviderError
+    Keras itself would take the processor without a word. Raises ProviderError.
     """
-    if asked and not _gpus():
-        raise ProviderError(
-            "a GPU is asked for to train on, and Keras sees none",
-            where="inference.provider",
-            found=f"{keras.config.backend()} on {', '.join(keras.distribution.list_devices('cpu'))}",
-            mend="Install the driver and the `gpu` extra (`make GPU=1 env`), or choose the provider cpu.",
-        )
-
-
-def _gpus() -> list[str]:
     try:
-        return list(keras.distribution.list_devices("gpu"))
+        seen = keras.distribution.list_devices("gpu")
     except RuntimeError:  # how JAX says that there is none
-        return []
+        seen = []
+    if asked and not seen:
+        what = "a GPU is asked for to train on, and Keras sees none"
+        found = f"{keras.config.backend()} on {', '.join(keras.distribution.list_devices('cpu'))}"
+        mend = "Install the driver and the `gpu` extra (`make GPU=1 env`), or choose the provider cpu."
+        raise ProviderError(what, where="inference.provider", found=found, mend=mend)

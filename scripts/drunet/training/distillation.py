@@ -44,14 +44,8 @@ class DistillationLoss(keras.losses.Loss):
 
     T^2 keeps the size of the soft term's gradient whatever the temperature (Hinton et al., section 2), so that the
     weight means the same at each. log p differs from the logits by a constant per sample, which softmax ignores: the
-    models may end in a softmax.
-
-    Parameters
-    ----------
-    temperature : float
-        T, above 0; usual: 3 to 5.
-    weight : float
-        a, from 0 (labels only) to 1 (teacher only); usual: 0.5 to 0.7.
+    models may end in a softmax. The temperature T is above 0, usually 3 to 5; the weight a goes from 0 (labels only) to
+    1 (teacher only), usually 0.5 to 0.7; others raise ValueError.
 
     Notes
     -----
@@ -59,11 +53,6 @@ class DistillationLoss(keras.losses.Loss):
     is there, still times a; without teacher only the cross-entropy, then times 1, so that validation of a distilled and
     of a plain student are the same number. The cross-entropy is Keras' own, which goes back to the logits where the
     backend keeps them and cuts off at 1e-7 where it does not.
-
-    Raises
-    ------
-    ValueError
-        For a temperature or a weight out of range.
     """
 
     def __init__(
@@ -132,9 +121,10 @@ def _softened(probability: Any, temperature: float) -> Any:
 class OnnxTeacher:
     """Class probabilities of a classifier in an ONNX file.
 
+    Its answers depend, beside the file, on `how`, JSON values: provider, precision, layout.
+
     Parameters
     ----------
-    path : path
     classes : list of str, or int
         The student's classes, or how many there are.
     size : int
@@ -142,23 +132,14 @@ class OnnxTeacher:
     layout : Layout, optional
         How the file wants its images; what this project exports wants the default. With two classes and the tumour
         first, the answers are turned round: a student's first class is non-tumour.
-    options : EngineOptions, optional
-        Provider, precision and threads.
     where : str, optional
         How messages call the teacher; else its path.
 
     Raises
     ------
-    ModelError
+    ModelError, ProviderError
         If the file is no classifier of such images, or its classes are not the student's, in number or, where the file
-        names them, by name.
-    ProviderError
-        If the provider asked for is not there.
-
-    Attributes
-    ----------
-    how : dict
-        What its answers depend on beside the file, as JSON values: provider, precision, layout.
+        names them, by name; if the provider asked for is not there.
     """
 
     def __init__(
@@ -183,21 +164,9 @@ class OnnxTeacher:
         self._check_classes(self._session.get_outputs()[0].shape[1])
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Answer for a batch.
+        """Answer for a batch, float32 (n, size, size, 3) in [0, 1]: float32 (n, classes), the first output of several.
 
-        Parameters
-        ----------
-        images : float32 (n, size, size, 3) in [0, 1]
-
-        Returns
-        -------
-        float32 (n, classes)
-            The first output, if the file has several.
-
-        Raises
-        ------
-        ModelError
-            If the answers are no probabilities, or of another number of classes.
+        Raises ModelError if the answers are no probabilities, or of another number of classes.
         """
         feed = images * np.float32(255 * self._layout.scale)
         if not self._layout.channels_last:
@@ -216,23 +185,17 @@ class OnnxTeacher:
         if same_count and (own is None or self._names is None or own == self._names):
             return
         taught = ", ".join(self._names) if self._names else str(self.classes)
-        raise ModelError(
-            "the teacher knows other classes than its student",
-            where=self._where,
-            found=f"teacher: {', '.join(own) if own else count}; student: {taught}",
-            mend="Take a teacher of the same classes in the same order.",
-        )
+        found = f"teacher: {', '.join(own) if own else count}; student: {taught}"
+        mend = "Take a teacher of the same classes in the same order."
+        raise ModelError("the teacher knows other classes than its student", where=self._where, found=found, mend=mend)
 
     def _check_probabilities(self, answers: NDArray[np.float32]) -> None:
         sums = answers.sum(axis=1)
         # NaN compares false.
         if not (answers.min() >= -_SUM_ERROR and np.abs(sums - 1).max() <= _SUM_ERROR):
-            raise ModelError(
-                "the teacher's outputs are no probabilities",
-                where=self._where,
-                found=f"{answers.min():g} to {answers.max():g}, sums {sums.min():g} to {sums.max():g}",
-                mend="Its last layer must be a softmax.",
-            )
+            found = f"{answers.min():g} to {answers.max():g}, sums {sums.min():g} to {sums.max():g}"
+            mend = "Its last layer must be a softmax."
+            raise ModelError("the teacher's outputs are no probabilities", where=self._where, found=found, mend=mend)
 
 
 class TaughtBatches(TileBatches):
@@ -243,7 +206,7 @@ class TaughtBatches(TileBatches):
 
     Parameters
     ----------
-    reader, sources
+    reader, sources, **batches
         As in `TileBatches`.
     unlabelled : Crops
         From `drunet.training.readers.tissue_tiles`; their `slide` indexes the reader's slides.
@@ -251,12 +214,8 @@ class TaughtBatches(TileBatches):
         Of two classes.
     share : float
         Of a batch that is unlabelled, rounded; at least one tile is labelled.
-    batch_size : int
-        Unlabelled tiles count.
     steps : int, optional
         Batches per epoch; by default as many as show every labelled tile once.
-    **batches
-        seed and balance, as in `TileBatches`.
 
     Yields
     ------
@@ -318,56 +277,21 @@ class LabelBatches(TileBatches):
 
 @dataclass(frozen=True)
 class Lesson:
-    """How a student is taught, and its teacher.
-
-    Attributes
-    ----------
-    settings : DistillationSettings
-    teacher : OnnxTeacher
-        Of [non-tumour, tumour].
-    file : str
-        The ONNX file that the teacher was read from.
-    """
+    """How a student is taught, its teacher of [non-tumour, tumour], and the ONNX file that this was read from."""
 
     settings: DistillationSettings
     teacher: OnnxTeacher
     file: str
 
     @classmethod
-    def read(
-        cls,
-        name: str,
-        settings: DistillationSettings,
-        file: str,
-        *,
-        size: int,
-        layout: Layout | None = None,
-        options: EngineOptions | None = None,
-    ) -> Lesson:
-        """Load the teacher of the classifier `name`, an ONNX file.
-
-        Parameters
-        ----------
-        settings : DistillationSettings
-        size, layout, options
-            As for `OnnxTeacher`.
-
-        Raises
-        ------
-        ModelError, ProviderError
-            As `OnnxTeacher`.
-        """
+    def read(cls, name: str, settings: DistillationSettings, file: str, **teacher: Any) -> Lesson:
+        """Load the teacher of the classifier `name`; size, layout, options and errors as for `OnnxTeacher`."""
         where = f"classifiers.{name}.distillation.teacher ({settings.teacher})"
-        return cls(settings, OnnxTeacher(file, 2, size=size, layout=layout, options=options, where=where), file)
+        return cls(settings, OnnxTeacher(file, 2, where=where, **teacher), file)
 
     def facts(self, batches: TaughtBatches) -> dict[str, Any]:
-        """What to remember, as JSON values.
-
-        Returns
-        -------
-        dict
-            The settings, sha256 of the teacher, tissue_tiles (there are), batch (labelled and unlabelled tiles in
-            each), note.
+        """What to remember, as JSON values: the settings, sha256 of the teacher, tissue_tiles (there are), batch
+        (labelled and unlabelled tiles in each), note.
         """
         batch = {"labelled": batches.batch_size, "unlabelled": batches.unlabelled_per_batch}
         return {

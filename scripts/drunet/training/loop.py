@@ -31,15 +31,8 @@ class Trainer:
     """A compiled model that may be trained several times: what the first training traces serves the others too.
 
     Tracing a deep network takes as long as several short epochs; over folds, with one loss and one plan, it is the same
-    every time.
-
-    Parameters
-    ----------
-    model : keras.Model
-        As it is now it begins the first time; before any other time, `start_over`.
-    loss, metrics
-        As for `keras.Model.compile`.
-    plan : TrainingSettings
+    every time. The model begins as it is now the first time; before any other time, `start_over`. `loss` and `metrics`
+    are as for `keras.Model.compile`.
     """
 
     def __init__(self, model: keras.Model, *, loss: Any, metrics: Sequence[Any], plan: TrainingSettings) -> None:
@@ -59,27 +52,20 @@ class Trainer:
             variable.assign(first)
 
     def train(self, *, batches: Any, validation: Any | None, folder: Path, identity: str, name: str) -> pd.DataFrame:
-        """Train once, in place; the model ends with its best weights.
+        """Train once, in place; the model ends with its best weights. Gives epoch (from 1), loss, val_loss, metrics,
+        seconds.
 
-        A copy of everything that training needs is kept in `folder`: after an epoch, twice a minute at most. Killed and
-        started again with the same `identity`, training goes on from there and ends with the same weights; with another
-        it starts anew.
+        A copy of everything that training needs is kept in `folder`, which the caller removes when its outputs are
+        written: after an epoch, twice a minute at most. Killed and started again with the same `identity`, a digest of
+        all that decides the result, training goes on from there and ends with the same weights; with another it starts
+        anew.
 
         Parameters
         ----------
         batches, validation : EpochBatches
             Without validation the training loss decides which weights are best, and when to stop.
-        folder : Path
-            For the state; removed by the caller when its outputs are written.
-        identity : str
-            Digest of all that decides the result.
         name : str
             How progress lines call the model.
-
-        Returns
-        -------
-        DataFrame
-            epoch (from 1), loss, val_loss, metrics, seconds.
 
         Raises
         ------
@@ -123,18 +109,11 @@ class _Keeper(keras.callbacks.Callback):
     """Sets the epoch of the data, watches the loss, keeps the state, and says how far it is."""
 
     def __init__(
-        self,
-        state: State,
-        batches: Any,
-        plan: TrainingSettings,
-        name: str,
-        watched: str,
-        estimator: BatchNormEstimator | None = None,
+        self, state: State, batches: Any, plan: TrainingSettings, name: str, watched: str, estimator: BatchNormEstimator
     ) -> None:
         super().__init__()
         self._state, self._batches, self._plan, self._name, self._watched = state, batches, plan, name, watched
-        self._begun = 0.0
-        self._estimator = estimator
+        self._estimator, self._begun = estimator, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._batches.epoch = epoch
@@ -154,7 +133,7 @@ class _Keeper(keras.callbacks.Callback):
     def reestimate(self) -> None:
         """Take batch-norm statistics of the current weights over the first batches of the current epoch."""
         count = min(self._plan.reestimate_batches, len(self._batches))
-        if count and self._estimator is not None:
+        if count:
             self._estimator(self._batches.inputs(i) for i in range(count))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -162,12 +141,10 @@ class _Keeper(keras.callbacks.Callback):
         seconds = time.perf_counter() - self._begun
         lost = [f"{k} {v}" for k, v in values.items() if not math.isfinite(v)]
         if lost:
-            raise TrainingDataError(
-                "the loss is no longer a number",
-                where=f"training of {self._name}, epoch {epoch + 1}",
-                found=", ".join(lost),
-                mend="Lower `learning_rate`, or train in float32.",
-            )
+            what = "the loss is no longer a number"
+            found = ", ".join(lost)
+            mend = "Lower `learning_rate`, or train in float32."
+            raise TrainingDataError(what, where=f"training of {self._name}, epoch {epoch + 1}", found=found, mend=mend)
         state = self._state
         state.history.append({"epoch": epoch + 1, **values, "seconds": round(seconds, 2)})
         watched = values[self._watched]

@@ -15,24 +15,14 @@ from drunet.settings.loss import LossSettings
 
 
 def classification_loss(settings: LossSettings, counts: Mapping[str, int]) -> tuple[keras.losses.Loss, dict[str, Any]]:
-    """Build the loss of a classifier with the classes [non-tumour, tumour].
+    """Build the loss of a classifier with the classes [non-tumour, tumour], and what to remember of it, numbers for
+    weights.
 
-    Parameters
-    ----------
-    settings : LossSettings
-        name: cross_entropy | focal (Lin et al. 2017: (1 - p)^gamma times the cross-entropy; alpha is the weight of
-        tumour and 1 - alpha that of non-tumour, null leaves both at 1). class_weights: null | balanced (n / (2 n_c)) |
-        [non-tumour, tumour].
-    counts : mapping
-        tumour and non_tumour in an epoch.
-
-    Returns
-    -------
-    loss : keras.losses.Loss
-        Mean over the batch of each sample's loss times its class's weight. Weights are part of the loss, and thereby
-        of the validation loss too, which decides which epoch is best.
-    facts : dict
-        The options, and the weights as numbers.
+    The options are name: cross_entropy | focal (Lin et al. 2017: (1 - p)^gamma times the cross-entropy; alpha is the
+    weight of tumour and 1 - alpha that of non-tumour, null leaves both at 1); class_weights: null | balanced (n / (2
+    n_c), by the `counts` of tumour and non_tumour in an epoch) | [non-tumour, tumour]. It is the mean over the batch of
+    each sample's loss times its class's weight. Weights are part of the loss, and thereby of the validation loss too,
+    which decides which epoch is best.
     """
     weights = _class_weights(settings.class_weights, counts)
     facts: dict[str, Any] = {"name": settings.name, "class_weights": weights}
@@ -53,18 +43,8 @@ class FocalLoss(keras.losses.Loss):
 
     Keras' own `CategoricalFocalCrossentropy` cuts probabilities off at 1e-7, beyond which a sample teaches nothing:
     the tiles that a network is most wrong about. Keras' cross-entropy goes back to the logits where the backend keeps
-    them, so this one is built on it; with gamma 0 and weights 1 it is the same number.
-
-    Parameters
-    ----------
-    gamma : float
-        0: plain cross-entropy.
-    class_weights : list of float
-        One a class.
-
-    Notes
-    -----
-    `y_true` is one-hot float (n, classes), `y_pred` the softmax of the same shape.
+    them, so this one is built on it; with gamma 0 and weights 1 it is the same number. `y_true` is one-hot float
+    (n, classes), `y_pred` the softmax of the same shape; there is one weight a class.
     """
 
     def __init__(
@@ -98,9 +78,9 @@ def _class_weights(wanted: str | Sequence[float] | None, counts: Mapping[str, in
     return [float(w) for w in wanted]
 
 
-def _foreground(masks: Any, channel: int) -> Any:
-    """Pick the foreground as (n, pixels); an array with one channel is the foreground already."""
-    picked = masks[..., channel if masks.shape[-1] > 1 else 0]
+def _foreground(masks: Any) -> Any:
+    """The last channel, the foreground, as (n, pixels)."""
+    picked = masks[..., -1]
     return ops.reshape(picked, (ops.shape(picked)[0], -1))
 
 
@@ -115,65 +95,43 @@ def _dice(truth: Any, predicted: Any, smooth: float) -> Any:
 class DiceLoss(keras.losses.Loss):
     """1 - Dice of the foreground, per sample, then the mean over the batch.
 
-    Dice = (2 sum(t p) + smooth) / (sum(t^2) + sum(p^2) + smooth). The authors' code sums over the whole batch, which
-    lets one slide with much tumour hide another; H2G-Net, whose design the network follows, takes samples one by one.
-
-    Parameters
-    ----------
-    channel : int
-        The foreground among the classes.
-    smooth : float
-        Keeps a sample without foreground defined, and its loss at 0 when nothing is predicted.
-
-    Notes
-    -----
-    `y_pred` is float (n, h, w, classes); `y_true` the same one-hot, or (n, h, w, 1) holding the foreground only.
+    Dice = (2 sum(t p) + smooth) / (sum(t^2) + sum(p^2) + smooth); `smooth` keeps a sample without foreground defined,
+    and its loss at 0 when nothing is predicted. The authors' code sums over the whole batch, which lets one slide with
+    much tumour hide another; H2G-Net, whose design the network follows, takes samples one by one. `y_pred` is float (n,
+    h, w, 2); `y_true` the same one-hot, or (n, h, w, 1) holding the foreground only.
     """
 
-    def __init__(self, channel: int = 1, smooth: float = 1.0, name: str = "dice_loss", **kwargs: Any) -> None:
+    def __init__(self, smooth: float = 1.0, name: str = "dice_loss", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
-        self.channel = channel
         self.smooth = smooth
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return the loss of each sample (n,)."""
-        return 1.0 - _dice(_foreground(y_true, self.channel), _foreground(y_pred, self.channel), self.smooth)
+        return 1.0 - _dice(_foreground(y_true), _foreground(y_pred), self.smooth)
 
     def get_config(self) -> dict[str, Any]:
         """Return what builds the loss anew."""
-        return {**super().get_config(), "channel": self.channel, "smooth": self.smooth}
+        return {**super().get_config(), "smooth": self.smooth}
 
 
 @keras.saving.register_keras_serializable(package="drunet")
 class ThresholdedDice(keras.metrics.Mean):
-    """Mean over samples of the Dice of the foreground where its probability exceeds a threshold.
+    """Mean over samples of the Dice of the foreground where its probability exceeds a threshold, strictly.
 
-    Parameters
-    ----------
-    threshold : float
-        A pixel is foreground strictly above it.
-    channel : int
-        The foreground among the classes.
-    smooth : float
-        As in `DiceLoss`; a sample that is rightly left empty counts 1.
+    `smooth` is as in `DiceLoss`; a sample that is rightly left empty counts 1.
     """
 
-    def __init__(
-        self, threshold: float = 0.5, channel: int = 1, smooth: float = 1.0, name: str = "dice", dtype: Any = None
-    ) -> None:
+    def __init__(self, threshold: float = 0.5, smooth: float = 1.0, name: str = "dice", dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
         self.threshold = threshold
-        self.channel = channel
         self.smooth = smooth
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take in a batch; shapes as for `DiceLoss`, `sample_weight` (n,)."""
-        truth = _foreground(ops.cast(y_true, self.dtype), self.channel)
-        predicted = _foreground(ops.cast(y_pred, self.dtype), self.channel)
-        predicted = ops.cast(predicted > self.threshold, self.dtype)
+        truth = _foreground(ops.cast(y_true, self.dtype))
+        predicted = ops.cast(_foreground(ops.cast(y_pred, self.dtype)) > self.threshold, self.dtype)
         super().update_state(_dice(truth, predicted, self.smooth), sample_weight=sample_weight)
 
     def get_config(self) -> dict[str, Any]:
         """Return what builds the metric anew."""
-        own = {"threshold": self.threshold, "channel": self.channel, "smooth": self.smooth}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), "threshold": self.threshold, "smooth": self.smooth}

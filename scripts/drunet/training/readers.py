@@ -76,20 +76,8 @@ def split_slides(
     it teaches as little as a slide that inspection refused. A tile that cannot be read during training stops it with
     the slide's name, because what was learnt would depend on which tiles had been drawn before.
 
-    Parameters
-    ----------
-    slides : list of mapping
-        slide_id and mpp, training slides first.
-    training : int
-        Number of training slides.
-    further : list of path, optional
-        One more file per slide.
-
-    Returns
-    -------
-    training, validation : list of AnnotatedSlide
-    further : list of path
-        Of the slides that are left, in their order.
+    `slides` have slide_id and mpp, the first `training` of them to learn from; the `further` files, one more per slide
+    if any, come back for the slides that are left, in their order.
     """
     files = paths, tiles, annotations, further
     kept, (paths, tiles, annotations, further) = without_failed(list(enumerate(slides)), *files)
@@ -102,13 +90,8 @@ def split_slides(
 class TileReader:
     """Tiles of slides, which stay open between batches.
 
-    Parameters
-    ----------
-    slides : list of SlideSource
-    size, mpp : int, float
-        Side of a tile in pixels, and its resolution in µm/px.
-    augmentation : Augmentation, optional
-        Of tiles that are read with a random generator.
+    `size` is the side of a tile in pixels, `mpp` its resolution in µm/px; the augmentation is of tiles that are read
+    with a random generator.
     """
 
     def __init__(
@@ -121,10 +104,8 @@ class TileReader:
     def read(self, crops: Crops, rng: np.random.Generator | None = None) -> np.ndarray:
         """Pixels of crops, float32 (n, size, size, 3) in [0, 1]; without a generator nothing is augmented.
 
-        Raises
-        ------
-        SlideError
-            If a tile cannot be read. It is kept as `failure`, for TensorFlow raises an error of its own in its place.
+        Raises SlideError if a tile cannot be read. It is kept as `failure`, for TensorFlow raises an error of its own
+        in its place.
         """
         pixels = np.empty((len(crops), self.size, self.size, 3), np.float32)
         for k in range(len(crops)):
@@ -170,22 +151,11 @@ def crop_sources(slides: Sequence[AnnotatedSlide], rules: TileRules) -> list[Sou
 
 
 def tissue_tiles(tables: Sequence[pd.DataFrame], rules: TileRules) -> Crops:
-    """List all tiles that hold tissue, whatever the annotation says of them.
+    """List all tiles that hold tissue, at least `rules.min_tissue`, whatever the annotation says of them; every label
+    is -1.
 
     To the labelled ones come those with too little tumour for a label, those outside marked regions, and those to be
-    ignored: their labels are unknown or doubtful, their pixels are not.
-
-    Parameters
-    ----------
-    tables : list of DataFrame
-        A tile table per slide; a tile's `slide` is the position of its table.
-    rules : TileRules
-        Its `min_tissue` counts.
-
-    Returns
-    -------
-    Crops
-        Every label is -1.
+    ignored: their labels are unknown or doubtful, their pixels are not. A tile's `slide` is the position of its table.
     """
     parts = []
     for slide, table in enumerate(tables):
@@ -195,17 +165,12 @@ def tissue_tiles(tables: Sequence[pd.DataFrame], rules: TileRules) -> Crops:
 
 
 def need_slides(training: Sequence[AnnotatedSlide], name: str) -> None:
-    """Refuse to train classifier `name` on no slides.
-
-    Raises
-    ------
-    TrainingDataError
-    """
+    """Refuse to train classifier `name` on no slides; raises TrainingDataError."""
     if not training:
-        raise TrainingDataError(
-            "no usable slide to learn from",
-            where=f"classifiers.{name}.data",
-            found="no annotated training slide of these kinds with status ok",
-            mend="See slides.tsv in the results for what was left out; mark slides `train` in the sheet, or set "
-            "`annotation_kinds`.",
+        what = "no usable slide to learn from"
+        found = "no annotated training slide of these kinds with status ok"
+        mend = (
+            "See slides.tsv in the results for what was left out; mark slides `train` in the sheet, or set "
+            "`annotation_kinds`."
         )
+        raise TrainingDataError(what, where=f"classifiers.{name}.data", found=found, mend=mend)

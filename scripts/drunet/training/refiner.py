@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from drunet.annotation import Annotation, rasterise
+from drunet.annotation import rasterise
 from drunet.augment.pipeline import Augmentation
 from drunet.errors import TrainingDataError
 from drunet.heatmap import read_heatmap
@@ -51,44 +51,30 @@ def train_refiner(
 
     Only wholly annotated slides can teach it: on others most of the square would be unknown.
 
-    Raises
-    ------
-    TrainingDataError
-        If there are no such slides, or none of them shows tumour.
+    Raises TrainingDataError if there are no such slides, or none of them shows tumour.
     """
     if not training:
-        raise TrainingDataError(
-            "no usable slide to learn from",
-            where=f"refiners.{name}.data",
-            found="no wholly annotated training slide with status ok",
-            mend="Mark slides `train` with annotation_kind `wta`; slides.tsv in the results lists what is left out.",
-        )
+        found = "no wholly annotated training slide with status ok"
+        mend = "Mark slides `train` with annotation_kind `wta`; slides.tsv in the results lists what is left out."
+        raise TrainingDataError("no usable slide to learn from", where=f"refiners.{name}.data", found=found, mend=mend)
     plan, augmentation = settings.training, Augmentation.from_config(settings.augment)
     size = settings.options["size"]
     smallest: list[float] = []
     arrays = [_load(s, size, smallest) for s in training]
     held_out = [_load(s, size, []) for s in validation]
     if not smallest:
-        raise TrainingDataError(
-            "no training slide of the refiner shows tumour",
-            where=f"refiners.{name}.data",
-            found=", ".join(s.slide.source.slide_id for s in training),
-            mend="Add wholly annotated slides with tumour.",
-        )
+        what = "no training slide of the refiner shows tumour"
+        found = ", ".join(s.slide.source.slide_id for s in training)
+        mend = "Add wholly annotated slides with tumour."
+        raise TrainingDataError(what, where=f"refiners.{name}.data", found=found, mend=mend)
     shown: dict[str, Any] = {"batch_size": plan.batch_size, "steps": plan.steps_per_epoch, "seed": seed}
     model = new_network(settings, plan, seed, start=start)
+    decisive = {"settings": settings.model_dump(), "seed": seed, "code": code}
     history = Trainer(model, loss=DiceLoss(), metrics=[ThresholdedDice(name="dice")], plan=plan).train(
         batches=SlideBatches(*_stack(arrays), augmentation=augmentation, **shown),
         validation=SlideBatches(*_stack(held_out), batch_size=1, seed=seed, fixed=True) if held_out else None,
         folder=folder,
-        identity=identity(
-            [s.files for s in training],
-            [s.files for s in validation],
-            start,
-            settings=settings.model_dump(),
-            seed=seed,
-            code=code,
-        ),
+        identity=identity([s.files for s in training], [s.files for s in validation], start, **decisive),
         name=name,
     )
     facts = {
@@ -108,12 +94,7 @@ def _load(entry: RefinerSlide, size: int, smallest: list[float]) -> tuple[np.nda
         image, heat = refiner_inputs(slide, heatmap, grid, size)
     if annotation.smallest_tumour_px2 is not None:
         smallest.append(annotation.smallest_tumour_px2 * grid.mpp**2)
-    return image, heat, truth_mask(annotation, (size, size), (grid.width, grid.height))
-
-
-def truth_mask(annotation: Annotation, shape: tuple[int, int], slide_size: tuple[int, int]) -> np.ndarray:
-    """The annotated tumour as bool (h, w) over the whole slide."""
-    return rasterise(annotation.tumour, shape, slide_size=slide_size)
+    return image, heat, rasterise(annotation.tumour, (size, size), slide_size=(grid.width, grid.height))
 
 
 def _stack(arrays: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -24,16 +24,9 @@ if TYPE_CHECKING:
 class Trained:
     """What a training leaves.
 
-    Attributes
-    ----------
-    model : keras.Model or None
-        With its best weights; None where each of several trainings keeps weights of its own, and without a network.
-    history : DataFrame
-        A row per epoch.
-    facts : dict
-        What to remember, JSON values; `rebuild` builds the network from them.
-    predictions : DataFrame or None
-        Answers for the test images.
+    The model has its best weights; it is None where each of several trainings keeps weights of its own, and without a
+    network. `history` has a row per epoch; `facts`, JSON values, are what `rebuild` builds the network from;
+    `predictions` are answers for the test images.
     """
 
     model: keras.Model | None
@@ -67,13 +60,8 @@ class Trained:
 def builder_options(settings: BuiltSettings, seed: int, size: int | None = None) -> dict[str, Any]:
     """Arguments of a network's builder, from its settings.
 
-    Parameters
-    ----------
-    settings : BuiltSettings
-        Those of a classifier, `NetworkSettings`, say more: what it starts from, and how much of it stays as it is.
-    seed : int
-    size : int, optional
-        Side of a classifier's input, px; that of a refiner is among its options.
+    Those of a classifier, `NetworkSettings`, say more: what it starts from, and how much of it stays as it is. `size`
+    is the side of a classifier's input, px; that of a refiner is among its options.
     """
     own = {"batch_norm_momentum": settings.batch_norm_momentum, "seed": seed, **settings.options}
     if not isinstance(settings, NetworkSettings):
@@ -85,18 +73,9 @@ def builder_options(settings: BuiltSettings, seed: int, size: int | None = None)
 def rebuild(facts: Mapping[str, Any], weights: str | os.PathLike[str] | None = None) -> Any:
     """Build a network as its training did, in float32, and load its weights: a keras.Model of pictures in [0, 1].
 
-    Parameters
-    ----------
-    facts : mapping
-        What the training left: `settings`, `size` and `seed`, or `builder`, or what of the builder's arguments was
-        known only once the data were seen.
-    weights : path, optional
-        Without them the network is as it was before the training, but that it starts at random.
-
-    Raises
-    ------
-    ModelError
-        If the weights do not fit the facts.
+    The facts are what the training left: `settings`, `size` and `seed`, or `builder`, or what of the builder's
+    arguments was known only once the data were seen. Without weights the network is as it was before the training, but
+    that it starts at random. Raises ModelError if the weights do not fit the facts.
     """
     options: dict[str, Any] = {}
     if settings := facts.get("settings"):

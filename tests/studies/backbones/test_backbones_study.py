@@ -15,11 +15,11 @@ from drunet.files import read_published
 from drunet.inference import EngineOptions
 from drunet.models import backbones
 from drunet.report.figures import save
-from drunet.report.section import render_section
 from studies.backbones import tables as study
 from studies.common.classifier_arms import arm_metrics
 from studies.common.cost import Arithmetic, cost_table
 from studies.common.cost_figures import cost_scatter
+from studies.common.page import render_section
 
 ROOT = Path(__file__).parents[3]
 ARMS = {

@@ -12,7 +12,6 @@ from sklearn.datasets import make_blobs
 
 from drunet.errors import ConfigError
 from drunet.report.figures import save
-from drunet.report.section import render_section
 from studies.clustering import settings as rules
 from studies.clustering import tables as study
 from studies.common.classifier_arms import arm_metrics
@@ -20,6 +19,7 @@ from studies.common.clustering.evolution import Search
 from studies.common.clustering.figures import choose_examples, fitness_curve, montage
 from studies.common.clustering.sharing import cluster_owners
 from studies.common.clustering.tiles import TileClusters, cluster_tiles
+from studies.common.page import render_section
 
 ARMS = {
     "few_shot": {"classifier": "few", "label": "Few-shot (VIII)"},

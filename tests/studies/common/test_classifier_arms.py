@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
 from drunet.errors import TrainingDataError
-from drunet.metrics import pooled_intervals, summarise
+from drunet.metrics import summarise
 from drunet.tiles import write_table
 from studies.common.classifier_arms import (
     MEAN_OF_SLIDES,
     POOLED,
     arm_metrics,
     labelled_tiles,
+    pooled_intervals,
     slide_scores,
     tuned_threshold,
     wide,

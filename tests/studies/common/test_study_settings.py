@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from drunet.cohort import SheetRow
 from drunet.demo.slides import SLIDES
-from drunet.errors import ConfigError
+from drunet.errors import ConfigError, SheetError
 from drunet.settings.merging import merged
 from drunet.settings.references import start_of
-from studies.common.study_settings import Study, load_studies, without_paths
+from studies.common.study_settings import Study, join_sheets, load_studies, without_paths
 from studies.ct_pneumonia.network_table import with_networks
 
 ROOT = Path(__file__).parents[3]
@@ -348,3 +349,10 @@ def test_rules_whose_parameters_a_report_copies_take_settings_of_ct_without_path
     copied = [rule for rule in text.split("\nrule ") if "=report(" in rule]
     assert [rule.partition(":")[0] for rule in copied] == [f"report_{study}"]
     assert "        settings=study_settings.without_paths(" in copied[0]
+
+
+def test_a_slide_file_in_two_sheets_that_are_joined_is_refused() -> None:
+    main, other = ({slide: SheetRow(slide, "p1", "a.tif", "train", "", "")} for slide in "ab")
+    assert list(join_sheets(main, {}, "here")) == ["a"]
+    with pytest.raises(SheetError, match=r"here: a slide file stands in two rows .*a and b"):
+        join_sheets(main, other, "here")

@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from drunet.errors import ConfigError, ImageSetError, ModelError
-from drunet.training import checkpoint, loop, recipe
-from drunet.training.checkpoint import weights_file
+from drunet.errors import ConfigError, ModelError
+from drunet.training import checkpoint, loop
 from drunet.training.trained import Trained, rebuild
+from studies.common import series
+from studies.common.errors import ImageSetError
 from studies.common.images.folder import write_list
 from studies.common.images.splits import Split
+from studies.common.series import weights_file
 from studies.ct_boxes import training as box_arm
 from studies.ct_boxes import trials as box_trials
 from studies.ct_boxes.geometry import COORDINATES, iou
@@ -298,7 +300,7 @@ def test_a_training_is_not_continued_with_edited_code(
     def begin(folder: Path, key: str, identity: str) -> None:
         raise Begun(identity)
 
-    monkeypatch.setattr(recipe, "Kept", begin)
+    monkeypatch.setattr(series, "Kept", begin)
 
     def begun(code: str) -> str:
         with pytest.raises(Begun) as caught:

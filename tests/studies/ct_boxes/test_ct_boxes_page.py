@@ -16,8 +16,8 @@ from PIL import Image
 
 from drunet.errors import ConfigError, DrunetError
 from drunet.files import read_published
-from drunet.report.section import render_section
 from drunet.settings.merging import merged
+from studies.common.page import render_section
 from studies.common.schema import check_schema
 from studies.common.study_settings import Study, without_paths
 from studies.ct_boxes import settings as rules

@@ -14,10 +14,10 @@ from sklearn.metrics import roc_auc_score
 
 from drunet.errors import ConfigError
 from drunet.files import read_published
-from drunet.report.section import render_section
 from drunet.settings.merging import merged
 from studies.common.images import tables as study
 from studies.common.images import tasks as image_tasks
+from studies.common.page import render_section
 from studies.common.study_settings import without_paths
 from studies.ct_pneumonia import figures, tables
 from studies.ct_pneumonia.network_table import with_networks

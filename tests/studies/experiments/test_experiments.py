@@ -14,14 +14,14 @@ from scipy.stats import wilcoxon
 from drunet.annotation import Annotation
 from drunet.annotation.region import Region
 from drunet.errors import ConfigError
-from drunet.evaluation import share_called_tumour, tumour_margin
 from drunet.files import read_published
 from drunet.report.figures import save
-from drunet.report.section import render_section
-from drunet.statistics import holm
+from studies.common.page import render_section
+from studies.common.statistics import holm
 from studies.experiments import page
 from studies.experiments import tables as study
 from studies.experiments.figures import picture_grid, run_boxes, stacked_seconds
+from studies.experiments.pictures import share_called_tumour, tumour_margin
 
 PUBLISHED = read_published(Path(__file__).parents[3] / "resources/published/drunet_experiments.tsv")
 LABELS = {"I": "one", "III": "three", "VIII": "bare"}

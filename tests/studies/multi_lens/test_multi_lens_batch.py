@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
+from published_lenses import distort_reference
 
-from drunet.augment.multi_lens import Lenses, coordinate_map, distort_reference, draw_lenses
+from drunet.augment.multi_lens import Lenses, coordinate_map, draw_lenses
 from studies.multi_lens.lens_batch import MultiLensDistortion, distort_batch, source_pixels
 
 # Beyond 1 none is ever drawn, but the two forms must agree there too; so also where a centre lies outside the image.
@@ -155,7 +156,8 @@ def test_other_backends_give_what_the_listing_gives(backend: str) -> None:
     program = """
 import numpy as np
 from keras import ops
-from drunet.augment.multi_lens import distort_reference, draw_lenses
+from drunet.augment.multi_lens import draw_lenses
+from published_lenses import distort_reference
 from studies.multi_lens.lens_batch import MultiLensDistortion, distort_batch
 rng = np.random.default_rng(0)
 images = rng.random((4, 64, 64, 3), dtype=np.float32)

@@ -18,9 +18,9 @@ from keras import layers
 from PIL import Image
 
 from drunet.errors import ConfigError, ModelError
-from drunet.report.section import render_section
 from drunet.slide import Slide
 from drunet.tiles import write_table
+from studies.common.page import render_section
 from studies.common.saliency.grad_cam import GradCam, grad_cam
 from studies.common.saliency.layers import default_layers, find_layer
 from studies.common.saliency.maps import IntegratedGradients, gradient_saliency, integrated_gradients, unit_range

@@ -17,10 +17,10 @@ from sklearn.metrics import f1_score
 
 from drunet.errors import ConfigError, SheetError, TrainingDataError
 from drunet.report.figures import save
-from drunet.report.section import render_section
-from drunet.statistics import paired_tests
 from drunet.tiles import write_table
 from studies.common.classifier_arms import arm_metrics, slide_scores
+from studies.common.page import render_section
+from studies.common.statistics import paired_tests
 from studies.sampling import settings as rules
 from studies.sampling import tables as study
 from studies.sampling.settings import models_of

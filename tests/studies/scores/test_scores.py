@@ -21,8 +21,8 @@ from scipy import stats
 from drunet.errors import ConfigError, SheetError
 from drunet.files import read_published
 from drunet.report.figures import save
-from drunet.report.section import render_section
 from drunet.slide import Slide
+from studies.common.page import render_section
 from studies.common.schema import check_schema
 from studies.scores import settings as rules
 from studies.scores import tables

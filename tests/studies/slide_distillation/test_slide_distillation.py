@@ -14,11 +14,11 @@ import yaml
 from drunet.errors import ConfigError
 from drunet.inference import EngineOptions
 from drunet.report.figures import save
-from drunet.report.section import render_section
 from drunet.settings.merging import resolve_models
 from studies.common.classifier_arms import arm_metrics
 from studies.common.cost import Arithmetic, cost_table
 from studies.common.cost_figures import cost_scatter
+from studies.common.page import render_section
 from studies.common.study_settings import Study, load_studies
 from studies.slide_distillation import tables as study
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.stats import wilcoxon
 
 from drunet.errors import ConfigError
-from drunet.report.section import render_section
+from studies.common.page import render_section
 from studies.top_skip import settings as rules
 from studies.top_skip import tables as study
 from studies.top_skip.figures import paired_dots

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from drunet.report.words import with_interval
 from studies.common.classifier_arms import SCORES, wide
+from studies.common.words import with_interval
 
 SCORE_NAMES = {"f1": "F1", "precision": "precision", "recall": "recall", "auc": "AUC"}
 VALIDITY_NAMES = {

@@ -13,8 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from drunet.bootstrap import NAN, interval, resample
-from drunet.metrics import area_under_roc
+from drunet.metrics import NAN, area_under_roc, interval
+from studies.common.bootstrap import resample
 
 SCORES = ("accuracy", "mcc", "precision", "recall", "f1", "auc")
 # Of one positive class: recall is the sensitivity to it.

@@ -7,16 +7,17 @@ classifiers, and `mean_of_slides`, where a slide with many tiles weighs no more 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from drunet.errors import TrainingDataError
-from drunet.metrics import pooled_intervals, summarise, tile_scores
-from drunet.report import words
+from drunet.metrics import NAN, interval, summarise, tile_scores
 from drunet.tiles import read_table
+from studies.common import words
+from studies.common.bootstrap import resample
 
 SCORES = ("f1", "precision", "recall", "auc")
 POOLED, MEAN_OF_SLIDES = "pooled", "mean_of_slides"
@@ -120,6 +121,63 @@ def arm_metrics(
         for protocol, measured in ((POOLED, values), (MEAN_OF_SLIDES, means)):
             rows += [(arm, protocol, "", metric, float(value)) for metric, value in measured.items()]
     return pd.DataFrame(rows, columns=["arm", "protocol", "repeat", "metric", "value"])
+
+
+def pooled_intervals(
+    p_tumour: np.ndarray,
+    label: np.ndarray,
+    groups: Sequence[Hashable] | np.ndarray,
+    threshold: float,
+    *,
+    resamples: int,
+    seed: int,
+    level: float = 0.95,
+) -> dict[str, tuple[float, float]]:
+    """Bootstrap intervals of scores over pooled tiles, where whole groups (patients) are drawn.
+
+    Parameters
+    ----------
+    p_tumour, label, threshold
+        As for `tile_scores`, of all slides together.
+    groups : (n,)
+        Whom each tile belongs to.
+    resamples, seed, level
+        As for `summarise`.
+
+    Returns
+    -------
+    dict of str to (float, float)
+        Percentile bounds of precision, recall, f1 and auc; NaN with fewer than two groups. Draws in which a score is
+        not defined do not count for it.
+    """
+    p_tumour, label = np.asarray(p_tumour, dtype=np.float64), np.asarray(label)
+    counts = ((label == 0) | (label == 1)) & np.isfinite(p_tumour)
+    p, positive = p_tumour[counts], label[counts] == 1
+    draws = resample(np.asarray(groups, dtype=object).astype(str)[counts], resamples=resamples, seed=seed)
+    if draws is None:
+        return dict.fromkeys(("precision", "recall", "f1", "auc"), (NAN, NAN))
+    total, drawn, owner = draws.count, draws.drawn, draws.owner
+    called = p >= threshold
+    hits, n_called, n_tumour, n_other = total(called & positive), total(called), total(positive), total(~positive)
+    # A draw's area under the curve is a sum over pairs of groups: positives of one against negatives of the other.
+    groups_p = [(p[positive & (owner == i)], p[~positive & (owner == i)]) for i in range(draws.groups)]
+    won = np.array([[_wins(above, below) for _, below in groups_p] for above, _ in groups_p])
+    with np.errstate(invalid="ignore"):
+        scores = {
+            "precision": hits / n_called,
+            "recall": hits / n_tumour,
+            "f1": 2 * hits / (n_called + n_tumour),
+            "auc": ((drawn @ won) * drawn).sum(axis=1) / (n_tumour * n_other),
+        }
+    return {name: interval(values, level) for name, values in scores.items()}
+
+
+def _wins(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Pairs in which the positive scores above the negative, a tie counting half."""
+    ordered = np.sort(negative)
+    return (
+        float(np.searchsorted(ordered, positive, "left").sum() + np.searchsorted(ordered, positive, "right").sum()) / 2
+    )
 
 
 def wide(metrics: pd.DataFrame, protocol: str = POOLED) -> pd.DataFrame:

@@ -24,8 +24,8 @@ def lent_rows():
     try:
         lent = {}
         for study in STUDIES.values():
-            lent = cohort.join_sheets(lent, study.rows, f"study_settings.{study.name}.learning_sheet")
-        cohort.join_sheets(ROWS, lent, "study_settings")
+            lent = study_settings.join_sheets(lent, study.rows, f"study_settings.{study.name}.learning_sheet")
+        study_settings.join_sheets(ROWS, lent, "study_settings")
         return lent
     except DrunetError as error:
         raise WorkflowError(str(error)) from None

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from drunet.cohort import SheetRow, check_files, read_sheets
+from drunet.cohort import SheetRow, check_files, check_joined, read_sheets
 from drunet.errors import ConfigError, DrunetError, SheetError, closest
 from drunet.settings.merging import merged, read_yaml, resolve_models
 from drunet.settings.references import checked
-from drunet.user_paths import is_file
 from studies.common.clustering.sharing import check_classifiers
 from studies.common.schema import check_schema
+from studies.common.user_paths import is_file
 
 # Settings of studies that name runs or classifiers.
 _NAMING = {"labels": "runs", "scored_runs": "runs", "with_run": "runs", "without_run": "runs", "models": "classifiers"}
@@ -189,6 +189,22 @@ def _lent(settings: Mapping[str, Any], made: Iterable[str], name: str, folder: P
         where = f"study_settings.{name}.learning_sheet"
         raise SheetError(error.what, where=where, found=error.found, mend="Name another sheet, or null.") from error
     return rows
+
+
+def join_sheets(rows: Mapping[str, SheetRow], more: Mapping[str, SheetRow], where: str) -> dict[str, SheetRow]:
+    """Rows of two sheets in one, the patients of both kept on one side of the split.
+
+    Raises
+    ------
+    SheetError
+        A slide ID or a slide file in both, or a patient in two splits.
+    """
+    if twice := sorted(set(rows) & set(more)):
+        mend = "Give every slide its own slide_id."
+        raise SheetError("a slide_id is given twice", where=where, found=", ".join(twice[:3]), mend=mend)
+    joined = {**rows, **more}
+    check_joined(joined.values(), where)
+    return joined
 
 
 def without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:

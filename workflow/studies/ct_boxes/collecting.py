@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drunet.console import progress, say
-from drunet.errors import CtError
-from drunet.files import whole_folder
 from studies.common.ct.annotation import Annotations, Boxes, find_annotations
 from studies.common.ct.dicom import SliceIds, is_directory, read_ids, read_slice
 from studies.common.ct.files import UserFiles, check_unreadable, find_user_files, is_dicom
 from studies.common.ct.window import Window
+from studies.common.errors import CtError
+from studies.common.user_paths import whole_folder
 
 RULES = ("largest", "union", "first")
 COLUMNS = ("file", "subtype", "patient", "width", "height", "xmin", "ymin", "xmax", "ymax", "boxes")

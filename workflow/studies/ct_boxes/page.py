@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from drunet.metrics import Summary
-from drunet.report.words import number, plural, with_interval
+from drunet.report.words import number, plural
 from studies.common.images.class_figures import PROTOCOL_NAMES
 from studies.common.images.protocols import PROTOCOLS
+from studies.common.words import with_interval
 from studies.ct_boxes.tables import MEAN_BOX, BoxArm, Judged
 from studies.ct_boxes.tasks import SUBTYPES, shown_protocol
 from studies.ct_boxes.trials import SOURCE, TUNED

@@ -14,9 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from shapely.geometry import mapping
 
-from drunet.training.checkpoint import weights_file
 from drunet.training.trained import rebuild
 from studies.common.images.folder import read_image
+from studies.common.series import weights_file
 from studies.ct_boxes.attention import box_attention
 from studies.ct_boxes.batches import read_slice
 from studies.ct_boxes.figures import BoxPicture

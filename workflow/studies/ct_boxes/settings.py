@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from drunet.errors import ConfigError, closest
-from drunet.user_paths import is_folder
 from studies.common.study_settings import Study
+from studies.common.user_paths import is_folder
 from studies.ct_boxes.tasks import SUBTYPES, arms_of, module_of
 
 

@@ -18,15 +18,16 @@ import numpy as np
 import pandas as pd
 
 from drunet.console import say
-from drunet.errors import ConfigError, ImageSetError, ModelError
+from drunet.errors import ConfigError, ModelError
 from drunet.files import sha256
 from drunet.models import registry
 from drunet.settings.training import TrainingSettings
 from drunet.training.loop import compute_precision
-from drunet.training.recipe import Series
 from drunet.training.trained import Trained
+from studies.common.errors import ImageSetError
 from studies.common.images.batches import Originals, probabilities
 from studies.common.images.training import pace, without_names
+from studies.common.series import Series
 from studies.ct_boxes import geometry
 from studies.ct_boxes.batches import BoxBatches, read_slice
 from studies.ct_boxes.losses import MeanBoxIou, box_loss
@@ -92,7 +93,7 @@ def train_box_arm(
         Of splits, initial weights, order and views.
     folder : Path
         Where the state is kept, and until the caller removes it the weights of every training: those whose keys the
-        facts name, see `drunet.training.checkpoint.weights_file`.
+        facts name, see `studies.common.series.weights_file`.
     threads : int
         Slices decoded at a time.
     keep_mb : float

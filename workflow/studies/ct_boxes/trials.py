@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drunet.console import say
-from drunet.errors import ConfigError, ImageSetError, closest
+from drunet.errors import ConfigError, closest
+from studies.common.errors import ImageSetError
 from studies.common.images.splits import PART_NAMES, Split, leak, split_of
 from studies.ct_boxes import geometry
 

@@ -17,7 +17,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drunet.console import say
-from drunet.training.checkpoint import weights_file
 from drunet.training.trained import rebuild
 from studies.common.images.examples import trial_of, with_calls
 from studies.common.images.folder import read_image
@@ -26,6 +25,7 @@ from studies.common.saliency.grad_cam import grad_cam
 from studies.common.saliency.layers import find_layer
 from studies.common.saliency.maps import unit_range
 from studies.common.saliency.score import ScoreKind
+from studies.common.series import weights_file
 from studies.ct_pneumonia.attention_maps import COVERAGE, ArmMaps, coverage, seen_box
 from studies.ct_pneumonia.layer_groups import (
     GROUPS,

@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drunet.console import progress, say
-from drunet.errors import CtError, ImageSetError
-from drunet.files import whole_folder
 from studies.common.ct.annotation import NO_ANNOTATIONS, Annotations, find_annotations
 from studies.common.ct.dicom import is_directory, read_slice
 from studies.common.ct.facts import FACTS, dicom_facts, picture_facts
 from studies.common.ct.files import UserFiles, check_unreadable, find_user_files, is_dicom
 from studies.common.ct.window import Window
+from studies.common.errors import CtError, ImageSetError
 from studies.common.images.content import SUFFIXES
 from studies.common.images.folder import PARTS, read_image
 from studies.common.images.groups import path_ends, table_rows
+from studies.common.user_paths import whole_folder
 
 SOURCE_COLUMNS = ("file", "label", "source", "part", *FACTS)
 BOX_COLUMNS = ("file", "xmin", "ymin", "xmax", "ymax")

@@ -16,7 +16,7 @@ from drunet.errors import ConfigError, closest
 from drunet.models.names import APPLICATIONS, NORMALISATIONS
 from drunet.models.options import SMALLEST
 from drunet.settings.merging import merged
-from drunet.user_paths import is_file
+from studies.common.user_paths import is_file
 
 ARCHITECTURE = "upsampled_classifier"
 # What an arm must say that is no row's and like no other.

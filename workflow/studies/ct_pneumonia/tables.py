@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from drunet.metrics import summarise
-from drunet.report.words import score, with_interval
 from studies.common.images.tables import (
     GROUPED,
     HEADINGS,
@@ -27,6 +26,7 @@ from studies.common.images.tables import (
     strictest_protocol,
     training_table,
 )
+from studies.common.words import score, with_interval
 
 # In the order of the paper's Table 2; recall is the sensitivity.
 SHOWN = ("accuracy", "precision", "recall", "f1", "auc", "specificity")

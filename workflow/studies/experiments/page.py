@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from drunet.report.section import SLIDES_AS_INDEPENDENT, shown_tests
 from drunet.report.words import interval, number
+from studies.common.statistics import SLIDES_AS_INDEPENDENT, shown_tests
 from studies.experiments.figures import picture_grid, run_boxes, stacked_seconds
 from studies.experiments.tables import AFTER, BEFORE, SLIDE_STAGES, Runs, named_after, named_before, published_of
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,6 @@ import numpy as np
 
 from drunet.annotation import Annotation, measured_region, rasterise
 from drunet.annotation.parsed import read_parsed
-from drunet.evaluation import share_called_tumour, tumour_margin
 from drunet.export.mask_image import read_mask_image
 from drunet.report import overlay as paint
 from drunet.slide import Slide
@@ -55,6 +55,55 @@ def seen_by_runs(
         if longest is not None:
             pictures[run] = _overlay(pictures[""], mask, annotation, size)
     return shares, pictures
+
+
+def tumour_margin(
+    annotation: Annotation,
+    tissue: np.ndarray,
+    *,
+    slide_size: tuple[int, int],
+    slide_mpp: float,
+    mpp: float,
+    band: float,
+) -> np.ndarray:
+    """Tissue around the annotated tumour that is not tumour itself.
+
+    Parameters
+    ----------
+    tissue : bool (h, w)
+        Over the whole slide, any size: glass would make the share of it that is called tumour look small.
+    slide_size : (width, height)
+        In level-0 pixels.
+    slide_mpp, mpp : float
+        µm per pixel of the slide, and (about) of the result.
+    band : float
+        Width of the margin in µm, outwards from the outline.
+
+    Returns
+    -------
+    bool (h, w)
+        Empty on a slide without tumour. Of a partially annotated slide the marked non-tumour alone, and nothing that is
+        to be ignored.
+    """
+    width, height = slide_size
+    shape = max(1, round(height * slide_mpp / mpp)), max(1, round(width * slide_mpp / mpp))
+    truth = rasterise(annotation.tumour, shape, slide_size=slide_size)
+    if not truth.any():
+        return np.zeros(shape, bool)
+    away = cv2.distanceTransform((~truth).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    inside = cv2.resize(tissue.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT) > 0
+    margin = ~truth & inside & (away * mpp <= band)
+    if annotation.kind == "psa":
+        margin &= rasterise(annotation.non_tumour, shape, slide_size=slide_size)
+    if not annotation.ignore.is_empty:
+        margin &= ~rasterise(annotation.ignore, shape, slide_size=slide_size)
+    return margin
+
+
+def share_called_tumour(predicted: np.ndarray, margin: np.ndarray) -> float:
+    """Share of a margin that a mask of the whole slide, of any size, calls tumour; NaN where there is no margin."""
+    called = cv2.resize(predicted.astype(np.float32), margin.shape[::-1], interpolation=cv2.INTER_LINEAR) >= 0.5
+    return float(called[margin].mean()) if margin.any() else math.nan
 
 
 def _overlay(image: np.ndarray, mask: np.ndarray, annotation: Annotation, size: tuple[int, int]) -> np.ndarray:

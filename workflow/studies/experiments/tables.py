@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from drunet.evaluation import gather, require_slides
+from drunet.evaluation import gather
 from drunet.report.tables import STAGES, require_columns, summary_table
-from drunet.statistics import holm, paired_tests
+from studies.common.statistics import holm, paired_tests, require_slides
 
 Runs = Mapping[str, Mapping[str, Any]]
 
@@ -134,8 +134,8 @@ def runs_table(
 def tests_table(scores: pd.DataFrame, labels: Mapping[str, str], runs: Runs, value: str = "dsc") -> pd.DataFrame:
     """Wilcoxon's signed-rank tests of a score between runs on the same slides, Holm's correction within each family.
 
-    Returns columns family, score, and the columns of `drunet.statistics.paired_tests`. Families: `with refiner` (all
-    pairs of experiments, last stage), `without refiner` (all pairs of classifiers, heatmaps), `refiner and
+    Returns columns family, score, and the columns of `studies.common.statistics.paired_tests`. Families: `with refiner`
+    (all pairs of experiments, last stage), `without refiner` (all pairs of classifiers, heatmaps), `refiner and
     post-processing` (per run that has a refiner, last stage against heatmap).
     """
     after, before = scores[scores["stage"] == AFTER], scores[scores["stage"] == BEFORE]

@@ -16,9 +16,10 @@ from keras import layers
 
 from drunet.models.dr_fused import head
 from drunet.models.image_normalisation import normalised
-from drunet.models.options import Network, Shared, switch_check, whole_check
+from drunet.models.options import Network, Shared, whole_check
 from drunet.models.trunk import prepare_trunk
 from studies.common.models.plain_cnn import convolution_blocks, filters_check
+from studies.common.models.switch import switch_check
 
 
 def build_cnn_rnn(

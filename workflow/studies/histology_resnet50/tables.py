@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from drunet.report.words import number, percent
+from drunet.report.words import number
 from studies.common.class_metrics import SCORES, classes_in
 from studies.common.images.class_figures import confusion_matrices, loss_curves, protocol_dumbbell
 from studies.common.images.examples import count_confused
@@ -25,6 +25,7 @@ from studies.common.images.tables import (
     shared_view,
     strictest_protocol,
 )
+from studies.common.words import percent
 
 CONFUSED = "malignant confused"
 

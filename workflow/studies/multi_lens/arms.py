@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from drunet.augment.pipeline import MultiLens
-from drunet.user_paths import is_folder
 from studies.common.images.content import content_state
+from studies.common.user_paths import is_folder
 
 WITHOUT = "without"
 # A set may have its own of these.

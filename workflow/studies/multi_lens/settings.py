@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from drunet.errors import ConfigError, closest
-from drunet.user_paths import is_folder, is_there
+from studies.common.user_paths import is_folder, is_there
 from studies.multi_lens.arms import image_sets_of
 
 

@@ -17,8 +17,8 @@ import pandas as pd
 from sklearn.metrics import accuracy_score, f1_score
 
 from drunet.files import read_json, write_json
-from drunet.report.words import with_spread
-from drunet.statistics import DECISIVE_PAIRS, holm, paired_tests
+from studies.common.statistics import DECISIVE_PAIRS, holm, paired_tests
+from studies.common.words import with_spread
 from studies.multi_lens.arms import WITHOUT, arm_name, lenses_of
 
 # Label and prediction of every test image, by dataset, arm and seed.

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from drunet.report.words import number, percent
+from drunet.report.words import number
+from studies.common.words import percent
 from studies.saliency.tile_choice import KINDS
 
 # Larger errors of integrated gradients, or of the probabilities, get a warning.

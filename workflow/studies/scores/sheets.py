@@ -22,7 +22,7 @@ import pandas as pd
 
 from drunet.errors import SheetError
 from drunet.files import whole_file, write_text
-from drunet.report.embedding import templates
+from studies.common.page import templates
 
 # Table 3 in other words.
 SCALE = {

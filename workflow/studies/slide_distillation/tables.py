@@ -11,10 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from drunet.evaluation import gather, require_slides
+from drunet.evaluation import gather
 from drunet.metrics import summarise
-from drunet.report import words
+from drunet.report.words import interval
+from studies.common import words
 from studies.common.classifier_arms import wide, with_interval
+from studies.common.statistics import require_slides
 
 Arms = Mapping[str, Mapping[str, Any]]
 
@@ -185,7 +187,7 @@ def _agreement(
         if arm in found.index:
             own = found.loc[arm]
             row["change"] = words.signed(own["difference"], 3)
-            row["95 % interval"] = words.interval(own["difference_low"], own["difference_high"], 3)
+            row["95 % interval"] = interval(own["difference_low"], own["difference_high"], 3)
             row["targets reached"] = "yes" if own["good"] else "no"
         row["tile F1"] = tiles[arm]
         stages = [stage for stage in STAGES if stage in set(dice["stage"])]

@@ -13,11 +13,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from drunet.evaluation import gather, require_slides
-from drunet.report.section import SLIDES_AS_INDEPENDENT
+from drunet.evaluation import gather
 from drunet.report.tables import stage_name
 from drunet.report.words import number
-from drunet.statistics import holm, paired_tests
+from studies.common.statistics import SLIDES_AS_INDEPENDENT, holm, paired_tests, require_slides
 
 # In this order: the change is from the first to the second.
 WITH, WITHOUT = "with top skip", "without top skip"

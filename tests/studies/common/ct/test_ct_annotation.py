@@ -10,9 +10,9 @@ from ct_writer import SECRETS, uid_of, voc, write_voc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drunet.errors import CtError
 from studies.common.ct.annotation import find_annotations, fit_boxes, read_voc
 from studies.common.ct.files import find_user_files
+from studies.common.errors import CtError
 
 HERE = "slices.annotations, file 3 of 21"
 

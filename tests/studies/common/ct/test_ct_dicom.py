@@ -19,11 +19,11 @@ from PIL import Image
 from pydicom import uid
 from pydicom.pixels.processing import apply_rescale, apply_windowing
 
-from drunet.errors import CtError
 from studies.common.ct import dicom
 from studies.common.ct.dicom import read_ids, read_slice
 from studies.common.ct.files import check_unreadable, find_user_files, is_dicom
 from studies.common.ct.window import Window
+from studies.common.errors import CtError
 
 STORED = body(0)
 HU = STORED.astype(np.float32) - 1024

@@ -24,9 +24,9 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from drunet.errors import CtError
 from studies.common.drawing import ct
 from studies.common.drawing.chest import GROWTHS, HIGHEST, LOWEST, Chest, Plane, draw_slice
+from studies.common.errors import CtError
 
 PARTS = {"Training": 714, "Validation": 150, "Testing": 150}
 CLASSES: dict[str, Any] = {"patients": 16, "slices": 2, "articles": 16, "figures": 2, "parts": PARTS}

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from drunet.errors import ImageSetError
+from studies.common.errors import ImageSetError
 from studies.common.images.protocols import PROTOCOLS, folds_of
 from studies.common.images.sources import in_order_of, read_sources, sourced_groups
 from studies.common.images.splits import given_parts, leak, split_of

@@ -17,13 +17,12 @@ from PIL import Image
 from sklearn.metrics import accuracy_score
 
 from drunet.files import read_published
-from drunet.report.embedding import templates
-from drunet.report.section import render_section
 from studies.common.class_metrics import called, confusion, truth
 from studies.common.images import tables as study
 from studies.common.images.examples import confused, count_confused, surest
 from studies.common.images.near_duplicates import check_facts
 from studies.common.images.pictures import decision_maps, layer_attention
+from studies.common.page import render_section, templates
 from studies.common.saliency.grad_cam import grad_cam
 from studies.histology_distillation import tables as distillation
 from studies.histology_resnet50 import tables as resnet50

@@ -13,17 +13,19 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from drunet.errors import ConfigError, ImageSetError, ModelError
+from drunet.errors import ConfigError, ModelError
 from drunet.inference import EngineOptions
 from drunet.models import registry
-from drunet.training import checkpoint, recipe
-from drunet.training.checkpoint import keep_weights, weights_file
+from drunet.training import checkpoint
 from drunet.training.trained import Trained, rebuild
+from studies.common import series
+from studies.common.errors import ImageSetError
 from studies.common.images import trials as image_trials
 from studies.common.images.degraded import Degradation
 from studies.common.images.export import export_arm
 from studies.common.images.training import train_arm
 from studies.common.images.view import View
+from studies.common.series import keep_weights, weights_file
 
 checkpoint.KEEP_EVERY = 0.0  # a state after every epoch
 
@@ -163,7 +165,7 @@ class Killed(BaseException):
 
 def counted(monkeypatch: pytest.MonkeyPatch, then: type[BaseException] | None = None) -> list[str]:
     """Names of the trainings from now on; each raises `then`, if that is given."""
-    names, train = [], recipe.Trainer.train
+    names, train = [], series.Trainer.train
 
     def counting(self: Any, **given: Any) -> Any:
         names.append(given["name"])
@@ -171,7 +173,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, then: type[BaseException] | None = 
             raise then
         return train(self, **given)
 
-    monkeypatch.setattr(recipe.Trainer, "train", counting)
+    monkeypatch.setattr(series.Trainer, "train", counting)
     return names
 
 
@@ -189,10 +191,12 @@ def test_a_killed_arm_goes_on_and_ends_the_same(
             raise Killed
         real(*args)
 
-    monkeypatch.setattr(checkpoint, "write_json", killing)
+    for module in (checkpoint, series):
+        monkeypatch.setattr(module, "write_json", killing)
     with pytest.raises(Killed):
         run(tmp_path / "state", root, images)
-    monkeypatch.setattr(checkpoint, "write_json", real)
+    for module in (checkpoint, series):
+        monkeypatch.setattr(module, "write_json", real)
     assert {path.name for path in (tmp_path / "state").glob("*.json")} == {"random.0.json"}
     names = counted(monkeypatch)
     again = run(tmp_path / "state", root, images)
@@ -376,7 +380,7 @@ def test_a_training_is_not_continued_with_edited_code_or_a_teacher_that_computes
     def begin(folder: Path, key: str, identity: str) -> None:
         raise Begun(identity)
 
-    monkeypatch.setattr(recipe, "Kept", begin)
+    monkeypatch.setattr(series, "Kept", begin)
     (tmp_path / "t.onnx").write_bytes(b"no network is read before it is needed")
     keys = [f"{protocol}.{fold}" for protocol in TASK["protocols"] for fold in TASK["split"]["run"]]
     lesson: dict[str, Any] = {"arm": {"teacher": "tiny"}, "distillation": {"temperature": 4.0, "weight": 0.7}}

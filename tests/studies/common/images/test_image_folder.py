@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from drunet.errors import ImageSetError
+from studies.common.errors import ImageSetError
 from studies.common.images import folder
 from studies.common.images.content import content_state
 from studies.common.images.folder import find_files, list_images, read_image, read_list, write_list

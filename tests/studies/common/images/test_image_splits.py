@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drunet.errors import ImageSetError
+from studies.common.errors import ImageSetError
 from studies.common.images.protocols import folds_of
 from studies.common.images.splits import assign_folds, assign_parts, leak, split_of
 

@@ -19,8 +19,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from drunet.errors import ImageSetError
 from studies.common.drawing import patches
+from studies.common.errors import ImageSetError
 
 RANDOM, GROUPED = (
     StratifiedKFold(4, shuffle=True, random_state=0),

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score
 
-from drunet.errors import ConfigError, ImageSetError
+from drunet.errors import ConfigError
+from studies.common.errors import ImageSetError
 from studies.common.images import prior_models
 from studies.common.images.prior_models import (
     KINDS,

@@ -8,11 +8,11 @@ from drunet.console import job
 from drunet.files import read_published, write_tsv
 from drunet.outcome import without_failed
 from drunet.report.figures import save
-from drunet.report.section import render_section
 from studies.backbones import tables as study
 from studies.common.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles, slide_scores
 from studies.common.cost_figures import cost_scatter
 from studies.common.file_lists import by_name
+from studies.common.page import render_section
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params

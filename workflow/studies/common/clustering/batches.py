@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from drunet.errors import ConfigError, check_keys
+from drunet.errors import ConfigError
 from drunet.sampling import Crops
 from drunet.training.batches import EpochBatches
 from drunet.training.readers import TileReader
+from studies.common.errors import check_keys
 
 
 class ClassBatches(EpochBatches):

@@ -18,8 +18,9 @@ import pandas as pd
 from scipy.optimize import OptimizeResult, differential_evolution
 
 from drunet.console import say
-from drunet.errors import ConfigError, TrainingDataError, check_keys
+from drunet.errors import ConfigError, TrainingDataError
 from studies.common.clustering.fitness import MEASURES, Fitness, cluster_means, make_fitness
+from studies.common.errors import check_keys
 
 # A cluster takes part where its activation exceeds this.
 _ACTIVE = 0.5

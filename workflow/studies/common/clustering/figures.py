@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from drunet.report.figures import INK, PALETTE, STYLE, WIDTH
-from drunet.report.words import percent, plural
+from drunet.report.words import plural
 from drunet.tiles import NON_TUMOUR, TUMOUR
 from studies.common.saliency.attention_figure import Panel, panel_grid
+from studies.common.words import percent
 
 MEASURES = {
     "variance_ratio": "variance within / between",

@@ -13,9 +13,9 @@ import numpy as np
 from defusedxml.common import DefusedXmlException
 from numpy.typing import NDArray
 
-from drunet.errors import CtError
 from studies.common.ct.dicom import MOST_PIXELS, UID
 from studies.common.ct.files import UserFiles, check_unreadable
+from studies.common.errors import CtError
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element  # noqa: TID251 (a type, parses nothing)

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.encaps import generate_frames
 
-from drunet.errors import CtError
 from studies.common.ct import codecs
+from studies.common.errors import CtError
 
 AIR = -1000.0
 # Scanners give 512 to 2048 px a side, and files of at most 8 MB.

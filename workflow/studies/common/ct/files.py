@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from drunet.errors import CtError
-from drunet.user_paths import is_folder, is_there
+from studies.common.errors import CtError
+from studies.common.user_paths import is_folder, is_there
 
 _PREAMBLE, _MAGIC = 128, b"DICM"
 

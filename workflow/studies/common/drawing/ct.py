@@ -24,9 +24,9 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, RLELossless
 
 from drunet.console import progress
-from drunet.errors import CtError
-from drunet.files import whole_folder
 from studies.common.drawing.chest import BOTTOM_MM, GROWTHS, TOP_MM, Chest, Slice, draw_slice
+from studies.common.errors import CtError
+from studies.common.user_paths import whole_folder
 
 WINDOWS = ((-600, 1500), (-600, 1200), (-500, 1400), (-350, 1500), (-200, 1500), (-400, 1800))
 ARROWS = (None, (255, 255, 255), (250, 220, 40), (220, 40, 40))

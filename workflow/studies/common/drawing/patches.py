@@ -24,8 +24,8 @@ from drunet.demo.canvas import Body, Canvas, Look
 from drunet.demo.fields import Field, Mask, top_share
 from drunet.demo.layout import Kind
 from drunet.demo.tissues import paint_alveoli, paint_lining, paint_necrosis, paint_stroma, paint_tumour, paint_vessels
-from drunet.errors import ImageSetError
-from drunet.files import whole_folder
+from studies.common.errors import ImageSetError
+from studies.common.user_paths import whole_folder
 
 # Width of a field of view, µm: two or three crypts, some ten cells of a tumour. A margin is drawn and cut away, since
 # nuclei at the border of a canvas are left out; all is drawn finer, so that turning blurs no more than a camera does.

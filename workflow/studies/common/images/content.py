@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections.abc import Collection, Iterator
 
-from drunet.user_paths import is_folder
+from studies.common.user_paths import is_folder
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 ABSENT = "absent"

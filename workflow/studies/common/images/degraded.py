@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drunet.errors import ConfigError, check_keys
+from drunet.errors import ConfigError
+from studies.common.errors import check_keys
 
 Image = NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from drunet.errors import ModelError
-from drunet.export.trained import export_trained
+from drunet.export.onnx_model import export_trained
 from drunet.files import sha256, write_json
 from drunet.models import registry
 from drunet.training.distillation import CLASSES

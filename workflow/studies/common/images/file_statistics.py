@@ -15,8 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from drunet.errors import ImageSetError
 from studies.common.ct.facts import FACTS
+from studies.common.errors import ImageSetError
 
 # Facts that are names and no numbers: each name becomes a column of 0 and 1.
 _NAMES = ("format",)

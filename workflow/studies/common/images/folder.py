@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drunet.console import progress
-from drunet.errors import ImageSetError, closest
+from drunet.errors import closest
 from drunet.files import whole_file
-from drunet.user_paths import is_folder, is_there
+from studies.common.errors import ImageSetError
 from studies.common.images.content import SUFFIXES
+from studies.common.user_paths import is_folder, is_there
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 COLUMNS = ("file", "label", "width", "height", "digest")

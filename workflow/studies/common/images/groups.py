@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from drunet.errors import ImageSetError
+from studies.common.errors import ImageSetError
 
 _SHOWN = 3
 _CLASS = ("label", "class")

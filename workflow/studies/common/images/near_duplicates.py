@@ -28,7 +28,8 @@ from scipy.stats import beta
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from drunet.console import progress, say
-from drunet.errors import ConfigError, check_keys
+from drunet.errors import ConfigError
+from studies.common.errors import check_keys
 from studies.common.images.folder import read_image
 from studies.common.images.groups import group_facts
 from studies.common.images.image_pairs import Features, Match, fitting_features, local_features, small_grey

@@ -12,7 +12,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from drunet.training.checkpoint import weights_file
 from drunet.training.trained import rebuild
 from studies.common.images.examples import confused, surest, trial_of
 from studies.common.images.folder import read_image
@@ -20,6 +19,7 @@ from studies.common.images.view import View
 from studies.common.saliency.attention_figure import image_maps
 from studies.common.saliency.grad_cam import grad_cam
 from studies.common.saliency.maps import gradient_saliency, unit_range
+from studies.common.series import weights_file
 
 # Layers of MFStudentLNet by the titles of their columns: stages of the trunk, and levels of the pyramid.
 STAGES = {f"C{k}": f"c{k}" for k in range(2, 6)}

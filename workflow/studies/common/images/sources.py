@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from drunet.errors import ImageSetError
+from studies.common.errors import ImageSetError
 from studies.common.images.folder import read_list
 from studies.common.images.groups import group_facts
 from studies.common.images.near_duplicates import find_groups

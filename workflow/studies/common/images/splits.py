@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from drunet.errors import ImageSetError
+from studies.common.errors import ImageSetError
 from studies.common.images.protocols import PROTOCOLS
 
 PART_NAMES = ("training", "validation", "test")

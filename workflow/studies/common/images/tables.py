@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from drunet.files import read_json
-from drunet.report.words import score, signed
 from studies.common.class_metrics import (
     SCORES,
     Roc,
@@ -29,6 +28,7 @@ from studies.common.class_metrics import (
 from studies.common.images.class_figures import PROTOCOL_NAMES
 from studies.common.images.group_montage import COLUMNS
 from studies.common.images.protocols import PROTOCOLS
+from studies.common.words import score, signed
 
 COST = "cost"
 HEADINGS = {name: name for name in ("accuracy", "precision", "recall", "specificity")}

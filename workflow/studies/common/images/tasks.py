@@ -13,8 +13,8 @@ from typing import Any
 from drunet.errors import ConfigError, closest
 from drunet.models import registry
 from drunet.settings.merging import merged
-from drunet.user_paths import is_folder, is_there
 from studies.common.images.protocols import PROTOCOLS, folds_of
+from studies.common.user_paths import is_folder, is_there
 
 # Neither changes a result, or, of what changes it, `arm_view` tells.
 _UNDECISIVE = ("label", "published", "only", "view", "sees")

@@ -17,14 +17,15 @@ import keras
 import numpy as np
 import pandas as pd
 
-from drunet.errors import ConfigError, ModelError, check_keys
+from drunet.errors import ConfigError, ModelError
 from drunet.files import sha256
 from drunet.inference import EngineOptions
 from drunet.settings.network import NetworkSettings, starts_whole
 from drunet.settings.training import TrainingSettings
 from drunet.training.distillation import DistillationLoss, LabelledAccuracy, OnnxTeacher
-from drunet.training.recipe import Series, new_network
+from drunet.training.recipe import new_network
 from drunet.training.trained import Trained, builder_options
+from studies.common.errors import check_keys
 from studies.common.images.batches import ImageBatches, Originals, probabilities
 from studies.common.images.trials import (
     HISTORY,
@@ -35,6 +36,7 @@ from studies.common.images.trials import (
     prediction_rows,
 )
 from studies.common.images.view import View
+from studies.common.series import Series
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def train_arm(
         Of splits, initial weights, order, views and dropout.
     folder : Path
         Where the state is kept, and until the caller removes it the weights of every trial: see
-        `drunet.training.checkpoint.weights_file`.
+        `studies.common.series.weights_file`.
     teachers : mapping of "protocol.fold" to path
         ONNX files of the teacher, trained on the same images as each trial.
     engine : EngineOptions, optional

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from drunet.errors import ConfigError, ImageSetError, closest
+from drunet.errors import ConfigError, closest
+from studies.common.errors import ImageSetError
 from studies.common.images.protocols import PROTOCOLS, folds_of
 from studies.common.images.splits import PART_NAMES, Split, leak, split_of
 

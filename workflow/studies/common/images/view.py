@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drunet.errors import ConfigError, check_keys
+from drunet.errors import ConfigError
+from studies.common.errors import check_keys
 from studies.common.images.degraded import Degradation
 
 FITS = ("crop", "stretch")

@@ -14,11 +14,12 @@ from keras import layers
 
 from drunet.models.dr_fused import head
 from drunet.models.image_normalisation import normalised
-from drunet.models.options import Network, Shared, refuse_unfit, switch_check, whole_check
+from drunet.models.options import Network, Shared, refuse_unfit, whole_check
 from drunet.models.trunk import prepare_trunk
 from studies.common.models.feature_pyramid import feature_pyramid
 from studies.common.models.residual import STAGES, build_resnet18
 from studies.common.models.squeeze_excitation import squeeze_excitation as recalibrate
+from studies.common.models.switch import switch_check
 
 _LEAST_SEEN = 16  # px; the last stage still has a place of its own there
 _SHRINKS, _ACTIVATIONS = (1, 2, 4), ("relu", "linear")

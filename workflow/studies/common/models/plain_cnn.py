@@ -15,8 +15,9 @@ from keras import layers
 
 from drunet.models.dr_fused import head
 from drunet.models.image_normalisation import normalised
-from drunet.models.options import Network, Shared, switch_check, whole, whole_check
+from drunet.models.options import Network, Shared, whole, whole_check
 from drunet.models.trunk import prepare_trunk
+from studies.common.models.switch import switch_check
 
 
 def build_plain_cnn(

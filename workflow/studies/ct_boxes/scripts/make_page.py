@@ -5,7 +5,7 @@ from pathlib import Path
 from drunet.console import job
 from drunet.files import read_json, read_published, write_tsv
 from drunet.report.figures import save
-from drunet.report.section import render_section
+from studies.common.page import render_section
 from studies.ct_boxes import tables
 from studies.ct_boxes.figures import study_figures
 from studies.ct_boxes.page import page_view

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 from drunet.console import job
-from drunet.training.checkpoint import keep_weights
 from drunet.training.device import need_gpu
+from studies.common.series import keep_weights
 from studies.ct_boxes.training import train_box_arm
 from studies.ct_boxes.trials import read_slices
 

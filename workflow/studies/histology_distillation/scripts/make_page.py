@@ -7,9 +7,9 @@ import pandas as pd
 from drunet.console import job
 from drunet.files import read_json, read_published, write_tsv
 from drunet.report.figures import save
-from drunet.report.section import render_section
 from studies.common.images.folder import read_list
 from studies.common.images.tables import leaks, long_metrics, read_arms, summaries
+from studies.common.page import render_section
 from studies.histology_distillation import tables as study
 
 with job(snakemake.log[0]):

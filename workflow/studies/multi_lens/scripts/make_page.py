@@ -7,7 +7,7 @@ import pandas as pd
 from drunet.console import job
 from drunet.files import read_published, write_tsv
 from drunet.report.figures import save
-from drunet.report.section import render_section
+from studies.common.page import render_section
 from studies.multi_lens import tables
 from studies.multi_lens.figures import paired_dots, strength_sweep
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from drunet.console import job
 from drunet.files import write_text
-from drunet.report.section import render_section
+from studies.common.page import render_section
 from studies.saliency.tables import Explained, page_view
 
 with job(snakemake.log[0]):

@@ -6,9 +6,9 @@ from drunet.console import job
 from drunet.files import read_json, write_tsv
 from drunet.outcome import without_failed
 from drunet.report.figures import save
-from drunet.report.section import render_section
-from drunet.statistics import paired_tests
 from studies.common.classifier_arms import arm_metrics, slide_scores
+from studies.common.page import render_section
+from studies.common.statistics import paired_tests
 from studies.sampling import tables as study
 from studies.sampling.settings import models_of
 

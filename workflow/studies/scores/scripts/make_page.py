@@ -9,7 +9,7 @@ from drunet.console import job
 from drunet.files import read_json, read_published, write_tsv
 from drunet.outcome import without_failed
 from drunet.report.figures import save
-from drunet.report.section import render_section
+from studies.common.page import render_section
 from studies.scores import tables
 from studies.scores.figures import dice_figure, distribution_figure
 from studies.scores.sheets import read_filled

@@ -8,8 +8,8 @@ from drunet.files import read_json, read_published, write_tsv
 from drunet.heatmap import read_field
 from drunet.outcome import without_failed
 from drunet.report.figures import save
-from drunet.report.section import render_section
 from studies.common.file_lists import by_name
+from studies.common.page import render_section
 from studies.top_skip import tables as study
 from studies.top_skip.figures import paired_dots
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from drunet.console import job
 from drunet.inference import EngineOptions
-from drunet.training.checkpoint import keep_weights
 from drunet.training.device import need_gpu
 from studies.common.images.folder import read_list
 from studies.common.images.training import train_arm
 from studies.common.images.view import View
+from studies.common.series import keep_weights
 
 with job(snakemake.log[0]):
     need_gpu(snakemake.resources.gpu)

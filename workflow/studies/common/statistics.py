@@ -1,13 +1,16 @@
-"""Whether arms that were tried on the same subjects differ by more than chance: paired tests for every study."""
+"""Paired tests: whether arms that were tried on the same subjects differ by more than chance."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import PermutationMethod, rankdata, wilcoxon
+
+from drunet.errors import ConfigError
 
 NAN = float("nan")
 
@@ -31,6 +34,12 @@ COLUMNS = (
     "p_holm",
     "method",
     "note",
+)
+
+# For the notes of every page that tests slide by slide.
+SLIDES_AS_INDEPENDENT = (
+    "The tests take slides as independent, as the paper did; several slides of one patient are not, so that p is then "
+    "rather too small."
 )
 
 
@@ -89,6 +98,27 @@ def paired_tests(
     table = pd.DataFrame(rows, columns=[c for c in COLUMNS if c != "p_holm"])
     table.insert(COLUMNS.index("p_holm"), "p_holm", holm(table["p"].to_numpy(dtype=float)))
     return table
+
+
+def shown_tests(tests: pd.DataFrame) -> pd.DataFrame:
+    """What a page shows of `paired_tests`: which arms, how many pairs, how much, how sure.
+
+    The rest (means, what was left out, statistic, method) stands in the study's tests.tsv, and would push p off the
+    page. A column of notes that are all empty goes too.
+    """
+    columns = ["arm_a", "arm_b", "n", "median_difference", "effect", "p", "p_holm"]
+    noted = ["note"] if tests["note"].astype(bool).any() else []
+    return tests[[*columns, *noted]].rename(columns={"arm_a": "arm", "arm_b": "against"})
+
+
+def require_slides(slides: Sequence[Mapping[str, Any]], where: str) -> None:
+    """Raise ConfigError when a split has no usable annotated slide."""
+    if not slides:
+        raise ConfigError(
+            "there is no slide to compare on",
+            where=where,
+            mend="Choose a split of which slides.tsv in the results lists a usable slide with an annotation.",
+        )
 
 
 def holm(p: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Bootstrap by group: intervals where whole groups are drawn with replacement, as many as there are.
+"""Whole groups drawn with replacement, as many as there are, for bootstrap intervals of scores that are no mean.
 
 Values of one group (slides of a patient, images of one source) are not independent; drawn one by one they would make
-intervals too narrow. Intervals are percentile intervals.
+intervals too narrow.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -59,33 +57,3 @@ def resample(groups: NDArray, *, resamples: int, seed: int) -> Resampled | None:
         return None
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
     return Resampled(owner, drawn)
-
-
-def mean_interval(
-    values: NDArray[np.float64], groups: NDArray, *, resamples: int, seed: int, level: float
-) -> tuple[float, float]:
-    """Interval of the mean; all of a drawn group's values enter it. NaN with fewer than two groups."""
-    _, owner = np.unique(groups, return_inverse=True)
-    total, count = np.bincount(owner, weights=values), np.bincount(owner)
-    if total.size < 2:
-        return NAN, NAN
-    if resamples < 1 or not 0 < level < 1:
-        raise ValueError(f"resamples must be positive and level between 0 and 1, not {resamples} and {level}")
-    # Groups one by one, not how often each is drawn: sums of decimals depend on their order.
-    drawn = np.random.default_rng(seed).integers(0, total.size, (resamples, total.size))
-    return interval(total[drawn].sum(axis=1) / count[drawn].sum(axis=1), level)
-
-
-def interval(values: NDArray[np.float64], level: float) -> tuple[float, float]:
-    """Percentile bounds of a score over draws; draws in which it is not defined (NaN) do not count.
-
-    Examples
-    --------
-    >>> interval(np.arange(101.0), level=0.5)
-    (25.0, 75.0)
-    """
-    values = values[np.isfinite(values)]
-    if values.size == 0:
-        return NAN, NAN
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

@@ -1,22 +1,22 @@
-"""Pages from templates: sentences, tables and figures of a view, escaped, with nothing forgotten."""
+"""A study's page from its template: escaped, with nothing forgotten, on its own and in the main report."""
 
 from __future__ import annotations
 
 import json
+import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from jinja2 import UndefinedError
 from PIL import Image
 
-from drunet.report import words
 from drunet.report.page import ReportInputs, write_page
-from drunet.report.section import RenderedSection, read_section, render_section
+from drunet.report.section import Section, read_section
+from studies.common.page import render_section, shown_table
 
 HOSTILE = "<script>alert('x')</script>"
 TEMPLATE = """# Study of {{ name }}
@@ -29,6 +29,10 @@ Mean Dice of {{ slides | plural("slide") }}: {{ dice | with_interval(*interval) 
 
 > A note on {{ name }}.
 """
+
+
+def words(html: str) -> str:
+    return unescape(re.sub(r"[ \n]+", " ", re.sub(r"<[^>]+>", " ", html)))
 
 
 @pytest.fixture
@@ -44,7 +48,7 @@ def view(**more: Any) -> dict[str, Any]:
     return {"name": "one", "slides": 1, "dice": 0.5, "interval": (0.25, 0.75), "scores": scores, **more}
 
 
-def render(folder: Path, **more: Any) -> RenderedSection:
+def render(folder: Path, **more: Any) -> Section:
     return render_section(folder / "out", folder / "page.md.j2", view(**more))
 
 
@@ -105,18 +109,63 @@ def test_a_template_that_cannot_be_shown_is_refused(folder: Path, template: str,
         render(folder)
 
 
-@pytest.mark.parametrize("filter_", [words.number, words.signed, words.percent, words.p_value, words.duration])
-@pytest.mark.parametrize("value", [None, float("nan"), pd.NA])
-def test_what_is_missing_is_a_dash(filter_: Any, value: Any) -> None:
-    assert filter_(value) == "–"
+def test_a_drawing_is_embedded_without_loss_and_a_picture_as_jpeg(folder: Path) -> None:
+    Image.new("RGB", (60, 40), (200, 10, 30)).save(folder / "out/figures/photo.jpg")
+    (folder / "page.md.j2").write_text(TEMPLATE + '\n{{ figure("figures/photo.jpg", "A picture") }}\n', "utf-8")
+    section = render(folder, name=HOSTILE)
+    again = read_section(folder / "out/section.json")
+    assert again == section
+    page = (folder / "out/report.html").read_text(encoding="utf-8")
+    sources = re.findall(r'<img src="([^"]+)"', page)
+    assert [source[:15] for source in sources] == ["data:image/png;", "data:image/jpeg"]
+    assert not re.search(r"(?:href|src)=\"(?!data:|#)", page)
 
 
-@given(st.lists(st.text("abc", min_size=1), max_size=6))
-def test_a_list_in_words_names_all_in_order(items: list[str]) -> None:
-    assert words.listed(items).replace(" and ", ", ").split(", ") == (items or [""])
+def test_the_main_report_shows_the_sections_that_it_is_given(folder: Path) -> None:
+    section = render(folder, name=HOSTILE)
+    slides = pd.DataFrame({"slide_id": ["A"], "split": ["test"], "status": ["ok"]})
+    metrics = pd.DataFrame(columns=["run", "slide", "patient_id", "split", "stage", "dsc", "iou"])
+    tiles = pd.DataFrame(columns=["model", "slide", "split"])
+    write_page(folder / "page.html", ReportInputs("T", slides, metrics, tiles, sections=[section, section]))
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    assert page.count("Mean Dice of 1 slide") == 2 and "<script" not in page
+    targets = re.findall(r'href="#(study-\d)"', page)
+    assert targets == ["study-1", "study-2"]
+    assert all(f'<section id="{target}">' in page for target in targets)
 
 
-@given(st.floats(-1e9, 1e9, allow_nan=False), st.integers(0, 6))
-def test_a_number_reads_back_within_its_digits(value: float, digits: int) -> None:
-    back = float(words.number(value, digits).replace("\u202f", "").replace("−", "-"))
-    assert abs(back - value) <= 0.5 * 10**-digits * (1 + 1e-9) + 1e-6 * abs(value)
+def test_a_table_shows_numbers_in_digits_that_suit_them() -> None:
+    frame = make_numbers()
+    shown = words(str(shown_table(frame)))
+    for expected in ("1\u202f234", "0.912", "< 0.001", "0.042", "0.90", "yes", "123.5", "12\u202f346"):
+        assert expected in shown, expected
+    assert "1234.0" not in shown and "0.91234" not in shown
+
+
+def make_numbers() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "n": [1234, 5],
+            "dsc": [0.91234, np.nan],
+            "p": [0.0000123, 0.0421],
+            "published": ["0.90", ""],
+            "kept": [True, False],
+            "seconds": [123.456, 2.0],
+            "um2": [12345.6, 1.0],
+        }
+    )
+
+
+def test_numbers_stand_right_and_words_left_and_long_words_wrap() -> None:
+    frame = pd.DataFrame(
+        {"dsc": [0.5], "published": ["0.90"], "arm": ["with"], "note": ["a sentence that runs on and on"]}
+    )
+    heads = re.findall(r'<th scope="col"([^>]*)>', str(shown_table(frame)))
+    assert heads == [' class="n"', ' class="n"', "", ' class="wrap"']
+
+
+def test_a_long_table_is_folded_away(folder: Path) -> None:
+    long = pd.DataFrame({"n": range(40)})
+    (folder / "page.md.j2").write_text("# T\n\n{{ table(short, 'Short') }}\n\n{{ table(long, 'Long') }}\n", "utf-8")
+    html = render_section(folder / "out", folder / "page.md.j2", {"short": long.head(3), "long": long}).html
+    assert "<h3>Short</h3>" in html and "<summary>Long</summary>" in html

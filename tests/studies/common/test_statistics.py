@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata, wilcoxon
 
-from drunet.statistics import holm, paired_tests, rank_biserial
+from studies.common.statistics import holm, paired_tests, rank_biserial, shown_tests
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=12).map(np.array)
 
@@ -153,3 +153,14 @@ def test_holm_takes_no_notice_of_tests_that_were_not_made(p: np.ndarray) -> None
     with_gaps = np.concatenate([[np.nan], p, [np.nan]])
     assert holm(with_gaps)[1:-1] == pytest.approx(holm(p))
     assert np.isnan(holm(with_gaps)[[0, -1]]).all()
+
+
+def test_tests_are_shown_by_what_decides_and_keep_a_note_where_there_is_one() -> None:
+    values = {"few": [0.1, 0.2, 0.3], "same": [0.1, 0.2, 0.3], "other": [0.4, 0.1, 0.5]}
+    long = [{"slide": str(i), "arm": arm, "value": v} for arm, column in values.items() for i, v in enumerate(column)]
+    tests = paired_tests(pd.DataFrame(long))
+    shown = shown_tests(tests)
+    assert list(shown) == ["arm", "against", "n", "median_difference", "effect", "p", "p_holm", "note"]
+    assert shown["note"].tolist() == tests["note"].tolist()
+    assert shown.loc[0, ["arm", "against", "n"]].tolist() == ["few", "same", 3]
+    assert "note" not in shown_tests(tests.assign(note=""))

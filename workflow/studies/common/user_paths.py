@@ -1,0 +1,45 @@
+"""Paths that a user names: whether there is something, whatever the path, and folders that are written whole.
+
+Unlike those of `pathlib` (before Python 3.14) the checks raise nothing for what lies in a folder that may not be
+entered, or for names that are too long: there is nothing that could be used, and the error would repeat the path.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a folder."""
+    return os.path.isdir(path)  # noqa: PTH112 (see above)
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a regular file."""
+    return os.path.isfile(path)  # noqa: PTH113 (see above)
+
+
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Whether there is anything."""
+    return os.path.exists(path)  # noqa: PTH110 (see above)
+
+
+@contextmanager
+def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a new folder beside `path` and move it into place when the block ends well.
+
+    `path` must not be there, or be an empty folder. If the block raises, the temporary folder is removed.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary.mkdir()
+    try:
+        yield temporary
+        temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
