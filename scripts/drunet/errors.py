@@ -6,9 +6,7 @@ Every message is built from the same four parts: what is wrong, where, the value
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
-from typing import Any
+from collections.abc import Iterable
 
 SLIDE_STATUSES = (
     "ok",
@@ -107,27 +105,3 @@ def closest(value: object, known: Iterable[str]) -> str:
     names = sorted(known)
     match = spelt_alike(value, names)
     return f"Did you mean {match[0]}?" if match else f"Known: {', '.join(names) or 'none'}."
-
-
-def check_keys(kind: type[Any], config: Any, where: str, optional: Iterable[str] = ()) -> None:
-    """Refuse a block of the configuration that lacks a field of a dataclass, or has a key that is none.
-
-    Parameters
-    ----------
-    kind : type
-        The dataclass.
-    where : str
-        The block's key, for messages.
-    optional : iterable of str
-        Fields that may be left out.
-
-    Raises
-    ------
-    ConfigError
-    """
-    names = {f.name for f in fields(kind)}
-    given = set(config) if isinstance(config, Mapping) else set()
-    wrong = sorted((given ^ names) - (set(optional) - given))
-    if wrong:
-        mend = f"It has exactly the keys {', '.join(sorted(names))}."
-        raise ConfigError("missing or unknown keys", where=where, found=", ".join(wrong), mend=mend)

@@ -32,6 +32,7 @@ _BOUNDS = {
     "less_than_equal": ("at most", "le"),
     "greater_than": ("more than", "gt"),
     "less_than": ("less than", "lt"),
+    "multiple_of": ("a multiple of", "multiple_of"),
     "string_too_short": ("at least this many characters:", "min_length"),
     "too_short": ("at least this many entries:", "min_length"),
     "too_long": ("at most this many entries:", "max_length"),

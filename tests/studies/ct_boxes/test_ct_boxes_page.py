@@ -13,13 +13,13 @@ import shapely
 import yaml
 from box_answers import TRUE, answers, facts, history, slice_list
 from PIL import Image
+from studies.common.schema import check_schema
 
 from drunet.errors import ConfigError, DrunetError
 from drunet.files import read_published
 from drunet.metrics import Summary
 from drunet.report.section import render_section
 from drunet.settings.merging import merged
-from studies.common.schema import check_schema
 from studies.common.study_settings import Study, without_paths
 from studies.ct_boxes import settings as rules
 from studies.ct_boxes import tables as study

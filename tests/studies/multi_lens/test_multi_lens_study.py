@@ -13,13 +13,13 @@ import pytest
 import yaml
 from scipy.stats import wilcoxon
 from sklearn.metrics import f1_score
+from studies.common.schema import check_schema
 
 from drunet.augment.pipeline import Augmentation, MultiLens
 from drunet.errors import ConfigError, TrainingDataError
 from drunet.models import registry
 from drunet.report.figures import save
 from drunet.report.section import render_section
-from studies.common.schema import check_schema
 from studies.multi_lens import settings as rules
 from studies.multi_lens import step_time
 from studies.multi_lens import tables as multi_lens

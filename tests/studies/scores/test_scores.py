@@ -17,13 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scipy import stats
+from studies.common.schema import check_schema
 
 from drunet.errors import ConfigError, SheetError
 from drunet.files import read_published
 from drunet.report.figures import save
 from drunet.report.section import render_section
 from drunet.slide import Slide
-from studies.common.schema import check_schema
 from studies.scores import settings as rules
 from studies.scores import tables
 from studies.scores.figures import OUTLINE, dice_figure, distribution_figure, draw_outline, write_case

@@ -123,7 +123,7 @@ def train_box_arm(
     plan = TrainingSettings.of(arm["training"], f"{name}: training")
     tuning = TrainingSettings.of(arm["fine_tuning"]["training"], f"{name}: fine_tuning.training")
     _check_precision(plan, tuning, name)
-    view = BoxView.from_config(arm["augment"], f"{name}: augment")
+    view = None if arm["augment"] is None else BoxView.of(arm["augment"], f"{name}: augment")
     unit = _unit(arm, size, name)
     loss = box_loss(arm["loss"], side=size / unit, where=f"{name}: loss")
     divided = partial(divide, slices, protocol=protocol, validation_share=validation_share, seed=seed, where=name)

@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from drunet.errors import CtError, check_keys
+from drunet.settings.base import Block
 
 
-@dataclass(frozen=True)
-class Window:
-    """A range of Hounsfield units that is spread over the greys.
+class Window(Block):
+    """A range of Hounsfield units that is spread over the greys: of a lung -600 and 1500, of soft tissue 40 and 400."""
 
-    Attributes
-    ----------
-    centre, width : float
-        HU. Usual ones: lung -600 and 1500, soft tissue 40 and 400.
-    """
-
-    centre: float
-    width: float
-
-    @classmethod
-    def from_config(cls, block: Mapping[str, Any], where: str) -> Window:
-        """Take a window from the configuration.
-
-        Raises
-        ------
-        ConfigError
-            For missing or unknown keys.
-        CtError
-            For what is no number, and a width below 1 HU, which the standard does not allow.
-        """
-        check_keys(cls, block, where)
-        for key in ("centre", "width"):
-            value = block[key]
-            if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-                mend = "Give Hounsfield units, -600 for the centre of a lung window, say."
-                raise CtError("a window needs numbers", where=f"{where}.{key}", found=value, mend=mend)
-        if block["width"] < 1:
-            mend = "Give 1 HU or more: a lung window is some 1500 wide, one for soft tissue some 400."
-            raise CtError("a window needs a width", where=f"{where}.width", found=block["width"], mend=mend)
-        return cls(float(block["centre"]), float(block["width"]))
+    centre: float = Field(ge=-2000, le=4000)
+    """HU of the middle grey"""
+    # The standard allows none below 1 HU.
+    width: float = Field(ge=1, le=8000)
+    """HU from black to white"""
 
     def grey(self, hu: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
         """Grey of each value: 0 below the window, 255 above it, in between

@@ -17,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from drunet.errors import ImageSetError
 from studies.common.images.folder import read_list
 from studies.common.images.groups import group_facts
+from studies.common.images.job_settings import NearDuplicates
 from studies.common.images.near_duplicates import find_groups
 
 COLUMNS = ("file", "source", "part")
@@ -53,7 +54,7 @@ def sourced_groups(
     images: pd.DataFrame,
     sources: pd.Series,
     root: str | os.PathLike[str],
-    near_duplicates: Mapping[str, Any],
+    near_duplicates: Mapping[str, Any] | NearDuplicates,
     seed: int,
     *,
     threads: int | None = None,
