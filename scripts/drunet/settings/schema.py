@@ -15,6 +15,7 @@ class Described(GenerateJsonSchema):
     """Adds the string below each field. pydantic's own way reads the sources at every start, which costs 25 ms."""
 
     def model_schema(self, schema: Any) -> dict[str, Any]:
+        """The schema of a model, its fields described."""
         json = super().model_schema(schema)
         for name, text in _descriptions(schema["cls"]).items():
             json["properties"][name]["description"] = text

@@ -13,7 +13,6 @@ import shapely
 import yaml
 from box_answers import TRUE, answers, facts, history, slice_list
 from PIL import Image
-from studies.common.schema import check_schema
 
 from drunet.errors import ConfigError, DrunetError
 from drunet.files import read_published
@@ -48,10 +47,6 @@ MATCHING = {
 
 def shipped() -> dict[str, Any]:
     return dict(yaml.safe_load((ROOT / "workflow/studies/ct_boxes/settings.yaml").read_text(encoding="utf-8")))
-
-
-def schema() -> dict[str, Any]:
-    return dict(yaml.safe_load((ROOT / "workflow/studies/ct_boxes/settings.schema.yaml").read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="module")
@@ -400,15 +395,19 @@ def test_shown_slices_are_the_middle_ones_of_different_patients(slices: pd.DataF
 # Settings
 
 
+def checked(settings: dict[str, Any]) -> None:
+    rules.Settings.of(settings, "study_settings.ct_boxes")
+    rules.completed(Study("ct_boxes", settings))
+
+
 def problem_of(differs: dict[str, Any]) -> str:
     with pytest.raises(DrunetError) as caught:
-        rules.completed(Study("ct_boxes", merged(shipped(), differs)))
+        checked(merged(shipped(), differs))
     return str(caught.value)
 
 
 def test_the_settings_that_ship_fit() -> None:
-    check_schema(shipped(), schema(), "study_settings.ct_boxes")
-    rules.completed(Study("ct_boxes", shipped()))
+    checked(shipped())
 
 
 @pytest.mark.parametrize(
@@ -445,9 +444,9 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(differs: dict[str, Any
         {"arms": {"simple": {"loss": "l2"}}},
     ],
 )
-def test_a_typing_error_is_found_by_the_schema(differs: dict[str, Any]) -> None:
+def test_a_typing_error_is_found_by_the_models(differs: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
-        check_schema(merged(shipped(), differs), schema(), "study_settings.ct_boxes")
+        checked(merged(shipped(), differs))
     assert "\n" not in str(caught.value)
 
 
@@ -455,7 +454,7 @@ def test_an_arm_trains_as_the_study_says_but_for_what_it_says_itself() -> None:
     settings = merged(
         shipped(), {"arms": {"simple": {"training": {"epochs": 7}, "fine_tuning": {"training": {"batch_size": 2}}}}}
     )
-    check_schema(settings, schema(), "study_settings.ct_boxes")
+    checked(settings)
     arm = box_tasks.arm_settings(settings, "simple")
     assert arm["training"] == {**shipped()["training"], "epochs": 7}
     tuned = arm["fine_tuning"]["training"]

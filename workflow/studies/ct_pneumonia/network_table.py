@@ -30,12 +30,12 @@ _OWN = ("label", "published", "only")
 _SWITCHES = {"true": True, "false": False}
 
 
-def _number(text: str) -> int | float | str | None:
-    """The number that a cell holds, None of an empty one; another text as it is, to be refused."""
+def _number(text: str) -> int | float | str:
+    """The number that a cell holds; another text as it is, to be refused."""
     for kind in (int, float):
         with suppress(ValueError):
             return kind(text)
-    return text or None
+    return text
 
 
 def _numbers(text: str) -> list[Any]:
@@ -78,7 +78,7 @@ class NetworkRow(Block):
     """step size"""
     epsilon: _Rate
     """Adam's"""
-    trainable_layers: Annotated[int | None, Field(ge=0), _CELL]
+    trainable_layers: Annotated[int | None, Field(ge=0), BeforeValidator(lambda text: _number(text) if text else None)]
     """how many layers learn; nothing: all"""
 
 
