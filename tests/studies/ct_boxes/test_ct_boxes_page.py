@@ -414,7 +414,7 @@ def test_the_settings_that_ship_fit() -> None:
     ("differs", "said"),
     [
         ({"source": "C"}, "unknown subtype (found: C). Known: A adenocarcinoma"),
-        ({"targets": ["A", "X"]}, "study_settings.ct_boxes.targets: unknown subtype (found: X)"),
+        ({"targets": ["A", "X"]}, "study_settings.ct_boxes.targets.1: unknown subtype (found: X)"),
         ({"targets": ["A", "B"]}, "the source is among the targets (found: B)"),
         ({"slices": {"root": "Doe^Jane"}}, "slices.root: there is no such folder. "),
         ({"slices": {"root": "Doe^Jane" * 40}}, "slices.root: there is no such folder. "),

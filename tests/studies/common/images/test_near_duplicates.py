@@ -15,7 +15,7 @@ from drunet.errors import ConfigError
 from studies.common.images.folder import list_images
 from studies.common.images.group_montage import choose_groups, group_montage
 from studies.common.images.groups import read_groups
-from studies.common.images.image_pairs import MIRRORED, Match, fitting_features, local_features, small_grey
+from studies.common.images.image_pairs import MIRRORED, fitting_features, local_features, small_grey
 from studies.common.images.near_duplicates import (
     NearDuplicates,
     agreement,
@@ -146,7 +146,7 @@ def test_a_pair_is_linked_however_it_is_turned_and_only_within_the_scale(mirrore
     one = features(variant(tissue(3), 0, 1, False))
     assert fitting_features(one, features(variant(tissue(3), 130, 1.2, mirrored)), MATCH) >= MATCH.inliers
     assert fitting_features(one, features(variant(tissue(4), 0, 1, mirrored)), MATCH) == 0
-    strict = Match(MATCH.ratio, MATCH.tolerance, 1.1, MATCH.inliers)
+    strict = MATCH.model_copy(update={"max_scale": 1.1})
     assert fitting_features(one, features(variant(tissue(3), 130, 1.3, mirrored)), strict) == 0
 
 
