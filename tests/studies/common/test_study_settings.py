@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
+import importlib
 import json
+import operator
 import shutil
 import sys
 from collections.abc import Iterator
@@ -15,10 +18,10 @@ import yaml
 
 import studies
 from drunet.demo.slides import SLIDES
-from drunet.errors import ConfigError
+from drunet.errors import ConfigError, DrunetError
 from drunet.settings.merging import merged
 from drunet.settings.references import start_of
-from studies.common.study_settings import Study, load_studies, without_paths
+from studies.common.study_settings import MODEL_BLOCKS, Study, load_studies, without_paths
 from studies.ct_pneumonia.network_table import with_networks
 
 ROOT = Path(__file__).parents[3]
@@ -220,6 +223,37 @@ STUDIES = sorted(path.parent.name for path in (ROOT / "workflow/studies").glob("
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_studies_that_ship_fit_the_configuration_that_ships(name: str, config: Json) -> None:
     assert shipped_studies(config)[0][name].problem is None
+
+
+def places(block: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where each value stands in settings."""
+    entries = block.items() if isinstance(block, dict) else enumerate(block) if isinstance(block, list) else ()
+    for key, value in entries:
+        yield (*above, key)
+        yield from places(value, (*above, key))
+
+
+WRONG = [3, -1, 0.5, 1e9, float("nan"), "x", "1e-4", True, None, [], [None], {}, {"a b/": 1}]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_any_value_in_any_place_is_taken_or_refused_in_one_line(name: str) -> None:
+    module = importlib.import_module(f"studies.{name}.settings")
+    settings = yaml.safe_load((ROOT / f"workflow/studies/{name}/settings.yaml").read_text(encoding="utf-8"))
+    settings = {key: value for key, value in settings.items() if key not in MODEL_BLOCKS}
+    refused = 0
+    for number, (*above, last) in enumerate(places(settings)):
+        changed = copy.deepcopy(settings)
+        place = functools.reduce(operator.getitem, above, changed)
+        place[last] = WRONG[number % len(WRONG)]
+        try:
+            module.Settings.of(changed, f"study_settings.{name}")
+            if hasattr(module, "completed"):
+                module.completed(name, changed)
+        except DrunetError as error:
+            refused += 1
+            assert "\n" not in str(error) and len(str(error)) < 500
+    assert refused > number / 2
 
 
 @pytest.mark.parametrize("overlays", [["full_scale"], ["full_scale", "full_scale_studies"]])

@@ -19,7 +19,7 @@ from drunet.files import read_published
 from drunet.metrics import Summary
 from drunet.report.section import render_section
 from drunet.settings.merging import merged
-from studies.common.study_settings import Study, without_paths
+from studies.common.study_settings import without_paths
 from studies.ct_boxes import settings as rules
 from studies.ct_boxes import tables as study
 from studies.ct_boxes import tasks as box_tasks
@@ -397,7 +397,7 @@ def test_shown_slices_are_the_middle_ones_of_different_patients(slices: pd.DataF
 
 def checked(settings: dict[str, Any]) -> None:
     rules.Settings.of(settings, "study_settings.ct_boxes")
-    rules.completed(Study("ct_boxes", settings))
+    rules.completed("ct_boxes", settings)
 
 
 def problem_of(differs: dict[str, Any]) -> str:
@@ -423,6 +423,14 @@ def test_the_settings_that_ship_fit() -> None:
         ({"arms": {"simple": {"architecture": "simple_box_cn"}}}, "Did you mean simple_box_cnn?"),
         ({"arms": {"simple": {"label": "attention CNN (GIoU, L1)"}}}, "two arms have one label"),
         ({"arms": {"compact": None}}, "unknown arm (found: compact)"),
+        (
+            {"arms": {"compact": {"coordinates": "pixels"}}},
+            "coordinates: compact_box_regressor answers in shares",
+        ),
+        (
+            {"arms": {"simple": {"fine_tuning": {"training": {"precision": "mixed_bfloat16"}}}}},
+            "fine_tuning.training.precision: fine-tuning in another precision (found: mixed_bfloat16). Use f",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_in_one_line(differs: dict[str, Any], said: str) -> None:
@@ -442,6 +450,7 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(differs: dict[str, Any
         {"arms": {"simple": {"fine_tuning": {"training": {"epoch": 1}}}}},
         {"parts": {"train": 3}},
         {"arms": {"simple": {"loss": "l2"}}},
+        {"arms": {"simple": {"coordinates": "px"}}},
     ],
 )
 def test_a_typing_error_is_found_by_the_models(differs: dict[str, Any]) -> None:

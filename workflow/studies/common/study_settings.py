@@ -3,9 +3,9 @@
 A study is a folder of `workflow/studies` with `settings.yaml`, its defaults; the configuration's
 `study_settings.{name}` says what differs. Models and runs that a study names are trained, exported and measured by the
 rules of the main chain. The module `settings` in its folder has the model `Settings` that they obey, and may have two
-functions: `completed(study)`, which fills in what the settings leave to a table, and `check(settings, config)`, which
-gets the configuration with the models of all studies. Both refuse what the study cannot be made with by raising a
-DrunetError. The workflow reads this anew for every job: nothing heavy may be imported.
+functions: `completed(name, settings)`, which fills in what the settings leave to a table, and `check(settings,
+config)`, which gets the configuration with the models of all studies. Both refuse what the study cannot be made with by
+raising a DrunetError. The workflow reads this anew for every job: nothing heavy may be imported.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import yaml
 
 from drunet.cohort import SheetRow, check_files, read_sheets
 from drunet.errors import ConfigError, DrunetError, SheetError, closest
-from drunet.settings.merging import merged, resolve_models
+from drunet.settings.merging import LOADER, merged, resolve_models
 from drunet.settings.references import checked
 from drunet.user_paths import is_file
 from studies.common.clustering.sharing import check_classifiers
@@ -121,7 +121,7 @@ def load_studies(
     modules: dict[str, Any] = {}
     for name in names:
         text = (folder / name / "settings.yaml").read_text(encoding="utf-8")
-        settings = _settings(yaml.safe_load(text), given.get(name, {}))
+        settings = _settings(yaml.load(text, LOADER), given.get(name, {}))  # noqa: S506
         blocks = {key: settings.pop(key) or {} for key in MODEL_BLOCKS if key in settings}
         owners |= {(kind, model): name for kind, block in blocks.items() for model in block}
         try:
@@ -129,9 +129,10 @@ def load_studies(
             modules[name].Settings.of(settings, f"study_settings.{name}")
             settings = _without_nulls(settings)
             resolved = _resolved(config, blocks, name)
-            study = Study(name, settings, resolved, _lent(settings, made, name, folder.parents[1]))
-            complete = getattr(modules[name], "completed", lambda _: None)
-            studies[name] = complete(study) or study
+            rows = _lent(settings, made, name, folder.parents[1])
+            if hasattr(modules[name], "completed"):
+                settings = modules[name].completed(name, settings) or settings
+            studies[name] = Study(name, settings, resolved, rows)
         except DrunetError as error:
             studies[name] = Study(name, settings, problem=str(error))
     studies = _with_known_names(config, studies, owners)

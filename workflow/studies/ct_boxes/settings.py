@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -19,7 +20,6 @@ from studies.common.settings import (
     SetTraining,
     Text,
 )
-from studies.common.study_settings import Study
 from studies.ct_boxes.tasks import SUBTYPES, arm_settings, arms_of, module_of
 from studies.ct_boxes.view import BoxView
 
@@ -32,6 +32,8 @@ def _known(letter: str) -> str:
 
 
 Subtype = Annotated[str, AfterValidator(_known)]
+# Networks whose answers are shares of the sides, whatever they are asked for.
+_IN_SHARES = ("compact_box_regressor",)
 
 
 class SlicesSettings(Block):
@@ -96,6 +98,13 @@ class Arm(Block):
     fine_tuning: ArmFineTuning = Field(default_factory=ArmFineTuning)
     """what differs from the study's fine-tuning"""
 
+    @model_validator(mode="after")
+    def _answers(self) -> Self:
+        if self.architecture in _IN_SHARES and self.coordinates == "pixels":
+            what = f"{self.architecture} answers in shares of the sides"
+            raise refusal(what, key="coordinates", found=self.coordinates, mend="Use normalised.")
+        return self
+
 
 class PicturesSettings(Block):
     """The figure of slices."""
@@ -147,21 +156,25 @@ class Settings(Block):
         return self
 
 
-def completed(study: Study) -> None:
+def completed(name: str, settings: Mapping[str, Any]) -> None:
     """Refuse folders that are not there, and arms that cannot be trained.
 
     Raises
     ------
     DrunetError
     """
-    where, settings = f"study_settings.{study.name}", study.settings
+    where = f"study_settings.{name}"
     for key in ("root", "annotations"):
         if (folder := settings["slices"][key]) is not None and not is_folder(folder):
             # Folders of CT are often named after patients: the path is not repeated.
             mend = "Correct the path; relative ones start in the working directory."
             raise ConfigError("there is no such folder", where=f"{where}.slices.{key}", mend=mend)
-    for name in arms_of(settings):
-        module_of(settings, name)
-        plan = arm_settings(settings, name)
-        SetTraining.of(plan["training"], f"{where}.arms.{name}.training")
-        SetTraining.of(plan["fine_tuning"]["training"], f"{where}.arms.{name}.fine_tuning.training")
+    for arm in arms_of(settings):
+        module_of(settings, arm)
+        own, place = arm_settings(settings, arm), f"{where}.arms.{arm}"
+        plan = SetTraining.of(own["training"], f"{place}.training")
+        tuning = SetTraining.of(own["fine_tuning"]["training"], f"{place}.fine_tuning.training")
+        # A network is built once, in one precision.
+        if tuning.precision != plan.precision:
+            place, mend = f"{place}.fine_tuning.training.precision", f"Use {plan.precision}, or change both."
+            raise ConfigError("fine-tuning in another precision", where=place, found=tuning.precision, mend=mend)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -14,7 +14,6 @@ from studies.common.ct.window import Window
 from studies.common.images.settings import ArmsSettings, ImageStudy
 from studies.common.images.tasks import check_tasks
 from studies.common.settings import EACH_ONCE, Id, Score, SomeShare, Text
-from studies.common.study_settings import Study
 from studies.ct_pneumonia.network_table import with_networks
 
 _Size = Annotated[int, Field(ge=32, le=1024)]
@@ -115,15 +114,15 @@ class Settings(ImageStudy):
     """what differs from a row of the table, or an arm of its own; null leaves one out"""
 
 
-def completed(study: Study) -> Study:
-    """A study with an arm for each network of its table; refuses tasks and arms that do not fit each other.
+def completed(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with an arm for each network of the table; refuses tasks and arms that do not fit each other.
 
     Raises
     ------
     DrunetError
     """
-    where = f"study_settings.{study.name}"
-    settings = with_networks(study.settings, Path(__file__).parent, where)
+    where = f"study_settings.{name}"
+    settings = with_networks(settings, Path(__file__).parent, where)
     ArmsSettings.among(settings, where)
-    check_tasks(study.name, settings)
-    return replace(study, settings=settings)
+    check_tasks(name, settings)
+    return settings

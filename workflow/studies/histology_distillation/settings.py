@@ -7,7 +7,6 @@ from studies.common.images.job_settings import Lesson
 from studies.common.images.settings import ArmsSettings, ImageStudy
 from studies.common.images.tasks import check_tasks
 from studies.common.settings import TimingSettings
-from studies.common.study_settings import Study
 
 
 class AttentionSettings(Block):
@@ -28,11 +27,4 @@ class Settings(ImageStudy, ArmsSettings):
     """how the time per image is measured"""
 
 
-def completed(study: Study) -> None:
-    """Refuse tasks and arms that do not fit each other.
-
-    Raises
-    ------
-    DrunetError
-    """
-    check_tasks(study.name, study.settings)
+completed = check_tasks

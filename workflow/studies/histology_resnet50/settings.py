@@ -10,7 +10,6 @@ from drunet.settings.base import Block
 from studies.common.images.settings import ArmsSettings, ImageStudy
 from studies.common.images.tasks import check_tasks
 from studies.common.settings import EACH_ONCE
-from studies.common.study_settings import Study
 
 
 class ConfusedSettings(Block):
@@ -33,11 +32,4 @@ class Settings(ImageStudy, ArmsSettings):
     """the figure of confused images"""
 
 
-def completed(study: Study) -> None:
-    """Refuse tasks and arms that do not fit each other.
-
-    Raises
-    ------
-    DrunetError
-    """
-    check_tasks(study.name, study.settings)
+completed = check_tasks
