@@ -54,8 +54,8 @@ format: $(STAMP) ## Rewrite the sources in the project's style
 	$(RUN) ruff format .
 	$(RUN) snakefmt workflow Snakefile
 
-schema: $(STAMP) ## Write the JSON schema of config.yaml from the models in scripts/drunet/settings
-	@PYTHONPATH=scripts $(VENV)/bin/python workflow/schemas/make_schema.py
+schema: $(STAMP) ## Write the JSON schema of config.yaml from the models of the settings
+	@PYTHONPATH=scripts:workflow $(VENV)/bin/python workflow/schemas/make_schema.py
 
 sizes: $(STAMP) ## Count the lines of product, studies and tests
 	@$(RUN) bench.sizes

@@ -33,7 +33,7 @@ def test_there_are_studies_and_each_has_settings() -> None:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_has_its_rules_settings_targets_and_page(name: str) -> None:
-    for file in ("__init__.py", "rules.smk", "settings.yaml", "settings.schema.yaml", "scripts/make_page.py"):
+    for file in ("__init__.py", "rules.smk", "settings.yaml", "settings.py", "scripts/make_page.py"):
         assert (FOLDER / name / file).is_file(), file
     rules = (FOLDER / name / "rules.smk").read_text(encoding="utf-8")
     for target in targets_of(name):
@@ -230,17 +230,24 @@ with job(snakemake.log[0]):
     params = snakemake.params
     write_text(snakemake.output.page, f"{{tables.NAME}} {{params.factor * tables.VALUE}} {{params.unit}}")
 '''
-    schema = {
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["factor"],
-        "properties": {"factor": {"type": "integer", "minimum": factor}},
-    }
+    settings = f'''"""What the settings may be."""
+
+from pydantic import Field
+
+from drunet.settings.base import Block
+
+
+class Settings(Block):
+    """Settings of study_{name}."""
+
+    factor: int = Field(ge={factor})
+    """what the value is multiplied by"""
+'''
     return {
         "__init__.py": "",
         "rules.smk": rules,
         "settings.yaml": f"factor: {factor}\n",
-        "settings.schema.yaml": yaml.safe_dump(schema),
+        "settings.py": settings,
         "tables.py": f'NAME, VALUE, UNIT = "{name}", {value}, "{name}-px"\n',
         "scripts/make_page.py": page,
     }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, Strict, model_validator
+from pydantic import AfterValidator, Field, Strict
 
 from drunet.settings.base import Block, Share, refusal
 
@@ -18,12 +18,20 @@ def _ordered(pair: _Pair) -> _Pair:
     return pair
 
 
+def _not_empty(pair: tuple[int, int]) -> tuple[int, int]:
+    if pair[0] == pair[1]:
+        mend = "The upper end is never drawn: for one fixed radius write [r, r + 1]."
+        raise refusal("the range is empty", found=list(pair), mend=mend)
+    return pair
+
+
 # YAML has lists and no tuples: not strict themselves, they leave their entries strict.
-_ORDERED = (Strict(False), AfterValidator(_ordered))
+ORDERED = (Strict(False), AfterValidator(_ordered))
 _Entry = Annotated[float, Strict(), Field(ge=0)]
-Factors = Annotated[tuple[_Entry, _Entry], *_ORDERED]
+Factors = Annotated[tuple[_Entry, _Entry], *ORDERED]
 _Strength = Annotated[float, Strict(), Field(ge=-1, le=1)]
 _Radius = Annotated[int, Strict(), Field(ge=1)]
+Radius = Annotated[tuple[_Radius, _Radius], *ORDERED, AfterValidator(_not_empty)]
 
 
 class MultiLensSettings(Block):
@@ -31,22 +39,14 @@ class MultiLensSettings(Block):
 
     lenses: int = Field(ge=0)
     """lenses per sample"""
-    radius: Annotated[tuple[_Radius, _Radius], *_ORDERED]
+    radius: Radius
     """range of the radius, px; the upper end is never drawn"""
-    strength: Annotated[tuple[_Strength, _Strength], *_ORDERED]
+    strength: Annotated[tuple[_Strength, _Strength], *ORDERED]
     """range of the strength: positive magnifies, negative shrinks"""
     probability: Share | None = None
     """share of the samples that are distorted; null: all"""
     centres: Literal["anywhere", "inside"] | None = None
     """where centres may lie; inside: no lens crosses the border; null: anywhere"""
-
-    @model_validator(mode="after")
-    def _some_radius(self) -> Self:
-        low, high = self.radius
-        if low == high:
-            mend = "The upper end is never drawn: for one fixed radius write [r, r + 1]."
-            raise refusal("the range is empty", key="radius", found=[low, high], mend=mend)
-        return self
 
 
 class AugmentSettings(Block):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -32,12 +33,14 @@ _BOUNDS = {
     "less_than_equal": ("at most", "le"),
     "greater_than": ("more than", "gt"),
     "less_than": ("less than", "lt"),
+    "multiple_of": ("a multiple of", "multiple_of"),
     "string_too_short": ("at least this many characters:", "min_length"),
     "too_short": ("at least this many entries:", "min_length"),
     "too_long": ("at most this many entries:", "max_length"),
     "string_pattern_mismatch": ("text of the form", "pattern"),
 }
 _UNKNOWN = ("extra_forbidden", "invalid_key")
+_schema_of = cache(schema_of)
 # Where pydantic found fault with a key of a mapping, and not with its value.
 _KEY = "[key]"
 _DIGITS = 20
@@ -83,7 +86,7 @@ def config_error(error: ValidationError, model: type[BaseModel], where: str) -> 
     where : str
         The key of what was validated, for messages; empty for the whole configuration.
     """
-    schema = schema_of(model)
+    schema = _schema_of(model)
     mistakes = [_placed(one, schema) for one in error.errors(include_url=False)]
     worst = min(mistakes, key=lambda mistake: mistake.rank)
     keys = [m.key for m in mistakes if m.kind == worst.kind and m.path == worst.path and m.key]
@@ -198,7 +201,8 @@ def _below(schema: Json, step: str | int, root: Json) -> Json:
 def _chosen(schema: Json, label: str, root: Json) -> Json:
     """The option that pydantic tried; what is said of the key says more than what is said of a model."""
     options = [_resolved(option, root) for option in schema["oneOf"]]
-    fits = next(option for option in options if label in (option.get("type"), option.get("title")))
+    kinds = {"number", "integer"} if label == "number" else {label}
+    fits = next(option for option in options if kinds & {option.get("type"), option.get("title")})
     return {**fits, "description": schema.get("description", fits.get("description", ""))}
 
 

@@ -15,8 +15,8 @@ from drunet.report.figures import save
 from studies.clustering import settings as rules
 from studies.clustering import tables as study
 from studies.common.classifier_arms import arm_metrics
-from studies.common.clustering.evolution import Search
 from studies.common.clustering.figures import choose_examples, fitness_curve, montage
+from studies.common.clustering.settings import Search
 from studies.common.clustering.sharing import cluster_owners
 from studies.common.clustering.tiles import TileClusters, cluster_tiles
 from studies.common.page import render_section
@@ -47,7 +47,8 @@ def found() -> TileClusters:
     points, _ = make_blobs(90, centers=[[0, 0], [9, 0], [0, 9]], random_state=0)
     table = pd.DataFrame({"split": "training", "slide": "s", "x": range(90), "y": 0, "label": np.arange(90) % 2})
     table["f0"], table["f1"] = points.T
-    return cluster_tiles(table, Search(4, 2, 20, 15, 60, 5, 90), seed=1, where="x")
+    search = Search(max_clusters=4, components=2, population=20, generations=15, seconds=60, min_tiles=5, tiles=90)
+    return cluster_tiles(table, search, seed=1, where="x")
 
 
 def metrics() -> pd.DataFrame:

@@ -121,4 +121,13 @@ def test_reading_the_rules_imports_nothing_heavy(new_project: Project) -> None:
     done = new_project.run("--list-rules", environment={"PYTHONPROFILEIMPORTTIME": "1"})
     imported = {line.rpartition("|")[2].strip() for line in done.output.splitlines() if line.startswith("import time:")}
     assert "studies.common.study_settings" in imported, done.output[-2000:]
-    assert not imported & {"keras", "tensorflow", "sklearn", "matplotlib", "onnxruntime", "shapely", "scipy.stats"}
+    assert not imported & {
+        "keras",
+        "tensorflow",
+        "sklearn",
+        "matplotlib",
+        "onnxruntime",
+        "shapely",
+        "scipy.stats",
+        "cv2",
+    }

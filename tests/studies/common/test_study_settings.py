@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import copy
+import functools
+import importlib
 import json
+import operator
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+import studies
 from drunet.cohort import SheetRow
 from drunet.demo.slides import SLIDES
-from drunet.errors import ConfigError, SheetError
+from drunet.errors import ConfigError, DrunetError, SheetError
 from drunet.settings.merging import merged
 from drunet.settings.references import start_of
-from studies.common.study_settings import Study, join_sheets, load_studies, without_paths
+from studies.common.study_settings import MODEL_BLOCKS, Study, join_sheets, load_studies, without_paths
 from studies.ct_pneumonia.network_table import with_networks
 
 ROOT = Path(__file__).parents[3]
@@ -40,30 +46,37 @@ def config() -> Json:
 
 # Studies
 
-SCHEMA = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "repeats": {"type": "integer", "minimum": 1},
-        "labels": {"type": "object", "additionalProperties": {"type": "string"}},
-        "models": {"type": "array", "items": {"type": "string"}},
-        "arms": {"type": "object"},
-        "reference": {"type": "string"},
-    },
-}
+SETTINGS = """from typing import Any
+from drunet.settings.base import Block
+from pydantic import Field
+
+
+class Settings(Block):
+    repeats: int = Field(default=1, ge=1)
+    labels: dict[str, str | None] = {}
+    models: list[str] = []
+    arms: dict[str, dict[str, Any] | None] = {}
+    reference: str = ""
+    learning_sheet: str | None = None
+    learning_root: str | None = None
+"""
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Studies of their own, which are imported from here."""
+    monkeypatch.setattr(studies, "__path__", [*studies.__path__, str(tmp_path / "studies")])
     settings = {"repeats": 3, "classifiers": {"small": {"like": "dr_fused", "training": {"epochs": 1}}}}
     add_study(tmp_path / "studies", "moon", settings)
-    return tmp_path / "studies"
+    yield tmp_path / "studies"
+    for name in [name for name in sys.modules if name.startswith(("studies.moon", "studies.sun", "studies.earth"))]:
+        del sys.modules[name]
 
 
-def add_study(folder: Path, name: str, settings: Json, schema: Json = SCHEMA) -> None:
+def add_study(folder: Path, name: str, settings: Json, models: str = SETTINGS) -> None:
     (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / name / "settings.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    (folder / name / "settings.schema.yaml").write_text(yaml.safe_dump(schema), encoding="utf-8")
+    (folder / name / "settings.py").write_text(models, encoding="utf-8")
 
 
 def moon_of(config: Json, folder: Path) -> Study:
@@ -166,21 +179,17 @@ def test_a_sheet_that_ships_is_found_wherever_the_workflow_is_run(
 
 
 def test_a_sheet_that_a_study_lacks_is_its_own_problem(config: Json, folder: Path) -> None:
-    add_study(folder, "moon", {"learning_sheet": str(folder / "gone.tsv"), "learning_root": None}, {})
+    add_study(folder, "moon", {"learning_sheet": str(folder / "gone.tsv"), "learning_root": None})
     study = moon_of(config, folder)
     assert study.rows == {}
     assert "study_settings.moon.learning_sheet" in str(study.problem) and "gone.tsv" in str(study.problem)
 
 
-@pytest.mark.parametrize("given", [{"arms": {"one": {"threshold": 0.5}}}, {"models": None}, {"labels": {"I": 3}}])
-def test_settings_that_break_the_schema_end_in_one_message(config: Json, folder: Path, given: Json) -> None:
-    schema = copy.deepcopy(SCHEMA)
-    arm = {"type": "object", "required": ["classifier"]}
-    schema["properties"] |= {"arms": {"type": "object", "additionalProperties": arm}}  # type: ignore[operator]
-    add_study(folder, "moon", {"repeats": 3}, schema)
+@pytest.mark.parametrize("given", [{"arms": {"one": 3}}, {"models": None}, {"labels": {"I": 3}}])
+def test_settings_that_break_their_model_end_in_one_message(config: Json, folder: Path, given: Json) -> None:
     config["study_settings"] = {"moon": given}
     problem = moon_of(config, folder).problem
-    assert problem is not None and problem.startswith("study_settings.moon")
+    assert problem is not None and problem.startswith("study_settings.moon.") and "\n" not in problem
 
 
 def test_null_leaves_a_run_out(config: Json, folder: Path) -> None:
@@ -215,6 +224,37 @@ STUDIES = sorted(path.parent.name for path in (ROOT / "workflow/studies").glob("
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_studies_that_ship_fit_the_configuration_that_ships(name: str, config: Json) -> None:
     assert shipped_studies(config)[0][name].problem is None
+
+
+def places(block: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where each value stands in settings."""
+    entries = block.items() if isinstance(block, dict) else enumerate(block) if isinstance(block, list) else ()
+    for key, value in entries:
+        yield (*above, key)
+        yield from places(value, (*above, key))
+
+
+WRONG = [3, -1, 0.5, 1e9, float("nan"), "x", "1e-4", True, None, [], [None], {}, {"a b/": 1}]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_any_value_in_any_place_is_taken_or_refused_in_one_line(name: str) -> None:
+    module = importlib.import_module(f"studies.{name}.settings")
+    settings = yaml.safe_load((ROOT / f"workflow/studies/{name}/settings.yaml").read_text(encoding="utf-8"))
+    settings = {key: value for key, value in settings.items() if key not in MODEL_BLOCKS}
+    refused = 0
+    for number, (*above, last) in enumerate(places(settings)):
+        changed = copy.deepcopy(settings)
+        place = functools.reduce(operator.getitem, above, changed)
+        place[last] = WRONG[number % len(WRONG)]
+        try:
+            module.Settings.of(changed, f"study_settings.{name}")
+            if hasattr(module, "completed"):
+                module.completed(name, changed)
+        except DrunetError as error:
+            refused += 1
+            assert "\n" not in str(error) and len(str(error)) < 500
+    assert refused > number / 2
 
 
 @pytest.mark.parametrize("overlays", [["full_scale"], ["full_scale", "full_scale_studies"]])

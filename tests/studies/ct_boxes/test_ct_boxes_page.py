@@ -18,8 +18,7 @@ from drunet.errors import ConfigError, DrunetError
 from drunet.files import read_published
 from drunet.settings.merging import merged
 from studies.common.page import render_section
-from studies.common.schema import check_schema
-from studies.common.study_settings import Study, without_paths
+from studies.common.study_settings import without_paths
 from studies.ct_boxes import settings as rules
 from studies.ct_boxes import tables as study
 from studies.ct_boxes import tasks as box_tasks
@@ -46,10 +45,6 @@ MATCHING = {
 
 def shipped() -> dict[str, Any]:
     return dict(yaml.safe_load((ROOT / "workflow/studies/ct_boxes/settings.yaml").read_text(encoding="utf-8")))
-
-
-def schema() -> dict[str, Any]:
-    return dict(yaml.safe_load((ROOT / "workflow/studies/ct_boxes/settings.schema.yaml").read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="module")
@@ -358,22 +353,26 @@ def test_shown_slices_are_the_middle_ones_of_different_patients(slices: pd.DataF
 # Settings
 
 
+def checked(settings: dict[str, Any]) -> None:
+    rules.Settings.of(settings, "study_settings.ct_boxes")
+    rules.completed("ct_boxes", settings)
+
+
 def problem_of(differs: dict[str, Any]) -> str:
     with pytest.raises(DrunetError) as caught:
-        rules.completed(Study("ct_boxes", merged(shipped(), differs)))
+        checked(merged(shipped(), differs))
     return str(caught.value)
 
 
 def test_the_settings_that_ship_fit() -> None:
-    check_schema(shipped(), schema(), "study_settings.ct_boxes")
-    rules.completed(Study("ct_boxes", shipped()))
+    checked(shipped())
 
 
 @pytest.mark.parametrize(
     ("differs", "said"),
     [
         ({"source": "C"}, "unknown subtype (found: C). Known: A adenocarcinoma"),
-        ({"targets": ["A", "X"]}, "study_settings.ct_boxes.targets: unknown subtype (found: X)"),
+        ({"targets": ["A", "X"]}, "study_settings.ct_boxes.targets.1: unknown subtype (found: X)"),
         ({"targets": ["A", "B"]}, "the source is among the targets (found: B)"),
         ({"slices": {"root": "Doe^Jane"}}, "slices.root: there is no such folder. "),
         ({"slices": {"root": "Doe^Jane" * 40}}, "slices.root: there is no such folder. "),
@@ -382,6 +381,14 @@ def test_the_settings_that_ship_fit() -> None:
         ({"arms": {"simple": {"architecture": "simple_box_cn"}}}, "Did you mean simple_box_cnn?"),
         ({"arms": {"simple": {"label": "attention CNN (GIoU, L1)"}}}, "two arms have one label"),
         ({"arms": {"compact": None}}, "unknown arm (found: compact)"),
+        (
+            {"arms": {"compact": {"coordinates": "pixels"}}},
+            "coordinates: compact_box_regressor answers in shares",
+        ),
+        (
+            {"arms": {"simple": {"fine_tuning": {"training": {"precision": "mixed_bfloat16"}}}}},
+            "fine_tuning.training.precision: fine-tuning in another precision (found: mixed_bfloat16). Use f",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_in_one_line(differs: dict[str, Any], said: str) -> None:
@@ -401,11 +408,12 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(differs: dict[str, Any
         {"arms": {"simple": {"fine_tuning": {"training": {"epoch": 1}}}}},
         {"parts": {"train": 3}},
         {"arms": {"simple": {"loss": "l2"}}},
+        {"arms": {"simple": {"coordinates": "px"}}},
     ],
 )
-def test_a_typing_error_is_found_by_the_schema(differs: dict[str, Any]) -> None:
+def test_a_typing_error_is_found_by_the_models(differs: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
-        check_schema(merged(shipped(), differs), schema(), "study_settings.ct_boxes")
+        checked(merged(shipped(), differs))
     assert "\n" not in str(caught.value)
 
 
@@ -413,7 +421,7 @@ def test_an_arm_trains_as_the_study_says_but_for_what_it_says_itself() -> None:
     settings = merged(
         shipped(), {"arms": {"simple": {"training": {"epochs": 7}, "fine_tuning": {"training": {"batch_size": 2}}}}}
     )
-    check_schema(settings, schema(), "study_settings.ct_boxes")
+    checked(settings)
     arm = box_tasks.arm_settings(settings, "simple")
     assert arm["training"] == {**shipped()["training"], "epochs": 7}
     tuned = arm["fine_tuning"]["training"]

@@ -196,7 +196,9 @@ def test_a_cell_that_is_no_such_value_is_named_by_row_and_column(tmp_path: Path,
     with pytest.raises(ConfigError) as caught:
         read_table(table_of(tmp_path, ROW, "\t".join(cells.values())), tmp_path, "networks")
     message = str(caught.value)
-    assert message.startswith(f"networks.table, row 3, column {column}: no such value (found: {value})")
+    place = {"256,": "dense.1", "0": "dense.0"}.get(value, "dense") if column == "dense" else column
+    found = value.removeprefix("256,")
+    assert message.startswith(f"networks.table, row 3.{place}: ") and f"(found: {found}" in message.replace("'", "")
     assert "\n" not in message
     assert column != "backbone" or "Did you mean vgg1" in message
 
@@ -207,8 +209,8 @@ def test_a_cell_that_is_no_such_value_is_named_by_row_and_column(tmp_path: Path,
         ([ROW], "\t".join(COLUMNS[:-1]), "row 1: the table lacks a column (found: trainable_layers)"),
         ([ROW], "\t".join([*COLUMNS, "epochs"]), "row 1: wrong column (found: epochs)"),
         ([ROW], "\t".join([*COLUMNS, "arm"]), "row 1: wrong column (found: arm)"),
-        ([ROW, ROW], "\t".join(COLUMNS), "row 3, column arm: it stands twice (found: a)"),
-        ([ROW, "b" + ROW[1:]], "\t".join(COLUMNS), "row 3, column label: it stands twice (found: A)"),
+        ([ROW, ROW], "\t".join(COLUMNS), "row 3.arm: it stands twice (found: a)"),
+        ([ROW, "b" + ROW[1:]], "\t".join(COLUMNS), "row 3.label: it stands twice (found: A)"),
         ([ROW, "b\tB"], "\t".join(COLUMNS), "row 3: a row of another length (found: 2)"),
         ([""], "\t".join(COLUMNS), "table: the table has no row"),
         (["a" * 140_000], "\t".join(COLUMNS), "table: the table cannot be read (found: Error)"),
@@ -224,7 +226,7 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(
 
 def test_a_users_own_table_makes_its_arms(tmp_path: Path) -> None:
     (row,) = read_table(table_of(tmp_path, ROW, ""), HOME, "networks")
-    assert row["dense"] == [256, 128] and row["trainable_layers"] == 7 and row["first_dropout"] is True
+    assert row.dense == [256, 128] and row.trainable_layers == 7 and row.first_dropout is True
     bare = ROW.replace("256,128", "").removesuffix("7")
     arms = arms_of(table=table_of(tmp_path, bare))
     assert arms["a"]["options"]["dense_units"] == [] and "trainable_layers" not in arms["a"]["options"]
@@ -238,7 +240,7 @@ def test_names_told_without_keras_are_those_that_keras_knows() -> None:
         image_normalisation.ImageNormalisation("none")
 
 
-# Through the schema, as the workflow reads them
+# Through the models, as the workflow reads them
 
 
 def problem_of(**changes: Any) -> str | None:
@@ -247,7 +249,7 @@ def problem_of(**changes: Any) -> str | None:
     return load_studies(config, HOME.parent)[0]["ct_pneumonia"].problem
 
 
-def test_what_a_user_changes_passes_the_schema() -> None:
+def test_what_a_user_changes_passes_the_models() -> None:
     assert problem_of(arms={"vgg16": {"options": {"dropout": 0.2}}, "vgg19": None}) is None
     assert problem_of(tasks={"ct": {"protocols": ["random", "grouped"]}}, networks={"size": None}) is None
 

@@ -20,7 +20,7 @@ from studies.ct_pneumonia.network_table import read_table
 from studies.ct_pneumonia.upsampled_classifier import build_upsampled_classifier
 
 HOME = Path(__file__).resolve().parents[3] / "workflow/studies/ct_pneumonia"
-NETWORKS = {row["label"]: row for row in read_table("networks.tsv", HOME, "networks")}
+NETWORKS = {row.label: row for row in read_table("networks.tsv", HOME, "networks")}
 # Layers left trainable of all layers of the backbone, in the authors' code.
 UPSTREAM = {
     "DenseNet121": (128, 427),
@@ -43,8 +43,8 @@ CUT_OFF = ("ResNet50", "VGG19")
 def trunks() -> dict[str, keras.Model]:
     """The nine backbones, each at the least size that Keras builds it for: neither layers nor weights hang on it."""
     return {
-        label: backbones.BACKBONES[row["backbone"]](
-            include_top=False, weights=None, input_shape=(*2 * [backbones.smallest_input(row["backbone"])], 3)
+        label: backbones.BACKBONES[row.backbone](
+            include_top=False, weights=None, input_shape=(*2 * [backbones.smallest_input(row.backbone)], 3)
         )
         for label, row in NETWORKS.items()
     }
@@ -57,10 +57,10 @@ def small_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(backbones.BACKBONES, name, tiny_backbone(6, strides=2))
 
 
-def head_parameters(width: int, row: dict[str, Any]) -> int:
+def head_parameters(width: int, dense: list[int]) -> int:
     """Parameters behind the backbone, by hand: four per unit of a batch normalisation, weights and biases else."""
     count = 4 * width
-    for units in row["dense"]:
+    for units in dense:
         count += (width + 1) * units + 4 * units
         width = units
     return count + (width + 1) * 2
@@ -69,7 +69,7 @@ def head_parameters(width: int, row: dict[str, Any]) -> int:
 def test_the_layers_that_learn_are_as_many_as_in_the_authors_code(trunks: dict[str, keras.Model]) -> None:
     found = {}
     for label, trunk in trunks.items():
-        prepare_trunk(trunk, Network("test", 32), NETWORKS[label]["trainable_layers"])
+        prepare_trunk(trunk, Network("test", 32), NETWORKS[label].trainable_layers)
         learning = [layer.trainable for layer in trunk.layers]
         assert learning == sorted(learning)  # the fixed ones come first
         found[label] = (sum(learning), len(learning))
@@ -87,7 +87,7 @@ def test_parameters_are_those_published(trunks: dict[str, keras.Model]) -> None:
     with (HOME / "published.tsv").open(encoding="utf-8") as file:
         published = {row["model"]: row["millions_of_parameters"] for row in csv.DictReader(file, delimiter="\t")}
     for label, trunk in trunks.items():
-        millions = (trunk.count_params() + head_parameters(trunk.output.shape[-1], NETWORKS[label])) / 1e6
+        millions = (trunk.count_params() + head_parameters(trunk.output.shape[-1], NETWORKS[label].dense)) / 1e6
         printed = math.floor(10 * millions) / 10 if label in CUT_OFF else round(millions, 1)
         assert published[label] in (str(printed), ""), label
     assert [label for label, printed in published.items() if not printed] == ["ResNet101", "Xception"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,7 +20,6 @@ from drunet.errors import ConfigError, TrainingDataError
 from drunet.models import registry
 from drunet.report.figures import save
 from studies.common.page import render_section
-from studies.common.schema import check_schema
 from studies.multi_lens import settings as rules
 from studies.multi_lens import step_time
 from studies.multi_lens import tables as multi_lens
@@ -46,7 +46,6 @@ from studies.multi_lens.training import (
 
 ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = yaml.safe_load((ROOT / "workflow/studies/multi_lens/settings.yaml").read_text(encoding="utf-8"))
-SCHEMA = yaml.safe_load((ROOT / "workflow/studies/multi_lens/settings.schema.yaml").read_text(encoding="utf-8"))
 PUBLISHED = pd.read_csv(ROOT / "resources/published/drunet_multi_lens.tsv", sep="\t", dtype=str, keep_default_na=False)
 COLOURS = {"hue": 0.08, "contrast": [0.7, 1.3], "saturation": [0.7, 1.3], "brightness": 0.1}
 LENSES = MultiLens(lenses=3, radius=(6, 12), strength=(-0.4, 0.4))
@@ -198,25 +197,32 @@ def test_an_identity_changes_with_all_that_decides(tmp_path: Path) -> None:
 
 
 def test_the_settings_that_ship_obey_their_schema_and_fit() -> None:
-    check_schema(SETTINGS, SCHEMA)
+    rules.Settings.of(SETTINGS, "multi_lens")
     rules.check(SETTINGS, {})
     assert arms_of(SETTINGS, "digits") == ["without", "strength_0.4", "strength_0.8"]
     Augmentation.from_config(SETTINGS["augment"])
 
 
+UNSWEPT: dict[str, object] = {"strengths": [], "datasets": []}
+
+
+def checked(settings: dict[str, Any]) -> None:
+    rules.Settings.of(settings, "multi_lens")
+    rules.check(settings, {})
+
+
 @pytest.mark.parametrize("dataset", [{}, {"training": ["a"]}, {"embedded": "digits", "test": ["a"]}, {"embedded": "x"}])
 def test_a_set_without_files_is_refused(dataset: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
-        check_schema({**SETTINGS, "datasets": {"own": dataset}}, SCHEMA)
+        rules.Settings.of({**SETTINGS, "datasets": {"own": dataset}, "sweep": UNSWEPT}, "multi_lens")
 
 
 def test_what_leads_nowhere_is_said_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "one.gz").touch()
 
     def own(path: Path) -> dict[str, object]:
-        return {"datasets": {"own": {"training": [str(path)], "test": [str(path)]}, "digits": None}, "sweep": unswept}
+        return {"datasets": {"own": {"training": [str(path)], "test": [str(path)]}, "digits": None}, "sweep": UNSWEPT}
 
-    unswept: dict[str, object] = {"strengths": [], "datasets": []}
     for message, change in {
         "no set of images is left": {"datasets": {"digits": None}},
         "Did you mean digits": {"sweep": {"strengths": [0.2], "datasets": ["digit"]}},
@@ -225,8 +231,8 @@ def test_what_leads_nowhere_is_said_in_one_sentence(tmp_path: Path) -> None:
         "the range is empty": {"multi_lens": {**SETTINGS["multi_lens"], "radius": [9, 9]}},
     }.items():
         with pytest.raises(ConfigError, match=message):
-            rules.check({**SETTINGS, **change}, {})
-    rules.check({**SETTINGS, **own(tmp_path)}, {})
+            checked({**SETTINGS, **change})
+    checked({**SETTINGS, **own(tmp_path)})
 
 
 def test_a_folder_of_images_has_a_digest_that_changes_with_them(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from jsonschema import Draft202012Validator
 from sklearn.metrics import f1_score
 
 from drunet.errors import ConfigError, SheetError, TrainingDataError
@@ -28,7 +27,6 @@ from studies.sampling.tables import learnt_table, scores_table, thresholds_of, t
 
 ROOT = Path(__file__).parents[3]
 DEFAULTS = yaml.safe_load((ROOT / "workflow/studies/sampling/settings.yaml").read_text(encoding="utf-8"))
-SCHEMA = yaml.safe_load((ROOT / "workflow/studies/sampling/settings.schema.yaml").read_text(encoding="utf-8"))
 ARMS: dict[str, dict[str, Any]] = {
     "psa": {"classifier": "a", "threshold": 0.5},
     "wta": {"classifier": "b", "threshold": 0.5},
@@ -79,8 +77,7 @@ FACTS = {
 
 def test_the_settings_that_ship_obey_their_schema_and_name_each_other_rightly() -> None:
     settings, models = settings_and_models()
-    Draft202012Validator.check_schema(SCHEMA)
-    Draft202012Validator(SCHEMA).validate(settings)
+    rules.Settings.of(settings, "sampling")
     assert set(models_of(settings["arms"])) == set(models), "no model is trained for nothing"
     assert models_of(settings["arms"], tuned=True) == ["sampling_wta"]
     published = models["sampling_psa_induced"]["data"]["sampling"]

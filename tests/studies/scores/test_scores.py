@@ -23,7 +23,6 @@ from drunet.files import read_published
 from drunet.report.figures import save
 from drunet.slide import Slide
 from studies.common.page import render_section
-from studies.common.schema import check_schema
 from studies.scores import settings as rules
 from studies.scores import tables
 from studies.scores.figures import OUTLINE, dice_figure, distribution_figure, draw_outline, write_case
@@ -403,8 +402,7 @@ def test_without_sheets_the_page_says_what_to_do_and_the_tables_are_empty(tmp_pa
 
 def test_the_settings_that_ship_obey_their_schema_and_others_do_not() -> None:
     settings = yaml.safe_load((ROOT / "workflow/studies/scores/settings.yaml").read_text(encoding="utf-8"))
-    schema = yaml.safe_load((ROOT / "workflow/studies/scores/settings.schema.yaml").read_text(encoding="utf-8"))
-    check_schema(settings, schema)
+    rules.Settings.of(settings, "scores")
     json.dumps(settings)
     wrong = [
         {"readers": ["../x"]},
@@ -416,7 +414,9 @@ def test_the_settings_that_ship_obey_their_schema_and_others_do_not() -> None:
     ]
     for change in wrong:
         with pytest.raises(ConfigError):
-            check_schema({**settings, **change}, schema)
+            rules.Settings.of({**settings, **change}, "scores")
+    with pytest.raises(ConfigError, match=r"scores\.filled: unknown reader \(found: reader_3\)\. Did you mean reader_"):
+        rules.Settings.of({**settings, "filled": {"reader_3": "b.tsv"}}, "scores")
 
 
 def test_settings_that_lead_nowhere_are_named(tmp_path: Path) -> None:
@@ -425,14 +425,13 @@ def test_settings_that_lead_nowhere_are_named(tmp_path: Path) -> None:
     (folder / "sheet.tsv").write_text("", encoding="utf-8")
     (tmp_path / "a.tsv").write_text("", encoding="utf-8")
 
-    def check(reader: str, path: Path) -> None:
-        rules.check({"readers": ["a"], "filled": {reader: str(path)}}, {"results": str(tmp_path / "results")})
+    def check(path: Path) -> None:
+        rules.check({"filled": {"a": str(path)}}, {"results": str(tmp_path / "results")})
 
-    check("a", tmp_path / "a.tsv")
-    for reader, path, message in (
-        ("b", tmp_path / "a.tsv", r"filled\.b: unknown reader"),
-        ("a", folder / "../a/sheet.tsv", "made anew"),
-        ("a", tmp_path / "none.tsv", "not there"),
+    check(tmp_path / "a.tsv")
+    for path, message in (
+        (folder / "../a/sheet.tsv", "made anew"),
+        (tmp_path / "none.tsv", "not there"),
     ):
         with pytest.raises(ConfigError, match=message):
-            check(reader, path)
+            check(path)

@@ -2,10 +2,10 @@
 
 A study is a folder of `workflow/studies` with `settings.yaml`, its defaults; the configuration's
 `study_settings.{name}` says what differs. Models and runs that a study names are trained, exported and measured by the
-rules of the main chain. A module `settings` in its folder may have two functions: `completed(study)`, which fills in
-what the settings leave to a table, and `check(settings, config)`, which gets the configuration with the models of all
-studies. Both refuse what the study cannot be made with by raising a DrunetError. The workflow reads this anew for every
-job: nothing heavy may be imported.
+rules of the main chain. The module `settings` in its folder has the model `Settings` that they obey, and may have two
+functions: `completed(name, settings)`, which fills in what the settings leave to a table, and `check(settings,
+config)`, which gets the configuration with the models of all studies. Both refuse what the study cannot be made with by
+raising a DrunetError. The workflow reads this anew for every job: nothing heavy may be imported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from drunet.errors import ConfigError, DrunetError, SheetError, closest
 from drunet.settings.merging import merged, read_yaml, resolve_models
 from drunet.settings.references import checked
 from studies.common.clustering.sharing import check_classifiers
-from studies.common.schema import check_schema
 from studies.common.user_paths import is_file
 
 # Settings of studies that name runs or classifiers.
@@ -117,45 +116,31 @@ def load_studies(
     made = list(made_by_workflow)
     studies: dict[str, Study] = {}
     owners: dict[tuple[str, str], str] = {}
+    modules: dict[str, Any] = {}
     for name in names:
         settings = _settings(read_yaml(folder / name / "settings.yaml"), given.get(name, {}))
         blocks = {key: settings.pop(key) or {} for key in MODEL_BLOCKS if key in settings}
         owners |= {(kind, model): name for kind, block in blocks.items() for model in block}
         try:
-            check_schema(settings, _schema(folder, name), f"study_settings.{name}")
+            modules[name] = importlib.import_module(f"{folder.name}.{name}.settings")
+            modules[name].Settings.of(settings, f"study_settings.{name}")
             settings = _without_nulls(settings)
             resolved = _resolved(config, blocks, name)
-            study = Study(name, settings, resolved, _lent(settings, made, name, folder.parents[1]))
-            studies[name] = _own_check("completed", name, folder, study) or study
+            rows = _lent(settings, made, name, folder.parents[1])
+            if hasattr(modules[name], "completed"):
+                settings = modules[name].completed(name, settings) or settings
+            studies[name] = Study(name, settings, resolved, rows)
         except DrunetError as error:
             studies[name] = Study(name, settings, problem=str(error))
     studies = _with_known_names(config, studies, owners)
     everything = _with_studies(config, studies)
     for name, study in studies.items():
         try:
-            if not study.problem:
-                _own_check("check", name, folder, study.settings, everything)
+            if not study.problem and hasattr(modules[name], "check"):
+                modules[name].check(study.settings, everything)
         except DrunetError as error:
             studies[name] = replace(study, problem=str(error))
     return studies, everything
-
-
-def _own_check(function: str, name: str, folder: Path, *arguments: Any) -> Any:
-    """Call a function of a study's module `settings`, where it has such."""
-    if not (folder / name / "settings.py").is_file():
-        return None
-    check = getattr(importlib.import_module(f"{folder.name}.{name}.settings"), function, None)
-    return check(*arguments) if check else None
-
-
-def _schema(folder: Path, name: str) -> dict[str, Any]:
-    """A study's schema; one that says `extends: FILE` adds to what studies of a kind share."""
-    file = folder / name / "settings.schema.yaml"
-    own: dict[str, Any] = read_yaml(file)
-    if "extends" not in own:
-        return own
-    shared = read_yaml(file.parent / own.pop("extends"))
-    return merged(shared, {**own, "required": [*shared["required"], *own.get("required", [])]})
 
 
 def _settings(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,25 +11,16 @@ from typing import Any
 import keras
 from keras import ops
 
-from drunet.errors import ConfigError, closest
-
-LOSSES = ("mse", "giou", "giou_l1")
 # Errors of a few tenths of the side stand beside a GIoU of up to 2: at 1 they hardly count.
 L1_WEIGHT = 5.0
 
 
-def box_loss(name: str, *, side: float, where: str) -> keras.losses.Loss:
-    """Build a loss; `side` is the length of an image's side in the units of the coordinates, `where` is for messages.
+def box_loss(name: str, *, side: float) -> keras.losses.Loss:
+    """Build a loss; `side` is the length of an image's side in the units of the coordinates.
 
     "mse" is the mean squared error of the four numbers, as published; "giou" the generalised IoU, which the thesis does
     not have; "giou_l1" adds `L1_WEIGHT` times the mean absolute error of the numbers, in shares of the side.
-
-    Raises
-    ------
-    ConfigError
     """
-    if name not in LOSSES:
-        raise ConfigError("unknown loss", where=where, found=name, mend=closest(str(name), LOSSES))
     if name == "mse":
         return keras.losses.MeanSquaredError()
     return GIoULoss(l1=L1_WEIGHT if name == "giou_l1" else 0.0, side=side)

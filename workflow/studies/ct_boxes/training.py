@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from drunet.console import say
-from drunet.errors import ConfigError, ModelError
+from drunet.errors import ModelError
 from drunet.files import sha256
 from drunet.models import registry
 from drunet.settings.training import TrainingSettings
@@ -44,10 +44,7 @@ from studies.ct_boxes.trials import (
 )
 from studies.ct_boxes.view import BoxView
 
-COORDINATES = ("pixels", "normalised")
 PUBLISHED_SIZE = 512  # px
-# Networks whose answers are shares of the sides, whatever they are asked for.
-_IN_SHARES = ("compact_box_regressor",)
 
 
 def train_box_arm(
@@ -75,7 +72,7 @@ def train_box_arm(
     name : str
         For messages.
     arm : mapping
-        architecture, options, loss (a name of `studies.ct_boxes.losses.LOSSES`), coordinates (pixels, of the square
+        architecture, options, loss (see `studies.ct_boxes.losses.box_loss`), coordinates (pixels, of the square
         that the network sees, or normalised), augment (see `BoxView`; null: none), training (a plan, in full), and
         fine_tuning: {parts, training}, likewise.
     slices : DataFrame
@@ -113,7 +110,7 @@ def train_box_arm(
     Raises
     ------
     ConfigError
-        For a protocol, a loss, coordinates, an augmentation or a plan that there is not or does not fit.
+        For an augmentation or a plan that does not fit.
     ImageSetError
         If the source has too few slices or patients, or a picture cannot be read.
     ModelError
@@ -123,10 +120,10 @@ def train_box_arm(
     """
     plan = TrainingSettings.of(arm["training"], f"{name}: training")
     tuning = TrainingSettings.of(arm["fine_tuning"]["training"], f"{name}: fine_tuning.training")
-    _check_precision(plan, tuning, name)
-    view = BoxView.from_config(arm["augment"], f"{name}: augment")
-    unit = _unit(arm, size, name)
-    loss = box_loss(arm["loss"], side=size / unit, where=f"{name}: loss")
+    view = None if arm["augment"] is None else BoxView.of(arm["augment"], f"{name}: augment")
+    # What px of the network's square are divided by before it learns them.
+    unit = float(size) if arm["coordinates"] == "normalised" else 1.0
+    loss = box_loss(arm["loss"], side=size / unit)
     divided = partial(divide, slices, protocol=protocol, validation_share=validation_share, seed=seed, where=name)
     first = divided(source, parts=parts)
     tuned, skipped = _tuned(divided, targets, arm["fine_tuning"]["parts"])
@@ -210,31 +207,6 @@ class _Data:
             threads=self.threads,
             **options,
         )
-
-
-def _unit(arm: Mapping[str, Any], size: int, name: str) -> float:
-    """What px of the network's square are divided by before it learns them."""
-    asked = arm["coordinates"]
-    if asked not in COORDINATES:
-        mend = f"Use {' or '.join(COORDINATES)}."
-        raise ConfigError("unknown coordinates", where=f"{name}: coordinates", found=asked, mend=mend)
-    if asked == "pixels" and arm["architecture"] in _IN_SHARES:
-        mend = "Use normalised."
-        raise ConfigError(
-            f"{arm['architecture']} answers in shares of the sides",
-            where=f"{name}: coordinates",
-            found=asked,
-            mend=mend,
-        )
-    return float(size) if asked == "normalised" else 1.0
-
-
-def _check_precision(plan: TrainingSettings, tuning: TrainingSettings, name: str) -> None:
-    """A network is built once, in one precision."""
-    if tuning.precision != plan.precision:
-        mend = f"Use {plan.precision}, as in training, or change both."
-        where = f"{name}: fine_tuning.training.precision"
-        raise ConfigError("fine-tuning in another precision", where=where, found=tuning.precision, mend=mend)
 
 
 def _tuned(

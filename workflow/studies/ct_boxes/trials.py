@@ -12,12 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drunet.console import say
-from drunet.errors import ConfigError, closest
 from studies.common.errors import ImageSetError
 from studies.common.images.splits import PART_NAMES, Split, leak, split_of
 from studies.ct_boxes import geometry
 
-PROTOCOLS = ("random", "grouped")
 SOURCE, UNTOUCHED, TUNED = "source", "untouched", "fine-tuned"
 TRUE = geometry.COORDINATES
 PREDICTED = tuple(f"p{edge}" for edge in TRUE)
@@ -97,14 +95,9 @@ def divide(
 
     Raises
     ------
-    ConfigError
-        For a protocol that there is not.
     ImageSetError
         If there are too few slices, or patients, for training and test.
     """
-    if protocol not in PROTOCOLS:
-        mend = closest(str(protocol), PROTOCOLS)
-        raise ConfigError("unknown protocol of splitting", where=where, found=protocol, mend=mend)
     own = slices[slices["subtype"] == subtype].reset_index(drop=True)
     images, count = _grouped(own), _units(own, protocol)
     if count < 2:

@@ -2,61 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from drunet.errors import ConfigError
-from studies.common.errors import check_keys
+from drunet.settings.base import Block
 from studies.ct_boxes import geometry
 
-_MOST = 0.5
+_Most = Annotated[float, Field(ge=0, le=0.5)]
 
 Image = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class BoxView:
-    """How slices vary; keys as under an arm's `augment` in the study's settings.
+class BoxView(Block):
+    """How slices vary while a network learns."""
 
-    Attributes
-    ----------
-    flip : bool
-        Mirrored left to right with probability one half.
-    shift : float
-        Shifted along each side by up to this share of it.
-    zoom : float
-        Enlarged or reduced about the middle by up to this share.
-    """
-
-    flip: bool = False
-    shift: float = 0.0
-    zoom: float = 0.0
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any] | None, where: str) -> BoxView | None:
-        """Read an `augment` block; None stays None. `where` is its key, for messages.
-
-        Raises
-        ------
-        ConfigError
-            For a key missing or unknown, or a value out of range.
-        """
-        if config is None:
-            return None
-        check_keys(cls, config, where)
-        view = cls(**config)
-        if not isinstance(view.flip, bool):
-            raise ConfigError("out of range", where=f"{where}.flip", found=view.flip, mend="Use true or false.")
-        for key in ("shift", "zoom"):
-            if not 0 <= getattr(view, key) <= _MOST:
-                mend = f"Use a share from 0 to {_MOST}."
-                raise ConfigError("out of range", where=f"{where}.{key}", found=getattr(view, key), mend=mend)
-        return view
+    flip: bool
+    """mirrored left to right with probability one half"""
+    shift: _Most
+    """shifted along each side by up to this share of it"""
+    zoom: _Most
+    """enlarged or reduced about the middle by up to this share"""
 
     def training(
         self, rng: np.random.Generator, image: Image, box: NDArray[np.float64]
@@ -65,6 +33,9 @@ class BoxView:
 
         Pixels from outside the image are black. A box that fits into the image is never shifted out of it.
         """
+        # Here, for the settings of the study are read with this module.
+        import cv2
+
         height, width = image.shape
         if self.flip and rng.random() < 0.5:
             image, box = image[:, ::-1], geometry.mirror(box, width)[0]

@@ -99,7 +99,7 @@ def map_arm(
     is correct), and of the map of the last convolution what `coverage` returns. Raises ModelError if the weights do not
     fit the facts, or there is no such layer; ImageSetError if an image cannot be read any more.
     """
-    model, view = rebuild(facts, weights_file(weights, trial)), View.from_config(facts["view"])
+    model, view = rebuild(facts, weights_file(weights, trial)), View.of(facts["view"], "view")
     index, score = list(facts["classes"]).index(positive), options["score"]
     maps = _maps(model, _seen(shown["file"], root, view, boxes), index, score, layers)
     called = with_calls(trial_of(predictions, trial)).set_index("file")["called"]

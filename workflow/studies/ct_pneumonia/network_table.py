@@ -7,15 +7,19 @@ is frozen (see `freeze`).
 from __future__ import annotations
 
 import csv
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from drunet.errors import ConfigError, closest
 from drunet.models.names import APPLICATIONS, NORMALISATIONS
 from drunet.models.options import SMALLEST
+from drunet.settings.base import Block, refusal
 from drunet.settings.merging import merged
+from studies.common.settings import Id, Text
 from studies.common.user_paths import is_file
 
 ARCHITECTURE = "upsampled_classifier"
@@ -24,7 +28,61 @@ _NEEDED = ("architecture", "options", "weights", "freeze_fraction", "batch_norm_
 # What an arm that is like another has of its own.
 _OWN = ("label", "published", "only")
 _SWITCHES = {"true": True, "false": False}
-_TINY = 1e-12
+
+
+def _number(text: str) -> int | float | str:
+    """The number that a cell holds; another text as it is, to be refused."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def _numbers(text: str) -> list[Any]:
+    return [_number(part) for part in text.split(",")] if text else []
+
+
+def _one_of(known: Collection[str]) -> AfterValidator:
+    def checked(name: str) -> str:
+        if name not in known:
+            raise refusal("no such value", found=name, mend=closest(name, known))
+        return name
+
+    return AfterValidator(checked)
+
+
+_CELL = BeforeValidator(_number)
+_Rate = Annotated[float, Field(gt=0, lt=1), _CELL]
+
+
+class NetworkRow(Block):
+    """A row of a table of networks, read from text."""
+
+    arm: Id
+    """name of the arm: letters, digits, dash and underscore"""
+    label: Text
+    """how tables and figures call the network"""
+    backbone: Annotated[str, _one_of(APPLICATIONS)]
+    """name of its backbone"""
+    size: Annotated[int, Field(ge=SMALLEST), _CELL]
+    """side of what it sees, px"""
+    normalise: Annotated[str, _one_of(NORMALISATIONS)]
+    """how pixels are scaled"""
+    dense: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_numbers)]
+    """widths of dense layers, parted by commas, or nothing"""
+    dropout: Annotated[float, Field(ge=0, lt=1), _CELL]
+    """rate of dropout"""
+    first_dropout: Annotated[bool, BeforeValidator(lambda text: _SWITCHES.get(text, text))]
+    """whether there is dropout before the first dense layer"""
+    learning_rate: _Rate
+    """step size"""
+    epsilon: _Rate
+    """Adam's"""
+    trainable_layers: Annotated[int | None, Field(ge=0), BeforeValidator(lambda text: _number(text) if text else None)]
+    """how many layers learn; nothing: all"""
+
+
+COLUMNS = tuple(NetworkRow.model_fields)
 
 
 def with_networks(settings: Mapping[str, Any], folder: Path, where: str) -> dict[str, Any]:
@@ -58,21 +116,17 @@ def with_networks(settings: Mapping[str, Any], folder: Path, where: str) -> dict
         return dict(settings)
     chosen = settings["networks"]
     own = dict(settings["arms"])
-    table = read_table(chosen["table"], folder, f"{where}.networks")
-    _check_sizes(chosen["size"], [row["arm"] for row in table], f"{where}.networks.size")
-    rows = {row["arm"]: _arm(row, chosen, where) for row in table if own.get(row["arm"], {}) is not None}
+    table = {row.arm: row for row in read_table(chosen["table"], folder, f"{where}.networks")}
+    if isinstance(chosen["size"], Mapping) and (wrong := [arm for arm in chosen["size"] if arm not in table]):
+        mend = closest(wrong[0], table)
+        raise ConfigError("the table has no such arm", where=f"{where}.networks.size", found=wrong[0], mend=mend)
+    rows = {name: _arm(row, chosen, where) for name, row in table.items() if own.get(name, {}) is not None}
     arms = {name: _resolved(name, rows, own, where, ()) for name in [*rows, *(n for n in own if n not in rows)]}
     return {**settings, "arms": arms}
 
 
-def read_table(table: str, folder: Path, where: str) -> list[dict[str, Any]]:
+def read_table(table: str, folder: Path, where: str) -> list[NetworkRow]:
     """Read a table of networks, a file in `folder` or a path.
-
-    Returns
-    -------
-    list of dict
-        A row each, with the keys `COLUMNS`: size (int, px), dense (list of int), dropout, learning_rate, epsilon
-        (float), first_dropout (bool), trainable_layers (int or None), else text.
 
     Raises
     ------
@@ -96,125 +150,49 @@ def read_table(table: str, folder: Path, where: str) -> list[dict[str, Any]]:
         what = "the table lacks a column" if wrong[0] in COLUMNS and wrong[0] not in header else "wrong column"
         mend = f"Its columns, parted by tabs, are {', '.join(COLUMNS)}."
         raise ConfigError(what, where=f"{where}, row 1", found=wrong[0], mend=mend)
-    rows: list[dict[str, Any]] = []
+    rows: list[NetworkRow] = []
     for number, row in enumerate(cells[1:], start=2):
         if not any(cell.strip() for cell in row):
             continue
         if len(row) != len(header):
             mend = f"Give it {len(header)}, parted by tabs."
             raise ConfigError("a row of another length", where=f"{where}, row {number}", found=len(row), mend=mend)
-        rows.append(_read(dict(zip(header, row, strict=True)), rows, f"{where}, row {number}"))
+        cells_of = {column: cell.strip() for column, cell in zip(header, row, strict=True)}
+        rows.append(NetworkRow.of(cells_of, f"{where}, row {number}"))
+        for column in ("arm", "label"):
+            if cells_of[column] in [getattr(other, column) for other in rows[:-1]]:
+                mend, place = "Name it otherwise, or remove a row.", f"{where}, row {number}.{column}"
+                raise ConfigError("it stands twice", where=place, found=cells_of[column], mend=mend)
     if not rows:
         raise ConfigError("the table has no row", where=where, mend="Add a network.")
     return rows
 
 
-def _read(row: Mapping[str, str], before: list[dict[str, Any]], where: str) -> dict[str, Any]:
-    """The values of a row, unlike those before."""
-    found: dict[str, Any] = {}
-    for column, (read, mend) in _READERS.items():
-        text = row[column].strip()
-        try:
-            found[column] = read(text)
-        except (ValueError, KeyError):
-            hint = closest(text, APPLICATIONS) if column == "backbone" and text else mend
-            raise ConfigError("no such value", where=f"{where}, column {column}", found=text, mend=hint) from None
-    for column in ("arm", "label"):
-        if any(found[column] == other[column] for other in before):
-            mend = "Name it otherwise, or remove a row."
-            raise ConfigError("it stands twice", where=f"{where}, column {column}", found=found[column], mend=mend)
-    return found
-
-
-def _matching(pattern: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if re.fullmatch(pattern, text) is None:
-            raise ValueError(text)
-        return text
-
-    return read
-
-
-def _one_of(known: Iterable[str]) -> Callable[[str], str]:
-    return _matching("|".join(map(re.escape, known)))
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if int(text) < least:
-            raise ValueError(text)
-        return int(text)
-
-    return read
-
-
-def _number(least: float, below: float) -> Callable[[str], float]:
-    """Reads a number in [least, below); `nan` and `inf` are none."""
-
-    def read(text: str) -> float:
-        if not least <= float(text) < below:
-            raise ValueError(text)
-        return float(text)
-
-    return read
-
-
-def _widths(text: str) -> list[int]:
-    return [_whole(1)(part) for part in text.split(",")] if text else []
-
-
-def _perhaps(read: Callable[[str], int]) -> Callable[[str], int | None]:
-    return lambda text: read(text) if text else None
-
-
-# How each column is read, and what to write instead.
-_READERS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "arm": (_matching("[A-Za-z0-9][A-Za-z0-9_-]*"), "Use letters, digits, dash and underscore."),
-    "label": (_matching(".+"), "Name the network as tables and figures are to call it."),
-    "backbone": (_one_of(APPLICATIONS), "Name a backbone."),
-    "size": (_whole(SMALLEST), f"Use a whole number of pixels, at least {SMALLEST}."),
-    "normalise": (_one_of(NORMALISATIONS), f"Use one of {', '.join(NORMALISATIONS)}."),
-    "dense": (_widths, "Use whole numbers of at least 1, parted by commas, or nothing."),
-    "dropout": (_number(0, 1), "Use a rate from 0 to below 1."),
-    "first_dropout": (_SWITCHES.__getitem__, "Use true or false."),
-    "learning_rate": (_number(_TINY, 1), "Use a number above 0 and below 1."),
-    "epsilon": (_number(_TINY, 1), "Use a number above 0 and below 1."),
-    "trainable_layers": (_perhaps(_whole(0)), "Use a whole number of at least 0, or nothing for all layers."),
-}
-COLUMNS = tuple(_READERS)
-
-
-def _arm(row: Mapping[str, Any], chosen: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _arm(row: NetworkRow, chosen: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The arm that a row makes."""
-    rates = {key: row[key] if chosen[key] is None else chosen[key] for key in ("learning_rate", "epsilon")}
-    size = (sizes.get(row["arm"]) if isinstance(sizes := chosen["size"], Mapping) else sizes) or row["size"]
+    rates = {key: getattr(row, key) if chosen[key] is None else chosen[key] for key in ("learning_rate", "epsilon")}
+    size = (sizes.get(row.arm) if isinstance(sizes := chosen["size"], Mapping) else sizes) or row.size
     options = {
-        "backbone": row["backbone"],
-        "normalise": row["normalise"],
-        "dense_units": row["dense"],
-        "dropout": row["dropout"],
-        "first_dropout": row["first_dropout"],
+        "backbone": row.backbone,
+        "normalise": row.normalise,
+        "dense_units": row.dense,
+        "dropout": row.dropout,
+        "first_dropout": row.first_dropout,
     }
     published = chosen["freeze"] == "published"
-    if published and row["trainable_layers"] is not None:
-        options["trainable_layers"] = row["trainable_layers"]
+    if published and row.trainable_layers is not None:
+        options["trainable_layers"] = row.trainable_layers
     return {
-        "label": row["label"],
-        "published": row["label"],
+        "label": row.label,
+        "published": row.label,
         "architecture": ARCHITECTURE,
         "options": options,
-        "weights": _weights(chosen["weights"], row["backbone"], where),
+        "weights": _weights(chosen["weights"], row.backbone, where),
         "freeze_fraction": 0.0 if published else chosen["freeze"],
         "batch_norm_momentum": None,
         "training": rates,
         "view": {"size": size, "short_side": size},
     }
-
-
-def _check_sizes(sizes: Any, arms: list[str], where: str) -> None:
-    """Refuse the size of a network that has no row."""
-    if isinstance(sizes, Mapping) and (wrong := [arm for arm in sizes if arm not in arms]):
-        raise ConfigError("the table has no such arm", where=where, found=wrong[0], mend=closest(wrong[0], arms))
 
 
 def _weights(weights: str | Mapping[str, str], backbone: str, where: str) -> str | dict[str, str]:

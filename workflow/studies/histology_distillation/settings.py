@@ -1,16 +1,30 @@
-"""What the settings of this study must fulfil beyond their schema."""
+"""What the settings of this study may be."""
 
 from __future__ import annotations
 
+from drunet.settings.base import Block
+from studies.common.images.job_settings import Lesson
+from studies.common.images.settings import ArmsSettings, ImageStudy
 from studies.common.images.tasks import check_tasks
-from studies.common.study_settings import Study
+from studies.common.settings import TimingSettings
 
 
-def completed(study: Study) -> None:
-    """Refuse tasks and arms that do not fit each other.
+class AttentionSettings(Block):
+    """The figure of attention."""
 
-    Raises
-    ------
-    DrunetError
-    """
-    check_tasks(study.name, study.settings)
+    arm: str
+    """name under arms"""
+
+
+class Settings(ImageStudy, ArmsSettings):
+    """Settings of study_histology_distillation."""
+
+    attention: AttentionSettings
+    """the figure of attention"""
+    distillation: Lesson
+    """how an arm with a teacher learns from it"""
+    timing: TimingSettings
+    """how the time per image is measured"""
+
+
+completed = check_tasks

@@ -1,16 +1,35 @@
-"""What the settings of this study must fulfil beyond their schema."""
+"""What the settings of this study may be."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
+from drunet.settings.base import Block
+from studies.common.images.settings import ArmsSettings, ImageStudy
 from studies.common.images.tasks import check_tasks
-from studies.common.study_settings import Study
+from studies.common.settings import EACH_ONCE
 
 
-def completed(study: Study) -> None:
-    """Refuse tasks and arms that do not fit each other.
+class ConfusedSettings(Block):
+    """The figure of confused images."""
 
-    Raises
-    ------
-    DrunetError
-    """
-    check_tasks(study.name, study.settings)
+    arm: str
+    """name under arms whose answers are shown"""
+    classes: Annotated[list[str], Field(min_length=2), *EACH_ONCE]
+    """the malignant classes"""
+    pairs: int = Field(ge=1, le=50)
+    """images per pair of classes and direction"""
+    at_most: int = Field(ge=1, le=50)
+    """images in all"""
+
+
+class Settings(ImageStudy, ArmsSettings):
+    """Settings of study_histology_resnet50."""
+
+    confused: ConfusedSettings
+    """the figure of confused images"""
+
+
+completed = check_tasks

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from drunet.augment.pipeline import MultiLens
 from studies.common.images.content import content_state
 from studies.common.user_paths import is_folder
+
+if TYPE_CHECKING:
+    from drunet.augment.pipeline import MultiLens
 
 WITHOUT = "without"
 # A set may have its own of these.
@@ -64,6 +66,9 @@ def lenses_of(settings: Mapping[str, Any], strength: float, size: int) -> MultiL
     size : int
         Side of the image, px.
     """
+    # Here, for the rules are read with this module.
+    from drunet.augment.pipeline import MultiLens
+
     scale = size / settings["radius_at"]
     low, high = (max(1, round(radius * scale)) for radius in settings["radius"])
     return MultiLens(

@@ -1,35 +1,159 @@
-"""What the settings of this study must fulfil beyond their schema."""
+"""What the settings of this study may be."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, Tag, model_validator
 
 from drunet.errors import ConfigError, closest
+from drunet.settings.augment import AugmentSettings, Radius
+from drunet.settings.base import Block, refusal
+from drunet.settings.network import NetworkSettings, Weights
+from studies.common.settings import Id, SetTraining, SomeShare, Text, told_by
 from studies.common.user_paths import is_folder, is_there
 from studies.multi_lens.arms import image_sets_of
 
+_Files = Annotated[list[Text], Field(min_length=1)]
+
+
+class PlainAugment(AugmentSettings):
+    """Augmentation of both arms."""
+
+    multi_lens: None = None
+    """lenses are what the arms differ in"""
+
+
+class _ImageSet(Block):
+    share: SomeShare = 1
+    """share of the training images that is drawn; left out: the study's"""
+    augment: PlainAugment | None = None
+    """augmentation; null: none; left out: the study's"""
+
+
+class EmbeddedSet(_ImageSet):
+    """A set that comes with a library."""
+
+    embedded: Literal["digits"]
+    """the digits of scikit-learn"""
+
+
+class OwnSet(_ImageSet):
+    """A set of a user's files."""
+
+    training: _Files
+    """files or folders of images that are learnt from"""
+    test: _Files
+    """files or folders of images that are judged on"""
+
+
+ImageSet = Annotated[
+    Annotated[None, Tag("null")] | Annotated[EmbeddedSet, Tag("EmbeddedSet")] | Annotated[OwnSet, Tag("OwnSet")],
+    told_by("embedded", "EmbeddedSet", "OwnSet"),
+]
+
+
+class SweepSettings(Block):
+    """Which strengths are tried on which sets."""
+
+    strengths: list[SomeShare]
+    """strengths either way"""
+    datasets: list[str]
+    """names under datasets"""
+
+
+class LensSettings(Block):
+    """The lenses of the arms that have them."""
+
+    lenses: int = Field(ge=1, le=100)
+    """lenses per image"""
+    radius: Radius
+    """px, [lowest, highest), on images of radius_at"""
+    radius_at: int = Field(ge=1)
+    """px of the image side that the radii are meant for"""
+    probability: SomeShare
+    """share of the images distorted"""
+    centres: Literal["anywhere", "inside"]
+    """where lenses may lie"""
+
+
+class CostSettings(Block):
+    """How the training time is measured."""
+
+    size: int = Field(ge=32, le=1024)
+    """px"""
+    batch_size: int = Field(ge=1)
+    """images per step"""
+    steps: int = Field(ge=1)
+    """per round"""
+    rounds: int = Field(ge=1)
+    """rounds that count"""
+
+
+class PictureSettings(Block):
+    """The picture of lenses on a grid."""
+
+    size: int = Field(ge=32, le=2048)
+    """px of the patch"""
+    medium: SomeShare
+    """largest strength of a lens either way"""
+    too_strong: SomeShare
+    """largest strength of a lens either way"""
+
+
+class Settings(NetworkSettings):
+    """Settings of study_multi_lens."""
+
+    datasets: Annotated[dict[Id, ImageSet], Field(min_length=1)]
+    """sets of images by name: files for training and test, {embedded: digits}, or null to leave the set out"""
+    repeats: int = Field(ge=1, le=100)
+    """paired trainings per set"""
+    share: SomeShare
+    """share of the training images that is drawn"""
+    validation_share: float = Field(ge=0, le=0.9)
+    """share of the drawn images set aside"""
+    test_images: int | None = Field(ge=2)
+    """at most so many; null: all"""
+    weights: Weights
+    """random, imagenet, or a file per backbone"""
+    size: int = Field(ge=32, le=1024)
+    """px of what the network sees"""
+    strength: SomeShare
+    """largest strength of a lens either way"""
+    sweep: SweepSettings
+    """which strengths are tried on which sets"""
+    multi_lens: LensSettings
+    """the lenses of the arms that have them"""
+    augment: PlainAugment | None
+    """of both arms, without lenses; null: none"""
+    training: SetTraining
+    """how long and how to train"""
+    cost: CostSettings
+    """how the training time is measured"""
+    picture: PictureSettings
+    """the picture of lenses on a grid"""
+
+    @model_validator(mode="after")
+    def _known_sets(self) -> Self:
+        if not any(self.datasets.values()):
+            mend = "Name files, or {embedded: digits}."
+            raise refusal("no set of images is left", key="datasets", found="null", mend=mend)
+        for name in self.sweep.datasets:
+            if name not in self.datasets:
+                mend = closest(name, self.datasets)
+                raise refusal("no such set of images", key="sweep.datasets", found=name, mend=mend)
+        return self
+
 
 def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Refuse sets of images that are not there or serve for training and testing, and an empty range of radii.
+    """Refuse sets of images that are not there, or serve for training and testing.
 
     Raises
     ------
     ConfigError
     """
-    datasets = image_sets_of(settings)
-    if not datasets:
-        mend = "Name files, or {embedded: digits}."
-        raise ConfigError("no set of images is left", where="study_settings.multi_lens.datasets", mend=mend)
-    radius = settings["multi_lens"]["radius"]
-    if radius[0] >= radius[1]:
-        where, mend = "study_settings.multi_lens.multi_lens.radius", "Write [smallest, largest + 1]."
-        raise ConfigError("the range is empty", where=where, found=radius, mend=mend)
-    for name in settings["sweep"]["datasets"]:
-        if name not in settings["datasets"]:
-            where, mend = "study_settings.multi_lens.sweep.datasets", closest(name, datasets)
-            raise ConfigError("no such set of images", where=where, found=name, mend=mend)
-    for name, files in datasets.items():
+    for name, files in image_sets_of(settings).items():
         for part in ("training", "test"):
             for path in files.get(part, []):
                 if not is_there(path):

@@ -1,20 +1,47 @@
-"""What the settings of this study must fulfil beyond their schema."""
+"""What the settings of this study may be."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from drunet.errors import ConfigError, closest
+from pydantic import Field
+
+from drunet.errors import ConfigError
+from drunet.settings.base import Block
+from studies.common.settings import Names, Score, Text
+
+
+class Settings(Block):
+    """Settings of study_saliency."""
+
+    models: Names
+    """classifiers that this workflow trains"""
+    split: Literal["train", "val", "test"]
+    """the slides whose tiles are looked into"""
+    true_positives: int = Field(ge=0, le=13)
+    """tumour tiles called tumour"""
+    false_positives: int = Field(ge=0, le=13)
+    """other tiles called tumour"""
+    apart: int = Field(ge=1)
+    """columns or rows between tiles of one kind and slide"""
+    score: Score
+    """what is differentiated"""
+    baseline: Literal["black", "white", "mean"]
+    """where integrated gradients start"""
+    steps: int = Field(ge=1, le=10_000)
+    """of integrated gradients"""
+    layers: dict[str, Annotated[list[Text], Field(min_length=1)]]
+    """layers of Grad-CAM per model"""
+    batch_size: int = Field(ge=1, le=4096)
+    """tiles per pass"""
 
 
 def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Refuse classifiers that are not there, or have no gradients (raises ConfigError)."""
+    """Refuse classifiers that have no gradients (raises ConfigError)."""
     where, classifiers = "study_settings.saliency.models", config["classifiers"]
     trained = {name for name, model in classifiers.items() if "onnx" not in model}
     for name in settings["models"]:
-        if name not in classifiers:
-            raise ConfigError("unknown classifier", where=where, found=name, mend=closest(name, trained))
         if name not in trained:
             mend = f"Name a classifier that is trained here: {', '.join(sorted(trained)) or 'there is none'}."
             raise ConfigError("a finished ONNX model has no gradients", where=where, found=name, mend=mend)

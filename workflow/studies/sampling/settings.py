@@ -1,14 +1,41 @@
-"""Which classifiers the arms of this study take, and what its settings must fulfil beyond their schema."""
+"""What the settings of this study may be, and which classifiers its arms take."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
 
 from drunet.errors import ConfigError
+from drunet.settings.base import Block, kind_of
+from studies.common.settings import ArmId, Resamples
 
 # An arm's threshold when it is tuned on the classifier's own validation slides.
 TUNED = "validation"
+
+
+class Arm(Block):
+    """A classifier and its threshold."""
+
+    classifier: str
+    """a name under classifiers"""
+    threshold: Annotated[
+        Annotated[float, Field(gt=0, lt=1), Tag("number")] | Annotated[Literal["validation"], Tag("string")],
+        Discriminator(kind_of),
+    ]
+    """from which probability on a tile is tumour; validation: that of highest F1 on validation slides"""
+
+
+class Settings(Block):
+    """Settings of study_sampling."""
+
+    bootstrap: Resamples
+    """bootstrap draws of patients"""
+    reference: str
+    """the arm that every other is tested against"""
+    arms: Annotated[dict[ArmId, Arm | None], Field(min_length=2)]
+    """what is compared, in this order; null leaves one out"""
 
 
 def models_of(arms: Mapping[str, Mapping[str, Any]], *, tuned: bool = False) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the settings of this study must fulfil beyond their schema."""
+"""What the settings of this study may be."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from drunet.errors import ConfigError
+from drunet.settings.base import Block
+from studies.common.settings import TestSlides
+
+
+class Settings(Block):
+    """Settings of study_top_skip."""
+
+    split: TestSlides
+    """slides that no model learnt from or was chosen by"""
+    with_run: str
+    """the run whose refiner has the skip connection at full resolution"""
+    without_run: str
+    """the run whose refiner is the same without it"""
 
 
 def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:

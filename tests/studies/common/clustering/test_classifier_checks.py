@@ -9,7 +9,22 @@ import pytest
 from drunet.errors import ConfigError
 from studies.common.clustering.sharing import check_classifiers
 
-DATA: dict[str, Any] = {"annotation_kinds": ["psa"], "cohorts": None, "cross_fit_folds": 2, "clustering": {"tiles": 9}}
+SEARCH = {
+    "max_clusters": 4,
+    "components": 2,
+    "population": 5,
+    "generations": 1,
+    "seconds": 1,
+    "min_tiles": 2,
+    "tiles": 9,
+}
+DATA: dict[str, Any] = {
+    "annotation_kinds": ["psa"],
+    "cohorts": None,
+    "cross_fit_folds": 2,
+    "clustering": SEARCH,
+    "episodes": {"shots": 2, "queries": 3, "count": 4, "ways": None},
+}
 OTHERS: dict[str, Any] = {
     "big": {"architecture": "dr_fused", "weights": "random"},
     "h2g": {"architecture": "h2gnet_classifier", "weights": "random"},
@@ -59,6 +74,14 @@ def test_the_products_own_architectures_are_left_to_the_product() -> None:
         (
             {"architecture": "clustered", "data": {**DATA, "clustering": {"shared_with": "big"}}},
             "classifiers.small.data.clustering.shared_with: no such clusters (found: big)",
+        ),
+        (
+            {"architecture": "clustered", "data": {**DATA, "clustering": {**SEARCH, "population": 4}}},
+            "classifiers.small.data.clustering.population: the value does not fit (found: 4). Expected at least 5",
+        ),
+        (
+            {"architecture": "prototypes", "data": {**DATA, "episodes": {"shots": 1}}},
+            "classifiers.small.data.episodes: a key is missing (found: count, queries, ways not given)",
         ),
     ],
 )

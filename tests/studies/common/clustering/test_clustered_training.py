@@ -29,11 +29,12 @@ from drunet.training.loop import Trainer
 from drunet.training.readers import AnnotatedSlide, SlideSource, TileReader
 from drunet.training.trained import Trained
 from studies.common.clustering import features
-from studies.common.clustering.batches import ClassBatches, EpisodePlan, Episodes
+from studies.common.clustering.batches import ClassBatches, Episodes
 from studies.common.clustering.class_sums import ClassSums
 from studies.common.clustering.features import embed_tiles, load_start, rebuild
 from studies.common.clustering.prototypes import Prototypes
 from studies.common.clustering.prototypical import PrototypicalLoss, QueryAccuracy, class_means, train_prototypical
+from studies.common.clustering.settings import EpisodePlan
 from studies.common.clustering.training import train_clustered
 
 checkpoint.KEEP_EVERY = 0.0  # a state after every epoch
@@ -175,7 +176,8 @@ def test_a_batch_holds_the_tiles_pixels_and_their_classes(source: SlideSource) -
 
 
 def test_an_episode_holds_shots_then_queries_of_every_class_and_no_tile_twice(source: SlideSource) -> None:
-    episodes = tiles(source, Episodes, plan=EpisodePlan(2, 3, 4, None), augmentation=Augmentation(flip=True))
+    plan = EpisodePlan(shots=2, queries=3, count=4, ways=None)
+    episodes = tiles(source, Episodes, plan=plan, augmentation=Augmentation(flip=True))
     assert len(episodes) == 4 and episodes.ways == 3
     drawn = episodes.draw(1)
     assert len(set(drawn.ravel())) == 15
@@ -191,30 +193,30 @@ def test_an_episode_holds_shots_then_queries_of_every_class_and_no_tile_twice(so
 
 
 def test_fewer_ways_take_other_classes_in_every_episode_and_small_classes_never(source: SlideSource) -> None:
-    episodes = tiles(source, Episodes, plan=EpisodePlan(2, 3, 20, 2))
+    episodes = tiles(source, Episodes, plan=EpisodePlan(shots=2, queries=3, count=20, ways=2))
     assert len({tuple(crops().label[episodes.draw(i)[:, 0]]) for i in range(20)}) == 3
     # Three rows are red, three green, two blue: 36, 36 and 24 tiles.
-    large = tiles(source, Episodes, plan=EpisodePlan(20, 10, 5, None))
+    large = tiles(source, Episodes, plan=EpisodePlan(shots=20, queries=10, count=5, ways=None))
     assert large.known.tolist() == [0, 1] and large.ways == 2
-    fixed = tiles(source, Episodes, plan=EpisodePlan(2, 3, 5, None), fixed=True)
+    fixed = tiles(source, Episodes, plan=EpisodePlan(shots=2, queries=3, count=5, ways=None), fixed=True)
     first = fixed.draw(2)
     fixed.epoch = 7
     np.testing.assert_array_equal(fixed.draw(2), first)
     with pytest.raises(ValueError, match="two classes"):
-        tiles(source, Episodes, plan=EpisodePlan(30, 10, 5, None))
+        tiles(source, Episodes, plan=EpisodePlan(shots=30, queries=10, count=5, ways=None))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"shots": 0}, r"e\.shots: the value is out of range \(found: 0\)"),
-        ({"ways": 1}, r"e\.ways: .*at least 2, or null"),
+        ({"shots": 0}, r"e\.shots: the value does not fit \(found: 0\)"),
+        ({"ways": 1}, r"e\.ways: .*at least 2 .*null: all"),
         ({"shot": 2}, r"found: shot\)"),
     ],
 )
 def test_a_mistake_in_the_episodes_is_named(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        EpisodePlan.from_config({**EPISODES, **change}, "e")
+        EpisodePlan.of({**EPISODES, **change}, "e")
 
 
 # ---- loss

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,9 @@ from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score, davies
 from drunet.errors import ConfigError, TrainingDataError
 from studies.common.clustering import evolution
 from studies.common.clustering.classes import tissue_classes
-from studies.common.clustering.evolution import Search, by_size, evolve_clusters
+from studies.common.clustering.evolution import by_size, evolve_clusters
 from studies.common.clustering.fitness import MEASURES, cluster_means, make_fitness
+from studies.common.clustering.settings import Search
 from studies.common.clustering.sharing import clustered_models, clusters_of
 from studies.common.clustering.tiles import cluster_tiles, principal_components
 from studies.common.clustering.validity import validity_table
@@ -29,7 +30,7 @@ CONFIG: dict[str, Any] = {
     "min_tiles": 5,
     "tiles": 500,
 }
-SEARCH = Search.from_config(CONFIG, "clustering")
+SEARCH = Search.of(CONFIG, "clustering")
 CENTRES = np.array([[0, 0, 0], [12, 0, 0], [0, 12, 0], [0, 0, 12.0]])
 
 
@@ -148,16 +149,20 @@ def test_what_cannot_be_clustered_ends_in_one_message() -> None:
         ({"generation": 3}, "clustering", "generation"),
         ({"max_clusters": 1}, "clustering.max_clusters", "1"),
         ({"population": 4}, "clustering.population", "4"),
-        ({"seconds": "long"}, "clustering.seconds", "long"),
-        ({"fitness": "elbow"}, "clustering.fitness", "elbow"),
+        ({"seconds": "long"}, "clustering.seconds", "'long'"),
+        ({"fitness": "elbow"}, "clustering.fitness", "'elbow'"),
     ],
 )
 def test_a_mistake_in_the_settings_is_named_by_its_key(change: dict[str, Any], where: str, found: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Search.from_config({**CONFIG, **change}, "clustering")
+        Search.of({**CONFIG, **change}, "clustering")
     assert caught.value.where == where and str(caught.value.found) == found
-    with pytest.raises(ConfigError, match="missing or unknown keys"):
-        Search.from_config(None, "clustering")
+    with pytest.raises(ConfigError, match="a key is missing"):
+        Search.of({}, "clustering")
+
+
+def test_a_fitness_that_may_be_named_is_one_that_there_is() -> None:
+    assert get_args(get_type_hints(Search)["fitness"]) == tuple(MEASURES)
 
 
 def test_labels_are_numbered_by_size() -> None:

@@ -28,7 +28,7 @@ from studies.ct_boxes.tasks import SUBTYPES
 from studies.ct_pneumonia.collecting import Collected, collect_images
 
 REAL = Path(__file__).parents[4] / ".." / "shared" / "data" / "ct"
-LUNG = Window(-600, 1500)
+LUNG = Window(centre=-600, width=1500)
 BOX = (3, 4, 20, 30)
 Run = Callable[..., Any]
 # A path that the file system does not take: asked about it, pathlib raises an error that repeats it.

@@ -19,6 +19,7 @@ from PIL import Image
 from pydicom import uid
 from pydicom.pixels.processing import apply_rescale, apply_windowing
 
+from drunet.errors import ConfigError
 from studies.common.ct import dicom
 from studies.common.ct.dicom import read_ids, read_slice
 from studies.common.ct.files import check_unreadable, find_user_files, is_dicom
@@ -319,13 +320,34 @@ def test_grey_is_what_pydicom_makes_of_the_linear_function(hu: NDArray[Any], cen
         STORED, RescaleSlope=None, RescaleIntercept=None, BitsStored=8, WindowCenter=centre, WindowWidth=width
     )
     expected = apply_windowing(hu, made)
-    grey = Window(centre, width).grey(hu)
+    grey = Window(centre=centre, width=width).grey(hu)
     assert grey.dtype == np.uint8 and np.abs(grey - expected).max() <= 0.5 + 1e-9
 
 
 def test_a_window_of_one_hu_is_a_threshold_and_ends_are_black_and_white() -> None:
-    assert Window(40, 1).grey(np.array([39.0, 39.5, 39.6, 41])).tolist() == [0, 0, 255, 255]
-    assert Window(-600, 1500).grey(np.array([-5000.0, -1351, 150, 9000])).tolist() == [0, 0, 255, 255]
+    assert Window(centre=40, width=1).grey(np.array([39.0, 39.5, 39.6, 41])).tolist() == [0, 0, 255, 255]
+    assert Window(centre=-600, width=1500).grey(np.array([-5000.0, -1351, 150, 9000])).tolist() == [0, 0, 255, 255]
+
+
+@pytest.mark.parametrize(
+    ("block", "match"),
+    [
+        ({"centre": 40, "width": 0}, r"slices.window.width: .*found: 0"),
+        ({"centre": 40, "width": -3}, "slices.window.width"),
+        ({"centre": "lung", "width": 400}, r"slices.window.centre: .*lung"),
+        ({"centre": 40, "width": float("nan")}, "slices.window.width"),
+        ({"centre": 40, "width": True}, "slices.window.width"),
+    ],
+)
+def test_a_window_that_is_none_is_refused(block: dict[str, Any], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        Window.of(block, "slices.window")
+
+
+def test_a_window_has_a_centre_and_a_width() -> None:
+    assert Window.of({"centre": -600, "width": 1500}, "w") == Window(centre=-600.0, width=1500.0)
+    with pytest.raises(ConfigError, match="unknown key"):
+        Window.of({"center": 40, "width": 400}, "w")
 
 
 def test_files_are_numbered_as_find_and_sort_number_them(tmp_path: Path) -> None:

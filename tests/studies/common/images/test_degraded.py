@@ -42,7 +42,15 @@ def test_a_blur_is_the_gaussian_of_its_share_of_the_shorter_side() -> None:
 
 
 def test_what_happens_inside_a_rim_changes_nothing_that_is_seen() -> None:
-    view = View(40, 40, shift=0.3, zoom=0.3, shear=5.0, sees=Degradation(border=0.1), **{**PLAIN, "rotation": 20.0})
+    view = View(
+        size=40,
+        short_side=40,
+        shift=0.3,
+        zoom=0.3,
+        shear=5.0,
+        sees=Degradation(border=0.1),
+        **{**PLAIN, "rotation": 20.0},
+    )
     image = noise(80, 120)
     other = image.copy()
     other[12:-12, 18:-18] = noise(56, 84, 9)
@@ -56,14 +64,16 @@ def test_what_happens_inside_a_rim_changes_nothing_that_is_seen() -> None:
 
 def test_a_blur_is_of_the_square_that_the_network_is_shown() -> None:
     image = noise(200, 100)
-    small, large = (View(size, size, sees=Degradation(blur=0.06), **PLAIN).test(image) for size in (50, 100))
+    small, large = (
+        View(size=size, short_side=size, sees=Degradation(blur=0.06), **PLAIN).test(image) for size in (50, 100)
+    )
     # The same share of the picture is blurred away, however large it is shown.
     assert np.abs(large.reshape(50, 2, 50, 2, 3).mean((1, 3)) - small).max() < 4
     assert large.std() < 0.1 * image.std()
 
 
 def test_a_degraded_image_is_cropped_after_it_was_degraded() -> None:
-    view = View(20, 40, flip="none", rotation=0.0, sees=Degradation(border=0.1))
+    view = View(size=20, short_side=40, flip="none", rotation=0.0, sees=Degradation(border=0.1))
     assert not view.test(noise(80, 80)).any()  # its centre: all black
 
 
@@ -80,12 +90,12 @@ def test_a_degraded_image_is_cropped_after_it_was_degraded() -> None:
 )
 def test_a_degradation_that_is_none_is_refused_in_one_line(config: dict[str, float], key: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        View.from_config({"size": 8, "short_side": 8, "sees": config}, "view")
+        View.of({"size": 8, "short_side": 8, "sees": config}, "view")
     assert str(caught.value).startswith(f"view.{key}: ") and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("config", [{"border": 0.1}, {"blur": 0.06}])
 def test_a_view_is_written_and_read_with_what_is_left(config: dict[str, float]) -> None:
-    view = View.from_config({"size": 8, "short_side": 8, "fit": "stretch", "sees": config})
+    view = View.of({"size": 8, "short_side": 8, "fit": "stretch", "sees": config}, "view")
     assert view.settings()["sees"] == config
-    assert View.from_config(view.settings()) == view
+    assert View.of(view.settings(), "view") == view

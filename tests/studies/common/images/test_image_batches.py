@@ -13,8 +13,8 @@ from drunet.training.loop import Trainer
 from studies.common.images.batches import ImageBatches, Originals, probabilities
 from studies.common.images.view import View
 
-VIEW = View(8, 8, rotation=0.0, flip="none")
-STILL = View(8, 8, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip="none", rotation=0.0)
+VIEW = View(size=8, short_side=8, rotation=0.0, flip="none")
+STILL = View(size=8, short_side=8, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip="none", rotation=0.0)
 COUNT = 11
 FILES = [f"{i}.png" for i in range(COUNT)]
 LABELS = np.arange(COUNT) % 3

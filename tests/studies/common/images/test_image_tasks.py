@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def shipped(name: str) -> dict[str, Any]:
 def problem_with(name: str, settings: dict[str, Any]) -> str | None:
     """What the check of a study's settings ends in, or None."""
     try:
+        import_module(f"studies.{name}.settings").Settings.of(settings, f"study_settings.{name}")
         image_tasks.check_tasks(name, settings)
     except DrunetError as error:
         return str(error)

@@ -5,16 +5,14 @@ As in `drunet.training.batches`, every batch is drawn from (seed, epoch, index) 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from drunet.errors import ConfigError
 from drunet.sampling import Crops
 from drunet.training.batches import EpochBatches
 from drunet.training.readers import TileReader
-from studies.common.errors import check_keys
+from studies.common.clustering.settings import EpisodePlan
 
 
 class ClassBatches(EpochBatches):
@@ -43,50 +41,6 @@ class ClassBatches(EpochBatches):
         return self.reader.read(taken, self.augmentation_draws(index)), np.eye(self.classes, dtype=np.float32)[
             taken.label
         ]
-
-
-@dataclass(frozen=True)
-class EpisodePlan:
-    """How episodes are made; keys as under `data.episodes` in the configuration.
-
-    Attributes
-    ----------
-    shots, queries : int
-        Tiles per class from which prototypes are made, and which are then told apart (published: 2 and 3).
-    count : int
-        Episodes per epoch; the published 100 are those of all epochs.
-    ways : int or None
-        Classes per episode, where there are so many; None: all.
-    """
-
-    shots: int
-    queries: int
-    count: int
-    ways: int | None
-
-    @classmethod
-    def from_config(cls, config: Any, where: str) -> EpisodePlan:
-        """Read an `episodes` block; `where` is its key, for messages.
-
-        Raises
-        ------
-        ConfigError
-            For keys that are missing or unknown, and values out of range.
-        """
-        check_keys(cls, config, where)
-        for key in sorted(config):
-            value, least = config[key], 2 if key == "ways" else 1
-            known = isinstance(value, int) and not isinstance(value, bool) and value >= least
-            if not known and not (key == "ways" and value is None):
-                also = ", or null for all classes" if key == "ways" else ""
-                mend = f"Use a whole number of at least {least}{also}."
-                raise ConfigError("the value is out of range", where=f"{where}.{key}", found=value, mend=mend)
-        return cls(**config)
-
-    @property
-    def tiles(self) -> int:
-        """Tiles that an episode takes of a class."""
-        return self.shots + self.queries
 
 
 class Episodes(EpochBatches):

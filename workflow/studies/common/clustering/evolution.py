@@ -11,60 +11,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import OptimizeResult, differential_evolution
 
 from drunet.console import say
-from drunet.errors import ConfigError, TrainingDataError
-from studies.common.clustering.fitness import MEASURES, Fitness, cluster_means, make_fitness
-from studies.common.errors import check_keys
+from drunet.errors import TrainingDataError
+from studies.common.clustering.fitness import Fitness, cluster_means, make_fitness
+from studies.common.clustering.settings import Search
 
 # A cluster takes part where its activation exceeds this.
 _ACTIVE = 0.5
-
-
-@dataclass(frozen=True)
-class Search:
-    """What the optimiser may spend; keys as under `data.clustering` in the configuration.
-
-    `max_clusters`: at most so many; at least 2. `components`: principal components of the features in which clusters
-    are looked for. `population`, `generations`: individuals, at least 5, and how often they are replaced. `seconds`:
-    after which the search ends early. What it then finds depends on the machine: a bound for when something is wrong,
-    not a setting to tune. `min_tiles`: a cluster holds at least so many tiles. `tiles`: at most so many tiles are
-    clustered. `fitness`: a key of `studies.common.clustering.fitness.MEASURES`.
-    """
-
-    max_clusters: int
-    components: int
-    population: int
-    generations: int
-    seconds: float
-    min_tiles: int
-    tiles: int
-    fitness: str = "variance_ratio"
-
-    @classmethod
-    def from_config(cls, config: Any, where: str) -> Search:
-        """Read a `clustering` block; `where` is its key, for messages.
-
-        Raises ConfigError for keys that are missing or unknown, and values out of range.
-        """
-        check_keys(cls, config, where, optional=["fitness"])
-        search = cls(**config)
-        least = {"max_clusters": 2, "components": 1, "population": 5, "generations": 1, "seconds": 1, "min_tiles": 1}
-        for key, bound in {**least, "tiles": 4}.items():
-            value = getattr(search, key)
-            whole = isinstance(value, int) or (key == "seconds" and isinstance(value, float))
-            if not whole or isinstance(value, bool) or value < bound:
-                mend = f"Use a {'' if key == 'seconds' else 'whole '}number of at least {bound}."
-                raise ConfigError("the value is out of range", where=f"{where}.{key}", found=value, mend=mend)
-        if search.fitness not in MEASURES:
-            mend = f"Use one of: {', '.join(MEASURES)}."
-            raise ConfigError("unknown fitness", where=f"{where}.fitness", found=search.fitness, mend=mend)
-        return search
 
 
 @dataclass(frozen=True, eq=False)

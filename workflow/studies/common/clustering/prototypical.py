@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ from drunet.settings.training import TrainingSettings
 from drunet.training.loop import Trainer
 from drunet.training.readers import SlideSource, TileReader
 from drunet.training.trained import Trained
-from studies.common.clustering.batches import EpisodePlan, Episodes, episode_classes
+from studies.common.clustering.batches import Episodes, episode_classes
 from studies.common.clustering.features import embed
 from studies.common.clustering.prototypes import EMBEDDING, PROTOTYPES, squared_distances
+from studies.common.clustering.settings import EpisodePlan
 from studies.common.clustering.tiles import TRAINING, VALIDATION
 from studies.common.clustering.training import (
     ClusteredSlides,
@@ -130,7 +130,7 @@ def train_prototypical(
     plain_sampling(name, settings)
     where = f"classifiers.{name}"
     plan = TrainingSettings.of(settings["training"], f"{where}.training")
-    episodes = EpisodePlan.from_config(settings["data"].get("episodes"), f"{where}.data.episodes")
+    episodes = EpisodePlan.of(settings["data"].get("episodes") or {}, f"{where}.data.episodes")
     augmentation = Augmentation.from_config(settings["augment"], where=f"{where}.augment")
     data = ClusteredSlides.read(clusters, slides, max(least, episodes.tiles), f"{where}.data")
     reader = data.reader(augmentation)
@@ -177,4 +177,5 @@ def _validation(reader: TileReader, tiles: Crops, plan: EpisodePlan, seed: int) 
     """Episodes of validation tiles; none where fewer than two classes have enough of them."""
     if not len(tiles) or len(episode_classes(tiles, plan)) < 2:
         return None
-    return Episodes(reader, tiles, plan=replace(plan, count=max(1, plan.count // _VALIDATED)), seed=seed, fixed=True)
+    fewer = plan.model_copy(update={"count": max(1, plan.count // _VALIDATED)})
+    return Episodes(reader, tiles, plan=fewer, seed=seed, fixed=True)

@@ -9,6 +9,7 @@ from typing import Any
 from drunet.errors import ConfigError
 from drunet.models import registry
 from drunet.settings.references import start_of
+from studies.common.clustering.settings import EpisodePlan, Search
 
 ARCHITECTURES = ("prototypes", "clustered")
 # Architectures whose backbone they take over from a trained model; the rest is built anew.
@@ -45,7 +46,11 @@ def check_classifiers(classifiers: Mapping[str, Mapping[str, Any]]) -> None:
                 mend=f"Start from a model of architecture {' or '.join(fitting)}, or from random weights.",
             )
         if name in over_clusters:
-            clusters_of(name, classifiers)
+            data = settings["data"]
+            if clusters_of(name, classifiers) == name:
+                Search.of(data["clustering"], f"{where}.data.clustering")
+            if own == "prototypes":
+                EpisodePlan.of(data.get("episodes") or {}, f"{where}.data.episodes")
 
 
 def clusters_of(model: str, classifiers: Mapping[str, Mapping[str, Any]]) -> str:

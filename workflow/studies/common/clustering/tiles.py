@@ -10,7 +10,8 @@ import pandas as pd
 from sklearn.decomposition import PCA
 
 from drunet.errors import TrainingDataError
-from studies.common.clustering.evolution import Clusters, Search, evolve_clusters
+from studies.common.clustering.evolution import Clusters, evolve_clusters
+from studies.common.clustering.settings import Search
 from studies.common.clustering.validity import validity_table
 
 TRAINING, VALIDATION = "training", "validation"

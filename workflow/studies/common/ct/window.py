@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+
+from drunet.settings.base import Block
 
 
-@dataclass(frozen=True)
-class Window:
-    """A range of Hounsfield units that is spread over the greys.
+class Window(Block):
+    """A range of Hounsfield units that is spread over the greys: of a lung -600 and 1500, of soft tissue 40 and 400."""
 
-    `centre`, `width`: HU. Usual ones: lung -600 and 1500, soft tissue 40 and 400.
-    """
-
-    centre: float
-    width: float
+    centre: float = Field(ge=-2000, le=4000)
+    """HU of the middle grey"""
+    # The standard allows none below 1 HU.
+    width: float = Field(ge=1, le=8000)
+    """HU from black to white"""
 
     def grey(self, hu: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
         """Grey of each value, uint8, by the function LINEAR of DICOM (PS3.3, C.11.2.1.2.1).

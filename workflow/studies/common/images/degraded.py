@@ -5,56 +5,35 @@ A network that distinguishes classes by what is left may do so by the whole imag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Self
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
-from drunet.errors import ConfigError
-from studies.common.errors import check_keys
+from drunet.settings.base import Block, refusal
 
 Image = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Degradation:
-    """One way of taking the lesion out of an image; keys as under `sees` of an arm. Exactly one is a number.
+class Degradation(Block):
+    """One way of taking the lesion out of an image. Exactly one is a number."""
 
-    `border`: share of each side that is kept along it, in (0, 0.5); all inside is black. Of a chest slice the outer
-    tenth is mostly air, table, skin and what a journal adds: but it holds what it holds, and in a picture cropped to
-    the lungs that may be lung. `blur`: standard deviation of a Gaussian blur, as a share of the side, in (0, 1]. At
-    0.06 a lesion narrower than an eighth of the picture (2.355 sigma: the blur's full width at half its height) is
-    spread beyond itself; one that is larger, and the outline of the body, still show.
-    """
+    border: float | None = Field(default=None, gt=0, lt=0.5)
+    """share of each side that is kept along it; all inside is black. Of a chest slice the outer tenth is mostly air,
+    table, skin and what a journal adds: but it holds what it holds, and in a picture cropped to the lungs that may be
+    lung"""
+    blur: float | None = Field(default=None, gt=0, le=1)
+    """standard deviation of a Gaussian blur, as a share of the side. At 0.06 a lesion narrower than an eighth of the
+    picture (2.355 sigma: the blur's full width at half its height) is spread beyond itself; one that is larger, and the
+    outline of the body, still show"""
 
-    border: float | None = None
-    blur: float | None = None
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], where: str) -> Degradation:
-        """Read a `sees` block; `where` is its key, for messages.
-
-        Raises ConfigError for an unknown key, none or both, or a share out of range.
-        """
-        check_keys(cls, config, where, optional=("border", "blur"))
-        found = cls(**config)
-        if (found.border is None) == (found.blur is None):
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.border is None) == (self.blur is None):
             mend = "Use one of border and blur; two arms may have one each."
-            raise ConfigError("an image is degraded in one way", where=where, found=dict(config), mend=mend)
-        if found.border is not None and not 0 < found.border < 0.5:
-            mend = "Use a share above 0 and below 0.5."
-            raise ConfigError("out of range", where=f"{where}.border", found=found.border, mend=mend)
-        if found.blur is not None and not 0 < found.blur <= 1:
-            mend = "Use a share above 0, up to 1."
-            raise ConfigError("out of range", where=f"{where}.blur", found=found.blur, mend=mend)
-        return found
-
-    def settings(self) -> dict[str, float]:
-        """The block that `from_config` reads."""
-        return {key: value for key in ("border", "blur") if (value := getattr(self, key)) is not None}
+            raise refusal("an image is degraded in one way", found=self.model_dump(exclude_none=True), mend=mend)
+        return self
 
     def __call__(self, image: Image) -> Image:
         """Degrade an image.
@@ -77,6 +56,9 @@ def rim_of(image: Image, share: float) -> Image:
 
 def blurred(image: Image, share: float) -> Image:
     """An image under a Gaussian blur with a standard deviation of `share` of its shorter side, mirrored at its edge."""
+    # Here, for the settings of studies are read with this module.
+    import cv2
+
     sigma = share * min(image.shape[:2])
     soft = cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
     return np.asarray(soft, dtype=np.uint8).reshape(image.shape)

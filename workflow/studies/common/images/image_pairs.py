@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from studies.common.images.job_settings import Match
+
 # A descriptor is a histogram over 4 x 4 places and 8 directions, all relative to the feature's own direction. Mirroring
 # turns the rows round, and the directions' sense.
 MIRRORED = np.arange(128).reshape(4, 4, 8)[::-1][:, :, (-np.arange(8)) % 8].ravel()
@@ -35,22 +37,6 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.places)
-
-
-@dataclass(frozen=True)
-class Match:
-    """What makes two images one source.
-
-    `ratio`: a feature counts as found if its nearest one in the other image is nearer than this share of the second
-    nearest's distance, in both directions of looking. `tolerance`: px on the small image that a feature may lie off the
-    place where the similarity puts it. `max_scale`: largest magnification of one image against the other. `inliers`:
-    features in different places that must fit the similarity.
-    """
-
-    ratio: float
-    tolerance: float
-    max_scale: float
-    inliers: int
 
 
 def small_grey(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

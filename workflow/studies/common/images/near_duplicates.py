@@ -13,7 +13,6 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,70 +27,22 @@ from scipy.stats import beta
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from drunet.console import progress, say
-from drunet.errors import ConfigError
-from studies.common.errors import check_keys
 from studies.common.images.folder import read_image
 from studies.common.images.groups import group_facts
-from studies.common.images.image_pairs import Features, Match, fitting_features, local_features, small_grey
+from studies.common.images.image_pairs import Features, fitting_features, local_features, small_grey
+from studies.common.images.job_settings import Match, NearDuplicates
 
 CONFIDENCE = 0.95
 # Bins of lightness, red-green and blue-yellow (CIELAB), and px of the thumbnail that they count.
 _BINS, _THUMBNAIL = (16, 12, 12), 64
 # Rows of likeness at a time, and pairs in a thread's turn: both only bound memory.
 _ROWS, _TURN = 1024, 256
-_LEAST = {"candidates": 1, "size": 64, "features": 16, "inliers": 4, "check_pairs": 1, "tolerance": 0.5, "max_scale": 1}
-
-
-@dataclass(frozen=True)
-class NearDuplicates:
-    """Settings of the search: the block `near_duplicates`.
-
-    Each image is compared with so many `candidates` of its class, nearest in colour: more than an image has siblings.
-    The grey images that are compared have a longer side of `size` px and at most so many SIFT `features`. See
-    `images.image_pairs.Match` for what makes a pair a link. `check_pairs` of different classes, where every link is a
-    false one, are compared too; None: as many as pairs of one class.
-    """
-
-    candidates: int
-    size: int
-    features: int
-    ratio: float
-    tolerance: float
-    max_scale: float
-    inliers: int
-    check_pairs: int | None = None
-
-    @classmethod
-    def from_config(cls, config: Any, where: str) -> NearDuplicates:
-        """Read the block; `where` is its key, for messages.
-
-        Raises ConfigError for keys that are missing or unknown, and values out of range.
-        """
-        check_keys(cls, config, where, optional=["check_pairs"])
-        settings = cls(**config)
-        for key, least in _LEAST.items():
-            value = getattr(settings, key)
-            if key == "check_pairs" and value is None:
-                continue
-            kinds = (int, float) if key in ("tolerance", "max_scale") else (int,)
-            if isinstance(value, bool) or not isinstance(value, kinds) or value < least:
-                mend = f"Use a {'' if float in kinds else 'whole '}number of at least {least}."
-                raise ConfigError("the value is out of range", where=f"{where}.{key}", found=value, mend=mend)
-        if not isinstance(settings.ratio, float) or not 0 < settings.ratio < 1:
-            mend = "Use a number between 0 and 1."
-            raise ConfigError("the value is out of range", where=f"{where}.ratio", found=settings.ratio, mend=mend)
-        return settings
-
-    @property
-    def match(self) -> Match:
-        """What makes a pair a link."""
-        return Match(self.ratio, self.tolerance, self.max_scale, self.inliers)
 
 
 def find_groups(
     images: pd.DataFrame,
     root: str | os.PathLike[str],
-    settings: Mapping[str, Any],
+    settings: Mapping[str, Any] | NearDuplicates,
     seed: int,
     *,
     where: str = "near_duplicates",
@@ -105,16 +56,16 @@ def find_groups(
     Returns (Series of str, dict): group by image, and facts: images, groups, largest, singletons, pairs_compared,
     links, identical (images that repeat another one), featureless (too even to be compared), check (see `check_facts`).
     """
-    chosen = NearDuplicates.from_config(settings, where)
+    chosen = NearDuplicates.of(settings, where)
     labels = images["label"].to_numpy()
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         features, colours = _look(images, Path(root), chosen, pool)
         pairs = candidate_pairs(colours, labels, chosen.candidates)
-        links = pairs[_compare(features, pairs, chosen.match, pool, "Comparing look-alikes") > 0]
+        links = pairs[_compare(features, pairs, chosen, pool, "Comparing look-alikes") > 0]
         strange = candidate_pairs(colours, labels, chosen.candidates, other_class=True)
         wanted = min(chosen.check_pairs or len(pairs), len(strange))
         strange = strange[np.sort(np.random.default_rng(seed).choice(len(strange), wanted, replace=False))]
-        false = strange[_compare(features, strange, chosen.match, pool, "Checking on other classes") > 0]
+        false = strange[_compare(features, strange, chosen, pool, "Checking on other classes") > 0]
     same = identical_pairs(images["digest"])
     groups = _named(images, np.concatenate([links, same]))
     facts: dict[str, Any] = {

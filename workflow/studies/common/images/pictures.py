@@ -81,7 +81,7 @@ def confused_figure(
 
 def _seen(root: str | os.PathLike[str], files: Sequence[str] | pd.Series, facts: Mapping[str, Any]) -> NDArray:
     """Images as the network was tested on them, uint8 (n, size, size, 3)."""
-    view = View.from_config(facts["view"])
+    view = View.of(facts["view"], "view")
     return np.stack([view.test(read_image(Path(root) / file)) for file in files])
 
 

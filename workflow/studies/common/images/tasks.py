@@ -14,6 +14,8 @@ from drunet.errors import ConfigError, closest
 from drunet.models import registry
 from drunet.settings.merging import merged
 from studies.common.images.protocols import PROTOCOLS, folds_of
+from studies.common.images.settings import ImageView
+from studies.common.settings import SetTraining
 from studies.common.user_paths import is_folder, is_there
 
 # Neither changes a result, or, of what changes it, `arm_view` tells.
@@ -138,17 +140,13 @@ def check_tasks(name: str, settings: Mapping[str, Any]) -> None:
     """
     where = f"study_settings.{name}"
     _check_paths(where, settings)
-    if not tasks_of(settings):
-        raise ConfigError("no task is left", where=f"{where}.tasks", mend="Leave at least one in.")
     for task, block in tasks_of(settings).items():
         _check_task(f"{where}.tasks.{task}", settings, task, block)
-    arms = {name: arm for name, arm in settings["arms"].items() if arm}
-    for arm in arms.values():
-        if "classic" not in arm:
+    for name, arm in settings["arms"].items():
+        if arm and "classic" not in arm:
             registry.module_of(arm["architecture"])
-    labels = [arm["label"] for arm in arms.values()]
-    if twice := [label for label in labels if labels.count(label) > 1]:
-        raise ConfigError("two arms have one label", where=f"{where}.arms", found=twice[0], mend="Name one otherwise.")
+            SetTraining.of(arm_settings(settings, name)["training"], f"{where}.arms.{name}.training")
+            ImageView.of(arm_view(settings, name), f"{where}.arms.{name}.view")
     _check_pictures(where, settings)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from drunet.errors import ConfigError, ModelError
+from drunet.errors import ModelError
 from drunet.files import sha256
 from drunet.inference import EngineOptions
 from drunet.settings.network import NetworkSettings, starts_whole
@@ -25,8 +25,8 @@ from drunet.settings.training import TrainingSettings
 from drunet.training.distillation import DistillationLoss, LabelledAccuracy, OnnxTeacher
 from drunet.training.recipe import new_network
 from drunet.training.trained import Trained, builder_options
-from studies.common.errors import check_keys
 from studies.common.images.batches import ImageBatches, Originals, probabilities
+from studies.common.images.job_settings import Lesson
 from studies.common.images.trials import (
     HISTORY,
     Trial,
@@ -37,32 +37,6 @@ from studies.common.images.trials import (
 )
 from studies.common.images.view import View
 from studies.common.series import Series
-
-
-@dataclass(frozen=True)
-class Distillation:
-    """How an arm learns from its teacher; keys as under `distillation`; see `DistillationLoss`."""
-
-    temperature: float
-    weight: float
-
-    @classmethod
-    def of(cls, arm: Mapping[str, Any], config: Mapping[str, Any] | None, where: str) -> Distillation | None:
-        """Read the block for an arm: None where the arm has no teacher.
-
-        Raises
-        ------
-        ConfigError
-            If an arm has a teacher and the block is missing, or a value does not fit.
-        """
-        if not arm.get("teacher"):
-            return None
-        check_keys(cls, config, f"{where}: distillation")
-        found = cls(**(config or {}))
-        if not found.temperature > 0 or not 0 <= found.weight <= 1:
-            mend = "temperature is above 0, weight from 0 to 1."
-            raise ConfigError("out of range", where=f"{where}: distillation", found=asdict(found), mend=mend)
-        return found
 
 
 def train_arm(
@@ -134,7 +108,8 @@ def train_arm(
         If the loss is no longer a number.
     """
     plan = TrainingSettings.of(arm["training"], f"{name}: training")
-    taught = Distillation.of(arm, distillation, name)
+    taught = Lesson.of(distillation or {}, f"{name}: distillation") if arm.get("teacher") else None
+    lesson = taught and taught.model_dump()
     classes, images = list(task["classes"]), images_of(task, images, name)
     trials = draw_trials(task, images, validation_share=validation_share, seed=seed, where=name)
     taught_by = _teachers_of(trials, teachers or {}, name) if taught else {}
@@ -145,7 +120,7 @@ def train_arm(
     data = _Data(images, classes, Originals(root, keep_mb), view, plan, seed, taught_by, engine, threads, name)
     # A fold is what it is however many others are trained.
     split = {key: value for key, value in task["split"].items() if key != "run"}
-    decisive = [without_names(arm), classes, split, view.settings(), validation_share, taught and asdict(taught), seed]
+    decisive = [without_names(arm), classes, split, view.settings(), validation_share, lesson, seed]
     decisive += [images.to_csv(index=False), [sha256(file) for file in _start_files(arm)], code]
     loss = DistillationLoss(taught.temperature, taught.weight) if taught else "categorical_crossentropy"
     series = Series(model, loss=loss, metric=LabelledAccuracy, folder=folder, decisive=decisive)
@@ -169,7 +144,7 @@ def train_arm(
         "view": view.settings(),
         "training": dict(arm["training"]),
         "validation_share": validation_share,
-        "distillation": taught and {**asdict(taught), "teacher": arm["teacher"]},
+        "distillation": lesson and {**lesson, "teacher": arm["teacher"]},
         "parameters": int(model.count_params()),
         "trainable_parameters": int(sum(np.prod(w.shape) for w in model.trainable_weights)),
         "seed": seed,

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from drunet.errors import ConfigError, closest
+from drunet.errors import closest
 from studies.common.errors import ImageSetError
-from studies.common.images.protocols import PROTOCOLS, folds_of
+from studies.common.images.protocols import folds_of
 from studies.common.images.splits import PART_NAMES, Split, leak, split_of
 
 HISTORY = ("protocol", "fold", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
@@ -100,16 +100,11 @@ def draw_trials(
 
     Raises
     ------
-    ConfigError
-        For a protocol that there is not.
     ImageSetError
         If a class has too few images or groups, or none to learn from.
     """
     trials = []
     for protocol in task["protocols"]:
-        if protocol not in PROTOCOLS:
-            mend = closest(str(protocol), PROTOCOLS)
-            raise ConfigError("unknown protocol of splitting", where=where, found=protocol, mend=mend)
         for fold in folds_of(task["split"], protocol):
             split = split_of(images, protocol, task["split"], fold, validation_share, seed)
             learnt = set(images["label"].iloc[split.training])

@@ -10,121 +10,78 @@ Chu et al. stretch whole images to a square and move them instead (shift, zoom, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, Strict, model_validator
 
-from drunet.errors import ConfigError
-from studies.common.errors import check_keys
+from drunet.settings.augment import ORDERED
+from drunet.settings.base import Block, refusal
 from studies.common.images.degraded import Degradation
 
-FITS = ("crop", "stretch")
-FLIPS = ("none", "horizontal", "both")
 _TRIES = 10
-_OPTIONAL = ("crop_scale", "crop_ratio", "flip", "rotation", "fit", "shift", "zoom", "shear", "sees")
 
 # Fields that studies made before them do without.
 _LATER = ("fit", "shift", "zoom", "shear", "sees")
 
+_CROPS = ("crop_scale", "crop_ratio")
+_WHOLE = (1.0, 1.0)
+_Scale = Annotated[float, Strict(), Field(gt=0, le=1)]
+_Ratio = Annotated[float, Strict(), Field(gt=0)]
+_Moved = Annotated[float, Field(ge=0, lt=1)]
 Image = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class View:
-    """How images are brought to what a network sees; keys as under `view` in a study's settings.
+class View(Block):
+    """How images are brought to what a network sees."""
 
-    Attributes
-    ----------
-    size : int
-        Side of what is seen, px.
-    short_side : int
-        Test: length of an image's shorter side before the centre is cut out, px; at least `size`.
-    crop_scale : (float, float)
-        Training: share of the image's area that a crop covers, drawn uniformly; in (0, 1].
-    crop_ratio : (float, float)
-        Training: width over height of a crop, its logarithm drawn uniformly.
-    flip : str
-        Training: "none", "horizontal" (with probability one half) or "both" (each way, one half).
-    rotation : float
-        Training: largest turn either way, degrees, drawn uniformly.
-    fit : str
-        "crop", as above, or "stretch": the whole image is brought to the square, whatever its shape, in training and
-        test. There is no crop then, and `short_side` means nothing.
-    shift : float
-        Training: largest shift either way, across and down, as a share of the side, drawn uniformly; below 1.
-    zoom : float
-        Training: sides are scaled by factors from 1 - zoom to 1 + zoom, across and down apart, drawn uniformly.
-    shear : float
-        Training: largest shear either way, degrees, drawn uniformly.
-    sees : Degradation or None
-        What is left of an image, in training and test. It is stretched to a square of `size` (of `short_side`, if it is
-        cropped) and degraded before anything else. What a shift brings in is the rim mirrored, never the inside.
-    """
-
-    size: int
-    short_side: int
-    crop_scale: tuple[float, float] = (0.08, 1.0)
-    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    flip: str = "horizontal"
-    rotation: float = 10.0
-    fit: str = "crop"
-    shift: float = 0.0
-    zoom: float = 0.0
-    shear: float = 0.0
+    size: int = Field(ge=1)
+    """side of what is seen, px"""
+    short_side: int = Field(ge=1)
+    """test: length of an image's shorter side before the centre is cut out, px; at least `size`"""
+    crop_scale: Annotated[tuple[_Scale, _Scale], *ORDERED] = (0.08, 1.0)
+    """training: range of the share of the image's area that a crop covers, drawn uniformly"""
+    crop_ratio: Annotated[tuple[_Ratio, _Ratio], *ORDERED] = (3 / 4, 4 / 3)
+    """training: range of width over height of a crop, whose logarithm is drawn uniformly"""
+    flip: Literal["none", "horizontal", "both"] = "horizontal"
+    """training: which mirror images are learnt from: horizontal with probability one half, both: each way, one half"""
+    rotation: float = Field(default=10.0, ge=0, le=180)
+    """training: largest turn either way, degrees, drawn uniformly"""
+    fit: Literal["crop", "stretch"] = "crop"
+    """crop, as above, or stretch: the whole image is brought to the square, whatever its shape, in training and test;
+    there is no crop then, and `short_side` means nothing"""
+    shift: _Moved = 0.0
+    """training: largest shift either way, across and down, as a share of the side, drawn uniformly"""
+    zoom: _Moved = 0.0
+    """training: sides are scaled by factors from 1 - zoom to 1 + zoom, across and down apart, drawn uniformly"""
+    shear: float = Field(default=0.0, ge=0, le=80)
+    """training: largest shear either way, degrees, drawn uniformly"""
     sees: Degradation | None = None
+    """what is left of an image, in training and test: it is stretched to a square of `size` (of `short_side`, if it is
+    cropped) and degraded before anything else; what a shift brings in is the rim mirrored, never the inside"""
 
+    @model_validator(mode="before")
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], where: str = "view") -> View:
-        """Read a `view` block; `where` is its key, for messages.
+    def _whole_if_stretched(cls, block: Any) -> Any:
+        stretched = isinstance(block, dict) and block.get("fit") == "stretch"
+        return {**dict.fromkeys(_CROPS, _WHOLE), **block} if stretched else block
 
-        Raises
-        ------
-        ConfigError
-            For a key missing or unknown, or a value out of range.
-        """
-        check_keys(cls, config, where, optional=_OPTIONAL)
-        for key in ("crop_scale", "crop_ratio"):
-            if key in config and not (isinstance(config[key], list | tuple) and len(config[key]) == 2):
-                mend = "Write it as [lowest, highest]."
-                raise ConfigError("a range is needed", where=f"{where}.{key}", found=config[key], mend=mend)
-        ranges = {k: (float(config[k][0]), float(config[k][1])) for k in ("crop_scale", "crop_ratio") if k in config}
-        sees = config.get("sees")
-        left = None if sees is None else Degradation.from_config(sees, f"{where}.sees")
-        whole = dict.fromkeys(("crop_scale", "crop_ratio"), (1.0, 1.0)) if config.get("fit") == "stretch" else {}
-        view = cls(**{**whole, **config, **ranges, "sees": left})
-        view._check(where)
-        return view
-
-    def _check(self, where: str) -> None:
-        (least, most), (narrow, wide) = self.crop_scale, self.crop_ratio
-        fits = {
-            "size": (self.size >= 1, "Use at least 1 px."),
-            "short_side": (self.short_side >= self.size, f"Use at least `size`, {self.size} px."),
-            "crop_scale": (0 < least <= most <= 1, "Use shares above 0 and up to 1, the smaller first."),
-            "crop_ratio": (0 < narrow <= wide, "Use positive ratios of width to height, the smaller first."),
-            "flip": (self.flip in FLIPS, f"Use one of: {', '.join(FLIPS)}."),
-            "rotation": (0 <= self.rotation <= 180, "Use degrees from 0 to 180."),
-            "fit": (self.fit in FITS, f"Use one of: {', '.join(FITS)}."),
-            "shift": (0 <= self.shift < 1, "Use a share from 0 to below 1."),
-            "zoom": (0 <= self.zoom < 1, "Use a share from 0 to below 1."),
-            "shear": (0 <= self.shear <= 80, "Use degrees from 0 to 80."),
-        }
-        if self.fit == "stretch" and (self.crop_scale, self.crop_ratio) != ((1.0, 1.0), (1.0, 1.0)):
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.short_side < self.size:
+            mend = f"Use at least `size`, {self.size} px."
+            raise refusal("it is less than what is cut out", key="short_side", found=self.short_side, mend=mend)
+        if self.fit == "stretch" and (self.crop_scale, self.crop_ratio) != (_WHOLE, _WHOLE):
             mend = "Leave crop_scale and crop_ratio at [1.0, 1.0], or use fit: crop."
             found = f"crop_scale {list(self.crop_scale)}, crop_ratio {list(self.crop_ratio)}"
-            raise ConfigError("a stretched image is not cropped", where=where, found=found, mend=mend)
-        for key, (good, mend) in fits.items():
-            if not good:
-                raise ConfigError("out of range", where=f"{where}.{key}", found=getattr(self, key), mend=mend)
+            raise refusal("a stretched image is not cropped", found=found, mend=mend)
+        return self
 
     def settings(self) -> dict[str, Any]:
-        """The block that `from_config` reads, without what was added later and is not used: a digest stays the same."""
-        own: dict[str, Any] = {**asdict(self), "sees": self.sees and self.sees.settings()}
-        return {f.name: own[f.name] for f in fields(self) if f.name not in _LATER or own[f.name] != f.default}
+        """The block that `of` reads, without what was added later and is not used: a digest stays the same."""
+        fields, own = type(self).model_fields, self.model_dump(exclude_none=True)
+        return {k: value for k, value in own.items() if k not in _LATER or value != fields[k].default}
 
     def training(self, rng: np.random.Generator, image: Image) -> Image:
         """Draw a view to learn from: crop or stretch, then flip, then turn (and shift, shear and zoom).
@@ -221,6 +178,8 @@ def resized(image: Image, size: tuple[int, int]) -> Image:
     """
     if image.shape[:2] == size:
         return image.copy()
+    import cv2
+
     smaller = image.shape[0] >= size[0] and image.shape[1] >= size[1]
     way = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(np.ascontiguousarray(image), size[::-1], interpolation=way), dtype=np.uint8)
@@ -258,6 +217,8 @@ def movement(
 
 def moved(image: Image, source: NDArray[np.float64]) -> Image:
     """An image with each pixel taken from where `source` says, see `movement`; bilinear, mirrored at its border."""
+    import cv2
+
     height, width = image.shape[:2]
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     absolute = np.column_stack([source[:, :2], source[:, 2] + centre - source[:, :2] @ centre])
@@ -268,6 +229,8 @@ def moved(image: Image, source: NDArray[np.float64]) -> Image:
 
 def turned(image: Image, degrees: float) -> Image:
     """An image turned anticlockwise about its centre, bilinearly, with the inside mirrored at its border."""
+    import cv2
+
     height, width = image.shape[:2]
     about = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
     whole = cv2.warpAffine(image, about, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)

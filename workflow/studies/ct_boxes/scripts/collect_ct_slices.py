@@ -14,7 +14,7 @@ with job(snakemake.log[0]):
         str(params.root),
         params.get("annotations"),
         output.folder,
-        window=Window(**params.window),
+        window=Window.of(params.window, f"{where}.window"),
         subtypes=params.subtypes,
         at_most=params.at_most,
         rule=params.rule,

@@ -14,7 +14,7 @@ with job(snakemake.log[0]):
         str(params.root),
         params.classes,
         output.folder,
-        window=Window(**params.window),
+        window=Window.of(params.window, f"{where}.window"),
         annotations=params.get("annotations"),
         sources=params.get("sources"),
         max_unreadable=params.max_unreadable,

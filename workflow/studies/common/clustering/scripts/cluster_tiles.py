@@ -5,8 +5,8 @@ from drunet.files import whole_file, write_json
 from drunet.report.figures import save
 from drunet.slide import Slide
 from drunet.tiles import read_table, write_table
-from studies.common.clustering.evolution import Search
 from studies.common.clustering.figures import choose_examples, fitness_curve, montage
+from studies.common.clustering.settings import Search
 from studies.common.clustering.tiles import cluster_tiles
 
 with job(snakemake.log[0]):
@@ -14,7 +14,7 @@ with job(snakemake.log[0]):
     model = snakemake.wildcards.model
     where = f"classifiers.{model}.data.clustering"
     features, facts = read_table(inputs.features)
-    search = Search.from_config(params.clustering, where)
+    search = Search.of(params.clustering, where)
     found = cluster_tiles(features, search, seed=params.seed, where=where)
     for path, table in ((output.fitness, found.clusters.curve), (output.validity, found.validity)):
         with whole_file(path) as temporary:

@@ -4,6 +4,7 @@ from drunet.console import job
 from drunet.files import write_json
 from studies.common.images.folder import find_files, list_images, write_list
 from studies.common.images.groups import group_facts, read_groups
+from studies.common.images.job_settings import NearDuplicates
 from studies.common.images.near_duplicates import find_groups
 from studies.common.images.sources import in_order_of, read_sources, sourced_groups
 
@@ -13,7 +14,8 @@ with job(snakemake.log[0]):
     images, unreadable = list_images(
         root, params.classes, max_unreadable=params.max_unreadable, where=root, threads=snakemake.threads
     )
-    search = {"settings": params.near_duplicates, "seed": params.seed, "threads": snakemake.threads}
+    near = NearDuplicates.of(params.near_duplicates, "near_duplicates")
+    search = {"settings": near, "seed": params.seed, "threads": snakemake.threads}
     if sources:
         table = in_order_of(images, read_sources(sources))
         groups, told = sourced_groups(images, table["source"], root, search)

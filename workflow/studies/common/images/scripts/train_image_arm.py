@@ -24,7 +24,7 @@ with job(snakemake.log[0]):
         params.task,
         read_list(inputs.images),
         params.root,
-        view=View.from_config(params.view, f"study_settings.{wildcards.study}.view"),
+        view=View.of(params.view, f"study_settings.{wildcards.study}.view"),
         validation_share=params.validation_share,
         distillation=lesson.get("distillation"),
         seed=params.seed,
