@@ -19,7 +19,7 @@ def settings_of(model):
 
 
 def learnt_settings(model):
-    """Settings that a training hangs on: all but the number of folds, each of which is a model with a name of its own."""
+    """Settings that a training depends on: all but the number of folds, each of which is a model with a name of its own."""
     settings = settings_of(model)
     return {**settings, "data": {k: v for k, v in settings["data"].items() if k != "cross_fit_folds"}}
 
@@ -186,7 +186,7 @@ def teacher_layout(wildcards):
 
 
 def teacher_engine(wildcards):
-    """What a teacher computes with; nothing without one, so that no other training hangs on it."""
+    """What a teacher computes with; nothing without one, so that no other training depends on it."""
     return {k: config["inference"][k] for k in ("provider", "precision")} if teacher_model(wildcards.model) else {}
 
 

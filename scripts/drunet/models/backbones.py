@@ -126,7 +126,7 @@ def _truncated(backbone: keras.Model, name: str, cut: str, where: str) -> keras.
         mend = f"Name a layer of {name}, e.g. {', '.join(close) or names[-1]}."
         raise ModelError(f"{name} has no such layer", where=where, found=cut, mend=mend)
     whole = keras.Model(backbone.input, backbone.get_layer(cut).output, name=name)
-    # The layers behind the cut hang on the backbone's graph and would stay in memory with all their weights.
+    # The layers behind the cut belong to the backbone's graph and would stay in memory with all their weights.
     trunk = keras.models.clone_model(whole)
     trunk.set_weights(whole.get_weights())
     return trunk

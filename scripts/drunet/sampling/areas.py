@@ -1,4 +1,4 @@
-"""Induced imbalance: which marked areas are learnt from at all.
+"""Induced imbalance: which marked areas enter the training set at all.
 
 Paper, "Model training": 40 tumour and 50 non-tumour areas, 10 of which look slightly more like tumour than the
 threshold allows; that threshold comes from a model that was trained before. Areas are regions where the annotation is

@@ -1,6 +1,6 @@
 """Batches of training data: the base of every dataset, tiles for a classifier, whole slides for a refiner.
 
-Every batch is a function of (seed, epoch, index) alone: neither threads nor a restart change what is learnt from.
+Every batch is a function of (seed, epoch, index) alone: neither threads nor a restart change the samples.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ def test_a_study_whose_table_is_bad_says_so() -> None:
             "arms.a: it is like an arm that there is not (found: mobilnetv2)",
         ),
         ({"vgg16": None, "a": {"like": "vgg16", "label": "A"}}, "arms.a: it is like an arm that there is not"),
-        ({"a": {"like": "b"}, "b": {"like": "a"}}, "arms are like each other in a circle (found: a, b, a)"),
+        ({"a": {"like": "b"}, "b": {"like": "a"}}, "circular `like` reference (found: a, b, a)"),
         ({"vgg17": {"only": None}}, "arms.vgg17: an arm is not told in full (found: without label, published"),
         ({"a": {"like": "vgg16"}}, "arms.a: an arm is not told in full (found: without label)"),
     ],

@@ -76,11 +76,11 @@ class PartsSettings(Block):
     """Parts of a set: counts or shares, of which only the proportion matters."""
 
     training: float = Field(gt=0)
-    """learnt from"""
+    """training set"""
     validation: float = Field(default=0, ge=0)
-    """decides when to stop"""
+    """validation set, which decides when to stop"""
     test: float = Field(gt=0)
-    """judged on"""
+    """test set"""
 
 
 class SetTraining(TrainingSettings):

@@ -121,7 +121,7 @@ class Settings(Block):
     slices: SlicesSettings
     """which slices, and how they become grey pictures with a box each"""
     source: Subtype
-    """subtype that is learnt from"""
+    """subtype of the training set"""
     targets: Annotated[list[Subtype], *EACH_ONCE]
     """subtypes that it is tried on and fine-tuned for"""
     protocols: Annotated[list[Literal["random", "grouped"]], Field(min_length=1), *EACH_ONCE]

@@ -50,7 +50,7 @@ def choose_images(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Choose the test images of a class that are shown, and those whose boxes are compared.
 
-    Source: Chu et al. 2024, section 3.2: three patients on whose images all networks are correct. Where there are not
+    Source: Chu et al., section 3.2: three patients on whose images all networks are correct. Where there are not
     so many, those on which most networks are correct follow. Images without a box are shown only where none has one.
 
     `predictions` are those of every network, `trial` the `protocol.fold` in which all were tested. At most `images` are

@@ -1,6 +1,6 @@
 """Grad-CAM maps of one network and the annotated boxes that they cover, without what needs Keras.
 
-Source: Chu et al. 2024, section 3.2, who call a tumour detected where the highlighted region covers more than half of
+Source: Chu et al., section 3.2, who call a tumour detected where the highlighted region covers more than half of
 it, by eye. They do not say from which strength on a place is highlighted: that is a threshold here.
 """
 

@@ -88,7 +88,7 @@ def probe_points(scores: pd.DataFrame, arms: Sequence[ImageArm]) -> pd.DataFrame
 
 
 def last_maps_figure(maps: Mapping[str, ArmMaps], shown: pd.DataFrame) -> Figure:
-    """The last convolution of every network, a row per image (Chu et al. 2024, figure 3).
+    """The last convolution of every network, a row per image (Chu et al., figure 3).
 
     `maps`: mapping of str to ArmMaps, by the network's shown name. `shown`: chosen.tsv: p, right, networks of each
     image.
@@ -106,7 +106,7 @@ def last_maps_figure(maps: Mapping[str, ArmMaps], shown: pd.DataFrame) -> Figure
 
 
 def layers_figure(maps: Mapping[str, ArmMaps], shown: pd.DataFrame) -> Figure:
-    """Layers over the depth of some networks, of the first image (Chu et al. 2024, figure 4); a row per network."""
+    """Layers over the depth of some networks, of the first image (Chu et al., figure 4); a row per network."""
     deep = {label: own for label, own in maps.items() if len(own.layer_names)} if len(shown) else {}
     most = max((len(own.layer_names) for own in deep.values()), default=0)
     rows: list[Sequence[Panel | None]] = []
@@ -122,7 +122,7 @@ def layers_figure(maps: Mapping[str, ArmMaps], shown: pd.DataFrame) -> Figure:
 
 
 def averages_figure(maps: Mapping[str, ArmMaps], shown: pd.DataFrame) -> Figure:
-    """Means over the frozen, the trainable and all convolutions, of the first image (Chu et al. 2024, figure S3)."""
+    """Means over the frozen, the trainable and all convolutions, of the first image (Chu et al., figure S3)."""
     rows: list[Sequence[Panel | None]] = []
     names = [str(name) for name in next(iter(maps.values())).group_names] if len(shown) else []
     for g in range(len(names)):

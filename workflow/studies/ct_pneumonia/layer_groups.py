@@ -89,7 +89,7 @@ def group_maps(
 ) -> dict[str, NDArray[np.float32]]:
     """Grad-CAM averaged over the frozen, the trainable and all convolutions; float32 (n, h, w) in [0, 1] by group.
 
-    Source: Chu et al. 2024, section 2.5 and figure S3, which speak of averaged gradients. Gradients of layers with
+    Source: Chu et al., section 2.5 and figure S3, which speak of averaged gradients. Gradients of layers with
     other channels and places cannot be averaged; here it is their maps, see `averaged`. Parameters as of
     `saliency.grad_cam.grad_cam`. A group without a layer is left out.
     """

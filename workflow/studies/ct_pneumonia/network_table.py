@@ -1,6 +1,6 @@
 """Models of a study made of a table, a network a row.
 
-The source of networks.tsv is the code of Chu et al. 2024, with which their text agrees but for the share of layers that
+The source of networks.tsv is the code of Chu et al., with which their text agrees but for the share of layers that
 is frozen (see `freeze`).
 """
 
@@ -216,7 +216,7 @@ def _resolved(
     place = f"{where}.arms.{name}"
     if name in before:
         found = ", ".join((*before[before.index(name) :], name))
-        raise ConfigError("arms are like each other in a circle", where=place, found=found, mend="Write one out.")
+        raise ConfigError("circular `like` reference", where=place, found=found, mend="Write one out.")
     base: Mapping[str, Any] = rows.get(name, {})
     if "like" in said:
         other = said["like"]

@@ -1,4 +1,4 @@
-"""Cancer against pneumonia on CT slices (Chu et al. 2024), and whether the networks see the source instead.
+"""Cancer against pneumonia on CT slices (Chu et al.), and whether the networks see the source instead.
 
 The classes of the paper come from different sources (slices from a scanner, figures from articles), so a network may
 win by the source alone. A probe sees what cannot hold the answer: the border of the image, a heavy blur of it, or the

@@ -1,6 +1,6 @@
 """The fine-tuned networks of the CT study: a backbone, its map up-sampled, dense layers between batch normalisations.
 
-Source: Chu et al. 2024 and their code, which is where the order of the head's layers and the numbers of trainable
+Source: Chu et al. and their code, which is where the order of the head's layers and the numbers of trainable
 layers come from.
 """
 

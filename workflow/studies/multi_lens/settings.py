@@ -43,7 +43,7 @@ class OwnSet(_ImageSet):
     """A set of a user's files."""
 
     training: _Files
-    """files or folders of images that are learnt from"""
+    """files or folders of training images"""
     test: _Files
     """files or folders of images that are judged on"""
 

@@ -37,7 +37,7 @@ class EpisodePlan(Block):
     shots: int = Field(ge=1)
     """tiles per class from which prototypes are made; published 2"""
     queries: int = Field(ge=1)
-    """tiles per class which are then told apart; published 3"""
+    """tiles per class that are then classified; published 3"""
     count: int = Field(ge=1)
     """episodes per epoch; the published 100 are those of all epochs"""
     ways: int | None = Field(ge=2)

@@ -87,7 +87,7 @@ class PartsSplit(Block):
 
 
 class TaskSettings(Block):
-    """Classes that are told apart."""
+    """Classes to recognise."""
 
     classes: Annotated[list[Text], Field(min_length=2), *EACH_ONCE]
     """names of folders"""
@@ -167,7 +167,7 @@ class ImageStudy(Block):
     bootstrap: int = Field(ge=100)
     """resamples by group"""
     validation_share: OpenShare
-    """share of what is learnt from that is set aside"""
+    """share of the training images that is set aside"""
     view: ImageView
     """how an image is brought to the network"""
     training: SetTraining

@@ -151,7 +151,7 @@ def given_parts(images: pd.DataFrame) -> NDArray[np.str_]:
 def split_of(
     images: pd.DataFrame, protocol: str, split: Mapping[str, Any], fold: int, validation_share: float, seed: int
 ) -> Split:
-    """Which images are learnt from, decide when training was best, and judge.
+    """The images of the training, validation and test set.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """What a study on a folder of images trains: tasks, their arms, and the settings of each.
 
-A task is a set of classes that is told apart under one or several protocols of splitting; its arms are the networks and
+A task is a set of classes to recognise, under one or several protocols of splitting; its arms are the networks and
 prior models that do so. Every arm of a task sees the same images on the same sides.
 """
 

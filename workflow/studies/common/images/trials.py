@@ -31,7 +31,7 @@ class Trial:
     fold : int
     split : Split
     leak : float
-        Share of the test images whose group is among those learnt from or stopped by.
+        Share of the test images whose group is in the training or validation set.
     """
 
     protocol: str
@@ -73,7 +73,7 @@ def images_of(task: Mapping[str, Any], images: pd.DataFrame, where: str) -> pd.D
     classes = list(task["classes"])
     if len(set(classes)) < 2:
         mend = "Name two classes or more."
-        raise ImageSetError("one class only: there is nothing to tell apart", where=where, found=classes, mend=mend)
+        raise ImageSetError("one class only: there is nothing to classify", where=where, found=classes, mend=mend)
     there = set(images["label"])
     for label in classes:
         if label not in there:
