@@ -33,20 +33,27 @@ def place_of(root: Path, line: str) -> Path | None:
 
 
 def tests_of(root: Path, file: Path) -> list[Path]:
-    """Test files that import a module, those named after it first, at most `MOST_FILES`."""
+    """Test files that import a module, those named after it first, at most `MOST_FILES`.
+
+    Where none does, those that import what imports it: the package that hands its names on, for one.
+    """
+    tests = [p for p in sorted(root.glob("tests/**/test_*.py")) if not {"rules", "e2e"} & set(p.parts)]
+    code = [p for pattern in CODE for p in root.glob(pattern)]
+    asked, using = [file], _importing(root, tests, file)
+    for _ in range(2):
+        asked = [p for one in asked for p in _importing(root, code, one)]
+        using = using or sorted({p for one in asked for p in _importing(root, tests, one)})
+    return sorted(using, key=lambda p: (file.stem not in p.stem, p.stat().st_size))[:MOST_FILES]
+
+
+def _importing(root: Path, files: list[Path], file: Path) -> list[Path]:
     parts = file.relative_to(root).with_suffix("").parts[1:]
-    package, name = ".".join(parts[:-1]), parts[-1]
-    if name == "__init__":
-        package, name = ".".join(parts[:-2]), parts[-2]
-    dotted = re.escape(f"{package}.{name}")
-    imports = re.compile(
-        rf"(?m)^\s*(from {dotted} import|import {dotted}\b|from {re.escape(package)} import .*\b{name}\b)"
-    )
-    several = re.compile(rf"(?ms)^from {re.escape(package)} import \([^)]*\b{name}\b")
-    files = [p for p in sorted(root.glob("tests/**/test_*.py")) if "rules" not in p.parts and "e2e" not in p.parts]
-    texts = {p: p.read_text(encoding="utf-8") for p in files}
-    using = [p for p, text in texts.items() if imports.search(text) or several.search(text)]
-    return sorted(using, key=lambda p: (name not in p.stem, p.stat().st_size))[:MOST_FILES]
+    parts = parts[:-1] if parts[-1] == "__init__" else parts
+    package, name, dotted = (re.escape(t) for t in (".".join(parts[:-1]), parts[-1], ".".join(parts)))
+    one = rf"from {dotted} import|import {dotted}\b|from {package} import [^(\n]*\b{name}\b"
+    several = rf"from {package} import \([^)]*\b{name}\b"
+    imports = re.compile(rf"(?m)^\s*(?:{one}|{several})")
+    return [p for p in files if p != file and imports.search(p.read_text(encoding="utf-8"))]
 
 
 def noticed(root: Path, file: Path, line: str, mutant: str) -> tuple[bool, int]:
