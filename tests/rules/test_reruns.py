@@ -109,10 +109,13 @@ def test_another_split_lists_the_slide_anew_and_looks_at_no_pixel(own_copy: Proj
 def test_editing_a_comment_or_a_docstring_runs_nothing(own_workflow: Project) -> None:
     library = own_workflow.repository / "scripts/drunet"
     sentence = '"""From a refined probability to a clean outline.'
+    # The page lists tables that lie in the workflow's own folder, which is another one here.
+    moved = own_workflow.dry_run().rules()
+    assert moved == {"report": 1, "all": 1}
     edit(library / "grid.py", "\n# A remark.\n")
     edit(library / "postprocess.py", '"""Said otherwise.', instead_of=sentence)
     done = own_workflow.dry_run()
-    assert "Nothing to be done" in done.output
+    assert done.rules() == moved
 
 
 def test_a_setting_runs_again_what_it_governs(own_copy: Project) -> None:

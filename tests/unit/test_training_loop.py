@@ -20,6 +20,7 @@ import pytest
 from drunet.errors import ConfigError, TrainingDataError
 from drunet.settings.training import TrainingSettings
 from drunet.training import checkpoint, loop
+from drunet.training.batch_norm import BatchNormEstimator
 from drunet.training.batches import EpochBatches
 from drunet.training.checkpoint import save_inference_weights
 from drunet.training.loop import Trainer, compute_precision
@@ -82,7 +83,8 @@ def test_every_dropout_draws_anew_in_every_epoch_and_the_same_again() -> None:
     for _ in range(2):
         x = keras.layers.Dropout(0.5)(x)
     model = keras.Model(image, x)
-    keeper = loop._Keeper(Any, Points(), TrainingSettings.of(PLAN, "here"), "m1", "loss")  # type: ignore[arg-type]
+    plan, estimator = TrainingSettings.of(PLAN, "here"), BatchNormEstimator(model)
+    keeper = loop._Keeper(Any, Points(), plan, "m1", "loss", estimator)  # type: ignore[arg-type]
     keeper.set_model(model)
 
     def masks(epoch: int) -> list[bytes]:
