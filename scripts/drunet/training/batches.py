@@ -31,9 +31,12 @@ class EpochBatches(keras.utils.PyDataset, ABC):
     streams : mapping of str to tuple of int
         Named streams of random draws, and what is appended to their seeds: draws of one stream never repeat those of
         another of the same seed, epoch and place.
+    reader : TileReader or None
+        Where a dataset reads slides: it keeps the error that stopped it.
     """
 
     streams: ClassVar[Mapping[str, tuple[int, ...]]] = {"order": (), "augmentation": (7,)}
+    reader: TileReader | None = None
 
     def __init__(
         self, count: int, *, batch_size: int, seed: int, steps: int | None = None, fixed: bool = False
@@ -50,8 +53,8 @@ class EpochBatches(keras.utils.PyDataset, ABC):
 
     @property
     def failure(self) -> DrunetError | None:
-        """What stopped the reading of a batch, where that is known."""
-        return None
+        """The tile that could not be read."""
+        return self.reader.failure if self.reader else None
 
     @abstractmethod
     def __getitem__(self, index: int) -> tuple[Any, ...]:
@@ -101,6 +104,8 @@ class TileBatches(EpochBatches):
     (float32 (n, size, size, 3) in [0, 1], float32 (n, 2) one-hot)
     """
 
+    reader: TileReader
+
     def __init__(
         self,
         reader: TileReader,
@@ -116,11 +121,6 @@ class TileBatches(EpochBatches):
         self._drawn: tuple[int, Crops] = (-1, Crops.join([]))
         # Neither random crops nor a balance vary in number: an epoch has as many as the first.
         self.count = len(self.crops)
-
-    @property
-    def failure(self) -> DrunetError | None:
-        """A tile that could not be read."""
-        return self.reader.failure
 
     @property
     def crops(self) -> Crops:

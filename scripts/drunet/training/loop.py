@@ -87,10 +87,9 @@ class Trainer:
                 shuffle=False,
             )
         except Exception:
-            # TensorFlow raises an error of its own in the place of a dataset's.
-            for data in (batches, validation):
-                if failure := getattr(data, "failure", None):
-                    raise failure from None
+            # A backend wraps what a dataset raises in an error of its own: the dataset knows what it was.
+            if failures := [data.failure for data in (batches, validation) if data is not None and data.failure]:
+                raise failures[0] from None
             raise
         state.load_best()
         if validation is None:

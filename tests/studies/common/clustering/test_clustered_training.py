@@ -15,7 +15,7 @@ from drunet.annotation.parsed import write_parsed
 from drunet.annotation.provenance import Provenance, summarise_provenance
 from drunet.augment.pipeline import Augmentation
 from drunet.demo.pyramid import write_pyramid
-from drunet.errors import ConfigError, ModelError, TrainingDataError
+from drunet.errors import ConfigError, ModelError, SlideError, TrainingDataError
 from drunet.files import write_json
 from drunet.grid import Grid
 from drunet.models import registry
@@ -301,6 +301,20 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(
     assert len(resumed.history) == 3
     for a, b in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("trainer", [train_prototypical, train_clustered])
+def test_a_tile_that_breaks_in_training_ends_in_the_slides_name(
+    trainer: Recipe, source: SlideSource, clusters: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: Slide, *place: Any) -> np.ndarray:
+        raise SlideError("the file cannot be read", status="unreadable", where=self.slide_id, mend="Copy it.")
+
+    monkeypatch.setattr(Slide, "read", fails)
+    with pytest.raises(
+        SlideError, match=rf"^{source.slide_id}: the file cannot be read. Copy it. Or take the slide out"
+    ):
+        run(trainer, source, clusters, tmp_path)
 
 
 @pytest.mark.parametrize("trainer", [train_prototypical, train_clustered])

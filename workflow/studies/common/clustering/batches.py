@@ -32,15 +32,16 @@ class ClassBatches(EpochBatches):
     (float32 (n, size, size, 3) in [0, 1], float32 (n, classes) one-hot)
     """
 
+    reader: TileReader
+
     def __init__(self, reader: TileReader, tiles: Crops, classes: int, **batches: Any) -> None:
         super().__init__(len(tiles), **batches)
         self.reader, self.tiles, self.classes = reader, tiles, classes
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         taken = self.tiles.take(self.chosen(index))
-        return self.reader.read(taken, self.augmentation_draws(index)), np.eye(self.classes, dtype=np.float32)[
-            taken.label
-        ]
+        label = np.eye(self.classes, dtype=np.float32)[taken.label]
+        return self.reader.read(taken, self.augmentation_draws(index)), label
 
 
 class Episodes(EpochBatches):
@@ -68,6 +69,7 @@ class Episodes(EpochBatches):
         If fewer than two classes have enough tiles.
     """
 
+    reader: TileReader
     streams: ClassVar = {"episode": (0,), "augmentation": (1,)}
 
     def __init__(self, reader: TileReader, tiles: Crops, *, plan: EpisodePlan, seed: int, fixed: bool = False) -> None:

@@ -116,7 +116,7 @@ def _check_link(link: Path, home: Path, where: str) -> None:
     try:
         inside = link.resolve().is_relative_to(home)
     except (OSError, RuntimeError):
-        # A link in a circle.
+        # A link that leads back to itself.
         inside = False
     if not inside:
         mend = "Put the files themselves there; `find FOLDER/ -type l` lists the links."
