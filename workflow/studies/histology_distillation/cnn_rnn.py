@@ -15,11 +15,8 @@ import keras
 from keras import layers
 
 from drunet.models.dr_fused import head
-from drunet.models.image_normalisation import normalised
 from drunet.models.options import Network, Shared, whole_check
-from drunet.models.trunk import prepare_trunk
-from studies.common.models.plain_cnn import convolution_blocks, filters_check
-from studies.common.models.switch import switch_check
+from studies.common.models.plain_cnn import convolved
 
 
 def build_cnn_rnn(
@@ -61,17 +58,7 @@ def build_cnn_rnn(
         For an option out of range.
     """
     network = Network("cnn_rnn", size, dropout=dropout, normalise=normalise, **shared)
-    network.check(
-        on_backbone=False,
-        filters=filters_check(filters, size),
-        convolutions=whole_check(convolutions),
-        batch_norm=switch_check(batch_norm),
-        units=whole_check(units),
-    )
-    image = network.image()
-    trunk = convolution_blocks(size, filters, convolutions, batch_norm)
-    prepare_trunk(trunk, network)
-    x = trunk(normalised(image, normalise))
+    image, x = convolved(network, filters, convolutions, batch_norm, units=whole_check(units))
     rows, columns, channels = x.shape[1:]
     x = layers.Reshape((rows, columns * channels), name="rows")(x)
     # Unrolled, for the rows are few and known: a loop in the graph is slow, and some ONNX engines have none.

@@ -15,7 +15,7 @@ from keras import layers
 
 from drunet.models.dr_fused import head
 from drunet.models.image_normalisation import normalised
-from drunet.models.options import Network, Shared, whole, whole_check
+from drunet.models.options import Check, Network, Shared, whole, whole_check
 from drunet.models.trunk import prepare_trunk
 from studies.common.models.switch import switch_check
 
@@ -64,19 +64,30 @@ def build_plain_cnn(
         For an option out of range.
     """
     network = Network("plain_cnn", size, dropout=dropout, normalise=normalise, **shared)
-    network.check(
-        on_backbone=False,
-        filters=filters_check(filters, size),
-        convolutions=whole_check(convolutions),
-        batch_norm=switch_check(batch_norm),
-        dense_units=whole_check(dense_units),
-    )
-    image = network.image()
-    trunk = convolution_blocks(size, filters, convolutions, batch_norm)
-    prepare_trunk(trunk, network)
-    x = layers.Flatten(name="flat")(trunk(normalised(image, normalise)))
+    image, x = convolved(network, filters, convolutions, batch_norm, dense_units=whole_check(dense_units))
+    x = layers.Flatten(name="flat")(x)
     x = layers.Dense(dense_units, activation="relu", kernel_initializer="he_normal", name="hidden")(x)
     return keras.Model(image, head(x, 0, dropout, network.classes), name=network.name)
+
+
+def convolved(
+    network: Network, filters: Sequence[int], convolutions: int, batch_norm: bool, **more: Check
+) -> tuple[Any, Any]:
+    """The input of a network without a backbone of Keras', and its map behind `convolution_blocks`.
+
+    Its options, and the checks in `more`, come first: raises ModelError for the first one out of range.
+    """
+    network.check(
+        on_backbone=False,
+        filters=filters_check(filters, network.size),
+        convolutions=whole_check(convolutions),
+        batch_norm=switch_check(batch_norm),
+        **more,
+    )
+    image = network.image()
+    trunk = convolution_blocks(network.size, filters, convolutions, batch_norm)
+    prepare_trunk(trunk, network)
+    return image, trunk(normalised(image, network.normalise))
 
 
 def convolution_blocks(size: int, filters: Sequence[int], convolutions: int, batch_norm: bool) -> keras.Model:
