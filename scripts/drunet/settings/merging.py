@@ -30,15 +30,8 @@ def read_yaml(path: Path) -> Any:
 def check_repeated_keys(paths: Iterable[str | os.PathLike[str]]) -> None:
     """Refuse a key that stands twice in one block of a configuration file: YAML keeps the last, without a word.
 
-    Parameters
-    ----------
-    paths : iterable of path
-        YAML or JSON files. What cannot be parsed is passed over, as whoever loads them has refused it.
-
-    Raises
-    ------
-    ConfigError
-        With file, key and both lines.
+    `paths` are YAML or JSON files; what cannot be parsed is passed over, as whoever loads them has refused it. Raises
+    ConfigError with file, key and both lines.
     """
     for path in paths:
         try:
