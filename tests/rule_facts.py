@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
-from tiny_cohort import ROOT, Project
+from tiny_cohort import ROOT, Project, clean_environment
 
 Described = dict[str, Any]
 # `rule` is a keyword of Snakemake's language, hence `each`.
@@ -52,6 +53,13 @@ def described_rules(repository: Path, folder: Path) -> dict[str, Described]:
     done = Project(folder, folder, config).run(*arguments)
     assert done.status == 0, done.output
     return dict(json.loads((folder / "rules.json").read_text(encoding="utf-8")))
+
+
+def imported_while_read(project: Project) -> set[str]:
+    """Every module that a process of its own imports to read the rules."""
+    command, environment = project.command("--list-rules"), clean_environment({"PYTHONPROFILEIMPORTTIME": "1"})
+    done = subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True, check=True)
+    return {x.rpartition("|")[2].strip() for x in done.stderr.splitlines() if x.startswith("import time:")}
 
 
 def settable_rules() -> set[str]:

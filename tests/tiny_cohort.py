@@ -21,6 +21,7 @@ import pandas as pd
 import tifffile
 import yaml
 from onnx import TensorProto, helper
+from started_snakemake import run_snakemake
 
 from drunet.demo.pyramid import aperio_description, write_pyramid
 from drunet.files import write_json
@@ -117,11 +118,14 @@ class Project:
         return [*base, "--directory", str(self.folder), "--cores", "2", *arguments]
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Finished:
-        """Run Snakemake to its end."""
+        """Run Snakemake to its end; with more in the environment, in processes of its own."""
+        command, asked = self.command(*arguments), clean_environment(environment)
+        if environment is None:
+            return Finished(*run_snakemake(command[3:], self.folder, asked))
         done = subprocess.run(
-            self.command(*arguments),
+            command,
             cwd=self.folder,
-            env=clean_environment(environment),
+            env=asked,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from started_snakemake import run_snakemake
 from tiny_cohort import (
     Finished,
     clean_environment,
@@ -70,9 +71,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def snakemake(folder: Path, *arguments: str) -> Finished:
     """Run a command as a reader types it, in the folder of the project."""
-    command = [sys.executable, "-m", "snakemake", *arguments]
-    done = subprocess.run(command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=False)
-    return Finished(done.returncode, done.stdout + done.stderr)
+    return Finished(*run_snakemake(arguments, folder, clean_environment()))
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if c not in INSTALLING])

@@ -8,7 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from rule_facts import Described, check_kept_apart, check_settable, check_whole, described_rules, settable_rules
+from rule_facts import (
+    Described,
+    check_kept_apart,
+    check_settable,
+    check_whole,
+    described_rules,
+    imported_while_read,
+    settable_rules,
+)
 from tiny_cohort import ROOT, Finished, Project
 
 from drunet.files import ID_PATTERN
@@ -74,9 +82,8 @@ def rules(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 def test_reading_the_rules_imports_nothing_heavy(new_project: Project) -> None:
     """Every job's process reads them all anew, hundreds of times in a run."""
-    done = new_project.run("--list-rules", environment={"PYTHONPROFILEIMPORTTIME": "1"})
-    imported = {line.rpartition("|")[2].strip() for line in done.output.splitlines() if line.startswith("import time:")}
-    assert "drunet.settings.config" in imported, done.output[-2000:]
+    imported = imported_while_read(new_project)
+    assert "drunet.settings.config" in imported, imported
     assert not imported & {"keras", "tensorflow", "sklearn", "matplotlib", "onnxruntime", "shapely", "scipy.stats"}
 
 

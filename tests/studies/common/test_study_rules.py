@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rule_facts import Described, check_kept_apart, check_settable, check_whole, described_rules, settable_rules
+from rule_facts import (
+    Described,
+    check_kept_apart,
+    check_settable,
+    check_whole,
+    described_rules,
+    imported_while_read,
+    settable_rules,
+)
 from tiny_cohort import ROOT, Project
 
 # By folder below workflow/studies: what a user may ask for, and the rules that work, each with its script.
@@ -118,9 +126,8 @@ def test_all_targets_are_listed_for_the_user(finished: Project) -> None:
 
 def test_reading_the_rules_imports_nothing_heavy(new_project: Project) -> None:
     """Every job's process reads them all anew, hundreds of times in a run."""
-    done = new_project.run("--list-rules", environment={"PYTHONPROFILEIMPORTTIME": "1"})
-    imported = {line.rpartition("|")[2].strip() for line in done.output.splitlines() if line.startswith("import time:")}
-    assert "studies.common.study_settings" in imported, done.output[-2000:]
+    imported = imported_while_read(new_project)
+    assert "studies.common.study_settings" in imported, imported
     assert not imported & {
         "keras",
         "tensorflow",
