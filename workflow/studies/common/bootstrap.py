@@ -1,7 +1,5 @@
-"""Whole groups drawn with replacement, as many as there are, for bootstrap intervals of scores that are no mean.
-
-Values of one group (slides of a patient, images of one source) are not independent; drawn one by one they would make
-intervals too narrow.
+"""Whole groups drawn with replacement, for bootstrap intervals of scores that are no mean: values of one group (slides
+of a patient, images of one source) are not independent.
 """
 
 from __future__ import annotations
@@ -14,14 +12,8 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Resampled:
-    """Groups drawn anew many times.
-
-    Attributes
-    ----------
-    owner : int (n,)
-        Group of each value.
-    drawn : int (resamples, groups)
-        How often each group is drawn.
+    """Groups drawn anew many times: `owner` int (n,) is the group of each value, `drawn` int (resamples, groups) how
+    often each group is drawn.
     """
 
     owner: NDArray[np.intp]
@@ -38,15 +30,8 @@ class Resampled:
 
 
 def resample(groups: NDArray, *, resamples: int, seed: int) -> Resampled | None:
-    """Draw groups `resamples` times; None with fewer than two groups, of which there is no interval.
+    """Draw the groups of n values `resamples` times; None with fewer than two groups, of which there is no interval.
 
-    Parameters
-    ----------
-    groups : (n,)
-        The group of each value.
-
-    Examples
-    --------
     >>> drawn = resample(np.array(["p01", "p01", "p02"]), resamples=4, seed=0)
     >>> drawn.drawn.shape, drawn.drawn.sum(axis=1).tolist()
     ((4, 2), [2, 2, 2, 2])

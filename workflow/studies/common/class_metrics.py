@@ -28,10 +28,8 @@ _PLACES = 2001
 
 @dataclass(frozen=True)
 class Roc:
-    """A receiver operating characteristic.
-
-    `false_rate`, `true_rate`: float (k,), from (0, 0) to (1, 1). `auc`: area; of an average of curves, the average of
-    their areas.
+    """A receiver operating characteristic from (0, 0) to (1, 1); `auc` of an average of curves is the average of their
+    areas.
     """
 
     false_rate: NDArray[np.float64]
@@ -45,10 +43,7 @@ def classes_in(predictions: pd.DataFrame) -> list[str]:
 
 
 def probabilities(predictions: pd.DataFrame) -> NDArray[np.float64]:
-    """Probabilities (n, classes), in the order of `classes_in`.
-
-    Raises ValueError if one is not a number: such an image must not count as one of the first class.
-    """
+    """Probabilities (n, classes), in the order of `classes_in`; ValueError if one is not a number."""
     found = predictions[[_PREFIX + name for name in classes_in(predictions)]].to_numpy(dtype=np.float64)
     if not np.isfinite(found).all():
         raise ValueError(f"{int((~np.isfinite(found)).any(axis=1).sum())} images have no probabilities")
@@ -56,10 +51,7 @@ def probabilities(predictions: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def truth(predictions: pd.DataFrame) -> NDArray[np.int64]:
-    """Index (n,) of each image's own class.
-
-    Raises ValueError if a label is none of the classes.
-    """
+    """Index (n,) of each image's own class; ValueError if a label is none of the classes."""
     names = classes_in(predictions)
     index = pd.Index(names).get_indexer(pd.Index(predictions["label"]))
     if (index < 0).any():
@@ -83,11 +75,11 @@ def confusion(predictions: pd.DataFrame) -> NDArray[np.int64]:
 def scores_of_counts(counts: NDArray, positive: int | None = None) -> dict[str, NDArray[np.float64]]:
     """Scores of confusion matrices (..., classes, classes) with true classes in rows.
 
-    accuracy; mcc, the multi-class Matthews correlation R_K (Gorodkin 2004, equation 8), 0 where all images are
-    predicted as, or are, one class; precision, recall and f1, the plain averages over classes (macro). A class that is
-    never predicted has precision 0; one without images has no recall and, if never predicted either, no precision and
-    F1, and is left out of those averages. With the index of a `positive` class, precision, recall (sensitivity) and f1
-    are its own, and there is specificity TN / (TN + FP); NaN where nothing decides.
+    mcc is the multi-class Matthews correlation R_K (Gorodkin 2004, equation 8), 0 where all images are predicted as, or
+    are, one class. Precision, recall and f1 are averages over classes (macro): a class that is never predicted has
+    precision 0; one without images has no recall and, if never predicted either, no precision and F1, and is left out.
+    With the index of a `positive` class they are its own, and there is specificity TN / (TN + FP); NaN where nothing
+    decides.
     """
     counts = np.asarray(counts, dtype=np.float64)
     per_class = _per_class(counts)
@@ -118,10 +110,8 @@ def scores(predictions: pd.DataFrame, positive: str | None = None) -> dict[str, 
 
 
 def class_scores(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Each class against the rest, over all rows of the table.
-
-    Returns columns class, n (images of it), precision, recall (sensitivity), specificity, f1, auc; NaN as of
-    `scores_of_counts`. For two classes the row of the positive one is what is usually reported.
+    """Each class against the rest: class, n (images of it), precision, recall (sensitivity), specificity, f1, auc; NaN
+    as of `scores_of_counts`.
     """
     counts = confusion(predictions)
     found = {"class": classes_in(predictions), "n": counts.sum(axis=1), **_per_class(counts.astype(np.float64))}
@@ -140,10 +130,10 @@ def fold_scores(predictions: pd.DataFrame, positive: str | None = None) -> pd.Da
 
 
 def summary(predictions: pd.DataFrame, *, resamples: int, seed: int, positive: str | None = None) -> pd.DataFrame:
-    """Scores over folds, with a bootstrap interval over groups of images where one fold alone was run.
+    """Scores over folds: protocol, metric, folds, mean, sd (of a sample, n - 1), low, high; either sd, or low and high,
+    are NaN.
 
-    `resamples`, `seed`: of `group_intervals`. `positive`: see `scores`. Returns columns protocol, metric (those of
-    `scores`), folds, mean, sd (of a sample, n - 1), low, high. Either sd or low and high are NaN.
+    Where one fold alone was run there is a bootstrap interval over groups of images, see `group_intervals`.
     """
     by = fold_scores(predictions, positive).groupby(["protocol", "metric"], sort=False)["value"]
     table = by.agg(folds="count", mean="mean", sd="std").reset_index()
@@ -163,8 +153,7 @@ def group_intervals(
 ) -> dict[str, tuple[float, float]]:
     """Percentile bounds of the scores of one fold, by drawing whole groups of images with replacement.
 
-    Images of one source are not independent: drawn one by one they would make the intervals too narrow. NaN with fewer
-    than two groups. Draws without any image of one of the classes do not count.
+    NaN with fewer than two groups. Draws without any image of one of the classes do not count.
     """
     draws = resample(predictions["group"].astype(str).to_numpy(), resamples=resamples, seed=seed)
     if draws is None:
@@ -185,9 +174,8 @@ def group_intervals(
 
 
 def roc_curves(predictions: pd.DataFrame) -> dict[str, Roc]:
-    """Curve of each class against the rest, averaged over folds at equal false positive rate.
-
-    A class that a fold lacks is left out of it; one that no fold has is left out altogether.
+    """Curve of each class against the rest, averaged over folds at equal false positive rate; without folds that lack
+    it.
     """
     found: dict[str, list[Roc]] = {name: [] for name in classes_in(predictions)}
     for _, part in predictions.groupby("fold", sort=True):

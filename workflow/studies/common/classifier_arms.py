@@ -29,7 +29,7 @@ def labelled_tiles(
     tables: Sequence[str | os.PathLike[str]],
     classified: Sequence[str | os.PathLike[str]],
 ) -> pd.DataFrame:
-    """Read what one classifier said of the labelled tiles of some slides (slide, patient).
+    """What one classifier said of the labelled tiles of some slides (slide, patient).
 
     `tables` and `classified` are `tiles.parquet` and the classified tiles of each. Returns columns slide, patient
     (str), p_tumour (float, NaN where unreadable), label (1 tumour, 0 non-tumour).
@@ -48,8 +48,8 @@ def labelled_tiles(
 def tuned_threshold(tiles: pd.DataFrame, *, where: str) -> float:
     """The threshold of highest F1 on validation tiles, half-way between two probabilities; of equals nearest to 0.5.
 
-    `tiles`: from `labelled_tiles`, of the validation slides. Never of those that the arm is then measured on. `where`:
-    the arm, for messages. Raises TrainingDataError if the tiles are not of both classes.
+    `tiles` are from `labelled_tiles`, `where` names the variant in messages. Raises TrainingDataError if they are of
+    one class.
     """
     known = tiles[tiles["p_tumour"].notna()]
     positive = known["label"].to_numpy() == 1
@@ -72,10 +72,8 @@ def tuned_threshold(tiles: pd.DataFrame, *, where: str) -> float:
 
 
 def slide_scores(arms: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float]) -> pd.DataFrame:
-    """Score every slide under every variant, from `labelled_tiles` of the slides to be measured.
-
-    Returns columns arm, slide, patient, threshold, tiles, precision, recall, f1, auc, unreadable; NaN as in
-    `drunet.metrics.tile_scores`.
+    """Score every slide under every variant: arm, slide, patient, threshold, tiles, precision, recall, f1, auc,
+    unreadable.
     """
     rows = []
     for arm, tiles in arms.items():
@@ -133,22 +131,10 @@ def pooled_intervals(
     seed: int,
     level: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals of scores over pooled tiles, where whole groups (patients) are drawn.
+    """Bootstrap intervals of precision, recall, f1 and auc over pooled tiles (n,), where whole groups (patients) are
+    drawn.
 
-    Parameters
-    ----------
-    p_tumour, label, threshold
-        As for `tile_scores`, of all slides together.
-    groups : (n,)
-        Whom each tile belongs to.
-    resamples, seed, level
-        As for `summarise`.
-
-    Returns
-    -------
-    dict of str to (float, float)
-        Percentile bounds of precision, recall, f1 and auc; NaN with fewer than two groups. Draws in which a score is
-        not defined do not count for it.
+    NaN with fewer than two groups. Draws in which a score is not defined do not count for it.
     """
     p_tumour, label = np.asarray(p_tumour, dtype=np.float64), np.asarray(label)
     counts = ((label == 0) | (label == 1)) & np.isfinite(p_tumour)

@@ -24,9 +24,9 @@ _WARM_UPS = 2  # runs that are not timed: the first ones allocate and choose ker
 class Arithmetic:
     """Size and arithmetic of a network.
 
-    `weights` are the floating-point numbers in the file: fewer than the parameters in training, for the conversion
-    folds batch normalisation into convolutions. `flops` of one tile are twice the multiply-accumulates of convolutions
-    and dense layers; activations, pooling, normalisation and additions are not counted, as is usual.
+    `weights` are the floating-point numbers in the file: fewer than in training, as batch normalisation is folded into
+    convolutions. `flops` of one tile are twice the multiply-accumulates of convolutions and dense layers alone, as is
+    usual.
     """
 
     weights: int
@@ -34,9 +34,8 @@ class Arithmetic:
 
 
 def arithmetic(path: str | os.PathLike[str]) -> Arithmetic:
-    """Count the weights and the operations of an ONNX file, for one sample.
-
-    Raises ModelError if the size of a tensor cannot be inferred, e.g. where the file leaves the picture's sides open.
+    """Count the weights and the operations of an ONNX file, for one sample; ModelError if the size of a tensor stays
+    open.
     """
     model = onnx.load(os.fspath(path))
     weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
@@ -68,8 +67,8 @@ def seconds_in_turn(
     """Time classifiers on the same tiles, in turn, so that a machine that slows down slows all of them.
 
     `models` maps names to ONNX files, `sizes` to the side of their tiles (px), `layouts` to how they want them. Returns
-    seconds per batch, `repeats` of each, without reading tiles; the same position in two lists is the same turn. Raises
-    ModelError if a model does not fit the tiles, ProviderError as `drunet.inference.open_session`.
+    seconds per batch, `repeats` of each; the same position in two lists is the same turn. Raises ModelError if a model
+    does not fit the tiles, ProviderError as `drunet.inference.open_session`.
     """
     rng = np.random.default_rng
     tiles = {
@@ -102,11 +101,10 @@ def cost_table(
 ) -> pd.DataFrame:
     """What each classifier costs, and how much faster than the `reference` it is.
 
-    `parameters` are those in training; of a finished file (None) the weights held are given instead.
-
-    Returns columns arm, parameters, gflops, ms_per_tile (median), fastest, slowest (ms per tile), batch_size, repeats,
-    threads, provider. With a reference also tiles_per_s; ratio (median of the turns' ratios of the reference's seconds
-    to its own: above 1 is faster), ratio_low and ratio_high (quartiles).
+    `parameters` are those in training; of a finished file (None) the weights held are given instead. Returns columns
+    arm, parameters, gflops, ms_per_tile (median), fastest, slowest (ms per tile), batch_size, repeats, threads,
+    provider. With a reference also tiles_per_s; ratio (median of the turns' ratios of the reference's seconds to its
+    own: above 1 is faster), ratio_low and ratio_high (quartiles).
     """
     rows = []
     for name, arithmetic in counted.items():
@@ -171,9 +169,8 @@ def _known(shapes: Mapping[str, tuple[int, ...]], name: str, node: onnx.NodeProt
 
 
 def _convolution(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Each output is a sum over the kernel and the input channels of its group: kernel (out, in / groups, h, w).
-
-    Of a transposed one each input is spread over the kernel and the output channels: kernel (in, out / groups, h, w).
+    """Each output sums over a kernel (out, in / groups, h, w); of a transposed one (in, out / groups, h, w) each input
+    spreads.
     """
     spread = node.input[0] if node.op_type == "ConvTranspose" else node.output[0]
     return math.prod(_known(shapes, spread, node)) * math.prod(_known(shapes, node.input[1], node)[1:])

@@ -21,10 +21,10 @@ _PLACES = [(side, away, across) for away in (4, 16, 28) for across in ("center",
 
 
 def cost_scatter(frame: pd.DataFrame, *, unit: str, score: str) -> Figure:
-    """A score against the time per tile or image; a point's area is its network's size.
+    """A score against the time per tile or image (log scale); a point's area is its network's size.
 
     `frame`: label, score, low, high (NaN where there is no interval), ms, parameters; what has no score or no time is
-    left out. `unit` and `score` name the axes, the first of which is logarithmic.
+    left out. `unit` and `score` name the axes.
     """
     require_columns(frame, ("label", "score", "low", "high", "ms", "parameters"), "cost")
     known = frame[frame["score"].notna() & frame["ms"].notna()]
@@ -61,8 +61,7 @@ def cost_scatter(frame: pd.DataFrame, *, unit: str, score: str) -> Figure:
 def _name_points(figure: Figure, axes: Axes, points: pd.DataFrame) -> None:
     """Write each point's name where it covers neither another name nor a point.
 
-    `figure`, `axes`: with their limits set. `points`: x, y, low and high (ends of its upright line; NaN where it has
-    none), words.
+    `points`: x, y, low and high (ends of its upright line; NaN where it has none), words; `axes` have their limits.
     """
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

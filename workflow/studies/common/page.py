@@ -53,21 +53,10 @@ def templates(*folders: Path) -> Environment:
 
 
 def render_section(folder: str | os.PathLike[str], template: Path, view: Mapping[str, Any]) -> Section:
-    """Fill in a template and write `section.json`, for the main report, and `report.html`, for a reader.
+    """Fill in a template and write `section.json`, for the main report, and `report.html`, for a reader, into `folder`.
 
-    Parameters
-    ----------
-    folder : path
-        Where both are written, and where the figures are.
-    template : Path
-        May include others from its own folder and from those beside it.
-    view : mapping
-        Numbers, words and tables (DataFrame) that the template names.
-
-    Raises
-    ------
-    ValueError
-        If a figure is not there or lies outside the folder, or the template has no title.
+    The template may include others from its own folder and from those beside it; `view` has the numbers, words and
+    tables (DataFrame) that it names. Raises ValueError if a figure is not in the folder, or the template has no title.
     """
     home = Path(folder)
     environment = templates(template.parent, template.parent.parent)

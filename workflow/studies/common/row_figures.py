@@ -36,7 +36,7 @@ def interval_rows(
 
     `frame` has row (shown name), group, metric, mean, low and high (NaN where there is no interval); `metrics` names a
     panel each, `groups` the color, marker and label of each group, `lines` upright lines of a panel by their words.
-    `unit` follows the name of each axis; a line below the first `above` rows parts them from the others.
+    `unit` follows the name of each axis; a line below the first `above` rows separates them from the others.
     """
     require_columns(frame, ("row", "group", "metric", "mean", "low", "high"), "intervals")
     rows = list(dict.fromkeys(frame["row"]))

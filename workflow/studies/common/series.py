@@ -21,20 +21,10 @@ from drunet.training.loop import Trainer
 class Series:
     """Trainings of one network in one job: one that is finished is not done again, and one that was killed goes on.
 
-    They share what is traced for the first of them, as long as the plan is the same.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Every training begins with the weights that it has now.
-    loss
-        As for `keras.Model.compile`.
-    metric : callable
-        Makes the metric, for each plan a new one: in the first epoch Keras would not reset one that has been used.
-    folder : Path
-        For state and results, see `Kept`.
-    decisive : list
-        All that decides every result, JSON values.
+    They share what is traced for the first of them, as long as the plan is the same. Every training begins with the
+    weights that `model` has now. `metric` makes a new metric for each plan: in the first epoch Keras would not reset
+    one that has been used. `folder` is for state and results, `decisive` holds all that decides every result (JSON
+    values).
     """
 
     def __init__(
@@ -54,26 +44,10 @@ class Series:
         answers: Callable[[], pd.DataFrame],
         *decisive: Any,
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Train once, unless it is done.
+        """Train once, unless it is done; returns predictions and history.
 
-        Parameters
-        ----------
-        key : str
-            Name of the training's files.
-        name : str
-            For progress lines.
-        plan : TrainingSettings
-        data : callable
-            Gives batches and validation (or None).
-        answers : callable
-            Gives the trained model's predictions.
-        *decisive
-            What decides this result beside what decides all, JSON values.
-
-        Returns
-        -------
-        (DataFrame, DataFrame)
-            Predictions and history.
+        `key` names the training's files, `name` is for progress lines; `data` gives batches and validation (or None),
+        `answers` the trained model's predictions; `decisive` is what decides this result beside what decides all.
         """
         kept = Kept(self._folder, key, digest([*self._decisive, key, *decisive]))
         if not kept.there():
@@ -99,13 +73,7 @@ class Series:
 class Kept:
     """What a finished training leaves in the folder of the state until all trainings of the job are finished.
 
-    Parameters
-    ----------
-    folder : Path
-    key : str
-        Name of its files.
-    identity : str
-        Digest of all that decides the result, see `digest`: what another one left is not used.
+    What another `identity` (a digest of all that decides the result) left under this `key` is not used.
     """
 
     def __init__(self, folder: Path, key: str, identity: str) -> None:

@@ -48,41 +48,20 @@ def paired_tests(
 ) -> pd.DataFrame:
     """Wilcoxon's signed-rank test between arms that were tried on the same subjects, corrected after Holm.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        A row per subject and arm.
-    subject : str
-        Column of what was tried in every arm: slide, seed, fold. A subject that an arm lacks, or where its value is
-        NaN, is left out of that arm's comparisons, and counted.
-    arm : str
-        Column of the arm. Arms are compared in the order in which they first come.
-    value : str
-        Column of the number compared.
-    reference : str, optional
-        Compare every other arm with this one (which is then `arm_b`). None: all pairs.
+    `frame` has a row per subject (slide, seed, fold) and arm. A subject that an arm lacks, or where its value is NaN,
+    is left out of that arm's comparisons, and counted. With a `reference` every other arm is compared with it (as
+    `arm_b`), else all pairs.
 
-    Returns
-    -------
-    DataFrame
-        A row per comparison: arm_a, arm_b; n (pairs), left_out (subjects that one of the two lacks), zeros (pairs
-        without a difference); mean_a, mean_b and median_difference (a - b) over the n pairs; effect (matched-pairs
-        rank-biserial correlation, -1 to 1, positive where a is higher); statistic (the smaller sum of ranks); p (two
-        sides), p_holm (over all rows that have a p); method; note (why there is no p, or why it says little).
+    Returns a row per comparison: arm_a, arm_b; n (pairs), left_out (subjects that one of the two lacks), zeros (pairs
+    without a difference); mean_a, mean_b and median_difference (a - b) over the n pairs; effect (see `rank_biserial`,
+    positive where a is higher); statistic (the smaller sum of ranks); p (two sides), p_holm (over all rows that have a
+    p); method; note (why there is no p, or why it says little). Raises ValueError if a subject stands twice in an arm,
+    or the reference is no arm.
 
-    Raises
-    ------
-    ValueError
-        A subject stands twice in an arm, or the reference is no arm.
-
-    Notes
-    -----
     Pairs without a difference are dropped before ranking (Wilcoxon's own way). The rest is tested exactly up to 50
     pairs, or 13 where differences tie; beyond, by the normal approximation with continuity correction. At least two
-    pairs must differ. The effect is (W+ - W-) / (W+ + W-) (Kerby 2014).
+    pairs must differ.
 
-    Examples
-    --------
     >>> frame = pd.DataFrame({"slide": list("abcdef") * 2, "arm": ["plain"] * 6 + ["lenses"] * 6})
     >>> frame["value"] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.4] + [0.51, 0.62, 0.73, 0.84, 0.95, 0.46]
     >>> paired_tests(frame)[["arm_a", "arm_b", "n", "effect", "p"]]
@@ -101,11 +80,7 @@ def paired_tests(
 
 
 def shown_tests(tests: pd.DataFrame) -> pd.DataFrame:
-    """What a page shows of `paired_tests`: which arms, how many pairs, how much, how sure.
-
-    The rest (means, what was left out, statistic, method) stands in the study's tests.tsv, and would push p off the
-    page. A column of notes that are all empty goes too.
-    """
+    """What a page shows of `paired_tests`; the rest stands in the study's tests.tsv, and would push p off the page."""
     columns = ["arm_a", "arm_b", "n", "median_difference", "effect", "p", "p_holm"]
     noted = ["note"] if tests["note"].astype(bool).any() else []
     return tests[[*columns, *noted]].rename(columns={"arm_a": "arm", "arm_b": "against"})
@@ -122,19 +97,8 @@ def require_slides(slides: Sequence[Mapping[str, Any]], where: str) -> None:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Correct p-values for being several (Holm 1979); a NaN is no test: it stays, and does not count.
+    """Correct p-values (n,) for being several (Holm 1979); a NaN is no test: it stays, and does not count.
 
-    Parameters
-    ----------
-    p : float (n,)
-
-    Returns
-    -------
-    float (n,)
-        The k-th smallest of m becomes the largest of (m - i + 1)·p_i over i ≤ k, at most 1.
-
-    Examples
-    --------
     >>> holm(np.array([0.01, 0.04, np.nan, 0.03])).tolist()
     [0.03, 0.06, nan, 0.06]
     """
@@ -148,10 +112,9 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def rank_biserial(differences: np.ndarray) -> float:
-    """Matched-pairs rank-biserial correlation of the differences that are not zero; NaN when all are.
+    """Matched-pairs rank-biserial correlation (W+ - W-) / (W+ + W-) of the differences that are not zero (Kerby 2014),
+    else NaN.
 
-    Examples
-    --------
     >>> rank_biserial(np.array([3.0, 2.0, -1.0, 0.0]))
     0.6666666666666666
     """

@@ -42,20 +42,11 @@ TARGETS = {"experiments": ("experiments",), "scores": ("scoring_sheet", "study_s
 
 @dataclass(frozen=True)
 class Study:
-    """A side-study of this configuration.
+    """A side-study of this configuration: `settings` without models and runs, `blocks` of `MODEL_BLOCKS` that it adds,
+    `rows` of slides that its models learn from and that are left alone otherwise.
 
-    Attributes
-    ----------
-    name : str
-        As under `studies` and `study_settings`, and as its folder in the results.
-    settings : dict
-        Without models and runs.
-    blocks : dict
-        `classifiers`, `refiners` and `runs` that it adds.
-    rows : dict of slide_id to SheetRow
-        Slides that its models learn from and that are left alone otherwise.
-    problem : str or None
-        Why it cannot be made with this configuration: its target ends in this message, and nothing else does.
+    A study with a `problem` cannot be made with this configuration: its target ends in this message, and nothing else
+    does.
     """
 
     name: str
@@ -85,27 +76,12 @@ def load_studies(
 ) -> tuple[dict[str, Study], dict[str, Any]]:
     """Read every study's settings and try them, and its models, against the configuration.
 
-    Parameters
-    ----------
-    config : mapping
-        The main configuration, checked, `like` resolved.
-    folder : Path
-        `workflow/studies`: each folder in it that has a `settings.yaml` is a study.
-    made_by_workflow : iterable of str
-        Files that need not be there, as the workflow makes them.
+    `config` is checked, with `like` resolved; each folder of `folder` (`workflow/studies`) that has a `settings.yaml`
+    is a study; files `made_by_workflow` need not be there. Returns the studies by name (one that does not fit this
+    configuration comes with its problem), and the configuration with the models and runs of all that fit.
 
-    Returns
-    -------
-    studies : dict of name to Study
-        A study that does not fit this configuration (say, because it builds on a model that is not there) comes with
-        its problem.
-    everything : dict
-        The configuration with the models and runs of all studies whose models fit.
-
-    Raises
-    ------
-    ConfigError
-        If `study_settings` or `studies` name a study that there is not, or two studies give one name to two things.
+    Raises ConfigError if `study_settings` or `studies` name a study that there is not, or two studies give one name to
+    two things.
     """
     names = sorted(path.parent.name for path in folder.glob("*/settings.yaml"))
     given = config.get("study_settings", {})
@@ -179,10 +155,7 @@ def _lent(settings: Mapping[str, Any], made: Iterable[str], name: str, folder: P
 def join_sheets(rows: Mapping[str, SheetRow], more: Mapping[str, SheetRow], where: str) -> dict[str, SheetRow]:
     """Rows of two sheets in one, the patients of both kept on one side of the split.
 
-    Raises
-    ------
-    SheetError
-        A slide ID or a slide file in both, or a patient in two splits.
+    Raises SheetError for a slide ID or a slide file in both, or a patient in two splits.
     """
     if twice := sorted(set(rows) & set(more)):
         mend = "Give every slide its own slide_id."
@@ -195,18 +168,8 @@ def join_sheets(rows: Mapping[str, SheetRow], more: Mapping[str, SheetRow], wher
 def without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What the page of a study of CT may know of its settings: no path, as folders are often named after patients.
 
-    Snakemake copies a report rule's parameters into the file that `--report` writes.
-
-    Parameters
-    ----------
-    settings : mapping
-        The study's, with its files under `collect` or `slices`.
-
-    Returns
-    -------
-    dict
-        Settings without the user's folders, tables and weights; and `embedded` (bool), whether the images are those
-        that are drawn in code.
+    Snakemake copies a report rule's parameters into the file that `--report` writes. `embedded` tells whether the
+    images are those that are drawn in code.
     """
     read = next(settings[key] for key in ("collect", "slices") if key in settings)
     kept = {
@@ -219,13 +182,7 @@ def without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_studies(config: Mapping[str, Any], studies: Mapping[str, Study]) -> dict[str, Any]:
-    """The configuration with the models and runs of all studies that fit.
-
-    Raises
-    ------
-    ConfigError
-        If two studies give the same name to something.
-    """
+    """The configuration with the models and runs of all studies that fit."""
     everything: dict[str, Any] = {**config, **{key: dict(config[key]) for key in MODEL_BLOCKS}}
     for study in studies.values():
         for key, block in study.blocks.items():

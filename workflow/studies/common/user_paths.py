@@ -30,10 +30,7 @@ def is_there(path: str | os.PathLike[str]) -> bool:
 
 @contextmanager
 def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a new folder beside `path` and move it into place when the block ends well.
-
-    `path` must not be there, or be an empty folder. If the block raises, the temporary folder is removed.
-    """
+    """Yield a new folder beside `path`, and move it into place when the block ends well, else remove it."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")

@@ -50,13 +50,13 @@ def choose_images(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Choose the test images of a class that are shown, and those whose boxes are compared.
 
-    Source: Chu et al., section 3.2: three patients on whose images all networks are correct. Where there are not
-    so many, those on which most networks are correct follow. Images without a box are shown only where none has one.
+    Source: Chu et al., section 3.2: three patients on whose images all networks are correct. Where there are not so
+    many, those on which most networks are correct follow. Images without a box are shown only where none has one.
 
     `predictions` are those of every network, `trial` the `protocol.fold` in which all were tested. At most `images` are
-    shown, one per group (patient), the highest mean probability first; of at most `coverage_images`, evenly spread over
-    their names, boxes are compared. Returns (DataFrame, DataFrame): shown: file, group, p (mean probability of the
-    class over the networks), right (networks that are correct), networks; compared: file, group.
+    shown, one per group (patient), the highest mean probability first: file, group, p (mean probability of the class
+    over the networks), right (networks that are correct), networks. Of at most `coverage_images` (file, group), evenly
+    spread over their names, boxes are compared.
     """
     answers = []
     for frame in predictions:
@@ -93,11 +93,9 @@ def map_arm(
 
     `facts`, `weights` and `predictions` are what its training left; `shown` and `covered` come from `choose_images`.
     The `positive` class is explained, whatever the network predicts; `options` are the study's `attention`; `layers`
-    are convolutions to show over the depth: so many, evenly spaced, or these.
-
-    Returns (ArmMaps, DataFrame): a row per box: file, group, box (its number in the image), right (whether the network
-    is correct), and of the map of the last convolution what `coverage` returns. Raises ModelError if the weights do not
-    fit the facts, or there is no such layer; ImageSetError if an image cannot be read any more.
+    are convolutions to show over the depth: so many, evenly spaced, or these. The table has a row per box: file, group,
+    box (its number in the image), right (whether the network is correct), and what `coverage` says of the map of the
+    last convolution.
     """
     model, view = rebuild(facts, weights_file(weights, trial)), View.of(facts["view"], "view")
     index, score = list(facts["classes"]).index(positive), options["score"]

@@ -26,9 +26,8 @@ COVERAGE = ("file", "group", "box", "right", "share", "highlighted", "found")
 class ArmMaps:
     """Maps of one network of the images that are shown, in the network's own view, as maps.npz holds them.
 
-    Maps are in [0, 1]. Of the layers over the depth there are none for a network of which none are asked for. Means
-    over the convolutions of each group (`studies.ct_pneumonia.layer_groups.GROUPS`) are of the first image alone, since
-    every convolution is explained for them; NaN where a group has no layer.
+    Maps are in [0, 1]. Means over the convolutions of each group (`studies.ct_pneumonia.layer_groups.GROUPS`) are of the
+    first image alone, since every convolution is explained for them; NaN where a group has no layer.
     """
 
     images: NDArray[np.uint8]  # (k, side, side, 3)
@@ -63,11 +62,10 @@ def read_coverage(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def seen_box(view: View, box: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
-    """A box of the whole image as the test view shows it.
+    """Boxes (4,) or (n, 4), xmin, ymin, xmax, ymax, px of an image of `size` (height, width), as the test view shows
+    them.
 
-    `box`: float (4,) or (n, 4), xmin, ymin, xmax, ymax; px of the image, as edges. `size`: (int, int), height and width
-    of the image, px. Returns float64, shape of `box`: px of the view; outside [0, size] where the view cuts the image
-    away.
+    Outside [0, size] where the view cuts the image away.
     """
     height, width = size
     if view.fit == "stretch":
@@ -86,11 +84,10 @@ def highlighted(found: NDArray[np.float32], threshold: float) -> NDArray[np.bool
 
 
 def covered_share(mask: NDArray[np.bool_], box: NDArray[np.float64]) -> float:
-    """Share of a box's area that lies in the highlighted region, in [0, 1].
+    """Share of a box's area (xmin, ymin, xmax, ymax; px, as edges) that lies in the highlighted region (h, w), in [0,
+    1].
 
-    `mask`: bool (h, w), each place a square of 1 px; of pixels that the box cuts the part inside counts. `box`: float
-    (4,), xmin, ymin, xmax, ymax; px of the mask, as edges. What lies outside the mask counts as not covered. Raises
-    ValueError if the box has no area.
+    Of pixels that the box cuts the part inside counts; what lies outside the mask counts as not covered.
     """
     left, top, right, bottom = (float(v) for v in box)
     if not (right > left and bottom > top):
@@ -100,10 +97,8 @@ def covered_share(mask: NDArray[np.bool_], box: NDArray[np.float64]) -> float:
 
 
 def coverage(found: NDArray[np.float32], box: NDArray[np.float64], *, threshold: float, least: float) -> dict[str, Any]:
-    """How a map (h, w) meets a box; see `highlighted` and `covered_share`.
-
-    Returns dict: share (of the box that is covered), highlighted (share of the whole map: what a box anywhere would
-    have of it on average), found (whether more than `least` of the box is covered; published: 0.5).
+    """How a map (h, w) meets a box: share (of the box that is covered), highlighted (share of the whole map: what a box
+    anywhere would have of it on average), found (whether more than `least` of the box is covered; published: 0.5).
     """
     mask = highlighted(found, threshold)
     share = covered_share(mask, box)

@@ -41,8 +41,8 @@ class Collected:
     """What `collect_images` tells beside the pictures that it writes.
 
     `sources`: a row per image: file (`Cancer/00017.png`), label, source ("" or a number: the patient or article), part
-    ("", training, validation or test), and the facts of the original file (`studies.common.ct.facts`). `boxes`: a row
-    per annotated box: file, xmin, ymin, xmax, ymax (px of the picture). `unreadable`: number, reason. `facts`: counts.
+    ("", training, validation or test), and the facts of the original file. `boxes`: file, xmin, ymin, xmax, ymax (px of
+    the picture). `unreadable`: number, reason. `facts`: counts.
     """
 
     sources: pd.DataFrame = field(repr=False)

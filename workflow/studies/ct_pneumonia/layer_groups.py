@@ -34,11 +34,6 @@ def convolutions(model: keras.Model) -> list[Convolution]:
 
     Plain, depthwise and separable ones, in the order of Keras' `layers`: by their distance from the input, and of
     equals as they were made. Upstream counts its frozen layers in that order too.
-
-    Raises
-    ------
-    ModelError
-        If there is none.
     """
     found = [
         Convolution(path, bool(layer.trainable)) for path, layer in walk(model) if isinstance(layer, _CONVOLUTIONS)

@@ -86,31 +86,13 @@ COLUMNS = tuple(NetworkRow.model_fields)
 
 
 def with_networks(settings: Mapping[str, Any], folder: Path, where: str) -> dict[str, Any]:
-    """A study's settings with the models that its table makes; settings without `networks` as they are.
+    """A study's settings with the models that its table makes: `arms` holds the rows, in the table's order, then the
+    others.
 
     A row becomes a model of the architecture `upsampled_classifier`. What `arms` says of a model of that name differs
     from its row, and null leaves it out. A model may be `like` another: it has all of its settings but label, published
-    row and `only`, and what it says itself.
-
-    Parameters
-    ----------
-    settings : mapping
-        With `networks`: `table`, and for all networks, or null for the row's own, `size` (px), `learning_rate` and
-        `epsilon`; `weights`; `freeze` ("published": as many layers are trained as the row says; or the frozen share).
-    folder : Path
-        Of the tables that ship.
-    where : str
-        The settings' key, for messages.
-
-    Returns
-    -------
-    dict
-        A new one; `arms` holds the rows, in the table's order, then the others.
-
-    Raises
-    ------
-    ConfigError
-        For a table that cannot be used, a model that says too little, or is like one that there is not.
+    row and `only`, and what it says itself. `folder` has the tables that ship. Raises ConfigError for a table that
+    cannot be used, a model that says too little, or is like one that there is not.
     """
     if "networks" not in settings:
         return dict(settings)
@@ -128,11 +110,7 @@ def with_networks(settings: Mapping[str, Any], folder: Path, where: str) -> dict
 def read_table(table: str, folder: Path, where: str) -> list[NetworkRow]:
     """Read a table of networks, a file in `folder` or a path.
 
-    Raises
-    ------
-    ConfigError
-        For a file that is not there or no TSV, a column missing or unknown, a cell that is no such value, or an arm or
-        a label that stands twice; with row (the header is 1) and column.
+    Raises ConfigError, with row (the header is 1) and column, for what is no such table or value, or stands twice.
     """
     path = next((p for p in (folder / table, Path(table)) if is_file(p)), None)
     where = f"{where}.table"

@@ -115,12 +115,7 @@ class Settings(ImageStudy):
 
 
 def completed(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with an arm for each network of the table; refuses tasks and arms that do not fit each other.
-
-    Raises
-    ------
-    DrunetError
-    """
+    """Settings with an arm for each network of the table; refuses tasks and arms that do not fit each other."""
     where = f"study_settings.{name}"
     settings = with_networks(settings, Path(__file__).parent, where)
     ArmsSettings.among(settings, where)

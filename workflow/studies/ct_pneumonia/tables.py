@@ -95,8 +95,7 @@ def probe_table(scores: pd.DataFrame, arms: Sequence[ImageArm], settings: Mappin
 def coverage_table(tables: Mapping[str, pd.DataFrame], *, resamples: int, seed: int) -> pd.DataFrame:
     """How the map of each network's last convolution meets the annotated boxes; empty where there are none.
 
-    `tables`: coverage.tsv by the network's shown name. `resamples`, `seed`: of the intervals, which draw whole groups
-    (patients).
+    `tables` are coverage.tsv by the network's shown name. The intervals draw whole groups (patients).
     """
     rows = []
     for label, table in tables.items():

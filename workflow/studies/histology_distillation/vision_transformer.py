@@ -24,8 +24,6 @@ _EPSILON = 1e-6
 class PatchSequence(keras.layers.Layer):
     """Make a sequence of a map's places, put a learnt class token before it and add learnt positions.
 
-    Notes
-    -----
     (n, h, w, width) in, (n, 1 + h * w, width) out; (2 + h * w) * width weights.
     """
 
@@ -83,38 +81,17 @@ def build_vision_transformer(
     dropout: float = 0.0,
     **shared: Unpack[Shared],
 ) -> keras.Model:
-    """Build the classifier.
+    """Build the classifier: `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, classes).
 
-    Parameters
-    ----------
-    size : int
-        Side of the square tile, px; at least 32 (published: 224), and a multiple of `patch`.
-    patch : int
-        Side of a patch, px.
-    width, depth, heads : int
-        Channels, encoder blocks and attention heads: 192, 12, 3 is ViT-Ti, 384, 12, 6 ViT-S and 768, 12, 12 the
-        published ViT-B. The paper on distillation does not say which it took; Ti is about a student's size.
-    mlp_ratio : float
-        Hidden units of a block's perceptron per channel.
-    normalise : str
-        See `drunet.models.options.Network`.
-    dropout : float
-        Rate after the positions are added and after every dense layer of the blocks but those to queries, keys and
-        values, in [0, 1).
-    **shared
-        See `drunet.models.options.Network`.
+    `size` is at least 32 px (published: 224), and a multiple of the side of a `patch`. `width` channels, `depth`
+    encoder blocks and `heads`: 192, 12, 3 is ViT-Ti, 384, 12, 6 ViT-S and 768, 12, 12 the published ViT-B, with
+    5,717,416, 22,050,664 and 86,567,656 parameters at 224 px with 1,000 classes and patches of 16 px. The paper on
+    distillation does not say which it took; Ti is about a student's size. `mlp_ratio` is the hidden units of a block's
+    perceptron per channel; `dropout` the rate after the positions are added and after every dense layer of the blocks
+    but those to queries, keys and values. Further options: `drunet.models.options.Network`. Raises ModelError for an
+    option out of range.
 
-    Returns
-    -------
-    keras.Model
-        `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, classes). The layer `transformer` gives
-        the sequence (n, 1 + places, width); its map of patches is the layer `patches`. At 224 px with 1,000 classes
-        ViT-B/16 has 86,567,656 parameters, ViT-S/16 22,050,664 and ViT-Ti/16 5,717,416.
-
-    Raises
-    ------
-    ModelError
-        For an option out of range.
+    The layer `transformer` gives the sequence (n, 1 + places, width); its map of patches is the layer `patches`.
     """
     network = Network("vision_transformer", size, dropout=dropout, normalise=normalise, **shared)
     network.check(

@@ -92,10 +92,10 @@ def write_reader(
     pictures: Mapping[tuple[str, str], str],
     template: Path,
 ) -> None:
-    """Write the files of one reader: the sheet (TSV), the folder of numbered pictures and the instructions (HTML).
+    """Write one reader's sheet (TSV), folder of numbered pictures and instructions (HTML, from `template`).
 
-    `key`: this reader's rows of the key. `pictures`: mapping of (run, slide) to JPEG. `template`: of the instructions.
-    Raises SheetError if the sheet that is there has been filled in: it is not replaced.
+    `key` has this reader's rows, `pictures` are JPEG files by (run, slide). Raises SheetError if the sheet that is
+    there has been filled in: it is not replaced.
     """
     _keep_filled(Path(sheet))
     folder = Path(cases)

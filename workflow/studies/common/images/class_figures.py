@@ -35,8 +35,8 @@ _LEAK = "of the test images come from a source that is also in the training set"
 def confusion_matrices(groups: Mapping[str, Mapping[str, NDArray]], classes: list[str]) -> Figure:
     """A panel per matrix: images and their share of the true class, all on one scale of colour.
 
-    `groups`: mapping of str to mapping of str to int (classes, classes), matrices by title, rows true; each group
-    begins a row of panels and is named over it. A group alone needs no name: "".
+    `groups` are matrices (classes, classes), rows true, by group and title; each group begins a row of panels and is
+    named over it, unless its name is "".
     """
     wanted = {name: panels for name, panels in groups.items() if panels}
     most = 4 if len(classes) <= 3 else 3
@@ -96,11 +96,7 @@ def _matrix(axes: Axes, counts: NDArray, classes: list[str], *, left: bool, belo
 
 
 def roc_panels(panels: Mapping[str, Mapping[str, Roc]], *, of: str = "") -> Figure:
-    """ROC curves: a panel per title, in each a curve per name with its area.
-
-    `panels`: mapping of str to mapping of str to Roc, a panel per model with a curve per class, or a panel per protocol
-    with an average curve per model. `of`: what the curves are of, for the axes.
-    """
+    """ROC curves: a panel per title, in each a curve per name with its area; `of` is what they are of, for the axes."""
     wanted = {title: curves for title, curves in panels.items() if curves}
     with matplotlib.rc_context(STYLE):
         if not wanted:
@@ -187,8 +183,8 @@ def name_rows(axes: Axes, names: list[str]) -> None:
 def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss", *, log: bool = False) -> Figure:
     """Training curves: a panel per model, colours for protocols, dashes for the training set.
 
-    `histories`: by the model's shown name: protocol, fold, epoch, `value`, and `val_` before it where there was a
-    validation. `value`: "loss" or "accuracy". Each line is the median over folds that were still training.
+    `histories`: by the model's shown name: protocol, fold, epoch, `value` ("loss" or "accuracy"), and `val_` before it
+    where there was a validation. Each line is the median over folds that were still training.
     """
     with matplotlib.rc_context(STYLE):
         if not histories:

@@ -18,13 +18,13 @@ ABSENT = "absent"
 def content_state(
     root: str | os.PathLike[str], classes: Collection[str] | None, suffixes: tuple[str, ...] | None = SUFFIXES
 ) -> str:
-    """A digest that changes when an image is added, removed, renamed or replaced in place.
+    """A digest that changes when an image is added, removed, renamed or replaced in place; "absent" without such a
+    folder.
 
-    `classes`: images below folders of these names count, at whatever depth; None: all below `root`. `suffixes`: how the
-    names of images end, in small letters; None: every file counts, as DICOM files need no suffix. Returns str: sha256
-    (hex) of path below `root`, size (bytes) and time of modification (ns) of every image file. Hidden files and
-    folders, and links to folders, are passed over, as `images.folder` does. "absent" where there is no such folder.
-    What cannot be read counts as such: it is for the listing to complain.
+    It is over path below `root`, size (bytes) and time of modification (ns) of every image file below folders named as
+    `classes`, at whatever depth (None: of all below `root`). `suffixes` None: every file counts, as DICOM files need
+    none. Hidden files and folders, and links to folders, are passed over, as `images.folder` does. What cannot be read
+    counts as such: it is for the listing to complain.
     """
     if not is_folder(root):
         return ABSENT

@@ -36,10 +36,7 @@ class Degradation(Block):
         return self
 
     def __call__(self, image: Image) -> Image:
-        """Degrade an image.
-
-        `image`: uint8 (h, w, c). Returns uint8 (h, w, c): a new array.
-        """
+        """Degrade an image, uint8 (h, w, c), into a new array."""
         return rim_of(image, self.border) if self.border is not None else blurred(image, self.blur or 0.0)
 
 

@@ -23,11 +23,10 @@ _NAMES = ("format",)
 
 
 def file_features(facts: pd.DataFrame) -> tuple[NDArray[np.float64], list[str]]:
-    """Describe images by the files that they were collected from.
+    """Describe images by the files that they were collected from: float64 (n, d), NaN where not known, and what each
+    column is.
 
-    `facts`: a row per image with the columns `studies.common.ct.facts.FACTS`; NaN where a fact is not known. Returns
-    (float64 (n, d), list of str): numbers, NaN where not known, and what each column is. Raises ImageSetError if a
-    column is missing.
+    `facts` has a row per image with the columns `studies.common.ct.facts.FACTS`; ImageSetError if one is missing.
     """
     if lacking := [name for name in FACTS if name not in facts.columns]:
         mend = "Collect the images again."

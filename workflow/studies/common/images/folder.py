@@ -51,7 +51,7 @@ def list_images(
 
     Returns (DataFrame, DataFrame): of images file (POSIX path below `root`, by which they are sorted), label, width and
     height (px), digest (sha256 of height, width and the RGB bytes); of unreadable ones, which are left out, file and
-    reason. `max_unreadable` is the share that may be, `where` the configuration's key, `threads` None as many as cores.
+    reason. `max_unreadable` is the share that may be, `where` the configuration's key.
 
     Raises ImageSetError where the folder, a class or its images are missing; for one class only, one class name in two
     places (other than parts of a set, see `PARTS`), links that lead out of the folder, more unreadable images than
@@ -79,11 +79,7 @@ def list_images(
 
 
 def find_files(root: str | os.PathLike[str], where: str) -> list[str]:
-    """Every file below a folder that is named like an image, as sorted POSIX paths, unread.
-
-    Hidden files and folders are passed over, and links to folders inside `root`. Raises ImageSetError if `root` is no
-    folder, or a link leads out of it.
-    """
+    """Every file below a folder that is named like an image, as sorted POSIX paths, unread; raises as `list_images`."""
     return sorted(file for files in _folders(Path(root), where).values() for file in files)
 
 
@@ -92,10 +88,8 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 
     Grey, palette and CMYK pictures become RGB; of 16 bits the upper 8 are kept; what is transparent is laid over white,
     as empty glass would be. EXIF's orientation is left alone, a TIFF's own is followed. Of several pictures the first
-    counts.
-
-    Raises ImageSetError if the file is no PNG, JPEG, BMP or TIFF, is damaged, larger than `MOST_PIXELS`, or of 32-bit
-    values, whose range nothing tells.
+    counts. Raises ImageSetError if the file is no PNG, JPEG, BMP or TIFF, is damaged, larger than `MOST_PIXELS`, or of
+    32-bit values, whose range nothing tells.
     """
     try:
         with Image.open(path, formats=FORMATS) as picture:

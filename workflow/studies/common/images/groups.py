@@ -20,14 +20,13 @@ _CLASS = ("label", "class")
 def read_groups(
     path: str | os.PathLike[str], images: pd.DataFrame, where: str, *, others: Collection[str] = ()
 ) -> pd.Series:
-    """Read the group of every image, a Series of str with the index of `images`.
+    """Read the group of every image, a Series of str with the index of `images`, from a CSV or TSV with file and group,
+    and perhaps class (or label).
 
-    A group may hold images of several classes (a patient's tumour and the normal tissue beside it): it stays whole, as
-    two groups would let what is the patient's own leak from training to test.
-
-    The file is a CSV or TSV with the columns file and group, and perhaps class (or label). A file is named by its path
-    below the folder of images, or by as much of its end as leaves no doubt. It may also name `others` that are there,
-    of other classes or unreadable. `where` is the configuration's key.
+    A file is named by its path below the folder of images, or by as much of its end as leaves no doubt. The table may
+    also name `others` that are there, of other classes or unreadable. A group may hold images of several classes (a
+    patient's tumour and the normal tissue beside it): two groups would let what is the patient's own leak from training
+    to test.
 
     Raises ImageSetError for a file that cannot be read or lacks a column; files that are not there, in doubt, or in two
     groups; images without a group; one picture in two groups.
@@ -72,10 +71,8 @@ def read_groups(
 
 
 def group_facts(images: pd.DataFrame) -> dict[str, int]:
-    """Counts of a set with groups (columns label and group).
-
-    images, groups, largest (images of the largest), singletons (groups of one image), spanning (groups with images of
-    several classes).
+    """Counts of a set with groups (columns label and group): images, groups, largest (images of the largest),
+    singletons (groups of one image), spanning (groups with images of several classes).
     """
     sizes = images["group"].value_counts()
     classes = images[["group", "label"]].drop_duplicates()["group"].value_counts()
@@ -111,9 +108,8 @@ def table_rows(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
     """The rows of a user's CSV or TSV that are not blank, the header first, each with the number of its first line.
 
     A quote in a TSV is a character like any other, unless its header is quoted; elsewhere a quote that is not closed,
-    or closed within a cell, is an error: read as it stands it would swallow the rows that follow.
-
-    Raises OSError, UnicodeDecodeError, csv.Error if it cannot be read, is not UTF-8, or is quoted wrongly.
+    or closed within a cell, is an error: read as it stands it would swallow the rows that follow. Raises OSError,
+    UnicodeDecodeError or csv.Error.
     """
     text = Path(path).read_text(encoding="utf-8-sig")
     header = text.lstrip("\n").partition("\n")[0]

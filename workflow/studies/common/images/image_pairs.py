@@ -25,10 +25,8 @@ _MOST_TRIES, _CONFIDENCE = 500, 0.995
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Local features of an image.
-
-    `places`: float32 (n, 2), x and y on the small image, px. `descriptors`: uint8 (n, 128), SIFT's values as they are,
-    which are whole: a fourth of the memory. `width`: of the small image, px.
+    """Local features of an image, `width` px wide: `places` float32 (n, 2), x and y, px; `descriptors` uint8 (n, 128),
+    SIFT's whole values, a fourth of the memory.
     """
 
     places: NDArray[np.float32]
@@ -59,9 +57,8 @@ def local_features(grey: NDArray[np.uint8], most: int) -> Features:
 
 
 def fitting_features(first: Features, second: Features, match: Match) -> int:
-    """Features of two images that one similarity, with or without mirroring, brings together.
-
-    Returns int: their number in different places, if it is `match.inliers` or more; else 0.
+    """Features, in different places, that one similarity, with or without mirroring, brings together; 0 if fewer than
+    `match.inliers`.
     """
     if min(len(first), len(second)) < match.inliers:
         return 0

@@ -50,11 +50,9 @@ def find_groups(
 ) -> tuple[pd.Series, dict[str, Any]]:
     """Find the groups of images (file, label, digest) that stem from one source.
 
-    Identical images always share a group; no group spans classes. `settings` are the fields of `NearDuplicates`,
-    `where` is how messages call them, `seed` draws the pairs of the check. Memory: some 50 kB an image.
-
-    Returns (Series of str, dict): group by image, and facts: images, groups, largest, singletons, pairs_compared,
-    links, identical (images that repeat another one), featureless (too even to be compared), check (see `check_facts`).
+    Identical images always share a group; no group spans classes. `seed` draws the pairs of the check. Memory: some 50
+    kB an image. Returns the group of each image, and facts: images, groups, largest, singletons, pairs_compared, links,
+    identical (images that repeat another one), featureless (too even to be compared), check (see `check_facts`).
     """
     chosen = NearDuplicates.of(settings, where)
     labels = images["label"].to_numpy()
@@ -87,8 +85,8 @@ def check_facts(tried: int, false_links: int, compared: int, links: int) -> dict
     """What trying the comparison on `tried` pairs of different classes, which share no source, says of its links.
 
     These are the nearest in colour, thus harder than pairs at random; two sources of one class may be more alike still.
-    Returns pairs, false_links, rate, rate_at_most (one-sided 95 % bound after Clopper and Pearson), false_links_at_most
-    (that rate on all pairs compared in one class) and precision_at_least (share of its links that this leaves).
+    rate_at_most is the one-sided 95 % bound after Clopper and Pearson, false_links_at_most that rate on all pairs
+    compared in one class, precision_at_least the share of its links that this leaves.
     """
     at_most = 1.0 if false_links >= tried else float(beta.ppf(CONFIDENCE, false_links + 1, tried - false_links))
     expected = at_most * compared
@@ -103,10 +101,9 @@ def check_facts(tried: int, false_links: int, compared: int, links: int) -> dict
 
 
 def colour_signature(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Which colours an RGB image holds, wherever they are: a histogram of CIELAB, float32 of length 1.
+    """Histogram of an RGB image's CIELAB colours, float32 of length 1; turning and mirroring leave it as it is.
 
-    Square roots of shares, so that the scalar product of two is Bhattacharyya's coefficient. Turning and mirroring
-    leave it as it is, and a moderate crop nearly so.
+    Square roots of shares, so that the scalar product of two is Bhattacharyya's coefficient.
     """
     lab = cv2.cvtColor(cv2.resize(image, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB)
     # Tissue stains lie in a part of the two colour axes; what lies beyond falls into the outermost bins.
@@ -118,9 +115,9 @@ def colour_signature(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 def candidate_pairs(
     colours: NDArray[np.float32], labels: NDArray[Any], count: int, *, other_class: bool = False
 ) -> NDArray[np.int64]:
-    """Each image with the `count` nearest to it in colour, of its own class or of others, int64 (m, 2).
+    """Each image with the `count` nearest to it in colour, of its own class or of others: sorted pairs, int64 (m, 2).
 
-    `colours` are float32 (n, d) of length 1. Pairs have the smaller position first and are sorted, each once.
+    `colours` are float32 (n, d) of length 1. Pairs have the smaller position first, and come once.
     """
     pairs = [np.empty((0, 2), np.int64)]
     for label in np.unique(labels):

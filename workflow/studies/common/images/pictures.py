@@ -37,7 +37,7 @@ def attention_figure(
     """Grad-CAM over the stages and levels of an MFStudentLNet, on its most certain images and its most certain mistake.
 
     `predictions`, `facts` and `weights` are what the training left, `root` is the folder of the images, `trial` the
-    `protocol.fold`. Raises ModelError if the weights do not fit the facts, ImageSetError if an image cannot be read.
+    `protocol.fold`.
     """
     # Without the pyramid the trunk gives its last stage alone, but the others are inside it all the same.
     columns = {**STAGES, **(LEVELS if facts["options"].get("pyramid", True) else {})}
@@ -60,10 +60,7 @@ def confused_figure(
     pairs: int,
     at_most: int,
 ) -> Figure:
-    """Images of some classes that were taken for another of them, with saliency maps for both classes.
-
-    Parameters and errors as of `attention_figure` and `studies.common.images.examples.confused`.
-    """
+    """Images of some classes that were taken for another of them, with saliency maps for both classes."""
     chosen = confused(trial_of(predictions, trial), classes, pairs=pairs, at_most=at_most)
     if chosen.empty:
         nothing = f"no test image of {' and '.join(classes)} was taken for the other class"
@@ -98,10 +95,10 @@ def _scaled(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 def layer_attention(
     model: Any, images: NDArray[np.float32], classes: NDArray[np.int64], layers: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
-    """Grad-CAM of every image, float32 (n, h, w, 3) in [0, 1], for a class of its own, int (n,), at several layers.
+    """Grad-CAM of every image, float32 (n, h, w, 3) in [0, 1], for a class of its own, int (n,), by layer, (n, h, w).
 
-    Returns maps by layer, float32 (n, h, w), each stretched to [0, 1] by itself: layers differ in how many places they
-    have and in the units of their channels, so strengths cannot be compared between them.
+    Each is stretched to [0, 1] by itself: layers differ in how many places they have and in the units of their
+    channels, so strengths cannot be compared between them.
     """
 
     def maps(chosen: NDArray[np.float32], index: int) -> dict[str, NDArray[np.float32]]:

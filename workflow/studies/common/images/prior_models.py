@@ -45,18 +45,11 @@ TREES, NEIGHBOURS = 500, 5
 
 
 def image_features(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Describe an image by its colours and its edges.
+    """Describe an image, uint8 (h, w, 3), by its colours and its edges: float32 (452,).
 
-    Parameters
-    ----------
-    image : uint8 (h, w, 3)
-
-    Returns
-    -------
-    float32 (452,)
-        128 shares of a joint histogram of hue (8 bins), saturation (4) and value (4), which sum to 1; then 324 numbers
-        of the HOG of the grey image at 64 px: cells of 16 px, 9 angles without sign, blocks of 2 x 2 cells, a cell
-        apart, each of length 1.
+    128 shares of a joint histogram of hue (8 bins), saturation (4) and value (4), which sum to 1; then 324 numbers of
+    the HOG of the grey image at 64 px: cells of 16 px, 9 angles without sign, blocks of 2 x 2 cells, a cell apart, each
+    of length 1.
     """
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     counts = cv2.calcHist([hsv], [0, 1, 2], None, list(HSV_BINS), [0, 180, 0, 256, 0, 256]).ravel()
@@ -66,19 +59,12 @@ def image_features(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def edge_histograms(grey: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Histograms of oriented gradients (Dalal and Triggs 2005) of a small square image; OpenCV 5 has them no more.
+    """Histograms of oriented gradients (Dalal and Triggs 2005) of a grey image (s, s), s a multiple of 16; OpenCV 5 has
+    them no more.
 
-    Parameters
-    ----------
-    grey : uint8 (s, s)
-        s is a multiple of 16, at least 32.
-
-    Returns
-    -------
-    float64 (36 (s / 16 - 1)^2,)
-        Per block of 2 x 2 cells, row by row, the 9 angles of each cell, without sign (bins of 20 degrees, a gradient
-        shared between the two nearest by distance), weighted by magnitude; each block has length 1, is clipped at 0.2
-        and brought to length 1 again. Flat blocks are 0.
+    Per block of 2 x 2 cells, row by row, the 9 angles of each cell, without sign (bins of 20 degrees, a gradient shared
+    between the two nearest by distance), weighted by magnitude; each block has length 1, is clipped at 0.2 and brought
+    to length 1 again. Flat blocks are 0.
     """
     values = cv2.copyMakeBorder(grey, 1, 1, 1, 1, cv2.BORDER_REPLICATE).astype(np.float64)
     across, down = values[1:-1, 2:] - values[1:-1, :-2], values[2:, 1:-1] - values[:-2, 1:-1]
@@ -105,19 +91,8 @@ def _unit_length(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def build_prior_model(kind: str, seed: int) -> ClassifierMixin:
-    """A scikit-learn classifier.
-
-    Parameters
-    ----------
-    kind : {"svm", "random_forest", "knn", "file_statistics"}
-        RBF kernel on standardised features (C = 1); 500 trees; the 5 nearest by standardised features; logistic
-        regression, see `studies.common.images.file_statistics`.
-    seed : int
-        Of the forest.
-
-    Raises
-    ------
-    ConfigError
+    """A scikit-learn classifier: RBF kernel on standardised features (C = 1); a forest of 500 trees; the 5 nearest by
+    standardised features; or logistic regression on facts of files.
     """
     if kind == "svm":
         # Ties between one-against-one votes are broken by the decision values, of which the probabilities are made.
@@ -158,37 +133,11 @@ def fit_prior_model(
     file_facts: pd.DataFrame | None = None,
     threads: int = 1,
 ) -> Trained:
-    """Fit a prior model in every protocol and fold of a task, and test it.
+    """Fit a prior model in every protocol and fold of a task, and test it; its history is empty.
 
-    Parameters
-    ----------
-    name : str
-        How messages call it.
-    kind : str
-        See `build_prior_model`.
-    task : mapping
-        classes, protocols, split.
-    images : DataFrame
-        file, label, group, and part for the protocol "given"; a row per image.
-    root : path
-        Folder of the images.
-    validation_share : float
-        As for the networks of the task, so that all learn from the same images: what is set aside is not used here.
-    seed : int
-    file_facts : DataFrame, optional
-        For "file_statistics": file and the facts of each image's file, from sources.tsv.
-    threads : int
-        Images described at a time.
-
-    Returns
-    -------
-    Trained
-        Its history is empty.
-
-    Raises
-    ------
-    ConfigError, ImageSetError
-        As `studies.common.images.trials.draw_trials`, and for a model that there is not.
+    `images` have file, label, group, and part for the protocol "given"; of `validation_share` what is set aside is not
+    used, so that all models of a task learn from the same images. `file_facts` are the facts of each image's file, from
+    sources.tsv. Raises ConfigError or ImageSetError as `draw_trials`, and for a model that there is not.
     """
     model = build_prior_model(kind, seed)
     classes, images = list(task["classes"]), images_of(task, images, name)

@@ -34,9 +34,8 @@ def read_sources(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def in_order_of(images: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a table for each image, by `file`, in the images' order and with their index.
-
-    Raises ImageSetError if an image has no row.
+    """The rows of a table for each image, by `file`, in the images' order and with their index; ImageSetError if one
+    has none.
     """
     by_file = table.drop_duplicates("file").set_index("file")
     if missing := int((~images["file"].isin(by_file.index)).sum()):
@@ -49,13 +48,12 @@ def in_order_of(images: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 def sourced_groups(
     images: pd.DataFrame, sources: pd.Series, root: str | os.PathLike[str], search: Mapping[str, Any]
 ) -> tuple[pd.Series, dict[str, Any]]:
-    """The group of every image: its source, or its near-duplicates among those without one (source "").
+    """The group of every image: its source (`s…`), or its near-duplicates (`n…`) among those without one (source "").
 
     Identical pictures are never divided: sources that share one (a figure that two articles print) become one group.
-
-    Returns (Series of str, dict): groups (`s` and the source, or `n` and a number), and facts: those of `group_facts`;
-    sourced (by class: images, sources), unsourced (by class: images), joined (groups that share a picture with
-    another); and search, the facts of `find_groups`, or None where every image has a source.
+    The facts are those of `group_facts`; sourced (by class: images, sources), unsourced (by class: images), joined
+    (groups that share a picture with another); and search, the facts of `find_groups`, or None where every image has a
+    source.
     """
     known = sources != ""
     groups = ("s" + sources).where(known, "")

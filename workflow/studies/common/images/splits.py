@@ -33,27 +33,10 @@ class Split:
 
 
 def assign_folds(images: pd.DataFrame, protocol: str, folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold in which each image is tested.
+    """The fold in which each image (label, group) is tested, int64 (n,): by image (StratifiedKFold), or by group
+    (StratifiedGroupKFold).
 
-    Parameters
-    ----------
-    images : DataFrame
-        label and group, a row per image.
-    protocol : {"random", "grouped"}
-        By image (scikit-learn's StratifiedKFold), or by group (StratifiedGroupKFold).
-    folds : int
-        At least 2.
-    seed : int
-
-    Returns
-    -------
-    int64 (n,)
-        0 to folds - 1.
-
-    Raises
-    ------
-    ImageSetError
-        If a class has fewer images (groups) than folds, or is missing from a fold.
+    Raises ImageSetError if a class has fewer images (groups) than folds, or is missing from a fold.
     """
     _check_enough(images, protocol, folds, "folds")
     kind = StratifiedGroupKFold if protocol == "grouped" else StratifiedKFold
@@ -69,33 +52,18 @@ def assign_folds(images: pd.DataFrame, protocol: str, folds: int, seed: int) -> 
 def assign_parts(
     images: pd.DataFrame, protocol: str, parts: Mapping[str, float], seed: int | list[int]
 ) -> NDArray[np.str_]:
-    """The part of each image, by proportion and class by class.
+    """The part of each image (label, group), by proportion and class by class; str (n,).
+
+    `parts` are counts or shares above 0, of which only the proportions matter. By image, a part's number per class is
+    within 1 of its share; by group, within the size of a group where no group spans classes.
 
     Units (images, or groups) are drawn in random order, large groups first, and each goes to the part that lacks most
     to its share of the class. Groups that span classes come before all others, which then even out what they leave;
     each goes where it lessens most what the parts lack or exceed, every class counted relative to its size (least
     squares). No part is left without a class while there are units enough: the last ones go where nothing is.
 
-    Parameters
-    ----------
-    images : DataFrame
-        label and group, a row per image.
-    protocol : {"random", "grouped"}
-    parts : mapping of str to number
-        Counts (`{training: 10200, validation: 2550, test: 2250}`) or shares, all above 0; only proportions matter. By
-        image, a part's number per class is within 1 of its share; by group, within the size of a group where no group
-        spans classes.
-    seed : int or list of int
-
-    Returns
-    -------
-    str array (n,)
-
-    Raises
-    ------
-    ImageSetError
-        If a class has fewer images (groups) than there are parts, or is missing from a part because groups span
-        classes.
+    Raises ImageSetError if a class has fewer images (groups) than there are parts, or is missing from a part because
+    groups span classes.
     """
     _check_enough(images, protocol, len(parts), "parts")
     names, total = list(parts), sum(parts.values())
@@ -126,17 +94,9 @@ def assign_parts(
 
 
 def given_parts(images: pd.DataFrame) -> NDArray[np.str_]:
-    """The part that each image lies in already (column `part`).
+    """The part (of `PART_NAMES`) that each image lies in already (column `part`); str (n,).
 
-    Returns
-    -------
-    str array (n,)
-        Of `PART_NAMES`.
-
-    Raises
-    ------
-    ImageSetError
-        If an image has no part, or training or test lack a class.
+    Raises ImageSetError if an image has no part, or training or test lack a class.
     """
     part = images["part"].to_numpy(dtype=str) if "part" in images.columns else np.full(len(images), "")
     lacking = ~np.isin(part, PART_NAMES)
@@ -151,31 +111,12 @@ def given_parts(images: pd.DataFrame) -> NDArray[np.str_]:
 def split_of(
     images: pd.DataFrame, protocol: str, split: Mapping[str, Any], fold: int, validation_share: float, seed: int
 ) -> Split:
-    """The images of the training, validation and test set.
+    """The images of the training, validation and test set of one fold (with parts: 0).
 
-    Parameters
-    ----------
-    images : DataFrame
-        label and group, a row per image; and part, for the protocol "given".
-    protocol : {"random", "given", "grouped"}
-    split : mapping
-        A task's: `{folds: 5}`, or `{parts: {training: …, validation: …, test: …}}`; a validation of 0 is
-        as none. Means nothing where the parts are given.
-    fold : int
-        With parts, 0.
-    validation_share : float
-        Share of what is left beside the test that is set aside, by the same protocol (image by image, where the parts
-        are given); 0 sets none aside. Not used where the parts name a validation of their own, or one is given.
-    seed : int
-
-    Returns
-    -------
-    Split
-
-    Raises
-    ------
-    ImageSetError
-        As `assign_folds`, `assign_parts` and `given_parts`.
+    `split` is a task's: `{folds: 5}`, or `{parts: {training: …, validation: …, test: …}}` (a validation of 0 is none);
+    it means nothing where the parts are given. `validation_share` of what is left beside the test is set aside, by the
+    same protocol (image by image, where the parts are given), unless the parts have a validation of their own. Raises
+    as `assign_folds`, `assign_parts` and `given_parts`.
     """
     if fold not in range(1 if protocol == "given" else split.get("folds", 1)):
         raise ValueError(f"there is no fold {fold} in {dict(split)}")
@@ -199,14 +140,9 @@ def split_of(
 
 
 def leak(images: pd.DataFrame, training: NDArray[np.int64], test: NDArray[np.int64]) -> float:
-    """Share of the test images whose group is among the training images: 0 where groups are whole.
+    """Share of the test images (positions) whose group is among the training images: 0 where groups are whole.
 
-    Parameters
-    ----------
-    images : DataFrame
-        group, a row per image.
-    training, test : int array
-        Positions; validation belongs to what a network has seen, so hand it in with the training.
+    Validation belongs to what a network has seen, so hand it in with the training.
     """
     groups = images["group"].to_numpy()
     return float(np.isin(groups[test], groups[training]).mean()) if len(test) else 0.0

@@ -44,8 +44,9 @@ _COST_COLUMNS = {"parameters": "parameters", "gflops": "gflops", "ms_per_tile": 
 class ImageArm:
     """A trained model of a task.
 
-    `label`: how the page calls it. `published`: its row in the published tables. `predictions`: as
-    `studies.common.class_metrics` takes them. `history`: None for a model that is no network. `facts`: training.json.
+    `label` is how the page calls it, `published` its row in the published tables; `predictions` are as
+    `studies.common.class_metrics` takes them, `history` is None for a model that is no network, `facts` are
+    training.json.
     """
 
     task: str

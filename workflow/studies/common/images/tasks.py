@@ -54,8 +54,7 @@ def explained_networks(settings: Mapping[str, Any], task: str) -> list[str]:
 def arm_settings(settings: Mapping[str, Any], arm: str) -> dict[str, Any]:
     """What decides an arm's trainings: its own settings, with the study's training where it says nothing of its own.
 
-    What an arm is called, and which of a task's trainings it takes part in, is left out: neither changes a result. What
-    it sees of an image is told by `arm_view`.
+    What it is called, which trainings it takes part in, and what it sees (see `arm_view`) is left out.
     """
     own = {key: value for key, value in settings["arms"][arm].items() if key not in _UNDECISIVE}
     return {**own, "training": merged(settings["training"], own.get("training", {}))}
@@ -132,12 +131,7 @@ def class_folders(root: str | None, classes: list[str]) -> list[str]:
 
 
 def check_tasks(name: str, settings: Mapping[str, Any]) -> None:
-    """Refuse a study whose tasks, arms and paths do not fit each other.
-
-    Raises
-    ------
-    DrunetError
-    """
+    """Refuse, by a DrunetError, a study whose tasks, arms and paths do not fit each other."""
     where = f"study_settings.{name}"
     _check_paths(where, settings)
     for task, block in tasks_of(settings).items():

@@ -59,53 +59,18 @@ def train_arm(
 ) -> Trained:
     """Train an arm in every protocol and fold of a task, and test it.
 
-    Parameters
-    ----------
-    name : str
-        How messages call it.
-    arm : mapping
-        architecture, options, weights, freeze_fraction, batch_norm_momentum, training (in full), teacher.
-    task : mapping
-        classes, protocols, split.
-    images : DataFrame
-        file, label, group, and part for the protocol "given"; a row per image, those of other classes are left out.
-    root : path
-        Folder of the images.
-    view : View
-    validation_share : float
-        Share of the images beside the test that decide when training was best; 0: the training loss does.
-    distillation : mapping or None
-        temperature and weight, for an arm with a teacher.
-    seed : int
-        Of splits, initial weights, order, views and dropout.
-    folder : Path
-        Where the state is kept, and until the caller removes it the weights of every trial: see
-        `studies.common.series.weights_file`.
-    teachers : mapping of "protocol.fold" to path
-        ONNX files of the teacher, trained on the same images as each trial.
-    engine : EngineOptions, optional
-        Where the teacher computes.
-    threads : int
-        Images decoded at a time.
-    keep_mb : float
-        Decoded pixels kept in memory, MB.
-    code : str
-        Digest of the code that trains: what an edit comes between is not continued but begun anew.
+    `name` is how messages call it; `arm` has architecture, options, weights, freeze_fraction, batch_norm_momentum,
+    training (in full) and teacher; `images` have file (below `root`), label, group, and part for the protocol "given".
+    `validation_share` of the images beside the test decide when training was best; 0: the training loss does.
+    `distillation` (temperature, weight) is for an arm with a teacher, `teachers` are ONNX files of it by
+    `protocol.fold`, trained on the same images, `engine` is where they compute. `seed` is that of splits, initial
+    weights, order, views and dropout. `folder` keeps the state and, until the caller removes it, the weights of every
+    trial. `keep_mb` of decoded pixels stay in memory (MB). An edit of the code, of which `code` is a digest, begins
+    trainings anew.
 
-    Returns
-    -------
-    Trained
-
-    Raises
-    ------
-    ConfigError
-        For a protocol, a distillation block or a plan that does not fit.
-    ImageSetError
-        If a class is missing or too small, or an image cannot be read.
-    ModelError
-        For an architecture, weights or a teacher that do not fit, and if a trial has no teacher.
-    TrainingDataError
-        If the loss is no longer a number.
+    Raises ConfigError for a protocol, a distillation block or a plan that does not fit, ImageSetError if a class is
+    missing or too small, or an image cannot be read, ModelError for an architecture, weights or a teacher that do not
+    fit or are missing, TrainingDataError if the loss is no longer a number.
     """
     plan = TrainingSettings.of(arm["training"], f"{name}: training")
     taught = Lesson.of(distillation or {}, f"{name}: distillation") if arm.get("teacher") else None

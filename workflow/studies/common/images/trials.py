@@ -23,15 +23,8 @@ HISTORY = ("protocol", "fold", "epoch", "loss", "accuracy", "val_loss", "val_acc
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One training and its test.
-
-    Attributes
-    ----------
-    protocol : str
-    fold : int
-    split : Split
-    leak : float
-        Share of the test images whose group is in the training or validation set.
+    """One training and its test; `leak` is the share of the test images whose group is in the training or validation
+    set.
     """
 
     protocol: str
@@ -54,21 +47,8 @@ class Trial:
 
 
 def images_of(task: Mapping[str, Any], images: pd.DataFrame, where: str) -> pd.DataFrame:
-    """The images of a task's classes, numbered anew.
-
-    Parameters
-    ----------
-    task : mapping
-        classes.
-    images : DataFrame
-        file, label, group, and further columns; a row per image.
-    where : str
-        For messages.
-
-    Raises
-    ------
-    ImageSetError
-        If the task has one class only, or there is no image of a class.
+    """The images (file, label, group, ...) of a task's classes, numbered anew; ImageSetError for one class, or one
+    without an image.
     """
     classes = list(task["classes"])
     if len(set(classes)) < 2:
@@ -84,24 +64,9 @@ def images_of(task: Mapping[str, Any], images: pd.DataFrame, where: str) -> pd.D
 def draw_trials(
     task: Mapping[str, Any], images: pd.DataFrame, *, validation_share: float, seed: int, where: str
 ) -> list[Trial]:
-    """Draw all trials of a task.
+    """Draw all trials of a task (classes, protocols, split) on images from `images_of`; `where` is for messages.
 
-    Parameters
-    ----------
-    task : mapping
-        classes, protocols, split.
-    images : DataFrame
-        From `images_of`.
-    validation_share : float
-        See `studies.common.images.splits.split_of`.
-    seed : int
-    where : str
-        For messages.
-
-    Raises
-    ------
-    ImageSetError
-        If a class has too few images or groups, or none to learn from.
+    Raises ImageSetError if a class has too few images or groups, or none to learn from.
     """
     trials = []
     for protocol in task["protocols"]:
@@ -129,10 +94,7 @@ def prediction_rows(
 ) -> pd.DataFrame:
     """The predictions of a trial: file, label, group, protocol, fold and `p_<class>` (float32) of each test image.
 
-    Parameters
-    ----------
-    probability : float (n, classes)
-        Of the test images, in the order of the split.
+    `probability` is float (n, classes), in the order of the split.
     """
     rows = images.iloc[trial.split.test][["file", "label", "group"]].reset_index(drop=True)
     rows = rows.assign(protocol=trial.protocol, fold=trial.fold)

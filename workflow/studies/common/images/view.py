@@ -84,19 +84,12 @@ class View(Block):
         return {k: value for k, value in own.items() if k not in _LATER or value != fields[k].default}
 
     def training(self, rng: np.random.Generator, image: Image) -> Image:
-        """Draw a view to learn from: crop or stretch, then flip, then turn (and shift, shear and zoom).
+        """Draw a view to learn from, uint8 (size, size, 3): crop or stretch, then flip, then turn (and shift, shear and
+        zoom).
 
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-        image : uint8 (h, w, 3)
-
-        Returns
-        -------
-        uint8 (size, size, 3)
-            A new array. What moving brings in from outside is the inside mirrored: black corners, or the streaks that
-            come of repeating the nearest pixel (as Chu et al. do), would be something that no test image has, and
-            tissue goes on beyond an edge.
+        What moving brings in from outside is the inside mirrored: black corners, or the streaks that come of repeating
+        the nearest pixel (as Chu et al. do), would be something that no test image has, and tissue goes on beyond an
+        edge.
         """
         image = self._left_of(image)
         if self.fit == "stretch":
@@ -111,9 +104,8 @@ class View(Block):
         return turned(seen, degrees) if self.rotation else seen
 
     def test(self, image: Image) -> Image:
-        """The fixed view, uint8 (size, size, 3), a new array.
-
-        Shorter side brought to `short_side`, centre cut out; or the whole, stretched.
+        """The fixed view, uint8 (size, size, 3): shorter side brought to `short_side`, centre cut out; or the whole,
+        stretched.
         """
         image = self._left_of(image)
         if self.fit == "stretch":
@@ -172,10 +164,7 @@ def draw_crop(
 
 
 def resized(image: Image, size: tuple[int, int]) -> Image:
-    """An image brought to (height, width), a new array: reduced by area, enlarged bilinearly.
-
-    Where one side grows and the other shrinks, which the ratio of a crop bounds, it is bilinear too.
-    """
+    """An image brought to (height, width), a new array: reduced by area; enlarged, even one side alone, bilinearly."""
     if image.shape[:2] == size:
         return image.copy()
     import cv2
@@ -188,25 +177,12 @@ def resized(image: Image, size: tuple[int, int]) -> Image:
 def movement(
     degrees: float, shift: tuple[float, float], shear: float, scale: tuple[float, float]
 ) -> NDArray[np.float64]:
-    """Where, from the centre, each pixel of a moved image comes from: turn, shift, shear and scale, as one matrix.
+    """Where, from the centre, each pixel of a moved image comes from: turn, shift, shear and scale, as one matrix (2,
+    3).
 
-    The order is that of Keras' image generator, whose ranges Chu et al. state.
-
-    Parameters
-    ----------
-    degrees : float
-        Turn, anticlockwise.
-    shift : (float, float)
-        Across and down, px, before the turn: where the centre comes from.
-    shear : float
-        Degrees by which rows slant; columns stay upright.
-    scale : (float, float)
-        Across and down; above 1 shows more of the image, smaller.
-
-    Returns
-    -------
-    float64 (2, 3)
-        For (x, y, 1) of a pixel, both from the centre.
+    The order is that of Keras' image generator, whose ranges Chu et al. state. Turns are anticlockwise, `degrees`;
+    `shift` is across and down, px, before the turn: where the centre comes from; `shear` the degrees by which rows
+    slant (columns stay upright); `scale` across and down: above 1 shows more of the image, smaller.
     """
     turn, lean = math.radians(degrees), math.radians(shear)
     # Rows of an image run down: a turn that is anticlockwise to the eye has its signs changed.
