@@ -9,7 +9,7 @@ from keras import layers
 
 from drunet.errors import ModelError
 from studies.common.saliency.grad_cam import grad_cam
-from studies.ct_pneumonia.layer_groups import (
+from studies.ct_pneumonia.attention import (
     averaged,
     convolutions,
     group_maps,

@@ -26,7 +26,7 @@ COVERAGE = ("file", "group", "box", "right", "share", "highlighted", "found")
 class ArmMaps:
     """Maps of one network of the images that are shown, in the network's own view, as maps.npz holds them.
 
-    Maps are in [0, 1]. Means over the convolutions of each group (`studies.ct_pneumonia.layer_groups.GROUPS`) are of the
+    Maps are in [0, 1]. Means over the convolutions of each group (`studies.ct_pneumonia.attention.GROUPS`) are of the
     first image alone, since every convolution is explained for them; NaN where a group has no layer.
     """
 

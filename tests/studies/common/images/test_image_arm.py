@@ -20,11 +20,10 @@ from drunet.training import checkpoint
 from drunet.training.trained import Trained, rebuild
 from studies.common import series
 from studies.common.errors import ImageSetError
-from studies.common.images import trials as image_trials
-from studies.common.images.degraded import Degradation
 from studies.common.images.export import export_arm
+from studies.common.images.splits import HISTORY
 from studies.common.images.training import train_arm
-from studies.common.images.view import View
+from studies.common.images.view import Degradation, View
 from studies.common.series import keep_weights, weights_file
 
 checkpoint.KEEP_EVERY = 0.0  # a state after every epoch
@@ -136,7 +135,7 @@ def test_every_fold_of_every_protocol_leaves_a_prediction_per_test_image(trained
 
 def test_the_history_has_a_row_per_protocol_fold_and_epoch(trained: Any) -> None:
     history = trained[1].history
-    assert list(history) == list(image_trials.HISTORY)
+    assert list(history) == list(HISTORY)
     assert history.groupby(["protocol", "fold"])["epoch"].apply(list).tolist() == [[1, 2, 3]] * 4
     assert history.notna().all(axis=None)
 
@@ -306,9 +305,6 @@ def test_training_starts_from_the_weights_of_a_whole_model(tmp_path: Path, root:
 @pytest.mark.parametrize(
     ("changed", "error", "told"),
     [
-        ({"task": {"classes": ["aca"]}}, ImageSetError, "one class only"),
-        ({"task": {"classes": ["aca", "nn"]}}, ImageSetError, r"no image of a class.*found: nn.*Did you mean n\?"),
-        ({"task": {"protocols": ["groups"]}}, ValueError, r"unknown protocol 'groups'"),
         ({"task": {"split": {"folds": 12, "run": [0]}}}, ImageSetError, r"fewer groups than folds"),
         ({"arm": {"teacher": "x"}}, ConfigError, "distillation: a key is missing"),
         (
@@ -327,20 +323,11 @@ def test_what_cannot_be_trained_is_told_before_anything_is(
     assert not (tmp_path / "state").exists()
 
 
-def test_a_class_without_an_image_to_learn_from_is_told(monkeypatch: pytest.MonkeyPatch, images: pd.DataFrame) -> None:
-    from studies.common.images.splits import Split
-
-    bare = Split(np.flatnonzero(images["label"] != "scc"), np.zeros(0, int), np.flatnonzero(images["label"] == "scc"))
-    monkeypatch.setattr(image_trials, "split_of", lambda *_: bare)
-    with pytest.raises(ImageSetError, match=r"no image to learn from.*scc, protocol random, fold 0"):
-        image_trials.draw_trials(TASK, images, validation_share=0.1, seed=1, where="here")
-
-
 def test_the_outcome_is_written_as_the_pages_read_it(tmp_path: Path, trained: Any) -> None:
     outcome = trained[1]
     outcome.write(predictions=tmp_path / "p.parquet", facts=tmp_path / "t.json", history=tmp_path / "h.tsv")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "p.parquet"), outcome.predictions)
-    assert list(pd.read_csv(tmp_path / "h.tsv", sep="\t")) == list(image_trials.HISTORY)
+    assert list(pd.read_csv(tmp_path / "h.tsv", sep="\t")) == list(HISTORY)
     assert json.loads((tmp_path / "t.json").read_text())["architecture"] == "tiny"
 
 

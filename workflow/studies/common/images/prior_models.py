@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -30,10 +32,11 @@ from sklearn.svm import SVC
 from drunet.console import progress, say
 from drunet.errors import ConfigError, closest
 from drunet.training.trained import Trained
-from studies.common.images.file_statistics import file_features, file_statistics_model
+from studies.common.ct.facts import FACTS
+from studies.common.errors import ImageSetError
 from studies.common.images.folder import read_image
 from studies.common.images.sources import in_order_of
-from studies.common.images.trials import HISTORY, class_numbers, draw_trials, images_of, prediction_rows
+from studies.common.images.splits import HISTORY, class_numbers, draw_trials, images_of, prediction_rows
 
 KINDS = ("svm", "random_forest", "knn")
 FILE_STATISTICS = "file_statistics"
@@ -140,8 +143,8 @@ def fit_prior_model(
     sources.tsv. Raises ConfigError or ImageSetError as `draw_trials`, and for a model that there is not.
     """
     model = build_prior_model(kind, seed)
-    classes, images = list(task["classes"]), images_of(task, images, name)
-    trials = draw_trials(task, images, validation_share=validation_share, seed=seed, where=name)
+    classes, images = list(task["classes"]), images_of(task, images)
+    trials = draw_trials(task, images, validation_share=validation_share, seed=seed)
     labels = class_numbers(images, classes)
     features: NDArray[np.floating[Any]]
     if kind == FILE_STATISTICS:
@@ -187,3 +190,35 @@ def _parameters(model: Any) -> dict[str, Any]:
     """What the classifier was told, as JSON values."""
     last = model[-1] if hasattr(model, "steps") else model
     return {key: value for key, value in last.get_params().items() if isinstance(value, str | int | float)}
+
+
+# Facts that are names and no numbers: each name becomes a column of 0 and 1.
+_NAMES = ("format",)
+
+
+def file_features(facts: pd.DataFrame) -> tuple[NDArray[np.float64], list[str]]:
+    """Describe images by the files that they were collected from: float64 (n, d), NaN where not known, and what each
+    column is.
+
+    `facts` has a row per image with the columns `studies.common.ct.facts.FACTS`; ImageSetError if one is missing.
+    """
+    if lacking := [name for name in FACTS if name not in facts.columns]:
+        mend = "Collect the images again."
+        raise ImageSetError("the table of sources lacks facts", where="sources", found=", ".join(lacking), mend=mend)
+    numbers = facts[[name for name in FACTS if name not in _NAMES]].astype(np.float64)
+    names = pd.get_dummies(facts[list(_NAMES)].astype(str), prefix_sep=" ", dtype=np.float64)
+    table = pd.concat([numbers, names], axis=1)
+    return table.to_numpy(np.float64), [str(column) for column in table.columns]
+
+
+def file_statistics_model() -> ClassifierMixin:
+    """Logistic regression (L2, C = 1) on standardised facts.
+
+    What is not known takes the median of the training set, and a column of its own says that it is not known:
+    that a file has no JPEG quality tells its source too.
+    """
+    return make_pipeline(
+        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+        StandardScaler(),
+        LogisticRegression(max_iter=1000),
+    )

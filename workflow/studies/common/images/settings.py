@@ -9,9 +9,8 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from drunet.settings.base import Block, Share, kind_of, refusal
 from drunet.settings.network import NetworkSettings, Weights
-from studies.common.images.degraded import Degradation
 from studies.common.images.job_settings import NearDuplicates
-from studies.common.images.view import View
+from studies.common.images.view import Degradation, View
 from studies.common.settings import (
     EACH_ONCE,
     LABELS_APART,

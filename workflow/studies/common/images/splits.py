@@ -1,4 +1,4 @@
-"""Dividing a set of images into parts: at random, as the set itself is divided, or with every group whole.
+"""Trials of an arm on a set of images, which is divided at random, as it is given, or with every group whole.
 
 Where several images are made from one source, a random split leaks, and so may a given one: the network is judged by
 variants of what it has learnt. All but the given one keep the shares of the classes.
@@ -6,7 +6,7 @@ variants of what it has learnt. All but the given one keep the shares of the cla
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from studies.common.errors import ImageSetError
-from studies.common.images.protocols import PROTOCOLS
+from studies.common.images.protocols import folds_of
 
 PART_NAMES = ("training", "validation", "test")
 # Keeps the draw of validation images apart from that of folds and parts, which use the same seed.
 _VALIDATION_STREAM = 23
+HISTORY = ("protocol", "fold", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +68,7 @@ def assign_parts(
     """
     _check_enough(images, protocol, len(parts), "parts")
     names, total = list(parts), sum(parts.values())
-    if min(parts.values()) <= 0:
-        raise ValueError(f"every part needs a share above 0, got {dict(parts)}")
+
     classes, number = np.unique(images["label"].to_numpy(), return_inverse=True)
     sizes = np.bincount(number)
     members = _members(number, _units(images, protocol), np.random.default_rng(seed))
@@ -118,20 +118,13 @@ def split_of(
     same protocol (image by image, where the parts are given), unless the parts have a validation of their own. Raises
     as `assign_folds`, `assign_parts` and `given_parts`.
     """
-    if fold not in range(1 if protocol == "given" else split.get("folds", 1)):
-        raise ValueError(f"there is no fold {fold} in {dict(split)}")
     if protocol == "given":
         part = given_parts(images)
-        training, validation, test = (np.flatnonzero(part == name) for name in PART_NAMES)
     elif "parts" in split:
-        if set(split["parts"]) | {"validation"} != set(PART_NAMES):
-            raise ValueError(f"parts are {', '.join(PART_NAMES)}, not {', '.join(split['parts'])}")
-        parts = {name: size for name, size in split["parts"].items() if name != "validation" or size}
-        part = assign_parts(images, protocol, parts, seed)
-        training, validation, test = (np.flatnonzero(part == name) for name in PART_NAMES)
+        part = assign_parts(images, protocol, {name: size for name, size in split["parts"].items() if size}, seed)
     else:
-        tested = assign_folds(images, protocol, split["folds"], seed) == fold
-        training, validation, test = np.flatnonzero(~tested), np.empty(0, np.int64), np.flatnonzero(tested)
+        part = np.where(assign_folds(images, protocol, split["folds"], seed) == fold, "test", "training")
+    training, validation, test = (np.flatnonzero(part == name) for name in PART_NAMES)
     if validation_share and not len(validation):
         shares = {"training": 1 - validation_share, "validation": validation_share}
         part = assign_parts(images.iloc[training], protocol, shares, [seed, fold, _VALIDATION_STREAM])
@@ -150,8 +143,6 @@ def leak(images: pd.DataFrame, training: NDArray[np.int64], test: NDArray[np.int
 
 def _units(images: pd.DataFrame, protocol: str) -> NDArray[Any]:
     """What is not divided: the group of each image, or the image itself (so too beside parts that are given)."""
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {protocol!r}, expected one of {PROTOCOLS}")
     return images["group"].to_numpy() if protocol == "grouped" else np.arange(len(images))
 
 
@@ -189,3 +180,62 @@ def _check_present(images: pd.DataFrame, assigned: NDArray[Any], names: Any, wha
             raise ImageSetError(
                 f"a class is missing from a {what}", where=str(label), found=f"{what} {name}", mend=mend
             )
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One training and its test; `leak` is the share of the test images whose group is in the training or validation
+    set.
+    """
+
+    protocol: str
+    fold: int
+    split: Split
+    leak: float
+
+    @property
+    def key(self) -> str:
+        """How its files are called."""
+        return f"{self.protocol}.{self.fold}"
+
+    def facts(self, images: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+        """Protocol, fold, leak, and the images of each class in each part; JSON values."""
+        counts = {}
+        for name in PART_NAMES:
+            labels = images["label"].iloc[getattr(self.split, name)].value_counts()
+            counts[name] = labels.reindex(classes, fill_value=0).to_dict()
+        return {"protocol": self.protocol, "fold": self.fold, "leak": self.leak, "images": counts}
+
+
+def images_of(task: Mapping[str, Any], images: pd.DataFrame) -> pd.DataFrame:
+    """The images (file, label, group, ...) of a task's classes, numbered anew."""
+    return images[images["label"].isin(task["classes"])].reset_index(drop=True)
+
+
+def draw_trials(task: Mapping[str, Any], images: pd.DataFrame, *, validation_share: float, seed: int) -> list[Trial]:
+    """Draw all trials of a task (protocols, split) on images from `images_of`; raises as `split_of`."""
+    trials = []
+    for protocol in task["protocols"]:
+        for fold in folds_of(task["split"], protocol):
+            split = split_of(images, protocol, task["split"], fold, validation_share, seed)
+
+            seen = np.concatenate([split.training, split.validation])
+            trials.append(Trial(protocol, fold, split, leak(images, seen, split.test)))
+    return trials
+
+
+def class_numbers(images: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.int64]:
+    """The number of each image's class, in the order of `classes`; int64 (n,)."""
+    return pd.Index(classes).get_indexer(pd.Index(images["label"])).astype(np.int64)
+
+
+def prediction_rows(
+    images: pd.DataFrame, trial: Trial, classes: Sequence[str], probability: NDArray[np.floating[Any]]
+) -> pd.DataFrame:
+    """The predictions of a trial: file, label, group, protocol, fold and `p_<class>` (float32) of each test image.
+
+    `probability` is float (n, classes), in the order of the split.
+    """
+    rows = images.iloc[trial.split.test][["file", "label", "group"]].reset_index(drop=True)
+    rows = rows.assign(protocol=trial.protocol, fold=trial.fold)
+    return rows.assign(**{f"p_{label}": probability[:, k].astype(np.float32) for k, label in enumerate(classes)})

@@ -27,7 +27,7 @@ from drunet.training.recipe import new_network
 from drunet.training.trained import Trained, builder_options
 from studies.common.images.batches import ImageBatches, Originals, probabilities
 from studies.common.images.job_settings import Lesson
-from studies.common.images.trials import (
+from studies.common.images.splits import (
     HISTORY,
     Trial,
     class_numbers,
@@ -75,8 +75,8 @@ def train_arm(
     plan = TrainingSettings.of(arm["training"], f"{name}: training")
     taught = Lesson.of(distillation or {}, f"{name}: distillation") if arm.get("teacher") else None
     lesson = taught and taught.model_dump()
-    classes, images = list(task["classes"]), images_of(task, images, name)
-    trials = draw_trials(task, images, validation_share=validation_share, seed=seed, where=name)
+    classes, images = list(task["classes"]), images_of(task, images)
+    trials = draw_trials(task, images, validation_share=validation_share, seed=seed)
     taught_by = _teachers_of(trials, teachers or {}, name) if taught else {}
     engine = engine or EngineOptions()
     network = NetworkSettings.among(arm, name)
