@@ -160,8 +160,8 @@ def group_intervals(
         return dict.fromkeys(_names(positive), (NAN, NAN))
     index = _index(predictions, positive)
     count, own, said = len(classes_in(predictions)), truth(predictions), called(predictions)
-    drawn, owner = draws.drawn, draws.owner
-    cells = np.zeros((draws.groups, count * count))
+    owner, drawn = draws
+    cells = np.zeros((drawn.shape[1], count * count))
     np.add.at(cells, (owner, own * count + said), 1)
     counts = (drawn @ cells).reshape(resamples, count, count)
     # A draw that lost a class is another task.

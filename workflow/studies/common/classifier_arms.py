@@ -142,11 +142,14 @@ def pooled_intervals(
     draws = resample(np.asarray(groups, dtype=object).astype(str)[counts], resamples=resamples, seed=seed)
     if draws is None:
         return dict.fromkeys(("precision", "recall", "f1", "auc"), (NAN, NAN))
-    total, drawn, owner = draws.count, draws.drawn, draws.owner
-    called = p >= threshold
-    hits, n_called, n_tumour, n_other = total(called & positive), total(called), total(positive), total(~positive)
+    owner, drawn = draws
+    called, groups = p >= threshold, range(drawn.shape[1])
+    hits, n_called, n_tumour, n_other = (
+        drawn @ np.bincount(owner[chosen], minlength=len(groups))
+        for chosen in (called & positive, called, positive, ~positive)
+    )
     # A draw's area under the curve is a sum over pairs of groups: positives of one against negatives of the other.
-    groups_p = [(p[positive & (owner == i)], p[~positive & (owner == i)]) for i in range(draws.groups)]
+    groups_p = [(p[positive & (owner == i)], p[~positive & (owner == i)]) for i in groups]
     won = np.array([[_wins(above, below) for _, below in groups_p] for above, _ in groups_p])
     with np.errstate(invalid="ignore"):
         scores = {

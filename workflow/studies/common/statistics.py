@@ -19,22 +19,8 @@ EXACT_PAIRS, EXACT_TIED_PAIRS = 50, 13
 # With fewer differing pairs even an effect that never changes its direction stays above 0.05 (2 / 2**5 = 0.0625).
 DECISIVE_PAIRS = 6
 
-COLUMNS = (
-    "arm_a",
-    "arm_b",
-    "n",
-    "left_out",
-    "zeros",
-    "mean_a",
-    "mean_b",
-    "median_difference",
-    "effect",
-    "statistic",
-    "p",
-    "p_holm",
-    "method",
-    "note",
-)
+COLUMNS = ("arm_a", "arm_b", "n", "left_out", "zeros", "mean_a", "mean_b", "median_difference", "effect", "statistic")
+COLUMNS += ("p", "p_holm", "method", "note")
 
 # For the notes of every page that tests slide by slide.
 SLIDES_AS_INDEPENDENT = (
@@ -68,7 +54,7 @@ def paired_tests(
        arm_a   arm_b  n  effect        p
     0  plain  lenses  6    -1.0  0.03125
     """
-    wide = _one_value_each(frame, subject, arm, value)
+    wide = frame.astype({value: float}).pivot(index=subject, columns=arm, values=value)  # noqa: PD010
     arms = list(dict.fromkeys(frame[arm]))
     if reference is not None and reference not in arms:
         raise ValueError(f"the reference {reference!r} is none of the arms {', '.join(map(str, arms))}")
@@ -125,17 +111,6 @@ def rank_biserial(differences: np.ndarray) -> float:
     return float((ranks * np.sign(differing)).sum() / ranks.sum())
 
 
-def _one_value_each(frame: pd.DataFrame, subject: str, arm: str, value: str) -> pd.DataFrame:
-    missing = [c for c in (subject, arm, value) if c not in frame.columns]
-    if missing:
-        raise ValueError(f"the table lacks {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}")
-    twice = frame[frame.duplicated([subject, arm])]
-    if len(twice):
-        raise ValueError(f"{subject} {twice[subject].iloc[0]!r} stands more than once in arm {twice[arm].iloc[0]!r}")
-    numbers = frame.assign(**{value: frame[value].astype(float)})
-    return numbers.pivot_table(index=subject, columns=arm, values=value, dropna=False, observed=True)
-
-
 def _compare(name_a: str, name_b: str, a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
     known = np.isfinite(a) & np.isfinite(b)
     either = int(np.count_nonzero(np.isfinite(a) | np.isfinite(b)))
@@ -179,10 +154,8 @@ def _signed_ranks(differing: np.ndarray) -> tuple[float, float, str]:
 def _note(n: int, differing: int) -> str:
     if n == 0:
         return "no subject in common"
-    if differing == 0:
-        return "no pair differs"
-    if differing == 1:
-        return "only one pair differs"
+    if differing < 2:
+        return "only one pair differs" if differing else "no pair differs"
     if differing < DECISIVE_PAIRS:
         return f"{differing} differing pairs cannot fall below p = {2 / 2**differing:.2g}"
     return ""

@@ -56,11 +56,6 @@ class Study:
     problem: str | None = None
 
     @property
-    def target(self) -> str:
-        """The first of its targets."""
-        return self.targets[0]
-
-    @property
     def targets(self) -> tuple[str, ...]:
         """What a user may ask for."""
         return targets_of(self.name)

@@ -17,19 +17,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drunet.console import say
-from drunet.errors import ModelError
 from drunet.training.trained import rebuild
 from studies.common.images.examples import trial_of, with_calls
 from studies.common.images.folder import read_image
 from studies.common.images.view import View
 from studies.common.saliency.grad_cam import grad_cam
-from studies.common.saliency.layers import find_layer, walk
+from studies.common.saliency.layers import walk
 from studies.common.saliency.maps import unit_range
 from studies.common.saliency.score import ScoreKind
 from studies.common.series import weights_file
 from studies.ct_pneumonia.attention_maps import COVERAGE, ArmMaps, coverage, seen_box
 
 BOX = ["xmin", "ymin", "xmax", "ymax"]
+# Groups of convolutions, by whether they learn.
+GROUPS = {"frozen": (False,), "trainable": (True,), "all": (False, True)}
+_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 
 
 def choose_images(
@@ -80,13 +82,13 @@ def map_arm(
     trial: str,
     positive: str,
     options: Mapping[str, Any],
-    layers: int | Sequence[str] | None,
+    layers: int | None,
 ) -> tuple[ArmMaps, pd.DataFrame]:
     """All maps of one network, and how they meet the boxes (file, xmin, ymin, xmax, ymax; px of the image).
 
     `facts`, `weights` and `predictions` are what its training left; `shown` and `covered` come from `choose_images`.
-    The `positive` class is explained, whatever the network predicts; `options` are the study's `attention`; `layers`
-    are convolutions to show over the depth: so many, evenly spaced, or these. The table has a row per box: file, group,
+    The `positive` class is explained, whatever the network predicts; `options` are the study's `attention`; so many
+    `layers` are shown over the depth, evenly spaced. The table has a row per box: file, group,
     box (its number in the image), right (whether the network is correct), and what `coverage` says of the map of the
     last convolution.
     """
@@ -106,33 +108,25 @@ def map_arm(
     return maps, pd.DataFrame(rows, columns=list(COVERAGE))
 
 
-def _maps(model: keras.Model, seen: _Seen, index: int, score: ScoreKind, layers: int | Sequence[str] | None) -> ArmMaps:
+def _maps(model: keras.Model, seen: _Seen, index: int, score: ScoreKind, layers: int | None) -> ArmMaps:
     """All maps of the images that are shown."""
-    last, images, scaled = last_convolution(model), seen.images, seen.scaled
-    asked = [] if layers is None else spread_convolutions(model, layers) if isinstance(layers, int) else list(layers)
-    for name in asked:
-        find_layer(model, name)  # refused before anything is computed
+    last, images, learning = last_convolution(model), seen.images, convolutions(model)
+    asked = spread_convolutions(model, layers) if layers else []
+    found = grad_cam(model, seen.scaled, index, layers=[*dict.fromkeys([*asked, last])], score=score, batch_size=4)
+    found_by = {name: unit_range(branch) for name, branch in found.branches.items()}
     groups = np.full((len(GROUPS), *images.shape[1:3]), np.nan, np.float32)
-    lasting = np.zeros(images.shape[:3], np.float32)
-    deep = np.zeros((len(asked), *images.shape[:3]), np.float32)
-    if len(images):
-        found = grad_cam(model, scaled, index, layers=[*dict.fromkeys([*asked, last])], score=score, batch_size=4)
-        lasting = unit_range(found.branches[last])
-        for k, name in enumerate(asked):
-            deep[k] = unit_range(found.branches[name])
-        for name, averages in group_maps(model, scaled[:1], index, score=score).items():
-            groups[GROUPS.index(name)] = averages[0]
-    sizes = grouped(convolutions(model))
+    for name, averages in group_maps(model, seen.scaled[:1], index, score=score).items():
+        groups[list(GROUPS).index(name)] = averages[0]
     return ArmMaps(
         images,
         seen.boxes,
         seen.owner,
-        lasting,
-        deep,
+        found_by[last],
+        np.stack([found_by[name] for name in asked]) if asked else np.zeros((0, *images.shape[:3]), np.float32),
         np.array([_last_part(name) for name in asked], dtype=np.str_),
         groups,
-        np.array(GROUPS),
-        np.array([len(sizes.get(name, [])) for name in GROUPS], dtype=np.int64),
+        np.array(list(GROUPS)),
+        np.array([sum(learns in kinds for learns in learning.values()) for kinds in GROUPS.values()], dtype=np.int64),
     )
 
 
@@ -150,47 +144,27 @@ class _Seen:
 
 
 def _seen(files: pd.Series, root: str | os.PathLike[str], view: View, boxes: pd.DataFrame) -> _Seen:
-    images, edges, owner = [], [np.zeros((0, 4))], [np.zeros(0, np.int64)]
+    images, edges, owner = [], [], []
     for k, file in enumerate(files):
         whole = read_image(Path(root) / file)
         own = boxes.loc[boxes["file"] == file, BOX].astype(np.float64).to_numpy()
         images.append(view.test(whole))
         edges.append(seen_box(view, own, whole.shape[:2]))
         owner.append(np.full(len(own), k, np.int64))
-    stacked = np.stack(images) if images else np.zeros((0, view.size, view.size, 3), np.uint8)
-    return _Seen(stacked, np.concatenate(edges), np.concatenate(owner))
+    return _Seen(np.stack(images), np.concatenate(edges), np.concatenate(owner))
 
 
 def _last_part(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-FROZEN, TRAINABLE, ALL = "frozen", "trainable", "all"
-GROUPS = (FROZEN, TRAINABLE, ALL)
-_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """A convolution of a network; its path is as `studies.common.saliency.layers.find_layer` takes it."""
-
-    path: str
-    trainable: bool
-
-
-def convolutions(model: keras.Model) -> list[Convolution]:
-    """All convolutions of a network, also of models that are its layers, from the input to the output.
+def convolutions(model: keras.Model) -> dict[str, bool]:
+    """Paths of all convolutions of a network, also of models that are its layers, and whether each learns.
 
     Plain, depthwise and separable ones, in the order of Keras' `layers`: by their distance from the input, and of
     equals as they were made. Upstream counts its frozen layers in that order too.
     """
-    found = [
-        Convolution(path, bool(layer.trainable)) for path, layer in walk(model) if isinstance(layer, _CONVOLUTIONS)
-    ]
-    if not found:
-        mend = "Explain a convolutional network."
-        raise ModelError("there is no convolution", where=f"model {model.name}", mend=mend)
-    return found
+    return {path: bool(layer.trainable) for path, layer in walk(model) if isinstance(layer, _CONVOLUTIONS)}
 
 
 def last_convolution(model: keras.Model) -> str:
@@ -199,21 +173,14 @@ def last_convolution(model: keras.Model) -> str:
     In a network that ends in several branches side by side (InceptionV3, InceptionResNetV2's blocks) it lies in one of
     them, and says nothing of the others; the model's own output holds all (`saliency.layers.default_layers`).
     """
-    return convolutions(model)[-1].path
+    return list(convolutions(model))[-1]
 
 
 def spread_convolutions(model: keras.Model, count: int) -> list[str]:
     """Paths of `count` convolutions (at least 1), evenly spaced over the depth; the last always, fewer if there are."""
-    paths = [layer.path for layer in convolutions(model)]
+    paths = list(convolutions(model))
     places = np.linspace(0, len(paths) - 1, min(count, len(paths))) if count > 1 else np.array([len(paths) - 1])
     return [paths[int(place)] for place in np.unique(np.round(places).astype(int))]
-
-
-def grouped(layers: Sequence[Convolution]) -> dict[str, list[str]]:
-    """Paths of the frozen, the trainable and all convolutions; an empty group is left out."""
-    wanted = {FROZEN: (False,), TRAINABLE: (True,), ALL: (False, True)}
-    groups = {name: [layer.path for layer in layers if layer.trainable in kinds] for name, kinds in wanted.items()}
-    return {name: paths for name, paths in groups.items() if paths}
 
 
 def averaged(maps: Mapping[str, NDArray[np.float32]], paths: Sequence[str]) -> NDArray[np.float32]:
@@ -233,15 +200,11 @@ def group_maps(
 ) -> dict[str, NDArray[np.float32]]:
     """Grad-CAM averaged over the frozen, the trainable and all convolutions; float32 (n, h, w) in [0, 1] by group.
 
-    Source: Chu et al., section 2.5 and figure S3, which speak of averaged gradients. Gradients of layers with
-    other channels and places cannot be averaged; here it is their maps, see `averaged`. Parameters as of
-    `saliency.grad_cam.grad_cam`. A group without a layer is left out.
+    Source: Chu et al., section 2.5 and figure S3, which speak of averaged gradients. Gradients of layers with other
+    channels and places cannot be averaged; here it is their maps, see `averaged`. A group without a layer is left out.
+    Every convolution's output is kept in memory.
     """
-    layers = convolutions(model)
-    paths = [layer.path for layer in layers]
-    found: dict[str, list[NDArray[np.float32]]] = {}
-    for k in range(len(images)):  # one at a time: every convolution's output is kept
-        maps = grad_cam(model, images[k : k + 1], index, layers=paths, score=score, batch_size=1).branches
-        for name, members in grouped(layers).items():
-            found.setdefault(name, []).append(averaged(maps, members))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    learning = convolutions(model)
+    maps = grad_cam(model, images, index, layers=list(learning), score=score, batch_size=1).branches
+    paths = {name: [path for path, learns in learning.items() if learns in kinds] for name, kinds in GROUPS.items()}
+    return {name: averaged(maps, own) for name, own in paths.items() if own}

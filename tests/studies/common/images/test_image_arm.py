@@ -365,10 +365,10 @@ class Begun(BaseException):
 def test_a_training_is_not_continued_with_edited_code_or_a_teacher_that_computes_otherwise(
     tmp_path: Path, root: Path, images: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def begin(folder: Path, key: str, identity: str) -> None:
+    def begin(*_: Any, identity: str, **__: Any) -> None:
         raise Begun(identity)
 
-    monkeypatch.setattr(series, "Kept", begin)
+    monkeypatch.setattr(series.Series, "_trained", begin)
     (tmp_path / "t.onnx").write_bytes(b"no network is read before it is needed")
     keys = [f"{protocol}.{fold}" for protocol in TASK["protocols"] for fold in TASK["split"]["run"]]
     lesson: dict[str, Any] = {"arm": {"teacher": "tiny"}, "distillation": {"temperature": 4.0, "weight": 0.7}}

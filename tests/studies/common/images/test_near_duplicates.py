@@ -14,8 +14,8 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.cluster import pair_confusion_matrix
 
 from drunet.errors import ConfigError
+from studies.common.images.class_figures import choose_groups, group_montage
 from studies.common.images.folder import list_images
-from studies.common.images.group_montage import choose_groups, group_montage
 from studies.common.images.groups import read_groups
 from studies.common.images.near_duplicates import (
     MIRRORED,

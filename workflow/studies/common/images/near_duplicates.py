@@ -31,7 +31,6 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from drunet.console import progress, say
 from studies.common.images.folder import read_image
-from studies.common.images.groups import group_facts
 from studies.common.images.job_settings import Match, NearDuplicates
 
 CONFIDENCE = 0.95
@@ -79,6 +78,21 @@ def find_groups(
         first = " and ".join(facts["check"]["examples"][0])
         say(f"{len(false)} of {len(strange)} pairs of different classes seem to share a source: {first}")
     return groups, facts
+
+
+def group_facts(images: pd.DataFrame) -> dict[str, int]:
+    """Counts of a set with groups (columns label and group): images, groups, largest (images of the largest),
+    singletons (groups of one image), spanning (groups with images of several classes).
+    """
+    sizes = images["group"].value_counts()
+    classes = images[["group", "label"]].drop_duplicates()["group"].value_counts()
+    return {
+        "images": len(images),
+        "groups": len(sizes),
+        "largest": int(sizes.max()),
+        "singletons": int((sizes == 1).sum()),
+        "spanning": int((classes > 1).sum()),
+    }
 
 
 def check_facts(tried: int, false_links: int, compared: int, links: int) -> dict[str, Any]:

@@ -33,9 +33,8 @@ from drunet.console import progress, say
 from drunet.errors import ConfigError, closest
 from drunet.training.trained import Trained
 from studies.common.ct.facts import FACTS
-from studies.common.errors import ImageSetError
 from studies.common.images.folder import read_image
-from studies.common.images.sources import in_order_of
+from studies.common.images.groups import in_order_of
 from studies.common.images.splits import HISTORY, class_numbers, draw_trials, images_of, prediction_rows
 
 KINDS = ("svm", "random_forest", "knn")
@@ -202,9 +201,6 @@ def file_features(facts: pd.DataFrame) -> tuple[NDArray[np.float64], list[str]]:
 
     `facts` has a row per image with the columns `studies.common.ct.facts.FACTS`; ImageSetError if one is missing.
     """
-    if lacking := [name for name in FACTS if name not in facts.columns]:
-        mend = "Collect the images again."
-        raise ImageSetError("the table of sources lacks facts", where="sources", found=", ".join(lacking), mend=mend)
     numbers = facts[[name for name in FACTS if name not in _NAMES]].astype(np.float64)
     names = pd.get_dummies(facts[list(_NAMES)].astype(str), prefix_sep=" ", dtype=np.float64)
     table = pd.concat([numbers, names], axis=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -25,8 +25,7 @@ from studies.common.class_metrics import (
     roc_curves,
     summary,
 )
-from studies.common.images.class_figures import PROTOCOL_NAMES
-from studies.common.images.group_montage import COLUMNS
+from studies.common.images.class_figures import MONTAGE_COLUMNS, PROTOCOL_NAMES
 from studies.common.images.protocols import PROTOCOLS
 from studies.common.words import score, signed
 
@@ -67,6 +66,9 @@ class ImageArm:
         return self.predictions[self.predictions["protocol"] == protocol]
 
 
+Arms: TypeAlias = Sequence[ImageArm]
+
+
 def read_arms(
     arms: Mapping[str, Mapping[str, Any]],
     keys: Sequence[str],
@@ -88,23 +90,19 @@ def read_arms(
     return found
 
 
-def summaries(arms: Sequence[ImageArm], *, resamples: int, seed: int, positive: str | None = None) -> pd.DataFrame:
+def summaries(arms: Arms, *, resamples: int, seed: int, positive: str | None = None) -> pd.DataFrame:
     """Scores of every model: protocol, metric, folds, mean, sd, low, high, key, task, arm, label.
 
     `positive` is the class whose own scores are wanted; see `class_metrics.scores`.
     """
-    frames = [
-        summary(arm.predictions, resamples=resamples, seed=seed, positive=positive).assign(
-            key=arm.key, task=arm.task, arm=arm.name, label=arm.label
-        )
-        for arm in arms
-    ]
+    frames = []
+    for arm in arms:
+        found = summary(arm.predictions, resamples=resamples, seed=seed, positive=positive)
+        frames.append(found.assign(key=arm.key, task=arm.task, arm=arm.name, label=arm.label))
     return pd.concat(frames, ignore_index=True)
 
 
-def long_metrics(
-    arms: Sequence[ImageArm], costs: Mapping[str, pd.DataFrame], *, positive: str | None = None
-) -> pd.DataFrame:
+def long_metrics(arms: Arms, costs: Mapping[str, pd.DataFrame], *, positive: str | None = None) -> pd.DataFrame:
     """metrics.tsv: arm (`task/arm`), protocol, repeat (the fold), metric and value.
 
     `costs` holds cost.tsv by task; it becomes the protocol `cost`, without a repeat. `positive` as in `summaries`.
@@ -124,7 +122,7 @@ def long_metrics(
     return pd.concat([frame[columns].astype({"repeat": object}) for frame in frames], ignore_index=True)
 
 
-def leaks(arms: Sequence[ImageArm], images: pd.DataFrame) -> pd.DataFrame:
+def leaks(arms: Arms, images: pd.DataFrame) -> pd.DataFrame:
     """Share of a protocol's test images with another image of their group outside that fold's test set.
 
     All models of a task share its splits; each protocol and fold is counted in the first model that took part in it.
@@ -133,16 +131,13 @@ def leaks(arms: Sequence[ImageArm], images: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for task in dict.fromkeys(arm.task for arm in arms):
         own = [arm.predictions for arm in arms if arm.task == task]
-        tested = pd.concat([frame[["protocol", "fold", "file", "group"]] for frame in own])
-        tested = tested.drop_duplicates(["protocol", "fold", "file"])
+        tested = pd.concat(own).drop_duplicates(["protocol", "fold", "file"])
         whole = images[images["label"].isin(classes_in(own[0]))]
         for protocol in protocols_in(tested):
-            shares, sizes = [], []
-            for _, test in tested[tested["protocol"] == protocol].groupby("fold"):
-                others = whole.loc[~whole["file"].isin(test["file"]), "group"].astype(str)
-                shares.append(float(test["group"].astype(str).isin(set(others)).mean()))
-                sizes.append(len(test))
-            rows.append([task, protocol, np.mean(shares), round(float(np.mean(sizes)))])
+            tests = [test for _, test in tested[tested["protocol"] == protocol].groupby("fold")]
+            others = [whole.loc[~whole["file"].isin(test["file"]), "group"] for test in tests]
+            shares = [test["group"].isin(other).mean() for test, other in zip(tests, others, strict=True)]
+            rows.append([task, protocol, np.mean(shares), round(float(np.mean([len(test) for test in tests])))])
     return pd.DataFrame(rows, columns=["task", "protocol", "leak", "images"])
 
 
@@ -158,34 +153,26 @@ def split_table(
     compared = len(scores[["key", "protocol"]].drop_duplicates()) > scores["key"].nunique()
     others = [p for p in shown if p != GROUPED] if compared and GROUPED in shown else []
     share = leak.set_index(["task", "protocol"])["leak"]
-    for _, here in scores.groupby("key", sort=False):
-        first = here.iloc[0]
-        row: dict[str, Any] = {"task": first["task"].replace("_", " "), "model": first["label"]}
-        known: Any = here.set_index(["metric", "protocol"])
-        own = [p for p in shown if p in set(here["protocol"])]
+    for (task, label), here in scores.groupby(["task", "label"], sort=False):
+        row: dict[str, Any] = {"task": task.replace("_", " "), "model": label}
+        known = here.set_index(["metric", "protocol"]).to_dict("index")
+        own = protocols_in(here)
         for metric in metrics:
             for protocol in shown:
-                cell = score(known.loc[(metric, protocol)]) if protocol in own else ""
-                row[f"{HEADINGS[metric]}, {protocol}"] = cell
+                row[f"{HEADINGS[metric]}, {protocol}"] = score(known[metric, protocol]) if protocol in own else ""
             for other in others:
                 both = {other, GROUPED} <= set(own)
-                gap = known["mean"][metric, other] - known["mean"][metric, GROUPED] if both else None
+                gap = known[metric, other]["mean"] - known[metric, GROUPED]["mean"] if both else None
                 row[f"{HEADINGS[metric]}, {other} − {GROUPED}"] = signed(gap, 3)
         for protocol in shown:
-            value = 100 * share.get((first["task"], protocol), np.nan) if protocol in own else np.nan
-            row[f"leak, {protocol} split (%)"] = round(value, 1)
+            row[f"leak, {protocol} split (%)"] = round(100 * share[task, protocol], 1) if protocol in own else np.nan
         rows.append(row)
     table = pd.DataFrame(rows)
     return table if len(set(table["task"])) > 1 else table.drop(columns="task")
 
 
 def beside_published(
-    scores: pd.DataFrame,
-    arms: Sequence[ImageArm],
-    published: pd.DataFrame,
-    *,
-    metrics: Sequence[str] = SCORES,
-    seconds: bool = False,
+    scores: pd.DataFrame, arms: Arms, published: pd.DataFrame, *, metrics: Sequence[str] = SCORES, seconds: bool = False
 ) -> pd.DataFrame:
     """A row per model and protocol, and above them the published figures of the same network, as printed.
 
@@ -201,22 +188,16 @@ def beside_published(
             cells = {HEADINGS[m]: str(known.get(m, "")) for m in metrics}
             cells |= {"s per epoch": str(known.get("seconds_per_epoch", ""))} if seconds else {}
             rows.append({"model": arm.label, "split": "random, published", "folds": "", **cells})
+        spent = None if arm.history is None else arm.history.groupby("protocol")["seconds"].median()
         for protocol in protocols_in(own):
             here: Any = own[own["protocol"] == protocol].set_index("metric")
             cells = {HEADINGS[m]: score(here.loc[m]) for m in metrics}
-            cells |= {"s per epoch": _seconds(arm, protocol)} if seconds else {}
+            cells |= {"s per epoch": "" if spent is None else f"{spent[protocol]:.1f}"} if seconds else {}
             rows.append({"model": arm.label, "split": protocol, "folds": str(here["folds"].iloc[0]), **cells})
     return pd.DataFrame(rows)
 
 
-def _seconds(arm: ImageArm, protocol: str) -> str:
-    if arm.history is None:
-        return ""
-    spent = arm.history.loc[arm.history["protocol"] == protocol, "seconds"]
-    return f"{spent.median():.1f}" if len(spent) else ""
-
-
-def per_class_table(arms: Sequence[ImageArm]) -> pd.DataFrame:
+def per_class_table(arms: Arms) -> pd.DataFrame:
     """Precision, recall, F1 and AUC of each class against the rest, the predictions of all folds pooled."""
     frames = []
     for arm in arms:
@@ -227,7 +208,7 @@ def per_class_table(arms: Sequence[ImageArm]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def training_table(arms: Sequence[ImageArm]) -> pd.DataFrame:
+def training_table(arms: Arms) -> pd.DataFrame:
     """How each network was trained: its size, the trainable part, the starting weights, and what its plan says.
 
     Of the plan the columns that every reader looks for, and those in which the networks differ.
@@ -257,7 +238,7 @@ def _plain(value: Any) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def cost_of(arms: Sequence[ImageArm], cost: pd.DataFrame) -> pd.DataFrame:
+def cost_of(arms: Arms, cost: pd.DataFrame) -> pd.DataFrame:
     """What an image costs in each network, from cost.tsv, in the order of `arms`."""
     known = cost.set_index("arm")
     own = [arm for arm in arms if arm.name in known.index]
@@ -274,32 +255,31 @@ def cost_of(arms: Sequence[ImageArm], cost: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def matrices(arms: Sequence[ImageArm]) -> dict[str, dict[str, np.ndarray]]:
+def matrices(arms: Arms) -> dict[str, dict[str, np.ndarray]]:
     """Confusion matrices by protocol, in words, and model, summed over folds; for `confusion_matrices`."""
     found = {}
     for protocol in PROTOCOLS:
         if own := {arm.label: confusion(arm.of(protocol)) for arm in arms if len(arm.of(protocol))}:
-            sizes = sorted({int(matrix.sum()) for matrix in own.values()})
-            images = " to ".join(f"{size:,}" for size in (sizes if len(sizes) < 2 else [sizes[0], sizes[-1]]))
+            sizes = [int(matrix.sum()) for matrix in own.values()]
+            images = " to ".join(dict.fromkeys([f"{min(sizes):,}", f"{max(sizes):,}"]))
             found[f"{PROTOCOL_NAMES[protocol]}, {images} test images"] = own
     return found
 
 
-def macro_curves(arms: Sequence[ImageArm]) -> dict[str, dict[str, Roc]]:
+def macro_curves(arms: Arms) -> dict[str, dict[str, Roc]]:
     """ROC curves averaged over classes and folds, by protocol, in words, and model; for `roc_panels`."""
-    panels: dict[str, dict[str, Roc]] = {}
-    for protocol in PROTOCOLS:
-        found = {arm.label: list(roc_curves(arm.of(protocol)).values()) for arm in arms if len(arm.of(protocol))}
-        panels[PROTOCOL_NAMES[protocol]] = {name: mean_roc(curves) for name, curves in found.items() if curves}
-    return panels
+    return {
+        PROTOCOL_NAMES[protocol]: {
+            arm.label: mean_roc(list(roc_curves(arm.of(protocol)).values())) for arm in arms if len(arm.of(protocol))
+        }
+        for protocol in PROTOCOLS
+    }
 
 
 def dumbbell_points(scores: pd.DataFrame, leak: pd.DataFrame, task: str) -> pd.DataFrame:
     """What `protocol_dumbbell` draws of one task."""
-    here = scores[scores["task"] == task]
-    return here.merge(leak[["task", "protocol", "leak"]], on=["task", "protocol"], how="left").assign(
-        arm=lambda joined: joined["label"]
-    )
+    here = scores[scores["task"] == task].assign(arm=lambda own: own["label"])
+    return here.merge(leak[["task", "protocol", "leak"]], on=["task", "protocol"], how="left")
 
 
 def cost_points(scores: pd.DataFrame, cost: pd.DataFrame, task: str, protocol: str) -> pd.DataFrame:
@@ -311,7 +291,7 @@ def cost_points(scores: pd.DataFrame, cost: pd.DataFrame, task: str, protocol: s
     return joined.assign(low=low, high=high).rename(columns={"ms_per_tile": "ms", "mean": "score"})
 
 
-def label_of(arms: Sequence[ImageArm], name: str) -> str:
+def label_of(arms: Arms, name: str) -> str:
     """What a model is called on the page."""
     return next((arm.label for arm in arms if arm.name == name), name)
 
@@ -340,7 +320,7 @@ def leak_of(leak: pd.DataFrame, task: str) -> dict[str, float]:
 def shared_view(
     scores: pd.DataFrame,
     leak: pd.DataFrame,
-    arms: Sequence[ImageArm],
+    arms: Arms,
     grouping: Mapping[str, Any],
     *,
     metrics: Sequence[str] = ("accuracy", "mcc"),
@@ -352,5 +332,5 @@ def shared_view(
         "splits": split_table(scores, leak, metrics=metrics),
         "training": training_table(arms),
         "grouping": {"search": None, **grouping},
-        "montage_columns": COLUMNS,
+        "montage_columns": MONTAGE_COLUMNS,
     }

@@ -2,8 +2,8 @@
 
 from drunet.console import job
 from studies.common.images.folder import read_list
+from studies.common.images.groups import read_sources
 from studies.common.images.prior_models import fit_prior_model
-from studies.common.images.sources import read_sources
 
 with job(snakemake.log[0]):
     outputs, params, wildcards = snakemake.output, snakemake.params, snakemake.wildcards
