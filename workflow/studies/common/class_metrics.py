@@ -28,9 +28,7 @@ _PLACES = 2001
 
 @dataclass(frozen=True)
 class Roc:
-    """A receiver operating characteristic from (0, 0) to (1, 1); `auc` of an average of curves is the average of their
-    areas.
-    """
+    """A receiver operating characteristic; `auc` of an average of curves is the average of their areas."""
 
     false_rate: NDArray[np.float64]
     true_rate: NDArray[np.float64]
@@ -51,13 +49,8 @@ def probabilities(predictions: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def truth(predictions: pd.DataFrame) -> NDArray[np.int64]:
-    """Index (n,) of each image's own class; ValueError if a label is none of the classes."""
-    names = classes_in(predictions)
-    index = pd.Index(names).get_indexer(pd.Index(predictions["label"]))
-    if (index < 0).any():
-        stranger = predictions["label"].to_numpy()[index < 0][0]
-        raise ValueError(f"the label {stranger!r} is none of the classes {', '.join(names)}")
-    return index.astype(np.int64)
+    """Index (n,) of each image's own class."""
+    return pd.Index(classes_in(predictions)).get_indexer(pd.Index(predictions["label"])).astype(np.int64)
 
 
 def called(predictions: pd.DataFrame) -> NDArray[np.int64]:
@@ -76,10 +69,9 @@ def scores_of_counts(counts: NDArray, positive: int | None = None) -> dict[str, 
     """Scores of confusion matrices (..., classes, classes) with true classes in rows.
 
     mcc is the multi-class Matthews correlation R_K (Gorodkin 2004, equation 8), 0 where all images are predicted as, or
-    are, one class. Precision, recall and f1 are averages over classes (macro): a class that is never predicted has
-    precision 0; one without images has no recall and, if never predicted either, no precision and F1, and is left out.
-    With the index of a `positive` class they are its own, and there is specificity TN / (TN + FP); NaN where nothing
-    decides.
+    are, one class. Precision, recall and f1 are averages over the classes that have them (macro), or those of a
+    `positive` class (index), with its specificity TN / (TN + FP). A class that is never predicted has precision 0; NaN
+    where nothing decides.
     """
     counts = np.asarray(counts, dtype=np.float64)
     per_class = _per_class(counts)
@@ -110,9 +102,7 @@ def scores(predictions: pd.DataFrame, positive: str | None = None) -> dict[str, 
 
 
 def class_scores(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Each class against the rest: class, n (images of it), precision, recall (sensitivity), specificity, f1, auc; NaN
-    as of `scores_of_counts`.
-    """
+    """Each class against the rest: class, n, precision, recall (sensitivity), specificity, f1, auc; NaN if none."""
     counts = confusion(predictions)
     found = {"class": classes_in(predictions), "n": counts.sum(axis=1), **_per_class(counts.astype(np.float64))}
     table = pd.DataFrame({**found, "auc": _areas(predictions)})
@@ -130,8 +120,7 @@ def fold_scores(predictions: pd.DataFrame, positive: str | None = None) -> pd.Da
 
 
 def summary(predictions: pd.DataFrame, *, resamples: int, seed: int, positive: str | None = None) -> pd.DataFrame:
-    """Scores over folds: protocol, metric, folds, mean, sd (of a sample, n - 1), low, high; either sd, or low and high,
-    are NaN.
+    """Scores over folds: protocol, metric, folds, mean, sd (n - 1), low, high; either sd, or low and high, are NaN.
 
     Where one fold alone was run there is a bootstrap interval over groups of images, see `group_intervals`.
     """
@@ -149,7 +138,7 @@ def summary(predictions: pd.DataFrame, *, resamples: int, seed: int, positive: s
 
 
 def group_intervals(
-    predictions: pd.DataFrame, *, resamples: int, seed: int, level: float = 0.95, positive: str | None = None
+    predictions: pd.DataFrame, *, resamples: int, seed: int, positive: str | None = None
 ) -> dict[str, tuple[float, float]]:
     """Percentile bounds of the scores of one fold, by drawing whole groups of images with replacement.
 
@@ -170,19 +159,18 @@ def group_intervals(
     given = probabilities(predictions)
     areas = [_weighted_areas(given[:, k], own == k, drawn, owner) for k in (range(count) if index is None else [index])]
     found["auc"] = _average(np.stack(areas, axis=-1))
-    return {name: interval(found[name], level) for name in _names(positive)}
+    return {name: interval(found[name], 0.95) for name in _names(positive)}
 
 
 def roc_curves(predictions: pd.DataFrame) -> dict[str, Roc]:
-    """Curve of each class against the rest, averaged over folds at equal false positive rate; without folds that lack
-    it.
-    """
+    """Curve of each class against the rest, averaged at equal false positive rate over the folds that have it."""
     found: dict[str, list[Roc]] = {name: [] for name in classes_in(predictions)}
     for _, part in predictions.groupby("fold", sort=True):
         own, given = truth(part), probabilities(part)
         for k, name in enumerate(found):
             if 0 < np.count_nonzero(own == k) < len(own):
-                found[name].append(_roc(given[:, k], own == k))
+                false_rate, true_rate, _ = roc_curve(own == k, given[:, k])
+                found[name].append(Roc(false_rate, true_rate, area_under_roc(given[:, k], own == k)))
     return {name: mean_roc(curves) for name, curves in found.items() if curves}
 
 
@@ -199,15 +187,7 @@ def _names(positive: str | None) -> tuple[str, ...]:
 
 
 def _index(predictions: pd.DataFrame, positive: str | None) -> int | None:
-    names = classes_in(predictions)
-    if positive is not None and positive not in names:
-        raise ValueError(f"the class {positive!r} is none of {', '.join(names)}")
-    return None if positive is None else names.index(positive)
-
-
-def _roc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> Roc:
-    false_rate, true_rate, _ = roc_curve(positive, score)
-    return Roc(false_rate, true_rate, area_under_roc(score, positive))
+    return None if positive is None else classes_in(predictions).index(positive)
 
 
 def _areas(predictions: pd.DataFrame) -> NDArray[np.float64]:

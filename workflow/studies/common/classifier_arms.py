@@ -54,12 +54,9 @@ def tuned_threshold(tiles: pd.DataFrame, *, where: str) -> float:
     known = tiles[tiles["p_tumour"].notna()]
     positive = known["label"].to_numpy() == 1
     if positive.all() or not positive.any():
-        raise TrainingDataError(
-            "a threshold cannot be tuned on one class alone",
-            where=where,
-            found=f"{np.count_nonzero(positive)} tumour, {np.count_nonzero(~positive)} non-tumour tiles in validation",
-            mend="Mark slides with both classes `val` in the sheet, or keep the threshold at 0.5.",
-        )
+        found = f"{np.count_nonzero(positive)} tumour, {np.count_nonzero(~positive)} non-tumour tiles in validation"
+        mend = "Mark slides with both classes `val` in the sheet, or keep the threshold at 0.5."
+        raise TrainingDataError("a threshold cannot be tuned on one class alone", where=where, found=found, mend=mend)
     p = known["p_tumour"].to_numpy(float)
     # Between two neighbouring probabilities nothing changes: their middle stands for all, and is not on a tile's own.
     known_p = np.unique(p)
@@ -72,9 +69,7 @@ def tuned_threshold(tiles: pd.DataFrame, *, where: str) -> float:
 
 
 def slide_scores(arms: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float]) -> pd.DataFrame:
-    """Score every slide under every variant: arm, slide, patient, threshold, tiles, precision, recall, f1, auc,
-    unreadable.
-    """
+    """Score every slide under every variant: arm, slide, patient, threshold, and what `tile_scores` gives."""
     rows = []
     for arm, tiles in arms.items():
         for (slide, patient), own in tiles.groupby(["slide", "patient"], sort=False):
@@ -95,12 +90,9 @@ def arm_metrics(
     many slides a score is defined. Raises TrainingDataError if a variant has no tile.
     """
     if empty := [arm for arm, tiles in arms.items() if tiles.empty]:
-        raise TrainingDataError(
-            "there is no labelled tile to measure",
-            where=empty[0],
-            found="no usable annotated slide of the split, or none with labelled tiles",
-            mend="Mark annotated slides `test` in the sheet; slides.tsv in the results says what was left out.",
-        )
+        found = "no usable annotated slide of the split, or none with labelled tiles"
+        mend = "Mark annotated slides `test` in the sheet; slides.tsv in the results says what was left out."
+        raise TrainingDataError("there is no labelled tile to measure", where=empty[0], found=found, mend=mend)
     rows: list[tuple[str, str, str, str, float]] = []
     per_slide = slide_scores(arms, thresholds)
     for arm, tiles in arms.items():
@@ -129,10 +121,8 @@ def pooled_intervals(
     *,
     resamples: int,
     seed: int,
-    level: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals of precision, recall, f1 and auc over pooled tiles (n,), where whole groups (patients) are
-    drawn.
+    """Bootstrap intervals of precision, recall, f1 and auc over pooled tiles (n,), drawing whole groups (patients).
 
     NaN with fewer than two groups. Draws in which a score is not defined do not count for it.
     """
@@ -158,7 +148,7 @@ def pooled_intervals(
             "f1": 2 * hits / (n_called + n_tumour),
             "auc": ((drawn @ won) * drawn).sum(axis=1) / (n_tumour * n_other),
         }
-    return {name: interval(values, level) for name, values in scores.items()}
+    return {name: interval(values, 0.95) for name, values in scores.items()}
 
 
 def _wins(positive: np.ndarray, negative: np.ndarray) -> float:

@@ -6,7 +6,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +22,10 @@ _WARM_UPS = 2  # runs that are not timed: the first ones allocate and choose ker
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Size and arithmetic of a network.
+    """Weights, the floating-point numbers in the file, and FLOPs of a network for one tile.
 
-    `weights` are the floating-point numbers in the file: fewer than in training, as batch normalisation is folded into
-    convolutions. `flops` of one tile are twice the multiply-accumulates of convolutions and dense layers alone, as is
-    usual.
+    There are fewer weights than in training, as batch normalisation is folded into convolutions. FLOPs are twice the
+    multiply-accumulates of convolutions and dense layers alone, as is usual.
     """
 
     weights: int
@@ -34,21 +33,10 @@ class Arithmetic:
 
 
 def arithmetic(path: str | os.PathLike[str]) -> Arithmetic:
-    """Count the weights and the operations of an ONNX file, for one sample; ModelError if the size of a tensor stays
-    open.
-    """
+    """Count the weights and the operations of an ONNX file, for one sample; ModelError for an input of open size."""
     model = onnx.load(os.fspath(path))
     weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    # Older files list their weights among the inputs.
-    for entry in (i for i in model.graph.input if i.name not in weights):
-        entry.type.tensor_type.shape.dim[0].dim_value = 1
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes = dict(weights)
-    for value in [v for v in (*inferred.input, *inferred.value_info, *inferred.output) if v.name not in weights]:
-        shapes[value.name] = tuple(
-            d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim
-        )
-    shapes |= _measured(model, shapes, [i for i in model.graph.input if i.name not in weights])
+    shapes = weights | _shapes_of_one_sample(model, weights)
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
     held = sum(math.prod(t.dims) for t in model.graph.initializer if t.data_type in floats)
     macs = sum(_COUNTERS[n.op_type](n, shapes) for n in model.graph.node if n.op_type in _COUNTERS)
@@ -131,56 +119,45 @@ def cost_table(
     return pd.DataFrame(rows)
 
 
-def _measured(
-    model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]], inputs: Sequence[onnx.ValueInfoProto]
-) -> dict[str, tuple[int, ...]]:
-    """Shapes that inference leaves open although those of the inputs are known, taken from a run on one empty sample.
+def _shapes_of_one_sample(model: onnx.ModelProto, weights: Collection[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes of what the counted nodes read and give, from a run on one empty sample.
 
-    Attention is converted into a graph that computes shapes by itself, in ways that inference does not follow.
+    Attention is converted into a graph that computes shapes by itself, in ways that ONNX's inference does not follow.
     """
-    counted = [name for n in model.graph.node if n.op_type in _COUNTERS for name in (*n.input[:2], n.output[0])]
-    missing = [name for name in dict.fromkeys(counted) if _is_open(shapes.get(name))]
-    if not missing or any(_is_open(shapes[i.name]) for i in inputs):
-        return {}
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
-    known = {output.name for output in model.graph.output}
-    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in missing if name not in known)
+    empty: dict[str, np.ndarray] = {}
+    # Older files list their weights among the inputs.
+    for entry in (one for one in probe.graph.input if one.name not in weights):
+        tensor = entry.type.tensor_type
+        tensor.shape.dim[0].dim_value = 1
+        shape = [side.dim_value for side in tensor.shape.dim]
+        if 0 in shape:
+            what, mend = "the size of its input is open", "Export the model with fixed height, width and channels."
+            raise ModelError(what, where=f"ONNX input {entry.name}", found=shape, mend=mend)
+        empty[entry.name] = np.zeros(shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    counted = [name for n in probe.graph.node if n.op_type in _COUNTERS for name in (*n.input[:2], n.output[0])]
+    asked = [name for name in dict.fromkeys(counted) if name not in weights and name not in empty]
+    known = {output.name for output in probe.graph.output}
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in asked if name not in known)
     session = ort.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
-    dtypes = {i.name: onnx.helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in inputs}
-    empty = {name: np.zeros(shapes[name], dtype) for name, dtype in dtypes.items()}
-    return {name: array.shape for name, array in zip(missing, session.run(missing, empty), strict=True)}
-
-
-def _is_open(shape: tuple[int, ...] | None) -> bool:
-    return shape is None or any(side < 0 for side in shape)
-
-
-def _known(shapes: Mapping[str, tuple[int, ...]], name: str, node: onnx.NodeProto) -> tuple[int, ...]:
-    shape = shapes.get(name)
-    if shape is None or _is_open(shape):
-        raise ModelError(
-            "the arithmetic cannot be counted, because the size of a tensor is open",
-            where=f"ONNX node {node.name or node.op_type}",
-            found=f"{name}: {shape}",
-            mend="Export the model with fixed height, width and channels.",
-        )
-    return shape
+    # Asked for nothing, a session gives everything.
+    found = dict(zip(asked, session.run(asked, empty), strict=True)) if asked else {}
+    return {name: array.shape for name, array in (empty | found).items()}
 
 
 def _convolution(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Each output sums over a kernel (out, in / groups, h, w); of a transposed one (in, out / groups, h, w) each input
-    spreads.
+    """Each output sums over a kernel (out, in / groups, h, w); each input of a transposed one spreads over one (in,
+    ...).
     """
     spread = node.input[0] if node.op_type == "ConvTranspose" else node.output[0]
-    return math.prod(_known(shapes, spread, node)) * math.prod(_known(shapes, node.input[1], node)[1:])
+    return math.prod(shapes[spread]) * math.prod(shapes[node.input[1]][1:])
 
 
 def _product(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Each output is a sum over the dimension that the two matrices share."""
     transposed = any(a.name == "transA" and a.i for a in node.attribute)
-    shared = _known(shapes, node.input[0], node)[-2 if transposed else -1]
-    return math.prod(_known(shapes, node.output[0], node)) * shared
+    return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-2 if transposed else -1]
 
 
 _COUNTERS = {"Conv": _convolution, "ConvTranspose": _convolution, "Gemm": _product, "MatMul": _product}

@@ -21,10 +21,9 @@ from drunet.training.loop import Trainer
 class Series:
     """Trainings of one network in one job: one that is finished is not done again, and one that was killed goes on.
 
-    They share what is traced for the first of them, as long as the plan is the same. Every training begins with the
-    weights that `model` has now. `metric` makes a new metric for each plan: in the first epoch Keras would not reset
-    one that has been used. `folder` is for state and results, `decisive` holds all that decides every result (JSON
-    values).
+    They share what is traced for the first of them, as long as the plan is the same, and begin with the weights that
+    `model` has now. `metric` makes a new metric for each plan: in the first epoch Keras would not reset one that has
+    been used. `folder` is for state and results, `decisive` holds all that decides every result (JSON values).
     """
 
     def __init__(

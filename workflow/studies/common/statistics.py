@@ -19,8 +19,8 @@ EXACT_PAIRS, EXACT_TIED_PAIRS = 50, 13
 # With fewer differing pairs even an effect that never changes its direction stays above 0.05 (2 / 2**5 = 0.0625).
 DECISIVE_PAIRS = 6
 
-COLUMNS = ("arm_a", "arm_b", "n", "left_out", "zeros", "mean_a", "mean_b", "median_difference", "effect", "statistic")
-COLUMNS += ("p", "p_holm", "method", "note")
+_COUNTS: tuple[str, ...] = ("arm_a", "arm_b", "n", "left_out", "zeros", "mean_a", "mean_b")
+COLUMNS = (*_COUNTS, "median_difference", "effect", "statistic", "p", "p_holm", "method", "note")
 
 # For the notes of every page that tests slide by slide.
 SLIDES_AS_INDEPENDENT = (
@@ -75,11 +75,8 @@ def shown_tests(tests: pd.DataFrame) -> pd.DataFrame:
 def require_slides(slides: Sequence[Mapping[str, Any]], where: str) -> None:
     """Raise ConfigError when a split has no usable annotated slide."""
     if not slides:
-        raise ConfigError(
-            "there is no slide to compare on",
-            where=where,
-            mend="Choose a split of which slides.tsv in the results lists a usable slide with an annotation.",
-        )
+        mend = "Choose a split of which slides.tsv in the results lists a usable slide with an annotation."
+        raise ConfigError("there is no slide to compare on", where=where, mend=mend)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -98,8 +95,7 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def rank_biserial(differences: np.ndarray) -> float:
-    """Matched-pairs rank-biserial correlation (W+ - W-) / (W+ + W-) of the differences that are not zero (Kerby 2014),
-    else NaN.
+    """Matched-pairs rank-biserial correlation of the differences that are not zero (Kerby 2014); NaN when all are.
 
     >>> rank_biserial(np.array([3.0, 2.0, -1.0, 0.0]))
     0.6666666666666666

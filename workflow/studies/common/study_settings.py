@@ -42,11 +42,10 @@ TARGETS = {"experiments": ("experiments",), "scores": ("scoring_sheet", "study_s
 
 @dataclass(frozen=True)
 class Study:
-    """A side-study of this configuration: `settings` without models and runs, `blocks` of `MODEL_BLOCKS` that it adds,
-    `rows` of slides that its models learn from and that are left alone otherwise.
+    """A side-study of this configuration: its settings, and the models, runs and slides that it brings.
 
-    A study with a `problem` cannot be made with this configuration: its target ends in this message, and nothing else
-    does.
+    `rows` are slides that its models learn from and that are left alone otherwise. A study with a `problem` cannot be
+    made with this configuration: its target ends in this message, and nothing else does.
     """
 
     name: str
@@ -91,11 +90,16 @@ def load_studies(
     for name in names:
         settings = _settings(read_yaml(folder / name / "settings.yaml"), given.get(name, {}))
         blocks = {key: settings.pop(key) or {} for key in MODEL_BLOCKS if key in settings}
-        owners |= {(kind, model): name for kind, block in blocks.items() for model in block}
+        for kind, model in ((kind, model) for kind, block in blocks.items() for model in block):
+            if owners.setdefault((kind, model), name) != name:
+                where, mend = f"study_settings.{name}.{kind}", "Rename one of them."
+                raise ConfigError("two studies use one name", where=where, found=model, mend=mend)
         try:
             modules[name] = importlib.import_module(f"{folder.name}.{name}.settings")
             modules[name].Settings.of(settings, f"study_settings.{name}")
-            settings = _without_nulls(settings)
+            # Tasks of a study of images name its arms, and pass over those that are null.
+            for key in () if "images" in settings else {"labels", "arms"} & set(settings):
+                settings[key] = {label: value for label, value in settings[key].items() if value}
             resolved = _resolved(config, blocks, name)
             rows = _lent(settings, made, name, folder.parents[1])
             if hasattr(modules[name], "completed"):
@@ -122,14 +126,6 @@ def _settings(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str
             if isinstance(model, Mapping) and "onnx" in model:
                 settings[kind][name] = dict(model)
     return settings
-
-
-def _without_nulls(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings without the labels and arms that are null: so one is left out of those that a study has."""
-    # Tasks of a study of images name its arms, and pass over those that are null.
-    keys = [key for key in ("labels", "arms") if key in settings and "images" not in settings]
-    kept = {key: {k: v for k, v in settings[key].items() if v} for key in keys}
-    return {**settings, **kept}
 
 
 def _lent(settings: Mapping[str, Any], made: Iterable[str], name: str, folder: Path) -> dict[str, SheetRow]:
@@ -178,37 +174,22 @@ def without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _with_studies(config: Mapping[str, Any], studies: Mapping[str, Study]) -> dict[str, Any]:
     """The configuration with the models and runs of all studies that fit."""
-    everything: dict[str, Any] = {**config, **{key: dict(config[key]) for key in MODEL_BLOCKS}}
-    for study in studies.values():
-        for key, block in study.blocks.items():
-            for name, value in block.items():
-                if name in everything[key]:
-                    raise ConfigError(
-                        "two studies use one name",
-                        where=f"study_settings.{study.name}.{key}",
-                        found=name,
-                        mend="Rename one of them.",
-                    )
-                everything[key][name] = value
-    return everything
+    added = {
+        key: {name: model for study in studies.values() for name, model in study.blocks.get(key, {}).items()}
+        for key in MODEL_BLOCKS
+    }
+    return {**config, **{key: {**config[key], **block} for key, block in added.items()}}
 
 
-def _resolved(
-    config: Mapping[str, Any],
-    blocks: Mapping[str, dict[str, Any]],
-    name: str,
-) -> dict[str, dict[str, Any]]:
+def _resolved(config: Mapping[str, Any], blocks: Mapping[str, dict[str, Any]], name: str) -> dict[str, dict[str, Any]]:
     """A study's models in full, checked as if they stood in the configuration."""
     trial: dict[str, Any] = {**config}
     for key, block in blocks.items():
         # A model of the configuration may be varied by a study but never replaced in silence.
         if taken := sorted(set(block) & set(config[key])):
-            raise ConfigError(
-                "a study would replace what the configuration has",
-                where=f"study_settings.{name}.{key}",
-                found=", ".join(taken),
-                mend="Rename it in the study's settings.",
-            )
+            where, mend = f"study_settings.{name}.{key}", "Rename it in the study's settings."
+            what = "a study would replace what the configuration has"
+            raise ConfigError(what, where=where, found=", ".join(taken), mend=mend)
         trial[key] = {**config[key], **copy.deepcopy(block)}
     trial = resolve_models(trial)
     checked(trial)
@@ -240,8 +221,7 @@ def _misnamed(study: Study, everything: Mapping[str, Any], absent: Mapping[tuple
         return None
     where = f"study_settings.{study.name}"
     try:
-        _check_arms(study.settings, where)
-        _check_runs(study.settings, everything["runs"], where)
+        _check_arms(study.settings, everything["runs"], where)
         for kind, key, wanted in _named(study.settings):
             if wanted not in everything[kind]:
                 if other := absent.get((kind, wanted)):
@@ -258,39 +238,30 @@ def _named(settings: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     named: list[tuple[str, str, str]] = []
     for key, kind in _NAMING.items():
         value = settings.get(key, [])
-        if isinstance(value, str):
-            named.append((kind, key, value))
-        elif isinstance(value, Mapping):
-            named.extend((kind, f"{key}.{label}", name) for label, name in value.items())
+        if isinstance(value, Mapping):
+            named += [(kind, f"{key}.{label}", name) for label, name in value.items()]
         else:
-            named.extend((kind, key, name) for name in value)
-    for name, arm in _arms(settings).items():
-        named.extend((kind, f"arms.{name}.{key}", arm[key]) for key, kind in _ARM_NAMING.items() if arm.get(key))
+            named += [(kind, key, name) for name in ([value] if isinstance(value, str) else value)]
+    for name, arm in settings.get("arms", {}).items():
+        named += [(kind, f"arms.{name}.{key}", arm[key]) for key, kind in _ARM_NAMING.items() if (arm or {}).get(key)]
     return named
 
 
-def _arms(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: arm for name, arm in settings.get("arms", {}).items() if arm}
+def _check_arms(settings: Mapping[str, Any], runs: Mapping[str, Any], where: str) -> None:
+    """Refuse a study of no arms, or held against one that there is not, and a run that is not the arm's.
 
-
-def _check_runs(settings: Mapping[str, Any], runs: Mapping[str, Any], where: str) -> None:
-    """Refuse an arm whose run is another classifier's, or has a refiner where it should have none, or none."""
-    for name, arm in _arms(settings).items():
+    An arm's `run` is one of its classifier with a refiner, `alone` one without.
+    """
+    arms, reference = settings.get("arms", {}), settings.get("reference")
+    if "arms" in settings and not arms:
+        raise ConfigError("no arm is left", where=f"{where}.arms", mend="Leave at least one in.")
+    if reference is not None and reference not in arms:
+        raise ConfigError("unknown arm", where=f"{where}.reference", found=reference, mend=closest(reference, arms))
+    for name, arm in ((name, arm) for name, arm in arms.items() if arm):
         for key, refined in (("run", True), ("alone", False)):
             run = runs.get(arm.get(key))
             if run and (run["classifier"] != arm["classifier"] or (run["refiner"] is not None) != refined):
                 found = f"{arm[key]}: {run['classifier']}, {run['refiner'] or 'no refiner'}"
                 mend = f"Name a run of {arm['classifier']} {'with a' if refined else 'without'} refiner, or null."
-                raise ConfigError(
-                    "the run is not this arm's", where=f"{where}.arms.{name}.{key}", found=found, mend=mend
-                )
-
-
-def _check_arms(settings: Mapping[str, Any], where: str) -> None:
-    """Refuse a study of no arms, and one that is held against an arm that there is not."""
-    arms = settings.get("arms", {})
-    if "arms" in settings and not arms:
-        raise ConfigError("no arm is left", where=f"{where}.arms", mend="Leave at least one in.")
-    reference = settings.get("reference")
-    if reference is not None and reference not in arms:
-        raise ConfigError("unknown arm", where=f"{where}.reference", found=reference, mend=closest(reference, arms))
+                place = f"{where}.arms.{name}.{key}"
+                raise ConfigError("the run is not this arm's", where=place, found=found, mend=mend)

@@ -12,20 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
-def is_folder(path: str | os.PathLike[str]) -> bool:
-    """Whether there is a folder."""
-    return os.path.isdir(path)  # noqa: PTH112 (see above)
-
-
-def is_file(path: str | os.PathLike[str]) -> bool:
-    """Whether there is a regular file."""
-    return os.path.isfile(path)  # noqa: PTH113 (see above)
-
-
-def is_there(path: str | os.PathLike[str]) -> bool:
-    """Whether there is anything."""
-    return os.path.exists(path)  # noqa: PTH110 (see above)
+# Whether there is a folder, a regular file, anything.
+is_folder, is_file, is_there = os.path.isdir, os.path.isfile, os.path.exists
 
 
 @contextmanager

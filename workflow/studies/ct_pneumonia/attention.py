@@ -87,10 +87,9 @@ def map_arm(
     """All maps of one network, and how they meet the boxes (file, xmin, ymin, xmax, ymax; px of the image).
 
     `facts`, `weights` and `predictions` are what its training left; `shown` and `covered` come from `choose_images`.
-    The `positive` class is explained, whatever the network predicts; `options` are the study's `attention`; so many
-    `layers` are shown over the depth, evenly spaced. The table has a row per box: file, group,
-    box (its number in the image), right (whether the network is correct), and what `coverage` says of the map of the
-    last convolution.
+    The `positive` class is explained, whatever the network predicts; so many `layers` are shown over the depth. The
+    table has a row per box: file, group, box (its number), right (whether the network is correct), and `coverage` by
+    the last convolution.
     """
     model, view = rebuild(facts, weights_file(weights, trial)), View.of(facts["view"], "view")
     index, score = list(facts["classes"]).index(positive), options["score"]

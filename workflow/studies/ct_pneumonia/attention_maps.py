@@ -62,11 +62,7 @@ def read_coverage(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def seen_box(view: View, box: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
-    """Boxes (4,) or (n, 4), xmin, ymin, xmax, ymax, px of an image of `size` (height, width), as the test view shows
-    them.
-
-    Outside [0, size] where the view cuts the image away.
-    """
+    """Boxes (..., 4), px of an image of `size` (height, width), as the test view shows them, maybe cut."""
     height, width = size
     if view.fit == "stretch":
         sides, cut = (view.size, view.size), (0, 0)
@@ -84,8 +80,7 @@ def highlighted(found: NDArray[np.float32], threshold: float) -> NDArray[np.bool
 
 
 def covered_share(mask: NDArray[np.bool_], box: NDArray[np.float64]) -> float:
-    """Share of a box's area (xmin, ymin, xmax, ymax; px, as edges) that lies in the highlighted region (h, w), in [0,
-    1].
+    """Share of a box (xmin, ymin, xmax, ymax; px, as edges) that is highlighted (h, w), in [0, 1].
 
     Of pixels that the box cuts the part inside counts; what lies outside the mask counts as not covered.
     """
@@ -97,8 +92,10 @@ def covered_share(mask: NDArray[np.bool_], box: NDArray[np.float64]) -> float:
 
 
 def coverage(found: NDArray[np.float32], box: NDArray[np.float64], *, threshold: float, least: float) -> dict[str, Any]:
-    """How a map (h, w) meets a box: share (of the box that is covered), highlighted (share of the whole map: what a box
-    anywhere would have of it on average), found (whether more than `least` of the box is covered; published: 0.5).
+    """How a map (h, w) meets a box.
+
+    share (of the box that is covered), highlighted (share of the whole map: what a box anywhere would have of it on
+    average), found (whether more than `least` of the box is covered; published: 0.5).
     """
     mask = highlighted(found, threshold)
     share = covered_share(mask, box)

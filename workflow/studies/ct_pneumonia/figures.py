@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 
 from studies.common.class_metrics import Roc, roc_curves
 from studies.common.images.class_figures import (
-    PROTOCOL_COLOURS,
-    PROTOCOL_MARKERS,
+    PROTOCOL_LOOKS,
     PROTOCOL_NAMES,
     loss_curves,
     protocol_dumbbell,
@@ -44,10 +43,7 @@ def figures(scores: pd.DataFrame, leak: pd.DataFrame, arms: Arms, settings: Mapp
         "probe": interval_rows(
             probe_points(scores, networks + probes),
             FIGURED,
-            {
-                p: {"color": PROTOCOL_COLOURS[p], "marker": PROTOCOL_MARKERS[p], "label": PROTOCOL_NAMES[p]}
-                for p in PROTOCOLS
-            },
+            PROTOCOL_LOOKS,
             lines,
             unit=" on test images, 95 % interval",
             above=len(networks),

@@ -16,7 +16,7 @@ import pandas as pd
 from drunet.metrics import summarise
 from studies.common.images import tables as shared
 from studies.common.images.tables import Arms, ImageArm
-from studies.common.words import score, with_interval
+from studies.common.words import with_interval
 
 # In the order of the paper's Table 2; recall is the sensitivity.
 SHOWN = ("accuracy", "precision", "recall", "f1", "auc", "specificity")
@@ -70,16 +70,11 @@ def parameters_table(arms: Arms, published: pd.DataFrame, settings: Mapping[str,
 
 def probe_table(scores: pd.DataFrame, arms: Arms, settings: Mapping[str, Any]) -> pd.DataFrame:
     """Accuracy, AUC, sensitivity and specificity of some models under every protocol, and what each sees."""
-    rows = []
-    for arm in arms:
-        own = scores[scores["key"] == arm.key]
-        for protocol in shared.protocols_in(own):
-            here: Any = own[own["protocol"] == protocol].set_index("metric")
-            cells = {shared.HEADINGS[m]: score(here.loc[m]) for m in ("accuracy", "auc", "recall", "specificity")}
-            rows.append(
-                {"model": arm.label, "sees": sees_words(settings["arms"][arm.name]), "split": protocol, **cells}
-            )
-    return pd.DataFrame(rows).rename(columns={"recall": "sensitivity"})
+    unpublished = pd.DataFrame(columns=["model"])
+    table = shared.beside_published(scores, arms, unpublished, metrics=("accuracy", "auc", "recall", "specificity"))
+    sees = {arm.label: sees_words(settings["arms"][arm.name]) for arm in arms}
+    table.insert(1, "sees", [sees[label] for label in table["model"]])
+    return table.drop(columns="folds").rename(columns={"recall": "sensitivity"})
 
 
 def coverage_table(tables: Mapping[str, pd.DataFrame], *, resamples: int, seed: int) -> pd.DataFrame:

@@ -34,17 +34,16 @@ def build_upsampled_classifier(
 
     backbone -> up-sampling -> global average -> BN -> [dropout] -> dense (ReLU) -> BN -> [dropout] -> ... -> softmax.
 
-    `size` is at least 32 px (published: 224, 299 or 320); Inception needs 75 px and Xception 71: smaller images are
-    enlarged to that, bilinearly, inside the graph. The authors scale pixels to [0, 1] ("none"), to [-1, 1]
-    ("symmetric"), or subtract the channel means of training, validation and test images from each set and reverse the
-    channels, for which "caffe" stands with its fixed means: a mean of the test images is not known for one image.
+    `size` is at least 32 px (published: 224, 299 or 320); backbones that need more (Inception 75 px, Xception 71) get
+    images enlarged inside the graph. The authors scale pixels to [0, 1] ("none"), to [-1, 1] ("symmetric"), or subtract
+    the channel means of training, validation and test images from each set and reverse the channels, for which "caffe"
+    stands with its fixed means: a mean of the test images is not known for one image.
 
-    Every pixel of a map is repeated as often as any other by nearest `upsampling`, so that its mean over the map is
-    what it was: the layer costs time and memory and changes no answer. It stands here because the published networks
-    have it, and 1 leaves it out. `dropout` (0 for none) is behind every hidden layer and, unless `first_dropout` is
+    Nearest `upsampling` leaves the mean of a map what it was: the layer changes no answer, and stands here because the
+    published networks have it; 1 leaves it out. `dropout` is behind every hidden layer and, unless `first_dropout` is
     false (published: in Xception), before the first. With `trainable_layers` only so many layers of the backbone learn,
     counted from its output, in place of `freeze_fraction` (the authors' code counts so). Further options:
-    `drunet.models.options.Network`. Raises ModelError for an option, a backbone or weights that do not fit.
+    `drunet.models.options.Network`. Raises ModelError.
     """
     network = Network("upsampled_classifier", size, dropout=dropout, normalise=normalise, **shared)
     check_backbone(backbone, network.where)

@@ -66,20 +66,6 @@ def arms_in(table: str, arms: Arms, settings: Mapping[str, Any]) -> list[ImageAr
     return [there[name] for name in settings["tables"].get(table) or [] if name in there]
 
 
-def score_tables(
-    scores: pd.DataFrame, arms: Arms, published: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]
-) -> dict[str, pd.DataFrame]:
-    """Tables 2 to 5 by name, each model and protocol below what is published; a table without models is left out.
-
-    `scores` come from `summaries`; `published` are the printed tables by name.
-    """
-    return {
-        name: shared.beside_published(scores, own, _as_compared(published[name]), seconds=table.seconds)
-        for name, table in TABLES.items()
-        if (own := arms_in(name, arms, settings))
-    }
-
-
 def _as_compared(published: pd.DataFrame) -> pd.DataFrame:
     """Published figures under the names of the models, with accuracies as shares of as many figures."""
     table = published.copy()
@@ -159,15 +145,14 @@ def page_view(
         "comparisons": [
             {
                 "name": name,
-                "title": TABLES[name].title,
-                "words": TABLES[name].words,
-                "figure": TABLES[name].figure,
-                "table": table,
-                "folds": shared.folds_of_scores(
-                    scores[scores["key"].isin([a.key for a in arms_in(name, arms, settings)])]
-                ),
+                "title": table.title,
+                "words": table.words,
+                "figure": table.figure,
+                "table": shared.beside_published(scores, own, _as_compared(published[name]), seconds=table.seconds),
+                "folds": shared.folds_of_scores(scores[scores["key"].isin([arm.key for arm in own])]),
             }
-            for name, table in score_tables(scores, arms, published, settings).items()
+            for name, table in TABLES.items()
+            if (own := arms_in(name, arms, settings))
         ],
         "cost": shared.cost_of([arm for arm in arms if arm.task == timed], cost),
         "timing": cost.iloc[0].to_dict(),

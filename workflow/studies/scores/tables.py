@@ -34,11 +34,9 @@ def summarise_scores(scores: pd.DataFrame) -> pd.DataFrame:
     """
     first = scores[scores["presentation"] == 1]
     rows = []
-    for run in dict.fromkeys(first["run"]):
-        of_run = first[first["run"] == run]
-        readers = list(dict.fromkeys(of_run["reader"]))
-        groups = [(reader, of_run[of_run["reader"] == reader]) for reader in readers]
-        for reader, group in [*groups, *([(ALL, of_run)] if len(readers) > 1 else [])]:
+    for run, of_run in first.groupby("run", sort=False):
+        groups = list(of_run.groupby("reader", sort=False))
+        for reader, group in [*groups, *([(ALL, of_run)] if len(groups) > 1 else [])]:
             given = group["score"].to_numpy()
             rated = given[given > 0]
             rows.append(

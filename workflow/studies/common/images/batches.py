@@ -29,10 +29,7 @@ class Originals:
     """
 
     def __init__(
-        self,
-        root: str | os.PathLike[str],
-        keep_mb: float,
-        read: Callable[[Path], NDArray[np.uint8]] | None = None,
+        self, root: str | os.PathLike[str], keep_mb: float, read: Callable[[Path], NDArray[np.uint8]] | None = None
     ) -> None:
         self._root, self._left, self._read = Path(root), keep_mb * 1e6, read
         self._kept: dict[str, NDArray[np.uint8]] = {}
@@ -59,12 +56,7 @@ class PictureBatches(EpochBatches):
     """
 
     def __init__(
-        self,
-        files: Sequence[str],
-        *,
-        originals: Callable[[str], NDArray[np.uint8]],
-        threads: int = 1,
-        **batches: Any,
+        self, files: Sequence[str], *, originals: Callable[[str], NDArray[np.uint8]], threads: int = 1, **batches: Any
     ) -> None:
         super().__init__(len(files), **batches)
         self.files, self._originals, self._threads = list(files), originals, threads

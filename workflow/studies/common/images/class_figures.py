@@ -32,6 +32,9 @@ _TRAINED, _DASHES = (0, (3, 1.5)), ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 PROTOCOL_NAMES = {protocol: f"{protocol} split" for protocol in PROTOCOLS}
 PROTOCOL_COLOURS = {"random": PALETTE[1], "given": PALETTE[2], "grouped": PALETTE[0]}
 PROTOCOL_MARKERS = {"random": "D", "given": "s", "grouped": "o"}
+PROTOCOL_LOOKS: Mapping[str, Mapping[str, Any]] = {
+    p: {"color": PROTOCOL_COLOURS[p], "marker": PROTOCOL_MARKERS[p], "label": PROTOCOL_NAMES[p]} for p in PROTOCOLS
+}
 _WHERE_COMPARED = {"accuracy": "accuracy", "mcc": "multi-class MCC"}
 # Images of a group that are shown at most, side by side.
 MONTAGE_COLUMNS = 8
@@ -139,8 +142,7 @@ def protocol_dumbbell(
             if here.shape[1] > 1:
                 axes.hlines(height, here.min(axis=1), here.max(axis=1), color=MUTED, linewidth=1.6, alpha=0.6)
             for protocol in (p for p in there if p in here.columns):
-                colour, marker = PROTOCOL_COLOURS[protocol], PROTOCOL_MARKERS[protocol]
-                axes.scatter(here[protocol], height, s=36, color=colour, marker=marker, zorder=3)
+                axes.scatter(here[protocol], height, s=36, zorder=3, **PROTOCOL_LOOKS[protocol])
             name_rows(axes, arms if axes is panels[0] else [""] * len(arms))
             axes.set_xlabel(f"{name} {of}")
             axes.grid()
@@ -149,8 +151,8 @@ def protocol_dumbbell(
         for protocol in there:
             shares = 100 * frame.loc[frame["protocol"] == protocol, "leak"].astype(float)
             share = " to ".join(dict.fromkeys([f"{shares.min():.0f}", f"{shares.max():.0f}"]))
-            look: Any = {"color": PROTOCOL_COLOURS[protocol], "marker": PROTOCOL_MARKERS[protocol], "linestyle": ""}
-            handles.append(Line2D([], [], **look, label=f"{PROTOCOL_NAMES[protocol]}: {share} % {leak}"))
+            look = {**PROTOCOL_LOOKS[protocol], "label": f"{PROTOCOL_NAMES[protocol]}: {share} % {leak}"}
+            handles.append(Line2D([], [], linestyle="", **look))
         figure.legend(handles=handles, loc="outside upper left", ncols=1)
     return figure
 

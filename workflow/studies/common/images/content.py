@@ -18,13 +18,12 @@ ABSENT = "absent"
 def content_state(
     root: str | os.PathLike[str], classes: Collection[str] | None, suffixes: tuple[str, ...] | None = SUFFIXES
 ) -> str:
-    """A digest that changes when an image is added, removed, renamed or replaced in place; "absent" without such a
-    folder.
+    """A digest that changes when an image is added, removed, renamed or replaced in place; "absent" without a folder.
 
     It is over path below `root`, size (bytes) and time of modification (ns) of every image file below folders named as
     `classes`, at whatever depth (None: of all below `root`). `suffixes` None: every file counts, as DICOM files need
-    none. Hidden files and folders, and links to folders, are passed over, as `images.folder` does. What cannot be read
-    counts as such: it is for the listing to complain.
+    none. Hidden files and folders, and links to folders, are passed over. What cannot be read counts as such: it is for
+    the listing to complain.
     """
     if not is_folder(root):
         return ABSENT
@@ -53,12 +52,9 @@ def _facts(
             # `wanted` is None only where everything counts.
             yield from _facts(entry.path, f"{file}/", wanted, inside or entry.name in (wanted or ()), ends)
         elif inside and entry.name.lower().endswith(ends):
-            yield file, *_size_and_time(entry)
-
-
-def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
-    try:
-        fact = entry.stat()
-    except OSError:
-        return -1, -1
-    return fact.st_size, fact.st_mtime_ns
+            try:
+                fact = entry.stat()
+            except OSError:
+                yield file, -1, -1
+            else:
+                yield file, fact.st_size, fact.st_mtime_ns

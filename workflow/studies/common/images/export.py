@@ -19,15 +19,9 @@ _SUFFIX = ".weights.h5"
 
 
 def export_arm(
-    facts: Mapping[str, Any],
-    weights: str | os.PathLike[str],
-    folder: str | os.PathLike[str],
-    *,
-    opset: int,
-    name: str,
+    facts: Mapping[str, Any], weights: str | os.PathLike[str], folder: str | os.PathLike[str], *, opset: int, name: str
 ) -> list[str]:
-    """Export every trial of an arm whose weights (`{protocol}.{fold}.weights.h5`) are there, as
-    `{protocol}.{fold}.onnx` and a JSON file with what `export_trained` says of it.
+    """Export every trial of an arm whose weights are there, as `{protocol}.{fold}.onnx` and a JSON file about it.
 
     Pictures go in as 0..255: the graph itself divides by 255. `facts` is what `train_arm` left. Returns the trials;
     raises ModelError if there are no weights, they do not fit the facts, or ONNX Runtime does not answer like Keras.

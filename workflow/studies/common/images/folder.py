@@ -11,10 +11,9 @@ import hashlib
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,29 +52,26 @@ def list_images(
     height (px), digest (sha256 of height, width and the RGB bytes); of unreadable ones, which are left out, file and
     reason. `max_unreadable` is the share that may be, `where` the configuration's key.
 
-    Raises ImageSetError where the folder, a class or its images are missing; for one class only, one class name in two
-    places (other than parts of a set, see `PARTS`), links that lead out of the folder, more unreadable images than
-    allowed, and one picture in two classes.
+    Raises ImageSetError where the folder, a class or its images are missing; for one class name in two places (other
+    than parts of a set, see `PARTS`), links that lead out of the folder, more unreadable images than allowed, and one
+    picture in two classes.
     """
     home = Path(root)
     labels = _labels(home, classes, where)
     files = sorted(labels)
-    facts: list[Any] = []
+    images, unreadable = [], []
     bar = progress(len(files), f"Reading {where}", "images")
     with bar, ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        for fact in pool.map(lambda file: _facts(home, file), files):
-            facts.append(fact)
+        for file, fact in zip(files, pool.map(lambda file: _facts(home, file), files), strict=True):
+            if isinstance(fact, str):
+                unreadable.append((_printable(file), fact))
+            else:
+                images.append((file, labels[file], *fact))
             bar.update()
-    unreadable = pd.DataFrame(
-        [(_printable(file), fact) for file, fact in zip(files, facts, strict=True) if isinstance(fact, str)],
-        columns=["file", "reason"],
-    )
-    _check_unreadable(unreadable, len(files), max_unreadable, where)
-    rows = [(file, labels[file], *fact) for file, fact in zip(files, facts, strict=True) if not isinstance(fact, str)]
-    images = pd.DataFrame(rows, columns=list(COLUMNS))
-    _check_classes(images, labels.values(), where)
-    _check_duplicates(images, where)
-    return images, unreadable
+    table = pd.DataFrame(images, columns=list(COLUMNS))
+    left_out = pd.DataFrame(unreadable, columns=["file", "reason"])
+    _check_listed(table, left_out, max_unreadable, set(labels.values()), where)
+    return table, left_out
 
 
 def find_files(root: str | os.PathLike[str], where: str) -> list[str]:
@@ -205,34 +201,22 @@ def _refuse(error: OSError) -> None:
     raise ImageSetError(what, where=_printable(name), found=error.strerror, mend="Allow it to be read.") from error
 
 
-def _check_unreadable(unreadable: pd.DataFrame, count: int, limit: float, where: str) -> None:
+def _check_listed(images: pd.DataFrame, unreadable: pd.DataFrame, limit: float, classes: set[str], where: str) -> None:
+    """Refuse too many unreadable images, a class without a readable one, and a picture that lies in two classes."""
+    count = len(images) + len(unreadable)
     if len(unreadable) > limit * count:
         first = "; ".join(f"{file} ({reason})" for file, reason in unreadable.head(_SHOWN).itertuples(index=False))
         found = f"{len(unreadable)} of {count}, at most {limit:.2%} allowed: {first}"
         mend = "Replace or remove them, or raise the limit `max_unreadable`."
         raise ImageSetError("too many images cannot be read", where=where, found=found, mend=mend)
-
-
-def _check_classes(images: pd.DataFrame, listed: Iterable[str], where: str) -> None:
-    there = set(images["label"])
-    for label in sorted(set(listed) - there):
-        mend = "Replace them."
-        raise ImageSetError("no image of a class can be read", where=where, found=label, mend=mend)
-    if len(there) < 2:
-        found = f"{len(images)} images of {next(iter(there), 'none')}"
-        mend = "Name a folder, or classes, with two or more."
-        raise ImageSetError("one class only: there is nothing to distinguish", where=where, found=found, mend=mend)
-
-
-def _check_duplicates(images: pd.DataFrame, where: str) -> None:
-    """Refuse a picture that lies in two classes: it would be learnt as one and asked for as the other."""
-    several = images.groupby("digest")["label"].transform("nunique") > 1
-    if several.any():
-        twice = images[several]
-        first = twice[twice["digest"] == twice["digest"].iloc[0]].drop_duplicates("label")["file"]
-        found = f"{twice['digest'].nunique()} pictures, the first: {first.iloc[0]} and {first.iloc[1]}"
-        mend = "Remove the wrong ones."
-        raise ImageSetError("one picture lies in two classes", where=where, found=found, mend=mend)
+    if lost := sorted(classes - set(images["label"])):
+        raise ImageSetError("no image of a class can be read", where=where, found=lost[0], mend="Replace them.")
+    twice = images[images.groupby("digest")["label"].transform("nunique") > 1]
+    if len(twice):
+        # It would be learnt as one and asked for as the other.
+        first, second = twice[twice["digest"] == twice["digest"].iloc[0]].drop_duplicates("label")["file"][:2]
+        found = f"{twice['digest'].nunique()} pictures, the first: {first} and {second}"
+        raise ImageSetError("one picture lies in two classes", where=where, found=found, mend="Remove the wrong ones.")
 
 
 def _unreadable(path: str | os.PathLike[str], what: str, found: object) -> ImageSetError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +18,7 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from drunet.errors import DrunetError
 from studies.common.errors import ImageSetError
 from studies.common.images.folder import read_list
 from studies.common.images.near_duplicates import find_groups, group_facts
@@ -31,28 +32,24 @@ _TEXT = ("file", "source", "part", "label", "format")
 def read_groups(
     path: str | os.PathLike[str], images: pd.DataFrame, where: str, *, others: Collection[str] = ()
 ) -> pd.Series:
-    """Read the group of every image, a Series of str with the index of `images`, from a CSV or TSV with file and group,
-    and perhaps class (or label).
+    """Read the group of every image from a CSV or TSV with the columns file, group, and perhaps class (or label).
 
     A file is named by its path below the folder of images, or by as much of its end as leaves no doubt. The table may
     also name `others` that are there, of other classes or unreadable. A group may hold images of several classes (a
-    patient's tumour and the normal tissue beside it): two groups would let what is the patient's own leak from training
-    to test.
+    patient's tumour and the normal tissue beside it): divided, the patient's own would leak from training to test.
 
     Raises ImageSetError for a file that cannot be read or lacks a column; files that are not there, in doubt, or in two
     groups; images without a group; one picture in two groups.
     """
-    table, kind = _read(path, where)
+    header, lines = read_columns(path, ("file", "group"), ImageSetError, "the groups file", where)
+    kind = next((key for key in _CLASS if key in header), None)
     unused = sorted(set(others) - set(images["file"]))
     everything = [*images["file"], *unused]
     labels = [*images["label"], *(PurePosixPath(file).parent.name for file in unused)]
     ends = path_ends(everything)
     found: dict[int, str] = {}
-    absent: list[str] = []
-    doubtful: list[str] = []
-    twice: list[str] = []
-    empty: list[str] = []
-    for row in table.to_dict("records"):
+    wrong: dict[str, list[str]] = {"absent": [], "doubtful": [], "twice": [], "empty": []}
+    for row in (dict(zip_longest(header, cells[: len(header)], fillvalue="")) for _, cells in lines):
         name, group = PurePosixPath(row["file"].strip()).as_posix(), row["group"].strip()
         places = ends.get(name, [])
         # The whole path comes first: another file's path may end alike.
@@ -63,41 +60,40 @@ def read_groups(
             # Of an image that is not used only the folders tell the class: a patient's may lie below it.
             places = own or [p for p in places if p >= len(images) and label in PurePosixPath(everything[p]).parts[:-1]]
         if len(places) != 1:
-            (doubtful if places else absent).append(name)
+            wrong["doubtful" if places else "absent"].append(name)
         elif not group:
-            empty.append(name)
+            wrong["empty"].append(name)
         elif found.setdefault(places[0], group) != group:
-            twice.append(name)
-    _refuse(absent, "the groups file names images that are not there", where, "Correct the names, or remove the rows.")
+            wrong["twice"].append(name)
+    mend = "Correct the names, or remove the rows."
+    _refuse(wrong["absent"], "the groups file names images that are not there", where, mend)
     mend = "Name them by their path below the folder of images, or add a column class."
-    _refuse(doubtful, "the groups file leaves open which image it means", where, mend)
-    _refuse(twice, "the groups file puts an image into two groups", where, "Keep one.")
+    _refuse(wrong["doubtful"], "the groups file leaves open which image it means", where, mend)
+    _refuse(wrong["twice"], "the groups file puts an image into two groups", where, "Keep one.")
     mend = "Add a row for each; an image that shares its source with no other has a group of its own."
     lacking = [file for i, file in enumerate(images["file"]) if i not in found]
     _refuse(lacking, "images have no group", where, mend)
-    _refuse(empty, "images have no group", where, mend)
+    _refuse(wrong["empty"], "images have no group", where, mend)
     groups = pd.Series([found[i] for i in range(len(images))], index=images.index, name="group", dtype=str)
-    _check(images, groups, where)
+    pictures = groups.groupby(images["digest"]).transform("nunique") > 1
+    mend = "They are the same picture: give them one group."
+    _refuse(list(images.loc[pictures, "file"]), "identical images are in different groups", where, mend)
     return groups
 
 
-def _read(path: str | os.PathLike[str], where: str) -> tuple[pd.DataFrame, str | None]:
-    """The table and the name of its column of classes, if it has one."""
-    mend = "It is a CSV or TSV in UTF-8 with the columns file and group."
+def read_columns(
+    path: str | os.PathLike[str], columns: Sequence[str], error: type[DrunetError], what: str, where: str
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header and rows of a user's table, see `table_rows`; raises `error` if it cannot be read or lacks a column."""
+    mend = f"It is a CSV or TSV in UTF-8 with the columns {' and '.join(columns)}."
     try:
-        lines = table_rows(path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ImageSetError(
-            "the groups file cannot be read", where=where, found=type(error).__name__, mend=mend
-        ) from error
-    header = lines[0][1] if lines else []
-    rows = [dict(zip_longest(header, row[: len(header)], fillvalue="")) for _, row in lines[1:]]
-    table = pd.DataFrame(rows, columns=list(dict.fromkeys(header)))
-    lacking = [key for key in ("file", "group") if key not in table.columns]
-    if lacking:
-        what = f"the groups file lacks {' and '.join(lacking)}"
-        raise ImageSetError(what, where=where, found=",".join(header)[:80] or "an empty file", mend=mend)
-    return table, next((key for key in _CLASS if key in table.columns), None)
+        table = table_rows(path)
+    except (OSError, UnicodeDecodeError, csv.Error) as found:
+        raise error(f"{what} cannot be read", where=where, found=type(found).__name__, mend=mend) from None
+    header = table[0][1] if table else []
+    if lacking := [key for key in columns if key not in header]:
+        raise error(f"{what} lacks {' and '.join(lacking)}", where=where, mend=mend)
+    return header, table[1:]
 
 
 def table_rows(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
@@ -138,18 +134,8 @@ def path_ends(files: Sequence[str]) -> dict[str, list[int]]:
 
 def _refuse(files: Sequence[str], what: str, where: str, mend: str) -> None:
     if files:
-        raise ImageSetError(what, where=where, found=f"{len(files)}: {_first(files)}", mend=mend)
-
-
-def _check(images: pd.DataFrame, groups: pd.Series, where: str) -> None:
-    pictures = groups.groupby(images["digest"]).transform("nunique") > 1
-    mend = "They are the same picture: give them one group."
-    _refuse(list(images.loc[pictures, "file"]), "identical images are in different groups", where, mend)
-
-
-def _first(files: Iterable[str]) -> str:
-    names = list(files)
-    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+        first = ", ".join(files[:_SHOWN]) + (", …" if len(files) > _SHOWN else "")
+        raise ImageSetError(what, where=where, found=f"{len(files)}: {first}", mend=mend)
 
 
 def read_sources(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -160,9 +146,7 @@ def read_sources(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def in_order_of(images: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a table for each image, by `file`, in the images' order and with their index; ImageSetError if one
-    has none.
-    """
+    """The rows of a table for each image, by `file`, in the images' order and with their index."""
     by_file = table.drop_duplicates("file").set_index("file")
     return by_file.loc[images["file"]].set_axis(images.index).assign(file=images["file"])
 

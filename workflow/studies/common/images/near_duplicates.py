@@ -81,9 +81,7 @@ def find_groups(
 
 
 def group_facts(images: pd.DataFrame) -> dict[str, int]:
-    """Counts of a set with groups (columns label and group): images, groups, largest (images of the largest),
-    singletons (groups of one image), spanning (groups with images of several classes).
-    """
+    """Counts of images (label, group): images, groups, largest, singletons, spanning (groups of several classes)."""
     sizes = images["group"].value_counts()
     classes = images[["group", "label"]].drop_duplicates()["group"].value_counts()
     return {
@@ -99,8 +97,8 @@ def check_facts(tried: int, false_links: int, compared: int, links: int) -> dict
     """What trying the comparison on `tried` pairs of different classes, which share no source, says of its links.
 
     These are the nearest in colour, thus harder than pairs at random; two sources of one class may be more alike still.
-    rate_at_most is the one-sided 95 % bound after Clopper and Pearson, false_links_at_most that rate on all pairs
-    compared in one class, precision_at_least the share of its links that this leaves.
+    The bound on the rate is the one-sided one of 95 % (Clopper and Pearson); precision is the share of links that it
+    leaves.
     """
     at_most = 1.0 if false_links >= tried else float(beta.ppf(CONFIDENCE, false_links + 1, tried - false_links))
     expected = at_most * compared
@@ -210,9 +208,7 @@ _MOST_TRIES, _CONFIDENCE = 500, 0.995
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Local features of an image, `width` px wide: `places` float32 (n, 2), x and y, px; `descriptors` uint8 (n, 128),
-    SIFT's whole values, a fourth of the memory.
-    """
+    """Local features of an image, `width` px wide: places (n, 2), px; descriptors (n, 128), as whole values."""
 
     places: NDArray[np.float32]
     descriptors: NDArray[np.uint8]
@@ -242,9 +238,7 @@ def local_features(grey: NDArray[np.uint8], most: int) -> Features:
 
 
 def fitting_features(first: Features, second: Features, match: Match) -> int:
-    """Features, in different places, that one similarity, with or without mirroring, brings together; 0 if fewer than
-    `match.inliers`.
-    """
+    """Features, in different places, that one similarity brings together; 0 if fewer than `match.inliers`."""
     if min(len(first), len(second)) < match.inliers:
         return 0
     own = unit_descriptors(first.descriptors)

@@ -30,14 +30,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from drunet.console import progress, say
-from drunet.errors import ConfigError, closest
+from drunet.errors import ConfigError
 from drunet.training.trained import Trained
 from studies.common.ct.facts import FACTS
 from studies.common.images.folder import read_image
 from studies.common.images.groups import in_order_of
 from studies.common.images.splits import HISTORY, class_numbers, draw_trials, images_of, prediction_rows
 
-KINDS = ("svm", "random_forest", "knn")
 FILE_STATISTICS = "file_statistics"
 HSV_BINS = (8, 4, 4)
 HOG_SIDE = 64  # px
@@ -50,8 +49,7 @@ def image_features(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Describe an image, uint8 (h, w, 3), by its colours and its edges: float32 (452,).
 
     128 shares of a joint histogram of hue (8 bins), saturation (4) and value (4), which sum to 1; then 324 numbers of
-    the HOG of the grey image at 64 px: cells of 16 px, 9 angles without sign, blocks of 2 x 2 cells, a cell apart, each
-    of length 1.
+    the HOG of the grey image at 64 px, see `edge_histograms`.
     """
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     counts = cv2.calcHist([hsv], [0, 1, 2], None, list(HSV_BINS), [0, 180, 0, 256, 0, 256]).ravel()
@@ -61,12 +59,11 @@ def image_features(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def edge_histograms(grey: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Histograms of oriented gradients (Dalal and Triggs 2005) of a grey image (s, s), s a multiple of 16; OpenCV 5 has
-    them no more.
+    """Histograms of oriented gradients (Dalal and Triggs 2005) of a grey image (s, s); OpenCV 5 has them no more.
 
-    Per block of 2 x 2 cells, row by row, the 9 angles of each cell, without sign (bins of 20 degrees, a gradient shared
-    between the two nearest by distance), weighted by magnitude; each block has length 1, is clipped at 0.2 and brought
-    to length 1 again. Flat blocks are 0.
+    Per block of 2 x 2 cells of 16 px, row by row, the 9 angles of each cell, without sign (bins of 20 degrees, a
+    gradient shared between the two nearest by distance), weighted by magnitude; each block has length 1, is clipped at
+    0.2 and brought to length 1 again. Flat blocks are 0.
     """
     values = cv2.copyMakeBorder(grey, 1, 1, 1, 1, cv2.BORDER_REPLICATE).astype(np.float64)
     across, down = values[1:-1, 2:] - values[1:-1, :-2], values[2:, 1:-1] - values[:-2, 1:-1]
@@ -93,9 +90,7 @@ def _unit_length(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def build_prior_model(kind: str, seed: int) -> ClassifierMixin:
-    """A scikit-learn classifier: RBF kernel on standardised features (C = 1); a forest of 500 trees; the 5 nearest by
-    standardised features; or logistic regression on facts of files.
-    """
+    """A scikit-learn classifier; scikit-learn's own parameters but for 500 trees."""
     if kind == "svm":
         # Ties between one-against-one votes are broken by the decision values, of which the probabilities are made.
         return make_pipeline(StandardScaler(), SVC(kernel="rbf", break_ties=True))
@@ -103,10 +98,10 @@ def build_prior_model(kind: str, seed: int) -> ClassifierMixin:
         return RandomForestClassifier(TREES, random_state=seed, n_jobs=1)
     if kind == "knn":
         return make_pipeline(StandardScaler(), KNeighborsClassifier(NEIGHBOURS))
-    if kind == FILE_STATISTICS:
-        return file_statistics_model()
-    mend = closest(str(kind), (*KINDS, FILE_STATISTICS))
-    raise ConfigError("unknown prior model", where="classic", found=kind, mend=mend)
+    # What is not known takes the median of the training set, and a column of its own says that it is not known: that a
+    # file has no JPEG quality tells its source too.
+    known = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    return make_pipeline(known, StandardScaler(), LogisticRegression(max_iter=1000))
 
 
 def class_probabilities(model: Any, features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -164,10 +159,12 @@ def fit_prior_model(
         rows.append(prediction_rows(images, trial, classes, probability))
         facts.append({**trial.facts(images, classes), "seconds": seconds})
         say(f"{name}: {trial.protocol} {trial.fold} fitted and tested in {seconds} s")
+    last = model[-1] if hasattr(model, "steps") else model
+    told = {key: value for key, value in last.get_params().items() if isinstance(value, str | int | float)}
     known = {
         "classic": kind,
         "features": described,
-        "parameters_of_the_model": _parameters(model),
+        "parameters_of_the_model": told,
         "classes": classes,
         "seed": seed,
         "scikit_learn": sklearn.__version__,
@@ -185,36 +182,13 @@ def _described(images: pd.DataFrame, root: str | os.PathLike[str], name: str, th
     return np.stack(found)
 
 
-def _parameters(model: Any) -> dict[str, Any]:
-    """What the classifier was told, as JSON values."""
-    last = model[-1] if hasattr(model, "steps") else model
-    return {key: value for key, value in last.get_params().items() if isinstance(value, str | int | float)}
-
-
 # Facts that are names and no numbers: each name becomes a column of 0 and 1.
 _NAMES = ("format",)
 
 
 def file_features(facts: pd.DataFrame) -> tuple[NDArray[np.float64], list[str]]:
-    """Describe images by the files that they were collected from: float64 (n, d), NaN where not known, and what each
-    column is.
-
-    `facts` has a row per image with the columns `studies.common.ct.facts.FACTS`; ImageSetError if one is missing.
-    """
+    """Describe images by facts of their files: float64 (n, d), NaN where not known, and what each column is."""
     numbers = facts[[name for name in FACTS if name not in _NAMES]].astype(np.float64)
     names = pd.get_dummies(facts[list(_NAMES)].astype(str), prefix_sep=" ", dtype=np.float64)
     table = pd.concat([numbers, names], axis=1)
     return table.to_numpy(np.float64), [str(column) for column in table.columns]
-
-
-def file_statistics_model() -> ClassifierMixin:
-    """Logistic regression (L2, C = 1) on standardised facts.
-
-    What is not known takes the median of the training set, and a column of its own says that it is not known:
-    that a file has no JPEG quality tells its source too.
-    """
-    return make_pipeline(
-        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
-        StandardScaler(),
-        LogisticRegression(max_iter=1000),
-    )

@@ -12,8 +12,7 @@ PROTOCOLS = ("random", "given", "grouped")
 
 
 def folds_of(split: Mapping[str, Any], protocol: str) -> list[int]:
-    """The folds of a task's `split` that are trained under a protocol: all, or those of its `run` (for all, or by
-    protocol).
+    """The folds of a task's `split` that are trained under a protocol: all, or its `run` (perhaps by protocol).
 
     Parts have the single fold 0, whatever the split says of given ones.
     """

@@ -34,8 +34,7 @@ class Split:
 
 
 def assign_folds(images: pd.DataFrame, protocol: str, folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold in which each image (label, group) is tested, int64 (n,): by image (StratifiedKFold), or by group
-    (StratifiedGroupKFold).
+    """The fold in which each image (label, group) is tested, int64 (n,): scikit-learn's, by image or by group.
 
     Raises ImageSetError if a class has fewer images (groups) than folds, or is missing from a fold.
     """
@@ -177,16 +176,13 @@ def _check_present(images: pd.DataFrame, assigned: NDArray[Any], names: Any, wha
     for name in names:
         for label in sorted(set(images["label"]) - set(images["label"].to_numpy()[assigned == name])):
             mend = f"Too few groups hold it, or one holds most of it: ask for fewer {what}s."
-            raise ImageSetError(
-                f"a class is missing from a {what}", where=str(label), found=f"{what} {name}", mend=mend
-            )
+            found = f"{what} {name}"
+            raise ImageSetError(f"a class is missing from a {what}", where=str(label), found=found, mend=mend)
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One training and its test; `leak` is the share of the test images whose group is in the training or validation
-    set.
-    """
+    """One training and its test; `leak` is the share of the test images whose group is in training or validation."""
 
     protocol: str
     fold: int

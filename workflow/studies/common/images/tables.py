@@ -14,22 +14,11 @@ import numpy as np
 import pandas as pd
 
 from drunet.files import read_json
-from studies.common.class_metrics import (
-    SCORES,
-    Roc,
-    class_scores,
-    classes_in,
-    confusion,
-    fold_scores,
-    mean_roc,
-    roc_curves,
-    summary,
-)
+from studies.common import class_metrics
 from studies.common.images.class_figures import MONTAGE_COLUMNS, PROTOCOL_NAMES
 from studies.common.images.protocols import PROTOCOLS
 from studies.common.words import score, signed
 
-COST = "cost"
 HEADINGS = {name: name for name in ("accuracy", "precision", "recall", "specificity")}
 HEADINGS |= {"mcc": "MCC", "f1": "F1", "auc": "AUC"}
 # The protocol that never divides what stems from one source: others are compared with it.
@@ -41,12 +30,7 @@ _COST_COLUMNS = {"parameters": "parameters", "gflops": "gflops", "ms_per_tile": 
 
 @dataclass(frozen=True)
 class ImageArm:
-    """A trained model of a task.
-
-    `label` is how the page calls it, `published` its row in the published tables; `predictions` are as
-    `studies.common.class_metrics` takes them, `history` is None for a model that is no network, `facts` are
-    training.json.
-    """
+    """A trained model of a task: `published` is its row in the published tables; what is no network has no history."""
 
     task: str
     name: str
@@ -97,7 +81,7 @@ def summaries(arms: Arms, *, resamples: int, seed: int, positive: str | None = N
     """
     frames = []
     for arm in arms:
-        found = summary(arm.predictions, resamples=resamples, seed=seed, positive=positive)
+        found = class_metrics.summary(arm.predictions, resamples=resamples, seed=seed, positive=positive)
         frames.append(found.assign(key=arm.key, task=arm.task, arm=arm.name, label=arm.label))
     return pd.concat(frames, ignore_index=True)
 
@@ -109,7 +93,7 @@ def long_metrics(arms: Arms, costs: Mapping[str, pd.DataFrame], *, positive: str
     """
     frames = []
     for arm in arms:
-        found = [fold_scores(arm.predictions, positive)]
+        found = [class_metrics.fold_scores(arm.predictions, positive)]
         if arm.history is not None:
             by = arm.history.groupby(["protocol", "fold"], sort=False)
             spent = by.agg(seconds_per_epoch=("seconds", "median"), epochs=("epoch", "count")).reset_index()
@@ -117,7 +101,7 @@ def long_metrics(arms: Arms, costs: Mapping[str, pd.DataFrame], *, positive: str
         frames += [frame.rename(columns={"fold": "repeat"}).assign(arm=arm.key) for frame in found]
     for task, cost in costs.items():
         long = cost.rename(columns=_COST_COLUMNS).melt("arm", list(_COST_COLUMNS.values()), var_name="metric")
-        frames.append(long.assign(arm=task + "/" + long["arm"], protocol=COST, repeat=""))
+        frames.append(long.assign(arm=task + "/" + long["arm"], protocol="cost", repeat=""))
     columns = ["arm", "protocol", "repeat", "metric", "value"]
     return pd.concat([frame[columns].astype({"repeat": object}) for frame in frames], ignore_index=True)
 
@@ -132,7 +116,7 @@ def leaks(arms: Arms, images: pd.DataFrame) -> pd.DataFrame:
     for task in dict.fromkeys(arm.task for arm in arms):
         own = [arm.predictions for arm in arms if arm.task == task]
         tested = pd.concat(own).drop_duplicates(["protocol", "fold", "file"])
-        whole = images[images["label"].isin(classes_in(own[0]))]
+        whole = images[images["label"].isin(class_metrics.classes_in(own[0]))]
         for protocol in protocols_in(tested):
             tests = [test for _, test in tested[tested["protocol"] == protocol].groupby("fold")]
             others = [whole.loc[~whole["file"].isin(test["file"]), "group"] for test in tests]
@@ -153,9 +137,10 @@ def split_table(
     compared = len(scores[["key", "protocol"]].drop_duplicates()) > scores["key"].nunique()
     others = [p for p in shown if p != GROUPED] if compared and GROUPED in shown else []
     share = leak.set_index(["task", "protocol"])["leak"]
-    for (task, label), here in scores.groupby(["task", "label"], sort=False):
+    for _, here in scores.groupby("key", sort=False):
+        task, label = here[["task", "label"]].iloc[0]
         row: dict[str, Any] = {"task": task.replace("_", " "), "model": label}
-        known = here.set_index(["metric", "protocol"]).to_dict("index")
+        known: Any = here.set_index(["metric", "protocol"]).to_dict("index")
         own = protocols_in(here)
         for metric in metrics:
             for protocol in shown:
@@ -172,7 +157,12 @@ def split_table(
 
 
 def beside_published(
-    scores: pd.DataFrame, arms: Arms, published: pd.DataFrame, *, metrics: Sequence[str] = SCORES, seconds: bool = False
+    scores: pd.DataFrame,
+    arms: Arms,
+    published: pd.DataFrame,
+    *,
+    metrics: Sequence[str] = class_metrics.SCORES,
+    seconds: bool = False,
 ) -> pd.DataFrame:
     """A row per model and protocol, and above them the published figures of the same network, as printed.
 
@@ -202,7 +192,7 @@ def per_class_table(arms: Arms) -> pd.DataFrame:
     frames = []
     for arm in arms:
         for protocol in protocols_in(arm.predictions):
-            table = class_scores(arm.of(protocol)).drop(columns="specificity").round(3)
+            table = class_metrics.class_scores(arm.of(protocol)).drop(columns="specificity").round(3)
             table = table.rename(columns={**HEADINGS, "n": "images"})
             frames.append(pd.DataFrame({"model": arm.label, "split": protocol, **table}))
     return pd.concat(frames, ignore_index=True)
@@ -259,21 +249,20 @@ def matrices(arms: Arms) -> dict[str, dict[str, np.ndarray]]:
     """Confusion matrices by protocol, in words, and model, summed over folds; for `confusion_matrices`."""
     found = {}
     for protocol in PROTOCOLS:
-        if own := {arm.label: confusion(arm.of(protocol)) for arm in arms if len(arm.of(protocol))}:
+        if own := {arm.label: class_metrics.confusion(arm.of(protocol)) for arm in arms if len(arm.of(protocol))}:
             sizes = [int(matrix.sum()) for matrix in own.values()]
             images = " to ".join(dict.fromkeys([f"{min(sizes):,}", f"{max(sizes):,}"]))
             found[f"{PROTOCOL_NAMES[protocol]}, {images} test images"] = own
     return found
 
 
-def macro_curves(arms: Arms) -> dict[str, dict[str, Roc]]:
+def macro_curves(arms: Arms) -> dict[str, dict[str, class_metrics.Roc]]:
     """ROC curves averaged over classes and folds, by protocol, in words, and model; for `roc_panels`."""
-    return {
-        PROTOCOL_NAMES[protocol]: {
-            arm.label: mean_roc(list(roc_curves(arm.of(protocol)).values())) for arm in arms if len(arm.of(protocol))
-        }
-        for protocol in PROTOCOLS
-    }
+    panels: dict[str, dict[str, class_metrics.Roc]] = {}
+    for protocol in PROTOCOLS:
+        curves = {arm.label: class_metrics.roc_curves(arm.of(protocol)) for arm in arms if len(arm.of(protocol))}
+        panels[PROTOCOL_NAMES[protocol]] = {k: class_metrics.mean_roc([*own.values()]) for k, own in curves.items()}
+    return panels
 
 
 def dumbbell_points(scores: pd.DataFrame, leak: pd.DataFrame, task: str) -> pd.DataFrame:

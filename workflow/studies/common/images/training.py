@@ -7,7 +7,7 @@ stood, and one that is finished is not trained again.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,6 @@ import keras
 import numpy as np
 import pandas as pd
 
-from drunet.errors import ModelError
 from drunet.files import sha256
 from drunet.inference import EngineOptions
 from drunet.settings.network import NetworkSettings, starts_whole
@@ -27,14 +26,7 @@ from drunet.training.recipe import new_network
 from drunet.training.trained import Trained, builder_options
 from studies.common.images.batches import ImageBatches, Originals, probabilities
 from studies.common.images.job_settings import Lesson
-from studies.common.images.splits import (
-    HISTORY,
-    Trial,
-    class_numbers,
-    draw_trials,
-    images_of,
-    prediction_rows,
-)
+from studies.common.images.splits import HISTORY, Trial, class_numbers, draw_trials, images_of, prediction_rows
 from studies.common.images.view import View
 from studies.common.series import Series
 
@@ -63,21 +55,18 @@ def train_arm(
     training (in full) and teacher; `images` have file (below `root`), label, group, and part for the protocol "given".
     `validation_share` of the images beside the test decide when training was best; 0: the training loss does.
     `distillation` (temperature, weight) is for an arm with a teacher, `teachers` are ONNX files of it by
-    `protocol.fold`, trained on the same images, `engine` is where they compute. `seed` is that of splits, initial
-    weights, order, views and dropout. `folder` keeps the state and, until the caller removes it, the weights of every
-    trial. `keep_mb` of decoded pixels stay in memory (MB). An edit of the code, of which `code` is a digest, begins
-    trainings anew.
+    `protocol.fold`, trained on the same images. `seed` is that of splits, initial weights, order, views and dropout.
+    `folder` keeps the state and, until the caller removes it, the weights of every trial. `keep_mb` of decoded pixels
+    stay in memory. An edit of the code, of which `code` is a digest, begins trainings anew.
 
-    Raises ConfigError for a protocol, a distillation block or a plan that does not fit, ImageSetError if a class is
-    missing or too small, or an image cannot be read, ModelError for an architecture, weights or a teacher that do not
-    fit or are missing, TrainingDataError if the loss is no longer a number.
+    Raises ConfigError, ImageSetError or ModelError for what does not fit, TrainingDataError if the loss is no number.
     """
     plan = TrainingSettings.of(arm["training"], f"{name}: training")
     taught = Lesson.of(distillation or {}, f"{name}: distillation") if arm.get("teacher") else None
     lesson = taught and taught.model_dump()
     classes, images = list(task["classes"]), images_of(task, images)
     trials = draw_trials(task, images, validation_share=validation_share, seed=seed)
-    taught_by = _teachers_of(trials, teachers or {}, name) if taught else {}
+    taught_by = {trial.key: (teachers or {})[trial.key] for trial in trials} if taught else {}
     engine = engine or EngineOptions()
     network = NetworkSettings.among(arm, name)
     model = new_network(network, plan, seed, view.size, start=arm["weights"], classes=len(classes))
@@ -172,21 +161,9 @@ def pace(history: pd.DataFrame) -> dict[str, Any]:
     return {"epochs": len(history), "seconds_per_epoch": float(history["seconds"].median())}
 
 
-def _teachers_of(
-    trials: Sequence[Trial], teachers: Mapping[str, str | os.PathLike[str]], name: str
-) -> dict[str, str | os.PathLike[str]]:
-    """The teacher's file for each trial, before anything is trained."""
-    missing = [trial.key for trial in trials if trial.key not in teachers]
-    if missing:
-        found = f"{', '.join(missing)}; there are {', '.join(sorted(teachers)) or 'none'}"
-        mend = "Train the teacher on the same protocols and folds."
-        raise ModelError("there is no teacher for a trial", where=name, found=found, mend=mend)
-    return dict(teachers)
-
-
 def _start_files(arm: Mapping[str, Any]) -> list[str]:
     """Files whose weights an arm begins with: of the whole model, or of backbones."""
     weights = arm["weights"]
     if isinstance(weights, Mapping):
-        return [os.fspath(weights[name]) for name in sorted(weights)]
-    return [weights] if starts_whole(arm["weights"]) else []
+        return [weights[name] for name in sorted(weights)]
+    return [weights] if starts_whole(weights) else []

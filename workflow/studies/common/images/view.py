@@ -81,12 +81,10 @@ class View(Block):
         return {k: value for k, value in own.items() if k not in _LATER or value != fields[k].default}
 
     def training(self, rng: np.random.Generator, image: Image) -> Image:
-        """Draw a view to learn from, uint8 (size, size, 3): crop or stretch, then flip, then turn (and shift, shear and
-        zoom).
+        """Draw a view to learn from, uint8 (size, size, 3): crop or stretch, flip, turn (and shift, shear and zoom).
 
         What moving brings in from outside is the inside mirrored: black corners, or the streaks that come of repeating
-        the nearest pixel (as Chu et al. do), would be something that no test image has, and tissue goes on beyond an
-        edge.
+        the nearest pixel (as Chu et al. do), would be something that no test image has.
         """
         image = self._left_of(image)
         if self.fit == "stretch":
@@ -94,16 +92,21 @@ class View(Block):
         else:
             top, left, height, width = draw_crop(rng, image.shape[:2], self.crop_scale, self.crop_ratio)
             seen = resized(image[top : top + height, left : left + width], (self.size, self.size))
-        seen = self._flipped(rng, seen)
+        if self.flip != "none" and rng.random() < 0.5:
+            seen = seen[:, ::-1]
+        if self.flip == "both" and rng.random() < 0.5:
+            seen = seen[::-1]
+        seen = np.ascontiguousarray(seen)
         degrees = rng.uniform(-self.rotation, self.rotation) if self.rotation else 0.0
-        if self.shift or self.zoom or self.shear:
-            return moved(seen, self._movement(rng, degrees))
-        return turned(seen, degrees) if self.rotation else seen
+        if not (self.shift or self.zoom or self.shear):
+            return turned(seen, degrees) if self.rotation else seen
+        across, down = rng.uniform(-self.shift, self.shift, size=2) * self.size
+        shear = rng.uniform(-self.shear, self.shear)
+        wider, higher = rng.uniform(1 - self.zoom, 1 + self.zoom, size=2)
+        return moved(seen, movement(degrees, (across, down), shear, (wider, higher)))
 
     def test(self, image: Image) -> Image:
-        """The fixed view, uint8 (size, size, 3): shorter side brought to `short_side`, centre cut out; or the whole,
-        stretched.
-        """
+        """The fixed view, uint8 (size, size, 3): shorter side brought to `short_side`, centre cut out; or the whole."""
         image = self._left_of(image)
         if self.fit == "stretch":
             return resized(image, (self.size, self.size))
@@ -121,19 +124,6 @@ class View(Block):
             return image
         side = self.size if self.fit == "stretch" else self.short_side
         return self.sees(resized(image, (side, side)))
-
-    def _movement(self, rng: np.random.Generator, degrees: float) -> NDArray[np.float64]:
-        across, down = rng.uniform(-self.shift, self.shift, size=2) * self.size
-        shear = rng.uniform(-self.shear, self.shear)
-        wider, higher = rng.uniform(1 - self.zoom, 1 + self.zoom, size=2)
-        return movement(degrees, (across, down), shear, (wider, higher))
-
-    def _flipped(self, rng: np.random.Generator, image: Image) -> Image:
-        if self.flip != "none" and rng.random() < 0.5:
-            image = image[:, ::-1]
-        if self.flip == "both" and rng.random() < 0.5:
-            image = image[::-1]
-        return np.ascontiguousarray(image)
 
 
 def draw_crop(
@@ -174,12 +164,12 @@ def resized(image: Image, size: tuple[int, int]) -> Image:
 def movement(
     degrees: float, shift: tuple[float, float], shear: float, scale: tuple[float, float]
 ) -> NDArray[np.float64]:
-    """Where, from the centre, each pixel of a moved image comes from: turn, shift, shear and scale, as one matrix (2,
-    3).
+    """Where, from the centre, each pixel of a moved image comes from: a matrix (2, 3), in the order of Keras'
+    generator.
 
-    The order is that of Keras' image generator, whose ranges Chu et al. state. Turns are anticlockwise, `degrees`;
-    `shift` is across and down, px, before the turn: where the centre comes from; `shear` the degrees by which rows
-    slant (columns stay upright); `scale` across and down: above 1 shows more of the image, smaller.
+    Turns are anticlockwise, `degrees`; `shift` is across and down, px, before the turn: where the centre comes from;
+    `shear` the degrees by which rows slant (columns stay upright); `scale` across and down: above 1 shows more,
+    smaller.
     """
     turn, lean = math.radians(degrees), math.radians(shear)
     # Rows of an image run down: a turn that is anticlockwise to the eye has its signs changed.
@@ -207,7 +197,7 @@ def turned(image: Image, degrees: float) -> Image:
     return _warped(image, about, cv2.INTER_LINEAR)
 
 
-def _warped(image: Image, matrix: NDArray[np.float64], flags: int) -> Image:
+def _warped(image: Image, matrix: NDArray[Any], flags: int) -> Image:
     import cv2
 
     whole = cv2.warpAffine(image, matrix, image.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REFLECT_101)
