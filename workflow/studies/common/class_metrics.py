@@ -91,10 +91,7 @@ def scores_of_counts(counts: NDArray, positive: int | None = None) -> dict[str, 
 
 
 def scores(predictions: pd.DataFrame, positive: str | None = None) -> dict[str, float]:
-    """All scores of one fold: `SCORES`, or `POSITIVE_SCORES` of the positive class.
-
-    `auc` is the average over classes of the area of each against the rest, or that of the positive class.
-    """
+    """All scores of one fold, `SCORES` or `POSITIVE_SCORES`; auc is the positive class's, or the mean over classes."""
     index, areas = _index(predictions, positive), _areas(predictions)
     area = _average(areas) if index is None else areas[index]
     found = {**scores_of_counts(confusion(predictions), index), "auc": area}
@@ -120,10 +117,7 @@ def fold_scores(predictions: pd.DataFrame, positive: str | None = None) -> pd.Da
 
 
 def summary(predictions: pd.DataFrame, *, resamples: int, seed: int, positive: str | None = None) -> pd.DataFrame:
-    """Scores over folds: protocol, metric, folds, mean, sd (n - 1), low, high; either sd, or low and high, are NaN.
-
-    Where one fold alone was run there is a bootstrap interval over groups of images, see `group_intervals`.
-    """
+    """Scores over folds: protocol, metric, folds, mean, sd (n - 1); for one fold low and high, by `group_intervals`."""
     by = fold_scores(predictions, positive).groupby(["protocol", "metric"], sort=False)["value"]
     table = by.agg(folds="count", mean="mean", sd="std").reset_index()
     table = table[table["metric"].isin(_names(positive))].reset_index(drop=True).assign(low=NAN, high=NAN)
@@ -140,10 +134,7 @@ def summary(predictions: pd.DataFrame, *, resamples: int, seed: int, positive: s
 def group_intervals(
     predictions: pd.DataFrame, *, resamples: int, seed: int, positive: str | None = None
 ) -> dict[str, tuple[float, float]]:
-    """Percentile bounds of the scores of one fold, by drawing whole groups of images with replacement.
-
-    NaN with fewer than two groups. Draws without any image of one of the classes do not count.
-    """
+    """Percentile bounds of the scores of one fold, by drawing whole groups of images; NaN for a single group."""
     draws = resample(predictions["group"].astype(str).to_numpy(), resamples=resamples, seed=seed)
     if draws is None:
         return dict.fromkeys(_names(positive), (NAN, NAN))
@@ -202,12 +193,8 @@ def _per_class(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     own, said = counts.sum(axis=-1), counts.sum(axis=-2)
     precision = np.where(said > 0, _ratio(hits, said), np.where(own + said > 0, 0.0, NAN))
     others = counts.sum(axis=(-2, -1))[..., None] - own
-    return {
-        "precision": precision,
-        "recall": _ratio(hits, own),
-        "f1": _ratio(2 * hits, own + said),
-        "specificity": _ratio(others - (said - hits), others),
-    }
+    found = {"precision": precision, "recall": _ratio(hits, own), "f1": _ratio(2 * hits, own + said)}
+    return {**found, "specificity": _ratio(others - (said - hits), others)}
 
 
 def _weighted_areas(

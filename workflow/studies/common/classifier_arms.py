@@ -7,7 +7,7 @@ classifiers, and `mean_of_slides`, where a slide with many tiles weighs no more 
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,9 @@ def labelled_tiles(
     tables: Sequence[str | os.PathLike[str]],
     classified: Sequence[str | os.PathLike[str]],
 ) -> pd.DataFrame:
-    """What one classifier said of the labelled tiles of some slides (slide, patient).
+    """What one classifier said of labelled tiles of some slides: slide, patient, p_tumour (NaN: unreadable), label.
 
-    `tables` and `classified` are `tiles.parquet` and the classified tiles of each. Returns columns slide, patient
-    (str), p_tumour (float, NaN where unreadable), label (1 tumour, 0 non-tumour).
+    `tables` and `classified` are `tiles.parquet` and the classified tiles of each. A label is 1 (tumour) or 0.
     """
     columns, frames = ["slide", "patient", "p_tumour", "label"], []
     for slide, table, answers in zip(slides, tables, classified, strict=True):
@@ -48,8 +47,7 @@ def labelled_tiles(
 def tuned_threshold(tiles: pd.DataFrame, *, where: str) -> float:
     """The threshold of highest F1 on validation tiles, half-way between two probabilities; of equals nearest to 0.5.
 
-    `tiles` are from `labelled_tiles`, `where` names the variant in messages. Raises TrainingDataError if they are of
-    one class.
+    Raises TrainingDataError if the tiles, from `labelled_tiles`, are of one class; `where` names the variant.
     """
     known = tiles[tiles["p_tumour"].notna()]
     positive = known["label"].to_numpy() == 1
@@ -74,9 +72,8 @@ def slide_scores(arms: Mapping[str, pd.DataFrame], thresholds: Mapping[str, floa
     for arm, tiles in arms.items():
         for (slide, patient), own in tiles.groupby(["slide", "patient"], sort=False):
             scores = tile_scores(own["p_tumour"].to_numpy(), own["label"].to_numpy(), thresholds[arm])
-            rows.append(
-                {"arm": arm, "slide": slide, "patient": patient, "threshold": thresholds[arm], **scores.to_dict()}
-            )
+            place = {"arm": arm, "slide": slide, "patient": patient, "threshold": thresholds[arm]}
+            rows.append({**place, **scores.to_dict()})
     return pd.DataFrame(rows)
 
 
@@ -114,17 +111,11 @@ def arm_metrics(
 
 
 def pooled_intervals(
-    p_tumour: np.ndarray,
-    label: np.ndarray,
-    groups: Sequence[Hashable] | np.ndarray,
-    threshold: float,
-    *,
-    resamples: int,
-    seed: int,
+    p_tumour: np.ndarray, label: np.ndarray, groups: np.ndarray, threshold: float, *, resamples: int, seed: int
 ) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals of precision, recall, f1 and auc over pooled tiles (n,), drawing whole groups (patients).
+    """Bootstrap intervals of scores over pooled tiles (n,), drawing whole groups (patients); NaN for a single group.
 
-    NaN with fewer than two groups. Draws in which a score is not defined do not count for it.
+    Draws in which a score is not defined do not count for it.
     """
     p_tumour, label = np.asarray(p_tumour, dtype=np.float64), np.asarray(label)
     counts = ((label == 0) | (label == 1)) & np.isfinite(p_tumour)
@@ -133,13 +124,13 @@ def pooled_intervals(
     if draws is None:
         return dict.fromkeys(("precision", "recall", "f1", "auc"), (NAN, NAN))
     owner, drawn = draws
-    called, groups = p >= threshold, range(drawn.shape[1])
+    called, count = p >= threshold, drawn.shape[1]
     hits, n_called, n_tumour, n_other = (
-        drawn @ np.bincount(owner[chosen], minlength=len(groups))
+        drawn @ np.bincount(owner[chosen], minlength=count)
         for chosen in (called & positive, called, positive, ~positive)
     )
     # A draw's area under the curve is a sum over pairs of groups: positives of one against negatives of the other.
-    groups_p = [(p[positive & (owner == i)], p[~positive & (owner == i)]) for i in groups]
+    groups_p = [(p[positive & (owner == i)], p[~positive & (owner == i)]) for i in range(count)]
     won = np.array([[_wins(above, below) for _, below in groups_p] for above, _ in groups_p])
     with np.errstate(invalid="ignore"):
         scores = {
@@ -154,9 +145,7 @@ def pooled_intervals(
 def _wins(positive: np.ndarray, negative: np.ndarray) -> float:
     """Pairs in which the positive scores above the negative, a tie counting half."""
     ordered = np.sort(negative)
-    return (
-        float(np.searchsorted(ordered, positive, "left").sum() + np.searchsorted(ordered, positive, "right").sum()) / 2
-    )
+    return float(sum(np.searchsorted(ordered, positive, side).sum() for side in ("left", "right"))) / 2
 
 
 def wide(metrics: pd.DataFrame, protocol: str = POOLED) -> pd.DataFrame:

@@ -50,7 +50,6 @@ def seconds_in_turn(
     *,
     repeats: int,
     layouts: Mapping[str, Layout] | None = None,
-    seed: int = 0,
 ) -> dict[str, list[float]]:
     """Time classifiers on the same tiles, in turn, so that a machine that slows down slows all of them.
 
@@ -58,11 +57,8 @@ def seconds_in_turn(
     seconds per batch, `repeats` of each; the same position in two lists is the same turn. Raises ModelError if a model
     does not fit the tiles, ProviderError as `drunet.inference.open_session`.
     """
-    rng = np.random.default_rng
-    tiles = {
-        side: rng(seed).integers(0, 256, (options.batch_size, side, side, 3)).astype(np.float32)
-        for side in set(sizes.values())
-    }
+    shapes = {side: (options.batch_size, side, side, 3) for side in sizes.values()}
+    tiles = {s: np.random.default_rng(0).integers(0, 256, d).astype(np.float32) for s, d in shapes.items()}
     ready: dict[str, tuple[ort.InferenceSession, dict[str, np.ndarray]]] = {}
     for name, path in models.items():
         layout = (layouts or {}).get(name, Layout())
@@ -147,9 +143,7 @@ def _shapes_of_one_sample(model: onnx.ModelProto, weights: Collection[str]) -> d
 
 
 def _convolution(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Each output sums over a kernel (out, in / groups, h, w); each input of a transposed one spreads over one (in,
-    ...).
-    """
+    """Outputs sum over a kernel (out, in / groups, h, w); inputs of a transposed one spread over one (in, ...)."""
     spread = node.input[0] if node.op_type == "ConvTranspose" else node.output[0]
     return math.prod(shapes[spread]) * math.prod(shapes[node.input[1]][1:])
 

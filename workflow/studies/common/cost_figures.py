@@ -24,8 +24,7 @@ _PLACES = [(side, away, across) for away in (4, 16, 28) for across in ("center",
 def cost_scatter(frame: pd.DataFrame, *, unit: str, score: str) -> Figure:
     """A score against the time per tile or image (log scale); a point's area is its network's size.
 
-    `frame`: label, score, low, high (NaN where there is no interval), ms, parameters; what has no score or no time is
-    left out. `unit` and `score` name the axes.
+    `frame`: label, score, low, high (NaN: no interval), ms, parameters; rows without score or time are left out.
     """
     known = frame[frame["score"].notna() & frame["ms"].notna()]
     with matplotlib.rc_context(STYLE):
@@ -59,10 +58,7 @@ def cost_scatter(frame: pd.DataFrame, *, unit: str, score: str) -> Figure:
 
 
 def _name_points(figure: Figure, axes: Axes, points: pd.DataFrame) -> None:
-    """Write each point's name where it covers neither another name nor a point.
-
-    `points`: x, low and high (ends of its upright line), words; `axes` have their limits.
-    """
+    """Write each point's name where it covers neither another name nor a point, in axes that have their limits."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer, frame = canvas.get_renderer(), axes.get_window_extent()

@@ -1,9 +1,8 @@
 """Pages of the studies: a template's sentences, tables and figures, kept as a file that the main report reads again.
 
-A template is Markdown (CommonMark) with Jinja2 in it. Its first line is the title, `# …`; a quoted paragraph (`> …`) is
-a note. It has the filters of `studies.common.words`, the test `missing`, and `table(frame, caption)` and
-`figure(file, caption)`, each on a line of its own between empty lines. Every value is escaped, and one that the view
-lacks is an error.
+A template is Markdown with Jinja2 in it. Its first line is the title, `# …`; a quoted paragraph (`> …`) is a note. It
+has the filters of `studies.common.words`, the test `missing`, and `table(frame, caption)` and `figure(file, caption)`,
+each on a line of its own. Every value is escaped, and one that the view lacks is an error.
 """
 
 from __future__ import annotations
@@ -31,16 +30,8 @@ from studies.common.words import FILTERS, p_value
 # Above these counts a table is folded away, and a cell's words take several lines.
 MANY_ROWS, MANY_LETTERS = 30, 26
 # What a table's letters cannot say: names of the columns that the studies share.
-HEADINGS = {
-    "p_holm": "p (Holm)",
-    "dsc": "Dice",
-    "iou": "IoU",
-    "auc": "AUC",
-    "f1": "F1",
-    "hd_um": "HD (µm)",
-    "hd95_um": "HD95 (µm)",
-    "sd": "sd",
-}
+HEADINGS = {"p_holm": "p (Holm)", "dsc": "Dice", "iou": "IoU", "auc": "AUC", "f1": "F1"}
+HEADINGS |= {"hd_um": "HD (µm)", "hd95_um": "HD95 (µm)"}
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": True})
 
@@ -73,11 +64,8 @@ def render_section(folder: str | os.PathLike[str], template: Path, view: Mapping
             token.tag = "div"
             if token.nesting == 1:
                 token.attrSet("class", "note")
-    section = Section(
-        unescape(re.sub(r"<[^>]+>", "", _MARKDOWN.renderInline(title.content))),
-        _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}),
-        home,
-    )
+    heading = unescape(re.sub(r"<[^>]+>", "", _MARKDOWN.renderInline(title.content)))
+    section = Section(heading, _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}), home)
     write_section(section)
     return section
 

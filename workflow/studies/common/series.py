@@ -45,8 +45,8 @@ class Series:
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Train once, unless it is done; returns predictions and history.
 
-        `key` names the training's files, `name` is for progress lines; `data` gives batches and validation (or None),
-        `answers` the trained model's predictions; `decisive` is what decides this result beside what decides all.
+        `key` names the training's files, `name` its progress; `data` gives batches and validation (or None), `answers`
+        the trained model's predictions; `decisive` is what decides this result beside what decides all.
         """
         identity = digest([*self._decisive, key, *decisive])
         record, rows, state = (self._folder / f"{key}.{end}" for end in ("json", "parquet", "state"))

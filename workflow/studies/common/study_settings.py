@@ -1,11 +1,10 @@
 """Settings of the studies, and the models and runs that they bring along.
 
 A study is a folder of `workflow/studies` with `settings.yaml`, its defaults; the configuration's
-`study_settings.{name}` says what differs. Models and runs that a study names are trained, exported and measured by the
-rules of the main chain. The module `settings` in its folder has the model `Settings` that they obey, and may have two
-functions: `completed(name, settings)`, which fills in what the settings leave to a table, and `check(settings,
-config)`, which gets the configuration with the models of all studies. Both refuse what the study cannot be made with by
-raising a DrunetError. The workflow reads this anew for every job: nothing heavy may be imported.
+`study_settings.{name}` says what differs. Models and runs that it names are made by the rules of the main chain. The
+module `settings` in its folder has the model `Settings`, and may have `completed(name, settings)`, which fills in what
+the settings leave to a table, and `check(settings, config)`, which gets the configuration with the models of all
+studies; both may raise a DrunetError. The workflow reads this anew for every job: nothing heavy may be imported.
 """
 
 from __future__ import annotations
@@ -29,12 +28,8 @@ _NAMING = {"labels": "runs", "scored_runs": "runs", "with_run": "runs", "without
 # Keys of an arm that do.
 _ARM_NAMING = {"classifier": "classifiers", "run": "runs", "alone": "runs"}
 # Settings of studies of CT that say where a user's files are.
-_PATHS = {
-    "collect": ("root", "annotations", "sources"),
-    "slices": ("root", "annotations"),
-    "images": ("root", "groups"),
-    "networks": ("table", "weights"),
-}
+_PATHS = {"collect": ("root", "annotations", "sources"), "slices": ("root", "annotations")}
+_PATHS |= {"images": ("root", "groups"), "networks": ("table", "weights")}
 MODEL_BLOCKS = ("classifiers", "refiners", "runs")
 # Targets that a user types, where they are not `study_{name}`.
 TARGETS = {"experiments": ("experiments",), "scores": ("scoring_sheet", "study_scores")}
@@ -68,14 +63,12 @@ def targets_of(name: str) -> tuple[str, ...]:
 def load_studies(
     config: Mapping[str, Any], folder: Path, made_by_workflow: Iterable[str] = ()
 ) -> tuple[dict[str, Study], dict[str, Any]]:
-    """Read every study's settings and try them, and its models, against the configuration.
+    """Read every study's settings and try them, and its models, against the configuration, checked, with `like`
+    resolved.
 
-    `config` is checked, with `like` resolved; each folder of `folder` (`workflow/studies`) that has a `settings.yaml`
-    is a study; files `made_by_workflow` need not be there. Returns the studies by name (one that does not fit this
-    configuration comes with its problem), and the configuration with the models and runs of all that fit.
-
-    Raises ConfigError if `study_settings` or `studies` name a study that there is not, or two studies give one name to
-    two things.
+    Each folder of `folder` that has a `settings.yaml` is a study; files `made_by_workflow` need not be there. Returns
+    the studies by name (one that does not fit comes with its problem), and the configuration with the models and runs
+    of all that fit. Raises ConfigError for a study that there is not, or one name of two studies for two things.
     """
     names = sorted(path.parent.name for path in folder.glob("*/settings.yaml"))
     given = config.get("study_settings", {})
@@ -144,10 +137,7 @@ def _lent(settings: Mapping[str, Any], made: Iterable[str], name: str, folder: P
 
 
 def join_sheets(rows: Mapping[str, SheetRow], more: Mapping[str, SheetRow], where: str) -> dict[str, SheetRow]:
-    """Rows of two sheets in one, the patients of both kept on one side of the split.
-
-    Raises SheetError for a slide ID or a slide file in both, or a patient in two splits.
-    """
+    """Rows of two sheets in one; SheetError for a slide ID or file in both, or a patient in two splits."""
     if twice := sorted(set(rows) & set(more)):
         mend = "Give every slide its own slide_id."
         raise SheetError("a slide_id is given twice", where=where, found=", ".join(twice[:3]), mend=mend)
@@ -202,8 +192,7 @@ def _with_known_names(
 ) -> dict[str, Study]:
     """The studies, those with a problem whose settings name what there is not.
 
-    A study may name another's models and runs (`owners`, by kind and name), which are not there if that one has a
-    problem: hence in rounds.
+    In rounds: one may name another's models and runs (`owners`), which are not there if that one has a problem.
     """
     known = dict(studies)
     while True:
@@ -248,10 +237,7 @@ def _named(settings: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _check_arms(settings: Mapping[str, Any], runs: Mapping[str, Any], where: str) -> None:
-    """Refuse a study of no arms, or held against one that there is not, and a run that is not the arm's.
-
-    An arm's `run` is one of its classifier with a refiner, `alone` one without.
-    """
+    """Refuse no arms, a reference that is none, and a run (with a refiner), or one `alone`, that is not the arm's."""
     arms, reference = settings.get("arms", {}), settings.get("reference")
     if "arms" in settings and not arms:
         raise ConfigError("no arm is left", where=f"{where}.arms", mend="Leave at least one in.")

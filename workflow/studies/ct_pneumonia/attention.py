@@ -5,11 +5,9 @@ Every network is asked about the same images, which are chosen from the answers 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -29,6 +27,7 @@ from studies.common.series import weights_file
 from studies.ct_pneumonia.attention_maps import COVERAGE, ArmMaps, coverage, seen_box
 
 BOX = ["xmin", "ymin", "xmax", "ymax"]
+_Seen: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.int64]]
 # Groups of convolutions, by whether they learn.
 GROUPS = {"frozen": (False,), "trainable": (True,), "all": (False, True)}
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
@@ -72,8 +71,8 @@ def choose_images(
 
 def map_arm(
     facts: Mapping[str, Any],
-    weights: str | os.PathLike[str],
-    root: str | os.PathLike[str],
+    weights: str | Path,
+    root: str | Path,
     boxes: pd.DataFrame,
     shown: pd.DataFrame,
     covered: pd.DataFrame,
@@ -97,29 +96,34 @@ def map_arm(
     called = with_calls(trial_of(predictions, trial)).set_index("file")["called"]
     rows = []
     if len(covered):
-        last, seen = last_convolution(model), _seen(covered["file"], root, view, boxes)
+        last, (images, edges, owner) = last_convolution(model), _seen(covered["file"], root, view, boxes)
         say(f"comparing the boxes of {len(covered)} images with the map of {_last_part(last)}")
-        found = grad_cam(model, seen.scaled, index, layers=[last], score=options["score"], batch_size=8).branches[last]
+        found = grad_cam(model, _scaled(images), index, layers=[last], score=score, batch_size=8).branches[last]
         for k, (file, group) in enumerate(covered[["file", "group"]].to_numpy()):
-            for number, box in enumerate(seen.boxes[seen.owner == k]):
+            for number, box in enumerate(edges[owner == k]):
                 met = coverage(found[k], box, threshold=options["threshold"], least=options["found"])
                 rows.append({"file": file, "group": group, "box": number, "right": called[file] == positive, **met})
     return maps, pd.DataFrame(rows, columns=list(COVERAGE))
 
 
+def _scaled(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return images.astype(np.float32) / np.float32(255)
+
+
 def _maps(model: keras.Model, seen: _Seen, index: int, score: ScoreKind, layers: int | None) -> ArmMaps:
     """All maps of the images that are shown."""
-    last, images, learning = last_convolution(model), seen.images, convolutions(model)
+    (images, boxes, owner), last, learning = seen, last_convolution(model), convolutions(model)
+    scaled = _scaled(images)
     asked = spread_convolutions(model, layers) if layers else []
-    found = grad_cam(model, seen.scaled, index, layers=[*dict.fromkeys([*asked, last])], score=score, batch_size=4)
+    found = grad_cam(model, scaled, index, layers=[*dict.fromkeys([*asked, last])], score=score, batch_size=4)
     found_by = {name: unit_range(branch) for name, branch in found.branches.items()}
     groups = np.full((len(GROUPS), *images.shape[1:3]), np.nan, np.float32)
-    for name, averages in group_maps(model, seen.scaled[:1], index, score=score).items():
+    for name, averages in group_maps(model, scaled[:1], index, score=score).items():
         groups[list(GROUPS).index(name)] = averages[0]
     return ArmMaps(
         images,
-        seen.boxes,
-        seen.owner,
+        boxes,
+        owner,
         found_by[last],
         np.stack([found_by[name] for name in asked]) if asked else np.zeros((0, *images.shape[:3]), np.float32),
         np.array([_last_part(name) for name in asked], dtype=np.str_),
@@ -129,20 +133,8 @@ def _maps(model: keras.Model, seen: _Seen, index: int, score: ScoreKind, layers:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Seen:
+def _seen(files: pd.Series, root: str | Path, view: View, boxes: pd.DataFrame) -> _Seen:
     """Images as a network was tested on them, their boxes there, and which image each box is of."""
-
-    images: NDArray[np.uint8]
-    boxes: NDArray[np.float64]
-    owner: NDArray[np.int64]
-
-    @property
-    def scaled(self) -> NDArray[np.float32]:
-        return self.images.astype(np.float32) / np.float32(255)
-
-
-def _seen(files: pd.Series, root: str | os.PathLike[str], view: View, boxes: pd.DataFrame) -> _Seen:
     images, edges, owner = [], [], []
     for k, file in enumerate(files):
         whole = read_image(Path(root) / file)
@@ -150,7 +142,7 @@ def _seen(files: pd.Series, root: str | os.PathLike[str], view: View, boxes: pd.
         images.append(view.test(whole))
         edges.append(seen_box(view, own, whole.shape[:2]))
         owner.append(np.full(len(own), k, np.int64))
-    return _Seen(np.stack(images), np.concatenate(edges), np.concatenate(owner))
+    return np.stack(images), np.concatenate(edges), np.concatenate(owner)
 
 
 def _last_part(path: str) -> str:

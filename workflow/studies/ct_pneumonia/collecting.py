@@ -6,7 +6,6 @@ the file that they were made of, sources are numbered.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -35,11 +34,10 @@ SOURCE_COLUMNS = ("file", "label", "source", "part", *FACTS)
 
 @dataclass(frozen=True)
 class Collected:
-    """What `collect_images` tells beside the pictures that it writes.
+    """What `collect_images` tells beside the pictures: a row per image and per box, unreadable numbers, and counts.
 
-    A row per image: file (`Cancer/00017.png`), label, source ("" or a number: the patient or article), part ("",
-    training, validation or test), and the facts of the original file; boxes by file, px of the picture; unreadable
-    numbers; counts.
+    An image has file (`Cancer/00017.png`), label, source ("" or a number), part ("" or its name), and facts of the
+    original.
     """
 
     sources: pd.DataFrame = field(repr=False)
@@ -59,13 +57,13 @@ class _Read:
 
 
 def collect_images(
-    root: str | os.PathLike[str],
+    root: str | Path,
     classes: Sequence[str],
-    folder: str | os.PathLike[str],
+    folder: str | Path,
     *,
     window: Window,
-    annotations: str | os.PathLike[str] | None,
-    sources: str | os.PathLike[str] | None,
+    annotations: str | Path | None,
+    sources: str | Path | None,
     max_unreadable: float,
     where: str,
 ) -> Collected:
@@ -137,20 +135,12 @@ def _parts(files: UserFiles, labels: Mapping[int, str]) -> dict[int, str]:
     parts: dict[int, str] = {}
     for number in labels:
         folders = (part.lower() for part in reversed(PurePosixPath(files.name(number)).parts[:-1]))
-        parts[number] = _part(next((part for part in folders if part in PARTS), ""))
+        parts[number] = next((PARTS[name] for name in folders if name in PARTS), "")
     outside = sum(not part for part in parts.values())
     if 0 < outside < len(parts):
         what, mend = "some images lie in no part of the set", "Put each into Training, Validation or Testing, or none."
         raise CtError(what, where=files.where, found=f"{outside} of {len(parts)}", mend=mend)
     return parts
-
-
-def _part(folder: str) -> str:
-    for part in ("training", "validation", "test"):
-        # train, val and valid are beginnings, testing is longer.
-        if folder and (part.startswith(folder) or folder.startswith(part)):
-            return part
-    return ""
 
 
 def _convert(
@@ -213,11 +203,7 @@ def _boxes(
 def _table(
     kept: Mapping[int, _Read], labels: Mapping[int, str], parts: Mapping[int, str], known: Mapping[int, str]
 ) -> pd.DataFrame:
-    """A row per image, by file; sources are numbered as they come.
-
-    A patient and an article of one name are one source: to divide what is one would leak, to join what is two costs
-    a little freedom in dividing.
-    """
+    """A row per image, by file; sources are numbered as they come, and a patient and an article of one name are one."""
     texts = _sources({number: read.patient for number, read in kept.items()}, known)
     sources: dict[str, int] = {}
     rows = []
@@ -249,37 +235,34 @@ def _sources(patients: Mapping[int, str], known: Mapping[int, str]) -> dict[int,
     return {number: first(known.get(number) or patient) for number, patient in patients.items()}
 
 
-def _read_sources(path: str | os.PathLike[str], files: UserFiles, numbers: Iterable[int], where: str) -> dict[int, str]:
+def _read_sources(path: str | Path, files: UserFiles, numbers: Iterable[int], where: str) -> dict[int, str]:
     """Source by number of the file, from a TSV or CSV in UTF-8 with the columns file and source; an empty one is none.
 
     A file is named by its path below the folder of images, or by as much of its end as leaves no doubt. Rows that name
     none of the images `numbers` are passed over, unless all do. Raises CtError; no message repeats a name.
     """
-    rows = _source_rows(path, where)
-    images = list(numbers)
+    header, rows = read_columns(path, ("file", "source"), CtError, "the table of sources", where)
+    columns, images = [header.index("file"), header.index("source")], list(numbers)
     ends = path_ends([files.name(number) for number in images])
     found: dict[int, str] = {}
-    for line, file, source in rows:
-        places = ends.get(file, [])
+    named = False
+    for line, row in rows:
+        place = f"{where}, line {line}"
+        if len(row) <= max(columns):
+            mend = "Give it all columns of the header; a source may be empty."
+            raise CtError("a row is too short", where=place, found=f"{len(row)} cells", mend=mend)
+        text, source = (row[column].strip() for column in columns)
+        file = PurePosixPath(text).as_posix()
+        named |= file in ends
         # The whole path comes first: another file's may end alike.
-        places = [place for place in places if files.name(images[place]) == file] or places
-        if len(places) > 1:
+        meant = ends.get(file, [])
+        meant = [k for k in meant if files.name(images[k]) == file] or meant
+        if len(meant) > 1:
             mend = "Name it by its path below the folder of images."
-            raise CtError("a row leaves open which file it means", where=f"{where}, line {line}", mend=mend)
-        if places and source and found.setdefault(images[places[0]], source) != source:
-            raise CtError("an image has two sources", where=f"{where}, line {line}", mend="Keep one.")
-    if rows and images and not any(file in ends for _, file, _ in rows):
+            raise CtError("a row leaves open which file it means", where=place, mend=mend)
+        if meant and source and found.setdefault(images[meant[0]], source) != source:
+            raise CtError("an image has two sources", where=place, mend="Keep one.")
+    if rows and images and not named:
         what, mend = "the table of sources names no image", "Name each by its path below the folder of images."
         raise CtError(what, where=where, found=f"{len(rows)} rows", mend=mend)
     return found
-
-
-def _source_rows(path: str | os.PathLike[str], where: str) -> list[tuple[int, str, str]]:
-    """Line, file and source of each row that is not blank."""
-    header, table = read_columns(path, ("file", "source"), CtError, "the table of sources", where)
-    file, source = header.index("file"), header.index("source")
-    for line, row in table:
-        if len(row) <= max(file, source):
-            mend = "Give it all columns of the header; a source may be empty."
-            raise CtError("a row is too short", where=f"{where}, line {line}", found=f"{len(row)} cells", mend=mend)
-    return [(line, PurePosixPath(row[file].strip()).as_posix(), row[source].strip()) for line, row in table]

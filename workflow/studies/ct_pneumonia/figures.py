@@ -37,17 +37,11 @@ def figures(scores: pd.DataFrame, leak: pd.DataFrame, arms: Arms, settings: Mapp
         for probe in (False, True)
     )
     lines = {"accuracy": {"chance": chance(arms, scores)}, "auc": {"chance": 0.5, "alarm": settings["probe"]["alarm"]}}
+    points, unit = probe_points(scores, networks + probes), " on test images, 95 % interval"
     return {
         "protocols": protocol_dumbbell(dumbbell_points(scores, leak, arms[0].task), FIGURED),
         "roc": roc_panels(roc_curves_of(arms, settings), of=settings["positive"]),
-        "probe": interval_rows(
-            probe_points(scores, networks + probes),
-            FIGURED,
-            PROTOCOL_LOOKS,
-            lines,
-            unit=" on test images, 95 % interval",
-            above=len(networks),
-        ),
+        "probe": interval_rows(points, FIGURED, PROTOCOL_LOOKS, lines, unit=unit, above=len(networks)),
         "losses": loss_curves({arm.label: arm.history for arm in arms if arm.history is not None}),
     }
 
@@ -81,11 +75,7 @@ def probe_points(scores: pd.DataFrame, arms: Arms) -> pd.DataFrame:
 
 
 def last_maps_figure(maps: Mapping[str, ArmMaps], shown: pd.DataFrame) -> Figure:
-    """The last convolution of every network, a row per image (Chu et al., figure 3).
-
-    `maps`: mapping of str to ArmMaps, by the network's shown name. `shown`: chosen.tsv: p, right, networks of each
-    image.
-    """
+    """The last convolution of every network, by its shown name, a row per image (Chu et al., figure 3)."""
     rows, words = [], []
     for k, image in enumerate(shown.to_dict("records")):
         first = next(iter(maps.values()))

@@ -88,8 +88,7 @@ def with_networks(settings: Mapping[str, Any], folder: Path, where: str) -> dict
 
     A row becomes a model of the architecture `upsampled_classifier`. What `arms` says of a model of that name differs
     from its row, and null leaves it out. A model may be `like` another: it has all of its settings but label, published
-    row and `only`, and what it says itself. `folder` has the tables that ship. Raises ConfigError for a table that
-    cannot be used, a model that says too little, or is like one that there is not.
+    row and `only`, and what it says itself. Raises ConfigError for a table or a model that cannot be used.
     """
     chosen, own = settings["networks"], settings["arms"]
     table = read_table(chosen["table"], folder, f"{where}.networks")
@@ -102,10 +101,7 @@ def with_networks(settings: Mapping[str, Any], folder: Path, where: str) -> dict
 
 
 def read_table(table: str, folder: Path, where: str) -> dict[str, NetworkRow]:
-    """Read a table of networks, a file in `folder` or a path, by arm.
-
-    Raises ConfigError, with row (the header is 1) and column, for what is no such table or value, or stands twice.
-    """
+    """Read a table of networks, in `folder` or a path, by arm; a ConfigError names row (1: header) and column."""
     path = next((p for p in (folder / table, Path(table)) if is_file(p)), None)
     where = f"{where}.table"
     if path is None:
@@ -139,8 +135,8 @@ def _arm(row: NetworkRow, chosen: Mapping[str, Any], where: str) -> dict[str, An
     """The arm that a row makes."""
     rates = {key: getattr(row, key) if chosen[key] is None else chosen[key] for key in ("learning_rate", "epsilon")}
     size = (sizes.get(row.arm) if isinstance(sizes := chosen["size"], Mapping) else sizes) or row.size
-    options = {key: getattr(row, key) for key in ("backbone", "normalise", "dropout", "first_dropout")}
-    options["dense_units"] = row.dense
+    options: dict[str, Any] = {"backbone": row.backbone, "normalise": row.normalise, "dense_units": row.dense}
+    options |= {"dropout": row.dropout, "first_dropout": row.first_dropout}
     weights = chosen["weights"]
     if not isinstance(weights, str):
         if row.backbone not in weights:
@@ -179,10 +175,8 @@ def _resolved(
         other = said["like"]
         pattern = _resolved(other, rows, own, where, (*before, name)) if other in rows or other in own else None
         if pattern is None:
-            known = [n for n in {**rows, **own} if n != name and own.get(n, {}) is not None]
-            raise ConfigError(
-                "it is like an arm that there is not", where=place, found=other, mend=closest(other, known)
-            )
+            mend = closest(other, [n for n in {**rows, **own} if n != name and own.get(n, {}) is not None])
+            raise ConfigError("it is like an arm that there is not", where=place, found=other, mend=mend)
         base = {"published": None, **{key: value for key, value in pattern.items() if key not in _OWN}}
     arm = merged(base, {key: value for key, value in said.items() if key != "like"}, whole=("weights", "only", "sees"))
     lacking = [key for key in ("label", "published", *(() if "classic" in arm else _NEEDED)) if key not in arm]

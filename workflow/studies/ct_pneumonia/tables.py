@@ -1,8 +1,7 @@
 """Cancer against pneumonia on CT slices (Chu et al.), and whether the networks see the source instead.
 
-The classes of the paper come from different sources (slices from a scanner, figures from articles), so a network may
-win by the source alone. A probe sees what cannot hold the answer: the border of the image, a heavy blur of it, or the
-facts of its file.
+The classes come from different sources (slices from a scanner, figures from articles). A probe sees what cannot hold
+the answer: the border of the image, a heavy blur of it, or the facts of its file.
 """
 
 from __future__ import annotations
@@ -78,10 +77,7 @@ def probe_table(scores: pd.DataFrame, arms: Arms, settings: Mapping[str, Any]) -
 
 
 def coverage_table(tables: Mapping[str, pd.DataFrame], *, resamples: int, seed: int) -> pd.DataFrame:
-    """How the map of each network's last convolution meets the annotated boxes; empty where there are none.
-
-    `tables` are coverage.tsv by the network's shown name. The intervals draw whole groups (patients).
-    """
+    """How each network's last convolution meets the boxes, from coverage.tsv; intervals draw whole patients."""
     rows = []
     for label, table in tables.items():
         if table.empty:
@@ -127,11 +123,7 @@ def page_view(
     grouping: Mapping[str, Any],
     collected: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What `page.md.j2` names.
-
-    `scores` are those of the positive class, `covered` is from `coverage_table`, `settings` as of
-    `studies.common.study_settings.without_paths`; `grouping` and `collected` are groups.json and collected.json.
-    """
+    """What `page.md.j2` names; `scores` are those of the positive class, `settings` without paths."""
     task, networks = arms[0].task, whole_image_arms(arms, settings)
     protocol = shared.strictest_protocol(scores, task)
     here = scores[scores["protocol"] == protocol]

@@ -1,9 +1,8 @@
 """Convolutions read by a recurrent network, a prior model that the paper on distillation compares with.
 
-Source: Tian et al. 2024, Table 5, which names a CNN-RNN and describes nothing. Read here as: the last map of a small
-convolutional network, row by row from top to bottom, is the sequence that a gated recurrent unit (Cho et al. 2014)
-reads; the softmax stands on its last state. The convolutions are those of `plain_cnn` with batch normalisation, so that
-the two differ in what follows.
+Source: Tian et al. 2024, Table 5, which names a CNN-RNN and describes nothing. Read here as: the last map of
+`plain_cnn` with batch normalisation, row by row from top to bottom, is the sequence that a gated recurrent unit (Cho et
+al. 2014) reads; the softmax stands on its last state.
 """
 
 from __future__ import annotations

@@ -110,11 +110,7 @@ def page_view(
     unreadable: int,
     picture: bool = True,
 ) -> dict[str, Any]:
-    """What `page.md.j2` names.
-
-    `cost` is cost.tsv of the first task, `published` the printed tables by name, `grouping` groups.json, `unreadable`
-    the number of images left out, `picture` whether attention.png is there: its model may have been left out.
-    """
+    """What `page.md.j2` names; `cost` is cost.tsv of the first task, `picture` whether there is attention.png."""
     main, timed = main_task(arms), arms[0].task
     there = [arm for arm in arms if arm.task == main]
     accuracy = scores[scores["metric"] == "accuracy"]
@@ -172,7 +168,7 @@ def _left_out(arms: Arms, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     for name, table in TABLES.items():
         there = {arm.name for arm in arms_in(name, arms, settings)}
-        wanted = [arm for arm in settings["tables"].get(name) or [] if arm not in there]
-        models = [(settings["arms"].get(arm) or {}).get("label", arm) for arm in wanted]
-        found += [{"words": table.words, "models": models}] if models else []
-    return found
+        lacking = [arm for arm in settings["tables"].get(name) or [] if arm not in there]
+        models = [(settings["arms"].get(arm) or {}).get("label", arm) for arm in lacking]
+        found.append({"words": table.words, "models": models})
+    return [table for table in found if table["models"]]

@@ -1,8 +1,7 @@
 """Vision Transformer: a picture as a sequence of patches.
 
-Source: Dosovitskiy et al. 2020, "An image is worth 16x16 words", section 3.1, equations 1 to 4, and Table 1. Weights
-begin as in the authors' code (Glorot's uniform distribution, positions with a deviation of 0.02), but for the
-classifier's, which start near zero (deviation 0.02) and not at it.
+Source: Dosovitskiy et al. 2020, section 3.1, equations 1 to 4, and Table 1. Weights begin as in the authors' code, but
+for the classifier's, which start near zero (deviation 0.02) and not at it.
 """
 
 from __future__ import annotations
@@ -22,10 +21,7 @@ _EPSILON = 1e-6
 
 @keras.saving.register_keras_serializable(package="drunet")
 class PatchSequence(keras.layers.Layer):
-    """Make a sequence of a map's places, put a learnt class token before it and add learnt positions.
-
-    (n, h, w, width) in, (n, 1 + h * w, width) out; (2 + h * w) * width weights.
-    """
+    """(n, h, w, width) to (n, 1 + h * w, width): a learnt class token, a map's places, and learnt positions on both."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the token and the positions."""

@@ -22,10 +22,7 @@ CONFUSED = "malignant confused"
 def fine_tuning_table(
     scores: pd.DataFrame, arms: Arms, published: Mapping[str, str], malignant: Sequence[str]
 ) -> pd.DataFrame:
-    """Every model and protocol below the published network: scores, confused malignant images, epochs run.
-
-    `published` holds the figures of published.tsv by name, as printed.
-    """
+    """Every model and protocol below the published network (published.tsv by name): scores, confusions, epochs."""
     table = shared.beside_published(scores, arms, pd.DataFrame(columns=["architecture"]))
     by_label = {arm.label: arm for arm in arms}
     rows = [(by_label[label], protocol) for label, protocol in zip(table["model"], table["split"], strict=True)]
@@ -76,11 +73,7 @@ def page_view(
     unreadable: int,
     picture: bool,
 ) -> dict[str, Any]:
-    """What `page.md.j2` names.
-
-    `published` is as of `fine_tuning_table`, `grouping` groups.json, `unreadable` the number of images left out,
-    `picture` whether confused.png is there: its model may have been left out.
-    """
+    """What `page.md.j2` names; `published` is as of `fine_tuning_table`, `picture` whether there is confused.png."""
     task, confused = arms[0].task, settings["confused"]
     protocol, accuracy = shared.strictest_protocol(scores, task), scores[scores["metric"] == "accuracy"]
     by_key: dict[Any, Any] = {p: part.set_index("key").to_dict("index") for p, part in accuracy.groupby("protocol")}

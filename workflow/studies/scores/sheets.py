@@ -1,8 +1,7 @@
 """Blinded scoring sheets: written for each reader, and read and checked when they come back.
 
-Source: Oskouei et al. 2025, "Qualitative model assessment" and Table 3: two pathologists gave the segmentation of every
-test slide a score from 0 to 5. Here each reader gets the cases in an order of their own, under numbers that tell
-nothing of slide or model.
+Source: Oskouei et al. 2025, "Qualitative model assessment" and Table 3. Here each reader gets the cases in an order of
+their own, under numbers that tell nothing of slide or model.
 """
 
 from __future__ import annotations
@@ -66,10 +65,7 @@ def deal_cases(cases: Sequence[tuple[str, str]], readers: Sequence[str], repeats
 
 
 def with_pictures(dealt: pd.DataFrame, digests: Mapping[tuple[str, str], str]) -> pd.DataFrame:
-    """Add the column picture: a mark that changes with the outline, and that does not reveal repeated cases.
-
-    `digests` are those of the masks, by (run, slide).
-    """
+    """Add the column picture: a mark that changes with the outline and does not reveal repeated cases."""
 
     def mark(reader: str, case: str, slide: str, run: str) -> str:
         text = "/".join((reader, case, slide, digests[run, slide]))
@@ -81,18 +77,14 @@ def with_pictures(dealt: pd.DataFrame, digests: Mapping[tuple[str, str], str]) -
 
 
 def write_reader(
-    sheet: str | os.PathLike[str],
-    cases: str | os.PathLike[str],
-    instructions: str | os.PathLike[str],
+    sheet: str | Path,
+    cases: str | Path,
+    instructions: str | Path,
     key: pd.DataFrame,
     pictures: Mapping[tuple[str, str], str],
     template: Path,
 ) -> None:
-    """Write one reader's sheet (TSV), folder of numbered pictures and instructions (HTML, from `template`).
-
-    `key` has this reader's rows, `pictures` are JPEG files by (run, slide). Raises SheetError if the sheet that is
-    there has been filled in: it is not replaced.
-    """
+    """Write one reader's sheet, numbered pictures and instructions; SheetError if a sheet there has been filled in."""
     _keep_filled(Path(sheet))
     folder = Path(cases)
     shutil.rmtree(folder, ignore_errors=True)
@@ -130,7 +122,7 @@ def table_rows(content: bytes) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def read_filled(path: str | os.PathLike[str], key: pd.DataFrame) -> pd.DataFrame:
+def read_filled(path: str | Path, key: pd.DataFrame) -> pd.DataFrame:
     """Read a filled sheet, and check it against the reader's rows of the key, which come back with the column score.
 
     Raises SheetError, with file, line, case and value: no sheet, a column, case or score missing, a case unknown or
@@ -164,12 +156,8 @@ def read_filled(path: str | os.PathLike[str], key: pd.DataFrame) -> pd.DataFrame
 
 def _least_gap(slides: Sequence[str]) -> int:
     """Fewest steps between two pictures of one slide; as many as there are pictures where none comes twice."""
-    last: dict[str, int] = {}
-    least = len(slides)
-    for position, slide in enumerate(slides):
-        least = min(least, position - last.get(slide, -len(slides)))
-        last[slide] = position
-    return least
+    gaps = pd.Series(range(len(slides))).groupby(list(slides)).diff()
+    return int(gaps.fillna(len(slides)).min())
 
 
 def _keep_filled(sheet: Path) -> None:

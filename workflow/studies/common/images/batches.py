@@ -98,11 +98,7 @@ class PictureBatches(EpochBatches):
         return np.asarray(self._places(index)) < self.count
 
     def weights(self, index: int) -> NDArray[np.float32]:
-        """Weights of a fixed batch's pictures, (batch,): 0 for what fills it up.
-
-        Those of the others make up for Keras' dividing by a batch's size: a loss over all batches is the mean over the
-        pictures.
-        """
+        """Weights of a fixed batch, (batch,): 0 for what fills it up; a loss is then the mean over the pictures."""
         whole = len(self) * self.batch_size
         return (self.counts(index) * (whole / self.count)).astype(np.float32)
 
@@ -146,11 +142,9 @@ class ImageBatches(PictureBatches):
 
     def _seen(self, picture: Shown) -> NDArray[np.uint8]:
         original = self._originals(self.files[picture[0]])
-        return (
-            self._view.test(original)
-            if self.fixed
-            else self._view.training(self.draws("augmentation", *picture), original)
-        )
+        if self.fixed:
+            return self._view.test(original)
+        return self._view.training(self.draws("augmentation", *picture), original)
 
 
 def probabilities(model: Any, batches: PictureBatches) -> NDArray[np.float32]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,10 +41,9 @@ _LEAK = "of the test images come from a source that is also in the training set"
 
 
 def confusion_matrices(groups: Mapping[str, Mapping[str, NDArray]], classes: list[str]) -> Figure:
-    """A panel per matrix: images and their share of the true class, all on one scale of colour.
+    """A panel per matrix, rows true: images and their share of the true class, all on one scale of colour.
 
-    `groups` are matrices (classes, classes), rows true, by group and title; each group begins a row of panels and is
-    named over it, unless its name is "".
+    Each group of `groups`, matrices by title, begins a row of panels and is named over it, unless its name is "".
     """
     most = 4 if len(classes) <= 3 else 3
     columns = min(max(len(panels) for panels in groups.values()), most)
@@ -199,22 +197,15 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss", *, l
         figure.supxlabel(f"epoch  ({folds} {'fold' if counts[-1] == 1 else 'folds'})", fontsize=9.5)
         figure.supylabel(value, fontsize=9.5)
         there = {str(p) for history in histories.values() for p in history["protocol"]}
-        handles = [
-            Line2D([], [], color=colour, label=PROTOCOL_NAMES[protocol])
-            for protocol, colour in PROTOCOL_COLOURS.items()
-            if protocol in there
-        ]
+        handles = [Line2D([], [], color=PROTOCOL_COLOURS[p], label=PROTOCOL_NAMES[p]) for p in PROTOCOLS if p in there]
         handles.append(Line2D([], [], color=MUTED, linestyle=_TRAINED, label="training"))
         handles.append(Line2D([], [], color=MUTED, label="validation"))
         figure.legend(handles=handles, loc="outside upper left", ncols=5, fontsize=9)
     return figure
 
 
-def group_montage(images: pd.DataFrame, root: str | os.PathLike[str], groups: pd.Series, rows: int = 6) -> Figure:
-    """The images (file, label) of some groups, a row each; `root` is the folder that `file` lies below.
-
-    `groups` has the index of `images`. Classes come in turn, each from its largest group down to its middle one.
-    """
+def group_montage(images: pd.DataFrame, root: str | Path, groups: pd.Series, rows: int = 6) -> Figure:
+    """The images (file, label; below `root`) of some `groups`, a row each, see `choose_groups`."""
     panels: list[list[Panel | None]] = []
     words = []
     for group in choose_groups(images, groups, rows):

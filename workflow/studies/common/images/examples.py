@@ -30,8 +30,7 @@ def _most_certain_first(predictions: pd.DataFrame) -> pd.DataFrame:
 def surest(predictions: pd.DataFrame) -> pd.DataFrame:
     """The most certain correct image of each class, and the most certain wrong one, if there is any, of one trial.
 
-    As `with_calls`, with `kind` ("right" or "wrong"); classes in their order, the wrong one last. A class without a
-    correct image is left out. Of equal probabilities the first file.
+    As `with_calls`, with `kind` ("right" or "wrong"); classes in their order. Of equal probabilities the first file.
     """
     known = _most_certain_first(predictions)
     right = known[known["label"] == known["called"]]

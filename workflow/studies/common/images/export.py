@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ _SUFFIX = ".weights.h5"
 
 
 def export_arm(
-    facts: Mapping[str, Any], weights: str | os.PathLike[str], folder: str | os.PathLike[str], *, opset: int, name: str
+    facts: Mapping[str, Any], weights: str | Path, folder: str | Path, *, opset: int, name: str
 ) -> list[str]:
     """Export every trial of an arm whose weights are there, as `{protocol}.{fold}.onnx` and a JSON file about it.
 

@@ -1,7 +1,6 @@
 """A folder of class-named folders of images, listed once: what everything else reads is this list.
 
-The class of an image is the nearest folder above it that is named as one (LC25000:
-`lung_image_sets/lung_aca/lungaca1.jpeg`; `lung_aca/patient_01/1.jpeg`). Nothing that a file claims is trusted: its
+The class of an image is the nearest folder above it that is named as one. Nothing that a file claims is trusted: its
 format is told by its content, and its size is seen before a pixel is decoded.
 """
 
@@ -31,20 +30,16 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 COLUMNS = ("file", "label", "width", "height", "digest")
 # A patch is far smaller; what Pillow itself refuses begins at 179 megapixels.
 MOST_PIXELS = 100_000_000
-# Folders that divide a class and name none: a class may lie in each of them.
-PARTS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+# Folders that divide a class and name none, since a class may lie in each of them, and the part that they are.
+PARTS = {"train": "training", "training": "training", "test": "test", "testing": "test"}
+PARTS |= dict.fromkeys(("val", "valid", "validation"), "validation")
 _SHOWN = 3
 _DECODING: tuple[type[Exception], ...] = (OSError, ValueError, TypeError, EOFError, SyntaxError, RuntimeError)
 _DECODING += (IndexError, KeyError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
 def list_images(
-    root: str | os.PathLike[str],
-    classes: Sequence[str],
-    *,
-    max_unreadable: float,
-    where: str,
-    threads: int | None = None,
+    root: str | os.PathLike[str], classes: Sequence[str], *, max_unreadable: float, where: str, threads: int = 1
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """List the images below a folder, each decoded once.
 
@@ -61,7 +56,7 @@ def list_images(
     files = sorted(labels)
     images, unreadable = [], []
     bar = progress(len(files), f"Reading {where}", "images")
-    with bar, ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+    with bar, ThreadPoolExecutor(threads) as pool:
         for file, fact in zip(files, pool.map(lambda file: _facts(home, file), files), strict=True):
             if isinstance(fact, str):
                 unreadable.append((_printable(file), fact))
@@ -135,41 +130,30 @@ def _facts(root: Path, file: str) -> tuple[int, int, str] | str:
 
 
 def _labels(root: Path, classes: Sequence[str], where: str) -> dict[str, str]:
-    """The class of each image file below `root` that belongs to one of the classes."""
+    """The class of each image file below `root` that lies in a folder of one of the classes, however deep."""
     folders = _folders(root, where)
-    owned = _class_folders(folders, classes, where)
-    names = {folder: PurePosixPath(folder).name for folder in owned}
-    holding = {names[folder] for folder, files in owned.items() if files}
+    labels: dict[str, str] = {}
     places: dict[str, str] = {}
-    for folder in sorted(owned):
-        if not owned[folder]:
-            if names[folder] in holding:
-                continue
-            mend = f"Fill or remove it. Images end in {', '.join(SUFFIXES)}."
-            raise ImageSetError("a class folder holds no image", where=where, found=folder, mend=mend)
-        place = "/".join(part for part in PurePosixPath(folder).parts if part.lower() not in PARTS)
-        if places.setdefault(names[folder], place) != place:
+    for folder in sorted(name for name, files in folders.items() if files):
+        parts = PurePosixPath(folder).parts
+        depth = next((k for k in range(len(parts), 0, -1) if parts[k - 1] in classes), None)
+        if depth is None:
+            continue
+        label = parts[depth - 1]
+        place = "/".join(part for part in parts[:depth] if part.lower() not in PARTS)
+        if places.setdefault(label, place) != place:
             mend = "Rename one, unless they are one class: then put them into one folder, or into train/ and test/."
-            found = f"{places[names[folder]]} and {place}"
+            found = f"{places[label]} and {place}"
             raise ImageSetError("one class name stands in two places", where=where, found=found, mend=mend)
-    return {file: names[folder] for folder, files in owned.items() for file in files}
-
-
-def _class_folders(folders: dict[str, list[str]], classes: Sequence[str], where: str) -> dict[str, list[str]]:
-    """Each folder of one of the classes with the images below it that no such folder nearer to them owns."""
-    names = {folder: PurePosixPath(folder).name for folder in folders if folder}
-    known = {part for folder, files in folders.items() if files for part in PurePosixPath(folder).parts}
-    for name in classes:
-        if name not in names.values():
-            mend = closest(name, known)
-            raise ImageSetError("there is no folder of this class", where=where, found=name, mend=mend)
-    owned: dict[str, list[str]] = {folder: [] for folder, name in names.items() if name in classes}
-    for folder, files in folders.items():
-        above = (str(place) for place in (PurePosixPath(folder), *PurePosixPath(folder).parents))
-        nearest = next((place for place in above if place in owned), None)
-        if nearest is not None:
-            owned[nearest] += files
-    return owned
+        labels |= dict.fromkeys(folders[folder], label)
+    for name in (name for name in classes if name not in places):
+        if empty := [folder for folder in folders if PurePosixPath(folder).name == name]:
+            mend = f"Fill or remove it. Images end in {', '.join(SUFFIXES)}."
+            raise ImageSetError("a class folder holds no image", where=where, found=empty[0], mend=mend)
+        known = {part for folder, files in folders.items() if files for part in PurePosixPath(folder).parts}
+        mend = closest(name, known)
+        raise ImageSetError("there is no folder of this class", where=where, found=name, mend=mend)
+    return labels
 
 
 def _folders(root: Path, where: str) -> dict[str, list[str]]:

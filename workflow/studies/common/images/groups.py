@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
@@ -29,9 +28,7 @@ _CLASS = ("label", "class")
 _TEXT = ("file", "source", "part", "label", "format")
 
 
-def read_groups(
-    path: str | os.PathLike[str], images: pd.DataFrame, where: str, *, others: Collection[str] = ()
-) -> pd.Series:
+def read_groups(path: str | Path, images: pd.DataFrame, where: str, *, others: Collection[str] = ()) -> pd.Series:
     """Read the group of every image from a CSV or TSV with the columns file, group, and perhaps class (or label).
 
     A file is named by its path below the folder of images, or by as much of its end as leaves no doubt. The table may
@@ -48,7 +45,7 @@ def read_groups(
     labels = [*images["label"], *(PurePosixPath(file).parent.name for file in unused)]
     ends = path_ends(everything)
     found: dict[int, str] = {}
-    wrong: dict[str, list[str]] = {"absent": [], "doubtful": [], "twice": [], "empty": []}
+    wrong: dict[str, list[str]] = {"absent": [], "doubtful": [], "twice": []}
     for row in (dict(zip_longest(header, cells[: len(header)], fillvalue="")) for _, cells in lines):
         name, group = PurePosixPath(row["file"].strip()).as_posix(), row["group"].strip()
         places = ends.get(name, [])
@@ -61,9 +58,7 @@ def read_groups(
             places = own or [p for p in places if p >= len(images) and label in PurePosixPath(everything[p]).parts[:-1]]
         if len(places) != 1:
             wrong["doubtful" if places else "absent"].append(name)
-        elif not group:
-            wrong["empty"].append(name)
-        elif found.setdefault(places[0], group) != group:
+        elif group and found.setdefault(places[0], group) != group:
             wrong["twice"].append(name)
     mend = "Correct the names, or remove the rows."
     _refuse(wrong["absent"], "the groups file names images that are not there", where, mend)
@@ -73,7 +68,6 @@ def read_groups(
     mend = "Add a row for each; an image that shares its source with no other has a group of its own."
     lacking = [file for i, file in enumerate(images["file"]) if i not in found]
     _refuse(lacking, "images have no group", where, mend)
-    _refuse(wrong["empty"], "images have no group", where, mend)
     groups = pd.Series([found[i] for i in range(len(images))], index=images.index, name="group", dtype=str)
     pictures = groups.groupby(images["digest"]).transform("nunique") > 1
     mend = "They are the same picture: give them one group."
@@ -82,7 +76,7 @@ def read_groups(
 
 
 def read_columns(
-    path: str | os.PathLike[str], columns: Sequence[str], error: type[DrunetError], what: str, where: str
+    path: str | Path, columns: Sequence[str], error: type[DrunetError], what: str, where: str
 ) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header and rows of a user's table, see `table_rows`; raises `error` if it cannot be read or lacks a column."""
     mend = f"It is a CSV or TSV in UTF-8 with the columns {' and '.join(columns)}."
@@ -96,7 +90,7 @@ def read_columns(
     return header, table[1:]
 
 
-def table_rows(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
+def table_rows(path: str | Path) -> list[tuple[int, list[str]]]:
     """The rows of a user's CSV or TSV that are not blank, the header first, each with the number of its first line.
 
     A quote in a TSV is a character like any other, unless its header is quoted; elsewhere a quote that is not closed,
@@ -107,12 +101,8 @@ def table_rows(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
     header = text.lstrip("\n").partition("\n")[0]
     tabs = "\t" in header
     # Not `splitlines`, to which some characters end a line that end none in a table.
-    reader = csv.reader(
-        io.StringIO(text),
-        delimiter="\t" if tabs else ",",
-        quoting=csv.QUOTE_NONE if tabs and '"' not in header else csv.QUOTE_MINIMAL,
-        strict=True,
-    )
+    quoting: Any = csv.QUOTE_NONE if tabs and '"' not in header else csv.QUOTE_MINIMAL
+    reader = csv.reader(io.StringIO(text), delimiter="\t" if tabs else ",", quoting=quoting, strict=True)
     rows: list[tuple[int, list[str]]] = []
     line = 1
     for row in reader:
@@ -138,7 +128,7 @@ def _refuse(files: Sequence[str], what: str, where: str, mend: str) -> None:
         raise ImageSetError(what, where=where, found=f"{len(files)}: {first}", mend=mend)
 
 
-def read_sources(path: str | os.PathLike[str]) -> pd.DataFrame:
+def read_sources(path: str | Path) -> pd.DataFrame:
     """Read sources.tsv: file, label, source and part (text, "" where not known), and facts of the files (numbers)."""
     table = read_list(path)
     # An empty cell is text that says nothing; of a number it is one that is not known.
@@ -152,7 +142,7 @@ def in_order_of(images: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def sourced_groups(
-    images: pd.DataFrame, sources: pd.Series, root: str | os.PathLike[str], search: Mapping[str, Any]
+    images: pd.DataFrame, sources: pd.Series, root: str | Path, search: Mapping[str, Any]
 ) -> tuple[pd.Series, dict[str, Any]]:
     """The group of every image: its source (`s…`), or its near-duplicates (`n…`) among those without one (source "").
 
@@ -168,13 +158,8 @@ def sourced_groups(
         found, searched = find_groups(images[~known].reset_index(drop=True), root, **search)
         groups[~known] = ("n" + found.astype(str)).to_numpy()
     whole, joined = _joined(groups, images["digest"])
-    facts: dict[str, Any] = {
-        **group_facts(images.assign(group=whole)),
-        "sourced": {},
-        "unsourced": {},
-        "joined": joined,
-        "search": searched,
-    }
+    facts: dict[str, Any] = dict(group_facts(images.assign(group=whole)))
+    facts |= {"sourced": {}, "unsourced": {}, "joined": joined, "search": searched}
     for label, own in images.groupby("label").groups.items():
         told = sources[own][known[own]]
         facts["sourced"][label] = {"images": len(told), "sources": int(told.nunique())}

@@ -1,19 +1,17 @@
 """Search for images that were made from one source, where no file says so.
 
-Augmented sets (LC25000: some 20 turned, mirrored and cropped variants of each of 250 sources a class) leak through a
-split by image. Here each image is compared with those of its class that look most like it (by colour), a pair is linked
-if local features of one are found again in the other where a similarity puts them, and what links hold together is a
-group. How often the comparison errs is measured on images of different classes, which share no source.
+Augmented sets (LC25000: some 20 variants of each of 250 sources a class) leak through a split by image. Here each image
+is compared with those of its class that look most like it (by colour), a pair is linked if local features of one are
+found again in the other where a similarity puts them, and what links hold together is a group. How often the comparison
+errs is measured on images of different classes, which share no source.
 
 The features are SIFT (Lowe, 2004) on a small grey image, matched by the ratio test; the similarity (shift, turn, one
-scale) is found by RANSAC. An image may be the other's mirror image: a mirrored SIFT descriptor is a permutation of the
-descriptor, so that nothing is computed twice.
+scale) is found by RANSAC. A mirrored SIFT descriptor is a permutation of the descriptor: nothing is computed twice.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -41,12 +39,7 @@ _ROWS, _TURN = 1024, 256
 
 
 def find_groups(
-    images: pd.DataFrame,
-    root: str | os.PathLike[str],
-    settings: NearDuplicates,
-    seed: int,
-    *,
-    threads: int | None = None,
+    images: pd.DataFrame, root: str | Path, settings: NearDuplicates, seed: int, *, threads: int | None = None
 ) -> tuple[pd.Series, dict[str, Any]]:
     """Find the groups of images (file, label, digest) that stem from one source.
 
@@ -84,13 +77,8 @@ def group_facts(images: pd.DataFrame) -> dict[str, int]:
     """Counts of images (label, group): images, groups, largest, singletons, spanning (groups of several classes)."""
     sizes = images["group"].value_counts()
     classes = images[["group", "label"]].drop_duplicates()["group"].value_counts()
-    return {
-        "images": len(images),
-        "groups": len(sizes),
-        "largest": int(sizes.max()),
-        "singletons": int((sizes == 1).sum()),
-        "spanning": int((classes > 1).sum()),
-    }
+    counts = {"images": len(images), "groups": len(sizes), "largest": int(sizes.max())}
+    return {**counts, "singletons": int((sizes == 1).sum()), "spanning": int((classes > 1).sum())}
 
 
 def check_facts(tried: int, false_links: int, compared: int, links: int) -> dict[str, Any]:
@@ -113,10 +101,7 @@ def check_facts(tried: int, false_links: int, compared: int, links: int) -> dict
 
 
 def colour_signature(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Histogram of an RGB image's CIELAB colours, float32 of length 1; turning and mirroring leave it as it is.
-
-    Square roots of shares, so that the scalar product of two is Bhattacharyya's coefficient.
-    """
+    """Roots of the histogram of CIELAB colours, float32 of length 1; turning and mirroring change nothing."""
     lab = cv2.cvtColor(cv2.resize(image, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB)
     # Tissue stains lie in a part of the two colour axes; what lies beyond falls into the outermost bins.
     lab = np.clip(lab, (0, 96, 64), (255, 223, 191)).astype(np.uint8)
@@ -127,10 +112,7 @@ def colour_signature(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 def candidate_pairs(
     colours: NDArray[np.float32], labels: NDArray[Any], count: int, *, other_class: bool = False
 ) -> NDArray[np.int64]:
-    """Each image with the `count` nearest to it in colour, of its own class or of others: sorted pairs, int64 (m, 2).
-
-    `colours` are float32 (n, d) of length 1. Pairs have the smaller position first, and come once.
-    """
+    """Each image with the `count` nearest in colour (n, d), of its class or of others: sorted pairs (m, 2), once."""
     pairs = [np.empty((0, 2), np.int64)]
     for label in np.unique(labels):
         own = np.flatnonzero(labels == label)
@@ -191,13 +173,10 @@ def _named(images: pd.DataFrame, links: NDArray[np.int64]) -> pd.Series:
     """Groups named by their class and a number, in the order of their first images."""
     graph = sparse.coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(len(images), len(images)))
     components = connected_components(graph, directed=False)[1]
-    names: dict[int, str] = {}
-    counts: Counter[str] = Counter()
-    for component, label in zip(components, images["label"], strict=True):
-        if component not in names:
-            counts[label] += 1
-            names[component] = f"{label}.{counts[label]:05d}"
-    return pd.Series([names[c] for c in components], index=images.index, name="group", dtype=str)
+    firsts = pd.DataFrame({"label": images["label"].to_numpy()}, index=components)
+    firsts = firsts[~firsts.index.duplicated()]
+    names = firsts["label"] + "." + (firsts.groupby("label").cumcount() + 1).astype(str).str.zfill(5)
+    return pd.Series(names[components].to_numpy(), index=images.index, name="group", dtype=str)
 
 
 # A descriptor is a histogram over 4 x 4 places and 8 directions, all relative to the feature's own direction. Mirroring
@@ -276,15 +255,9 @@ def _found_again(likeness: NDArray[np.float32], ratio: float) -> tuple[NDArray[n
 
 
 def _inliers(first: NDArray[np.float32], second: NDArray[np.float32], match: Match) -> int:
+    search: Any = {"method": cv2.RANSAC, "maxIters": _MOST_TRIES, "confidence": _CONFIDENCE}
     matrix: Any
-    matrix, fits = cv2.estimateAffinePartial2D(
-        first,
-        second,
-        method=cv2.RANSAC,
-        ransacReprojThreshold=match.tolerance,
-        maxIters=_MOST_TRIES,
-        confidence=_CONFIDENCE,
-    )
+    matrix, fits = cv2.estimateAffinePartial2D(first, second, ransacReprojThreshold=match.tolerance, **search)
     if matrix is None:
         return 0
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))

@@ -1,13 +1,13 @@
-"""Models that are no networks, on stated features: support vectors, a forest, nearest neighbours, file statistics.
+"""Models that are no networks: support vectors, a forest, nearest neighbours, and regression on facts of files.
 
-The first three are the prior models of Tian et al. 2024 (Table 5); the last knows no pixel, see `file_statistics`.
-The paper cites its prior models and states neither features nor parameters. Here an image is described by its colours
-(a joint HSV histogram) and its edges (HOG of a small grey version). Parameters are scikit-learn's own but where said.
+The first three are the prior models of Tian et al. 2024 (Table 5), which states neither features nor parameters. Here
+an image is described by its colours (a joint HSV histogram) and its edges (HOG of a small grey version). The last sees
+no pixel. A network that is shown grey pictures of one format does not see these facts, but what goes with them:
+sharpness, noise, the grain of a compression.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -123,7 +123,7 @@ def fit_prior_model(
     kind: str,
     task: Mapping[str, Any],
     images: pd.DataFrame,
-    root: str | os.PathLike[str],
+    root: str | Path,
     *,
     validation_share: float,
     seed: int,
@@ -161,19 +161,12 @@ def fit_prior_model(
         say(f"{name}: {trial.protocol} {trial.fold} fitted and tested in {seconds} s")
     last = model[-1] if hasattr(model, "steps") else model
     told = {key: value for key, value in last.get_params().items() if isinstance(value, str | int | float)}
-    known = {
-        "classic": kind,
-        "features": described,
-        "parameters_of_the_model": told,
-        "classes": classes,
-        "seed": seed,
-        "scikit_learn": sklearn.__version__,
-        "trials": facts,
-    }
+    known: dict[str, Any] = {"classic": kind, "features": described, "parameters_of_the_model": told}
+    known |= {"classes": classes, "seed": seed, "scikit_learn": sklearn.__version__, "trials": facts}
     return Trained(None, pd.DataFrame(columns=list(HISTORY)), known, pd.concat(rows, ignore_index=True))
 
 
-def _described(images: pd.DataFrame, root: str | os.PathLike[str], name: str, threads: int) -> NDArray[np.float32]:
+def _described(images: pd.DataFrame, root: str | Path, name: str, threads: int) -> NDArray[np.float32]:
     found = []
     with progress(len(images), f"{name}: describing", "images") as bar, ThreadPoolExecutor(threads) as pool:
         for numbers in pool.map(lambda file: image_features(read_image(Path(root) / file)), images["file"]):

@@ -34,10 +34,7 @@ class Split:
 
 
 def assign_folds(images: pd.DataFrame, protocol: str, folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold in which each image (label, group) is tested, int64 (n,): scikit-learn's, by image or by group.
-
-    Raises ImageSetError if a class has fewer images (groups) than folds, or is missing from a fold.
-    """
+    """The fold in which each image (label, group) is tested, int64 (n,); ImageSetError where a class is too small."""
     _check_enough(images, protocol, folds, "folds")
     kind = StratifiedGroupKFold if protocol == "grouped" else StratifiedKFold
     divide = kind(n_splits=folds, shuffle=True, random_state=seed)
@@ -54,16 +51,13 @@ def assign_parts(
 ) -> NDArray[np.str_]:
     """The part of each image (label, group), by proportion and class by class; str (n,).
 
-    `parts` are counts or shares above 0, of which only the proportions matter. By image, a part's number per class is
-    within 1 of its share; by group, within the size of a group where no group spans classes.
+    `parts` are counts or shares above 0. Units (images, or groups) are drawn in random order, large groups first, and
+    each goes to the part that lacks most to its share of the class: by image, a part's number per class is within 1 of
+    its share. Groups that span classes come before all others, which then even out what they leave; each goes where it
+    lessens most what the parts lack or exceed, every class counted relative to its size (least squares). No part is
+    left without a class while there are units enough: the last ones go where nothing is.
 
-    Units (images, or groups) are drawn in random order, large groups first, and each goes to the part that lacks most
-    to its share of the class. Groups that span classes come before all others, which then even out what they leave;
-    each goes where it lessens most what the parts lack or exceed, every class counted relative to its size (least
-    squares). No part is left without a class while there are units enough: the last ones go where nothing is.
-
-    Raises ImageSetError if a class has fewer images (groups) than there are parts, or is missing from a part because
-    groups span classes.
+    Raises ImageSetError if a class has fewer images (groups) than there are parts, or is missing from one.
     """
     _check_enough(images, protocol, len(parts), "parts")
     names, total = list(parts), sum(parts.values())
@@ -93,10 +87,7 @@ def assign_parts(
 
 
 def given_parts(images: pd.DataFrame) -> NDArray[np.str_]:
-    """The part (of `PART_NAMES`) that each image lies in already (column `part`); str (n,).
-
-    Raises ImageSetError if an image has no part, or training or test lack a class.
-    """
+    """The part (column `part`) that each image lies in already; ImageSetError where it, or a class, is missing."""
     part = images["part"].to_numpy(dtype=str) if "part" in images.columns else np.full(len(images), "")
     lacking = ~np.isin(part, PART_NAMES)
     if lacking.any():
@@ -132,10 +123,7 @@ def split_of(
 
 
 def leak(images: pd.DataFrame, training: NDArray[np.int64], test: NDArray[np.int64]) -> float:
-    """Share of the test images (positions) whose group is among the training images: 0 where groups are whole.
-
-    Validation belongs to what a network has seen, so hand it in with the training.
-    """
+    """Share of the test images (positions) whose group is in `training`, which holds all that a network has seen."""
     groups = images["group"].to_numpy()
     return float(np.isin(groups[test], groups[training]).mean()) if len(test) else 0.0
 
@@ -146,10 +134,7 @@ def _units(images: pd.DataFrame, protocol: str) -> NDArray[Any]:
 
 
 def _members(number: NDArray[np.int64], units: NDArray[Any], rng: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Positions of each unit: those of several classes first, then class by class.
-
-    In random order but larger ones first: the small ones even out what those leave.
-    """
+    """Positions of each unit, in random order, larger ones first; those of several classes first, then by class."""
     spanning = (pd.Series(number).groupby(units).transform("nunique") > 1).to_numpy()
     members: list[NDArray[np.int64]] = []
     for chosen in (spanning, *(~spanning & (number == k) for k in range(number.max() + 1))):
@@ -228,10 +213,7 @@ def class_numbers(images: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.in
 def prediction_rows(
     images: pd.DataFrame, trial: Trial, classes: Sequence[str], probability: NDArray[np.floating[Any]]
 ) -> pd.DataFrame:
-    """The predictions of a trial: file, label, group, protocol, fold and `p_<class>` (float32) of each test image.
-
-    `probability` is float (n, classes), in the order of the split.
-    """
+    """Predictions of a trial: file, label, group, protocol, fold, `p_<class>`, from probabilities (n, classes)."""
     rows = images.iloc[trial.split.test][["file", "label", "group"]].reset_index(drop=True)
     rows = rows.assign(protocol=trial.protocol, fold=trial.fold)
     return rows.assign(**{f"p_{label}": probability[:, k].astype(np.float32) for k, label in enumerate(classes)})

@@ -5,9 +5,9 @@ A model is named `task/arm`. Every number comes from the predictions and histori
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +15,7 @@ import pandas as pd
 
 from drunet.files import read_json
 from studies.common import class_metrics
+from studies.common.class_metrics import SCORES
 from studies.common.images.class_figures import MONTAGE_COLUMNS, PROTOCOL_NAMES
 from studies.common.images.protocols import PROTOCOLS
 from studies.common.words import score, signed
@@ -56,15 +57,12 @@ Arms: TypeAlias = Sequence[ImageArm]
 def read_arms(
     arms: Mapping[str, Mapping[str, Any]],
     keys: Sequence[str],
-    predictions: Sequence[str | os.PathLike[str]],
-    facts: Sequence[str | os.PathLike[str]],
+    predictions: Sequence[str | Path],
+    facts: Sequence[str | Path],
     networks: Sequence[str],
-    histories: Sequence[str | os.PathLike[str]],
+    histories: Sequence[str | Path],
 ) -> list[ImageArm]:
-    """Read what trainings left: `predictions` and `facts` in the order of `keys`, `histories` in that of `networks`.
-
-    `arms` are the study's settings, with label and, where there is one, published.
-    """
+    """Read what trainings left: `predictions` and `facts` in the order of `keys`, `histories` in that of `networks`."""
     curves = {key: pd.read_csv(path, sep="\t") for key, path in zip(networks, histories, strict=True)}
     found = []
     for key, answers, known in zip(keys, predictions, facts, strict=True):
@@ -75,10 +73,7 @@ def read_arms(
 
 
 def summaries(arms: Arms, *, resamples: int, seed: int, positive: str | None = None) -> pd.DataFrame:
-    """Scores of every model: protocol, metric, folds, mean, sd, low, high, key, task, arm, label.
-
-    `positive` is the class whose own scores are wanted; see `class_metrics.scores`.
-    """
+    """Scores of every model: protocol, metric, folds, mean, sd, low, high, key, task, arm, label."""
     frames = []
     for arm in arms:
         found = class_metrics.summary(arm.predictions, resamples=resamples, seed=seed, positive=positive)
@@ -87,10 +82,7 @@ def summaries(arms: Arms, *, resamples: int, seed: int, positive: str | None = N
 
 
 def long_metrics(arms: Arms, costs: Mapping[str, pd.DataFrame], *, positive: str | None = None) -> pd.DataFrame:
-    """metrics.tsv: arm (`task/arm`), protocol, repeat (the fold), metric and value.
-
-    `costs` holds cost.tsv by task; it becomes the protocol `cost`, without a repeat. `positive` as in `summaries`.
-    """
+    """metrics.tsv: arm (`task/arm`), protocol (`cost`: cost.tsv of a task), repeat (the fold), metric and value."""
     frames = []
     for arm in arms:
         found = [class_metrics.fold_scores(arm.predictions, positive)]
@@ -128,10 +120,7 @@ def leaks(arms: Arms, images: pd.DataFrame) -> pd.DataFrame:
 def split_table(
     scores: pd.DataFrame, leak: pd.DataFrame, *, metrics: Sequence[str] = ("accuracy", "mcc")
 ) -> pd.DataFrame:
-    """A row per model: its scores under each protocol, their difference from the grouped one, and the leak.
-
-    A protocol that was not run has no columns; a model that was not run under one has empty cells there.
-    """
+    """A row per model: its scores under each protocol, their difference from the grouped one, and the leak."""
     rows, shown = [], protocols_in(scores)
     # A difference is shown where any model was run under two protocols.
     compared = len(scores[["key", "protocol"]].drop_duplicates()) > scores["key"].nunique()
@@ -157,12 +146,7 @@ def split_table(
 
 
 def beside_published(
-    scores: pd.DataFrame,
-    arms: Arms,
-    published: pd.DataFrame,
-    *,
-    metrics: Sequence[str] = class_metrics.SCORES,
-    seconds: bool = False,
+    scores: pd.DataFrame, arms: Arms, published: pd.DataFrame, *, metrics: Sequence[str] = SCORES, seconds: bool = False
 ) -> pd.DataFrame:
     """A row per model and protocol, and above them the published figures of the same network, as printed.
 
@@ -199,10 +183,7 @@ def per_class_table(arms: Arms) -> pd.DataFrame:
 
 
 def training_table(arms: Arms) -> pd.DataFrame:
-    """How each network was trained: its size, the trainable part, the starting weights, and what its plan says.
-
-    Of the plan the columns that every reader looks for, and those in which the networks differ.
-    """
+    """How each network was trained: its size and start, the usual settings, and those in which the networks differ."""
     networks = list({arm.name: arm for arm in arms if arm.history is not None}.values())
     lessons = [arm.facts.get("distillation") or {} for arm in networks]
     told = [{**arm.facts["training"], **lesson} for arm, lesson in zip(networks, lessons, strict=True)]

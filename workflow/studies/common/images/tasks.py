@@ -21,8 +21,6 @@ from studies.common.user_paths import is_there
 _UNDECISIVE = ("label", "published", "only", "view", "sees")
 # Blocks of settings that name an arm to draw a picture of.
 _PICTURES = ("attention", "confused")
-# Starting weights that are no files.
-_NO_FILES = ("random", "imagenet")
 
 
 def tasks_of(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -51,10 +49,7 @@ def explained_networks(settings: Mapping[str, Any], task: str) -> list[str]:
 
 
 def arm_settings(settings: Mapping[str, Any], arm: str) -> dict[str, Any]:
-    """What decides an arm's trainings: its own settings, with the study's training where it says nothing of its own.
-
-    What it is called, which trainings it takes part in, and what it sees (see `arm_view`) is left out.
-    """
+    """What decides an arm's trainings, with the study's training where it says nothing; but see `arm_view`."""
     own = {key: value for key, value in settings["arms"][arm].items() if key not in _UNDECISIVE}
     return {**own, "training": merged(settings["training"], own.get("training", {}))}
 
@@ -118,7 +113,7 @@ def starting_files(arm: Mapping[str, Any]) -> list[str]:
     """Files with weights that an arm starts from."""
     weights = arm.get("weights", "random")
     if isinstance(weights, str):
-        return [] if weights in _NO_FILES else [weights]
+        return [] if weights in ("random", "imagenet") else [weights]
     return list(weights.values())
 
 

@@ -1,14 +1,11 @@
-"""Training an arm on a set of images: every protocol and fold of a task, in one process.
+"""Training an arm on a set of images: every protocol and fold of a task, in one process, all from the same weights.
 
-All trials begin with the same weights and share what is traced for the first. Each can be killed and goes on where it
-stood, and one that is finished is not trained again.
+Each can be killed and goes on where it stood, and one that is finished is not trained again.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,14 +33,14 @@ def train_arm(
     arm: Mapping[str, Any],
     task: Mapping[str, Any],
     images: pd.DataFrame,
-    root: str | os.PathLike[str],
+    root: str | Path,
     *,
     view: View,
     validation_share: float,
     distillation: Mapping[str, Any] | None,
     seed: int,
     folder: Path,
-    teachers: Mapping[str, str | os.PathLike[str]] | None = None,
+    teachers: Mapping[str, str | Path] | None = None,
     engine: EngineOptions | None = None,
     threads: int = 1,
     keep_mb: float = 1500,
@@ -70,8 +67,23 @@ def train_arm(
     engine = engine or EngineOptions()
     network = NetworkSettings.among(arm, name)
     model = new_network(network, plan, seed, view.size, start=arm["weights"], classes=len(classes))
+    usual: dict[str, Any] = {"classes": len(classes), "view": view, "batch_size": plan.batch_size, "seed": seed}
+    usual |= {"originals": Originals(root, keep_mb), "distilled": bool(taught_by), "threads": threads}
+    numbers = class_numbers(images, classes)
 
-    data = _Data(images, classes, Originals(root, keep_mb), view, plan, seed, taught_by, engine, threads, name)
+    def part(chosen: np.ndarray, **options: Any) -> ImageBatches:
+        return ImageBatches(images["file"].iloc[chosen].tolist(), numbers[chosen], **usual, **options)
+
+    def batches(trial: Trial) -> tuple[ImageBatches, ImageBatches | None]:
+        """Batches to learn from, with the answers of the trial's teacher if it has one, and to validate with."""
+        file, validation, where = taught_by.get(trial.key), trial.split.validation, f"{name}: teacher"
+        teacher = OnnxTeacher(file, classes, size=view.size, options=engine, where=where) if file else None
+        learnt = part(trial.split.training, teacher=teacher, steps=plan.steps_per_epoch)
+        return learnt, part(validation, fixed=True) if len(validation) else None
+
+    def answers(trial: Trial) -> pd.DataFrame:
+        return prediction_rows(images, trial, classes, probabilities(model, part(trial.split.test, fixed=True)))
+
     # A fold is what it is however many others are trained.
     split = {key: value for key, value in task["split"].items() if key != "run"}
     decisive = [without_names(arm), classes, split, view.settings(), validation_share, lesson, seed]
@@ -82,8 +94,8 @@ def train_arm(
     for trial in trials:
         file, label = taught_by.get(trial.key), f"{name}, {trial.protocol} {trial.fold}"
         own = file and [sha256(file), engine.provider, engine.precision]
-        answers = partial(data.rows, model, trial)
-        done.append((trial, *series.train(trial.key, label, plan, partial(data.of, trial), answers, own)))
+        given = partial(batches, trial), partial(answers, trial)
+        done.append((trial, *series.train(trial.key, label, plan, *given, own)))
 
     curves = [h.assign(protocol=t.protocol, fold=t.fold).reindex(columns=list(HISTORY)) for t, _, h in done]
     predictions = pd.concat([rows for _, rows, _ in done], ignore_index=True)
@@ -106,49 +118,6 @@ def train_arm(
         "trials": [{**trial.facts(images, classes), **pace(h)} for trial, _, h in done],
     }
     return Trained(None, pd.concat(curves, ignore_index=True), facts, predictions)
-
-
-@dataclass(frozen=True)
-class _Data:
-    """How the images of a trial become batches, and answers rows."""
-
-    images: pd.DataFrame
-    classes: list[str]
-    originals: Originals
-    view: View
-    plan: TrainingSettings
-    seed: int
-    teachers: Mapping[str, str | os.PathLike[str]]
-    engine: EngineOptions
-    threads: int
-    name: str
-
-    def of(self, trial: Trial) -> tuple[ImageBatches, ImageBatches | None]:
-        """Batches to learn from, with the answers of the trial's teacher if it has one, and to validate with."""
-        file, validation = self.teachers.get(trial.key), trial.split.validation
-        where, size = f"{self.name}: teacher", self.view.size
-        teacher = OnnxTeacher(file, self.classes, size=size, options=self.engine, where=where) if file else None
-        batches = self._part(trial.split.training, teacher=teacher, steps=self.plan.steps_per_epoch)
-        return batches, self._part(validation, fixed=True) if len(validation) else None
-
-    def rows(self, model: keras.Model, trial: Trial) -> pd.DataFrame:
-        """Predictions for the test images of a trial."""
-        answers = probabilities(model, self._part(trial.split.test, fixed=True))
-        return prediction_rows(self.images, trial, self.classes, answers)
-
-    def _part(self, chosen: np.ndarray, **options: Any) -> ImageBatches:
-        return ImageBatches(
-            self.images["file"].iloc[chosen].tolist(),
-            class_numbers(self.images, self.classes)[chosen],
-            classes=len(self.classes),
-            originals=self.originals,
-            view=self.view,
-            batch_size=self.plan.batch_size,
-            seed=self.seed,
-            distilled=bool(self.teachers),
-            threads=self.threads,
-            **options,
-        )
 
 
 def without_names(arm: Mapping[str, Any]) -> dict[str, Any]:

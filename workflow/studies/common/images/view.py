@@ -1,10 +1,8 @@
 """What a network sees of an image: a random resized crop, flipped and turned, in training; a fixed centre in the test.
 
-Source: Tian et al. 2024, pre-processing (random crop to 224 px, horizontal flip, up to 10 degrees; shorter side 256 px,
-centre crop). It gives neither the crops' share of the area nor their shape: the defaults are those of the common
-`RandomResizedCrop` (a share of 0.08 to 1, sides of 3:4 to 4:3, ten tries, then the centre).
-
-Chu et al. stretch whole images to a square and move them instead (shift, zoom, shear, rotation, flips).
+Source: Tian et al. 2024, pre-processing. It gives neither the crops' share of the area nor their shape: the defaults
+are those of the common `RandomResizedCrop`. Chu et al. stretch whole images to a square and move them instead (shift,
+zoom, shear, rotation, flips).
 """
 
 from __future__ import annotations
@@ -164,8 +162,7 @@ def resized(image: Image, size: tuple[int, int]) -> Image:
 def movement(
     degrees: float, shift: tuple[float, float], shear: float, scale: tuple[float, float]
 ) -> NDArray[np.float64]:
-    """Where, from the centre, each pixel of a moved image comes from: a matrix (2, 3), in the order of Keras'
-    generator.
+    """Where, from the centre, pixels of a moved image come from: a matrix (2, 3), in the order of Keras' generator.
 
     Turns are anticlockwise, `degrees`; `shift` is across and down, px, before the turn: where the centre comes from;
     `shear` the degrees by which rows slant (columns stay upright); `scale` across and down: above 1 shows more,
@@ -232,10 +229,7 @@ class Degradation(Block):
 
 
 def rim_of(image: Image, share: float) -> Image:
-    """An image whose inside is black, but for the outer `share` of the height above and below and of the width aside.
-
-    The rim is a whole number of pixels, rounded, and at least one.
-    """
+    """An image whose inside is black, but for a rim of `share` of each side, at least 1 px."""
     rim = image.copy()
     down, across = (max(1, round(share * side)) for side in image.shape[:2])
     rim[down:-down, across:-across] = 0
