@@ -57,8 +57,10 @@ def seconds_in_turn(
     seconds per batch, `repeats` of each; the same position in two lists is the same turn. Raises ModelError if a model
     does not fit the tiles, ProviderError as `drunet.inference.open_session`.
     """
-    shapes = {side: (options.batch_size, side, side, 3) for side in sizes.values()}
-    tiles = {s: np.random.default_rng(0).integers(0, 256, d).astype(np.float32) for s, d in shapes.items()}
+    tiles = {
+        side: np.random.default_rng(0).integers(0, 256, (options.batch_size, side, side, 3)).astype(np.float32)
+        for side in set(sizes.values())
+    }
     ready: dict[str, tuple[ort.InferenceSession, dict[str, np.ndarray]]] = {}
     for name, path in models.items():
         layout = (layouts or {}).get(name, Layout())

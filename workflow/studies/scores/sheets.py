@@ -34,7 +34,6 @@ SCALE = {
 }
 COLUMNS = ("case", "score", "comment", "picture")
 KEY_COLUMNS = ["reader", "case", "slide", "run", "presentation", "picture"]
-_FIRST_BYTES_OF_A_ZIP = b"PK\x03\x04"
 # The order that keeps pictures of one slide farthest apart is taken of so many.
 _ORDERS = 200
 
@@ -130,7 +129,7 @@ def read_filled(path: str | Path, key: pd.DataFrame) -> pd.DataFrame:
     """
     name = os.fspath(path)
     content = Path(path).read_bytes()
-    if content.startswith(_FIRST_BYTES_OF_A_ZIP):
+    if content.startswith(b"PK\x03\x04"):  # a ZIP file
         mend = "Save it as tab-separated text or CSV."
         raise SheetError("the sheet is not text but a spreadsheet program's own format", where=name, mend=mend)
     rows = table_rows(content)

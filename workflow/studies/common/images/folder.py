@@ -27,13 +27,11 @@ from studies.common.images.content import SUFFIXES
 from studies.common.user_paths import is_folder, is_there
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
-COLUMNS = ("file", "label", "width", "height", "digest")
 # A patch is far smaller; what Pillow itself refuses begins at 179 megapixels.
 MOST_PIXELS = 100_000_000
 # Folders that divide a class and name none, since a class may lie in each of them, and the part that they are.
 PARTS = {"train": "training", "training": "training", "test": "test", "testing": "test"}
 PARTS |= dict.fromkeys(("val", "valid", "validation"), "validation")
-_SHOWN = 3
 _DECODING: tuple[type[Exception], ...] = (OSError, ValueError, TypeError, EOFError, SyntaxError, RuntimeError)
 _DECODING += (IndexError, KeyError, struct.error, zlib.error, Image.DecompressionBombError)
 
@@ -63,7 +61,7 @@ def list_images(
             else:
                 images.append((file, labels[file], *fact))
             bar.update()
-    table = pd.DataFrame(images, columns=list(COLUMNS))
+    table = pd.DataFrame(images, columns=["file", "label", "width", "height", "digest"])
     left_out = pd.DataFrame(unreadable, columns=["file", "reason"])
     _check_listed(table, left_out, max_unreadable, set(labels.values()), where)
     return table, left_out
@@ -189,7 +187,7 @@ def _check_listed(images: pd.DataFrame, unreadable: pd.DataFrame, limit: float, 
     """Refuse too many unreadable images, a class without a readable one, and a picture that lies in two classes."""
     count = len(images) + len(unreadable)
     if len(unreadable) > limit * count:
-        first = "; ".join(f"{file} ({reason})" for file, reason in unreadable.head(_SHOWN).itertuples(index=False))
+        first = "; ".join(f"{file} ({reason})" for file, reason in unreadable.head(3).itertuples(index=False))
         found = f"{len(unreadable)} of {count}, at most {limit:.2%} allowed: {first}"
         mend = "Replace or remove them, or raise the limit `max_unreadable`."
         raise ImageSetError("too many images cannot be read", where=where, found=found, mend=mend)
