@@ -288,10 +288,10 @@ class Begun(BaseException):
 def test_a_training_is_not_continued_with_edited_code(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def begin(folder: Path, key: str, identity: str) -> None:
+    def begin(*_: Any, identity: str, **__: Any) -> None:
         raise Begun(identity)
 
-    monkeypatch.setattr(series, "Kept", begin)
+    monkeypatch.setattr(series.Series, "_trained", begin)
 
     def begun(code: str) -> str:
         with pytest.raises(Begun) as caught:

@@ -20,7 +20,7 @@ from studies.ct_pneumonia.network_table import read_table
 from studies.ct_pneumonia.upsampled_classifier import build_upsampled_classifier
 
 HOME = Path(__file__).resolve().parents[3] / "workflow/studies/ct_pneumonia"
-NETWORKS = {row.label: row for row in read_table("networks.tsv", HOME, "networks")}
+NETWORKS = {row.label: row for row in read_table("networks.tsv", HOME, "networks").values()}
 # Layers left trainable of all layers of the backbone, in the authors' code.
 UPSTREAM = {
     "DenseNet121": (128, 427),

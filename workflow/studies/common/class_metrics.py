@@ -28,11 +28,7 @@ _PLACES = 2001
 
 @dataclass(frozen=True)
 class Roc:
-    """A receiver operating characteristic.
-
-    `false_rate`, `true_rate`: float (k,), from (0, 0) to (1, 1). `auc`: area; of an average of curves, the average of
-    their areas.
-    """
+    """A receiver operating characteristic; `auc` of an average of curves is the average of their areas."""
 
     false_rate: NDArray[np.float64]
     true_rate: NDArray[np.float64]
@@ -45,10 +41,7 @@ def classes_in(predictions: pd.DataFrame) -> list[str]:
 
 
 def probabilities(predictions: pd.DataFrame) -> NDArray[np.float64]:
-    """Probabilities (n, classes), in the order of `classes_in`.
-
-    Raises ValueError if one is not a number: such an image must not count as one of the first class.
-    """
+    """Probabilities (n, classes), in the order of `classes_in`; ValueError if one is not a number."""
     found = predictions[[_PREFIX + name for name in classes_in(predictions)]].to_numpy(dtype=np.float64)
     if not np.isfinite(found).all():
         raise ValueError(f"{int((~np.isfinite(found)).any(axis=1).sum())} images have no probabilities")
@@ -56,16 +49,8 @@ def probabilities(predictions: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def truth(predictions: pd.DataFrame) -> NDArray[np.int64]:
-    """Index (n,) of each image's own class.
-
-    Raises ValueError if a label is none of the classes.
-    """
-    names = classes_in(predictions)
-    index = pd.Index(names).get_indexer(pd.Index(predictions["label"]))
-    if (index < 0).any():
-        stranger = predictions["label"].to_numpy()[index < 0][0]
-        raise ValueError(f"the label {stranger!r} is none of the classes {', '.join(names)}")
-    return index.astype(np.int64)
+    """Index (n,) of each image's own class."""
+    return pd.Index(classes_in(predictions)).get_indexer(pd.Index(predictions["label"])).astype(np.int64)
 
 
 def called(predictions: pd.DataFrame) -> NDArray[np.int64]:
@@ -83,11 +68,10 @@ def confusion(predictions: pd.DataFrame) -> NDArray[np.int64]:
 def scores_of_counts(counts: NDArray, positive: int | None = None) -> dict[str, NDArray[np.float64]]:
     """Scores of confusion matrices (..., classes, classes) with true classes in rows.
 
-    accuracy; mcc, the multi-class Matthews correlation R_K (Gorodkin 2004, equation 8), 0 where all images are
-    predicted as, or are, one class; precision, recall and f1, the plain averages over classes (macro). A class that is
-    never predicted has precision 0; one without images has no recall and, if never predicted either, no precision and
-    F1, and is left out of those averages. With the index of a `positive` class, precision, recall (sensitivity) and f1
-    are its own, and there is specificity TN / (TN + FP); NaN where nothing decides.
+    mcc is the multi-class Matthews correlation R_K (Gorodkin 2004, equation 8), 0 where all images are predicted as, or
+    are, one class. Precision, recall and f1 are averages over the classes that have them (macro), or those of a
+    `positive` class (index), with its specificity TN / (TN + FP). A class that is never predicted has precision 0; NaN
+    where nothing decides.
     """
     counts = np.asarray(counts, dtype=np.float64)
     per_class = _per_class(counts)
@@ -107,10 +91,7 @@ def scores_of_counts(counts: NDArray, positive: int | None = None) -> dict[str, 
 
 
 def scores(predictions: pd.DataFrame, positive: str | None = None) -> dict[str, float]:
-    """All scores of one fold: `SCORES`, or `POSITIVE_SCORES` of the positive class.
-
-    `auc` is the average over classes of the area of each against the rest, or that of the positive class.
-    """
+    """All scores of one fold, `SCORES` or `POSITIVE_SCORES`; auc is the positive class's, or the mean over classes."""
     index, areas = _index(predictions, positive), _areas(predictions)
     area = _average(areas) if index is None else areas[index]
     found = {**scores_of_counts(confusion(predictions), index), "auc": area}
@@ -118,11 +99,7 @@ def scores(predictions: pd.DataFrame, positive: str | None = None) -> dict[str, 
 
 
 def class_scores(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Each class against the rest, over all rows of the table.
-
-    Returns columns class, n (images of it), precision, recall (sensitivity), specificity, f1, auc; NaN as of
-    `scores_of_counts`. For two classes the row of the positive one is what is usually reported.
-    """
+    """Each class against the rest: class, n, precision, recall (sensitivity), specificity, f1, auc; NaN if none."""
     counts = confusion(predictions)
     found = {"class": classes_in(predictions), "n": counts.sum(axis=1), **_per_class(counts.astype(np.float64))}
     table = pd.DataFrame({**found, "auc": _areas(predictions)})
@@ -140,11 +117,7 @@ def fold_scores(predictions: pd.DataFrame, positive: str | None = None) -> pd.Da
 
 
 def summary(predictions: pd.DataFrame, *, resamples: int, seed: int, positive: str | None = None) -> pd.DataFrame:
-    """Scores over folds, with a bootstrap interval over groups of images where one fold alone was run.
-
-    `resamples`, `seed`: of `group_intervals`. `positive`: see `scores`. Returns columns protocol, metric (those of
-    `scores`), folds, mean, sd (of a sample, n - 1), low, high. Either sd or low and high are NaN.
-    """
+    """Scores over folds: protocol, metric, folds, mean, sd (n - 1); for one fold low and high, by `group_intervals`."""
     by = fold_scores(predictions, positive).groupby(["protocol", "metric"], sort=False)["value"]
     table = by.agg(folds="count", mean="mean", sd="std").reset_index()
     table = table[table["metric"].isin(_names(positive))].reset_index(drop=True).assign(low=NAN, high=NAN)
@@ -159,20 +132,16 @@ def summary(predictions: pd.DataFrame, *, resamples: int, seed: int, positive: s
 
 
 def group_intervals(
-    predictions: pd.DataFrame, *, resamples: int, seed: int, level: float = 0.95, positive: str | None = None
+    predictions: pd.DataFrame, *, resamples: int, seed: int, positive: str | None = None
 ) -> dict[str, tuple[float, float]]:
-    """Percentile bounds of the scores of one fold, by drawing whole groups of images with replacement.
-
-    Images of one source are not independent: drawn one by one they would make the intervals too narrow. NaN with fewer
-    than two groups. Draws without any image of one of the classes do not count.
-    """
+    """Percentile bounds of the scores of one fold, by drawing whole groups of images; NaN for a single group."""
     draws = resample(predictions["group"].astype(str).to_numpy(), resamples=resamples, seed=seed)
     if draws is None:
         return dict.fromkeys(_names(positive), (NAN, NAN))
     index = _index(predictions, positive)
     count, own, said = len(classes_in(predictions)), truth(predictions), called(predictions)
-    drawn, owner = draws.drawn, draws.owner
-    cells = np.zeros((draws.groups, count * count))
+    owner, drawn = draws
+    cells = np.zeros((drawn.shape[1], count * count))
     np.add.at(cells, (owner, own * count + said), 1)
     counts = (drawn @ cells).reshape(resamples, count, count)
     # A draw that lost a class is another task.
@@ -181,20 +150,18 @@ def group_intervals(
     given = probabilities(predictions)
     areas = [_weighted_areas(given[:, k], own == k, drawn, owner) for k in (range(count) if index is None else [index])]
     found["auc"] = _average(np.stack(areas, axis=-1))
-    return {name: interval(found[name], level) for name in _names(positive)}
+    return {name: interval(found[name], 0.95) for name in _names(positive)}
 
 
 def roc_curves(predictions: pd.DataFrame) -> dict[str, Roc]:
-    """Curve of each class against the rest, averaged over folds at equal false positive rate.
-
-    A class that a fold lacks is left out of it; one that no fold has is left out altogether.
-    """
+    """Curve of each class against the rest, averaged at equal false positive rate over the folds that have it."""
     found: dict[str, list[Roc]] = {name: [] for name in classes_in(predictions)}
     for _, part in predictions.groupby("fold", sort=True):
         own, given = truth(part), probabilities(part)
         for k, name in enumerate(found):
             if 0 < np.count_nonzero(own == k) < len(own):
-                found[name].append(_roc(given[:, k], own == k))
+                false_rate, true_rate, _ = roc_curve(own == k, given[:, k])
+                found[name].append(Roc(false_rate, true_rate, area_under_roc(given[:, k], own == k)))
     return {name: mean_roc(curves) for name, curves in found.items() if curves}
 
 
@@ -211,15 +178,7 @@ def _names(positive: str | None) -> tuple[str, ...]:
 
 
 def _index(predictions: pd.DataFrame, positive: str | None) -> int | None:
-    names = classes_in(predictions)
-    if positive is not None and positive not in names:
-        raise ValueError(f"the class {positive!r} is none of {', '.join(names)}")
-    return None if positive is None else names.index(positive)
-
-
-def _roc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> Roc:
-    false_rate, true_rate, _ = roc_curve(positive, score)
-    return Roc(false_rate, true_rate, area_under_roc(score, positive))
+    return None if positive is None else classes_in(predictions).index(positive)
 
 
 def _areas(predictions: pd.DataFrame) -> NDArray[np.float64]:
@@ -234,12 +193,8 @@ def _per_class(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     own, said = counts.sum(axis=-1), counts.sum(axis=-2)
     precision = np.where(said > 0, _ratio(hits, said), np.where(own + said > 0, 0.0, NAN))
     others = counts.sum(axis=(-2, -1))[..., None] - own
-    return {
-        "precision": precision,
-        "recall": _ratio(hits, own),
-        "f1": _ratio(2 * hits, own + said),
-        "specificity": _ratio(others - (said - hits), others),
-    }
+    found = {"precision": precision, "recall": _ratio(hits, own), "f1": _ratio(2 * hits, own + said)}
+    return {**found, "specificity": _ratio(others - (said - hits), others)}
 
 
 def _weighted_areas(

@@ -7,7 +7,7 @@ classifiers, and `mean_of_slides`, where a slide with many tiles weighs no more 
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,9 @@ def labelled_tiles(
     tables: Sequence[str | os.PathLike[str]],
     classified: Sequence[str | os.PathLike[str]],
 ) -> pd.DataFrame:
-    """Read what one classifier said of the labelled tiles of some slides (slide, patient).
+    """What one classifier said of labelled tiles of some slides: slide, patient, p_tumour (NaN: unreadable), label.
 
-    `tables` and `classified` are `tiles.parquet` and the classified tiles of each. Returns columns slide, patient
-    (str), p_tumour (float, NaN where unreadable), label (1 tumour, 0 non-tumour).
+    `tables` and `classified` are `tiles.parquet` and the classified tiles of each. A label is 1 (tumour) or 0.
     """
     columns, frames = ["slide", "patient", "p_tumour", "label"], []
     for slide, table, answers in zip(slides, tables, classified, strict=True):
@@ -48,18 +47,14 @@ def labelled_tiles(
 def tuned_threshold(tiles: pd.DataFrame, *, where: str) -> float:
     """The threshold of highest F1 on validation tiles, half-way between two probabilities; of equals nearest to 0.5.
 
-    `tiles`: from `labelled_tiles`, of the validation slides. Never of those that the arm is then measured on. `where`:
-    the arm, for messages. Raises TrainingDataError if the tiles are not of both classes.
+    Raises TrainingDataError if the tiles, from `labelled_tiles`, are of one class; `where` names the variant.
     """
     known = tiles[tiles["p_tumour"].notna()]
     positive = known["label"].to_numpy() == 1
     if positive.all() or not positive.any():
-        raise TrainingDataError(
-            "a threshold cannot be tuned on one class alone",
-            where=where,
-            found=f"{np.count_nonzero(positive)} tumour, {np.count_nonzero(~positive)} non-tumour tiles in validation",
-            mend="Mark slides with both classes `val` in the sheet, or keep the threshold at 0.5.",
-        )
+        found = f"{np.count_nonzero(positive)} tumour, {np.count_nonzero(~positive)} non-tumour tiles in validation"
+        mend = "Mark slides with both classes `val` in the sheet, or keep the threshold at 0.5."
+        raise TrainingDataError("a threshold cannot be tuned on one class alone", where=where, found=found, mend=mend)
     p = known["p_tumour"].to_numpy(float)
     # Between two neighbouring probabilities nothing changes: their middle stands for all, and is not on a tile's own.
     known_p = np.unique(p)
@@ -72,18 +67,13 @@ def tuned_threshold(tiles: pd.DataFrame, *, where: str) -> float:
 
 
 def slide_scores(arms: Mapping[str, pd.DataFrame], thresholds: Mapping[str, float]) -> pd.DataFrame:
-    """Score every slide under every variant, from `labelled_tiles` of the slides to be measured.
-
-    Returns columns arm, slide, patient, threshold, tiles, precision, recall, f1, auc, unreadable; NaN as in
-    `drunet.metrics.tile_scores`.
-    """
+    """Score every slide under every variant: arm, slide, patient, threshold, and what `tile_scores` gives."""
     rows = []
     for arm, tiles in arms.items():
         for (slide, patient), own in tiles.groupby(["slide", "patient"], sort=False):
             scores = tile_scores(own["p_tumour"].to_numpy(), own["label"].to_numpy(), thresholds[arm])
-            rows.append(
-                {"arm": arm, "slide": slide, "patient": patient, "threshold": thresholds[arm], **scores.to_dict()}
-            )
+            place = {"arm": arm, "slide": slide, "patient": patient, "threshold": thresholds[arm]}
+            rows.append({**place, **scores.to_dict()})
     return pd.DataFrame(rows)
 
 
@@ -97,12 +87,9 @@ def arm_metrics(
     many slides a score is defined. Raises TrainingDataError if a variant has no tile.
     """
     if empty := [arm for arm, tiles in arms.items() if tiles.empty]:
-        raise TrainingDataError(
-            "there is no labelled tile to measure",
-            where=empty[0],
-            found="no usable annotated slide of the split, or none with labelled tiles",
-            mend="Mark annotated slides `test` in the sheet; slides.tsv in the results says what was left out.",
-        )
+        found = "no usable annotated slide of the split, or none with labelled tiles"
+        mend = "Mark annotated slides `test` in the sheet; slides.tsv in the results says what was left out."
+        raise TrainingDataError("there is no labelled tile to measure", where=empty[0], found=found, mend=mend)
     rows: list[tuple[str, str, str, str, float]] = []
     per_slide = slide_scores(arms, thresholds)
     for arm, tiles in arms.items():
@@ -124,31 +111,11 @@ def arm_metrics(
 
 
 def pooled_intervals(
-    p_tumour: np.ndarray,
-    label: np.ndarray,
-    groups: Sequence[Hashable] | np.ndarray,
-    threshold: float,
-    *,
-    resamples: int,
-    seed: int,
-    level: float = 0.95,
+    p_tumour: np.ndarray, label: np.ndarray, groups: np.ndarray, threshold: float, *, resamples: int, seed: int
 ) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals of scores over pooled tiles, where whole groups (patients) are drawn.
+    """Bootstrap intervals of scores over pooled tiles (n,), drawing whole groups (patients); NaN for a single group.
 
-    Parameters
-    ----------
-    p_tumour, label, threshold
-        As for `tile_scores`, of all slides together.
-    groups : (n,)
-        Whom each tile belongs to.
-    resamples, seed, level
-        As for `summarise`.
-
-    Returns
-    -------
-    dict of str to (float, float)
-        Percentile bounds of precision, recall, f1 and auc; NaN with fewer than two groups. Draws in which a score is
-        not defined do not count for it.
+    Draws in which a score is not defined do not count for it.
     """
     p_tumour, label = np.asarray(p_tumour, dtype=np.float64), np.asarray(label)
     counts = ((label == 0) | (label == 1)) & np.isfinite(p_tumour)
@@ -156,11 +123,14 @@ def pooled_intervals(
     draws = resample(np.asarray(groups, dtype=object).astype(str)[counts], resamples=resamples, seed=seed)
     if draws is None:
         return dict.fromkeys(("precision", "recall", "f1", "auc"), (NAN, NAN))
-    total, drawn, owner = draws.count, draws.drawn, draws.owner
-    called = p >= threshold
-    hits, n_called, n_tumour, n_other = total(called & positive), total(called), total(positive), total(~positive)
+    owner, drawn = draws
+    called, count = p >= threshold, drawn.shape[1]
+    hits, n_called, n_tumour, n_other = (
+        drawn @ np.bincount(owner[chosen], minlength=count)
+        for chosen in (called & positive, called, positive, ~positive)
+    )
     # A draw's area under the curve is a sum over pairs of groups: positives of one against negatives of the other.
-    groups_p = [(p[positive & (owner == i)], p[~positive & (owner == i)]) for i in range(draws.groups)]
+    groups_p = [(p[positive & (owner == i)], p[~positive & (owner == i)]) for i in range(count)]
     won = np.array([[_wins(above, below) for _, below in groups_p] for above, _ in groups_p])
     with np.errstate(invalid="ignore"):
         scores = {
@@ -169,15 +139,13 @@ def pooled_intervals(
             "f1": 2 * hits / (n_called + n_tumour),
             "auc": ((drawn @ won) * drawn).sum(axis=1) / (n_tumour * n_other),
         }
-    return {name: interval(values, level) for name, values in scores.items()}
+    return {name: interval(values, 0.95) for name, values in scores.items()}
 
 
 def _wins(positive: np.ndarray, negative: np.ndarray) -> float:
     """Pairs in which the positive scores above the negative, a tie counting half."""
     ordered = np.sort(negative)
-    return (
-        float(np.searchsorted(ordered, positive, "left").sum() + np.searchsorted(ordered, positive, "right").sum()) / 2
-    )
+    return float(sum(np.searchsorted(ordered, positive, side).sum() for side in ("left", "right"))) / 2
 
 
 def wide(metrics: pd.DataFrame, protocol: str = POOLED) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +22,10 @@ _WARM_UPS = 2  # runs that are not timed: the first ones allocate and choose ker
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Size and arithmetic of a network.
+    """Weights, the floating-point numbers in the file, and FLOPs of a network for one tile.
 
-    `weights` are the floating-point numbers in the file: fewer than the parameters in training, for the conversion
-    folds batch normalisation into convolutions. `flops` of one tile are twice the multiply-accumulates of convolutions
-    and dense layers; activations, pooling, normalisation and additions are not counted, as is usual.
+    There are fewer weights than in training, as batch normalisation is folded into convolutions. FLOPs are twice the
+    multiply-accumulates of convolutions and dense layers alone, as is usual.
     """
 
     weights: int
@@ -34,22 +33,10 @@ class Arithmetic:
 
 
 def arithmetic(path: str | os.PathLike[str]) -> Arithmetic:
-    """Count the weights and the operations of an ONNX file, for one sample.
-
-    Raises ModelError if the size of a tensor cannot be inferred, e.g. where the file leaves the picture's sides open.
-    """
+    """Count the weights and the operations of an ONNX file, for one sample; ModelError for an input of open size."""
     model = onnx.load(os.fspath(path))
     weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    # Older files list their weights among the inputs.
-    for entry in (i for i in model.graph.input if i.name not in weights):
-        entry.type.tensor_type.shape.dim[0].dim_value = 1
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes = dict(weights)
-    for value in [v for v in (*inferred.input, *inferred.value_info, *inferred.output) if v.name not in weights]:
-        shapes[value.name] = tuple(
-            d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim
-        )
-    shapes |= _measured(model, shapes, [i for i in model.graph.input if i.name not in weights])
+    shapes = weights | _shapes_of_one_sample(model, weights)
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
     held = sum(math.prod(t.dims) for t in model.graph.initializer if t.data_type in floats)
     macs = sum(_COUNTERS[n.op_type](n, shapes) for n in model.graph.node if n.op_type in _COUNTERS)
@@ -63,17 +50,15 @@ def seconds_in_turn(
     *,
     repeats: int,
     layouts: Mapping[str, Layout] | None = None,
-    seed: int = 0,
 ) -> dict[str, list[float]]:
     """Time classifiers on the same tiles, in turn, so that a machine that slows down slows all of them.
 
     `models` maps names to ONNX files, `sizes` to the side of their tiles (px), `layouts` to how they want them. Returns
-    seconds per batch, `repeats` of each, without reading tiles; the same position in two lists is the same turn. Raises
-    ModelError if a model does not fit the tiles, ProviderError as `drunet.inference.open_session`.
+    seconds per batch, `repeats` of each; the same position in two lists is the same turn. Raises ModelError if a model
+    does not fit the tiles, ProviderError as `drunet.inference.open_session`.
     """
-    rng = np.random.default_rng
     tiles = {
-        side: rng(seed).integers(0, 256, (options.batch_size, side, side, 3)).astype(np.float32)
+        side: np.random.default_rng(0).integers(0, 256, (options.batch_size, side, side, 3)).astype(np.float32)
         for side in set(sizes.values())
     }
     ready: dict[str, tuple[ort.InferenceSession, dict[str, np.ndarray]]] = {}
@@ -102,11 +87,10 @@ def cost_table(
 ) -> pd.DataFrame:
     """What each classifier costs, and how much faster than the `reference` it is.
 
-    `parameters` are those in training; of a finished file (None) the weights held are given instead.
-
-    Returns columns arm, parameters, gflops, ms_per_tile (median), fastest, slowest (ms per tile), batch_size, repeats,
-    threads, provider. With a reference also tiles_per_s; ratio (median of the turns' ratios of the reference's seconds
-    to its own: above 1 is faster), ratio_low and ratio_high (quartiles).
+    `parameters` are those in training; of a finished file (None) the weights held are given instead. Returns columns
+    arm, parameters, gflops, ms_per_tile (median), fastest, slowest (ms per tile), batch_size, repeats, threads,
+    provider. With a reference also tiles_per_s; ratio (median of the turns' ratios of the reference's seconds to its
+    own: above 1 is faster), ratio_low and ratio_high (quartiles).
     """
     rows = []
     for name, arithmetic in counted.items():
@@ -133,57 +117,43 @@ def cost_table(
     return pd.DataFrame(rows)
 
 
-def _measured(
-    model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]], inputs: Sequence[onnx.ValueInfoProto]
-) -> dict[str, tuple[int, ...]]:
-    """Shapes that inference leaves open although those of the inputs are known, taken from a run on one empty sample.
+def _shapes_of_one_sample(model: onnx.ModelProto, weights: Collection[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes of what the counted nodes read and give, from a run on one empty sample.
 
-    Attention is converted into a graph that computes shapes by itself, in ways that inference does not follow.
+    Attention is converted into a graph that computes shapes by itself, in ways that ONNX's inference does not follow.
     """
-    counted = [name for n in model.graph.node if n.op_type in _COUNTERS for name in (*n.input[:2], n.output[0])]
-    missing = [name for name in dict.fromkeys(counted) if _is_open(shapes.get(name))]
-    if not missing or any(_is_open(shapes[i.name]) for i in inputs):
-        return {}
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
-    known = {output.name for output in model.graph.output}
-    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in missing if name not in known)
+    empty: dict[str, np.ndarray] = {}
+    # Older files list their weights among the inputs.
+    for entry in (one for one in probe.graph.input if one.name not in weights):
+        tensor = entry.type.tensor_type
+        tensor.shape.dim[0].dim_value = 1
+        shape = [side.dim_value for side in tensor.shape.dim]
+        if 0 in shape:
+            what, mend = "the size of its input is open", "Export the model with fixed height, width and channels."
+            raise ModelError(what, where=f"ONNX input {entry.name}", found=shape, mend=mend)
+        empty[entry.name] = np.zeros(shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    counted = [name for n in probe.graph.node if n.op_type in _COUNTERS for name in (*n.input[:2], n.output[0])]
+    asked = [name for name in dict.fromkeys(counted) if name not in weights and name not in empty]
+    known = {output.name for output in probe.graph.output}
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in asked if name not in known)
     session = ort.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
-    dtypes = {i.name: onnx.helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in inputs}
-    empty = {name: np.zeros(shapes[name], dtype) for name, dtype in dtypes.items()}
-    return {name: array.shape for name, array in zip(missing, session.run(missing, empty), strict=True)}
-
-
-def _is_open(shape: tuple[int, ...] | None) -> bool:
-    return shape is None or any(side < 0 for side in shape)
-
-
-def _known(shapes: Mapping[str, tuple[int, ...]], name: str, node: onnx.NodeProto) -> tuple[int, ...]:
-    shape = shapes.get(name)
-    if shape is None or _is_open(shape):
-        raise ModelError(
-            "the arithmetic cannot be counted, because the size of a tensor is open",
-            where=f"ONNX node {node.name or node.op_type}",
-            found=f"{name}: {shape}",
-            mend="Export the model with fixed height, width and channels.",
-        )
-    return shape
+    # Asked for nothing, a session gives everything.
+    found = dict(zip(asked, session.run(asked, empty), strict=True)) if asked else {}
+    return {name: array.shape for name, array in (empty | found).items()}
 
 
 def _convolution(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """Each output is a sum over the kernel and the input channels of its group: kernel (out, in / groups, h, w).
-
-    Of a transposed one each input is spread over the kernel and the output channels: kernel (in, out / groups, h, w).
-    """
+    """Outputs sum over a kernel (out, in / groups, h, w); inputs of a transposed one spread over one (in, ...)."""
     spread = node.input[0] if node.op_type == "ConvTranspose" else node.output[0]
-    return math.prod(_known(shapes, spread, node)) * math.prod(_known(shapes, node.input[1], node)[1:])
+    return math.prod(shapes[spread]) * math.prod(shapes[node.input[1]][1:])
 
 
 def _product(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Each output is a sum over the dimension that the two matrices share."""
     transposed = any(a.name == "transA" and a.i for a in node.attribute)
-    shared = _known(shapes, node.input[0], node)[-2 if transposed else -1]
-    return math.prod(_known(shapes, node.output[0], node)) * shared
+    return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-2 if transposed else -1]
 
 
 _COUNTERS = {"Conv": _convolution, "ConvTranspose": _convolution, "Gemm": _product, "MatMul": _product}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -12,7 +14,6 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from drunet.report.figures import INK, PALETTE, STYLE, new_figure, nothing_drawn
-from drunet.report.tables import require_columns
 
 # Area of the largest network's point, in square points; height of the figure, inches.
 _LARGEST, _HEIGHT = 900.0, 4.2
@@ -21,12 +22,10 @@ _PLACES = [(side, away, across) for away in (4, 16, 28) for across in ("center",
 
 
 def cost_scatter(frame: pd.DataFrame, *, unit: str, score: str) -> Figure:
-    """A score against the time per tile or image; a point's area is its network's size.
+    """A score against the time per tile or image (log scale); a point's area is its network's size.
 
-    `frame`: label, score, low, high (NaN where there is no interval), ms, parameters; what has no score or no time is
-    left out. `unit` and `score` name the axes, the first of which is logarithmic.
+    `frame`: label, score, low, high (NaN: no interval), ms, parameters; rows without score or time are left out.
     """
-    require_columns(frame, ("label", "score", "low", "high", "ms", "parameters"), "cost")
     known = frame[frame["score"].notna() & frame["ms"].notna()]
     with matplotlib.rc_context(STYLE):
         if known.empty:
@@ -54,52 +53,30 @@ def cost_scatter(frame: pd.DataFrame, *, unit: str, score: str) -> Figure:
         # A name keeps clear of its point's disc too.
         reach = np.sqrt(area / np.pi) / (72 * _HEIGHT * 0.85) * (most - least + 2 * room)
         low, high = np.fmin(known["low"], y - reach), np.fmax(known["high"], y + reach)
-        _name_points(figure, axes, pd.DataFrame({"x": x, "y": y, "low": low, "high": high, "words": words}))
+        _name_points(figure, axes, pd.DataFrame({"x": x, "low": low, "high": high, "words": words}))
     return figure
 
 
 def _name_points(figure: Figure, axes: Axes, points: pd.DataFrame) -> None:
-    """Write each point's name where it covers neither another name nor a point.
-
-    `figure`, `axes`: with their limits set. `points`: x, y, low and high (ends of its upright line; NaN where it has
-    none), words.
-    """
+    """Write each point's name where it covers neither another name nor a point, in axes that have their limits."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    renderer = canvas.get_renderer()
-    ends = points.assign(low=points["low"].fillna(points["y"]), high=points["high"].fillna(points["y"]))
-    upright = [
-        Bbox([[x - 5, bottom - 5], [x + 5, top + 5]])
-        for (x, bottom), (_, top) in zip(
-            axes.transData.transform(ends[["x", "low"]].to_numpy(float)),
-            axes.transData.transform(ends[["x", "high"]].to_numpy(float)),
-            strict=True,
-        )
-    ]
+    renderer, frame = canvas.get_renderer(), axes.get_window_extent()
+    bottoms, tops = (axes.transData.transform(points[["x", end]].to_numpy(float)) for end in ("low", "high"))
+    upright = [Bbox([low - 5, high + 5]) for low, high in zip(bottoms, tops, strict=True)]
     names: list[Bbox] = []
-    for index, row in enumerate(ends.to_dict("records")):
+    for index, row in enumerate(points.to_dict("records")):
         taken = names + [box for i, box in enumerate(upright) if i != index]
         # Where nothing is free, the first place has to do.
         for side, away, across in (*_PLACES, _PLACES[0]):
-            words = axes.annotate(
-                row["words"],
-                (row["x"], row["high"] if side > 0 else row["low"]),
-                (0, side * away),
-                textcoords="offset points",
-                ha=across,
-                va="bottom" if side > 0 else "top",
-                fontsize=9,
-                color=INK,
-            )
+            end, below = ("high", "bottom") if side > 0 else ("low", "top")
+            look: Any = {"textcoords": "offset points", "ha": across, "va": below, "fontsize": 9, "color": INK}
+            words = axes.annotate(row["words"], (row["x"], row[end]), (0, side * away), **look)
             box = words.get_window_extent(renderer)
-            if not any(box.overlaps(other) for other in taken) and _inside(axes, box):
+            outside = not (frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1)
+            if not outside and not any(box.overlaps(other) for other in taken):
                 break
             words.remove()
         else:
             axes.add_artist(words)
         names.append(box)
-
-
-def _inside(axes: Axes, box: Bbox) -> bool:
-    frame = axes.get_window_extent()
-    return bool(frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1)

@@ -10,8 +10,6 @@ def by_name(files: Sequence[str], names: Iterable[str]) -> dict[str, list[str]]:
 
     >>> by_name(["a/1", "a/2", "b/1", "b/2"], ["a", "b"])
     {'a': ['a/1', 'a/2'], 'b': ['b/1', 'b/2']}
-
-    Raises ValueError if the files cannot be shared out evenly.
     """
     wanted = list(names)
     each, rest = divmod(len(files), max(1, len(wanted)))

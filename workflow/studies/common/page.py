@@ -1,9 +1,8 @@
 """Pages of the studies: a template's sentences, tables and figures, kept as a file that the main report reads again.
 
-A template is Markdown (CommonMark) with Jinja2 in it. Its first line is the title, `# …`; a quoted paragraph (`> …`) is
-a note. It has the filters of `studies.common.words`, the test `missing`, and `table(frame, caption)` and
-`figure(file, caption)`, each on a line of its own between empty lines. Every value is escaped, and one that the view
-lacks is an error.
+A template is Markdown with Jinja2 in it. Its first line is the title, `# …`; a quoted paragraph (`> …`) is a note. It
+has the filters of `studies.common.words`, the test `missing`, and `table(frame, caption)` and `figure(file, caption)`,
+each on a line of its own. Every value is escaped, and one that the view lacks is an error.
 """
 
 from __future__ import annotations
@@ -31,16 +30,8 @@ from studies.common.words import FILTERS, p_value
 # Above these counts a table is folded away, and a cell's words take several lines.
 MANY_ROWS, MANY_LETTERS = 30, 26
 # What a table's letters cannot say: names of the columns that the studies share.
-HEADINGS = {
-    "p_holm": "p (Holm)",
-    "dsc": "Dice",
-    "iou": "IoU",
-    "auc": "AUC",
-    "f1": "F1",
-    "hd_um": "HD (µm)",
-    "hd95_um": "HD95 (µm)",
-    "sd": "sd",
-}
+HEADINGS = {"p_holm": "p (Holm)", "dsc": "Dice", "iou": "IoU", "auc": "AUC", "f1": "F1"}
+HEADINGS |= {"hd_um": "HD (µm)", "hd95_um": "HD95 (µm)"}
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": True})
 
@@ -53,21 +44,10 @@ def templates(*folders: Path) -> Environment:
 
 
 def render_section(folder: str | os.PathLike[str], template: Path, view: Mapping[str, Any]) -> Section:
-    """Fill in a template and write `section.json`, for the main report, and `report.html`, for a reader.
+    """Fill in a template and write `section.json`, for the main report, and `report.html`, for a reader, into `folder`.
 
-    Parameters
-    ----------
-    folder : path
-        Where both are written, and where the figures are.
-    template : Path
-        May include others from its own folder and from those beside it.
-    view : mapping
-        Numbers, words and tables (DataFrame) that the template names.
-
-    Raises
-    ------
-    ValueError
-        If a figure is not there or lies outside the folder, or the template has no title.
+    The template may include others from its own folder and from those beside it; `view` has the numbers, words and
+    tables (DataFrame) that it names. Raises ValueError if a figure is not in the folder, or the template has no title.
     """
     home = Path(folder)
     environment = templates(template.parent, template.parent.parent)
@@ -84,11 +64,8 @@ def render_section(folder: str | os.PathLike[str], template: Path, view: Mapping
             token.tag = "div"
             if token.nesting == 1:
                 token.attrSet("class", "note")
-    section = Section(
-        unescape(re.sub(r"<[^>]+>", "", _MARKDOWN.renderInline(title.content))),
-        _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}),
-        home,
-    )
+    heading = unescape(re.sub(r"<[^>]+>", "", _MARKDOWN.renderInline(title.content)))
+    section = Section(heading, _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}), home)
     write_section(section)
     return section
 
@@ -102,14 +79,9 @@ def _table(frame: pd.DataFrame, caption: str = "") -> Markup:
 
 
 def _figure(folder: Path, file: str, caption: str) -> Markup:
-    path = folder / file
-    if not path.is_file():
+    if not (folder / file).is_file():
         raise ValueError(f"the figure {file} is not in the page's folder")
-    try:
-        inside = path.resolve().relative_to(folder.resolve()).as_posix()
-    except ValueError:
-        raise ValueError(f"the figure {path.name} must lie inside the study's folder") from None
-    image = Markup('<img src="{}" alt="{}">').format(inside, caption)
+    image = Markup('<img src="{}" alt="{}">').format(file, caption)
     return Markup('<figure class="plot">{}<figcaption>{}</figcaption></figure>').format(image, caption)
 
 

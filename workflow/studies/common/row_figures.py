@@ -14,7 +14,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from drunet.report.figures import INK, MUTED, STYLE, draw_box, new_figure, nothing_drawn
-from drunet.report.tables import require_columns
 from studies.common.images.class_figures import name_rows
 
 _APART = 0.2  # of a row, between the groups of one model
@@ -36,9 +35,8 @@ def interval_rows(
 
     `frame` has row (shown name), group, metric, mean, low and high (NaN where there is no interval); `metrics` names a
     panel each, `groups` the color, marker and label of each group, `lines` upright lines of a panel by their words.
-    `unit` follows the name of each axis; a line below the first `above` rows parts them from the others.
+    `unit` follows the name of each axis; a line below the first `above` rows separates them from the others.
     """
-    require_columns(frame, ("row", "group", "metric", "mean", "low", "high"), "intervals")
     rows = list(dict.fromkeys(frame["row"]))
     there = [group for group in groups if group in set(frame["group"])]
     apart = _APART if frame.groupby("row")["group"].nunique().max() > 1 else 0.0
@@ -82,7 +80,6 @@ def box_rows(
     `frame` has panel, row, group and value; `groups` are the colour and the name of each group. `published` means are
     marked by row, `line` is an upright line and its words, `unit` names the axis.
     """
-    require_columns(frame, ("panel", "row", "group", "value"), "values")
     panels, rows = (list(dict.fromkeys(frame[column])) for column in ("panel", "row"))
     there = [group for group in groups if group in set(frame["group"])]
     step = len(there) + 0.6 * (len(there) > 1)

@@ -21,20 +21,9 @@ from drunet.training.loop import Trainer
 class Series:
     """Trainings of one network in one job: one that is finished is not done again, and one that was killed goes on.
 
-    They share what is traced for the first of them, as long as the plan is the same.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Every training begins with the weights that it has now.
-    loss
-        As for `keras.Model.compile`.
-    metric : callable
-        Makes the metric, for each plan a new one: in the first epoch Keras would not reset one that has been used.
-    folder : Path
-        For state and results, see `Kept`.
-    decisive : list
-        All that decides every result, JSON values.
+    They share what is traced for the first of them, as long as the plan is the same, and begin with the weights that
+    `model` has now. `metric` makes a new metric for each plan: in the first epoch Keras would not reset one that has
+    been used. `folder` is for state and results, `decisive` holds all that decides every result (JSON values).
     """
 
     def __init__(
@@ -54,80 +43,40 @@ class Series:
         answers: Callable[[], pd.DataFrame],
         *decisive: Any,
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Train once, unless it is done.
+        """Train once, unless it is done; returns predictions and history.
 
-        Parameters
-        ----------
-        key : str
-            Name of the training's files.
-        name : str
-            For progress lines.
-        plan : TrainingSettings
-        data : callable
-            Gives batches and validation (or None).
-        answers : callable
-            Gives the trained model's predictions.
-        *decisive
-            What decides this result beside what decides all, JSON values.
-
-        Returns
-        -------
-        (DataFrame, DataFrame)
-            Predictions and history.
+        `key` names the training's files, `name` its progress; `data` gives batches and validation (or None), `answers`
+        the trained model's predictions; `decisive` is what decides this result beside what decides all.
         """
-        kept = Kept(self._folder, key, digest([*self._decisive, key, *decisive]))
-        if not kept.there():
-            if self._trainer is None or self._trainer.plan != plan:
-                self._trainer = Trainer(self.model, loss=self._loss, metrics=[self._metric()], plan=plan)
-            if self._begun:
-                self._trainer.start_over(self._beginning)
-            self._begun = True
-            batches, validation = data()
-            history = self._trainer.train(
-                batches=batches, validation=validation, folder=kept.state, identity=kept.identity, name=name
-            )
-            kept.keep(self.model, answers(), history)
-        return kept.read()
+        identity = digest([*self._decisive, key, *decisive])
+        record, rows, state = (self._folder / f"{key}.{end}" for end in ("json", "parquet", "state"))
+        if not record.is_file() or read_json(record)["identity"] != identity:
+            history = self._trained(plan, data, folder=state, identity=identity, name=name)
+            predictions = answers()
+            save_inference_weights(self.model, weights_file(self._folder, key))
+            with whole_file(rows) as temporary:
+                predictions.to_parquet(temporary, index=False)
+            # Last: it says that the others are whole.
+            write_json(record, {"identity": identity, "history": history.to_dict("list")})
+            shutil.rmtree(state)
+        return pd.read_parquet(rows), pd.DataFrame(read_json(record)["history"])
+
+    def _trained(
+        self, plan: TrainingSettings, data: Callable[[], tuple[Any, Any | None]], **training: Any
+    ) -> pd.DataFrame:
+        if self._trainer is None or self._trainer.plan != plan:
+            self._trainer = Trainer(self.model, loss=self._loss, metrics=[self._metric()], plan=plan)
+        if self._begun:
+            self._trainer.start_over(self._beginning)
+        self._begun = True
+        batches, validation = data()
+        return self._trainer.train(batches=batches, validation=validation, **training)
 
     def go_on_from(self, key: str) -> None:
         """Let what follows begin with the weights that a finished training ended with."""
         if not self._begun:
             registry.load_weights(self.model, weights_file(self._folder, key))
         self._beginning = self.model.get_weights()
-
-
-class Kept:
-    """What a finished training leaves in the folder of the state until all trainings of the job are finished.
-
-    Parameters
-    ----------
-    folder : Path
-    key : str
-        Name of its files.
-    identity : str
-        Digest of all that decides the result, see `digest`: what another one left is not used.
-    """
-
-    def __init__(self, folder: Path, key: str, identity: str) -> None:
-        self._folder, self._key, self.identity = folder, key, identity
-        self.state = folder / f"{key}.state"
-        self._record, self._rows = folder / f"{key}.json", folder / f"{key}.parquet"
-
-    def there(self) -> bool:
-        """Whether this training is finished."""
-        return self._record.is_file() and read_json(self._record)["identity"] == self.identity
-
-    def keep(self, model: keras.Model, rows: pd.DataFrame, history: pd.DataFrame) -> None:
-        """Write weights, predictions, then the record that says that they are whole."""
-        save_inference_weights(model, weights_file(self._folder, self._key))
-        with whole_file(self._rows) as temporary:
-            rows.to_parquet(temporary, index=False)
-        write_json(self._record, {"identity": self.identity, "history": history.to_dict("list")})
-        shutil.rmtree(self.state)
-
-    def read(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Predictions and history."""
-        return pd.read_parquet(self._rows), pd.DataFrame(read_json(self._record)["history"])
 
 
 def weights_file(folder: str | os.PathLike[str], key: str) -> Path:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field
 
 from drunet.settings.base import Block, refusal
 from drunet.settings.training import TrainingSettings
 
-_Entries = TypeVar("_Entries", bound=list[Any])
-_Arms = TypeVar("_Arms", bound=Mapping[str, Any])
 
-
-def _each_once(entries: _Entries) -> _Entries:
+def _each_once(entries: list[Any]) -> list[Any]:
     if twice := [entry for entry in entries if entries.count(entry) > 1]:
         raise refusal("an entry stands twice", found=twice[0], mend="Name each once.")
     return entries
 
 
-def _labels_apart(arms: _Arms) -> _Arms:
+def _labels_apart(arms: dict[str, Any]) -> dict[str, Any]:
     labels = [arm.label for arm in arms.values() if arm]
     if twice := [label for label in labels if labels.count(label) > 1]:
         raise refusal("two arms have one label", found=twice[0], mend="Name one otherwise.")

@@ -19,22 +19,8 @@ EXACT_PAIRS, EXACT_TIED_PAIRS = 50, 13
 # With fewer differing pairs even an effect that never changes its direction stays above 0.05 (2 / 2**5 = 0.0625).
 DECISIVE_PAIRS = 6
 
-COLUMNS = (
-    "arm_a",
-    "arm_b",
-    "n",
-    "left_out",
-    "zeros",
-    "mean_a",
-    "mean_b",
-    "median_difference",
-    "effect",
-    "statistic",
-    "p",
-    "p_holm",
-    "method",
-    "note",
-)
+_COUNTS: tuple[str, ...] = ("arm_a", "arm_b", "n", "left_out", "zeros", "mean_a", "mean_b")
+COLUMNS = (*_COUNTS, "median_difference", "effect", "statistic", "p", "p_holm", "method", "note")
 
 # For the notes of every page that tests slide by slide.
 SLIDES_AS_INDEPENDENT = (
@@ -48,48 +34,27 @@ def paired_tests(
 ) -> pd.DataFrame:
     """Wilcoxon's signed-rank test between arms that were tried on the same subjects, corrected after Holm.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        A row per subject and arm.
-    subject : str
-        Column of what was tried in every arm: slide, seed, fold. A subject that an arm lacks, or where its value is
-        NaN, is left out of that arm's comparisons, and counted.
-    arm : str
-        Column of the arm. Arms are compared in the order in which they first come.
-    value : str
-        Column of the number compared.
-    reference : str, optional
-        Compare every other arm with this one (which is then `arm_b`). None: all pairs.
+    `frame` has a row per subject (slide, seed, fold) and arm. A subject that an arm lacks, or where its value is NaN,
+    is left out of that arm's comparisons, and counted. With a `reference` every other arm is compared with it (as
+    `arm_b`), else all pairs.
 
-    Returns
-    -------
-    DataFrame
-        A row per comparison: arm_a, arm_b; n (pairs), left_out (subjects that one of the two lacks), zeros (pairs
-        without a difference); mean_a, mean_b and median_difference (a - b) over the n pairs; effect (matched-pairs
-        rank-biserial correlation, -1 to 1, positive where a is higher); statistic (the smaller sum of ranks); p (two
-        sides), p_holm (over all rows that have a p); method; note (why there is no p, or why it says little).
+    Returns a row per comparison: arm_a, arm_b; n (pairs), left_out (subjects that one of the two lacks), zeros (pairs
+    without a difference); mean_a, mean_b and median_difference (a - b) over the n pairs; effect (see `rank_biserial`,
+    positive where a is higher); statistic (the smaller sum of ranks); p (two sides), p_holm (over all rows that have a
+    p); method; note (why there is no p, or why it says little). Raises ValueError if a subject stands twice in an arm,
+    or the reference is no arm.
 
-    Raises
-    ------
-    ValueError
-        A subject stands twice in an arm, or the reference is no arm.
-
-    Notes
-    -----
     Pairs without a difference are dropped before ranking (Wilcoxon's own way). The rest is tested exactly up to 50
     pairs, or 13 where differences tie; beyond, by the normal approximation with continuity correction. At least two
-    pairs must differ. The effect is (W+ - W-) / (W+ + W-) (Kerby 2014).
+    pairs must differ.
 
-    Examples
-    --------
     >>> frame = pd.DataFrame({"slide": list("abcdef") * 2, "arm": ["plain"] * 6 + ["lenses"] * 6})
     >>> frame["value"] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.4] + [0.51, 0.62, 0.73, 0.84, 0.95, 0.46]
     >>> paired_tests(frame)[["arm_a", "arm_b", "n", "effect", "p"]]
        arm_a   arm_b  n  effect        p
     0  plain  lenses  6    -1.0  0.03125
     """
-    wide = _one_value_each(frame, subject, arm, value)
+    wide = frame.astype({value: float}).pivot(index=subject, columns=arm, values=value)  # noqa: PD010
     arms = list(dict.fromkeys(frame[arm]))
     if reference is not None and reference not in arms:
         raise ValueError(f"the reference {reference!r} is none of the arms {', '.join(map(str, arms))}")
@@ -101,11 +66,7 @@ def paired_tests(
 
 
 def shown_tests(tests: pd.DataFrame) -> pd.DataFrame:
-    """What a page shows of `paired_tests`: which arms, how many pairs, how much, how sure.
-
-    The rest (means, what was left out, statistic, method) stands in the study's tests.tsv, and would push p off the
-    page. A column of notes that are all empty goes too.
-    """
+    """What a page shows of `paired_tests`; the rest stands in the study's tests.tsv, and would push p off the page."""
     columns = ["arm_a", "arm_b", "n", "median_difference", "effect", "p", "p_holm"]
     noted = ["note"] if tests["note"].astype(bool).any() else []
     return tests[[*columns, *noted]].rename(columns={"arm_a": "arm", "arm_b": "against"})
@@ -114,27 +75,13 @@ def shown_tests(tests: pd.DataFrame) -> pd.DataFrame:
 def require_slides(slides: Sequence[Mapping[str, Any]], where: str) -> None:
     """Raise ConfigError when a split has no usable annotated slide."""
     if not slides:
-        raise ConfigError(
-            "there is no slide to compare on",
-            where=where,
-            mend="Choose a split of which slides.tsv in the results lists a usable slide with an annotation.",
-        )
+        mend = "Choose a split of which slides.tsv in the results lists a usable slide with an annotation."
+        raise ConfigError("there is no slide to compare on", where=where, mend=mend)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Correct p-values for being several (Holm 1979); a NaN is no test: it stays, and does not count.
+    """Correct p-values (n,) for being several (Holm 1979); a NaN is no test: it stays, and does not count.
 
-    Parameters
-    ----------
-    p : float (n,)
-
-    Returns
-    -------
-    float (n,)
-        The k-th smallest of m becomes the largest of (m - i + 1)·p_i over i ≤ k, at most 1.
-
-    Examples
-    --------
     >>> holm(np.array([0.01, 0.04, np.nan, 0.03])).tolist()
     [0.03, 0.06, nan, 0.06]
     """
@@ -148,10 +95,8 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def rank_biserial(differences: np.ndarray) -> float:
-    """Matched-pairs rank-biserial correlation of the differences that are not zero; NaN when all are.
+    """Matched-pairs rank-biserial correlation of the differences that are not zero (Kerby 2014); NaN when all are.
 
-    Examples
-    --------
     >>> rank_biserial(np.array([3.0, 2.0, -1.0, 0.0]))
     0.6666666666666666
     """
@@ -160,17 +105,6 @@ def rank_biserial(differences: np.ndarray) -> float:
         return NAN
     ranks = rankdata(np.abs(differing))
     return float((ranks * np.sign(differing)).sum() / ranks.sum())
-
-
-def _one_value_each(frame: pd.DataFrame, subject: str, arm: str, value: str) -> pd.DataFrame:
-    missing = [c for c in (subject, arm, value) if c not in frame.columns]
-    if missing:
-        raise ValueError(f"the table lacks {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}")
-    twice = frame[frame.duplicated([subject, arm])]
-    if len(twice):
-        raise ValueError(f"{subject} {twice[subject].iloc[0]!r} stands more than once in arm {twice[arm].iloc[0]!r}")
-    numbers = frame.assign(**{value: frame[value].astype(float)})
-    return numbers.pivot_table(index=subject, columns=arm, values=value, dropna=False, observed=True)
 
 
 def _compare(name_a: str, name_b: str, a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
@@ -216,10 +150,8 @@ def _signed_ranks(differing: np.ndarray) -> tuple[float, float, str]:
 def _note(n: int, differing: int) -> str:
     if n == 0:
         return "no subject in common"
-    if differing == 0:
-        return "no pair differs"
-    if differing == 1:
-        return "only one pair differs"
+    if differing < 2:
+        return "only one pair differs" if differing else "no pair differs"
     if differing < DECISIVE_PAIRS:
         return f"{differing} differing pairs cannot fall below p = {2 / 2**differing:.2g}"
     return ""

@@ -1,11 +1,10 @@
 """Settings of the studies, and the models and runs that they bring along.
 
 A study is a folder of `workflow/studies` with `settings.yaml`, its defaults; the configuration's
-`study_settings.{name}` says what differs. Models and runs that a study names are trained, exported and measured by the
-rules of the main chain. The module `settings` in its folder has the model `Settings` that they obey, and may have two
-functions: `completed(name, settings)`, which fills in what the settings leave to a table, and `check(settings,
-config)`, which gets the configuration with the models of all studies. Both refuse what the study cannot be made with by
-raising a DrunetError. The workflow reads this anew for every job: nothing heavy may be imported.
+`study_settings.{name}` says what differs. Models and runs that it names are made by the rules of the main chain. The
+module `settings` in its folder has the model `Settings`, and may have `completed(name, settings)`, which fills in what
+the settings leave to a table, and `check(settings, config)`, which gets the configuration with the models of all
+studies; both may raise a DrunetError. The workflow reads this anew for every job: nothing heavy may be imported.
 """
 
 from __future__ import annotations
@@ -29,12 +28,8 @@ _NAMING = {"labels": "runs", "scored_runs": "runs", "with_run": "runs", "without
 # Keys of an arm that do.
 _ARM_NAMING = {"classifier": "classifiers", "run": "runs", "alone": "runs"}
 # Settings of studies of CT that say where a user's files are.
-_PATHS = {
-    "collect": ("root", "annotations", "sources"),
-    "slices": ("root", "annotations"),
-    "images": ("root", "groups"),
-    "networks": ("table", "weights"),
-}
+_PATHS = {"collect": ("root", "annotations", "sources"), "slices": ("root", "annotations")}
+_PATHS |= {"images": ("root", "groups"), "networks": ("table", "weights")}
 MODEL_BLOCKS = ("classifiers", "refiners", "runs")
 # Targets that a user types, where they are not `study_{name}`.
 TARGETS = {"experiments": ("experiments",), "scores": ("scoring_sheet", "study_scores")}
@@ -42,20 +37,10 @@ TARGETS = {"experiments": ("experiments",), "scores": ("scoring_sheet", "study_s
 
 @dataclass(frozen=True)
 class Study:
-    """A side-study of this configuration.
+    """A side-study of this configuration: its settings, and the models, runs and slides that it brings.
 
-    Attributes
-    ----------
-    name : str
-        As under `studies` and `study_settings`, and as its folder in the results.
-    settings : dict
-        Without models and runs.
-    blocks : dict
-        `classifiers`, `refiners` and `runs` that it adds.
-    rows : dict of slide_id to SheetRow
-        Slides that its models learn from and that are left alone otherwise.
-    problem : str or None
-        Why it cannot be made with this configuration: its target ends in this message, and nothing else does.
+    `rows` are slides that its models learn from and that are left alone otherwise. A study with a `problem` cannot be
+    made with this configuration: its target ends in this message, and nothing else does.
     """
 
     name: str
@@ -63,11 +48,6 @@ class Study:
     blocks: dict[str, dict[str, Any]] = field(default_factory=dict)
     rows: dict[str, SheetRow] = field(default_factory=dict)
     problem: str | None = None
-
-    @property
-    def target(self) -> str:
-        """The first of its targets."""
-        return self.targets[0]
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -83,29 +63,12 @@ def targets_of(name: str) -> tuple[str, ...]:
 def load_studies(
     config: Mapping[str, Any], folder: Path, made_by_workflow: Iterable[str] = ()
 ) -> tuple[dict[str, Study], dict[str, Any]]:
-    """Read every study's settings and try them, and its models, against the configuration.
+    """Read every study's settings and try them, and its models, against the configuration, checked, with `like`
+    resolved.
 
-    Parameters
-    ----------
-    config : mapping
-        The main configuration, checked, `like` resolved.
-    folder : Path
-        `workflow/studies`: each folder in it that has a `settings.yaml` is a study.
-    made_by_workflow : iterable of str
-        Files that need not be there, as the workflow makes them.
-
-    Returns
-    -------
-    studies : dict of name to Study
-        A study that does not fit this configuration (say, because it builds on a model that is not there) comes with
-        its problem.
-    everything : dict
-        The configuration with the models and runs of all studies whose models fit.
-
-    Raises
-    ------
-    ConfigError
-        If `study_settings` or `studies` name a study that there is not, or two studies give one name to two things.
+    Each folder of `folder` that has a `settings.yaml` is a study; files `made_by_workflow` need not be there. Returns
+    the studies by name (one that does not fit comes with its problem), and the configuration with the models and runs
+    of all that fit. Raises ConfigError for a study that there is not, or one name of two studies for two things.
     """
     names = sorted(path.parent.name for path in folder.glob("*/settings.yaml"))
     given = config.get("study_settings", {})
@@ -120,11 +83,16 @@ def load_studies(
     for name in names:
         settings = _settings(read_yaml(folder / name / "settings.yaml"), given.get(name, {}))
         blocks = {key: settings.pop(key) or {} for key in MODEL_BLOCKS if key in settings}
-        owners |= {(kind, model): name for kind, block in blocks.items() for model in block}
+        for kind, model in ((kind, model) for kind, block in blocks.items() for model in block):
+            if owners.setdefault((kind, model), name) != name:
+                where, mend = f"study_settings.{name}.{kind}", "Rename one of them."
+                raise ConfigError("two studies use one name", where=where, found=model, mend=mend)
         try:
             modules[name] = importlib.import_module(f"{folder.name}.{name}.settings")
             modules[name].Settings.of(settings, f"study_settings.{name}")
-            settings = _without_nulls(settings)
+            # Tasks of a study of images name its arms, and pass over those that are null.
+            for key in () if "images" in settings else {"labels", "arms"} & set(settings):
+                settings[key] = {label: value for label, value in settings[key].items() if value}
             resolved = _resolved(config, blocks, name)
             rows = _lent(settings, made, name, folder.parents[1])
             if hasattr(modules[name], "completed"):
@@ -153,14 +121,6 @@ def _settings(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str
     return settings
 
 
-def _without_nulls(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings without the labels and arms that are null: so one is left out of those that a study has."""
-    # Tasks of a study of images name its arms, and pass over those that are null.
-    keys = [key for key in ("labels", "arms") if key in settings and "images" not in settings]
-    kept = {key: {k: v for k, v in settings[key].items() if v} for key in keys}
-    return {**settings, **kept}
-
-
 def _lent(settings: Mapping[str, Any], made: Iterable[str], name: str, folder: Path) -> dict[str, SheetRow]:
     """Slides of a study's own sheet: its models learn from them, and they are left alone otherwise."""
     sheet = settings.get("learning_sheet")
@@ -177,13 +137,7 @@ def _lent(settings: Mapping[str, Any], made: Iterable[str], name: str, folder: P
 
 
 def join_sheets(rows: Mapping[str, SheetRow], more: Mapping[str, SheetRow], where: str) -> dict[str, SheetRow]:
-    """Rows of two sheets in one, the patients of both kept on one side of the split.
-
-    Raises
-    ------
-    SheetError
-        A slide ID or a slide file in both, or a patient in two splits.
-    """
+    """Rows of two sheets in one; SheetError for a slide ID or file in both, or a patient in two splits."""
     if twice := sorted(set(rows) & set(more)):
         mend = "Give every slide its own slide_id."
         raise SheetError("a slide_id is given twice", where=where, found=", ".join(twice[:3]), mend=mend)
@@ -195,18 +149,8 @@ def join_sheets(rows: Mapping[str, SheetRow], more: Mapping[str, SheetRow], wher
 def without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What the page of a study of CT may know of its settings: no path, as folders are often named after patients.
 
-    Snakemake copies a report rule's parameters into the file that `--report` writes.
-
-    Parameters
-    ----------
-    settings : mapping
-        The study's, with its files under `collect` or `slices`.
-
-    Returns
-    -------
-    dict
-        Settings without the user's folders, tables and weights; and `embedded` (bool), whether the images are those
-        that are drawn in code.
+    Snakemake copies a report rule's parameters into the file that `--report` writes. `embedded` tells whether the
+    images are those that are drawn in code.
     """
     read = next(settings[key] for key in ("collect", "slices") if key in settings)
     kept = {
@@ -219,44 +163,23 @@ def without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_studies(config: Mapping[str, Any], studies: Mapping[str, Study]) -> dict[str, Any]:
-    """The configuration with the models and runs of all studies that fit.
-
-    Raises
-    ------
-    ConfigError
-        If two studies give the same name to something.
-    """
-    everything: dict[str, Any] = {**config, **{key: dict(config[key]) for key in MODEL_BLOCKS}}
-    for study in studies.values():
-        for key, block in study.blocks.items():
-            for name, value in block.items():
-                if name in everything[key]:
-                    raise ConfigError(
-                        "two studies use one name",
-                        where=f"study_settings.{study.name}.{key}",
-                        found=name,
-                        mend="Rename one of them.",
-                    )
-                everything[key][name] = value
-    return everything
+    """The configuration with the models and runs of all studies that fit."""
+    added = {
+        key: {name: model for study in studies.values() for name, model in study.blocks.get(key, {}).items()}
+        for key in MODEL_BLOCKS
+    }
+    return {**config, **{key: {**config[key], **block} for key, block in added.items()}}
 
 
-def _resolved(
-    config: Mapping[str, Any],
-    blocks: Mapping[str, dict[str, Any]],
-    name: str,
-) -> dict[str, dict[str, Any]]:
+def _resolved(config: Mapping[str, Any], blocks: Mapping[str, dict[str, Any]], name: str) -> dict[str, dict[str, Any]]:
     """A study's models in full, checked as if they stood in the configuration."""
     trial: dict[str, Any] = {**config}
     for key, block in blocks.items():
         # A model of the configuration may be varied by a study but never replaced in silence.
         if taken := sorted(set(block) & set(config[key])):
-            raise ConfigError(
-                "a study would replace what the configuration has",
-                where=f"study_settings.{name}.{key}",
-                found=", ".join(taken),
-                mend="Rename it in the study's settings.",
-            )
+            where, mend = f"study_settings.{name}.{key}", "Rename it in the study's settings."
+            what = "a study would replace what the configuration has"
+            raise ConfigError(what, where=where, found=", ".join(taken), mend=mend)
         trial[key] = {**config[key], **copy.deepcopy(block)}
     trial = resolve_models(trial)
     checked(trial)
@@ -269,8 +192,7 @@ def _with_known_names(
 ) -> dict[str, Study]:
     """The studies, those with a problem whose settings name what there is not.
 
-    A study may name another's models and runs (`owners`, by kind and name), which are not there if that one has a
-    problem: hence in rounds.
+    In rounds: one may name another's models and runs (`owners`), which are not there if that one has a problem.
     """
     known = dict(studies)
     while True:
@@ -288,8 +210,7 @@ def _misnamed(study: Study, everything: Mapping[str, Any], absent: Mapping[tuple
         return None
     where = f"study_settings.{study.name}"
     try:
-        _check_arms(study.settings, where)
-        _check_runs(study.settings, everything["runs"], where)
+        _check_arms(study.settings, everything["runs"], where)
         for kind, key, wanted in _named(study.settings):
             if wanted not in everything[kind]:
                 if other := absent.get((kind, wanted)):
@@ -306,39 +227,27 @@ def _named(settings: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     named: list[tuple[str, str, str]] = []
     for key, kind in _NAMING.items():
         value = settings.get(key, [])
-        if isinstance(value, str):
-            named.append((kind, key, value))
-        elif isinstance(value, Mapping):
-            named.extend((kind, f"{key}.{label}", name) for label, name in value.items())
+        if isinstance(value, Mapping):
+            named += [(kind, f"{key}.{label}", name) for label, name in value.items()]
         else:
-            named.extend((kind, key, name) for name in value)
-    for name, arm in _arms(settings).items():
-        named.extend((kind, f"arms.{name}.{key}", arm[key]) for key, kind in _ARM_NAMING.items() if arm.get(key))
+            named += [(kind, key, name) for name in ([value] if isinstance(value, str) else value)]
+    for name, arm in settings.get("arms", {}).items():
+        named += [(kind, f"arms.{name}.{key}", arm[key]) for key, kind in _ARM_NAMING.items() if (arm or {}).get(key)]
     return named
 
 
-def _arms(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: arm for name, arm in settings.get("arms", {}).items() if arm}
-
-
-def _check_runs(settings: Mapping[str, Any], runs: Mapping[str, Any], where: str) -> None:
-    """Refuse an arm whose run is another classifier's, or has a refiner where it should have none, or none."""
-    for name, arm in _arms(settings).items():
+def _check_arms(settings: Mapping[str, Any], runs: Mapping[str, Any], where: str) -> None:
+    """Refuse no arms, a reference that is none, and a run (with a refiner), or one `alone`, that is not the arm's."""
+    arms, reference = settings.get("arms", {}), settings.get("reference")
+    if "arms" in settings and not arms:
+        raise ConfigError("no arm is left", where=f"{where}.arms", mend="Leave at least one in.")
+    if reference is not None and reference not in arms:
+        raise ConfigError("unknown arm", where=f"{where}.reference", found=reference, mend=closest(reference, arms))
+    for name, arm in ((name, arm) for name, arm in arms.items() if arm):
         for key, refined in (("run", True), ("alone", False)):
             run = runs.get(arm.get(key))
             if run and (run["classifier"] != arm["classifier"] or (run["refiner"] is not None) != refined):
                 found = f"{arm[key]}: {run['classifier']}, {run['refiner'] or 'no refiner'}"
                 mend = f"Name a run of {arm['classifier']} {'with a' if refined else 'without'} refiner, or null."
-                raise ConfigError(
-                    "the run is not this arm's", where=f"{where}.arms.{name}.{key}", found=found, mend=mend
-                )
-
-
-def _check_arms(settings: Mapping[str, Any], where: str) -> None:
-    """Refuse a study of no arms, and one that is held against an arm that there is not."""
-    arms = settings.get("arms", {})
-    if "arms" in settings and not arms:
-        raise ConfigError("no arm is left", where=f"{where}.arms", mend="Leave at least one in.")
-    reference = settings.get("reference")
-    if reference is not None and reference not in arms:
-        raise ConfigError("unknown arm", where=f"{where}.reference", found=reference, mend=closest(reference, arms))
+                place = f"{where}.arms.{name}.{key}"
+                raise ConfigError("the run is not this arm's", where=place, found=found, mend=mend)

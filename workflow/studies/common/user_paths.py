@@ -12,28 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
-def is_folder(path: str | os.PathLike[str]) -> bool:
-    """Whether there is a folder."""
-    return os.path.isdir(path)  # noqa: PTH112 (see above)
-
-
-def is_file(path: str | os.PathLike[str]) -> bool:
-    """Whether there is a regular file."""
-    return os.path.isfile(path)  # noqa: PTH113 (see above)
-
-
-def is_there(path: str | os.PathLike[str]) -> bool:
-    """Whether there is anything."""
-    return os.path.exists(path)  # noqa: PTH110 (see above)
+# Whether there is a folder, a regular file, anything.
+is_folder, is_file, is_there = os.path.isdir, os.path.isfile, os.path.exists
 
 
 @contextmanager
 def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a new folder beside `path` and move it into place when the block ends well.
-
-    `path` must not be there, or be an empty folder. If the block raises, the temporary folder is removed.
-    """
+    """Yield a new folder beside `path`, and move it into place when the block ends well, else remove it."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")

@@ -5,11 +5,9 @@ Every network is asked about the same images, which are chosen from the answers 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -22,21 +20,17 @@ from studies.common.images.examples import trial_of, with_calls
 from studies.common.images.folder import read_image
 from studies.common.images.view import View
 from studies.common.saliency.grad_cam import grad_cam
-from studies.common.saliency.layers import find_layer
+from studies.common.saliency.layers import walk
 from studies.common.saliency.maps import unit_range
 from studies.common.saliency.score import ScoreKind
 from studies.common.series import weights_file
 from studies.ct_pneumonia.attention_maps import COVERAGE, ArmMaps, coverage, seen_box
-from studies.ct_pneumonia.layer_groups import (
-    GROUPS,
-    convolutions,
-    group_maps,
-    grouped,
-    last_convolution,
-    spread_convolutions,
-)
 
 BOX = ["xmin", "ymin", "xmax", "ymax"]
+_Seen: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.int64]]
+# Groups of convolutions, by whether they learn.
+GROUPS = {"frozen": (False,), "trainable": (True,), "all": (False, True)}
+_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 
 
 def choose_images(
@@ -50,13 +44,13 @@ def choose_images(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Choose the test images of a class that are shown, and those whose boxes are compared.
 
-    Source: Chu et al., section 3.2: three patients on whose images all networks are correct. Where there are not
-    so many, those on which most networks are correct follow. Images without a box are shown only where none has one.
+    Source: Chu et al., section 3.2: three patients on whose images all networks are correct. Where there are not so
+    many, those on which most networks are correct follow. Images without a box are shown only where none has one.
 
     `predictions` are those of every network, `trial` the `protocol.fold` in which all were tested. At most `images` are
-    shown, one per group (patient), the highest mean probability first; of at most `coverage_images`, evenly spread over
-    their names, boxes are compared. Returns (DataFrame, DataFrame): shown: file, group, p (mean probability of the
-    class over the networks), right (networks that are correct), networks; compared: file, group.
+    shown, one per group (patient), the highest mean probability first: file, group, p (mean probability of the class
+    over the networks), right (networks that are correct), networks. Of at most `coverage_images` (file, group), evenly
+    spread over their names, boxes are compared.
     """
     answers = []
     for frame in predictions:
@@ -77,8 +71,8 @@ def choose_images(
 
 def map_arm(
     facts: Mapping[str, Any],
-    weights: str | os.PathLike[str],
-    root: str | os.PathLike[str],
+    weights: str | Path,
+    root: str | Path,
     boxes: pd.DataFrame,
     shown: pd.DataFrame,
     covered: pd.DataFrame,
@@ -87,17 +81,14 @@ def map_arm(
     trial: str,
     positive: str,
     options: Mapping[str, Any],
-    layers: int | Sequence[str] | None,
+    layers: int | None,
 ) -> tuple[ArmMaps, pd.DataFrame]:
     """All maps of one network, and how they meet the boxes (file, xmin, ymin, xmax, ymax; px of the image).
 
     `facts`, `weights` and `predictions` are what its training left; `shown` and `covered` come from `choose_images`.
-    The `positive` class is explained, whatever the network predicts; `options` are the study's `attention`; `layers`
-    are convolutions to show over the depth: so many, evenly spaced, or these.
-
-    Returns (ArmMaps, DataFrame): a row per box: file, group, box (its number in the image), right (whether the network
-    is correct), and of the map of the last convolution what `coverage` returns. Raises ModelError if the weights do not
-    fit the facts, or there is no such layer; ImageSetError if an image cannot be read any more.
+    The `positive` class is explained, whatever the network predicts; so many `layers` are shown over the depth. The
+    table has a row per box: file, group, box (its number), right (whether the network is correct), and `coverage` by
+    the last convolution.
     """
     model, view = rebuild(facts, weights_file(weights, trial)), View.of(facts["view"], "view")
     index, score = list(facts["classes"]).index(positive), options["score"]
@@ -105,70 +96,106 @@ def map_arm(
     called = with_calls(trial_of(predictions, trial)).set_index("file")["called"]
     rows = []
     if len(covered):
-        last, seen = last_convolution(model), _seen(covered["file"], root, view, boxes)
+        last, (images, edges, owner) = last_convolution(model), _seen(covered["file"], root, view, boxes)
         say(f"comparing the boxes of {len(covered)} images with the map of {_last_part(last)}")
-        found = grad_cam(model, seen.scaled, index, layers=[last], score=options["score"], batch_size=8).branches[last]
+        found = grad_cam(model, _scaled(images), index, layers=[last], score=score, batch_size=8).branches[last]
         for k, (file, group) in enumerate(covered[["file", "group"]].to_numpy()):
-            for number, box in enumerate(seen.boxes[seen.owner == k]):
+            for number, box in enumerate(edges[owner == k]):
                 met = coverage(found[k], box, threshold=options["threshold"], least=options["found"])
                 rows.append({"file": file, "group": group, "box": number, "right": called[file] == positive, **met})
     return maps, pd.DataFrame(rows, columns=list(COVERAGE))
 
 
-def _maps(model: keras.Model, seen: _Seen, index: int, score: ScoreKind, layers: int | Sequence[str] | None) -> ArmMaps:
+def _scaled(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return images.astype(np.float32) / np.float32(255)
+
+
+def _maps(model: keras.Model, seen: _Seen, index: int, score: ScoreKind, layers: int | None) -> ArmMaps:
     """All maps of the images that are shown."""
-    last, images, scaled = last_convolution(model), seen.images, seen.scaled
-    asked = [] if layers is None else spread_convolutions(model, layers) if isinstance(layers, int) else list(layers)
-    for name in asked:
-        find_layer(model, name)  # refused before anything is computed
+    (images, boxes, owner), last, learning = seen, last_convolution(model), convolutions(model)
+    scaled = _scaled(images)
+    asked = spread_convolutions(model, layers) if layers else []
+    found = grad_cam(model, scaled, index, layers=[*dict.fromkeys([*asked, last])], score=score, batch_size=4)
+    found_by = {name: unit_range(branch) for name, branch in found.branches.items()}
     groups = np.full((len(GROUPS), *images.shape[1:3]), np.nan, np.float32)
-    lasting = np.zeros(images.shape[:3], np.float32)
-    deep = np.zeros((len(asked), *images.shape[:3]), np.float32)
-    if len(images):
-        found = grad_cam(model, scaled, index, layers=[*dict.fromkeys([*asked, last])], score=score, batch_size=4)
-        lasting = unit_range(found.branches[last])
-        for k, name in enumerate(asked):
-            deep[k] = unit_range(found.branches[name])
-        for name, averages in group_maps(model, scaled[:1], index, score=score).items():
-            groups[GROUPS.index(name)] = averages[0]
-    sizes = grouped(convolutions(model))
+    for name, averages in group_maps(model, scaled[:1], index, score=score).items():
+        groups[list(GROUPS).index(name)] = averages[0]
     return ArmMaps(
         images,
-        seen.boxes,
-        seen.owner,
-        lasting,
-        deep,
+        boxes,
+        owner,
+        found_by[last],
+        np.stack([found_by[name] for name in asked]) if asked else np.zeros((0, *images.shape[:3]), np.float32),
         np.array([_last_part(name) for name in asked], dtype=np.str_),
         groups,
-        np.array(GROUPS),
-        np.array([len(sizes.get(name, [])) for name in GROUPS], dtype=np.int64),
+        np.array(list(GROUPS)),
+        np.array([sum(learns in kinds for learns in learning.values()) for kinds in GROUPS.values()], dtype=np.int64),
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Seen:
+def _seen(files: pd.Series, root: str | Path, view: View, boxes: pd.DataFrame) -> _Seen:
     """Images as a network was tested on them, their boxes there, and which image each box is of."""
-
-    images: NDArray[np.uint8]
-    boxes: NDArray[np.float64]
-    owner: NDArray[np.int64]
-
-    @property
-    def scaled(self) -> NDArray[np.float32]:
-        return self.images.astype(np.float32) / np.float32(255)
-
-
-def _seen(files: pd.Series, root: str | os.PathLike[str], view: View, boxes: pd.DataFrame) -> _Seen:
-    images, edges, owner = [], [np.zeros((0, 4))], [np.zeros(0, np.int64)]
+    images, edges, owner = [], [], []
     for k, file in enumerate(files):
         whole = read_image(Path(root) / file)
         own = boxes.loc[boxes["file"] == file, BOX].astype(np.float64).to_numpy()
         images.append(view.test(whole))
         edges.append(seen_box(view, own, whole.shape[:2]))
         owner.append(np.full(len(own), k, np.int64))
-    stacked = np.stack(images) if images else np.zeros((0, view.size, view.size, 3), np.uint8)
-    return _Seen(stacked, np.concatenate(edges), np.concatenate(owner))
+    return np.stack(images), np.concatenate(edges), np.concatenate(owner)
 
 
 def _last_part(path: str) -> str:
     return path.rpartition("/")[2]
+
+
+def convolutions(model: keras.Model) -> dict[str, bool]:
+    """Paths of all convolutions of a network, also of models that are its layers, and whether each learns.
+
+    Plain, depthwise and separable ones, in the order of Keras' `layers`: by their distance from the input, and of
+    equals as they were made. Upstream counts its frozen layers in that order too.
+    """
+    return {path: bool(layer.trainable) for path, layer in walk(model) if isinstance(layer, _CONVOLUTIONS)}
+
+
+def last_convolution(model: keras.Model) -> str:
+    """Path of the last of `convolutions`: where Grad-CAM is usually taken, found without a list of names.
+
+    In a network that ends in several branches side by side (InceptionV3, InceptionResNetV2's blocks) it lies in one of
+    them, and says nothing of the others; the model's own output holds all (`saliency.layers.default_layers`).
+    """
+    return list(convolutions(model))[-1]
+
+
+def spread_convolutions(model: keras.Model, count: int) -> list[str]:
+    """Paths of `count` convolutions (at least 1), evenly spaced over the depth; the last always, fewer if there are."""
+    paths = list(convolutions(model))
+    places = np.linspace(0, len(paths) - 1, min(count, len(paths))) if count > 1 else np.array([len(paths) - 1])
+    return [paths[int(place)] for place in np.unique(np.round(places).astype(int))]
+
+
+def averaged(maps: Mapping[str, NDArray[np.float32]], paths: Sequence[str]) -> NDArray[np.float32]:
+    """Mean (n, h, w) of the maps of the layers `paths`, each scaled to [0, 1] first.
+
+    The maps of layers differ in units, by orders of magnitude, since so do their channels: added up as they are, the
+    mean would be the map of a layer or two. A layer without any evidence counts as 0 all over.
+    """
+    whole = np.zeros_like(maps[paths[0]], dtype=np.float64)
+    for path in paths:
+        whole += unit_range(maps[path])
+    return (whole / len(paths)).astype(np.float32)
+
+
+def group_maps(
+    model: Any, images: NDArray[np.float32], index: int, *, score: ScoreKind = "log_odds"
+) -> dict[str, NDArray[np.float32]]:
+    """Grad-CAM averaged over the frozen, the trainable and all convolutions; float32 (n, h, w) in [0, 1] by group.
+
+    Source: Chu et al., section 2.5 and figure S3, which speak of averaged gradients. Gradients of layers with other
+    channels and places cannot be averaged; here it is their maps, see `averaged`. A group without a layer is left out.
+    Every convolution's output is kept in memory.
+    """
+    learning = convolutions(model)
+    maps = grad_cam(model, images, index, layers=list(learning), score=score, batch_size=1).branches
+    paths = {name: [path for path, learns in learning.items() if learns in kinds] for name, kinds in GROUPS.items()}
+    return {name: averaged(maps, own) for name, own in paths.items() if own}

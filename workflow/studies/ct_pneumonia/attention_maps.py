@@ -6,18 +6,16 @@ it, by eye. They do not say from which strength on a place is highlighted: that 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from drunet.files import whole_file
-
-if TYPE_CHECKING:
-    from studies.common.images.view import View
+from studies.common.images.view import View
 
 COVERAGE = ("file", "group", "box", "right", "share", "highlighted", "found")
 
@@ -26,9 +24,8 @@ COVERAGE = ("file", "group", "box", "right", "share", "highlighted", "found")
 class ArmMaps:
     """Maps of one network of the images that are shown, in the network's own view, as maps.npz holds them.
 
-    Maps are in [0, 1]. Of the layers over the depth there are none for a network of which none are asked for. Means
-    over the convolutions of each group (`studies.ct_pneumonia.layer_groups.GROUPS`) are of the first image alone, since
-    every convolution is explained for them; NaN where a group has no layer.
+    Maps are in [0, 1]. Means over the convolutions of each group (`studies.ct_pneumonia.attention.GROUPS`) are of the
+    first image alone, since every convolution is explained for them; NaN where a group has no layer.
     """
 
     images: NDArray[np.uint8]  # (k, side, side, 3)
@@ -41,13 +38,13 @@ class ArmMaps:
     group_names: NDArray[np.str_]  # (3,)
     group_sizes: NDArray[np.int64]  # (3,), convolutions in each
 
-    def write(self, path: str | os.PathLike[str]) -> None:
+    def write(self, path: str | Path) -> None:
         """Write the arrays, whole or not at all."""
         with whole_file(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **{f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> ArmMaps:
+    def read(cls, path: str | Path) -> ArmMaps:
         """Read what `write` wrote; nothing in it is run."""
         with np.load(path, allow_pickle=False) as found:
             return cls(**{f.name: found[f.name] for f in fields(cls)})
@@ -57,18 +54,13 @@ class ArmMaps:
         return self.boxes[self.owner == image]
 
 
-def read_coverage(path: str | os.PathLike[str]) -> pd.DataFrame:
+def read_coverage(path: str | Path) -> pd.DataFrame:
     """Read a coverage.tsv: `COVERAGE`, a row per box."""
     return pd.read_csv(path, sep="\t", dtype={"file": str, "group": str, "right": bool, "found": bool})
 
 
 def seen_box(view: View, box: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
-    """A box of the whole image as the test view shows it.
-
-    `box`: float (4,) or (n, 4), xmin, ymin, xmax, ymax; px of the image, as edges. `size`: (int, int), height and width
-    of the image, px. Returns float64, shape of `box`: px of the view; outside [0, size] where the view cuts the image
-    away.
-    """
+    """Boxes (..., 4), px of an image of `size` (height, width), as the test view shows them, maybe cut."""
     height, width = size
     if view.fit == "stretch":
         sides, cut = (view.size, view.size), (0, 0)
@@ -86,12 +78,7 @@ def highlighted(found: NDArray[np.float32], threshold: float) -> NDArray[np.bool
 
 
 def covered_share(mask: NDArray[np.bool_], box: NDArray[np.float64]) -> float:
-    """Share of a box's area that lies in the highlighted region, in [0, 1].
-
-    `mask`: bool (h, w), each place a square of 1 px; of pixels that the box cuts the part inside counts. `box`: float
-    (4,), xmin, ymin, xmax, ymax; px of the mask, as edges. What lies outside the mask counts as not covered. Raises
-    ValueError if the box has no area.
-    """
+    """Share of a box (xmin, ymin, xmax, ymax; px, as edges) that is highlighted (h, w), pixels counting in part."""
     left, top, right, bottom = (float(v) for v in box)
     if not (right > left and bottom > top):
         raise ValueError("a box without area cannot be covered")
@@ -100,10 +87,9 @@ def covered_share(mask: NDArray[np.bool_], box: NDArray[np.float64]) -> float:
 
 
 def coverage(found: NDArray[np.float32], box: NDArray[np.float64], *, threshold: float, least: float) -> dict[str, Any]:
-    """How a map (h, w) meets a box; see `highlighted` and `covered_share`.
+    """How a map (h, w) meets a box: share of the box that is covered, share of the map that is highlighted, found.
 
-    Returns dict: share (of the box that is covered), highlighted (share of the whole map: what a box anywhere would
-    have of it on average), found (whether more than `least` of the box is covered; published: 0.5).
+    The second is what a box anywhere would have of it on average; found is more than `least` (published: 0.5).
     """
     mask = highlighted(found, threshold)
     share = covered_share(mask, box)

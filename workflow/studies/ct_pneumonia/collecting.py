@@ -6,8 +6,6 @@ the file that they were made of, sources are numbered.
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -28,21 +26,18 @@ from studies.common.ct.window import Window
 from studies.common.errors import CtError, ImageSetError
 from studies.common.images.content import SUFFIXES
 from studies.common.images.folder import PARTS, read_image
-from studies.common.images.groups import path_ends, table_rows
+from studies.common.images.groups import path_ends, read_columns
 from studies.common.user_paths import whole_folder
 
 SOURCE_COLUMNS = ("file", "label", "source", "part", *FACTS)
-BOX_COLUMNS = ("file", "xmin", "ymin", "xmax", "ymax")
-UNREADABLE_COLUMNS = ("number", "reason")
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What `collect_images` tells beside the pictures that it writes.
+    """What `collect_images` tells beside the pictures: a row per image and per box, unreadable numbers, and counts.
 
-    `sources`: a row per image: file (`Cancer/00017.png`), label, source ("" or a number: the patient or article), part
-    ("", training, validation or test), and the facts of the original file (`studies.common.ct.facts`). `boxes`: a row
-    per annotated box: file, xmin, ymin, xmax, ymax (px of the picture). `unreadable`: number, reason. `facts`: counts.
+    An image has file (`Cancer/00017.png`), label, source ("" or a number), part ("" or its name), and facts of the
+    original.
     """
 
     sources: pd.DataFrame = field(repr=False)
@@ -62,13 +57,13 @@ class _Read:
 
 
 def collect_images(
-    root: str | os.PathLike[str],
+    root: str | Path,
     classes: Sequence[str],
-    folder: str | os.PathLike[str],
+    folder: str | Path,
     *,
     window: Window,
-    annotations: str | os.PathLike[str] | None,
-    sources: str | os.PathLike[str] | None,
+    annotations: str | Path | None,
+    sources: str | Path | None,
     max_unreadable: float,
     where: str,
 ) -> Collected:
@@ -83,11 +78,7 @@ def collect_images(
     `sources` is a table of file and source (patient or article). A DICOM slice that it does not name has the source of
     other slices of its patient (several of these become one), else its patient is its source: the patient ID, else the
     study, else the series. `max_unreadable` is the share of images that may be unreadable, and of matching annotations
-    that may be unusable; `where` the configuration's block.
-
-    Raises CtError where a folder or a class is missing or empty, for one class only, where some images lie in folders
-    named as parts (Training, Validation, Testing) and some do not, where too much cannot be read, and as the readers
-    do.
+    that may be unusable. Raises CtError.
     """
     files = find_user_files(root, f"{where}.root")
     labels = _labels(files, classes)
@@ -98,14 +89,14 @@ def collect_images(
     with whole_folder(folder) as new:
         kept = _convert(new, files, labels, window, unreadable)
         check_unreadable(files, unreadable, len(labels), max_unreadable)
-        _check_read(kept, labels, classes, files.where)
         boxes, counts = _boxes(kept, labels, notes, max_unreadable)
     table = _table(kept, labels, parts, known)
+    uids = [read.uid for read in kept.values() if read.uid]
     facts: dict[str, Any] = {
         "images": len(table),
         "classes": {name: int((table["label"] == name).sum()) for name in classes},
         "dicom": int((table["format"] == "dicom").sum()),
-        "duplicates": _duplicates(kept),
+        "duplicates": len(uids) - len(set(uids)),
         "annotated": int(boxes["file"].nunique()),
         "sources": int(table.loc[table["source"] != "", "source"].nunique()),
         "without_source": int((table["source"] == "").sum()),
@@ -114,15 +105,11 @@ def collect_images(
         **counts,
     }
     say(f"{len(table)} images of {len(classes)} classes")
-    return Collected(table, boxes, pd.DataFrame(unreadable, columns=list(UNREADABLE_COLUMNS)), facts)
+    return Collected(table, boxes, pd.DataFrame(unreadable, columns=["number", "reason"]), facts)
 
 
 def _labels(files: UserFiles, classes: Sequence[str]) -> dict[int, str]:
     """Class of each image by its number, in the order of the files."""
-    if len(set(classes)) < 2:
-        mend = "Name a folder, or classes, with two or more."
-        found = f"{len(set(classes))} named"
-        raise CtError("one class only: there is nothing to distinguish", where=files.where, found=found, mend=mend)
     folders: set[str] = set()
     labels: dict[int, str] = {}
     for number in files.visible():
@@ -131,7 +118,7 @@ def _labels(files: UserFiles, classes: Sequence[str]) -> dict[int, str]:
         if label is None:
             continue
         folders.add(label)
-        if path.suffix.lower() in SUFFIXES or _holds_slice(files.path(number)):
+        if path.suffix.lower() in SUFFIXES or (_is_slice(files.path(number)) and not is_directory(files.path(number))):
             labels[number] = label
     for name in classes:
         if name not in folders:
@@ -148,27 +135,12 @@ def _parts(files: UserFiles, labels: Mapping[int, str]) -> dict[int, str]:
     parts: dict[int, str] = {}
     for number in labels:
         folders = (part.lower() for part in reversed(PurePosixPath(files.name(number)).parts[:-1]))
-        parts[number] = _part(next((part for part in folders if part in PARTS), ""))
+        parts[number] = next((PARTS[name] for name in folders if name in PARTS), "")
     outside = sum(not part for part in parts.values())
     if 0 < outside < len(parts):
-        mend = "Put each into Training, Validation or Testing, or none."
-        found = f"{outside} of {len(parts)} images in none"
-        raise CtError(
-            "some images lie in a part of the set, and some in none", where=files.where, found=found, mend=mend
-        )
+        what, mend = "some images lie in no part of the set", "Put each into Training, Validation or Testing, or none."
+        raise CtError(what, where=files.where, found=f"{outside} of {len(parts)}", mend=mend)
     return parts
-
-
-def _holds_slice(path: Path) -> bool:
-    return (path.suffix.lower() == ".dcm" or is_dicom(path)) and not is_directory(path)
-
-
-def _part(folder: str) -> str:
-    for part in ("training", "validation", "test"):
-        # train, val and valid are beginnings, testing is longer.
-        if folder and (part.startswith(folder) or folder.startswith(part)):
-            return part
-    return ""
 
 
 def _convert(
@@ -193,7 +165,7 @@ def _convert(
 
 
 def _read(path: Path, where: str, window: Window) -> tuple[NDArray[np.uint8], _Read]:
-    if is_dicom(path) or path.suffix.lower() == ".dcm":
+    if _is_slice(path):
         ct = read_slice(path, where)
         height, width = ct.hu.shape
         facts = dicom_facts(path, width, height, ct.bits)
@@ -205,15 +177,12 @@ def _read(path: Path, where: str, window: Window) -> tuple[NDArray[np.uint8], _R
     return grey, _Read(picture_facts(path, pixels))
 
 
+def _is_slice(path: Path) -> bool:
+    return path.suffix.lower() == ".dcm" or is_dicom(path)
+
+
 def _file(label: str, number: int) -> str:
     return f"{label}/{number:05d}.png"
-
-
-def _check_read(kept: Mapping[int, _Read], labels: Mapping[int, str], classes: Sequence[str], where: str) -> None:
-    there = {labels[number] for number in kept}
-    for name in classes:
-        if name not in there:
-            raise CtError("no image of a class can be read", where=where, found=name, mend="Replace them.")
 
 
 def _boxes(
@@ -228,17 +197,13 @@ def _boxes(
         if read.uid in found
         for box in found[read.uid].corners
     ]
-    return pd.DataFrame(rows, columns=list(BOX_COLUMNS)), counts
+    return pd.DataFrame(rows, columns=["file", "xmin", "ymin", "xmax", "ymax"]), counts
 
 
 def _table(
     kept: Mapping[int, _Read], labels: Mapping[int, str], parts: Mapping[int, str], known: Mapping[int, str]
 ) -> pd.DataFrame:
-    """A row per image, by file; sources are numbered as they come.
-
-    A patient and an article of one name are one source: to divide what is one would leak, to join what is two costs
-    a little freedom in dividing.
-    """
+    """A row per image, by file; sources are numbered as they come, and a patient and an article of one name are one."""
     texts = _sources({number: read.patient for number, read in kept.items()}, known)
     sources: dict[str, int] = {}
     rows = []
@@ -270,55 +235,34 @@ def _sources(patients: Mapping[int, str], known: Mapping[int, str]) -> dict[int,
     return {number: first(known.get(number) or patient) for number, patient in patients.items()}
 
 
-def _duplicates(kept: Mapping[int, _Read]) -> int:
-    uids = [read.uid for read in kept.values() if read.uid]
-    return len(uids) - len(set(uids))
-
-
-def _read_sources(path: str | os.PathLike[str], files: UserFiles, numbers: Iterable[int], where: str) -> dict[int, str]:
+def _read_sources(path: str | Path, files: UserFiles, numbers: Iterable[int], where: str) -> dict[int, str]:
     """Source by number of the file, from a TSV or CSV in UTF-8 with the columns file and source; an empty one is none.
 
     A file is named by its path below the folder of images, or by as much of its end as leaves no doubt. Rows that name
-    none of the images `numbers` are passed over, unless all do.
-
-    Raises CtError if the table cannot be read, lacks a column or, in a row, a cell of one, leaves open which file a row
-    means, gives one image two sources, or names none of the images. No message repeats a name.
+    none of the images `numbers` are passed over, unless all do. Raises CtError; no message repeats a name.
     """
-    rows = _source_rows(path, where)
-    images = list(numbers)
+    header, rows = read_columns(path, ("file", "source"), CtError, "the table of sources", where)
+    columns, images = [header.index("file"), header.index("source")], list(numbers)
     ends = path_ends([files.name(number) for number in images])
     found: dict[int, str] = {}
-    for line, file, source in rows:
-        places = ends.get(file, [])
-        # The whole path comes first: another file's may end alike.
-        places = [place for place in places if files.name(images[place]) == file] or places
-        if len(places) > 1:
-            mend = "Name it by its path below the folder of images."
-            raise CtError("a row leaves open which file it means", where=f"{where}, line {line}", mend=mend)
-        if places and source and found.setdefault(images[places[0]], source) != source:
-            raise CtError("an image has two sources", where=f"{where}, line {line}", mend="Keep one.")
-    if rows and images and not any(file in ends for _, file, _ in rows):
-        mend = "Name each by its path below the folder of images."
-        raise CtError(
-            "the table of sources names none of the images", where=where, found=f"{len(rows)} rows", mend=mend
-        )
-    return found
-
-
-def _source_rows(path: str | os.PathLike[str], where: str) -> list[tuple[int, str, str]]:
-    """Line, file and source of each row that is not blank."""
-    mend = "It is a TSV or CSV in UTF-8 with the columns file and source."
-    try:
-        table = table_rows(path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        found = type(error).__name__
-        raise CtError("the table of sources cannot be read", where=where, found=found, mend=mend) from None
-    header = table[0][1] if table else []
-    if lacking := [key for key in ("file", "source") if key not in header]:
-        raise CtError(f"the table of sources lacks {' and '.join(lacking)}", where=where, mend=mend)
-    file, source = header.index("file"), header.index("source")
-    for line, row in table[1:]:
-        if len(row) <= max(file, source):
+    named = False
+    for line, row in rows:
+        place = f"{where}, line {line}"
+        if len(row) <= max(columns):
             mend = "Give it all columns of the header; a source may be empty."
-            raise CtError("a row is too short", where=f"{where}, line {line}", found=f"{len(row)} cells", mend=mend)
-    return [(line, PurePosixPath(row[file].strip()).as_posix(), row[source].strip()) for line, row in table[1:]]
+            raise CtError("a row is too short", where=place, found=f"{len(row)} cells", mend=mend)
+        text, source = (row[column].strip() for column in columns)
+        file = PurePosixPath(text).as_posix()
+        named |= file in ends
+        # The whole path comes first: another file's may end alike.
+        meant = ends.get(file, [])
+        meant = [k for k in meant if files.name(images[k]) == file] or meant
+        if len(meant) > 1:
+            mend = "Name it by its path below the folder of images."
+            raise CtError("a row leaves open which file it means", where=place, mend=mend)
+        if meant and source and found.setdefault(images[meant[0]], source) != source:
+            raise CtError("an image has two sources", where=place, mend="Keep one.")
+    if rows and images and not named:
+        what, mend = "the table of sources names no image", "Name each by its path below the folder of images."
+        raise CtError(what, where=where, found=f"{len(rows)} rows", mend=mend)
+    return found

@@ -11,55 +11,42 @@ from matplotlib.figure import Figure
 
 from studies.common.class_metrics import Roc, roc_curves
 from studies.common.images.class_figures import (
-    PROTOCOL_COLOURS,
-    PROTOCOL_MARKERS,
+    PROTOCOL_LOOKS,
     PROTOCOL_NAMES,
     loss_curves,
     protocol_dumbbell,
     roc_panels,
 )
 from studies.common.images.protocols import PROTOCOLS
-from studies.common.images.tables import ImageArm, dumbbell_points, strictest_protocol
+from studies.common.images.tables import Arms, dumbbell_points, strictest_protocol
 from studies.common.row_figures import interval_rows
 from studies.common.saliency.attention_figure import Panel, panel_grid
 from studies.ct_pneumonia.attention_maps import ArmMaps
 from studies.ct_pneumonia.tables import is_probe, probing_arms, whole_image_arms
 
-NOTHING = "there is no test image of the class"
 NO_LAYERS = "the settings ask for no layers over the depth"
 # AUC, unlike accuracy, does not depend on a decision threshold.
 FIGURED = {"accuracy": "accuracy", "auc": "AUC"}
 _COLUMNS = 5  # networks side by side; more are unreadable at a page's width
 
 
-def figures(
-    scores: pd.DataFrame, leak: pd.DataFrame, arms: Sequence[ImageArm], settings: Mapping[str, Any]
-) -> dict[str, Figure]:
+def figures(scores: pd.DataFrame, leak: pd.DataFrame, arms: Arms, settings: Mapping[str, Any]) -> dict[str, Figure]:
     """All figures of the study but those of maps, by file name without suffix."""
     networks, probes = (
         [arm for arm in probing_arms(arms, settings) if is_probe(settings["arms"][arm.name]) == probe]
         for probe in (False, True)
     )
     lines = {"accuracy": {"chance": chance(arms, scores)}, "auc": {"chance": 0.5, "alarm": settings["probe"]["alarm"]}}
+    points, unit = probe_points(scores, networks + probes), " on test images, 95 % interval"
     return {
         "protocols": protocol_dumbbell(dumbbell_points(scores, leak, arms[0].task), FIGURED),
         "roc": roc_panels(roc_curves_of(arms, settings), of=settings["positive"]),
-        "probe": interval_rows(
-            probe_points(scores, networks + probes),
-            FIGURED,
-            {
-                p: {"color": PROTOCOL_COLOURS[p], "marker": PROTOCOL_MARKERS[p], "label": PROTOCOL_NAMES[p]}
-                for p in PROTOCOLS
-            },
-            lines,
-            unit=" on test images, 95 % interval",
-            above=len(networks),
-        ),
+        "probe": interval_rows(points, FIGURED, PROTOCOL_LOOKS, lines, unit=unit, above=len(networks)),
         "losses": loss_curves({arm.label: arm.history for arm in arms if arm.history is not None}),
     }
 
 
-def roc_curves_of(arms: Sequence[ImageArm], settings: Mapping[str, Any]) -> dict[str, dict[str, Roc]]:
+def roc_curves_of(arms: Arms, settings: Mapping[str, Any]) -> dict[str, dict[str, Roc]]:
     """Curves of the positive class by title: per protocol the networks, and the probe beside its own network."""
     positive, panels = settings["positive"], {}
     groups = {"whole images": whole_image_arms(arms, settings), "source probe": probing_arms(arms, settings)}
@@ -73,13 +60,13 @@ def roc_curves_of(arms: Sequence[ImageArm], settings: Mapping[str, Any]) -> dict
     return panels
 
 
-def chance(arms: Sequence[ImageArm], scores: pd.DataFrame) -> float:
+def chance(arms: Arms, scores: pd.DataFrame) -> float:
     """Accuracy of always predicting the more frequent class, on the test images of the strictest protocol."""
     tested = arms[0].of(strictest_protocol(scores, arms[0].task))
     return float(tested["label"].value_counts(normalize=True).max())
 
 
-def probe_points(scores: pd.DataFrame, arms: Sequence[ImageArm]) -> pd.DataFrame:
+def probe_points(scores: pd.DataFrame, arms: Arms) -> pd.DataFrame:
     """Rows of the figure of the probe, as `arms` come; over folds the bounds are one standard deviation off."""
     points = pd.concat([scores[scores["key"] == arm.key] for arm in arms])
     for bound, sign in (("low", -1), ("high", 1)):
@@ -88,11 +75,7 @@ def probe_points(scores: pd.DataFrame, arms: Sequence[ImageArm]) -> pd.DataFrame
 
 
 def last_maps_figure(maps: Mapping[str, ArmMaps], shown: pd.DataFrame) -> Figure:
-    """The last convolution of every network, a row per image (Chu et al., figure 3).
-
-    `maps`: mapping of str to ArmMaps, by the network's shown name. `shown`: chosen.tsv: p, right, networks of each
-    image.
-    """
+    """The last convolution of every network, by its shown name, a row per image (Chu et al., figure 3)."""
     rows, words = [], []
     for k, image in enumerate(shown.to_dict("records")):
         first = next(iter(maps.values()))
@@ -102,12 +85,12 @@ def last_maps_figure(maps: Mapping[str, ArmMaps], shown: pd.DataFrame) -> Figure
         rows.append(row)
         right = f"correct: {int(image['right'])} of {int(image['networks'])}"
         words.append(f"image {k + 1}\n{right}\nmean p = {image['p']:.2f}")
-    return panel_grid(rows, words, most=_COLUMNS, nothing=NOTHING)
+    return panel_grid(rows, words, most=_COLUMNS)
 
 
-def layers_figure(maps: Mapping[str, ArmMaps], shown: pd.DataFrame) -> Figure:
+def layers_figure(maps: Mapping[str, ArmMaps]) -> Figure:
     """Layers over the depth of some networks, of the first image (Chu et al., figure 4); a row per network."""
-    deep = {label: own for label, own in maps.items() if len(own.layer_names)} if len(shown) else {}
+    deep = {label: own for label, own in maps.items() if len(own.layer_names)}
     most = max((len(own.layer_names) for own in deep.values()), default=0)
     rows: list[Sequence[Panel | None]] = []
     for own in deep.values():
@@ -117,14 +100,13 @@ def layers_figure(maps: Mapping[str, ArmMaps], shown: pd.DataFrame) -> Figure:
             for name, found in zip(own.layer_names, own.layers, strict=True)
         ]
         rows.append(row + [None] * (most + 1 - len(row)))
-    nothing = NO_LAYERS if len(shown) else NOTHING
-    return panel_grid(rows, list(deep), most=most + 1, letters=6.3, nothing=nothing)
+    return panel_grid(rows, list(deep), most=most + 1, letters=6.3, nothing=NO_LAYERS)
 
 
-def averages_figure(maps: Mapping[str, ArmMaps], shown: pd.DataFrame) -> Figure:
+def averages_figure(maps: Mapping[str, ArmMaps]) -> Figure:
     """Means over the frozen, the trainable and all convolutions, of the first image (Chu et al., figure S3)."""
     rows: list[Sequence[Panel | None]] = []
-    names = [str(name) for name in next(iter(maps.values())).group_names] if len(shown) else []
+    names = [str(name) for name in next(iter(maps.values())).group_names]
     for g in range(len(names)):
         row: list[Panel | None] = []
         for label, own in maps.items():
@@ -133,4 +115,4 @@ def averages_figure(maps: Mapping[str, ArmMaps], shown: pd.DataFrame) -> Figure:
             title = size if g else f"{label}\n{size}"
             row.append(Panel(own.images[0], own.groups[g] if there else None, own.boxes_of(0), title))
         rows.append(row)
-    return panel_grid(rows, [f"{name}\nconvolutions" for name in names], most=_COLUMNS, letters=7.5, nothing=NOTHING)
+    return panel_grid(rows, [f"{name}\nconvolutions" for name in names], most=_COLUMNS, letters=7.5)

@@ -38,10 +38,6 @@ def _number(text: str) -> int | float | str:
     return text
 
 
-def _numbers(text: str) -> list[Any]:
-    return [_number(part) for part in text.split(",")] if text else []
-
-
 def _one_of(known: Collection[str]) -> AfterValidator:
     def checked(name: str) -> str:
         if name not in known:
@@ -68,7 +64,9 @@ class NetworkRow(Block):
     """side of what it sees, px"""
     normalise: Annotated[str, _one_of(NORMALISATIONS)]
     """how pixels are scaled"""
-    dense: Annotated[list[Annotated[int, Field(ge=1)]], BeforeValidator(_numbers)]
+    dense: Annotated[
+        list[Annotated[int, Field(ge=1), _CELL]], BeforeValidator(lambda text: text.split(",") if text else [])
+    ]
     """widths of dense layers, parted by commas, or nothing"""
     dropout: Annotated[float, Field(ge=0, lt=1), _CELL]
     """rate of dropout"""
@@ -86,37 +84,14 @@ COLUMNS = tuple(NetworkRow.model_fields)
 
 
 def with_networks(settings: Mapping[str, Any], folder: Path, where: str) -> dict[str, Any]:
-    """A study's settings with the models that its table makes; settings without `networks` as they are.
+    """A study's settings with the models that its table makes: the rows, in the table's order, then the other arms.
 
     A row becomes a model of the architecture `upsampled_classifier`. What `arms` says of a model of that name differs
     from its row, and null leaves it out. A model may be `like` another: it has all of its settings but label, published
-    row and `only`, and what it says itself.
-
-    Parameters
-    ----------
-    settings : mapping
-        With `networks`: `table`, and for all networks, or null for the row's own, `size` (px), `learning_rate` and
-        `epsilon`; `weights`; `freeze` ("published": as many layers are trained as the row says; or the frozen share).
-    folder : Path
-        Of the tables that ship.
-    where : str
-        The settings' key, for messages.
-
-    Returns
-    -------
-    dict
-        A new one; `arms` holds the rows, in the table's order, then the others.
-
-    Raises
-    ------
-    ConfigError
-        For a table that cannot be used, a model that says too little, or is like one that there is not.
+    row and `only`, and what it says itself. Raises ConfigError for a table or a model that cannot be used.
     """
-    if "networks" not in settings:
-        return dict(settings)
-    chosen = settings["networks"]
-    own = dict(settings["arms"])
-    table = {row.arm: row for row in read_table(chosen["table"], folder, f"{where}.networks")}
+    chosen, own = settings["networks"], settings["arms"]
+    table = read_table(chosen["table"], folder, f"{where}.networks")
     if isinstance(chosen["size"], Mapping) and (wrong := [arm for arm in chosen["size"] if arm not in table]):
         mend = closest(wrong[0], table)
         raise ConfigError("the table has no such arm", where=f"{where}.networks.size", found=wrong[0], mend=mend)
@@ -125,15 +100,8 @@ def with_networks(settings: Mapping[str, Any], folder: Path, where: str) -> dict
     return {**settings, "arms": arms}
 
 
-def read_table(table: str, folder: Path, where: str) -> list[NetworkRow]:
-    """Read a table of networks, a file in `folder` or a path.
-
-    Raises
-    ------
-    ConfigError
-        For a file that is not there or no TSV, a column missing or unknown, a cell that is no such value, or an arm or
-        a label that stands twice; with row (the header is 1) and column.
-    """
+def read_table(table: str, folder: Path, where: str) -> dict[str, NetworkRow]:
+    """Read a table of networks, in `folder` or a path, by arm; a ConfigError names row (1: header) and column."""
     path = next((p for p in (folder / table, Path(table)) if is_file(p)), None)
     where = f"{where}.table"
     if path is None:
@@ -147,24 +115,19 @@ def read_table(table: str, folder: Path, where: str) -> list[NetworkRow]:
         raise ConfigError("the table cannot be read", where=where, found=type(error).__name__, mend=mend) from error
     header = cells[0] if cells else []
     if wrong := sorted(set(header) ^ set(COLUMNS)) or [name for name in header if header.count(name) > 1]:
-        what = "the table lacks a column" if wrong[0] in COLUMNS and wrong[0] not in header else "wrong column"
-        mend = f"Its columns, parted by tabs, are {', '.join(COLUMNS)}."
-        raise ConfigError(what, where=f"{where}, row 1", found=wrong[0], mend=mend)
-    rows: list[NetworkRow] = []
+        mend = f"Its columns, separated by tabs, are {', '.join(COLUMNS)}."
+        raise ConfigError("a column is missing or wrong", where=f"{where}, row 1", found=wrong[0], mend=mend)
+    rows: dict[str, NetworkRow] = {}
     for number, row in enumerate(cells[1:], start=2):
         if not any(cell.strip() for cell in row):
             continue
+        place = f"{where}, row {number}"
         if len(row) != len(header):
-            mend = f"Give it {len(header)}, parted by tabs."
-            raise ConfigError("a row of another length", where=f"{where}, row {number}", found=len(row), mend=mend)
-        cells_of = {column: cell.strip() for column, cell in zip(header, row, strict=True)}
-        rows.append(NetworkRow.of(cells_of, f"{where}, row {number}"))
-        for column in ("arm", "label"):
-            if cells_of[column] in [getattr(other, column) for other in rows[:-1]]:
-                mend, place = "Name it otherwise, or remove a row.", f"{where}, row {number}.{column}"
-                raise ConfigError("it stands twice", where=place, found=cells_of[column], mend=mend)
-    if not rows:
-        raise ConfigError("the table has no row", where=where, mend="Add a network.")
+            mend = f"Give it {len(header)}, separated by tabs."
+            raise ConfigError("a row of another length", where=place, found=len(row), mend=mend)
+        network = NetworkRow.of({key: cell.strip() for key, cell in zip(header, row, strict=True)}, place)
+        if rows.setdefault(network.arm, network) is not network:
+            raise ConfigError("an arm stands twice", where=place, found=network.arm, mend="Rename one.")
     return rows
 
 
@@ -172,13 +135,14 @@ def _arm(row: NetworkRow, chosen: Mapping[str, Any], where: str) -> dict[str, An
     """The arm that a row makes."""
     rates = {key: getattr(row, key) if chosen[key] is None else chosen[key] for key in ("learning_rate", "epsilon")}
     size = (sizes.get(row.arm) if isinstance(sizes := chosen["size"], Mapping) else sizes) or row.size
-    options = {
-        "backbone": row.backbone,
-        "normalise": row.normalise,
-        "dense_units": row.dense,
-        "dropout": row.dropout,
-        "first_dropout": row.first_dropout,
-    }
+    options: dict[str, Any] = {"backbone": row.backbone, "normalise": row.normalise, "dense_units": row.dense}
+    options |= {"dropout": row.dropout, "first_dropout": row.first_dropout}
+    weights = chosen["weights"]
+    if not isinstance(weights, str):
+        if row.backbone not in weights:
+            found, mend = ", ".join(weights), f"Name a file for {row.backbone} too, or set its arm to null."
+            raise ConfigError("a backbone has no file", where=f"{where}.networks.weights", found=found, mend=mend)
+        weights = {row.backbone: weights[row.backbone]}
     published = chosen["freeze"] == "published"
     if published and row.trainable_layers is not None:
         options["trainable_layers"] = row.trainable_layers
@@ -187,23 +151,12 @@ def _arm(row: NetworkRow, chosen: Mapping[str, Any], where: str) -> dict[str, An
         "published": row.label,
         "architecture": ARCHITECTURE,
         "options": options,
-        "weights": _weights(chosen["weights"], row.backbone, where),
+        "weights": weights,
         "freeze_fraction": 0.0 if published else chosen["freeze"],
         "batch_norm_momentum": None,
         "training": rates,
         "view": {"size": size, "short_side": size},
     }
-
-
-def _weights(weights: str | Mapping[str, str], backbone: str, where: str) -> str | dict[str, str]:
-    """The initial weights of one network: of files, its own alone."""
-    if isinstance(weights, str):
-        return weights
-    if backbone not in weights:
-        found = ", ".join(weights)
-        mend = f"Name a file for {backbone} too, or set its arm to null."
-        raise ConfigError("a backbone has no file", where=f"{where}.networks.weights", found=found, mend=mend)
-    return {backbone: weights[backbone]}
 
 
 def _resolved(
@@ -222,10 +175,8 @@ def _resolved(
         other = said["like"]
         pattern = _resolved(other, rows, own, where, (*before, name)) if other in rows or other in own else None
         if pattern is None:
-            known = [n for n in {**rows, **own} if n != name and own.get(n, {}) is not None]
-            raise ConfigError(
-                "it is like an arm that there is not", where=place, found=other, mend=closest(other, known)
-            )
+            mend = closest(other, [n for n in {**rows, **own} if n != name and own.get(n, {}) is not None])
+            raise ConfigError("it is like an arm that there is not", where=place, found=other, mend=mend)
         base = {"published": None, **{key: value for key, value in pattern.items() if key not in _OWN}}
     arm = merged(base, {key: value for key, value in said.items() if key != "like"}, whole=("weights", "only", "sees"))
     lacking = [key for key in ("label", "published", *(() if "classic" in arm else _NEEDED)) if key not in arm]

@@ -13,7 +13,7 @@ from drunet.settings.network import Weights
 from studies.common.ct.window import Window
 from studies.common.images.settings import ArmsSettings, ImageStudy
 from studies.common.images.tasks import check_tasks
-from studies.common.settings import EACH_ONCE, Id, Score, SomeShare, Text
+from studies.common.settings import Id, Score, SomeShare, Text
 from studies.ct_pneumonia.network_table import with_networks
 
 _Size = Annotated[int, Field(ge=32, le=1024)]
@@ -85,16 +85,8 @@ class AttentionSettings(Block):
     """share of a box that is to be exceeded"""
     score: Score
     """what is differentiated"""
-    layers_of: dict[
-        str,
-        Annotated[
-            Annotated[None, Tag("null")]
-            | Annotated[int, Field(ge=1, le=8), Tag("number")]
-            | Annotated[list[Text], Field(min_length=1, max_length=8), *EACH_ONCE, Tag("array")],
-            Discriminator(kind_of),
-        ],
-    ]
-    """convolutions shown over the depth, by arm: so many, or a list of their names; null: none"""
+    layers_of: dict[str, Annotated[int | None, Field(ge=1, le=8)]]
+    """number of convolutions shown over the depth, by arm; null: none"""
 
 
 class Settings(ImageStudy):
@@ -115,12 +107,7 @@ class Settings(ImageStudy):
 
 
 def completed(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with an arm for each network of the table; refuses tasks and arms that do not fit each other.
-
-    Raises
-    ------
-    DrunetError
-    """
+    """Settings with an arm for each network of the table; refuses tasks and arms that do not fit each other."""
     where = f"study_settings.{name}"
     settings = with_networks(settings, Path(__file__).parent, where)
     ArmsSettings.among(settings, where)

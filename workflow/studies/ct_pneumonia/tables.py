@@ -1,8 +1,7 @@
 """Cancer against pneumonia on CT slices (Chu et al.), and whether the networks see the source instead.
 
-The classes of the paper come from different sources (slices from a scanner, figures from articles), so a network may
-win by the source alone. A probe sees what cannot hold the answer: the border of the image, a heavy blur of it, or the
-facts of its file.
+The classes come from different sources (slices from a scanner, figures from articles). A probe sees what cannot hold
+the answer: the border of the image, a heavy blur of it, or the facts of its file.
 """
 
 from __future__ import annotations
@@ -14,19 +13,9 @@ import numpy as np
 import pandas as pd
 
 from drunet.metrics import summarise
-from studies.common.images.tables import (
-    GROUPED,
-    HEADINGS,
-    ImageArm,
-    beside_published,
-    folds_of_scores,
-    leak_of,
-    protocols_in,
-    shared_view,
-    strictest_protocol,
-    training_table,
-)
-from studies.common.words import score, with_interval
+from studies.common.images import tables as shared
+from studies.common.images.tables import Arms, ImageArm
+from studies.common.words import with_interval
 
 # In the order of the paper's Table 2; recall is the sensitivity.
 SHOWN = ("accuracy", "precision", "recall", "f1", "auc", "specificity")
@@ -47,57 +36,48 @@ def sees_words(arm: Mapping[str, Any]) -> str:
     return "facts of the file, no pixels" if "classic" in arm else "whole image"
 
 
-def whole_image_arms(arms: Sequence[ImageArm], settings: Mapping[str, Any]) -> list[ImageArm]:
+def whole_image_arms(arms: Arms, settings: Mapping[str, Any]) -> list[ImageArm]:
     """The models that see whole images, in the order of the study's table of networks."""
     order = {name: place for place, name in enumerate(settings["tables"]["networks"])}
     seeing = [arm for arm in arms if not is_probe(settings["arms"][arm.name])]
     return sorted(seeing, key=lambda arm: order.get(arm.name, len(order)))
 
 
-def probing_arms(arms: Sequence[ImageArm], settings: Mapping[str, Any]) -> list[ImageArm]:
+def probing_arms(arms: Arms, settings: Mapping[str, Any]) -> list[ImageArm]:
     """The models of the probe's table: a network on whole images, and what sees less."""
     by_name = {arm.name: arm for arm in arms}
     return [by_name[name] for name in settings["tables"]["probe"] if name in by_name]
 
 
 def performance_table(
-    scores: pd.DataFrame, arms: Sequence[ImageArm], published: pd.DataFrame, settings: Mapping[str, Any]
+    scores: pd.DataFrame, arms: Arms, published: pd.DataFrame, settings: Mapping[str, Any]
 ) -> pd.DataFrame:
     """Scores for the positive class, each network below its published figures (Table 2)."""
-    table = beside_published(scores, whole_image_arms(arms, settings), published, metrics=SHOWN)
+    table = shared.beside_published(scores, whole_image_arms(arms, settings), published, metrics=SHOWN)
     return table.rename(columns={"model": "network", "recall": "sensitivity (recall)"})
 
 
-def parameters_table(arms: Sequence[ImageArm], published: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
+def parameters_table(arms: Arms, published: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
     """Size and training of each network beside the published size and input (Table S3)."""
     networks = whole_image_arms(arms, settings)
-    table, printed = training_table(networks), published.set_index("model").to_dict("index")
+    table, printed = shared.training_table(networks), published.set_index("model").to_dict("index")
     known = [printed.get(arm.published or "", {}) for arm in networks]
     table.insert(2, "million, published", [row.get("millions_of_parameters", "") for row in known])
     table.insert(6, "input, published", [row.get("input_size", "") for row in known])
     return table
 
 
-def probe_table(scores: pd.DataFrame, arms: Sequence[ImageArm], settings: Mapping[str, Any]) -> pd.DataFrame:
+def probe_table(scores: pd.DataFrame, arms: Arms, settings: Mapping[str, Any]) -> pd.DataFrame:
     """Accuracy, AUC, sensitivity and specificity of some models under every protocol, and what each sees."""
-    rows = []
-    for arm in arms:
-        own = scores[scores["key"] == arm.key]
-        for protocol in protocols_in(own):
-            here: Any = own[own["protocol"] == protocol].set_index("metric")
-            cells = {HEADINGS[m]: score(here.loc[m]) for m in ("accuracy", "auc", "recall", "specificity")}
-            rows.append(
-                {"model": arm.label, "sees": sees_words(settings["arms"][arm.name]), "split": protocol, **cells}
-            )
-    return pd.DataFrame(rows).rename(columns={"recall": "sensitivity"})
+    unpublished = pd.DataFrame(columns=["model"])
+    table = shared.beside_published(scores, arms, unpublished, metrics=("accuracy", "auc", "recall", "specificity"))
+    sees = {arm.label: sees_words(settings["arms"][arm.name]) for arm in arms}
+    table.insert(1, "sees", [sees[label] for label in table["model"]])
+    return table.drop(columns="folds").rename(columns={"recall": "sensitivity"})
 
 
 def coverage_table(tables: Mapping[str, pd.DataFrame], *, resamples: int, seed: int) -> pd.DataFrame:
-    """How the map of each network's last convolution meets the annotated boxes; empty where there are none.
-
-    `tables`: coverage.tsv by the network's shown name. `resamples`, `seed`: of the intervals, which draw whole groups
-    (patients).
-    """
+    """How each network's last convolution meets the boxes, from coverage.tsv; intervals draw whole patients."""
     rows = []
     for label, table in tables.items():
         if table.empty:
@@ -135,7 +115,7 @@ def coverage_metrics(keys: Sequence[str], tables: Sequence[pd.DataFrame], protoc
 def page_view(
     scores: pd.DataFrame,
     leak: pd.DataFrame,
-    arms: Sequence[ImageArm],
+    arms: Arms,
     settings: Mapping[str, Any],
     published: pd.DataFrame,
     covered: pd.DataFrame,
@@ -143,13 +123,9 @@ def page_view(
     grouping: Mapping[str, Any],
     collected: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What `page.md.j2` names.
-
-    `scores` are those of the positive class, `covered` is from `coverage_table`, `settings` as of
-    `studies.common.study_settings.without_paths`; `grouping` and `collected` are groups.json and collected.json.
-    """
+    """What `page.md.j2` names; `scores` are those of the positive class, `settings` without paths."""
     task, networks = arms[0].task, whole_image_arms(arms, settings)
-    protocol = strictest_protocol(scores, task)
+    protocol = shared.strictest_protocol(scores, task)
     here = scores[scores["protocol"] == protocol]
     rows = {m: part.set_index("key").to_dict("index") for m, part in here.groupby("metric")}
     there = [arm for arm in networks if arm.key in rows["accuracy"]]
@@ -159,18 +135,18 @@ def page_view(
     tested, printed = there[0].of(protocol), published["accuracy"].astype(float)
     names, attention = {arm.name for arm in networks}, settings["attention"]
     return {
-        **shared_view(scores, leak, arms, grouping, metrics=("accuracy", "auc")),
+        **shared.shared_view(scores, leak, arms, grouping, metrics=("accuracy", "auc")),
         "positive": settings["positive"],
         "drawn": settings["embedded"],
         "protocol": protocol,
-        "strict": protocol == GROUPED,
+        "strict": protocol == shared.GROUPED,
         "networks": len(there),
         "tested": {"images": len(tested), "groups": tested["group"].nunique()},
         "accuracy": {"least": min(accuracy), "most": max(accuracy)},
         "published_accuracy": {"least": printed.min(), "most": printed.max()},
         "best": {"label": best.label, "accuracy": rows["accuracy"][best.key], "auc": rows["auc"][best.key]},
-        "here_folds": folds_of_scores(here),
-        "leak": leak_of(leak, task),
+        "here_folds": shared.folds_of_scores(here),
+        "leak": shared.leak_of(leak, task),
         "probes": [
             {"label": arm.label, "sees": sees_words(settings["arms"][arm.name]), "auc": rows["auc"][arm.key]}
             for arm in probes

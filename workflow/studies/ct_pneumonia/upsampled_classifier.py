@@ -30,49 +30,20 @@ def build_upsampled_classifier(
     trainable_layers: int | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
-    """Build the classifier.
+    """Build the classifier: `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, classes).
 
     backbone -> up-sampling -> global average -> BN -> [dropout] -> dense (ReLU) -> BN -> [dropout] -> ... -> softmax.
 
-    Every pixel of a map is repeated as often as any other by nearest up-sampling, so that its mean over the map is what
-    it was: the layer costs time and memory and changes no answer. It stands here because the published networks have
-    it, and 1 leaves it out.
+    `size` is at least 32 px (published: 224, 299 or 320); backbones that need more (Inception 75 px, Xception 71) get
+    images enlarged inside the graph. The authors scale pixels to [0, 1] ("none"), to [-1, 1] ("symmetric"), or subtract
+    the channel means of training, validation and test images from each set and reverse the channels, for which "caffe"
+    stands with its fixed means: a mean of the test images is not known for one image.
 
-    Parameters
-    ----------
-    size : int
-        Side of the square image, px; at least 32 (published: 224, 299 or 320). Inception needs 75 px and Xception
-        71: smaller images are enlarged to that, bilinearly, inside the graph.
-    backbone : str
-        A key of `drunet.models.backbones.BACKBONES`.
-    normalise : {"none", "imagenet", "symmetric", "caffe"}
-        How pixels are scaled inside the graph. The authors scale to [0, 1] ("none"), to [-1, 1] ("symmetric"), or
-        subtract the channel means of training, validation and test images from each set and reverse the channels, for
-        which "caffe" stands with its fixed means: a mean of the test images is not known for one image.
-    dense_units : sequence of int
-        Widths of the hidden layers; empty for none.
-    dropout : float
-        Rate, in [0, 1), before the first hidden layer and behind every one; 0 for none.
-    first_dropout : bool
-        Whether there is one before the first hidden layer (published: not in Xception).
-    upsampling : int
-        Factor; 1 for none.
-    trainable_layers : int or None
-        Only so many layers of the backbone learn, counted from its output, in place of `freeze_fraction` (the authors'
-        code counts so).
-    **shared
-        See `drunet.models.options.Network`.
-
-    Returns
-    -------
-    keras.Model
-        `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, classes). The backbone is the layer of its
-        name.
-
-    Raises
-    ------
-    ModelError
-        For an option out of range, a backbone that there is not, or weights that cannot be had or do not fit.
+    Nearest `upsampling` leaves the mean of a map what it was: the layer changes no answer, and stands here because the
+    published networks have it; 1 leaves it out. `dropout` is behind every hidden layer and, unless `first_dropout` is
+    false (published: in Xception), before the first. With `trainable_layers` only so many layers of the backbone learn,
+    counted from its output, in place of `freeze_fraction` (the authors' code counts so). Further options:
+    `drunet.models.options.Network`. Raises ModelError.
     """
     network = Network("upsampled_classifier", size, dropout=dropout, normalise=normalise, **shared)
     check_backbone(backbone, network.where)

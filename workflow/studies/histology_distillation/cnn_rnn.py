@@ -1,9 +1,8 @@
 """Convolutions read by a recurrent network, a prior model that the paper on distillation compares with.
 
-Source: Tian et al. 2024, Table 5, which names a CNN-RNN and describes nothing. Read here as: the last map of a small
-convolutional network, row by row from top to bottom, is the sequence that a gated recurrent unit (Cho et al. 2014)
-reads; the softmax stands on its last state. The convolutions are those of `plain_cnn` with batch normalisation, so that
-the two differ in what follows.
+Source: Tian et al. 2024, Table 5, which names a CNN-RNN and describes nothing. Read here as: the last map of
+`plain_cnn` with batch normalisation, row by row from top to bottom, is the sequence that a gated recurrent unit (Cho et
+al. 2014) reads; the softmax stands on its last state.
 """
 
 from __future__ import annotations
@@ -30,32 +29,11 @@ def build_cnn_rnn(
     dropout: float = 0.5,
     **shared: Unpack[Shared],
 ) -> keras.Model:
-    """Build the classifier.
+    """Build the classifier: `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, classes).
 
-    Parameters
-    ----------
-    size : int
-        Side of the square tile, px; at least 32. The weights of the recurrent unit depend on it.
-    filters, convolutions, batch_norm
-        As in `plain_cnn`.
-    units : int
-        Of the recurrent state.
-    normalise : str
-        See `drunet.models.options.Network`.
-    dropout : float
-        Rate on the last state, in [0, 1).
-    **shared
-        See `drunet.models.options.Network`.
-
-    Returns
-    -------
-    keras.Model
-        `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, classes).
-
-    Raises
-    ------
-    ModelError
-        For an option out of range.
+    `size` is at least 32 px; the weights of the recurrent unit, with a state of `units`, depend on it. `filters`,
+    `convolutions` and `batch_norm` are as in `plain_cnn`; `dropout` is on the last state; further options:
+    `drunet.models.options.Network`. Raises ModelError for an option out of range.
     """
     network = Network("cnn_rnn", size, dropout=dropout, normalise=normalise, **shared)
     image, x = convolved(network, filters, convolutions, batch_norm, units=whole_check(units))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,22 +11,9 @@ from matplotlib.figure import Figure
 
 from studies.common.class_metrics import classes_in
 from studies.common.cost_figures import cost_scatter
+from studies.common.images import tables as shared
 from studies.common.images.class_figures import confusion_matrices, loss_curves, protocol_dumbbell, roc_panels
-from studies.common.images.tables import (
-    ImageArm,
-    beside_published,
-    cost_of,
-    cost_points,
-    dumbbell_points,
-    folds_of_scores,
-    label_of,
-    leak_of,
-    macro_curves,
-    matrices,
-    protocols_in,
-    shared_view,
-    strictest_protocol,
-)
+from studies.common.images.tables import Arms, ImageArm
 
 STUDENT = "mfstudentlnet"
 
@@ -58,12 +45,12 @@ _SECOND, _SECOND_TASK = "generalisation", "lung_and_colon"
 _LAST_STEP = {"ResNet18+FPN+SE+distillation": "MFStudentLNet"}
 
 
-def main_task(arms: Sequence[ImageArm]) -> str:
+def main_task(arms: Arms) -> str:
     """The task of the ablation and the comparison; where that was left out, the one that there is."""
     return task_of("ablation", arms) or arms[0].task
 
 
-def task_of(table: str, arms: Sequence[ImageArm]) -> str | None:
+def task_of(table: str, arms: Arms) -> str | None:
     """The task of a table, or None: the second one for the generalisation, the first for all others.
 
     A task called `lung_and_colon` is the second one, wherever it stands.
@@ -73,24 +60,10 @@ def task_of(table: str, arms: Sequence[ImageArm]) -> str | None:
     return second if table == _SECOND else next((task for task in tasks if task != second), None)
 
 
-def arms_in(table: str, arms: Sequence[ImageArm], settings: Mapping[str, Any]) -> list[ImageArm]:
+def arms_in(table: str, arms: Arms, settings: Mapping[str, Any]) -> list[ImageArm]:
     """The models of one of the paper's tables, in its order; those that were not trained are left out."""
     there = {arm.name: arm for arm in arms if arm.task == task_of(table, arms)}
     return [there[name] for name in settings["tables"].get(table) or [] if name in there]
-
-
-def score_tables(
-    scores: pd.DataFrame, arms: Sequence[ImageArm], published: Mapping[str, pd.DataFrame], settings: Mapping[str, Any]
-) -> dict[str, pd.DataFrame]:
-    """Tables 2 to 5 by name, each model and protocol below what is published; a table without models is left out.
-
-    `scores` come from `summaries`; `published` are the printed tables by name.
-    """
-    return {
-        name: beside_published(scores, own, _as_compared(published[name]), seconds=table.seconds)
-        for name, table in TABLES.items()
-        if (own := arms_in(name, arms, settings))
-    }
 
 
 def _as_compared(published: pd.DataFrame) -> pd.DataFrame:
@@ -105,14 +78,14 @@ def _as_compared(published: pd.DataFrame) -> pd.DataFrame:
 
 
 def figures(
-    scores: pd.DataFrame, leak: pd.DataFrame, arms: Sequence[ImageArm], cost: pd.DataFrame, settings: Mapping[str, Any]
+    scores: pd.DataFrame, leak: pd.DataFrame, arms: Arms, cost: pd.DataFrame, settings: Mapping[str, Any]
 ) -> dict[str, Figure]:
     """All figures of the study but that of attention, by file name without suffix; see `page_view`."""
     main, timed = main_task(arms), arms[0].task
     histories = {arm.label: arm.history for arm in arms if arm.task == main and arm.history is not None}
-    points = cost_points(scores, cost, timed, strictest_protocol(scores, timed))
+    points = shared.cost_points(scores, cost, timed, shared.strictest_protocol(scores, timed))
     drawn = {
-        "protocols": protocol_dumbbell(dumbbell_points(scores, leak, main)),
+        "protocols": protocol_dumbbell(shared.dumbbell_points(scores, leak, main)),
         "losses": loss_curves(histories),
         "cost": cost_scatter(
             points, unit="ms per image (log scale)", score="accuracy on test images (± sd over folds)"
@@ -120,15 +93,15 @@ def figures(
     }
     for name, table in TABLES.items():
         if table.figure and (own := arms_in(name, arms, settings)):
-            drawn[f"confusion_{name}"] = confusion_matrices(matrices(own), classes_in(own[0].predictions))
-            drawn[f"roc_{name}"] = roc_panels(macro_curves(own), of="mean over classes")
+            drawn[f"confusion_{name}"] = confusion_matrices(shared.matrices(own), classes_in(own[0].predictions))
+            drawn[f"roc_{name}"] = roc_panels(shared.macro_curves(own), of="mean over classes")
     return drawn
 
 
 def page_view(
     scores: pd.DataFrame,
     leak: pd.DataFrame,
-    arms: Sequence[ImageArm],
+    arms: Arms,
     cost: pd.DataFrame,
     settings: Mapping[str, Any],
     published: Mapping[str, pd.DataFrame],
@@ -137,25 +110,21 @@ def page_view(
     unreadable: int,
     picture: bool = True,
 ) -> dict[str, Any]:
-    """What `page.md.j2` names.
-
-    `cost` is cost.tsv of the first task, `published` the printed tables by name, `grouping` groups.json, `unreadable`
-    the number of images left out, `picture` whether attention.png is there: its model may have been left out.
-    """
+    """What `page.md.j2` names; `cost` is cost.tsv of the first task, `picture` whether there is attention.png."""
     main, timed = main_task(arms), arms[0].task
     there = [arm for arm in arms if arm.task == main]
     accuracy = scores[scores["metric"] == "accuracy"]
     by_key = {p: part.set_index("key").to_dict("index") for p, part in accuracy.groupby("protocol")}
-    strictest = by_key[strictest_protocol(scores, main)]
+    strictest = by_key[shared.strictest_protocol(scores, main)]
     hero = next((arm for arm in there if arm.name == STUDENT), None) or next(a for a in there if a.key in strictest)
     found: dict[str, Any] = {protocol: by_key.get(protocol, {}).get(hero.key) for protocol in ("random", "grouped")}
     both = all(found.values())
     ablated = arms_in("ablation", arms, settings)
-    steps_protocol = strictest_protocol(scores, ablated[0].task) if ablated else ""
+    steps_protocol = shared.strictest_protocol(scores, ablated[0].task) if ablated else ""
     steps = [(arm, by_key[steps_protocol].get(arm.key)) for arm in ablated]
-    run = protocols_in(hero.predictions)
+    run = shared.protocols_in(hero.predictions)
     return {
-        **shared_view(scores, leak, arms, grouping),
+        **shared.shared_view(scores, leak, arms, grouping),
         "distilled": any(arm.facts.get("distillation") for arm in arms),
         "models": len(there),
         "classes": len(classes_in(hero.predictions)),
@@ -164,28 +133,29 @@ def page_view(
             "label": hero.label,
             **found,
             "gap": found["random"]["mean"] - found["grouped"]["mean"] if both else None,
-            "folds": folds_of_scores(accuracy[accuracy["key"] == hero.key]),
-            "leak": {protocol: share for protocol, share in leak_of(leak, main).items() if protocol in run},
+            "folds": shared.folds_of_scores(accuracy[accuracy["key"] == hero.key]),
+            "leak": {protocol: share for protocol, share in shared.leak_of(leak, main).items() if protocol in run},
         },
         "steps": [{"label": arm.label, "accuracy": row} for arm, row in steps if row],
         "steps_protocol": steps_protocol,
         "comparisons": [
             {
                 "name": name,
-                "title": TABLES[name].title,
-                "words": TABLES[name].words,
-                "figure": TABLES[name].figure,
-                "table": table,
-                "folds": folds_of_scores(scores[scores["key"].isin([a.key for a in arms_in(name, arms, settings)])]),
+                "title": table.title,
+                "words": table.words,
+                "figure": table.figure,
+                "table": shared.beside_published(scores, own, _as_compared(published[name]), seconds=table.seconds),
+                "folds": shared.folds_of_scores(scores[scores["key"].isin([arm.key for arm in own])]),
             }
-            for name, table in score_tables(scores, arms, published, settings).items()
+            for name, table in TABLES.items()
+            if (own := arms_in(name, arms, settings))
         ],
-        "cost": cost_of([arm for arm in arms if arm.task == timed], cost),
+        "cost": shared.cost_of([arm for arm in arms if arm.task == timed], cost),
         "timing": cost.iloc[0].to_dict(),
         "timed": timed.replace("_", " "),
-        "timed_protocol": strictest_protocol(scores, timed),
+        "timed_protocol": shared.strictest_protocol(scores, timed),
         "picture": picture,
-        "pictured": label_of(arms, settings["attention"]["arm"]),
+        "pictured": shared.label_of(arms, settings["attention"]["arm"]),
         "drawn": settings["images"]["root"] is None,
         "unreadable": unreadable,
         "prior": any(arm.history is None for arm in arms),
@@ -193,12 +163,12 @@ def page_view(
     }
 
 
-def _left_out(arms: Sequence[ImageArm], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _left_out(arms: Arms, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Models of the paper's tables that this run has not trained, by table."""
     found = []
     for name, table in TABLES.items():
         there = {arm.name for arm in arms_in(name, arms, settings)}
-        wanted = [arm for arm in settings["tables"].get(name) or [] if arm not in there]
-        models = [(settings["arms"].get(arm) or {}).get("label", arm) for arm in wanted]
-        found += [{"words": table.words, "models": models}] if models else []
-    return found
+        lacking = [arm for arm in settings["tables"].get(name) or [] if arm not in there]
+        models = [(settings["arms"].get(arm) or {}).get("label", arm) for arm in lacking]
+        found.append({"words": table.words, "models": models})
+    return [table for table in found if table["models"]]

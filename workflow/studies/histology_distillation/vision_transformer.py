@@ -1,8 +1,7 @@
 """Vision Transformer: a picture as a sequence of patches.
 
-Source: Dosovitskiy et al. 2020, "An image is worth 16x16 words", section 3.1, equations 1 to 4, and Table 1. Weights
-begin as in the authors' code (Glorot's uniform distribution, positions with a deviation of 0.02), but for the
-classifier's, which start near zero (deviation 0.02) and not at it.
+Source: Dosovitskiy et al. 2020, section 3.1, equations 1 to 4, and Table 1. Weights begin as in the authors' code, but
+for the classifier's, which start near zero (deviation 0.02) and not at it.
 """
 
 from __future__ import annotations
@@ -22,12 +21,7 @@ _EPSILON = 1e-6
 
 @keras.saving.register_keras_serializable(package="drunet")
 class PatchSequence(keras.layers.Layer):
-    """Make a sequence of a map's places, put a learnt class token before it and add learnt positions.
-
-    Notes
-    -----
-    (n, h, w, width) in, (n, 1 + h * w, width) out; (2 + h * w) * width weights.
-    """
+    """(n, h, w, width) to (n, 1 + h * w, width): a learnt class token, a map's places, and learnt positions on both."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the token and the positions."""
@@ -83,38 +77,17 @@ def build_vision_transformer(
     dropout: float = 0.0,
     **shared: Unpack[Shared],
 ) -> keras.Model:
-    """Build the classifier.
+    """Build the classifier: `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, classes).
 
-    Parameters
-    ----------
-    size : int
-        Side of the square tile, px; at least 32 (published: 224), and a multiple of `patch`.
-    patch : int
-        Side of a patch, px.
-    width, depth, heads : int
-        Channels, encoder blocks and attention heads: 192, 12, 3 is ViT-Ti, 384, 12, 6 ViT-S and 768, 12, 12 the
-        published ViT-B. The paper on distillation does not say which it took; Ti is about a student's size.
-    mlp_ratio : float
-        Hidden units of a block's perceptron per channel.
-    normalise : str
-        See `drunet.models.options.Network`.
-    dropout : float
-        Rate after the positions are added and after every dense layer of the blocks but those to queries, keys and
-        values, in [0, 1).
-    **shared
-        See `drunet.models.options.Network`.
+    `size` is at least 32 px (published: 224), and a multiple of the side of a `patch`. `width` channels, `depth`
+    encoder blocks and `heads`: 192, 12, 3 is ViT-Ti, 384, 12, 6 ViT-S and 768, 12, 12 the published ViT-B, with
+    5,717,416, 22,050,664 and 86,567,656 parameters at 224 px with 1,000 classes and patches of 16 px. The paper on
+    distillation does not say which it took; Ti is about a student's size. `mlp_ratio` is the hidden units of a block's
+    perceptron per channel; `dropout` the rate after the positions are added and after every dense layer of the blocks
+    but those to queries, keys and values. Further options: `drunet.models.options.Network`. Raises ModelError for an
+    option out of range.
 
-    Returns
-    -------
-    keras.Model
-        `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, classes). The layer `transformer` gives
-        the sequence (n, 1 + places, width); its map of patches is the layer `patches`. At 224 px with 1,000 classes
-        ViT-B/16 has 86,567,656 parameters, ViT-S/16 22,050,664 and ViT-Ti/16 5,717,416.
-
-    Raises
-    ------
-    ModelError
-        For an option out of range.
+    The layer `transformer` gives the sequence (n, 1 + places, width); its map of patches is the layer `patches`.
     """
     network = Network("vision_transformer", size, dropout=dropout, normalise=normalise, **shared)
     network.check(

@@ -10,34 +10,20 @@ from matplotlib.figure import Figure
 
 from drunet.report.words import number
 from studies.common.class_metrics import SCORES, classes_in
+from studies.common.images import tables as shared
 from studies.common.images.class_figures import confusion_matrices, loss_curves, protocol_dumbbell
 from studies.common.images.examples import count_confused
-from studies.common.images.tables import (
-    HEADINGS,
-    ImageArm,
-    beside_published,
-    dumbbell_points,
-    folds_of_scores,
-    label_of,
-    leak_of,
-    matrices,
-    per_class_table,
-    shared_view,
-    strictest_protocol,
-)
+from studies.common.images.tables import Arms, ImageArm
 from studies.common.words import percent
 
 CONFUSED = "malignant confused"
 
 
 def fine_tuning_table(
-    scores: pd.DataFrame, arms: Sequence[ImageArm], published: Mapping[str, str], malignant: Sequence[str]
+    scores: pd.DataFrame, arms: Arms, published: Mapping[str, str], malignant: Sequence[str]
 ) -> pd.DataFrame:
-    """Every model and protocol below the published network: scores, confused malignant images, epochs run.
-
-    `published` holds the figures of published.tsv by name, as printed.
-    """
-    table = beside_published(scores, arms, pd.DataFrame(columns=["architecture"]))
+    """Every model and protocol below the published network (published.tsv by name): scores, confusions, epochs."""
+    table = shared.beside_published(scores, arms, pd.DataFrame(columns=["architecture"]))
     by_label = {arm.label: arm for arm in arms}
     rows = [(by_label[label], protocol) for label, protocol in zip(table["model"], table["split"], strict=True)]
     table[CONFUSED] = [_confused(*count_confused(arm.of(protocol), malignant)) for arm, protocol in rows]
@@ -46,15 +32,15 @@ def fine_tuning_table(
         "model": "ResNet50V2, published",
         "split": "random",
         "folds": "1",
-        **{HEADINGS[metric]: "" for metric in SCORES},
-        HEADINGS["accuracy"]: published["test accuracy"],
+        **{shared.HEADINGS[metric]: "" for metric in SCORES},
+        shared.HEADINGS["accuracy"]: published["test accuracy"],
         CONFUSED: _confused(int(published["malignant pairs confused"]), int(published["test images"])),
         "epochs": published["epochs run (of 25)"],
     }
     return pd.concat([pd.DataFrame([first]), table], ignore_index=True)
 
 
-def confused_metrics(arms: Sequence[ImageArm], malignant: Sequence[str]) -> pd.DataFrame:
+def confused_metrics(arms: Arms, malignant: Sequence[str]) -> pd.DataFrame:
     """Confused malignant images of every fold, as rows of metrics.tsv: their number and share of all test images."""
     rows = []
     for arm in arms:
@@ -65,12 +51,12 @@ def confused_metrics(arms: Sequence[ImageArm], malignant: Sequence[str]) -> pd.D
     return pd.DataFrame(rows)
 
 
-def figures(scores: pd.DataFrame, leak: pd.DataFrame, arms: Sequence[ImageArm]) -> dict[str, Figure]:
+def figures(scores: pd.DataFrame, leak: pd.DataFrame, arms: Arms) -> dict[str, Figure]:
     """All figures of the study but those of confused images, by file name without suffix."""
     histories = {arm.label: arm.history for arm in arms if arm.history is not None}
     return {
-        "protocols": protocol_dumbbell(dumbbell_points(scores, leak, arms[0].task)),
-        "confusion": confusion_matrices(matrices(arms), classes_in(arms[0].predictions)),
+        "protocols": protocol_dumbbell(shared.dumbbell_points(scores, leak, arms[0].task)),
+        "confusion": confusion_matrices(shared.matrices(arms), classes_in(arms[0].predictions)),
         "losses": loss_curves(histories),
         "accuracies": loss_curves(histories, "accuracy"),
     }
@@ -79,7 +65,7 @@ def figures(scores: pd.DataFrame, leak: pd.DataFrame, arms: Sequence[ImageArm]) 
 def page_view(
     scores: pd.DataFrame,
     leak: pd.DataFrame,
-    arms: Sequence[ImageArm],
+    arms: Arms,
     settings: Mapping[str, Any],
     published: Mapping[str, str],
     *,
@@ -87,13 +73,9 @@ def page_view(
     unreadable: int,
     picture: bool,
 ) -> dict[str, Any]:
-    """What `page.md.j2` names.
-
-    `published` is as of `fine_tuning_table`, `grouping` groups.json, `unreadable` the number of images left out,
-    `picture` whether confused.png is there: its model may have been left out.
-    """
+    """What `page.md.j2` names; `published` is as of `fine_tuning_table`, `picture` whether there is confused.png."""
     task, confused = arms[0].task, settings["confused"]
-    protocol, accuracy = strictest_protocol(scores, task), scores[scores["metric"] == "accuracy"]
+    protocol, accuracy = shared.strictest_protocol(scores, task), scores[scores["metric"] == "accuracy"]
     by_key: dict[Any, Any] = {p: part.set_index("key").to_dict("index") for p, part in accuracy.groupby("protocol")}
     here, there = by_key[protocol], by_key.get("random", {}) if protocol != "random" else {}
     models: list[dict[str, Any]] = [
@@ -109,21 +91,21 @@ def page_view(
     best = max(models, key=lambda model: float(model["accuracy"]["mean"]))
     other = there.get(best["key"])
     return {
-        **shared_view(scores, leak, arms, grouping),
+        **shared.shared_view(scores, leak, arms, grouping),
         "classes": settings["tasks"][task]["classes"],
         "protocol": protocol,
         "models": models,
-        "model_folds": folds_of_scores(accuracy[accuracy["protocol"] == protocol]),
+        "model_folds": shared.folds_of_scores(accuracy[accuracy["protocol"] == protocol]),
         "best": {
             "label": best["label"],
             "published_split": other,
             "gap": other["mean"] - best["accuracy"]["mean"] if other else None,
         },
-        "leak": leak_of(leak, task),
+        "leak": shared.leak_of(leak, task),
         "published": fine_tuning_table(scores, arms, published, confused["classes"]),
-        "per_class": per_class_table(arms),
+        "per_class": shared.per_class_table(arms),
         "picture": picture,
-        "pictured": label_of(arms, confused["arm"]),
+        "pictured": shared.label_of(arms, confused["arm"]),
         "drawn": settings["images"]["root"] is None,
         "unreadable": unreadable,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -65,10 +65,7 @@ def dice_figure(scores: pd.DataFrame) -> Figure:
                 points = rated[(rated["run"] == run) & (rated["reader"] == reader)]
                 # A small vertical shift per reader, so that equal scores do not hide each other.
                 shifted = points["score"] + 0.16 * (number - (len(readers) - 1) / 2)
-                style: dict[str, Any] = {
-                    "marker": MARKERS[number % len(MARKERS)],
-                    "color": PALETTE[number % len(PALETTE)],
-                }
+                style: Any = {"marker": MARKERS[number % len(MARKERS)], "color": PALETTE[number % len(PALETTE)]}
                 label = f"{reader} (n = {len(points)})"
                 panel.scatter(points["dsc"], shifted, s=34, alpha=0.85, linewidths=0, label=label, **style)
             panel.set(xlim=(-0.02, 1.02), ylim=(0.5, 5.5), yticks=range(1, 6), ylabel="score")
@@ -90,12 +87,8 @@ def draw_outline(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return picture
 
 
-def write_case(path: str | os.PathLike[str], slide: Slide, mask: np.ndarray, longest: int) -> None:
-    """Write a slide with a model's outline as JPEG: no slide ID, no run, no annotation, a scale bar and a legend.
-
-    `mask`, bool (h, w), is over the whole slide; `longest` is its longer side in the picture, px, at most that of
-    level 0.
-    """
+def write_case(path: str | Path, slide: Slide, mask: np.ndarray, longest: int) -> None:
+    """Write a slide with a model's outline as JPEG, with a scale bar and a legend, without a name of it."""
     size = slide.properties
     scale = min(1.0, longest / max(size.width, size.height))
     shape = max(1, round(size.height * scale)), max(1, round(size.width * scale))

@@ -40,10 +40,7 @@ class Settings(Block):
 
 
 def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Refuse filled sheets that are not there, or that lie where sheets are made anew.
-
-    Raises ConfigError.
-    """
+    """Refuse, by a ConfigError, filled sheets that are not there, or that lie where sheets are made anew."""
     folder = Path(config["results"], "studies/scores").resolve()
     for reader, path in settings["filled"].items():
         where = f"study_settings.scores.filled.{reader}"

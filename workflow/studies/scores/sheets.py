@@ -1,8 +1,7 @@
 """Blinded scoring sheets: written for each reader, and read and checked when they come back.
 
-Source: Oskouei et al. 2025, "Qualitative model assessment" and Table 3: two pathologists gave the segmentation of every
-test slide a score from 0 to 5. Here each reader gets the cases in an order of their own, under numbers that tell
-nothing of slide or model.
+Source: Oskouei et al. 2025, "Qualitative model assessment" and Table 3. Here each reader gets the cases in an order of
+their own, under numbers that tell nothing of slide or model.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ SCALE = {
 }
 COLUMNS = ("case", "score", "comment", "picture")
 KEY_COLUMNS = ["reader", "case", "slide", "run", "presentation", "picture"]
-_FIRST_BYTES_OF_A_ZIP = b"PK\x03\x04"
 # The order that keeps pictures of one slide farthest apart is taken of so many.
 _ORDERS = 200
 
@@ -44,15 +42,11 @@ def deal_cases(cases: Sequence[tuple[str, str]], readers: Sequence[str], repeats
     """Give every reader all cases (run, slide) in an order of their own, which depends on the reader's name alone.
 
     `repeats` is the share of the cases, the same for all readers, that come twice: for agreement of a reader with
-    themselves. Returns columns reader, case (`case_01` and so on), slide, run, presentation (1 or 2). Raises SheetError
-    if there are no cases.
+    themselves. Returns columns reader, case (`case_01` and so on), slide, run, presentation (1 or 2).
     """
     if not cases:
-        found, mend = (
-            "no usable annotated slide in this split",
-            "Choose another `split`; slides.tsv in the results says why.",
-        )
-        raise SheetError("there is no outline to score", where="study_settings.scores", found=found, mend=mend)
+        mend = "Choose another `split`; slides.tsv in the results says why no annotated slide of it is usable."
+        raise SheetError("there is no outline to score", where="study_settings.scores", mend=mend)
     count = max(1, round(repeats * len(cases))) if repeats > 0 else 0
     again = np.random.default_rng([seed, 0]).choice(len(cases), count, replace=False)
     shown = [*cases, *(cases[index] for index in sorted(again))]
@@ -70,10 +64,7 @@ def deal_cases(cases: Sequence[tuple[str, str]], readers: Sequence[str], repeats
 
 
 def with_pictures(dealt: pd.DataFrame, digests: Mapping[tuple[str, str], str]) -> pd.DataFrame:
-    """Add the column picture: a mark that changes with the outline, and that does not reveal repeated cases.
-
-    `digests` are those of the masks, by (run, slide).
-    """
+    """Add the column picture: a mark that changes with the outline and does not reveal repeated cases."""
 
     def mark(reader: str, case: str, slide: str, run: str) -> str:
         text = "/".join((reader, case, slide, digests[run, slide]))
@@ -85,18 +76,14 @@ def with_pictures(dealt: pd.DataFrame, digests: Mapping[tuple[str, str], str]) -
 
 
 def write_reader(
-    sheet: str | os.PathLike[str],
-    cases: str | os.PathLike[str],
-    instructions: str | os.PathLike[str],
+    sheet: str | Path,
+    cases: str | Path,
+    instructions: str | Path,
     key: pd.DataFrame,
     pictures: Mapping[tuple[str, str], str],
     template: Path,
 ) -> None:
-    """Write the files of one reader: the sheet (TSV), the folder of numbered pictures and the instructions (HTML).
-
-    `key`: this reader's rows of the key. `pictures`: mapping of (run, slide) to JPEG. `template`: of the instructions.
-    Raises SheetError if the sheet that is there has been filled in: it is not replaced.
-    """
+    """Write one reader's sheet, numbered pictures and instructions; SheetError if a sheet there has been filled in."""
     _keep_filled(Path(sheet))
     folder = Path(cases)
     shutil.rmtree(folder, ignore_errors=True)
@@ -125,8 +112,7 @@ def table_rows(content: bytes) -> list[tuple[int, list[str]]]:
             text = content.decode("cp1252", errors="replace")
     header = text.split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max("\t;,", key=header.count))
-    rows = []
-    last = 0
+    rows, last = [], 0
     for cells in reader:
         # A comment may run over several lines; what is named is the first.
         first, last = last + 1, reader.line_num
@@ -135,16 +121,15 @@ def table_rows(content: bytes) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def read_filled(path: str | os.PathLike[str], key: pd.DataFrame) -> pd.DataFrame:
-    """Read a filled sheet, text as spreadsheets save it, and check it against the reader's rows of the key.
+def read_filled(path: str | Path, key: pd.DataFrame) -> pd.DataFrame:
+    """Read a filled sheet, and check it against the reader's rows of the key, which come back with the column score.
 
-    Returns the key's rows in its order with the column score (int). Raises SheetError: no sheet, a column or case
-    missing, a case unknown or given twice, another picture than the one made now, a score that is missing, not a whole
-    number, or outside 0 to 5. Names file, line, case and value.
+    Raises SheetError, with file, line, case and value: no sheet, a column, case or score missing, a case unknown or
+    given twice, another picture than the one made now, a score that is no whole number from 0 to 5.
     """
     name = os.fspath(path)
     content = Path(path).read_bytes()
-    if content.startswith(_FIRST_BYTES_OF_A_ZIP):
+    if content.startswith(b"PK\x03\x04"):  # a ZIP file
         mend = "Save it as tab-separated text or CSV."
         raise SheetError("the sheet is not text but a spreadsheet program's own format", where=name, mend=mend)
     rows = table_rows(content)
@@ -156,34 +141,22 @@ def read_filled(path: str | os.PathLike[str], key: pd.DataFrame) -> pd.DataFrame
         raise SheetError(what, where=name, found=", ".join(header)[:200] or "nothing", mend=mend)
     pictures = dict(zip(key["case"], key["picture"], strict=True))
     scores: dict[str, int] = {}
-    empty: list[str] = []
     for line, cells in rows[1:]:
         values = dict(zip(header, [*cells, *[""] * len(header)], strict=False))
-        case = values["case"]
-        _check_case(case, values["picture"], scores, pictures, f"{name}, line {line}")
-        if not values["score"]:
-            empty.append(f"{case} in line {line}")
-        scores[case] = _score(values["score"] or "0", case, f"{name}, line {line}")
-    if empty:
-        what = "the score is empty" if len(empty) == 1 else f"{len(empty)} scores are empty"
-        mend = "Write a whole number from 0 to 5; 0 says that the picture cannot be judged."
-        raise SheetError(what, where=name, found=_some(empty), mend=mend)
-    missing = [case for case in key["case"] if case not in scores]
-    if missing:
-        what = f"{len(missing)} of {len(key)} cases are missing"
-        mend = "Add their rows from the sheet.tsv that scoring_sheet made, with a score each."
-        raise SheetError(what, where=name, found=_some(missing), mend=mend)
+        _check_case(values["case"], values["picture"], scores, pictures, f"{name}, line {line}")
+        if values["score"]:
+            scores[values["case"]] = _score(values["score"], values["case"], f"{name}, line {line}")
+    if missing := [case for case in key["case"] if case not in scores]:
+        found = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        mend = "Give each of sheet.tsv's rows a whole number from 0 to 5; 0 says that the picture cannot be judged."
+        raise SheetError(f"{len(missing)} of {len(key)} cases have no score", where=name, found=found, mend=mend)
     return key.assign(score=[scores[case] for case in key["case"]])
 
 
 def _least_gap(slides: Sequence[str]) -> int:
     """Fewest steps between two pictures of one slide; as many as there are pictures where none comes twice."""
-    last: dict[str, int] = {}
-    least = len(slides)
-    for position, slide in enumerate(slides):
-        least = min(least, position - last.get(slide, -len(slides)))
-        last[slide] = position
-    return least
+    gaps = pd.Series(range(len(slides))).groupby(list(slides)).diff()
+    return int(gaps.fillna(len(slides)).min())
 
 
 def _keep_filled(sheet: Path) -> None:
@@ -217,14 +190,7 @@ def _score(value: str, case: str, where: str) -> int:
         number = float(value)
     except ValueError:
         number = math.nan
-    if not number.is_integer():
-        mend = "Write a whole number from 0 to 5, and words into the comment."
-        raise SheetError("the score is not a whole number", where=where, found=f"{case}: '{value}'", mend=mend)
     if number not in SCALE:
-        mend = "Write a whole number from 0 to 5."
-        raise SheetError("the score is outside 0 to 5", where=where, found=f"{case}: '{value}'", mend=mend)
+        mend = "Write a whole number from 0 to 5, and words into the comment."
+        raise SheetError("the score is no whole number from 0 to 5", where=where, found=f"{case}: '{value}'", mend=mend)
     return int(number)
-
-
-def _some(cases: Sequence[str]) -> str:
-    return ", ".join(cases[:5]) + (f" and {len(cases) - 5} more" if len(cases) > 5 else "")

@@ -1,7 +1,7 @@
 """Tables of pathologists' scores: means, agreement, and correlation with Dice.
 
-Source: Oskouei et al. 2025, "Qualitative model assessment": scores 0 to 5 by two pathologists, mean 3.95. A score of 0
-says that there was nothing to judge (Table 3), not that the outline was bad: means are given without and with it.
+Source: Oskouei et al. 2025, scores 0 to 5 by two pathologists, mean 3.95. A score of 0 says that there was nothing to
+judge, not that the outline was bad: means are given without and with it.
 """
 
 from __future__ import annotations
@@ -27,18 +27,12 @@ _MOST_COUNTED_OUT = 8
 
 
 def summarise_scores(scores: pd.DataFrame) -> pd.DataFrame:
-    """Summarise scores per run and reader, and over all readers; of a case that came twice the first score counts.
-
-    Returns columns run, reader, n (scores), rated (scores above 0), mean and sd (of those, sd with n - 1), mean_with_0,
-    and how often each score was given (`score_0` to `score_5`).
-    """
+    """Scores per run and reader, and of all readers, at first presentation; mean and sd are of those above 0."""
     first = scores[scores["presentation"] == 1]
     rows = []
-    for run in dict.fromkeys(first["run"]):
-        of_run = first[first["run"] == run]
-        readers = list(dict.fromkeys(of_run["reader"]))
-        groups = [(reader, of_run[of_run["reader"] == reader]) for reader in readers]
-        for reader, group in [*groups, *([(ALL, of_run)] if len(readers) > 1 else [])]:
+    for run, of_run in first.groupby("run", sort=False):
+        groups = list(of_run.groupby("reader", sort=False))
+        for reader, group in [*groups, *([(ALL, of_run)] if len(groups) > 1 else [])]:
             given = group["score"].to_numpy()
             rated = given[given > 0]
             rows.append(
@@ -59,8 +53,7 @@ def summarise_scores(scores: pd.DataFrame) -> pd.DataFrame:
 def agreement(scores: pd.DataFrame) -> pd.DataFrame:
     """Agreement of every two readers on first presentations, and of readers with themselves where cases came twice.
 
-    Returns columns who, n (outlines), exact (share of equal scores), kappa (`weighted_kappa` of all scores), n_rated
-    and kappa_rated (where neither score is 0, which is no score of quality).
+    exact is the share of equal scores, kappa `weighted_kappa`; kappa_rated leaves out outlines that either gave a 0.
     """
     wide = scores.pivot_table(index=["run", "slide"], columns=["reader", "presentation"], values="score")
     readers = list(dict.fromkeys(scores["reader"]))
@@ -88,9 +81,8 @@ def weighted_kappa(one: Sequence[int] | np.ndarray, other: Sequence[int] | np.nd
 def correlation(scores: pd.DataFrame) -> pd.DataFrame:
     """Spearman's correlation of scores above 0 with the Dice similarity coefficient `dsc` of the same outlines.
 
-    Returns columns run, reader (and the mean over the readers who rated an outline), n (outlines), rho, p (two-sided:
-    enumerated over all orders of up to eight outlines, by Student's t beyond; NaN, as rho, with fewer than three
-    outlines or where one of the two is constant).
+    Columns run, reader (and the mean over the readers who rated an outline), n (outlines), rho, p (two-sided;
+    enumerated over all orders of few outlines). NaN with fewer than three outlines or where one of the two is constant.
     """
     rated = scores[(scores["presentation"] == 1) & (scores["score"] > 0) & scores["dsc"].notna()]
     rows = []
@@ -131,11 +123,7 @@ def page_view(
     folders: Sequence[tuple[str, str]],
     unread: Sequence[str],
 ) -> dict[str, Any]:
-    """What `page.md.j2` names.
-
-    `summary`, `agreed`, `correlated`: from the functions above; empty where no sheet has come back. `published`: the
-    paper's mean score. `folders`: sequence of (reader, folder). `unread`: readers whose sheet has not come back.
-    """
+    """What `page.md.j2` names; the tables are empty where no sheet has come back. `folders` are (reader, folder)."""
     runs = []
     # The last row of a run is over all readers.
     for run, rows in summary.groupby("run", sort=False) if len(summary) else ():

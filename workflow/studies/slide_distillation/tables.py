@@ -38,10 +38,7 @@ _COST = ("parameters", "gflops", "tiles_per_s", "ratio", "ratio_low", "ratio_hig
 def dice_scores(
     arms: Arms, measured: Mapping[str, Sequence[Mapping[str, Any]]], slides: Sequence[Mapping[str, Any]]
 ) -> pd.DataFrame:
-    """Dice of every slide at every stage of every variant: arm, stage (a key of `STAGES`), slide, patient, dsc.
-
-    `measured` holds the slides' metrics.json by run, in the order of `slides`. Raises ConfigError if there is no slide.
-    """
+    """Dice of every slide at every stage of every variant; `measured` are metrics.json by run, in slides' order."""
     require_slides(slides, "study_settings.slide_distillation.split")
     patients = {s["slide"]: s["patient"] for s in slides}
     frames = []
@@ -57,11 +54,7 @@ def dice_scores(
 
 
 def dice_table(scores: pd.DataFrame, reference: str, *, resamples: int, seed: int) -> pd.DataFrame:
-    """Mean Dice of each arm and stage, and how far it is from the reference's on the same slides.
-
-    Returns columns arm, stage, slides, patients, mean, low, high; difference (arm less reference, over the slides that
-    have both), difference_low, difference_high. Intervals are at 95 %.
-    """
+    """Mean Dice of each arm and stage, and its difference from the reference's on the same slides, with intervals."""
     base = scores[scores["arm"] == reference].set_index(["stage", "slide"])["dsc"]
     rows = []
     for (arm, stage), own in scores.groupby(["arm", "stage"], sort=False):
@@ -84,11 +77,10 @@ def deciding_stage(dice: pd.DataFrame) -> str:
 
 
 def answered(cost: pd.DataFrame, dice: pd.DataFrame, asked: Mapping[str, float], reference: str) -> pd.DataFrame:
-    """Which students reach both targets, at the stage that decides.
+    """Which students reach both targets, at the stage that decides: arm, Dice and its change, ratio, fast, close, good.
 
     `asked` has speed, the least ratio of tiles per second, and dsc, the most that the mean Dice may be below the
-    reference's. Returns columns arm, mean, difference, difference_low, difference_high, ratio, fast, close, good
-    (bool).
+    reference's.
     """
     at = dice["stage"] == deciding_stage(dice)
     own = dice[at & (dice["arm"] != reference)].drop(columns=["stage", "slides", "patients", "low", "high"])
@@ -103,11 +95,7 @@ def is_taught(settings: Mapping[str, Any]) -> bool:
 
 
 def long_table(metrics: pd.DataFrame, cost: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
-    """What was measured as every study keeps it: arm, protocol, repeat, metric, value.
-
-    Protocols are those of the tiles (`studies.common.classifier_arms.arm_metrics`), `cost`, and the stages, where the
-    repeat is the slide.
-    """
+    """What was measured as every study keeps it; protocols are those of the tiles, cost, and the stages."""
     long_cost = cost[["arm", *_COST]].melt("arm", var_name="metric", value_name="value")
     dsc = scores.rename(columns={"stage": "protocol", "slide": "repeat", "dsc": "value"}).assign(metric="dsc")
     parts = [metrics, long_cost.assign(protocol="cost", repeat=""), dsc.dropna(subset="value")]
@@ -133,11 +121,7 @@ def page_view(
     asked: Mapping[str, float],
     size: int,
 ) -> dict[str, Any]:
-    """What `page.md.j2` names.
-
-    `metrics`, `cost` and `dice` are from `arm_metrics`, `cost_table` and `dice_table`; `settings` are those of the
-    classifiers, `reference` the variant of the teacher, `asked` as for `answered`, `size` a tile's side in px.
-    """
+    """What `page.md.j2` names; `settings` are those of the classifiers, `reference` the variant of the teacher."""
     labels = {arm: given["label"] for arm, given in arms.items()}
     stage, found = deciding_stage(dice), answered(cost, dice, asked, reference).set_index("arm")
     of = dice[(dice["arm"] == reference) & (dice["stage"] == stage)].iloc[0]

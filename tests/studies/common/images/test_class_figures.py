@@ -74,11 +74,6 @@ def test_roc_panels_take_a_curve_per_class_or_a_mean_curve_per_arm() -> None:
     assert len(second.lines) == 2  # chance, and the mean
 
 
-def test_nothing_to_draw_is_said() -> None:
-    for figure in (confusion_matrices({}, []), roc_panels({"random": {}}), loss_curves({})):
-        assert any("no " in text for text in words(figure))
-
-
 def test_the_dumbbell_joins_both_protocols_and_names_the_leak() -> None:
     rows = [
         {"arm": arm, "metric": metric, "protocol": protocol, "mean": value, "leak": leak}

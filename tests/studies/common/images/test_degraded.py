@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from drunet.errors import ConfigError
-from studies.common.images.degraded import Degradation, blurred, rim_of
-from studies.common.images.view import View
+from studies.common.images.view import Degradation, View, blurred, rim_of
 
 SIDES = st.integers(3, 70)
 PLAIN: dict[str, Any] = {"flip": "none", "rotation": 0.0, "fit": "stretch"}

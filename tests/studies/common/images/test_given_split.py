@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from studies.common.errors import ImageSetError
+from studies.common.images.groups import in_order_of, read_sources, sourced_groups
+from studies.common.images.job_settings import NearDuplicates
 from studies.common.images.protocols import PROTOCOLS, folds_of
 from studies.common.images.settings import Protocol
-from studies.common.images.sources import in_order_of, read_sources, sourced_groups
-from studies.common.images.splits import given_parts, leak, split_of
-from studies.common.images.trials import draw_trials
+from studies.common.images.splits import draw_trials, given_parts, leak, split_of
 
 ROOT = Path(__file__).resolve().parents[4]
 PARTS = {"parts": {"training": 8, "validation": 1, "test": 1}}
@@ -65,7 +65,7 @@ def test_a_given_split_is_one_fold_whatever_the_others_are() -> None:
 
 def test_the_leak_of_given_parts_is_counted(images: pd.DataFrame) -> None:
     task = {"classes": ["Non-cancer", "Cancer"], "protocols": ["given", "grouped"], "split": PARTS}
-    given, grouped = draw_trials(task, images, validation_share=0.0, seed=2, where="here")
+    given, grouped = draw_trials(task, images, validation_share=0.0, seed=2)
     assert (given.key, given.leak, grouped.leak) == ("given.0", 1.0, 0.0)
     # A patient who is in the test part alone leaks nothing.
     alone = images.assign(group=images["group"].where(images["file"] != "Cancer/02.png", "alone"))
@@ -80,7 +80,7 @@ def test_a_source_that_only_stopped_the_training_leaks_too() -> None:
     images = pd.DataFrame(rows, columns=["part", "group"])
     images["label"] = images["group"].str[0]
     task = {"classes": ["a", "b"], "protocols": ["given"], "split": PARTS}
-    (trial,) = draw_trials(task, images, validation_share=0.0, seed=0, where="here")
+    (trial,) = draw_trials(task, images, validation_share=0.0, seed=0)
     assert trial.leak == 2 / 4
 
 
@@ -134,7 +134,9 @@ def listed(root: Path, sources: list[str]) -> pd.DataFrame:
 
 def test_images_are_grouped_by_source_and_look_alikes_where_it_is_not_known(tmp_path: Path) -> None:
     images = listed(tmp_path, ["", "1", "1", "2", "", "2", ""])
-    groups, facts = sourced_groups(images, images["source"], tmp_path, {"settings": NEAR, "seed": 1})
+    groups, facts = sourced_groups(
+        images, images["source"], tmp_path, {"settings": NearDuplicates.of(NEAR, "near_duplicates"), "seed": 1}
+    )
     # 1 and 2 print one picture (the third, and the last but one): nobody may learn from the one and be asked the other.
     assert groups[1] == groups[2] == groups[3] == groups[5]
     assert groups[0] == groups[6] != groups[4] and groups[0] != groups[1]
@@ -145,15 +147,18 @@ def test_images_are_grouped_by_source_and_look_alikes_where_it_is_not_known(tmp_
 
 def test_nothing_is_searched_where_every_source_is_known(tmp_path: Path) -> None:
     images = pd.DataFrame({"file": ["a", "b", "c"], "label": ["x", "x", "y"], "digest": ["1", "2", "3"]})
-    groups, facts = sourced_groups(images, pd.Series(["7", "7", "8"]), tmp_path, {"settings": NEAR, "seed": 1})
+    groups, facts = sourced_groups(
+        images,
+        pd.Series(["7", "7", "8"]),
+        tmp_path,
+        {"settings": NearDuplicates.of(NEAR, "near_duplicates"), "seed": 1},
+    )
     assert groups.tolist() == ["s7", "s7", "s8"] and facts["search"] is None and facts["joined"] == 0
 
 
 def test_sources_are_read_as_text_and_numbers_as_numbers(tmp_path: Path) -> None:
     path = tmp_path / "sources.tsv"
     path.write_text("file\tlabel\tsource\tpart\tjpeg_quality\nNA/1.png\tNA\t01\t\t\nNA/2.png\tNA\t\ttest\t75\n")
-    with pytest.raises(ImageSetError, match="not in the table"):
-        in_order_of(pd.DataFrame({"file": ["NA/3.png"]}), read_sources(path))
     images = pd.DataFrame({"file": ["NA/2.png", "NA/1.png"]}, index=[5, 9])
     table = in_order_of(images, read_sources(path))
     assert table.index.tolist() == [5, 9] and table["file"].tolist() == images["file"].tolist()

@@ -192,14 +192,7 @@ def test_fewer_groups_than_folds_name_class_count_and_folds() -> None:
         assign_folds(images, "random", 16, 0)
 
 
-def test_what_no_split_means_is_a_programming_error() -> None:
-    images = images_of({"aca": [1] * 9, "scc": [1] * 9})
-    with pytest.raises(ValueError, match="unknown protocol"):
-        assign_folds(images, "honest", 3, 0)
-    with pytest.raises(ValueError, match="there is no fold 3"):
-        split_of(images, "random", {"folds": 3}, 3, 0.0, 0)
-    with pytest.raises(ValueError, match="parts are training"):
-        split_of(images, "random", {"parts": {"training": 1, "testing": 1}}, 0, 0.0, 0)
+def test_all_folds_are_trained_unless_some_are_named() -> None:
     assert folds_of({"folds": 4}, "random") == [0, 1, 2, 3]
     assert folds_of({"folds": 5, "run": [0, 3]}, "random") == [0, 3]
     by_protocol = {"folds": 3, "run": {"random": [1]}}

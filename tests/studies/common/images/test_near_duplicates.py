@@ -14,17 +14,20 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.cluster import pair_confusion_matrix
 
 from drunet.errors import ConfigError
+from studies.common.images.class_figures import choose_groups, group_montage
 from studies.common.images.folder import list_images
-from studies.common.images.group_montage import choose_groups, group_montage
 from studies.common.images.groups import read_groups
-from studies.common.images.image_pairs import MIRRORED, fitting_features, local_features, small_grey
 from studies.common.images.near_duplicates import (
+    MIRRORED,
     NearDuplicates,
     candidate_pairs,
     check_facts,
     colour_signature,
     find_groups,
+    fitting_features,
     identical_pairs,
+    local_features,
+    small_grey,
 )
 
 PATCHES = Path(__file__).parents[4] / ".." / "shared" / "data" / "lung_patches"
@@ -39,8 +42,8 @@ SETTINGS = {
     "check_pairs": None,
 }
 VARIANTS = ((0, 1, False), (20, 1, True), (-25, 1.1, False), (90, 1.3, True))
-FEW = {**SETTINGS, "features": 120}
 MATCH = NearDuplicates.of(SETTINGS, "near_duplicates")
+FEW = NearDuplicates.of({**SETTINGS, "features": 120}, "near_duplicates")
 
 
 def tissue(seed: int, side: int = 200) -> np.ndarray:
@@ -222,7 +225,7 @@ def test_sources_of_real_images_are_found_without_a_false_one() -> None:
     images = pd.DataFrame({"file": few["class"] + "/" + few["file"], "label": few["class"]}).reset_index(drop=True)
     images["digest"] = images["file"]
     truth = read_groups(PATCHES / "groups.csv", images, "groups", others=known["class"] + "/" + known["file"])
-    groups, facts = find_groups(images, PATCHES, SETTINGS, seed=0)
+    groups, facts = find_groups(images, PATCHES, MATCH, seed=0)
     (_, apart), (missed, together) = pair_confusion_matrix(truth, groups)
     assert len(images) == 36 and apart == 0 and together > 0.9 * (together + missed)
     assert facts["check"]["false_links"] == 0

@@ -22,23 +22,14 @@ Shown: TypeAlias = tuple[int, int]
 
 
 class Originals:
-    """Decoded images by file, the first ones kept in memory.
+    """Decoded images by file below `root`, the first ones kept in memory, up to `keep_mb` MB of pixels.
 
-    Parameters
-    ----------
-    root : path
-    keep_mb : float
-        Decoded pixels that are kept, MB; what comes later is decoded every time. (In a pass over all images, which
-        every epoch is, giving up old ones for new would keep none until it is asked for again.)
-    read : callable, optional
-        How a file is decoded, and brought to what is kept of it; by default as `read_image` does.
+    What comes later is decoded every time: every epoch is a pass over all images, in which giving up old ones for new
+    would keep none until it is asked for again. `read` decodes a file, and brings it to what is kept of it.
     """
 
     def __init__(
-        self,
-        root: str | os.PathLike[str],
-        keep_mb: float,
-        read: Callable[[Path], NDArray[np.uint8]] | None = None,
+        self, root: str | os.PathLike[str], keep_mb: float, read: Callable[[Path], NDArray[np.uint8]] | None = None
     ) -> None:
         self._root, self._left, self._read = Path(root), keep_mb * 1e6, read
         self._kept: dict[str, NDArray[np.uint8]] = {}
@@ -60,27 +51,12 @@ class PictureBatches(EpochBatches):
 
     The last batch of an epoch is filled up from the beginning of the order, and an order that is too short begins anew.
     A fixed dataset also yields weights, and fills up with its first picture, which does not count there: its targets
-    and weight are zero. Metrics without weights must leave out what has no target.
-
-    Parameters
-    ----------
-    files : list of str
-        As `originals` takes them.
-    originals : callable
-        File to pixels, uint8.
-    threads : int
-        Pictures decoded and cut at a time.
-    **batches
-        batch_size, seed, steps and fixed, as for `EpochBatches`.
+    and weight are zero. Metrics without weights must leave out what has no target. `originals` gives a file's pixels
+    (uint8); `threads` pictures are decoded and cut at a time; `batches` are as for `EpochBatches`.
     """
 
     def __init__(
-        self,
-        files: Sequence[str],
-        *,
-        originals: Callable[[str], NDArray[np.uint8]],
-        threads: int = 1,
-        **batches: Any,
+        self, files: Sequence[str], *, originals: Callable[[str], NDArray[np.uint8]], threads: int = 1, **batches: Any
     ) -> None:
         super().__init__(len(files), **batches)
         self.files, self._originals, self._threads = list(files), originals, threads
@@ -122,11 +98,7 @@ class PictureBatches(EpochBatches):
         return np.asarray(self._places(index)) < self.count
 
     def weights(self, index: int) -> NDArray[np.float32]:
-        """Weights of a fixed batch's pictures, (batch,): 0 for what fills it up.
-
-        Those of the others make up for Keras' dividing by a batch's size, so that a loss over all batches is the mean
-        over the pictures.
-        """
+        """Weights of a fixed batch, (batch,): 0 for what fills it up; a loss is then the mean over the pictures."""
         whole = len(self) * self.batch_size
         return (self.counts(index) * (whole / self.count)).astype(np.float32)
 
@@ -134,23 +106,10 @@ class PictureBatches(EpochBatches):
 class ImageBatches(PictureBatches):
     """Images with views that are drawn anew for every epoch; fixed: each in its one test view.
 
-    Parameters
-    ----------
-    files, originals, threads, **batches
-        As of `PictureBatches`; pixels are uint8 (h, w, 3).
-    labels : int (n,)
-    classes : int
-    view : View
-    distilled : bool
-        Leave room for a teacher's answers.
-    teacher : callable, optional
-        Asked about the very pixels that are yielded. Without one, its room is zeros, as a validation loss is plain
-        cross-entropy.
-
-    Yields
-    ------
-    (float32 (batch, size, size, 3) in [0, 1], float32 (batch, classes or 2 classes)[, float32 (batch,)])
-        Labels one-hot, then, if distilled, the teacher's probabilities; weights of a fixed dataset.
+    `labels` are int (n,). If `distilled`, there is room for the answers of the `teacher`, who is asked about the very
+    pixels that are yielded; without one it is zeros, as a validation loss is plain cross-entropy. Yields images (batch,
+    size, size, 3) in [0, 1] and labels (batch, classes or 2 classes), one-hot, then the teacher's probabilities; and
+    weights of a fixed dataset. All are float32.
     """
 
     streams: ClassVar = {**EpochBatches.streams, "augmentation": (17,)}
@@ -183,11 +142,9 @@ class ImageBatches(PictureBatches):
 
     def _seen(self, picture: Shown) -> NDArray[np.uint8]:
         original = self._originals(self.files[picture[0]])
-        return (
-            self._view.test(original)
-            if self.fixed
-            else self._view.training(self.draws("augmentation", *picture), original)
-        )
+        if self.fixed:
+            return self._view.test(original)
+        return self._view.training(self.draws("augmentation", *picture), original)
 
 
 def probabilities(model: Any, batches: PictureBatches) -> NDArray[np.float32]:

@@ -1,9 +1,10 @@
-"""Figures of image classifiers: confusion matrices, ROC curves, scores by split, training curves, cost."""
+"""Figures of image classifiers: confusion matrices, ROC curves, scores by split, training curves, groups of images."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -17,10 +18,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH, new_figure, nothing_drawn
-from drunet.report.tables import require_columns
+from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH, new_figure
+from drunet.report.words import plural
 from studies.common.class_metrics import Roc
+from studies.common.images.folder import read_image
 from studies.common.images.protocols import PROTOCOLS
+from studies.common.saliency.attention_figure import Panel, panel_grid
 
 # Pale to dark blue: one hue, so that a share reads alike to all eyes.
 _SHARES = "Blues"
@@ -28,27 +31,28 @@ _TRAINED, _DASHES = (0, (3, 1.5)), ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 PROTOCOL_NAMES = {protocol: f"{protocol} split" for protocol in PROTOCOLS}
 PROTOCOL_COLOURS = {"random": PALETTE[1], "given": PALETTE[2], "grouped": PALETTE[0]}
 PROTOCOL_MARKERS = {"random": "D", "given": "s", "grouped": "o"}
+PROTOCOL_LOOKS: Mapping[str, Mapping[str, Any]] = {
+    p: {"color": PROTOCOL_COLOURS[p], "marker": PROTOCOL_MARKERS[p], "label": PROTOCOL_NAMES[p]} for p in PROTOCOLS
+}
 _WHERE_COMPARED = {"accuracy": "accuracy", "mcc": "multi-class MCC"}
+# Images of a group that are shown at most, side by side.
+MONTAGE_COLUMNS = 8
 _LEAK = "of the test images come from a source that is also in the training set"
 
 
 def confusion_matrices(groups: Mapping[str, Mapping[str, NDArray]], classes: list[str]) -> Figure:
-    """A panel per matrix: images and their share of the true class, all on one scale of colour.
+    """A panel per matrix, rows true: images and their share of the true class, all on one scale of colour.
 
-    `groups`: mapping of str to mapping of str to int (classes, classes), matrices by title, rows true; each group
-    begins a row of panels and is named over it. A group alone needs no name: "".
+    Each group of `groups`, matrices by title, begins a row of panels and is named over it, unless its name is "".
     """
-    wanted = {name: panels for name, panels in groups.items() if panels}
     most = 4 if len(classes) <= 3 else 3
-    columns = min(max((len(p) for p in wanted.values()), default=1), most)
+    columns = min(max(len(panels) for panels in groups.values()), most)
     rows = [
         (name if k == 0 else "", list(panels.items())[k : k + columns])
-        for name, panels in wanted.items()
+        for name, panels in groups.items()
         for k in range(0, len(panels), columns)
     ]
     with matplotlib.rc_context(STYLE):
-        if not rows:
-            return _nothing("no model has been trained")
         width = max(WIDTH * columns / most, 0.6 * WIDTH)
         side = 0.84 * (width - 1.4) / columns + 0.3
         height = len(rows) * side + 0.2 * sum(bool(name) for name, _ in rows) + 0.85
@@ -65,15 +69,9 @@ def confusion_matrices(groups: Mapping[str, Mapping[str, NDArray]], classes: lis
                 _matrix(axes, counts, classes, left=x == 0, below=lowest)
         figure.supxlabel("predicted class", fontsize=9.5)
         figure.supylabel("true class", fontsize=9.5)
-        bar = figure.colorbar(
-            ScalarMappable(matplotlib.colors.Normalize(0, 100), _SHARES),
-            ax=grid.ravel().tolist(),
-            fraction=0.02,
-            aspect=18,
-            pad=0.01,
-            shrink=min(1.0, 2.0 / height),
-            anchor=(0, 1),
-        )
+        shades = ScalarMappable(matplotlib.colors.Normalize(0, 100), _SHARES)
+        place: Any = {"fraction": 0.02, "aspect": 18, "pad": 0.01, "shrink": min(1.0, 2.0 / height), "anchor": (0, 1)}
+        bar = figure.colorbar(shades, ax=grid.ravel().tolist(), **place)
         bar.set_label("share of the true class (%)", fontsize=8.5)
         bar.ax.tick_params(labelsize=8.5)
     return figure
@@ -96,15 +94,9 @@ def _matrix(axes: Axes, counts: NDArray, classes: list[str], *, left: bool, belo
 
 
 def roc_panels(panels: Mapping[str, Mapping[str, Roc]], *, of: str = "") -> Figure:
-    """ROC curves: a panel per title, in each a curve per name with its area.
-
-    `panels`: mapping of str to mapping of str to Roc, a panel per model with a curve per class, or a panel per protocol
-    with an average curve per model. `of`: what the curves are of, for the axes.
-    """
+    """ROC curves: a panel per title, in each a curve per name with its area; `of` is what they are of, for the axes."""
     wanted = {title: curves for title, curves in panels.items() if curves}
     with matplotlib.rc_context(STYLE):
-        if not wanted:
-            return _nothing("no model was tested on a class and its rest")
         columns = min(len(wanted), 2 if len(wanted) in (2, 4) else 3)
         # One panel is as large as one of two: a page shows every figure at its own width.
         rows, side = math.ceil(len(wanted) / columns), WIDTH / max(columns, 2)
@@ -124,17 +116,8 @@ def roc_panels(panels: Mapping[str, Mapping[str, Roc]], *, of: str = "") -> Figu
             if k % columns == 0:
                 axes.set_ylabel(f"sensitivity{named}", fontsize=9)
             # Good curves leave this corner free; over poor ones the names stay legible.
-            axes.legend(
-                loc="lower right",
-                fontsize=letters,
-                title="AUC",
-                title_fontsize=letters,
-                frameon=True,
-                edgecolor="none",
-                framealpha=0.85,
-                labelspacing=0.25,
-                handlelength=1.6,
-            )
+            look: Any = {"frameon": True, "edgecolor": "none", "framealpha": 0.85, "title_fontsize": letters}
+            axes.legend(loc="lower right", fontsize=letters, title="AUC", labelspacing=0.25, handlelength=1.6, **look)
     return figure
 
 
@@ -146,12 +129,9 @@ def protocol_dumbbell(
     `frame` has arm (shown name), metric, protocol, mean and leak (share of test images); `metrics` names a panel each;
     `leak` and `of` are how the legend calls what leaks, and the axes what was scored.
     """
-    require_columns(frame, ("arm", "metric", "protocol", "mean", "leak"), "protocols")
     arms = list(dict.fromkeys(frame["arm"]))
     there = [protocol for protocol in PROTOCOL_COLOURS if protocol in set(frame["protocol"])]
     with matplotlib.rc_context(STYLE):
-        if not arms:
-            return _nothing("no model has been trained")
         figure, panels = new_figure(1.3 + 0.27 * len(arms), panels=len(metrics))
         for axes, (metric, name) in zip(panels, metrics.items(), strict=True):
             here = frame[frame["metric"] == metric].pivot_table(index="arm", columns="protocol", values="mean")
@@ -160,8 +140,7 @@ def protocol_dumbbell(
             if here.shape[1] > 1:
                 axes.hlines(height, here.min(axis=1), here.max(axis=1), color=MUTED, linewidth=1.6, alpha=0.6)
             for protocol in (p for p in there if p in here.columns):
-                colour, marker = PROTOCOL_COLOURS[protocol], PROTOCOL_MARKERS[protocol]
-                axes.scatter(here[protocol], height, s=36, color=colour, marker=marker, zorder=3)
+                axes.scatter(here[protocol], height, s=36, zorder=3, **PROTOCOL_LOOKS[protocol])
             name_rows(axes, arms if axes is panels[0] else [""] * len(arms))
             axes.set_xlabel(f"{name} {of}")
             axes.grid()
@@ -170,8 +149,8 @@ def protocol_dumbbell(
         for protocol in there:
             shares = 100 * frame.loc[frame["protocol"] == protocol, "leak"].astype(float)
             share = " to ".join(dict.fromkeys([f"{shares.min():.0f}", f"{shares.max():.0f}"]))
-            look: Any = {"color": PROTOCOL_COLOURS[protocol], "marker": PROTOCOL_MARKERS[protocol], "linestyle": ""}
-            handles.append(Line2D([], [], **look, label=f"{PROTOCOL_NAMES[protocol]}: {share} % {leak}"))
+            look = {**PROTOCOL_LOOKS[protocol], "label": f"{PROTOCOL_NAMES[protocol]}: {share} % {leak}"}
+            handles.append(Line2D([], [], linestyle="", **look))
         figure.legend(handles=handles, loc="outside upper left", ncols=1)
     return figure
 
@@ -187,12 +166,10 @@ def name_rows(axes: Axes, names: list[str]) -> None:
 def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss", *, log: bool = False) -> Figure:
     """Training curves: a panel per model, colours for protocols, dashes for the training set.
 
-    `histories`: by the model's shown name: protocol, fold, epoch, `value`, and `val_` before it where there was a
-    validation. `value`: "loss" or "accuracy". Each line is the median over folds that were still training.
+    `histories`: by the model's shown name: protocol, fold, epoch, `value` ("loss" or "accuracy"), and `val_` before it
+    where there was a validation. Each line is the median over folds that were still training.
     """
     with matplotlib.rc_context(STYLE):
-        if not histories:
-            return _nothing("no network has been trained")
         columns = min(len(histories), 4)
         rows = math.ceil(len(histories) / columns)
         width = WIDTH if columns == 4 else 0.75 * WIDTH
@@ -200,7 +177,6 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss", *, l
             rows, columns, width, 0.65 + 1.65 * rows, used=len(histories), sharex=not log, sharey=not log
         )
         for axes, (name, history) in zip(grid.ravel(), histories.items(), strict=False):
-            require_columns(history, ("protocol", "fold", "epoch", value), "history")
             for protocol, part in history.groupby("protocol", sort=False):
                 colour = PROTOCOL_COLOURS[str(protocol)]
                 for column, dashes in ((value, _TRAINED), (f"val_{value}", "-")):
@@ -221,15 +197,34 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss", *, l
         figure.supxlabel(f"epoch  ({folds} {'fold' if counts[-1] == 1 else 'folds'})", fontsize=9.5)
         figure.supylabel(value, fontsize=9.5)
         there = {str(p) for history in histories.values() for p in history["protocol"]}
-        handles = [
-            Line2D([], [], color=colour, label=PROTOCOL_NAMES[protocol])
-            for protocol, colour in PROTOCOL_COLOURS.items()
-            if protocol in there
-        ]
+        handles = [Line2D([], [], color=PROTOCOL_COLOURS[p], label=PROTOCOL_NAMES[p]) for p in PROTOCOLS if p in there]
         handles.append(Line2D([], [], color=MUTED, linestyle=_TRAINED, label="training"))
         handles.append(Line2D([], [], color=MUTED, label="validation"))
         figure.legend(handles=handles, loc="outside upper left", ncols=5, fontsize=9)
     return figure
+
+
+def group_montage(images: pd.DataFrame, root: str | Path, groups: pd.Series, rows: int = 6) -> Figure:
+    """The images (file, label; below `root`) of some `groups`, a row each, see `choose_groups`."""
+    panels: list[list[Panel | None]] = []
+    words = []
+    for group in choose_groups(images, groups, rows):
+        own = images[groups == group].sort_values("file")
+        shown = [Panel(read_image(Path(root) / file)) for file in own["file"][:MONTAGE_COLUMNS]]
+        panels.append([*shown, *[None] * (MONTAGE_COLUMNS - len(shown))])
+        words.append(f"{own['label'].iloc[0]},\n{plural(len(own), 'image')}")
+    columns = max(sum(panel is not None for panel in row) for row in panels)
+    return panel_grid([row[:columns] for row in panels], words, bar=False)
+
+
+def choose_groups(images: pd.DataFrame, groups: pd.Series, rows: int) -> list[str]:
+    """Names of the groups to show: classes in turn, each from its largest group to its middle one."""
+    sizes = pd.DataFrame({"label": images["label"], "group": groups}).value_counts().reset_index()
+    sizes = sizes.sort_values(["count", "group"], ascending=[False, True])
+    of_class = [own["group"].to_numpy() for _, own in sizes.groupby("label", sort=True)]
+    turns = -(-rows // len(of_class))
+    places = [(own, turn / max(1, turns - 1) * (len(own) - 1) / 2) for turn in range(turns) for own in of_class]
+    return list(dict.fromkeys(str(own[round(place)]) for own, place in places))[:rows]
 
 
 def _grid(
@@ -242,8 +237,3 @@ def _grid(
     for axes in grid.ravel()[used:] if used else ():
         axes.set_axis_off()
     return figure, grid
-
-
-def _nothing(words: str) -> Figure:
-    figure, (axes,) = new_figure(0.6)
-    return nothing_drawn(figure, axes, words)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
+from pathlib import Path
 
 from studies.common.user_paths import is_folder
 
@@ -16,49 +17,33 @@ ABSENT = "absent"
 
 
 def content_state(
-    root: str | os.PathLike[str], classes: Collection[str] | None, suffixes: tuple[str, ...] | None = SUFFIXES
+    root: str | Path, classes: Collection[str] | None, suffixes: tuple[str, ...] | None = SUFFIXES
 ) -> str:
-    """A digest that changes when an image is added, removed, renamed or replaced in place.
+    """A digest that changes when an image is added, removed, renamed or replaced in place; "absent" without a folder.
 
-    `classes`: images below folders of these names count, at whatever depth; None: all below `root`. `suffixes`: how the
-    names of images end, in small letters; None: every file counts, as DICOM files need no suffix. Returns str: sha256
-    (hex) of path below `root`, size (bytes) and time of modification (ns) of every image file. Hidden files and
-    folders, and links to folders, are passed over, as `images.folder` does. "absent" where there is no such folder.
-    What cannot be read counts as such: it is for the listing to complain.
+    It is over path below `root`, size (bytes) and time of modification (ns) of every image file below folders named as
+    `classes`, at whatever depth (None: of all below `root`). `suffixes` None: every file counts, as DICOM files need
+    none. Hidden files and folders, and links to folders, are passed over. What cannot be read counts as such: it is for
+    the listing to complain.
     """
     if not is_folder(root):
         return ABSENT
-    wanted = None if classes is None else frozenset(classes)
-    facts = sorted(_facts(os.fspath(root), "", wanted, wanted is None, "" if suffixes is None else suffixes))
+    facts: list[tuple[str, int, int]] = []
+    for place, inner, files in os.walk(root, onerror=lambda error: facts.append((str(error.filename), -1, -1))):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        here = Path(place).relative_to(root)
+        if classes is not None and not set(classes) & set(here.parts):
+            continue
+        for name in files:
+            if not name.startswith(".") and name.lower().endswith("" if suffixes is None else suffixes):
+                try:
+                    found = Path(place, name).stat()
+                except OSError:
+                    facts.append((f"{here}/{name}", -1, -1))
+                else:
+                    facts.append((f"{here}/{name}", found.st_size, found.st_mtime_ns))
     digest = hashlib.sha256()
-    for file, size, modified in facts:
+    for file, size, modified in sorted(facts):
         # No name holds a NUL, so that no two sets of files read alike.
         digest.update(os.fsencode(file) + f"\0{size}\0{modified}\0".encode())
     return digest.hexdigest()
-
-
-def _facts(
-    folder: str, prefix: str, wanted: frozenset[str] | None, inside: bool, ends: str | tuple[str, ...]
-) -> Iterator[tuple[str, int, int]]:
-    """Path, size and time of the images below a folder; `inside`: a folder of a class, or below one."""
-    try:
-        with os.scandir(folder) as found:
-            entries = [entry for entry in found if not entry.name.startswith(".")]
-    except OSError:
-        yield prefix, -1, -1
-        return
-    for entry in entries:
-        file = prefix + entry.name
-        if entry.is_dir(follow_symlinks=False):
-            # `wanted` is None only where everything counts.
-            yield from _facts(entry.path, f"{file}/", wanted, inside or entry.name in (wanted or ()), ends)
-        elif inside and entry.name.lower().endswith(ends):
-            yield file, *_size_and_time(entry)
-
-
-def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
-    try:
-        fact = entry.stat()
-    except OSError:
-        return -1, -1
-    return fact.st_size, fact.st_mtime_ns

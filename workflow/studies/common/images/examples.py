@@ -28,10 +28,9 @@ def _most_certain_first(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def surest(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The most certain correct image of each class, and the most certain wrong one, if there is any.
+    """The most certain correct image of each class, and the most certain wrong one, if there is any, of one trial.
 
-    `predictions`: of one protocol and fold. Returns as `with_calls`, with `kind` ("right" or "wrong"); classes in their
-    order, the wrong one last. A class without a correct image is left out. Equal probabilities: the first file.
+    As `with_calls`, with `kind` ("right" or "wrong"); classes in their order. Of equal probabilities the first file.
     """
     known = _most_certain_first(predictions)
     right = known[known["label"] == known["called"]]
@@ -43,9 +42,8 @@ def surest(predictions: pd.DataFrame) -> pd.DataFrame:
 def confused(predictions: pd.DataFrame, classes: Sequence[str], *, pairs: int, at_most: int) -> pd.DataFrame:
     """Images of some classes (the malignant ones) that were taken for another of them, the most certain ones first.
 
-    `predictions`: of one protocol and fold. `pairs`, `at_most`: at most so many for each pair of true and predicted
-    class, and altogether. Returns as `with_calls`; of images from one source (`group`) only one is shown, since they
-    look alike.
+    Of one trial, as `with_calls`; at most `pairs` for each pair of true and predicted class, and `at_most` altogether.
+    Of images from one source (`group`) only one is shown, since they look alike.
     """
     mistakes = _most_certain_first(predictions)
     mistakes = mistakes[_mistaken(mistakes, classes)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,38 +18,12 @@ _SUFFIX = ".weights.h5"
 
 
 def export_arm(
-    facts: Mapping[str, Any],
-    weights: str | os.PathLike[str],
-    folder: str | os.PathLike[str],
-    *,
-    opset: int,
-    name: str,
+    facts: Mapping[str, Any], weights: str | Path, folder: str | Path, *, opset: int, name: str
 ) -> list[str]:
-    """Export every trial of an arm whose weights are there.
+    """Export every trial of an arm whose weights are there, as `{protocol}.{fold}.onnx` and a JSON file about it.
 
-    Pictures go in as 0..255: the graph itself divides by 255.
-
-    Parameters
-    ----------
-    facts : mapping
-        What `train_arm` left.
-    weights : path
-        Folder of `{protocol}.{fold}.weights.h5`.
-    folder : path
-        For `{protocol}.{fold}.onnx` and, beside each, a JSON file with what `write_onnx` says of it.
-    opset : int
-    name : str
-        Of the model, kept in the files beside the names of its classes.
-
-    Returns
-    -------
-    list of str
-        The trials.
-
-    Raises
-    ------
-    ModelError
-        If there are no weights, they do not fit the facts, or ONNX Runtime does not answer like Keras.
+    Pictures go in as 0..255: the graph itself divides by 255. `facts` is what `train_arm` left. Returns the trials;
+    raises ModelError if there are no weights, they do not fit the facts, or ONNX Runtime does not answer like Keras.
     """
     files = sorted(Path(weights).glob(f"*{_SUFFIX}"))
     if not files:

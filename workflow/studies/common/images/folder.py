@@ -1,7 +1,6 @@
 """A folder of class-named folders of images, listed once: what everything else reads is this list.
 
-The class of an image is the nearest folder above it that is named as one (LC25000:
-`lung_image_sets/lung_aca/lungaca1.jpeg`; `lung_aca/patient_01/1.jpeg`). Nothing that a file claims is trusted: its
+The class of an image is the nearest folder above it that is named as one. Nothing that a file claims is trusted: its
 format is told by its content, and its size is seen before a pixel is decoded.
 """
 
@@ -11,10 +10,9 @@ import hashlib
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,61 +27,48 @@ from studies.common.images.content import SUFFIXES
 from studies.common.user_paths import is_folder, is_there
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
-COLUMNS = ("file", "label", "width", "height", "digest")
 # A patch is far smaller; what Pillow itself refuses begins at 179 megapixels.
 MOST_PIXELS = 100_000_000
-# Folders that divide a class and name none: a class may lie in each of them.
-PARTS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
-_SHOWN = 3
+# Folders that divide a class and name none, since a class may lie in each of them, and the part that they are.
+PARTS = {"train": "training", "training": "training", "test": "test", "testing": "test"}
+PARTS |= dict.fromkeys(("val", "valid", "validation"), "validation")
 _DECODING: tuple[type[Exception], ...] = (OSError, ValueError, TypeError, EOFError, SyntaxError, RuntimeError)
 _DECODING += (IndexError, KeyError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
 def list_images(
-    root: str | os.PathLike[str],
-    classes: Sequence[str],
-    *,
-    max_unreadable: float,
-    where: str,
-    threads: int | None = None,
+    root: str | os.PathLike[str], classes: Sequence[str], *, max_unreadable: float, where: str, threads: int = 1
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """List the images below a folder, each decoded once.
 
     Returns (DataFrame, DataFrame): of images file (POSIX path below `root`, by which they are sorted), label, width and
     height (px), digest (sha256 of height, width and the RGB bytes); of unreadable ones, which are left out, file and
-    reason. `max_unreadable` is the share that may be, `where` the configuration's key, `threads` None as many as cores.
+    reason. `max_unreadable` is the share that may be, `where` the configuration's key.
 
-    Raises ImageSetError where the folder, a class or its images are missing; for one class only, one class name in two
-    places (other than parts of a set, see `PARTS`), links that lead out of the folder, more unreadable images than
-    allowed, and one picture in two classes.
+    Raises ImageSetError where the folder, a class or its images are missing; for one class name in two places (other
+    than parts of a set, see `PARTS`), links that lead out of the folder, more unreadable images than allowed, and one
+    picture in two classes.
     """
     home = Path(root)
     labels = _labels(home, classes, where)
     files = sorted(labels)
-    facts: list[Any] = []
+    images, unreadable = [], []
     bar = progress(len(files), f"Reading {where}", "images")
-    with bar, ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        for fact in pool.map(lambda file: _facts(home, file), files):
-            facts.append(fact)
+    with bar, ThreadPoolExecutor(threads) as pool:
+        for file, fact in zip(files, pool.map(lambda file: _facts(home, file), files), strict=True):
+            if isinstance(fact, str):
+                unreadable.append((_printable(file), fact))
+            else:
+                images.append((file, labels[file], *fact))
             bar.update()
-    unreadable = pd.DataFrame(
-        [(_printable(file), fact) for file, fact in zip(files, facts, strict=True) if isinstance(fact, str)],
-        columns=["file", "reason"],
-    )
-    _check_unreadable(unreadable, len(files), max_unreadable, where)
-    rows = [(file, labels[file], *fact) for file, fact in zip(files, facts, strict=True) if not isinstance(fact, str)]
-    images = pd.DataFrame(rows, columns=list(COLUMNS))
-    _check_classes(images, labels.values(), where)
-    _check_duplicates(images, where)
-    return images, unreadable
+    table = pd.DataFrame(images, columns=["file", "label", "width", "height", "digest"])
+    left_out = pd.DataFrame(unreadable, columns=["file", "reason"])
+    _check_listed(table, left_out, max_unreadable, set(labels.values()), where)
+    return table, left_out
 
 
 def find_files(root: str | os.PathLike[str], where: str) -> list[str]:
-    """Every file below a folder that is named like an image, as sorted POSIX paths, unread.
-
-    Hidden files and folders are passed over, and links to folders inside `root`. Raises ImageSetError if `root` is no
-    folder, or a link leads out of it.
-    """
+    """Every file below a folder that is named like an image, as sorted POSIX paths, unread; raises as `list_images`."""
     return sorted(file for files in _folders(Path(root), where).values() for file in files)
 
 
@@ -92,10 +77,8 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 
     Grey, palette and CMYK pictures become RGB; of 16 bits the upper 8 are kept; what is transparent is laid over white,
     as empty glass would be. EXIF's orientation is left alone, a TIFF's own is followed. Of several pictures the first
-    counts.
-
-    Raises ImageSetError if the file is no PNG, JPEG, BMP or TIFF, is damaged, larger than `MOST_PIXELS`, or of 32-bit
-    values, whose range nothing tells.
+    counts. Raises ImageSetError if the file is no PNG, JPEG, BMP or TIFF, is damaged, larger than `MOST_PIXELS`, or of
+    32-bit values, whose range nothing tells.
     """
     try:
         with Image.open(path, formats=FORMATS) as picture:
@@ -145,41 +128,30 @@ def _facts(root: Path, file: str) -> tuple[int, int, str] | str:
 
 
 def _labels(root: Path, classes: Sequence[str], where: str) -> dict[str, str]:
-    """The class of each image file below `root` that belongs to one of the classes."""
+    """The class of each image file below `root` that lies in a folder of one of the classes, however deep."""
     folders = _folders(root, where)
-    owned = _class_folders(folders, classes, where)
-    names = {folder: PurePosixPath(folder).name for folder in owned}
-    holding = {names[folder] for folder, files in owned.items() if files}
+    labels: dict[str, str] = {}
     places: dict[str, str] = {}
-    for folder in sorted(owned):
-        if not owned[folder]:
-            if names[folder] in holding:
-                continue
-            mend = f"Fill or remove it. Images end in {', '.join(SUFFIXES)}."
-            raise ImageSetError("a class folder holds no image", where=where, found=folder, mend=mend)
-        place = "/".join(part for part in PurePosixPath(folder).parts if part.lower() not in PARTS)
-        if places.setdefault(names[folder], place) != place:
+    for folder in sorted(name for name, files in folders.items() if files):
+        parts = PurePosixPath(folder).parts
+        depth = next((k for k in range(len(parts), 0, -1) if parts[k - 1] in classes), None)
+        if depth is None:
+            continue
+        label = parts[depth - 1]
+        place = "/".join(part for part in parts[:depth] if part.lower() not in PARTS)
+        if places.setdefault(label, place) != place:
             mend = "Rename one, unless they are one class: then put them into one folder, or into train/ and test/."
-            found = f"{places[names[folder]]} and {place}"
+            found = f"{places[label]} and {place}"
             raise ImageSetError("one class name stands in two places", where=where, found=found, mend=mend)
-    return {file: names[folder] for folder, files in owned.items() for file in files}
-
-
-def _class_folders(folders: dict[str, list[str]], classes: Sequence[str], where: str) -> dict[str, list[str]]:
-    """Each folder of one of the classes with the images below it that no such folder nearer to them owns."""
-    names = {folder: PurePosixPath(folder).name for folder in folders if folder}
-    known = {part for folder, files in folders.items() if files for part in PurePosixPath(folder).parts}
-    for name in classes:
-        if name not in names.values():
-            mend = closest(name, known)
-            raise ImageSetError("there is no folder of this class", where=where, found=name, mend=mend)
-    owned: dict[str, list[str]] = {folder: [] for folder, name in names.items() if name in classes}
-    for folder, files in folders.items():
-        above = (str(place) for place in (PurePosixPath(folder), *PurePosixPath(folder).parents))
-        nearest = next((place for place in above if place in owned), None)
-        if nearest is not None:
-            owned[nearest] += files
-    return owned
+        labels |= dict.fromkeys(folders[folder], label)
+    for name in (name for name in classes if name not in places):
+        if empty := [folder for folder in folders if PurePosixPath(folder).name == name]:
+            mend = f"Fill or remove it. Images end in {', '.join(SUFFIXES)}."
+            raise ImageSetError("a class folder holds no image", where=where, found=empty[0], mend=mend)
+        known = {part for folder, files in folders.items() if files for part in PurePosixPath(folder).parts}
+        mend = closest(name, known)
+        raise ImageSetError("there is no folder of this class", where=where, found=name, mend=mend)
+    return labels
 
 
 def _folders(root: Path, where: str) -> dict[str, list[str]]:
@@ -211,34 +183,22 @@ def _refuse(error: OSError) -> None:
     raise ImageSetError(what, where=_printable(name), found=error.strerror, mend="Allow it to be read.") from error
 
 
-def _check_unreadable(unreadable: pd.DataFrame, count: int, limit: float, where: str) -> None:
+def _check_listed(images: pd.DataFrame, unreadable: pd.DataFrame, limit: float, classes: set[str], where: str) -> None:
+    """Refuse too many unreadable images, a class without a readable one, and a picture that lies in two classes."""
+    count = len(images) + len(unreadable)
     if len(unreadable) > limit * count:
-        first = "; ".join(f"{file} ({reason})" for file, reason in unreadable.head(_SHOWN).itertuples(index=False))
+        first = "; ".join(f"{file} ({reason})" for file, reason in unreadable.head(3).itertuples(index=False))
         found = f"{len(unreadable)} of {count}, at most {limit:.2%} allowed: {first}"
         mend = "Replace or remove them, or raise the limit `max_unreadable`."
         raise ImageSetError("too many images cannot be read", where=where, found=found, mend=mend)
-
-
-def _check_classes(images: pd.DataFrame, listed: Iterable[str], where: str) -> None:
-    there = set(images["label"])
-    for label in sorted(set(listed) - there):
-        mend = "Replace them."
-        raise ImageSetError("no image of a class can be read", where=where, found=label, mend=mend)
-    if len(there) < 2:
-        found = f"{len(images)} images of {next(iter(there), 'none')}"
-        mend = "Name a folder, or classes, with two or more."
-        raise ImageSetError("one class only: there is nothing to distinguish", where=where, found=found, mend=mend)
-
-
-def _check_duplicates(images: pd.DataFrame, where: str) -> None:
-    """Refuse a picture that lies in two classes: it would be learnt as one and asked for as the other."""
-    several = images.groupby("digest")["label"].transform("nunique") > 1
-    if several.any():
-        twice = images[several]
-        first = twice[twice["digest"] == twice["digest"].iloc[0]].drop_duplicates("label")["file"]
-        found = f"{twice['digest'].nunique()} pictures, the first: {first.iloc[0]} and {first.iloc[1]}"
-        mend = "Remove the wrong ones."
-        raise ImageSetError("one picture lies in two classes", where=where, found=found, mend=mend)
+    if lost := sorted(classes - set(images["label"])):
+        raise ImageSetError("no image of a class can be read", where=where, found=lost[0], mend="Replace them.")
+    twice = images[images.groupby("digest")["label"].transform("nunique") > 1]
+    if len(twice):
+        # It would be learnt as one and asked for as the other.
+        first, second = twice[twice["digest"] == twice["digest"].iloc[0]].drop_duplicates("label")["file"][:2]
+        found = f"{twice['digest'].nunique()} pictures, the first: {first} and {second}"
+        raise ImageSetError("one picture lies in two classes", where=where, found=found, mend="Remove the wrong ones.")
 
 
 def _unreadable(path: str | os.PathLike[str], what: str, found: object) -> ImageSetError:

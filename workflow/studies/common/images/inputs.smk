@@ -90,11 +90,6 @@ def image_view(wildcards):
     return image_tasks.arm_view(image_study(wildcards), wildcards.arm)
 
 
-def image_folders(wildcards):
-    """A user's folders of the classes, which are newer once images were added."""
-    return image_tasks.class_folders(image_study(wildcards)["images"]["root"], image_classes(wildcards))
-
-
 def image_groups(wildcards):
     return image_study(wildcards)["images"]["groups"] or []
 

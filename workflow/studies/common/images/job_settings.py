@@ -35,8 +35,6 @@ class NearDuplicates(Match):
     check_pairs: int | None = Field(default=None, ge=1)
     """pairs of different classes that the comparison is tried on, where every link is a false one; null: as many as
     pairs of one class were compared, which doubles the time"""
-    compare: bool = False
-    """whether the search is made, and judged, beside a table of groups too"""
 
 
 class Lesson(Block):

@@ -1,18 +1,19 @@
 """Search for images that were made from one source, where no file says so.
 
-Augmented sets (LC25000: some 20 turned, mirrored and cropped variants of each of 250 sources a class) leak through a
-split by image. Here each image is compared with those of its class that look most like it (by colour), a pair is linked
-if local features of one are found again in the other where a similarity puts them (`images.image_pairs`), and
-what links hold together is a group. How often the comparison errs is measured on images of different classes, which
-share no source.
+Augmented sets (LC25000: some 20 variants of each of 250 sources a class) leak through a split by image. Here each image
+is compared with those of its class that look most like it (by colour), a pair is linked if local features of one are
+found again in the other where a similarity puts them, and what links hold together is a group. How often the comparison
+errs is measured on images of different classes, which share no source.
+
+The features are SIFT (Lowe, 2004) on a small grey image, matched by the ratio test; the similarity (shift, turn, one
+scale) is found by RANSAC. A mirrored SIFT descriptor is a permutation of the descriptor: nothing is computed twice.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,6 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from drunet.console import progress, say
 from studies.common.images.folder import read_image
-from studies.common.images.groups import group_facts
-from studies.common.images.image_pairs import Features, fitting_features, local_features, small_grey
 from studies.common.images.job_settings import Match, NearDuplicates
 
 CONFIDENCE = 0.95
@@ -40,32 +39,23 @@ _ROWS, _TURN = 1024, 256
 
 
 def find_groups(
-    images: pd.DataFrame,
-    root: str | os.PathLike[str],
-    settings: Mapping[str, Any] | NearDuplicates,
-    seed: int,
-    *,
-    where: str = "near_duplicates",
-    threads: int | None = None,
+    images: pd.DataFrame, root: str | Path, settings: NearDuplicates, seed: int, *, threads: int | None = None
 ) -> tuple[pd.Series, dict[str, Any]]:
     """Find the groups of images (file, label, digest) that stem from one source.
 
-    Identical images always share a group; no group spans classes. `settings` are the fields of `NearDuplicates`,
-    `where` is how messages call them, `seed` draws the pairs of the check. Memory: some 50 kB an image.
-
-    Returns (Series of str, dict): group by image, and facts: images, groups, largest, singletons, pairs_compared,
-    links, identical (images that repeat another one), featureless (too even to be compared), check (see `check_facts`).
+    Identical images always share a group; no group spans classes. `seed` draws the pairs of the check. Memory: some 50
+    kB an image. Returns the group of each image, and facts: images, groups, largest, singletons, pairs_compared, links,
+    identical (images that repeat another one), featureless (too even to be compared), check (see `check_facts`).
     """
-    chosen = NearDuplicates.of(settings, where)
     labels = images["label"].to_numpy()
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        features, colours = _look(images, Path(root), chosen, pool)
-        pairs = candidate_pairs(colours, labels, chosen.candidates)
-        links = pairs[_compare(features, pairs, chosen, pool, "Comparing look-alikes") > 0]
-        strange = candidate_pairs(colours, labels, chosen.candidates, other_class=True)
-        wanted = min(chosen.check_pairs or len(pairs), len(strange))
+        features, colours = _look(images, Path(root), settings, pool)
+        pairs = candidate_pairs(colours, labels, settings.candidates)
+        links = pairs[_compare(features, pairs, settings, pool, "Comparing look-alikes") > 0]
+        strange = candidate_pairs(colours, labels, settings.candidates, other_class=True)
+        wanted = min(settings.check_pairs or len(pairs), len(strange))
         strange = strange[np.sort(np.random.default_rng(seed).choice(len(strange), wanted, replace=False))]
-        false = strange[_compare(features, strange, chosen, pool, "Checking on other classes") > 0]
+        false = strange[_compare(features, strange, settings, pool, "Checking on other classes") > 0]
     same = identical_pairs(images["digest"])
     groups = _named(images, np.concatenate([links, same]))
     facts: dict[str, Any] = {
@@ -73,22 +63,30 @@ def find_groups(
         "pairs_compared": len(pairs),
         "links": len(links),
         "identical": len(same),
-        "featureless": sum(len(own) < chosen.inliers for own in features),
+        "featureless": sum(len(own) < settings.inliers for own in features),
         "check": check_facts(len(strange), len(false), len(pairs), len(links)),
     }
     facts["check"]["examples"] = [[images["file"].iloc[i] for i in pair] for pair in false[:3]]
     if len(false):
         first = " and ".join(facts["check"]["examples"][0])
-        say(f"{where}: {len(false)} of {len(strange)} pairs of different classes seem to share a source: {first}")
+        say(f"{len(false)} of {len(strange)} pairs of different classes seem to share a source: {first}")
     return groups, facts
+
+
+def group_facts(images: pd.DataFrame) -> dict[str, int]:
+    """Counts of images (label, group): images, groups, largest, singletons, spanning (groups of several classes)."""
+    sizes = images["group"].value_counts()
+    classes = images[["group", "label"]].drop_duplicates()["group"].value_counts()
+    counts = {"images": len(images), "groups": len(sizes), "largest": int(sizes.max())}
+    return {**counts, "singletons": int((sizes == 1).sum()), "spanning": int((classes > 1).sum())}
 
 
 def check_facts(tried: int, false_links: int, compared: int, links: int) -> dict[str, Any]:
     """What trying the comparison on `tried` pairs of different classes, which share no source, says of its links.
 
     These are the nearest in colour, thus harder than pairs at random; two sources of one class may be more alike still.
-    Returns pairs, false_links, rate, rate_at_most (one-sided 95 % bound after Clopper and Pearson), false_links_at_most
-    (that rate on all pairs compared in one class) and precision_at_least (share of its links that this leaves).
+    The bound on the rate is the one-sided one of 95 % (Clopper and Pearson); precision is the share of links that it
+    leaves.
     """
     at_most = 1.0 if false_links >= tried else float(beta.ppf(CONFIDENCE, false_links + 1, tried - false_links))
     expected = at_most * compared
@@ -103,11 +101,7 @@ def check_facts(tried: int, false_links: int, compared: int, links: int) -> dict
 
 
 def colour_signature(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Which colours an RGB image holds, wherever they are: a histogram of CIELAB, float32 of length 1.
-
-    Square roots of shares, so that the scalar product of two is Bhattacharyya's coefficient. Turning and mirroring
-    leave it as it is, and a moderate crop nearly so.
-    """
+    """Roots of the histogram of CIELAB colours, float32 of length 1; turning and mirroring change nothing."""
     lab = cv2.cvtColor(cv2.resize(image, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB)
     # Tissue stains lie in a part of the two colour axes; what lies beyond falls into the outermost bins.
     lab = np.clip(lab, (0, 96, 64), (255, 223, 191)).astype(np.uint8)
@@ -118,10 +112,7 @@ def colour_signature(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 def candidate_pairs(
     colours: NDArray[np.float32], labels: NDArray[Any], count: int, *, other_class: bool = False
 ) -> NDArray[np.int64]:
-    """Each image with the `count` nearest to it in colour, of its own class or of others, int64 (m, 2).
-
-    `colours` are float32 (n, d) of length 1. Pairs have the smaller position first and are sorted, each once.
-    """
+    """Each image with the `count` nearest in colour (n, d), of its class or of others: sorted pairs (m, 2), once."""
     pairs = [np.empty((0, 2), np.int64)]
     for label in np.unique(labels):
         own = np.flatnonzero(labels == label)
@@ -182,10 +173,96 @@ def _named(images: pd.DataFrame, links: NDArray[np.int64]) -> pd.Series:
     """Groups named by their class and a number, in the order of their first images."""
     graph = sparse.coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(len(images), len(images)))
     components = connected_components(graph, directed=False)[1]
-    names: dict[int, str] = {}
-    counts: Counter[str] = Counter()
-    for component, label in zip(components, images["label"], strict=True):
-        if component not in names:
-            counts[label] += 1
-            names[component] = f"{label}.{counts[label]:05d}"
-    return pd.Series([names[c] for c in components], index=images.index, name="group", dtype=str)
+    firsts = pd.DataFrame({"label": images["label"].to_numpy()}, index=components)
+    firsts = firsts[~firsts.index.duplicated()]
+    names = firsts["label"] + "." + (firsts.groupby("label").cumcount() + 1).astype(str).str.zfill(5)
+    return pd.Series(names[components].to_numpy(), index=images.index, name="group", dtype=str)
+
+
+# A descriptor is a histogram over 4 x 4 places and 8 directions, all relative to the feature's own direction. Mirroring
+# turns the rows round, and the directions' sense.
+MIRRORED = np.arange(128).reshape(4, 4, 8)[::-1][:, :, (-np.arange(8)) % 8].ravel()
+_MOST_TRIES, _CONFIDENCE = 500, 0.995
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Local features of an image, `width` px wide: places (n, 2), px; descriptors (n, 128), as whole values."""
+
+    places: NDArray[np.float32]
+    descriptors: NDArray[np.uint8]
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def small_grey(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """An RGB image (h, w, 3) as grey with `size` px on its longer side."""
+    height, width = image.shape[:2]
+    scale = size / max(height, width)
+    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(grey, shape, interpolation=way), dtype=np.uint8)
+
+
+def local_features(grey: NDArray[np.uint8], most: int) -> Features:
+    """At most about `most` SIFT features of a grey image (h, w), the strongest ones; an even image has none."""
+    points, descriptors = cv2.SIFT.create(nfeatures=most).detectAndCompute(grey, None)
+    if descriptors is None or not len(points):
+        return Features(np.empty((0, 2), np.float32), np.empty((0, 128), np.uint8), grey.shape[1])
+    places = np.array([point.pt for point in points], dtype=np.float32)
+    return Features(places, np.rint(descriptors).clip(0, 255).astype(np.uint8), grey.shape[1])
+
+
+def fitting_features(first: Features, second: Features, match: Match) -> int:
+    """Features, in different places, that one similarity brings together; 0 if fewer than `match.inliers`."""
+    if min(len(first), len(second)) < match.inliers:
+        return 0
+    own = unit_descriptors(first.descriptors)
+    for mirrored in (False, True):
+        other = unit_descriptors(second.descriptors[:, MIRRORED] if mirrored else second.descriptors)
+        rows, columns = _found_again(own @ other.T, match.ratio)
+        if len(rows) < match.inliers:
+            continue
+        target = second.places[columns]
+        if mirrored:
+            target = np.column_stack([second.width - 1 - target[:, 0], target[:, 1]])
+        count = _inliers(first.places[rows], target, match)
+        if count >= match.inliers:
+            return count
+    return 0
+
+
+def unit_descriptors(descriptors: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Descriptors as square roots of shares, of length 1 (RootSIFT; Arandjelović and Zisserman, 2012): float32."""
+    values = descriptors.astype(np.float32)
+    return np.asarray(np.sqrt(values / np.maximum(values.sum(axis=1, keepdims=True), 1)), dtype=np.float32)
+
+
+def _found_again(likeness: NDArray[np.float32], ratio: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of the pairs that are each other's nearest and pass the ratio test; `likeness` is a cosine."""
+    count = np.arange(len(likeness))
+    nearest = likeness.argmax(axis=1)
+    best = likeness[count, nearest]
+    mutual = likeness.argmax(axis=0)[nearest] == count
+    likeness[count, nearest] = -1
+    second = likeness.max(axis=1)
+    # Of unit vectors the squared distance is 2 - 2 cos.
+    rows = np.flatnonzero(mutual & (1 - best < ratio**2 * (1 - second)))
+    return rows, nearest[rows]
+
+
+def _inliers(first: NDArray[np.float32], second: NDArray[np.float32], match: Match) -> int:
+    search: Any = {"method": cv2.RANSAC, "maxIters": _MOST_TRIES, "confidence": _CONFIDENCE}
+    matrix: Any
+    matrix, fits = cv2.estimateAffinePartial2D(first, second, ransacReprojThreshold=match.tolerance, **search)
+    if matrix is None:
+        return 0
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    if not 1 / match.max_scale <= scale <= match.max_scale:
+        return 0
+    # SIFT gives a place several features, one for each of its directions: they are one observation.
+    chosen = fits.ravel() > 0
+    return min(len(np.unique(np.rint(places[chosen]), axis=0)) for places in (first, second))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,18 +26,9 @@ LEVELS = {f"P{k}": f"p{k}" for k in range(2, 6)}
 
 
 def attention_figure(
-    predictions: pd.DataFrame,
-    facts: Mapping[str, Any],
-    weights: str | os.PathLike[str],
-    root: str | os.PathLike[str],
-    *,
-    trial: str,
+    predictions: pd.DataFrame, facts: Mapping[str, Any], weights: str | Path, root: str | Path, *, trial: str
 ) -> Figure:
-    """Grad-CAM over the stages and levels of an MFStudentLNet, on its most certain images and its most certain mistake.
-
-    `predictions`, `facts` and `weights` are what the training left, `root` is the folder of the images, `trial` the
-    `protocol.fold`. Raises ModelError if the weights do not fit the facts, ImageSetError if an image cannot be read.
-    """
+    """Grad-CAM over stages and levels of an MFStudentLNet, on its most certain images and its most certain mistake."""
     # Without the pyramid the trunk gives its last stage alone, but the others are inside it all the same.
     columns = {**STAGES, **(LEVELS if facts["options"].get("pyramid", True) else {})}
     chosen = surest(trial_of(predictions, trial))
@@ -50,23 +40,12 @@ def attention_figure(
 
 
 def confused_figure(
-    predictions: pd.DataFrame,
-    facts: Mapping[str, Any],
-    weights: str | os.PathLike[str],
-    root: str | os.PathLike[str],
-    *,
-    trial: str,
-    classes: Sequence[str],
-    pairs: int,
-    at_most: int,
+    predictions: pd.DataFrame, facts: Mapping[str, Any], weights: str | Path, root: str | Path, trial: str, **how: Any
 ) -> Figure:
-    """Images of some classes that were taken for another of them, with saliency maps for both classes.
-
-    Parameters and errors as of `attention_figure` and `studies.common.images.examples.confused`.
-    """
-    chosen = confused(trial_of(predictions, trial), classes, pairs=pairs, at_most=at_most)
+    """Images of some classes that were taken for another of them, with saliency maps for both; see `confused`."""
+    chosen = confused(trial_of(predictions, trial), **how)
     if chosen.empty:
-        nothing = f"no test image of {' and '.join(classes)} was taken for the other class"
+        nothing = f"no test image of {' and '.join(how['classes'])} was taken for the other class"
         return image_maps(np.zeros((0, 1, 1, 3), np.uint8), [], {}, nothing=nothing)
     images = _seen(root, chosen["file"], facts)
     model, scaled = rebuild(facts, weights_file(weights, trial)), _scaled(images)
@@ -79,7 +58,7 @@ def confused_figure(
     return image_maps(images, [_lines(row) for row in chosen.to_dict("records")], maps)
 
 
-def _seen(root: str | os.PathLike[str], files: Sequence[str] | pd.Series, facts: Mapping[str, Any]) -> NDArray:
+def _seen(root: str | Path, files: Sequence[str] | pd.Series, facts: Mapping[str, Any]) -> NDArray:
     """Images as the network was tested on them, uint8 (n, size, size, 3)."""
     view = View.of(facts["view"], "view")
     return np.stack([view.test(read_image(Path(root) / file)) for file in files])
@@ -98,16 +77,12 @@ def _scaled(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 def layer_attention(
     model: Any, images: NDArray[np.float32], classes: NDArray[np.int64], layers: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
-    """Grad-CAM of every image, float32 (n, h, w, 3) in [0, 1], for a class of its own, int (n,), at several layers.
+    """Grad-CAM of every image (n, h, w, 3) in [0, 1] for a class of its own, (n,), by layer, (n, h, w).
 
-    Returns maps by layer, float32 (n, h, w), each stretched to [0, 1] by itself: layers differ in how many places they
-    have and in the units of their channels, so strengths cannot be compared between them.
+    Each is stretched to [0, 1] by itself: strengths cannot be compared between layers, whose channels differ in units.
     """
-
-    def maps(chosen: NDArray[np.float32], index: int) -> dict[str, NDArray[np.float32]]:
-        return grad_cam(model, chosen, index, layers=layers).branches
-
-    return {name: unit_range(found) for name, found in _by_class(images, classes, maps).items()}
+    found = _by_class(images, classes, lambda chosen, k: grad_cam(model, chosen, k, layers=layers).branches)
+    return {name: unit_range(maps) for name, maps in found.items()}
 
 
 def decision_maps(
@@ -117,15 +92,9 @@ def decision_maps(
 
     Gradients are stretched to their 99th percentile, since single pixels stand far above all others.
     """
-
-    def maps(chosen: NDArray[np.float32], index: int) -> dict[str, NDArray[np.float32]]:
-        return {
-            "gradient": gradient_saliency(model, chosen, index),
-            "Grad-CAM": grad_cam(model, chosen, index).combined,
-        }
-
-    found = _by_class(images, classes, maps)
-    return {"gradient": unit_range(found["gradient"], 99.0), "Grad-CAM": unit_range(found["Grad-CAM"])}
+    gradients = _by_class(images, classes, lambda chosen, k: {"": gradient_saliency(model, chosen, k)})[""]
+    maps = _by_class(images, classes, lambda chosen, k: {"": grad_cam(model, chosen, k).combined})[""]
+    return {"gradient": unit_range(gradients, 99.0), "Grad-CAM": unit_range(maps)}
 
 
 def _by_class(

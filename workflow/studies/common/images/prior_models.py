@@ -1,13 +1,13 @@
-"""Models that are no networks, on stated features: support vectors, a forest, nearest neighbours, file statistics.
+"""Models that are no networks: support vectors, a forest, nearest neighbours, and regression on facts of files.
 
-The first three are the prior models of Tian et al. 2024 (Table 5); the last knows no pixel, see `file_statistics`.
-The paper cites its prior models and states neither features nor parameters. Here an image is described by its colours
-(a joint HSV histogram) and its edges (HOG of a small grey version). Parameters are scikit-learn's own but where said.
+The first three are the prior models of Tian et al. 2024 (Table 5), which states neither features nor parameters. Here
+an image is described by its colours (a joint HSV histogram) and its edges (HOG of a small grey version). The last sees
+no pixel. A network that is shown grey pictures of one format does not see these facts, but what goes with them:
+sharpness, noise, the grain of a compression.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,20 +22,21 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from drunet.console import progress, say
-from drunet.errors import ConfigError, closest
+from drunet.errors import ConfigError
 from drunet.training.trained import Trained
-from studies.common.images.file_statistics import file_features, file_statistics_model
+from studies.common.ct.facts import FACTS
 from studies.common.images.folder import read_image
-from studies.common.images.sources import in_order_of
-from studies.common.images.trials import HISTORY, class_numbers, draw_trials, images_of, prediction_rows
+from studies.common.images.groups import in_order_of
+from studies.common.images.splits import HISTORY, class_numbers, draw_trials, images_of, prediction_rows
 
-KINDS = ("svm", "random_forest", "knn")
 FILE_STATISTICS = "file_statistics"
 HSV_BINS = (8, 4, 4)
 HOG_SIDE = 64  # px
@@ -45,18 +46,10 @@ TREES, NEIGHBOURS = 500, 5
 
 
 def image_features(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Describe an image by its colours and its edges.
+    """Describe an image, uint8 (h, w, 3), by its colours and its edges: float32 (452,).
 
-    Parameters
-    ----------
-    image : uint8 (h, w, 3)
-
-    Returns
-    -------
-    float32 (452,)
-        128 shares of a joint histogram of hue (8 bins), saturation (4) and value (4), which sum to 1; then 324 numbers
-        of the HOG of the grey image at 64 px: cells of 16 px, 9 angles without sign, blocks of 2 x 2 cells, a cell
-        apart, each of length 1.
+    128 shares of a joint histogram of hue (8 bins), saturation (4) and value (4), which sum to 1; then 324 numbers of
+    the HOG of the grey image at 64 px, see `edge_histograms`.
     """
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     counts = cv2.calcHist([hsv], [0, 1, 2], None, list(HSV_BINS), [0, 180, 0, 256, 0, 256]).ravel()
@@ -66,19 +59,11 @@ def image_features(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def edge_histograms(grey: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Histograms of oriented gradients (Dalal and Triggs 2005) of a small square image; OpenCV 5 has them no more.
+    """Histograms of oriented gradients (Dalal and Triggs 2005) of a grey image (s, s); OpenCV 5 has them no more.
 
-    Parameters
-    ----------
-    grey : uint8 (s, s)
-        s is a multiple of 16, at least 32.
-
-    Returns
-    -------
-    float64 (36 (s / 16 - 1)^2,)
-        Per block of 2 x 2 cells, row by row, the 9 angles of each cell, without sign (bins of 20 degrees, a gradient
-        shared between the two nearest by distance), weighted by magnitude; each block has length 1, is clipped at 0.2
-        and brought to length 1 again. Flat blocks are 0.
+    Per block of 2 x 2 cells of 16 px, row by row, the 9 angles of each cell, without sign (bins of 20 degrees, a
+    gradient shared between the two nearest by distance), weighted by magnitude; each block has length 1, is clipped at
+    0.2 and brought to length 1 again. Flat blocks are 0.
     """
     values = cv2.copyMakeBorder(grey, 1, 1, 1, 1, cv2.BORDER_REPLICATE).astype(np.float64)
     across, down = values[1:-1, 2:] - values[1:-1, :-2], values[2:, 1:-1] - values[:-2, 1:-1]
@@ -105,20 +90,7 @@ def _unit_length(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def build_prior_model(kind: str, seed: int) -> ClassifierMixin:
-    """A scikit-learn classifier.
-
-    Parameters
-    ----------
-    kind : {"svm", "random_forest", "knn", "file_statistics"}
-        RBF kernel on standardised features (C = 1); 500 trees; the 5 nearest by standardised features; logistic
-        regression, see `studies.common.images.file_statistics`.
-    seed : int
-        Of the forest.
-
-    Raises
-    ------
-    ConfigError
-    """
+    """A scikit-learn classifier; scikit-learn's own parameters but for 500 trees."""
     if kind == "svm":
         # Ties between one-against-one votes are broken by the decision values, of which the probabilities are made.
         return make_pipeline(StandardScaler(), SVC(kernel="rbf", break_ties=True))
@@ -126,10 +98,10 @@ def build_prior_model(kind: str, seed: int) -> ClassifierMixin:
         return RandomForestClassifier(TREES, random_state=seed, n_jobs=1)
     if kind == "knn":
         return make_pipeline(StandardScaler(), KNeighborsClassifier(NEIGHBOURS))
-    if kind == FILE_STATISTICS:
-        return file_statistics_model()
-    mend = closest(str(kind), (*KINDS, FILE_STATISTICS))
-    raise ConfigError("unknown prior model", where="classic", found=kind, mend=mend)
+    # What is not known takes the median of the training set, and a column of its own says that it is not known: that a
+    # file has no JPEG quality tells its source too.
+    known = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    return make_pipeline(known, StandardScaler(), LogisticRegression(max_iter=1000))
 
 
 def class_probabilities(model: Any, features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -151,48 +123,22 @@ def fit_prior_model(
     kind: str,
     task: Mapping[str, Any],
     images: pd.DataFrame,
-    root: str | os.PathLike[str],
+    root: str | Path,
     *,
     validation_share: float,
     seed: int,
     file_facts: pd.DataFrame | None = None,
     threads: int = 1,
 ) -> Trained:
-    """Fit a prior model in every protocol and fold of a task, and test it.
+    """Fit a prior model in every protocol and fold of a task, and test it; its history is empty.
 
-    Parameters
-    ----------
-    name : str
-        How messages call it.
-    kind : str
-        See `build_prior_model`.
-    task : mapping
-        classes, protocols, split.
-    images : DataFrame
-        file, label, group, and part for the protocol "given"; a row per image.
-    root : path
-        Folder of the images.
-    validation_share : float
-        As for the networks of the task, so that all learn from the same images: what is set aside is not used here.
-    seed : int
-    file_facts : DataFrame, optional
-        For "file_statistics": file and the facts of each image's file, from sources.tsv.
-    threads : int
-        Images described at a time.
-
-    Returns
-    -------
-    Trained
-        Its history is empty.
-
-    Raises
-    ------
-    ConfigError, ImageSetError
-        As `studies.common.images.trials.draw_trials`, and for a model that there is not.
+    `images` have file, label, group, and part for the protocol "given"; of `validation_share` what is set aside is not
+    used, so that all models of a task learn from the same images. `file_facts` are the facts of each image's file, from
+    sources.tsv. Raises ConfigError or ImageSetError as `draw_trials`, and for a model that there is not.
     """
     model = build_prior_model(kind, seed)
-    classes, images = list(task["classes"]), images_of(task, images, name)
-    trials = draw_trials(task, images, validation_share=validation_share, seed=seed, where=name)
+    classes, images = list(task["classes"]), images_of(task, images)
+    trials = draw_trials(task, images, validation_share=validation_share, seed=seed)
     labels = class_numbers(images, classes)
     features: NDArray[np.floating[Any]]
     if kind == FILE_STATISTICS:
@@ -213,19 +159,14 @@ def fit_prior_model(
         rows.append(prediction_rows(images, trial, classes, probability))
         facts.append({**trial.facts(images, classes), "seconds": seconds})
         say(f"{name}: {trial.protocol} {trial.fold} fitted and tested in {seconds} s")
-    known = {
-        "classic": kind,
-        "features": described,
-        "parameters_of_the_model": _parameters(model),
-        "classes": classes,
-        "seed": seed,
-        "scikit_learn": sklearn.__version__,
-        "trials": facts,
-    }
+    last = model[-1] if hasattr(model, "steps") else model
+    told = {key: value for key, value in last.get_params().items() if isinstance(value, str | int | float)}
+    known: dict[str, Any] = {"classic": kind, "features": described, "parameters_of_the_model": told}
+    known |= {"classes": classes, "seed": seed, "scikit_learn": sklearn.__version__, "trials": facts}
     return Trained(None, pd.DataFrame(columns=list(HISTORY)), known, pd.concat(rows, ignore_index=True))
 
 
-def _described(images: pd.DataFrame, root: str | os.PathLike[str], name: str, threads: int) -> NDArray[np.float32]:
+def _described(images: pd.DataFrame, root: str | Path, name: str, threads: int) -> NDArray[np.float32]:
     found = []
     with progress(len(images), f"{name}: describing", "images") as bar, ThreadPoolExecutor(threads) as pool:
         for numbers in pool.map(lambda file: image_features(read_image(Path(root) / file)), images["file"]):
@@ -234,7 +175,13 @@ def _described(images: pd.DataFrame, root: str | os.PathLike[str], name: str, th
     return np.stack(found)
 
 
-def _parameters(model: Any) -> dict[str, Any]:
-    """What the classifier was told, as JSON values."""
-    last = model[-1] if hasattr(model, "steps") else model
-    return {key: value for key, value in last.get_params().items() if isinstance(value, str | int | float)}
+# Facts that are names and no numbers: each name becomes a column of 0 and 1.
+_NAMES = ("format",)
+
+
+def file_features(facts: pd.DataFrame) -> tuple[NDArray[np.float64], list[str]]:
+    """Describe images by facts of their files: float64 (n, d), NaN where not known, and what each column is."""
+    numbers = facts[[name for name in FACTS if name not in _NAMES]].astype(np.float64)
+    names = pd.get_dummies(facts[list(_NAMES)].astype(str), prefix_sep=" ", dtype=np.float64)
+    table = pd.concat([numbers, names], axis=1)
+    return table.to_numpy(np.float64), [str(column) for column in table.columns]

@@ -12,15 +12,9 @@ PROTOCOLS = ("random", "given", "grouped")
 
 
 def folds_of(split: Mapping[str, Any], protocol: str) -> list[int]:
-    """The folds of a task's `split` that are trained under a protocol.
+    """The folds of a task's `split` that are trained under a protocol: all, or its `run` (perhaps by protocol).
 
-    Parameters
-    ----------
-    split : mapping
-        `{parts: …}`, which has the single fold 0, or `{folds: n}`, perhaps with `run`: the folds that are trained,
-        under every protocol or by the name of each; without it, or without the protocol in it, all of them.
-    protocol : str
-        Given parts are one fold too, 0, whatever the split says.
+    Parts have the single fold 0, whatever the split says of given ones.
     """
     if "parts" in split or protocol == "given":
         return [0]

@@ -31,7 +31,6 @@ rule make_patch_set:
 rule list_images:
     input:
         drawn=drawn_images,
-        folders=image_folders,
         groups=image_groups,
         sources=image_sources,
     output:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from drunet.settings.base import Block, Share, kind_of, refusal
 from drunet.settings.network import NetworkSettings, Weights
-from studies.common.images.degraded import Degradation
 from studies.common.images.job_settings import NearDuplicates
-from studies.common.images.view import View
+from studies.common.images.view import Degradation, View
 from studies.common.settings import (
     EACH_ONCE,
     LABELS_APART,
@@ -24,10 +22,8 @@ from studies.common.settings import (
     told_by,
 )
 
-_Tasks = TypeVar("_Tasks", bound=Mapping[str, Any])
 
-
-def _some_task(tasks: _Tasks) -> _Tasks:
+def _some_task(tasks: dict[str, Any]) -> dict[str, Any]:
     if not any(tasks.values()):
         raise refusal("no task is left", found="null", mend="Leave at least one in.")
     return tasks
@@ -72,10 +68,7 @@ class FoldsSplit(Block):
 
     folds: int = Field(ge=2, le=100)
     """number of folds"""
-    run: Annotated[
-        Annotated[Folds, Tag("array")] | Annotated[RunFolds, Tag("object")],
-        Discriminator(kind_of),
-    ]
+    run: Annotated[Annotated[Folds, Tag("array")] | Annotated[RunFolds, Tag("object")], Discriminator(kind_of)]
     """folds that are trained: under every protocol, or by protocol"""
 
 

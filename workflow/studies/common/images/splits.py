@@ -1,4 +1,4 @@
-"""Dividing a set of images into parts: at random, as the set itself is divided, or with every group whole.
+"""Trials of an arm on a set of images, which is divided at random, as it is given, or with every group whole.
 
 Where several images are made from one source, a random split leaks, and so may a given one: the network is judged by
 variants of what it has learnt. All but the given one keep the shares of the classes.
@@ -6,7 +6,7 @@ variants of what it has learnt. All but the given one keep the shares of the cla
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from studies.common.errors import ImageSetError
-from studies.common.images.protocols import PROTOCOLS
+from studies.common.images.protocols import folds_of
 
 PART_NAMES = ("training", "validation", "test")
 # Keeps the draw of validation images apart from that of folds and parts, which use the same seed.
 _VALIDATION_STREAM = 23
+HISTORY = ("protocol", "fold", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,28 +34,7 @@ class Split:
 
 
 def assign_folds(images: pd.DataFrame, protocol: str, folds: int, seed: int) -> NDArray[np.int64]:
-    """The fold in which each image is tested.
-
-    Parameters
-    ----------
-    images : DataFrame
-        label and group, a row per image.
-    protocol : {"random", "grouped"}
-        By image (scikit-learn's StratifiedKFold), or by group (StratifiedGroupKFold).
-    folds : int
-        At least 2.
-    seed : int
-
-    Returns
-    -------
-    int64 (n,)
-        0 to folds - 1.
-
-    Raises
-    ------
-    ImageSetError
-        If a class has fewer images (groups) than folds, or is missing from a fold.
-    """
+    """The fold in which each image (label, group) is tested, int64 (n,); ImageSetError where a class is too small."""
     _check_enough(images, protocol, folds, "folds")
     kind = StratifiedGroupKFold if protocol == "grouped" else StratifiedKFold
     divide = kind(n_splits=folds, shuffle=True, random_state=seed)
@@ -69,38 +49,19 @@ def assign_folds(images: pd.DataFrame, protocol: str, folds: int, seed: int) -> 
 def assign_parts(
     images: pd.DataFrame, protocol: str, parts: Mapping[str, float], seed: int | list[int]
 ) -> NDArray[np.str_]:
-    """The part of each image, by proportion and class by class.
+    """The part of each image (label, group), by proportion and class by class; str (n,).
 
-    Units (images, or groups) are drawn in random order, large groups first, and each goes to the part that lacks most
-    to its share of the class. Groups that span classes come before all others, which then even out what they leave;
-    each goes where it lessens most what the parts lack or exceed, every class counted relative to its size (least
-    squares). No part is left without a class while there are units enough: the last ones go where nothing is.
+    `parts` are counts or shares above 0. Units (images, or groups) are drawn in random order, large groups first, and
+    each goes to the part that lacks most to its share of the class: by image, a part's number per class is within 1 of
+    its share. Groups that span classes come before all others, which then even out what they leave; each goes where it
+    lessens most what the parts lack or exceed, every class counted relative to its size (least squares). No part is
+    left without a class while there are units enough: the last ones go where nothing is.
 
-    Parameters
-    ----------
-    images : DataFrame
-        label and group, a row per image.
-    protocol : {"random", "grouped"}
-    parts : mapping of str to number
-        Counts (`{training: 10200, validation: 2550, test: 2250}`) or shares, all above 0; only proportions matter. By
-        image, a part's number per class is within 1 of its share; by group, within the size of a group where no group
-        spans classes.
-    seed : int or list of int
-
-    Returns
-    -------
-    str array (n,)
-
-    Raises
-    ------
-    ImageSetError
-        If a class has fewer images (groups) than there are parts, or is missing from a part because groups span
-        classes.
+    Raises ImageSetError if a class has fewer images (groups) than there are parts, or is missing from one.
     """
     _check_enough(images, protocol, len(parts), "parts")
     names, total = list(parts), sum(parts.values())
-    if min(parts.values()) <= 0:
-        raise ValueError(f"every part needs a share above 0, got {dict(parts)}")
+
     classes, number = np.unique(images["label"].to_numpy(), return_inverse=True)
     sizes = np.bincount(number)
     members = _members(number, _units(images, protocol), np.random.default_rng(seed))
@@ -126,18 +87,7 @@ def assign_parts(
 
 
 def given_parts(images: pd.DataFrame) -> NDArray[np.str_]:
-    """The part that each image lies in already (column `part`).
-
-    Returns
-    -------
-    str array (n,)
-        Of `PART_NAMES`.
-
-    Raises
-    ------
-    ImageSetError
-        If an image has no part, or training or test lack a class.
-    """
+    """The part (column `part`) that each image lies in already; ImageSetError where it, or a class, is missing."""
     part = images["part"].to_numpy(dtype=str) if "part" in images.columns else np.full(len(images), "")
     lacking = ~np.isin(part, PART_NAMES)
     if lacking.any():
@@ -151,46 +101,20 @@ def given_parts(images: pd.DataFrame) -> NDArray[np.str_]:
 def split_of(
     images: pd.DataFrame, protocol: str, split: Mapping[str, Any], fold: int, validation_share: float, seed: int
 ) -> Split:
-    """The images of the training, validation and test set.
+    """The images of the training, validation and test set of one fold (with parts: 0).
 
-    Parameters
-    ----------
-    images : DataFrame
-        label and group, a row per image; and part, for the protocol "given".
-    protocol : {"random", "given", "grouped"}
-    split : mapping
-        A task's: `{folds: 5}`, or `{parts: {training: …, validation: …, test: …}}`; a validation of 0 is
-        as none. Means nothing where the parts are given.
-    fold : int
-        With parts, 0.
-    validation_share : float
-        Share of what is left beside the test that is set aside, by the same protocol (image by image, where the parts
-        are given); 0 sets none aside. Not used where the parts name a validation of their own, or one is given.
-    seed : int
-
-    Returns
-    -------
-    Split
-
-    Raises
-    ------
-    ImageSetError
-        As `assign_folds`, `assign_parts` and `given_parts`.
+    `split` is a task's: `{folds: 5}`, or `{parts: {training: …, validation: …, test: …}}` (a validation of 0 is none);
+    it means nothing where the parts are given. `validation_share` of what is left beside the test is set aside, by the
+    same protocol (image by image, where the parts are given), unless the parts have a validation of their own. Raises
+    as `assign_folds`, `assign_parts` and `given_parts`.
     """
-    if fold not in range(1 if protocol == "given" else split.get("folds", 1)):
-        raise ValueError(f"there is no fold {fold} in {dict(split)}")
     if protocol == "given":
         part = given_parts(images)
-        training, validation, test = (np.flatnonzero(part == name) for name in PART_NAMES)
     elif "parts" in split:
-        if set(split["parts"]) | {"validation"} != set(PART_NAMES):
-            raise ValueError(f"parts are {', '.join(PART_NAMES)}, not {', '.join(split['parts'])}")
-        parts = {name: size for name, size in split["parts"].items() if name != "validation" or size}
-        part = assign_parts(images, protocol, parts, seed)
-        training, validation, test = (np.flatnonzero(part == name) for name in PART_NAMES)
+        part = assign_parts(images, protocol, {name: size for name, size in split["parts"].items() if size}, seed)
     else:
-        tested = assign_folds(images, protocol, split["folds"], seed) == fold
-        training, validation, test = np.flatnonzero(~tested), np.empty(0, np.int64), np.flatnonzero(tested)
+        part = np.where(assign_folds(images, protocol, split["folds"], seed) == fold, "test", "training")
+    training, validation, test = (np.flatnonzero(part == name) for name in PART_NAMES)
     if validation_share and not len(validation):
         shares = {"training": 1 - validation_share, "validation": validation_share}
         part = assign_parts(images.iloc[training], protocol, shares, [seed, fold, _VALIDATION_STREAM])
@@ -199,31 +123,18 @@ def split_of(
 
 
 def leak(images: pd.DataFrame, training: NDArray[np.int64], test: NDArray[np.int64]) -> float:
-    """Share of the test images whose group is among the training images: 0 where groups are whole.
-
-    Parameters
-    ----------
-    images : DataFrame
-        group, a row per image.
-    training, test : int array
-        Positions; validation belongs to what a network has seen, so hand it in with the training.
-    """
+    """Share of the test images (positions) whose group is in `training`, which holds all that a network has seen."""
     groups = images["group"].to_numpy()
     return float(np.isin(groups[test], groups[training]).mean()) if len(test) else 0.0
 
 
 def _units(images: pd.DataFrame, protocol: str) -> NDArray[Any]:
     """What is not divided: the group of each image, or the image itself (so too beside parts that are given)."""
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {protocol!r}, expected one of {PROTOCOLS}")
     return images["group"].to_numpy() if protocol == "grouped" else np.arange(len(images))
 
 
 def _members(number: NDArray[np.int64], units: NDArray[Any], rng: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Positions of each unit: those of several classes first, then class by class.
-
-    In random order but larger ones first: the small ones even out what those leave.
-    """
+    """Positions of each unit, in random order, larger ones first; those of several classes first, then by class."""
     spanning = (pd.Series(number).groupby(units).transform("nunique") > 1).to_numpy()
     members: list[NDArray[np.int64]] = []
     for chosen in (spanning, *(~spanning & (number == k) for k in range(number.max() + 1))):
@@ -250,6 +161,59 @@ def _check_present(images: pd.DataFrame, assigned: NDArray[Any], names: Any, wha
     for name in names:
         for label in sorted(set(images["label"]) - set(images["label"].to_numpy()[assigned == name])):
             mend = f"Too few groups hold it, or one holds most of it: ask for fewer {what}s."
-            raise ImageSetError(
-                f"a class is missing from a {what}", where=str(label), found=f"{what} {name}", mend=mend
-            )
+            found = f"{what} {name}"
+            raise ImageSetError(f"a class is missing from a {what}", where=str(label), found=found, mend=mend)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One training and its test; `leak` is the share of the test images whose group is in training or validation."""
+
+    protocol: str
+    fold: int
+    split: Split
+    leak: float
+
+    @property
+    def key(self) -> str:
+        """How its files are called."""
+        return f"{self.protocol}.{self.fold}"
+
+    def facts(self, images: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
+        """Protocol, fold, leak, and the images of each class in each part; JSON values."""
+        counts = {}
+        for name in PART_NAMES:
+            labels = images["label"].iloc[getattr(self.split, name)].value_counts()
+            counts[name] = labels.reindex(classes, fill_value=0).to_dict()
+        return {"protocol": self.protocol, "fold": self.fold, "leak": self.leak, "images": counts}
+
+
+def images_of(task: Mapping[str, Any], images: pd.DataFrame) -> pd.DataFrame:
+    """The images (file, label, group, ...) of a task's classes, numbered anew."""
+    return images[images["label"].isin(task["classes"])].reset_index(drop=True)
+
+
+def draw_trials(task: Mapping[str, Any], images: pd.DataFrame, *, validation_share: float, seed: int) -> list[Trial]:
+    """Draw all trials of a task (protocols, split) on images from `images_of`; raises as `split_of`."""
+    trials = []
+    for protocol in task["protocols"]:
+        for fold in folds_of(task["split"], protocol):
+            split = split_of(images, protocol, task["split"], fold, validation_share, seed)
+
+            seen = np.concatenate([split.training, split.validation])
+            trials.append(Trial(protocol, fold, split, leak(images, seen, split.test)))
+    return trials
+
+
+def class_numbers(images: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.int64]:
+    """The number of each image's class, in the order of `classes`; int64 (n,)."""
+    return pd.Index(classes).get_indexer(pd.Index(images["label"])).astype(np.int64)
+
+
+def prediction_rows(
+    images: pd.DataFrame, trial: Trial, classes: Sequence[str], probability: NDArray[np.floating[Any]]
+) -> pd.DataFrame:
+    """Predictions of a trial: file, label, group, protocol, fold, `p_<class>`, from probabilities (n, classes)."""
+    rows = images.iloc[trial.split.test][["file", "label", "group"]].reset_index(drop=True)
+    rows = rows.assign(protocol=trial.protocol, fold=trial.fold)
+    return rows.assign(**{f"p_{label}": probability[:, k].astype(np.float32) for k, label in enumerate(classes)})

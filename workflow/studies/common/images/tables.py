@@ -5,32 +5,21 @@ A model is named `task/arm`. Every number comes from the predictions and histori
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from drunet.files import read_json
-from studies.common.class_metrics import (
-    SCORES,
-    Roc,
-    class_scores,
-    classes_in,
-    confusion,
-    fold_scores,
-    mean_roc,
-    roc_curves,
-    summary,
-)
-from studies.common.images.class_figures import PROTOCOL_NAMES
-from studies.common.images.group_montage import COLUMNS
+from studies.common import class_metrics
+from studies.common.class_metrics import SCORES
+from studies.common.images.class_figures import MONTAGE_COLUMNS, PROTOCOL_NAMES
 from studies.common.images.protocols import PROTOCOLS
 from studies.common.words import score, signed
 
-COST = "cost"
 HEADINGS = {name: name for name in ("accuracy", "precision", "recall", "specificity")}
 HEADINGS |= {"mcc": "MCC", "f1": "F1", "auc": "AUC"}
 # The protocol that never divides what stems from one source: others are compared with it.
@@ -42,11 +31,7 @@ _COST_COLUMNS = {"parameters": "parameters", "gflops": "gflops", "ms_per_tile": 
 
 @dataclass(frozen=True)
 class ImageArm:
-    """A trained model of a task.
-
-    `label`: how the page calls it. `published`: its row in the published tables. `predictions`: as
-    `studies.common.class_metrics` takes them. `history`: None for a model that is no network. `facts`: training.json.
-    """
+    """A trained model of a task: `published` is its row in the published tables; what is no network has no history."""
 
     task: str
     name: str
@@ -66,18 +51,18 @@ class ImageArm:
         return self.predictions[self.predictions["protocol"] == protocol]
 
 
+Arms: TypeAlias = Sequence[ImageArm]
+
+
 def read_arms(
     arms: Mapping[str, Mapping[str, Any]],
     keys: Sequence[str],
-    predictions: Sequence[str | os.PathLike[str]],
-    facts: Sequence[str | os.PathLike[str]],
+    predictions: Sequence[str | Path],
+    facts: Sequence[str | Path],
     networks: Sequence[str],
-    histories: Sequence[str | os.PathLike[str]],
+    histories: Sequence[str | Path],
 ) -> list[ImageArm]:
-    """Read what trainings left: `predictions` and `facts` in the order of `keys`, `histories` in that of `networks`.
-
-    `arms` are the study's settings, with label and, where there is one, published.
-    """
+    """Read what trainings left: `predictions` and `facts` in the order of `keys`, `histories` in that of `networks`."""
     curves = {key: pd.read_csv(path, sep="\t") for key, path in zip(networks, histories, strict=True)}
     found = []
     for key, answers, known in zip(keys, predictions, facts, strict=True):
@@ -87,30 +72,20 @@ def read_arms(
     return found
 
 
-def summaries(arms: Sequence[ImageArm], *, resamples: int, seed: int, positive: str | None = None) -> pd.DataFrame:
-    """Scores of every model: protocol, metric, folds, mean, sd, low, high, key, task, arm, label.
-
-    `positive` is the class whose own scores are wanted; see `class_metrics.scores`.
-    """
-    frames = [
-        summary(arm.predictions, resamples=resamples, seed=seed, positive=positive).assign(
-            key=arm.key, task=arm.task, arm=arm.name, label=arm.label
-        )
-        for arm in arms
-    ]
+def summaries(arms: Arms, *, resamples: int, seed: int, positive: str | None = None) -> pd.DataFrame:
+    """Scores of every model: protocol, metric, folds, mean, sd, low, high, key, task, arm, label."""
+    frames = []
+    for arm in arms:
+        found = class_metrics.summary(arm.predictions, resamples=resamples, seed=seed, positive=positive)
+        frames.append(found.assign(key=arm.key, task=arm.task, arm=arm.name, label=arm.label))
     return pd.concat(frames, ignore_index=True)
 
 
-def long_metrics(
-    arms: Sequence[ImageArm], costs: Mapping[str, pd.DataFrame], *, positive: str | None = None
-) -> pd.DataFrame:
-    """metrics.tsv: arm (`task/arm`), protocol, repeat (the fold), metric and value.
-
-    `costs` holds cost.tsv by task; it becomes the protocol `cost`, without a repeat. `positive` as in `summaries`.
-    """
+def long_metrics(arms: Arms, costs: Mapping[str, pd.DataFrame], *, positive: str | None = None) -> pd.DataFrame:
+    """metrics.tsv: arm (`task/arm`), protocol (`cost`: cost.tsv of a task), repeat (the fold), metric and value."""
     frames = []
     for arm in arms:
-        found = [fold_scores(arm.predictions, positive)]
+        found = [class_metrics.fold_scores(arm.predictions, positive)]
         if arm.history is not None:
             by = arm.history.groupby(["protocol", "fold"], sort=False)
             spent = by.agg(seconds_per_epoch=("seconds", "median"), epochs=("epoch", "count")).reset_index()
@@ -118,12 +93,12 @@ def long_metrics(
         frames += [frame.rename(columns={"fold": "repeat"}).assign(arm=arm.key) for frame in found]
     for task, cost in costs.items():
         long = cost.rename(columns=_COST_COLUMNS).melt("arm", list(_COST_COLUMNS.values()), var_name="metric")
-        frames.append(long.assign(arm=task + "/" + long["arm"], protocol=COST, repeat=""))
+        frames.append(long.assign(arm=task + "/" + long["arm"], protocol="cost", repeat=""))
     columns = ["arm", "protocol", "repeat", "metric", "value"]
     return pd.concat([frame[columns].astype({"repeat": object}) for frame in frames], ignore_index=True)
 
 
-def leaks(arms: Sequence[ImageArm], images: pd.DataFrame) -> pd.DataFrame:
+def leaks(arms: Arms, images: pd.DataFrame) -> pd.DataFrame:
     """Share of a protocol's test images with another image of their group outside that fold's test set.
 
     All models of a task share its splits; each protocol and fold is counted in the first model that took part in it.
@@ -132,59 +107,46 @@ def leaks(arms: Sequence[ImageArm], images: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for task in dict.fromkeys(arm.task for arm in arms):
         own = [arm.predictions for arm in arms if arm.task == task]
-        tested = pd.concat([frame[["protocol", "fold", "file", "group"]] for frame in own])
-        tested = tested.drop_duplicates(["protocol", "fold", "file"])
-        whole = images[images["label"].isin(classes_in(own[0]))]
+        tested = pd.concat(own).drop_duplicates(["protocol", "fold", "file"])
+        whole = images[images["label"].isin(class_metrics.classes_in(own[0]))]
         for protocol in protocols_in(tested):
-            shares, sizes = [], []
-            for _, test in tested[tested["protocol"] == protocol].groupby("fold"):
-                others = whole.loc[~whole["file"].isin(test["file"]), "group"].astype(str)
-                shares.append(float(test["group"].astype(str).isin(set(others)).mean()))
-                sizes.append(len(test))
-            rows.append([task, protocol, np.mean(shares), round(float(np.mean(sizes)))])
+            tests = [test for _, test in tested[tested["protocol"] == protocol].groupby("fold")]
+            others = [whole.loc[~whole["file"].isin(test["file"]), "group"] for test in tests]
+            shares = [test["group"].isin(other).mean() for test, other in zip(tests, others, strict=True)]
+            rows.append([task, protocol, np.mean(shares), round(float(np.mean([len(test) for test in tests])))])
     return pd.DataFrame(rows, columns=["task", "protocol", "leak", "images"])
 
 
 def split_table(
     scores: pd.DataFrame, leak: pd.DataFrame, *, metrics: Sequence[str] = ("accuracy", "mcc")
 ) -> pd.DataFrame:
-    """A row per model: its scores under each protocol, their difference from the grouped one, and the leak.
-
-    A protocol that was not run has no columns; a model that was not run under one has empty cells there.
-    """
+    """A row per model: its scores under each protocol, their difference from the grouped one, and the leak."""
     rows, shown = [], protocols_in(scores)
     # A difference is shown where any model was run under two protocols.
     compared = len(scores[["key", "protocol"]].drop_duplicates()) > scores["key"].nunique()
     others = [p for p in shown if p != GROUPED] if compared and GROUPED in shown else []
     share = leak.set_index(["task", "protocol"])["leak"]
     for _, here in scores.groupby("key", sort=False):
-        first = here.iloc[0]
-        row: dict[str, Any] = {"task": first["task"].replace("_", " "), "model": first["label"]}
-        known: Any = here.set_index(["metric", "protocol"])
-        own = [p for p in shown if p in set(here["protocol"])]
+        task, label = here[["task", "label"]].iloc[0]
+        row: dict[str, Any] = {"task": task.replace("_", " "), "model": label}
+        known: Any = here.set_index(["metric", "protocol"]).to_dict("index")
+        own = protocols_in(here)
         for metric in metrics:
             for protocol in shown:
-                cell = score(known.loc[(metric, protocol)]) if protocol in own else ""
-                row[f"{HEADINGS[metric]}, {protocol}"] = cell
+                row[f"{HEADINGS[metric]}, {protocol}"] = score(known[metric, protocol]) if protocol in own else ""
             for other in others:
                 both = {other, GROUPED} <= set(own)
-                gap = known["mean"][metric, other] - known["mean"][metric, GROUPED] if both else None
+                gap = known[metric, other]["mean"] - known[metric, GROUPED]["mean"] if both else None
                 row[f"{HEADINGS[metric]}, {other} − {GROUPED}"] = signed(gap, 3)
         for protocol in shown:
-            value = 100 * share.get((first["task"], protocol), np.nan) if protocol in own else np.nan
-            row[f"leak, {protocol} split (%)"] = round(value, 1)
+            row[f"leak, {protocol} split (%)"] = round(100 * share[task, protocol], 1) if protocol in own else np.nan
         rows.append(row)
     table = pd.DataFrame(rows)
     return table if len(set(table["task"])) > 1 else table.drop(columns="task")
 
 
 def beside_published(
-    scores: pd.DataFrame,
-    arms: Sequence[ImageArm],
-    published: pd.DataFrame,
-    *,
-    metrics: Sequence[str] = SCORES,
-    seconds: bool = False,
+    scores: pd.DataFrame, arms: Arms, published: pd.DataFrame, *, metrics: Sequence[str] = SCORES, seconds: bool = False
 ) -> pd.DataFrame:
     """A row per model and protocol, and above them the published figures of the same network, as printed.
 
@@ -200,37 +162,28 @@ def beside_published(
             cells = {HEADINGS[m]: str(known.get(m, "")) for m in metrics}
             cells |= {"s per epoch": str(known.get("seconds_per_epoch", ""))} if seconds else {}
             rows.append({"model": arm.label, "split": "random, published", "folds": "", **cells})
+        spent = None if arm.history is None else arm.history.groupby("protocol")["seconds"].median()
         for protocol in protocols_in(own):
             here: Any = own[own["protocol"] == protocol].set_index("metric")
             cells = {HEADINGS[m]: score(here.loc[m]) for m in metrics}
-            cells |= {"s per epoch": _seconds(arm, protocol)} if seconds else {}
+            cells |= {"s per epoch": "" if spent is None else f"{spent[protocol]:.1f}"} if seconds else {}
             rows.append({"model": arm.label, "split": protocol, "folds": str(here["folds"].iloc[0]), **cells})
     return pd.DataFrame(rows)
 
 
-def _seconds(arm: ImageArm, protocol: str) -> str:
-    if arm.history is None:
-        return ""
-    spent = arm.history.loc[arm.history["protocol"] == protocol, "seconds"]
-    return f"{spent.median():.1f}" if len(spent) else ""
-
-
-def per_class_table(arms: Sequence[ImageArm]) -> pd.DataFrame:
+def per_class_table(arms: Arms) -> pd.DataFrame:
     """Precision, recall, F1 and AUC of each class against the rest, the predictions of all folds pooled."""
     frames = []
     for arm in arms:
         for protocol in protocols_in(arm.predictions):
-            table = class_scores(arm.of(protocol)).drop(columns="specificity").round(3)
+            table = class_metrics.class_scores(arm.of(protocol)).drop(columns="specificity").round(3)
             table = table.rename(columns={**HEADINGS, "n": "images"})
             frames.append(pd.DataFrame({"model": arm.label, "split": protocol, **table}))
     return pd.concat(frames, ignore_index=True)
 
 
-def training_table(arms: Sequence[ImageArm]) -> pd.DataFrame:
-    """How each network was trained: its size, the trainable part, the starting weights, and what its plan says.
-
-    Of the plan the columns that every reader looks for, and those in which the networks differ.
-    """
+def training_table(arms: Arms) -> pd.DataFrame:
+    """How each network was trained: its size and start, the usual settings, and those in which the networks differ."""
     networks = list({arm.name: arm for arm in arms if arm.history is not None}.values())
     lessons = [arm.facts.get("distillation") or {} for arm in networks]
     told = [{**arm.facts["training"], **lesson} for arm, lesson in zip(networks, lessons, strict=True)]
@@ -256,7 +209,7 @@ def _plain(value: Any) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def cost_of(arms: Sequence[ImageArm], cost: pd.DataFrame) -> pd.DataFrame:
+def cost_of(arms: Arms, cost: pd.DataFrame) -> pd.DataFrame:
     """What an image costs in each network, from cost.tsv, in the order of `arms`."""
     known = cost.set_index("arm")
     own = [arm for arm in arms if arm.name in known.index]
@@ -273,32 +226,30 @@ def cost_of(arms: Sequence[ImageArm], cost: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def matrices(arms: Sequence[ImageArm]) -> dict[str, dict[str, np.ndarray]]:
+def matrices(arms: Arms) -> dict[str, dict[str, np.ndarray]]:
     """Confusion matrices by protocol, in words, and model, summed over folds; for `confusion_matrices`."""
     found = {}
     for protocol in PROTOCOLS:
-        if own := {arm.label: confusion(arm.of(protocol)) for arm in arms if len(arm.of(protocol))}:
-            sizes = sorted({int(matrix.sum()) for matrix in own.values()})
-            images = " to ".join(f"{size:,}" for size in (sizes if len(sizes) < 2 else [sizes[0], sizes[-1]]))
+        if own := {arm.label: class_metrics.confusion(arm.of(protocol)) for arm in arms if len(arm.of(protocol))}:
+            sizes = [int(matrix.sum()) for matrix in own.values()]
+            images = " to ".join(dict.fromkeys([f"{min(sizes):,}", f"{max(sizes):,}"]))
             found[f"{PROTOCOL_NAMES[protocol]}, {images} test images"] = own
     return found
 
 
-def macro_curves(arms: Sequence[ImageArm]) -> dict[str, dict[str, Roc]]:
+def macro_curves(arms: Arms) -> dict[str, dict[str, class_metrics.Roc]]:
     """ROC curves averaged over classes and folds, by protocol, in words, and model; for `roc_panels`."""
-    panels: dict[str, dict[str, Roc]] = {}
+    panels: dict[str, dict[str, class_metrics.Roc]] = {}
     for protocol in PROTOCOLS:
-        found = {arm.label: list(roc_curves(arm.of(protocol)).values()) for arm in arms if len(arm.of(protocol))}
-        panels[PROTOCOL_NAMES[protocol]] = {name: mean_roc(curves) for name, curves in found.items() if curves}
+        curves = {arm.label: class_metrics.roc_curves(arm.of(protocol)) for arm in arms if len(arm.of(protocol))}
+        panels[PROTOCOL_NAMES[protocol]] = {k: class_metrics.mean_roc([*own.values()]) for k, own in curves.items()}
     return panels
 
 
 def dumbbell_points(scores: pd.DataFrame, leak: pd.DataFrame, task: str) -> pd.DataFrame:
     """What `protocol_dumbbell` draws of one task."""
-    here = scores[scores["task"] == task]
-    return here.merge(leak[["task", "protocol", "leak"]], on=["task", "protocol"], how="left").assign(
-        arm=lambda joined: joined["label"]
-    )
+    here = scores[scores["task"] == task].assign(arm=lambda own: own["label"])
+    return here.merge(leak[["task", "protocol", "leak"]], on=["task", "protocol"], how="left")
 
 
 def cost_points(scores: pd.DataFrame, cost: pd.DataFrame, task: str, protocol: str) -> pd.DataFrame:
@@ -310,7 +261,7 @@ def cost_points(scores: pd.DataFrame, cost: pd.DataFrame, task: str, protocol: s
     return joined.assign(low=low, high=high).rename(columns={"ms_per_tile": "ms", "mean": "score"})
 
 
-def label_of(arms: Sequence[ImageArm], name: str) -> str:
+def label_of(arms: Arms, name: str) -> str:
     """What a model is called on the page."""
     return next((arm.label for arm in arms if arm.name == name), name)
 
@@ -339,7 +290,7 @@ def leak_of(leak: pd.DataFrame, task: str) -> dict[str, float]:
 def shared_view(
     scores: pd.DataFrame,
     leak: pd.DataFrame,
-    arms: Sequence[ImageArm],
+    arms: Arms,
     grouping: Mapping[str, Any],
     *,
     metrics: Sequence[str] = ("accuracy", "mcc"),
@@ -351,5 +302,5 @@ def shared_view(
         "splits": split_table(scores, leak, metrics=metrics),
         "training": training_table(arms),
         "grouping": {"search": None, **grouping},
-        "montage_columns": COLUMNS,
+        "montage_columns": MONTAGE_COLUMNS,
     }

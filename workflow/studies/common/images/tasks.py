@@ -6,8 +6,7 @@ prior models that do so. Every arm of a task sees the same images on the same si
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from drunet.errors import ConfigError, closest
@@ -16,14 +15,12 @@ from drunet.settings.merging import merged
 from studies.common.images.protocols import PROTOCOLS, folds_of
 from studies.common.images.settings import ImageView
 from studies.common.settings import SetTraining
-from studies.common.user_paths import is_folder, is_there
+from studies.common.user_paths import is_there
 
 # Neither changes a result, or, of what changes it, `arm_view` tells.
 _UNDECISIVE = ("label", "published", "only", "view", "sees")
 # Blocks of settings that name an arm to draw a picture of.
 _PICTURES = ("attention", "confused")
-# Starting weights that are no files.
-_NO_FILES = ("random", "imagenet")
 
 
 def tasks_of(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -52,11 +49,7 @@ def explained_networks(settings: Mapping[str, Any], task: str) -> list[str]:
 
 
 def arm_settings(settings: Mapping[str, Any], arm: str) -> dict[str, Any]:
-    """What decides an arm's trainings: its own settings, with the study's training where it says nothing of its own.
-
-    What an arm is called, and which of a task's trainings it takes part in, is left out: neither changes a result. What
-    it sees of an image is told by `arm_view`.
-    """
+    """What decides an arm's trainings, with the study's training where it says nothing; but see `arm_view`."""
     own = {key: value for key, value in settings["arms"][arm].items() if key not in _UNDECISIVE}
     return {**own, "training": merged(settings["training"], own.get("training", {}))}
 
@@ -82,22 +75,22 @@ def arm_task(settings: Mapping[str, Any], task: str, arm: str) -> dict[str, Any]
     return {"classes": block["classes"], "protocols": protocols, "split": split}
 
 
-def trials_of(task: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Protocol and fold of each of a task's trainings; parts have one fold, 0."""
-    return [(protocol, fold) for protocol in task["protocols"] for fold in folds_of(task["split"], protocol)]
+def trials_of(task: Mapping[str, Any]) -> list[str]:
+    """`protocol.fold` of each of a task's trainings; parts have one fold, 0."""
+    return [f"{protocol}.{fold}" for protocol in task["protocols"] for fold in folds_of(task["split"], protocol)]
 
 
 def shown_trial(task: Mapping[str, Any]) -> str:
     """The training that pictures and exported models are taken from: the first of the most honest protocol."""
     protocol = max(task["protocols"], key=PROTOCOLS.index)
-    return next(f"{p}.{fold}" for p, fold in trials_of(task) if p == protocol)
+    return trials_of({**task, "protocols": [protocol]})[0]
 
 
 def kept_trials(settings: Mapping[str, Any], task: str, arm: str) -> list[str]:
     """The trainings whose weights are kept: all of a teacher's, else the one that is shown."""
     teaches = any(settings["arms"][other].get("teacher") == arm for other in arms_of(settings, task))
     own = arm_task(settings, task, arm)
-    return [f"{p}.{fold}" for p, fold in trials_of(own)] if teaches else [shown_trial(own)]
+    return trials_of(own) if teaches else [shown_trial(own)]
 
 
 def pictured(settings: Mapping[str, Any], key: str) -> str | None:
@@ -120,24 +113,12 @@ def starting_files(arm: Mapping[str, Any]) -> list[str]:
     """Files with weights that an arm starts from."""
     weights = arm.get("weights", "random")
     if isinstance(weights, str):
-        return [] if weights in _NO_FILES else [weights]
+        return [] if weights in ("random", "imagenet") else [weights]
     return list(weights.values())
 
 
-def class_folders(root: str | None, classes: list[str]) -> list[str]:
-    """The folders of these classes below the root of a user's image set: their time of change tells of new images."""
-    if root is None or not is_folder(root):
-        return []
-    return sorted(str(path) for name in classes for path in Path(root).rglob(name) if is_folder(path))
-
-
 def check_tasks(name: str, settings: Mapping[str, Any]) -> None:
-    """Refuse a study whose tasks, arms and paths do not fit each other.
-
-    Raises
-    ------
-    DrunetError
-    """
+    """Refuse, by a DrunetError, a study whose tasks, arms and paths do not fit each other."""
     where = f"study_settings.{name}"
     _check_paths(where, settings)
     for task, block in tasks_of(settings).items():
@@ -169,55 +150,45 @@ def _check_paths(where: str, settings: Mapping[str, Any]) -> None:
             raise ConfigError("there is no such path", where=f"{where}.{key}", found=found, mend=mend)
 
 
+def _check_known(kind: str, names: Iterable[str], known: Collection[str], where: str) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"unknown {kind}", where=where, found=name, mend=closest(name, known))
+
+
 def _check_pictures(where: str, settings: Mapping[str, Any]) -> None:
-    for key in _PICTURES:
-        if key not in settings:
-            continue
-        named = {"arm": settings[key]["arm"]} if "arm" in settings[key] else {}
-        named |= {f"layers_of.{arm}": arm for arm in settings[key].get("layers_of", {})}
+    for key in (name for name in _PICTURES if name in settings):
+        block = settings[key]
+        named = {"arm": block["arm"]} if "arm" in block else {f"layers_of.{arm}": arm for arm in block["layers_of"]}
         for place, arm in named.items():
-            if arm not in settings["arms"]:
-                mend = closest(arm, settings["arms"])
-                raise ConfigError("unknown arm", where=f"{where}.{key}.{place}", found=arm, mend=mend)
-        for task, block in tasks_of(settings).items():
-            for label in settings[key].get("classes", []):
-                if label not in block["classes"]:
-                    mend = f"Name classes of the task {task}. {closest(label, block['classes'])}"
-                    raise ConfigError("unknown class", where=f"{where}.{key}.classes", found=label, mend=mend)
-    if "layers_of" in settings.get("attention", {}):
+            _check_known("arm", [arm], settings["arms"], f"{where}.{key}.{place}")
+    if ("confused" in settings or "positive" in settings) and len(tasks_of(settings)) > 1:
+        mend, found = "Set the others to null.", ", ".join(tasks_of(settings))
+        raise ConfigError("this study has one task", where=f"{where}.tasks", found=found, mend=mend)
+    _check_known(
+        "class", settings.get("confused", {}).get("classes", []), classes_of(settings), f"{where}.confused.classes"
+    )
+    if "positive" in settings:
+        _check_known("class", [settings["positive"]], classes_of(settings), f"{where}.positive")
         for task in tasks_of(settings):
             if not explained_networks(settings, task):
                 mend = "Leave at least one network in that sees whole images."
                 raise ConfigError("there is no network to look into", where=f"{where}.tasks.{task}.arms", mend=mend)
-    for task, block in tasks_of(settings).items():
-        if settings.get("positive", block["classes"][0]) not in block["classes"]:
-            mend = f"Name a class of the task {task}. {closest(settings['positive'], block['classes'])}"
-            raise ConfigError("unknown class", where=f"{where}.positive", found=settings["positive"], mend=mend)
-    if ("confused" in settings or "positive" in settings) and len(tasks_of(settings)) > 1:
-        found = ", ".join(tasks_of(settings))
-        raise ConfigError(
-            "this study has one task", where=f"{where}.tasks", found=found, mend="Set the others to null."
-        )
 
 
 def _check_task(where: str, settings: Mapping[str, Any], task: str, block: Mapping[str, Any]) -> None:
-    for arm in block["arms"]:
-        if arm not in settings["arms"]:
-            raise ConfigError("unknown arm", where=f"{where}.arms", found=arm, mend=closest(arm, settings["arms"]))
-    if not arms_of(settings, task):
-        raise ConfigError("no arm is left", where=f"{where}.arms", mend="Leave at least one in.")
+    _check_known("arm", block["arms"], settings["arms"], f"{where}.arms")
     split = block["split"]
     count = split.get("folds", 1)
-    if wrong := [fold for _, fold in trials_of(block) if fold >= count]:
+    if wrong := [fold for p in block["protocols"] for fold in folds_of(split, p) if fold >= count]:
         mend = f"Folds are numbered from 0 to {count - 1}."
         raise ConfigError("there is no such fold", where=f"{where}.split.run", found=wrong[0], mend=mend)
     if not networks_of(settings, task):
-        mend = "Leave at least one network in: what an image costs is told of networks."
-        raise ConfigError("prior models alone are left", where=f"{where}.arms", mend=mend)
+        mend = "Leave at least one in: pictures and what an image costs are of networks."
+        raise ConfigError("no network is left", where=f"{where}.arms", mend=mend)
     shown = shown_trial(block)
     for arm in networks_of(settings, task):
-        own = arm_task(settings, task, arm)
-        if shown not in [f"{p}.{fold}" for p, fold in trials_of(own)]:
+        if shown not in trials_of(arm_task(settings, task, arm)):
             mend = f"Let it take part in {shown}, which pictures, exports and times are taken from."
             raise ConfigError("it leaves out what is shown", where=f"{where}: arm {arm}: only", mend=mend)
         _check_teacher(f"{where}: arm {arm}", settings, task, arm)
@@ -227,15 +198,16 @@ def _check_teacher(where: str, settings: Mapping[str, Any], task: str, arm: str)
     teacher = settings["arms"][arm].get("teacher")
     if teacher is None:
         return
-    if teacher == arm or teacher not in networks_of(settings, task):
-        others = [other for other in networks_of(settings, task) if other != arm]
+    others = [other for other in networks_of(settings, task) if other != arm]
+    if teacher not in others:
         mend = f"A teacher is another network of the same task, or null. {closest(teacher, others)}"
         raise ConfigError("unknown teacher", where=where, found=teacher, mend=mend)
     if settings["arms"][teacher].get("teacher") is not None:
         mend = "Let it learn from a network that has no teacher."
         raise ConfigError("the teacher has a teacher itself", where=where, found=teacher, mend=mend)
-    taught, teaching = (set(trials_of(arm_task(settings, task, name))) for name in (arm, teacher))
-    if lacking := sorted(taught - teaching):
-        found = ", ".join(f"{p} {fold}" for p, fold in lacking)
+    taught, teaching = (trials_of(arm_task(settings, task, name)) for name in (arm, teacher))
+    if lacking := [trial for trial in taught if trial not in teaching]:
         mend = f"Widen `only` of {teacher}, or narrow that of {arm}."
-        raise ConfigError("its teacher is not trained on the same sides", where=where, found=found, mend=mend)
+        raise ConfigError(
+            "its teacher is not trained on the same sides", where=where, found=", ".join(lacking), mend=mend
+        )

@@ -1,14 +1,11 @@
-"""Training an arm on a set of images: every protocol and fold of a task, in one process.
+"""Training an arm on a set of images: every protocol and fold of a task, in one process, all from the same weights.
 
-All trials begin with the same weights and share what is traced for the first. Each can be killed and goes on where it
-stood, and one that is finished is not trained again.
+Each can be killed and goes on where it stood, and one that is finished is not trained again.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,6 @@ import keras
 import numpy as np
 import pandas as pd
 
-from drunet.errors import ModelError
 from drunet.files import sha256
 from drunet.inference import EngineOptions
 from drunet.settings.network import NetworkSettings, starts_whole
@@ -27,14 +23,7 @@ from drunet.training.recipe import new_network
 from drunet.training.trained import Trained, builder_options
 from studies.common.images.batches import ImageBatches, Originals, probabilities
 from studies.common.images.job_settings import Lesson
-from studies.common.images.trials import (
-    HISTORY,
-    Trial,
-    class_numbers,
-    draw_trials,
-    images_of,
-    prediction_rows,
-)
+from studies.common.images.splits import HISTORY, Trial, class_numbers, draw_trials, images_of, prediction_rows
 from studies.common.images.view import View
 from studies.common.series import Series
 
@@ -44,14 +33,14 @@ def train_arm(
     arm: Mapping[str, Any],
     task: Mapping[str, Any],
     images: pd.DataFrame,
-    root: str | os.PathLike[str],
+    root: str | Path,
     *,
     view: View,
     validation_share: float,
     distillation: Mapping[str, Any] | None,
     seed: int,
     folder: Path,
-    teachers: Mapping[str, str | os.PathLike[str]] | None = None,
+    teachers: Mapping[str, str | Path] | None = None,
     engine: EngineOptions | None = None,
     threads: int = 1,
     keep_mb: float = 1500,
@@ -59,65 +48,42 @@ def train_arm(
 ) -> Trained:
     """Train an arm in every protocol and fold of a task, and test it.
 
-    Parameters
-    ----------
-    name : str
-        How messages call it.
-    arm : mapping
-        architecture, options, weights, freeze_fraction, batch_norm_momentum, training (in full), teacher.
-    task : mapping
-        classes, protocols, split.
-    images : DataFrame
-        file, label, group, and part for the protocol "given"; a row per image, those of other classes are left out.
-    root : path
-        Folder of the images.
-    view : View
-    validation_share : float
-        Share of the images beside the test that decide when training was best; 0: the training loss does.
-    distillation : mapping or None
-        temperature and weight, for an arm with a teacher.
-    seed : int
-        Of splits, initial weights, order, views and dropout.
-    folder : Path
-        Where the state is kept, and until the caller removes it the weights of every trial: see
-        `studies.common.series.weights_file`.
-    teachers : mapping of "protocol.fold" to path
-        ONNX files of the teacher, trained on the same images as each trial.
-    engine : EngineOptions, optional
-        Where the teacher computes.
-    threads : int
-        Images decoded at a time.
-    keep_mb : float
-        Decoded pixels kept in memory, MB.
-    code : str
-        Digest of the code that trains: what an edit comes between is not continued but begun anew.
+    `name` is how messages call it; `arm` has architecture, options, weights, freeze_fraction, batch_norm_momentum,
+    training (in full) and teacher; `images` have file (below `root`), label, group, and part for the protocol "given".
+    `validation_share` of the images beside the test decide when training was best; 0: the training loss does.
+    `distillation` (temperature, weight) is for an arm with a teacher, `teachers` are ONNX files of it by
+    `protocol.fold`, trained on the same images. `seed` is that of splits, initial weights, order, views and dropout.
+    `folder` keeps the state and, until the caller removes it, the weights of every trial. `keep_mb` of decoded pixels
+    stay in memory. An edit of the code, of which `code` is a digest, begins trainings anew.
 
-    Returns
-    -------
-    Trained
-
-    Raises
-    ------
-    ConfigError
-        For a protocol, a distillation block or a plan that does not fit.
-    ImageSetError
-        If a class is missing or too small, or an image cannot be read.
-    ModelError
-        For an architecture, weights or a teacher that do not fit, and if a trial has no teacher.
-    TrainingDataError
-        If the loss is no longer a number.
+    Raises ConfigError, ImageSetError or ModelError for what does not fit, TrainingDataError if the loss is no number.
     """
     plan = TrainingSettings.of(arm["training"], f"{name}: training")
     taught = Lesson.of(distillation or {}, f"{name}: distillation") if arm.get("teacher") else None
     lesson = taught and taught.model_dump()
-    classes, images = list(task["classes"]), images_of(task, images, name)
-    trials = draw_trials(task, images, validation_share=validation_share, seed=seed, where=name)
-    taught_by = _teachers_of(trials, teachers or {}, name) if taught else {}
+    classes, images = list(task["classes"]), images_of(task, images)
+    trials = draw_trials(task, images, validation_share=validation_share, seed=seed)
+    taught_by = {trial.key: (teachers or {})[trial.key] for trial in trials} if taught else {}
     engine = engine or EngineOptions()
     network = NetworkSettings.among(arm, name)
     model = new_network(network, plan, seed, view.size, start=arm["weights"], classes=len(classes))
+    usual: dict[str, Any] = {"classes": len(classes), "view": view, "batch_size": plan.batch_size, "seed": seed}
+    usual |= {"originals": Originals(root, keep_mb), "distilled": bool(taught_by), "threads": threads}
+    numbers = class_numbers(images, classes)
 
-    data = _Data(images, classes, Originals(root, keep_mb), view, plan, seed, taught_by, engine, threads, name)
+    def part(chosen: np.ndarray, **options: Any) -> ImageBatches:
+        return ImageBatches(images["file"].iloc[chosen].tolist(), numbers[chosen], **usual, **options)
+
+    def batches(trial: Trial) -> tuple[ImageBatches, ImageBatches | None]:
+        """Batches to learn from, with the answers of the trial's teacher if it has one, and to validate with."""
+        file, validation, where = taught_by.get(trial.key), trial.split.validation, f"{name}: teacher"
+        teacher = OnnxTeacher(file, classes, size=view.size, options=engine, where=where) if file else None
+        learnt = part(trial.split.training, teacher=teacher, steps=plan.steps_per_epoch)
+        return learnt, part(validation, fixed=True) if len(validation) else None
+
+    def answers(trial: Trial) -> pd.DataFrame:
+        return prediction_rows(images, trial, classes, probabilities(model, part(trial.split.test, fixed=True)))
+
     # A fold is what it is however many others are trained.
     split = {key: value for key, value in task["split"].items() if key != "run"}
     decisive = [without_names(arm), classes, split, view.settings(), validation_share, lesson, seed]
@@ -128,8 +94,8 @@ def train_arm(
     for trial in trials:
         file, label = taught_by.get(trial.key), f"{name}, {trial.protocol} {trial.fold}"
         own = file and [sha256(file), engine.provider, engine.precision]
-        answers = partial(data.rows, model, trial)
-        done.append((trial, *series.train(trial.key, label, plan, partial(data.of, trial), answers, own)))
+        given = partial(batches, trial), partial(answers, trial)
+        done.append((trial, *series.train(trial.key, label, plan, *given, own)))
 
     curves = [h.assign(protocol=t.protocol, fold=t.fold).reindex(columns=list(HISTORY)) for t, _, h in done]
     predictions = pd.concat([rows for _, rows, _ in done], ignore_index=True)
@@ -154,49 +120,6 @@ def train_arm(
     return Trained(None, pd.concat(curves, ignore_index=True), facts, predictions)
 
 
-@dataclass(frozen=True)
-class _Data:
-    """How the images of a trial become batches, and answers rows."""
-
-    images: pd.DataFrame
-    classes: list[str]
-    originals: Originals
-    view: View
-    plan: TrainingSettings
-    seed: int
-    teachers: Mapping[str, str | os.PathLike[str]]
-    engine: EngineOptions
-    threads: int
-    name: str
-
-    def of(self, trial: Trial) -> tuple[ImageBatches, ImageBatches | None]:
-        """Batches to learn from, with the answers of the trial's teacher if it has one, and to validate with."""
-        file, validation = self.teachers.get(trial.key), trial.split.validation
-        where, size = f"{self.name}: teacher", self.view.size
-        teacher = OnnxTeacher(file, self.classes, size=size, options=self.engine, where=where) if file else None
-        batches = self._part(trial.split.training, teacher=teacher, steps=self.plan.steps_per_epoch)
-        return batches, self._part(validation, fixed=True) if len(validation) else None
-
-    def rows(self, model: keras.Model, trial: Trial) -> pd.DataFrame:
-        """Predictions for the test images of a trial."""
-        answers = probabilities(model, self._part(trial.split.test, fixed=True))
-        return prediction_rows(self.images, trial, self.classes, answers)
-
-    def _part(self, chosen: np.ndarray, **options: Any) -> ImageBatches:
-        return ImageBatches(
-            self.images["file"].iloc[chosen].tolist(),
-            class_numbers(self.images, self.classes)[chosen],
-            classes=len(self.classes),
-            originals=self.originals,
-            view=self.view,
-            batch_size=self.plan.batch_size,
-            seed=self.seed,
-            distilled=bool(self.teachers),
-            threads=self.threads,
-            **options,
-        )
-
-
 def without_names(arm: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of an arm but for what it is called, which does not decide what it becomes."""
     return {key: value for key, value in arm.items() if key not in ("label", "published")}
@@ -207,21 +130,9 @@ def pace(history: pd.DataFrame) -> dict[str, Any]:
     return {"epochs": len(history), "seconds_per_epoch": float(history["seconds"].median())}
 
 
-def _teachers_of(
-    trials: Sequence[Trial], teachers: Mapping[str, str | os.PathLike[str]], name: str
-) -> dict[str, str | os.PathLike[str]]:
-    """The teacher's file for each trial, before anything is trained."""
-    missing = [trial.key for trial in trials if trial.key not in teachers]
-    if missing:
-        found = f"{', '.join(missing)}; there are {', '.join(sorted(teachers)) or 'none'}"
-        mend = "Train the teacher on the same protocols and folds."
-        raise ModelError("there is no teacher for a trial", where=name, found=found, mend=mend)
-    return dict(teachers)
-
-
 def _start_files(arm: Mapping[str, Any]) -> list[str]:
     """Files whose weights an arm begins with: of the whole model, or of backbones."""
     weights = arm["weights"]
     if isinstance(weights, Mapping):
-        return [os.fspath(weights[name]) for name in sorted(weights)]
-    return [weights] if starts_whole(arm["weights"]) else []
+        return [weights[name] for name in sorted(weights)]
+    return [weights] if starts_whole(weights) else []

@@ -1,10 +1,8 @@
 """What a network sees of an image: a random resized crop, flipped and turned, in training; a fixed centre in the test.
 
-Source: Tian et al. 2024, pre-processing (random crop to 224 px, horizontal flip, up to 10 degrees; shorter side 256 px,
-centre crop). It gives neither the crops' share of the area nor their shape: the defaults are those of the common
-`RandomResizedCrop` (a share of 0.08 to 1, sides of 3:4 to 4:3, ten tries, then the centre).
-
-Chu et al. stretch whole images to a square and move them instead (shift, zoom, shear, rotation, flips).
+Source: Tian et al. 2024, pre-processing. It gives neither the crops' share of the area nor their shape: the defaults
+are those of the common `RandomResizedCrop`. Chu et al. stretch whole images to a square and move them instead (shift,
+zoom, shear, rotation, flips).
 """
 
 from __future__ import annotations
@@ -18,13 +16,10 @@ from pydantic import Field, Strict, model_validator
 
 from drunet.settings.augment import ORDERED
 from drunet.settings.base import Block, refusal
-from studies.common.images.degraded import Degradation
 
 _TRIES = 10
-
 # Fields that studies made before them do without.
 _LATER = ("fit", "shift", "zoom", "shear", "sees")
-
 _CROPS = ("crop_scale", "crop_ratio")
 _WHOLE = (1.0, 1.0)
 _Scale = Annotated[float, Strict(), Field(gt=0, le=1)]
@@ -84,19 +79,10 @@ class View(Block):
         return {k: value for k, value in own.items() if k not in _LATER or value != fields[k].default}
 
     def training(self, rng: np.random.Generator, image: Image) -> Image:
-        """Draw a view to learn from: crop or stretch, then flip, then turn (and shift, shear and zoom).
+        """Draw a view to learn from, uint8 (size, size, 3): crop or stretch, flip, turn (and shift, shear and zoom).
 
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-        image : uint8 (h, w, 3)
-
-        Returns
-        -------
-        uint8 (size, size, 3)
-            A new array. What moving brings in from outside is the inside mirrored: black corners, or the streaks that
-            come of repeating the nearest pixel (as Chu et al. do), would be something that no test image has, and
-            tissue goes on beyond an edge.
+        What moving brings in from outside is the inside mirrored: black corners, or the streaks that come of repeating
+        the nearest pixel (as Chu et al. do), would be something that no test image has.
         """
         image = self._left_of(image)
         if self.fit == "stretch":
@@ -104,17 +90,21 @@ class View(Block):
         else:
             top, left, height, width = draw_crop(rng, image.shape[:2], self.crop_scale, self.crop_ratio)
             seen = resized(image[top : top + height, left : left + width], (self.size, self.size))
-        seen = self._flipped(rng, seen)
+        if self.flip != "none" and rng.random() < 0.5:
+            seen = seen[:, ::-1]
+        if self.flip == "both" and rng.random() < 0.5:
+            seen = seen[::-1]
+        seen = np.ascontiguousarray(seen)
         degrees = rng.uniform(-self.rotation, self.rotation) if self.rotation else 0.0
-        if self.shift or self.zoom or self.shear:
-            return moved(seen, self._movement(rng, degrees))
-        return turned(seen, degrees) if self.rotation else seen
+        if not (self.shift or self.zoom or self.shear):
+            return turned(seen, degrees) if self.rotation else seen
+        across, down = rng.uniform(-self.shift, self.shift, size=2) * self.size
+        shear = rng.uniform(-self.shear, self.shear)
+        wider, higher = rng.uniform(1 - self.zoom, 1 + self.zoom, size=2)
+        return moved(seen, movement(degrees, (across, down), shear, (wider, higher)))
 
     def test(self, image: Image) -> Image:
-        """The fixed view, uint8 (size, size, 3), a new array.
-
-        Shorter side brought to `short_side`, centre cut out; or the whole, stretched.
-        """
+        """The fixed view, uint8 (size, size, 3): shorter side brought to `short_side`, centre cut out; or the whole."""
         image = self._left_of(image)
         if self.fit == "stretch":
             return resized(image, (self.size, self.size))
@@ -132,19 +122,6 @@ class View(Block):
             return image
         side = self.size if self.fit == "stretch" else self.short_side
         return self.sees(resized(image, (side, side)))
-
-    def _movement(self, rng: np.random.Generator, degrees: float) -> NDArray[np.float64]:
-        across, down = rng.uniform(-self.shift, self.shift, size=2) * self.size
-        shear = rng.uniform(-self.shear, self.shear)
-        wider, higher = rng.uniform(1 - self.zoom, 1 + self.zoom, size=2)
-        return movement(degrees, (across, down), shear, (wider, higher))
-
-    def _flipped(self, rng: np.random.Generator, image: Image) -> Image:
-        if self.flip != "none" and rng.random() < 0.5:
-            image = image[:, ::-1]
-        if self.flip == "both" and rng.random() < 0.5:
-            image = image[::-1]
-        return np.ascontiguousarray(image)
 
 
 def draw_crop(
@@ -172,10 +149,7 @@ def draw_crop(
 
 
 def resized(image: Image, size: tuple[int, int]) -> Image:
-    """An image brought to (height, width), a new array: reduced by area, enlarged bilinearly.
-
-    Where one side grows and the other shrinks, which the ratio of a crop bounds, it is bilinear too.
-    """
+    """An image brought to (height, width), a new array: reduced by area; enlarged, even one side alone, bilinearly."""
     if image.shape[:2] == size:
         return image.copy()
     import cv2
@@ -188,25 +162,11 @@ def resized(image: Image, size: tuple[int, int]) -> Image:
 def movement(
     degrees: float, shift: tuple[float, float], shear: float, scale: tuple[float, float]
 ) -> NDArray[np.float64]:
-    """Where, from the centre, each pixel of a moved image comes from: turn, shift, shear and scale, as one matrix.
+    """Where, from the centre, pixels of a moved image come from: a matrix (2, 3), in the order of Keras' generator.
 
-    The order is that of Keras' image generator, whose ranges Chu et al. state.
-
-    Parameters
-    ----------
-    degrees : float
-        Turn, anticlockwise.
-    shift : (float, float)
-        Across and down, px, before the turn: where the centre comes from.
-    shear : float
-        Degrees by which rows slant; columns stay upright.
-    scale : (float, float)
-        Across and down; above 1 shows more of the image, smaller.
-
-    Returns
-    -------
-    float64 (2, 3)
-        For (x, y, 1) of a pixel, both from the centre.
+    Turns are anticlockwise, `degrees`; `shift` is across and down, px, before the turn: where the centre comes from;
+    `shear` the degrees by which rows slant (columns stay upright); `scale` across and down: above 1 shows more,
+    smaller.
     """
     turn, lean = math.radians(degrees), math.radians(shear)
     # Rows of an image run down: a turn that is anticlockwise to the eye has its signs changed.
@@ -222,9 +182,7 @@ def moved(image: Image, source: NDArray[np.float64]) -> Image:
     height, width = image.shape[:2]
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     absolute = np.column_stack([source[:, :2], source[:, 2] + centre - source[:, :2] @ centre])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    whole = cv2.warpAffine(image, absolute, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(whole, dtype=np.uint8)
+    return _warped(image, absolute, cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
 
 def turned(image: Image, degrees: float) -> Image:
@@ -233,5 +191,56 @@ def turned(image: Image, degrees: float) -> Image:
 
     height, width = image.shape[:2]
     about = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
-    whole = cv2.warpAffine(image, about, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return _warped(image, about, cv2.INTER_LINEAR)
+
+
+def _warped(image: Image, matrix: NDArray[Any], flags: int) -> Image:
+    import cv2
+
+    whole = cv2.warpAffine(image, matrix, image.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(whole, dtype=np.uint8)
+
+
+class Degradation(Block):
+    """What is left of an image where a network is not to see the lesion: its rim, or a blur. Exactly one is a number.
+
+    A network that distinguishes classes by what is left may do so by the whole image too, without looking at a lesion.
+    """
+
+    border: float | None = Field(default=None, gt=0, lt=0.5)
+    """share of each side that is kept along it; all inside is black. Of a chest slice the outer tenth is mostly air,
+    table, skin and what a journal adds: but it holds what it holds, and in a picture cropped to the lungs that may be
+    lung"""
+    blur: float | None = Field(default=None, gt=0, le=1)
+    """standard deviation of a Gaussian blur, as a share of the side. At 0.06 a lesion narrower than an eighth of the
+    picture (2.355 sigma: the blur's full width at half its height) is spread beyond itself; one that is larger, and the
+    outline of the body, still show"""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.border is None) == (self.blur is None):
+            mend = "Use one of border and blur; two arms may have one each."
+            raise refusal("an image is degraded in one way", found=self.model_dump(exclude_none=True), mend=mend)
+        return self
+
+    def __call__(self, image: Image) -> Image:
+        """Degrade an image, uint8 (h, w, c), into a new array."""
+        return rim_of(image, self.border) if self.border is not None else blurred(image, self.blur or 0.0)
+
+
+def rim_of(image: Image, share: float) -> Image:
+    """An image whose inside is black, but for a rim of `share` of each side, at least 1 px."""
+    rim = image.copy()
+    down, across = (max(1, round(share * side)) for side in image.shape[:2])
+    rim[down:-down, across:-across] = 0
+    return rim
+
+
+def blurred(image: Image, share: float) -> Image:
+    """An image under a Gaussian blur with a standard deviation of `share` of its shorter side, mirrored at its edge."""
+    # Here, for the settings of studies are read with this module.
+    import cv2
+
+    sigma = share * min(image.shape[:2])
+    soft = cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(soft, dtype=np.uint8).reshape(image.shape)

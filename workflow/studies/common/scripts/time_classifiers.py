@@ -20,11 +20,7 @@ with job(snakemake.log[0]):
         repeats=params.timing["repeats"],
         layouts={arm: layout_of(settings) for arm, settings in params.get("layouts", {}).items()},
     )
-    cost = cost_table(
-        {arm: known["parameters"] for arm, known in facts.items()},
-        {arm: arithmetic(path) for arm, path in models.items()},
-        seconds,
-        options,
-        reference=params.get("reference"),
-    )
+    parameters = {arm: known["parameters"] for arm, known in facts.items()}
+    counted = {arm: arithmetic(path) for arm, path in models.items()}
+    cost = cost_table(parameters, counted, seconds, options, reference=params.get("reference"))
     write_tsv(cost, snakemake.output.cost)

@@ -12,5 +12,5 @@ with job(snakemake.log[0]):
     maps = {label: ArmMaps.read(path) for label, path in zip(snakemake.params.labels, inputs.maps, strict=True)}
     shown = pd.read_csv(inputs.chosen, sep="\t", dtype={"file": str, "group": str})
     save(figures.last_maps_figure(maps, shown), output.last, dpi=250)
-    save(figures.layers_figure(maps, shown), output.layers, dpi=250)
-    save(figures.averages_figure(maps, shown), output.averages, dpi=250)
+    save(figures.layers_figure(maps), output.layers, dpi=250)
+    save(figures.averages_figure(maps), output.averages, dpi=250)

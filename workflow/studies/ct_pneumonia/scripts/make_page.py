@@ -28,14 +28,7 @@ with job(snakemake.log[0]):
     for name, figure in figures(scores, leak, arms, settings).items():
         save(figure, folder / "figures" / f"{name}.png", dpi=200)
     labels = [settings["arms"][key.partition("/")[2]]["label"] for key in params.explained]
-    view = study.page_view(
-        scores,
-        leak,
-        arms,
-        settings,
-        read_published(inputs.published),
-        study.coverage_table(dict(zip(labels, covered, strict=True)), **drawn),
-        grouping=read_json(inputs.groups),
-        collected=read_json(inputs.collected),
-    )
+    boxes = study.coverage_table(dict(zip(labels, covered, strict=True)), **drawn)
+    facts = {"grouping": read_json(inputs.groups), "collected": read_json(inputs.collected)}
+    view = study.page_view(scores, leak, arms, settings, read_published(inputs.published), boxes, **facts)
     render_section(folder, Path(inputs.template), view)

@@ -10,27 +10,12 @@ from studies.ct_pneumonia.attention import choose_images, map_arm
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
     options, boxes = params.options, read_list(inputs.boxes)
-    shown, covered = choose_images(
-        [pd.read_parquet(path) for path in inputs.answers],
-        boxes,
-        trial=params.trial,
-        positive=params.positive,
-        images=options["images"],
-        coverage_images=options["coverage_images"],
-    )
-    maps, coverage = map_arm(
-        read_json(inputs.facts),
-        inputs.weights,
-        inputs.images,
-        boxes,
-        shown,
-        covered,
-        pd.read_parquet(inputs.predictions),
-        trial=params.trial,
-        positive=params.positive,
-        options=options,
-        layers=params.layers,
-    )
+    asked = {"trial": params.trial, "positive": params.positive}
+    counts = {key: options[key] for key in ("images", "coverage_images")}
+    shown, covered = choose_images([pd.read_parquet(path) for path in inputs.answers], boxes, **asked, **counts)
+    facts, answers = read_json(inputs.facts), pd.read_parquet(inputs.predictions)
+    how = {**asked, "options": options, "layers": params.layers}
+    maps, coverage = map_arm(facts, inputs.weights, inputs.images, boxes, shown, covered, answers, **how)
     maps.write(output.maps)
     write_tsv(coverage, output.coverage)
     write_tsv(shown, output.chosen)

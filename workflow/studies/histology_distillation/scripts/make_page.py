@@ -23,15 +23,7 @@ with job(snakemake.log[0]):
     write_tsv(long_metrics(arms, costs), output.metrics)
     for name, figure in study.figures(scores, leak, arms, cost, settings).items():
         save(figure, folder / "figures" / f"{name}.png", dpi=200)
-    view = study.page_view(
-        scores,
-        leak,
-        arms,
-        cost,
-        settings,
-        {Path(path).stem: read_published(path) for path in inputs.published},
-        grouping=read_json(inputs.groups),
-        unreadable=len(read_list(inputs.unreadable)),
-        picture=bool(inputs.picture),
-    )
+    published = {Path(path).stem: read_published(path) for path in inputs.published}
+    facts = {"grouping": read_json(inputs.groups), "unreadable": len(read_list(inputs.unreadable))}
+    view = study.page_view(scores, leak, arms, cost, settings, published, **facts, picture=bool(inputs.picture))
     render_section(folder, Path(inputs.template), view)

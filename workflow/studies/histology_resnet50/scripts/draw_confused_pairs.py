@@ -9,15 +9,7 @@ from studies.common.images.pictures import confused_figure
 
 with job(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params
-    wanted = params.confused
-    figure = confused_figure(
-        pd.read_parquet(inputs.predictions),
-        read_json(inputs.facts),
-        inputs.weights,
-        params.root,
-        trial=params.trial,
-        classes=wanted["classes"],
-        pairs=wanted["pairs"],
-        at_most=wanted["at_most"],
-    )
+    predictions, facts = pd.read_parquet(inputs.predictions), read_json(inputs.facts)
+    wanted = {key: params.confused[key] for key in ("classes", "pairs", "at_most")}
+    figure = confused_figure(predictions, facts, inputs.weights, params.root, trial=params.trial, **wanted)
     save(figure, snakemake.output.figure, dpi=250)

@@ -22,14 +22,7 @@ with job(snakemake.log[0]):
     write_tsv(pd.concat(metrics, ignore_index=True), output.metrics)
     for name, figure in study.figures(scores, leak, arms).items():
         save(figure, folder / "figures" / f"{name}.png", dpi=200)
-    view = study.page_view(
-        scores,
-        leak,
-        arms,
-        settings,
-        read_published(inputs.published).set_index("figure")["value"].to_dict(),
-        grouping=read_json(inputs.groups),
-        unreadable=len(read_list(inputs.unreadable)),
-        picture=bool(inputs.picture),
-    )
+    published = read_published(inputs.published).set_index("figure")["value"].to_dict()
+    facts = {"grouping": read_json(inputs.groups), "unreadable": len(read_list(inputs.unreadable))}
+    view = study.page_view(scores, leak, arms, settings, published, **facts, picture=bool(inputs.picture))
     render_section(folder, Path(inputs.template), view)

@@ -5,11 +5,6 @@ from drunet.files import read_json
 from studies.common.images.export import export_arm
 
 with job(snakemake.log[0]):
-    wildcards = snakemake.wildcards
-    export_arm(
-        read_json(snakemake.input.facts),
-        snakemake.input.weights,
-        snakemake.output.models,
-        opset=snakemake.params.opset,
-        name=f"{wildcards.study} {wildcards.task} {wildcards.arm}",
-    )
+    inputs, params, wildcards = snakemake.input, snakemake.params, snakemake.wildcards
+    name = f"{wildcards.study} {wildcards.task} {wildcards.arm}"
+    export_arm(read_json(inputs.facts), inputs.weights, snakemake.output.models, opset=params.opset, name=name)

@@ -3,10 +3,9 @@
 from drunet.console import job
 from drunet.files import write_json
 from studies.common.images.folder import find_files, list_images, write_list
-from studies.common.images.groups import group_facts, read_groups
+from studies.common.images.groups import group_facts, in_order_of, read_groups, read_sources, sourced_groups
 from studies.common.images.job_settings import NearDuplicates
 from studies.common.images.near_duplicates import find_groups
-from studies.common.images.sources import in_order_of, read_sources, sourced_groups
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params

@@ -2,8 +2,8 @@
 
 from drunet.console import job
 from drunet.report.figures import save
+from studies.common.images.class_figures import group_montage
 from studies.common.images.folder import read_list
-from studies.common.images.group_montage import group_montage
 
 with job(snakemake.log[0]):
     images = read_list(snakemake.input.images)
