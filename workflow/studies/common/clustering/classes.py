@@ -20,16 +20,9 @@ _NAMES = {NON_TUMOUR: "non-tumour", TUMOUR: "tumour"}
 class TissueClasses:
     """Classes of clustered tiles.
 
-    Attributes
-    ----------
-    of_tiles : int (n,)
-        Class of each row of the table, training and validation.
-    labels : list of int
-        Per class, 1 tumour or 0 non-tumour.
-    facts : list of dict
-        Per class: label, the clusters that it holds, training tiles (JSON values).
-    merged : list of str
-        What was too small to be a class of its own, in words.
+    `of_tiles`, int (n,), is the class of each row of the table, training and validation; `labels` are 1 tumour or 0
+    non-tumour per class, `facts` its label, clusters and training tiles (JSON values); `merged` says what was too small
+    to be a class of its own.
     """
 
     of_tiles: np.ndarray
@@ -42,21 +35,9 @@ def tissue_classes(table: pd.DataFrame, least: int, *, where: str) -> TissueClas
     """Make classes of clusters and labels, none of them too small to be learnt.
 
     A cluster that holds both labels gives two classes. The smallest class with fewer than `least` training tiles joins
-    the nearest one of its label, until none is too small.
-
-    Parameters
-    ----------
-    table : DataFrame
-        split, label, cluster, c0, c1, … from `studies.common.clustering.tiles.cluster_tiles`.
-    least : int
-        Training tiles that a class needs.
-    where : str
-        Named in messages.
-
-    Raises
-    ------
-    TrainingDataError
-        If a label has no tiles, or fewer than `least` altogether.
+    the nearest one of its label, until none is too small. `table` has split, label, cluster, c0, c1, … from
+    `studies.common.clustering.tiles.cluster_tiles`. Raises TrainingDataError if a label has no tiles, or fewer than
+    `least` altogether.
     """
     training = table["split"].to_numpy() == TRAINING
     label, cluster = table["label"].to_numpy(int), table["cluster"].to_numpy(int)
@@ -68,12 +49,10 @@ def tissue_classes(table: pd.DataFrame, least: int, *, where: str) -> TissueClas
     for value in (NON_TUMOUR, TUMOUR):
         own = training & (label == value)
         if own.sum() < max(least, 1):
-            raise TrainingDataError(
-                f"too few {_NAMES[value]} tiles to make a class of",
-                where=where,
-                found=f"{int(own.sum())} tiles, at least {max(least, 1)} a class",
-                mend="Annotate more of them, or ask for fewer tiles a class.",
-            )
+            found = f"{int(own.sum())} tiles, at least {max(least, 1)} a class"
+            mend = "Annotate more of them, or ask for fewer tiles a class."
+            what = f"too few {_NAMES[value]} tiles to make a class of"
+            raise TrainingDataError(what, where=where, found=found, mend=mend)
         groups = _merged(points[own], cluster[own], least, _NAMES[value], merged)
         position = {k: i for i, members in enumerate(groups) for k in members}
         inside = np.array([position[k] for k in cluster[own]])
@@ -93,23 +72,19 @@ def tissue_classes(table: pd.DataFrame, least: int, *, where: str) -> TissueClas
 def _merged(points: np.ndarray, cluster: np.ndarray, least: int, name: str, notes: list[str]) -> list[list[int]]:
     """Group the clusters of one label so that every group has enough tiles."""
     groups = [[int(k)] for k in np.unique(cluster)]
+    words = lambda members: f"cluster{'s' * (len(members) > 1)} {', '.join(map(str, members))}"  # noqa: E731
     while len(groups) > 1:
-        counts = [int(np.isin(cluster, members).sum()) for members in groups]
+        inside = [np.isin(cluster, members) for members in groups]
+        counts = [int(own.sum()) for own in inside]
         small = int(np.argmin(counts))
         if counts[small] >= least:
             break
-        means = np.stack([points[np.isin(cluster, members)].mean(axis=0) for members in groups])
+        means = np.stack([points[own].mean(axis=0) for own in inside])
         distances = np.linalg.norm(means - means[small], axis=1)
         distances[small] = np.inf
         to = int(distances.argmin())
-        notes.append(
-            f"{name} of {_clusters(groups[small])} has {counts[small]} tiles, fewer than {least}: "
-            f"learnt with {name} of {_clusters(groups[to])}"
-        )
+        too_few = f"{name} of {words(groups[small])} has {counts[small]} tiles, fewer than {least}"
+        notes.append(f"{too_few}: learnt with {name} of {words(groups[to])}")
         groups[to] = sorted(groups[to] + groups[small])
         del groups[small]
     return groups
-
-
-def _clusters(members: list[int]) -> str:
-    return f"cluster {members[0]}" if len(members) == 1 else f"clusters {', '.join(map(str, members))}"

@@ -18,7 +18,7 @@ from scipy.optimize import OptimizeResult, differential_evolution
 
 from drunet.console import say
 from drunet.errors import TrainingDataError
-from studies.common.clustering.fitness import Fitness, cluster_means, make_fitness
+from studies.common.clustering.fitness import MEASURES, Fitness, cluster_means
 from studies.common.clustering.settings import Search
 
 # A cluster takes part where its activation exceeds this.
@@ -54,13 +54,10 @@ def evolve_clusters(points: np.ndarray, search: Search, *, seed: int, where: str
     `where`: named in messages. Raises TrainingDataError if there are fewer tiles than two clusters need, or no two
     clusters can be distinguished.
     """
+    counted = f"{len(points)} tiles, at least {search.min_tiles} a cluster"
     if len(points) < 2 * search.min_tiles:
-        raise TrainingDataError(
-            "too few tiles to make clusters of",
-            where=where,
-            found=f"{len(points)} tiles, at least {search.min_tiles} a cluster",
-            mend="Lower `min_tiles`, or annotate more.",
-        )
+        mend = "Lower `min_tiles`, or annotate more."
+        raise TrainingDataError("too few tiles to make clusters of", where=where, found=counted, mend=mend)
     rng = np.random.default_rng(seed)
     problem = _Problem(points, search)
     watch = _Watch(problem, search.seconds, where)
@@ -83,12 +80,8 @@ def evolve_clusters(points: np.ndarray, search: Search, *, seed: int, where: str
     )
     labels = problem.labels(result.x)
     if labels is None or not np.isfinite(result.fun):
-        raise TrainingDataError(
-            "no two clusters of tiles can be distinguished",
-            where=where,
-            found=f"{len(points)} tiles, at least {search.min_tiles} a cluster",
-            mend="Lower `min_tiles`, or annotate tiles that differ.",
-        )
+        mend = "Lower `min_tiles`, or annotate tiles that differ."
+        raise TrainingDataError("no two clusters of tiles can be distinguished", where=where, found=counted, mend=mend)
     labels = by_size(labels)
     return Clusters(labels, cluster_means(points, labels), float(result.fun), watch.curve(), watch.cut)
 
@@ -104,8 +97,7 @@ class _Problem:
 
     def __init__(self, points: np.ndarray, search: Search) -> None:
         self._points, self._search = points, search
-        self._fitness: Fitness = make_fitness(search.fitness, points)
-        self._squares = (points**2).sum(axis=1)
+        self._fitness: Fitness = MEASURES[search.fitness](points)
         low, high = points.min(axis=0), points.max(axis=0)
         axes = [(a, max(b, np.nextafter(a, np.inf))) for a, b in zip(low, high, strict=True)]
         self.bounds = [(0.0, 1.0)] * search.max_clusters + axes * search.max_clusters

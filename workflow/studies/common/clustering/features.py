@@ -41,33 +41,12 @@ def embed_tiles(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Draw labelled tiles of training and validation slides and pass them through the backbone as it stands.
 
-    Parameters
-    ----------
-    name : str
-        The model, for messages.
-    weights : "random", "imagenet", {"mobilenetv2": file} or {"model": name}
-        Of the backbone.
-    training, validation, rules
-        As for `drunet.training.classifier.train_classifier`.
-    tiles : int
-        At most so many of either split.
-    seed : int
-        Of the draw, and of weights that start at random.
-    start : mapping, optional
-        `weights` and `facts`, the files of the trained model that the backbone comes from.
+    `weights` are the backbone's: "random", "imagenet", {"mobilenetv2": file} or {"model": name}, for which `start`
+    holds the files `weights` and `facts` of that model. `tiles`: at most so many of either split. The rest is as for
+    `drunet.training.classifier.train_classifier`, also what is raised; and as `load_start`.
 
-    Returns
-    -------
-    (DataFrame, dict)
-        split, slide, x, y (level-0 px), label, and float32 columns f0, f1, …: the global average of the last layer.
-        Facts: size, mpp, slides of either split.
-
-    Raises
-    ------
-    TrainingDataError
-        As `train_classifier`.
-    ConfigError, ModelError
-        As `load_start`, or if the weights cannot be had.
+    Returns split, slide, x, y (level-0 px), label, and float32 columns f0, f1, …: the global average of the last layer;
+    and the facts size, mpp, slides of either split.
     """
     need_slides(training, name)
     shape = tile_shape(training)
@@ -101,25 +80,11 @@ def embed(embedder: keras.Model, batches: ClassBatches, what: str) -> np.ndarray
 
 
 def load_start(model: keras.Model, weights: Weights, start: Mapping[str, str] | None, where: str) -> None:
-    """Give a model the backbone of the trained model that it starts from, if it does.
+    """Give a model with a layer `mobilenetv2` that of the trained model that it starts from, if it does, in place.
 
-    Parameters
-    ----------
-    model : keras.Model
-        With a layer `mobilenetv2`; changed in place.
-    weights
-        As in the model's settings.
-    start : mapping or None
-        Files `weights` and `facts` of the trained model.
-    where : str
-        The key of the weights, for messages.
-
-    Raises
-    ------
-    ConfigError
-        If the settings name a weights file of a whole model, whose architecture is not known.
-    ModelError
-        If the trained model has no MobileNetV2.
+    `weights` are those of the model's settings, `start` the files `weights` and `facts` of the trained model, `where`
+    names the key of the weights. Raises ConfigError if the settings name a weights file of a whole model, whose
+    architecture is not known; ModelError if the trained model has no MobileNetV2.
     """
     if not starts_whole(weights):
         return
@@ -141,14 +106,8 @@ def load_start(model: keras.Model, weights: Weights, start: Mapping[str, str] | 
 
 def _frame(split: str, slides: Sequence[AnnotatedSlide], tiles: Crops, values: np.ndarray) -> pd.DataFrame:
     names = np.array([s.source.slide_id for s in slides], dtype=object)
-    table = pd.DataFrame(
-        {
-            "split": split,
-            "slide": names[tiles.slide] if len(tiles) else np.array([], dtype=object),
-            "x": tiles.x.astype(np.int32),
-            "y": tiles.y.astype(np.int32),
-            "label": tiles.label.astype(np.int8),
-        }
-    )
+    places = {"x": tiles.x.astype(np.int32), "y": tiles.y.astype(np.int32), "label": tiles.label.astype(np.int8)}
+    slide = names[tiles.slide] if len(tiles) else np.array([], dtype=object)
+    table = pd.DataFrame({"split": split, "slide": slide, **places})
     columns = [f"f{i}" for i in range(values.shape[1])]
     return pd.concat([table, pd.DataFrame(values, columns=columns)], axis=1)

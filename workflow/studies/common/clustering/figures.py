@@ -18,11 +18,7 @@ from drunet.tiles import NON_TUMOUR, TUMOUR
 from studies.common.saliency.attention_figure import Panel, panel_grid
 from studies.common.words import percent
 
-MEASURES = {
-    "variance_ratio": "variance within / between",
-    "davies_bouldin": "Davies–Bouldin index",
-    "silhouette": "1 – mean silhouette",
-}
+MEASURES = {"variance_ratio": "variance within / between", "silhouette": "1 – mean silhouette"}
 _LABELS = {NON_TUMOUR: "non-tumour", TUMOUR: "tumour"}
 
 

@@ -6,18 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy.spatial.distance import pdist, squareform
-from sklearn.metrics import davies_bouldin_score, silhouette_score
+from sklearn.metrics import silhouette_score
 
+# Labels int (n,), 0..k-1, every one of them used and k at least 2, to a number of which less is better. A measure is
+# bound to points, float (n, d), so that what depends on them alone is computed once.
 Fitness = Callable[[np.ndarray], float]
-
-
-def make_fitness(name: str, points: np.ndarray) -> Fitness:
-    """Bind a measure to points, so that what depends on them alone is computed once.
-
-    `name`: a key of `MEASURES`. `points`: float (n, d). Returns callable: int (n,) labels 0..k-1, every one of them
-    used and k at least 2, to a number of which less is better.
-    """
-    return MEASURES[name](points)
 
 
 def variance_ratio(points: np.ndarray) -> Fitness:
@@ -42,30 +35,13 @@ def variance_ratio(points: np.ndarray) -> Fitness:
     return measure
 
 
-def davies_bouldin(points: np.ndarray) -> Fitness:
-    """Davies and Bouldin (1979): every cluster counts the same, so that a small one far from the rest pays.
-
-    Clusters whose means coincide give infinity.
-    """
-
-    def measure(labels: np.ndarray) -> float:
-        distinct = pdist(cluster_means(points, labels)).min() > 0
-        return float(davies_bouldin_score(points, labels)) if distinct else np.inf
-
-    return measure
-
-
 def silhouette(points: np.ndarray) -> Fitness:
     """1 - the mean silhouette (Rousseeuw 1987), the fitness of the authors' code; holds all n² distances."""
     distances = squareform(pdist(points)).astype(np.float32)
     return lambda labels: 1 - float(silhouette_score(distances, labels, metric="precomputed"))
 
 
-MEASURES: dict[str, Callable[[np.ndarray], Fitness]] = {
-    "variance_ratio": variance_ratio,
-    "davies_bouldin": davies_bouldin,
-    "silhouette": silhouette,
-}
+MEASURES: dict[str, Callable[[np.ndarray], Fitness]] = {"variance_ratio": variance_ratio, "silhouette": silhouette}
 
 
 def cluster_means(points: np.ndarray, labels: np.ndarray) -> np.ndarray:

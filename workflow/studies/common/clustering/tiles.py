@@ -7,31 +7,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
+from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouette_score
 
 from drunet.errors import TrainingDataError
 from studies.common.clustering.evolution import Clusters, evolve_clusters
 from studies.common.clustering.settings import Search
-from studies.common.clustering.validity import validity_table
 
 TRAINING, VALIDATION = "training", "validation"
+# Silhouettes need all distances: above this many points they are taken on a draw.
+_SILHOUETTE_POINTS = 5000
+_STARTS = 10  # of k-means
 
 
 @dataclass(frozen=True, eq=False)
 class TileClusters:
     """Clustered tiles, and what to know of the clusters.
 
-    Attributes
-    ----------
-    table : DataFrame
-        split, slide, x, y, label, cluster and the principal components c0, c1, …, a row per tile. Clusters are found
-        among training tiles; a validation tile is given the nearest.
-    clusters : Clusters
-    validity : DataFrame
-        See `studies.common.clustering.validity.validity_table`.
-    facts : dict
-        clusters, fitness, generations, cut, explained variance, and per cluster its tiles and share of tumour (JSON
-        values).
+    `table` has split, slide, x, y, label, cluster and the principal components c0, c1, …, a row per tile. Clusters are
+    found among training tiles; a validation tile is given the nearest. `validity` is a `validity_table`, `facts` are
+    JSON values.
     """
 
     table: pd.DataFrame
@@ -43,19 +39,8 @@ class TileClusters:
 def cluster_tiles(features: pd.DataFrame, search: Search, *, seed: int, where: str) -> TileClusters:
     """Cluster the training tiles by their features, whatever their label.
 
-    Parameters
-    ----------
-    features : DataFrame
-        split, slide, x, y, label and float32 columns f0, f1, …
-    search : Search
-    seed : int
-    where : str
-        Named in messages.
-
-    Raises
-    ------
-    TrainingDataError
-        If all tiles look the same, or as `evolve_clusters`.
+    `features` has split, slide, x, y, label and float32 columns f0, f1, … Raises TrainingDataError if all tiles look
+    the same, or as `evolve_clusters`.
     """
     columns = feature_columns(features, "f")
     training = features["split"].to_numpy() == TRAINING
@@ -97,28 +82,17 @@ def principal_components(
 ) -> tuple[np.ndarray, float]:
     """Project features on the training tiles' principal components, of which fewer are taken where there are no more.
 
-    The components keep their proportions; together they are scaled to a variance of 1 per tile.
-
-    Returns
-    -------
-    (float (n, d), float)
-        Points, and the share of the training tiles' variance that they keep.
-
-    Raises
-    ------
-    TrainingDataError
-        If all training tiles have the same features.
+    The components keep their proportions; together they are scaled to a variance of 1 per tile. Returns points, float
+    (n, d), and the share of the training tiles' variance that they keep. Raises TrainingDataError if all training tiles
+    have the same features.
     """
     known = values[training]
     spread = np.sqrt(((known - known.mean(axis=0)) ** 2).sum(axis=1).mean())
     # Features are float32: what differs less than their rounding does not differ.
     if not spread > 1e-6 * np.abs(known).max():
-        raise TrainingDataError(
-            "all tiles have the same features, so that there is nothing to cluster",
-            where=where,
-            found=f"{len(known)} tiles",
-            mend="Check the annotated regions, or start from other `weights`.",
-        )
+        what = "all tiles have the same features, so that there is nothing to cluster"
+        mend = "Check the annotated regions, or start from other `weights`."
+        raise TrainingDataError(what, where=where, found=f"{len(known)} tiles", mend=mend)
     pca = PCA(min(components, *known.shape), svd_solver="full").fit(known / spread)
     return pca.transform(values / spread), float(pca.explained_variance_ratio_.sum())
 
@@ -127,3 +101,44 @@ def nearest(points: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     """Index (n,) of the centroid nearest to each point."""
     distances = (centroids**2).sum(axis=1) - 2 * points @ centroids.T
     return np.asarray(distances.argmin(axis=1))
+
+
+def validity_table(
+    points: np.ndarray, labels: np.ndarray, tumour: np.ndarray, max_clusters: int, *, seed: int
+) -> pd.DataFrame:
+    """Compare clusters with those of k-means: as many, and as many as give the best silhouette.
+
+    `points`: float (n, d). `labels`: int (n,), the evolved clusters. `tumour`: int (n,), 1 tumour, 0 non-tumour: how
+    far clusters follow the label that they were never shown. `max_clusters`: k-means is tried with 2 to so many.
+    Returns columns method, clusters, silhouette (more is better), davies_bouldin (less is better), agreement (adjusted
+    Rand index with the evolved clusters), agreement_with_label.
+    """
+    most = min(max_clusters, len(np.unique(points, axis=0)) - 1)
+    trials = {k: KMeans(k, n_init=_STARTS, random_state=seed).fit_predict(points) for k in range(2, most + 1)}
+    scores = {k: _silhouette(points, trial, seed) for k, trial in trials.items()}
+    own = int(labels.max()) + 1
+    rows = [_row("evolutionary", points, labels, labels, tumour, seed)]
+    if own in trials:
+        rows.append(_row("k-means, as many clusters", points, trials[own], labels, tumour, seed))
+    if scores:
+        best = max(scores, key=lambda k: (scores[k], -k))
+        rows.append(_row("k-means, best silhouette", points, trials[best], labels, tumour, seed))
+    return pd.DataFrame(rows)
+
+
+def _silhouette(points: np.ndarray, labels: np.ndarray, seed: int) -> float:
+    drawn = _SILHOUETTE_POINTS if len(points) > _SILHOUETTE_POINTS else None
+    return float(silhouette_score(points, labels, sample_size=drawn, random_state=seed))
+
+
+def _row(
+    method: str, points: np.ndarray, labels: np.ndarray, evolved: np.ndarray, tumour: np.ndarray, seed: int
+) -> dict[str, object]:
+    return {
+        "method": method,
+        "clusters": len(np.unique(labels)),
+        "silhouette": _silhouette(points, labels, seed),
+        "davies_bouldin": float(davies_bouldin_score(points, labels)),
+        "agreement": float(adjusted_rand_score(evolved, labels)),
+        "agreement_with_label": float(adjusted_rand_score(tumour, labels)),
+    }
