@@ -153,9 +153,7 @@ def test_the_history_has_a_row_per_stage_and_epoch(trained: Any) -> None:
 def test_facts_tell_parameters_leak_and_what_was_left_out(trained: Any) -> None:
     facts = json.loads(json.dumps(trained[1].facts))
     hidden = (8 * 8 * 4 + 1) * 16
-    assert facts["dense_parameters"] == facts["layers"]["hidden"] == hidden
-    assert facts["parameters"] == sum(facts["layers"].values()) == (9 + 1) * 4 + (36 + 1) * 4 + hidden + 17 * 4
-    assert facts["at_published_size"]["largest"] == (128 * 128 * 4 + 1) * 16
+    assert facts["parameters"] == (9 + 1) * 4 + (36 + 1) * 4 + hidden + 17 * 4
     assert list(facts["skipped"]) == ["G"] and "1 patient" in facts["skipped"]["G"]
     assert [t["key"] for t in facts["trainings"]] == ["source", tuned_key("A")]
     assert [t["leak"] for t in facts["trainings"]] == [0, 0]

@@ -15,7 +15,7 @@ from shapely.geometry import box as square
 
 from drunet.errors import ModelError
 from studies.common.images.class_figures import protocol_dumbbell
-from studies.ct_boxes.attention import attention_kind, box_attention
+from studies.ct_boxes.attention import box_attention
 from studies.ct_boxes.figures import ANNOTATED, PREDICTED, BoxPicture, box_pictures, iou_boxes
 
 
@@ -23,7 +23,9 @@ def picture(predicted: list[float], outline: Any = None) -> BoxPicture:
     image = np.zeros((40, 60), np.uint8)
     image[10:20, 20:35] = 200
     box = np.array([20.0, 10.0, 35.0, 20.0])
-    return BoxPicture("B\nIoU 0.50", image, box, np.array(predicted), outline, np.zeros((40, 60), np.float32))
+    return BoxPicture(
+        "0.png", {}, "B\nIoU 0.50", image, box, np.array(predicted), outline, np.zeros((40, 60), np.float32)
+    )
 
 
 def rings(figure: Figure, axes: int) -> dict[str, list[list[float]]]:
@@ -113,7 +115,6 @@ def test_without_attention_of_its_own_the_gradients_of_all_four_numbers_count() 
     weights = np.zeros((32, 32, 4), np.float32)
     weights[4, 5, 0], weights[20, 9, 3] = 3.0, -3.0
     model = linear(weights)
-    assert attention_kind(model) == "gradient"
     found = box_attention(model, np.random.default_rng(0).random((2, 32, 32, 1), np.float32))
     assert found.shape == (2, 32, 32) and found.max() == pytest.approx(1)
     # Both pixels count alike, whatever the sign, and the blur keeps each the highest around.
@@ -126,7 +127,6 @@ def test_attention_of_its_own_is_shown_enlarged() -> None:
     inputs = keras.Input((16, 16, 1))
     pooled = keras.layers.AveragePooling2D(4, name="attention")(inputs)
     model = keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Flatten()(pooled)))
-    assert attention_kind(model) == "attention"
     images = np.zeros((1, 16, 16, 1), np.float32)
     images[0, 8:12, 4:8] = 0.5
     found = box_attention(model, images)

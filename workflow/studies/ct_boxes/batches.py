@@ -24,23 +24,13 @@ def read_slice(path: str | os.PathLike[str], size: int) -> NDArray[np.uint8]:
 
 
 class BoxBatches(PictureBatches):
-    """Slices with views that are drawn anew for every epoch; fixed: each as it is.
+    """Slices with views that are drawn anew for every epoch; fixed, or without a `view`: each as it is.
 
-    Parameters
-    ----------
-    files, originals, **pictures
-        As of `PictureBatches`; pixels are uint8 (size, size).
-    boxes : float (n, 4)
-        xmin, ymin, xmax, ymax, px of what `originals` gives.
-    unit : float
-        Divisor of the boxes: 1 yields px, the size shares of the sides.
-    view : BoxView or None
-        None: every slice as it is, in every epoch.
+    `boxes` are float (n, 4), xmin, ymin, xmax, ymax, px of what `originals` gives, uint8 (size, size); they are divided
+    by the `unit`: 1 yields px, the size shares of the sides. The rest is as of `PictureBatches`.
 
-    Yields
-    ------
-    (float32 (batch, size, size, 1) in [0, 1], float32 (batch, 4)[, float32 (batch,)])
-        Slices, boxes, and weights of a fixed dataset.
+    Yields slices, float32 (batch, size, size, 1) in [0, 1], boxes, float32 (batch, 4), and weights, float32 (batch,),
+    of a fixed dataset.
     """
 
     streams: ClassVar = {**EpochBatches.streams, "augmentation": (29,)}
@@ -68,11 +58,9 @@ class BoxBatches(PictureBatches):
 
     def _seen(self, picture: Shown) -> Seen:
         image, box = self._originals(self.files[picture[0]]), self._boxes[picture[0]]
-        return (
-            (image, box)
-            if self._view is None
-            else self._view.training(self.draws("augmentation", *picture), image, box)
-        )
+        if self._view is None:
+            return image, box
+        return self._view.training(self.draws("augmentation", *picture), image, box)
 
 
 def _pixels(seen: Sequence[Seen]) -> NDArray[np.float32]:

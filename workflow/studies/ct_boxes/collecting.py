@@ -25,11 +25,9 @@ from studies.common.ct.files import UserFiles, check_unreadable, find_user_files
 from studies.common.ct.window import Window
 from studies.common.errors import CtError
 from studies.common.user_paths import whole_folder
+from studies.ct_boxes.tasks import SUBTYPES
+from studies.ct_boxes.trials import SLICES
 
-RULES = ("largest", "union", "first")
-COLUMNS = ("file", "subtype", "patient", "width", "height", "xmin", "ymin", "xmax", "ymax", "boxes")
-# Subtypes of Lung-PET-CT-Dx.
-LETTERS = ("A", "B", "E", "G")
 # Counts of matching.json, in its order.
 _COUNTED = ["annotation_without_dicom", "wrong_names", "duplicate_annotations", "without_patient", "not_ct"]
 _COUNTED += ["unreadable", "duplicates", "unusable_annotations", "without_box", "outside_boxes", "empty_boxes"]
@@ -81,8 +79,6 @@ def collect_slices(
     CtError where a folder is missing, too much cannot be read, or a subtype, or everything, is without an annotated
     slice.
     """
-    if rule not in RULES:
-        raise ValueError(f"unknown rule {rule!r}, expected one of {RULES}")
     counts: Counter[str] = Counter()
     files = find_user_files(root, f"{where}.root")
     boxes_in = find_user_files(annotations, f"{where}.annotations") if annotations is not None else files
@@ -122,10 +118,11 @@ def choose_box(boxes: Boxes, rule: str) -> NDArray[np.float64]:
 def subtype_letter(names: Sequence[str], subtypes: Sequence[str]) -> str | None:
     """The letter, in capitals, of the first name like a patient's of Lung-PET-CT-Dx; None without one.
 
-    Letters of the wanted `subtypes` come first, then the others of `LETTERS`; other letters (P0001, S2024) are ignored.
+    Letters of the wanted `subtypes` come first, then the others of `SUBTYPES`; other letters (P0001, S2024) are
+    ignored.
     """
     letters = [match[1].upper() for name in names if (match := _PATIENT.fullmatch(name))]
-    return next((letter for known in (subtypes, LETTERS) for letter in letters if letter in known), None)
+    return next((letter for known in (subtypes, SUBTYPES) for letter in letters if letter in known), None)
 
 
 def _read_all_ids(files: UserFiles, counts: Counter[str]) -> tuple[dict[int, SliceIds], list[tuple[int, str]]]:
@@ -172,7 +169,7 @@ def _candidates(
     counts: Counter[str],
 ) -> list[_Candidate]:
     """Slices with a box and of a wanted subtype, in the order of the files."""
-    known = {*subtypes, *LETTERS}
+    known = {*subtypes, *SUBTYPES}
     usable, found_boxes = notes.matching({ids.uid: (ids.columns, ids.rows) for ids in matched.values()}, max_unreadable)
     counts.update(found_boxes)
     found: list[_Candidate] = []
@@ -246,7 +243,7 @@ def _write(
             Image.fromarray(window.grey(hu)).save(folder / file)
             patient = patients.setdefault(each.ids.patient, len(patients) + 1)
             rows.append((file, each.subtype, patient, *hu.shape[::-1], *each.box, each.boxes))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(SLICES))
 
 
 def _file(number: int) -> str:

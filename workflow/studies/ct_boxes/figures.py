@@ -29,12 +29,14 @@ _SHORT = {SOURCE: "training subtype", TUNED: "fine-tuned"}
 
 @dataclass(frozen=True, eq=False)
 class BoxPicture:
-    """A slice with its boxes.
+    """A slice with its boxes, and the `row` of the predictions that it shows.
 
     `words`: written to its left. `image`: uint8 (h, w). `annotated`, `predicted`: float (4,), xmin, ymin, xmax, ymax in
     px of the image. `outline`: in the predicted box, px of the image. `attention`: float32 (h, w), in [0, 1].
     """
 
+    file: str
+    row: Mapping[str, Any]
     words: str
     image: NDArray[np.uint8]
     annotated: NDArray[np.float64]

@@ -33,13 +33,8 @@ class GIoULoss(keras.losses.Loss):
     Source: Rezatofighi et al. 2019, algorithm 2. As there, the edges of a predicted box are put in order first. Unlike
     IoU it has a gradient where boxes do not meet. A true box without an area needs a weight of 0.
 
-    Parameters
-    ----------
-    l1 : float
-        Weight of the mean absolute error of the coordinates, in shares of the side. It gives a gradient where GIoU has
-        none: for a box shrunk to a point inside the true one.
-    side : float
-        Length of an image's side in the units of the coordinates.
+    `l1` is the weight of the mean absolute error of the coordinates, in shares of the `side` (its length in their
+    units). It gives a gradient where GIoU has none: for a box shrunk to a point inside the true one.
     """
 
     def __init__(self, l1: float = 0.0, side: float = 1.0, name: str = "giou_loss", **kwargs: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +26,6 @@ from studies.ct_boxes.training import tuned_key
 from studies.ct_boxes.trials import PREDICTED, SOURCE, TUNED, UNTOUCHED
 
 _STAGES = {SOURCE: "test part", UNTOUCHED: "before fine-tuning", TUNED: "fine-tuned"}
-
-
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """A row of the figure, with the properties of its outline."""
-
-    file: str
-    subtype: str
-    stage: str
-    iou: float
-    picture: BoxPicture
 
 
 def choose_slices(
@@ -73,7 +61,7 @@ def show_slices(
     facts: Mapping[str, Any],
     weights: str | os.PathLike[str],
     root: str | os.PathLike[str],
-) -> list[Shown]:
+) -> list[BoxPicture]:
     """Rows of the figure: each slice at each of its stages, with the weights of that stage.
 
     `facts` is training.json, `weights` the folder of weights, `root` that of the collected slices.
@@ -86,29 +74,28 @@ def show_slices(
         image = read_image(Path(root) / file)[..., 0]
         for row in rows:
             predicted = np.array([row[name] for name in PREDICTED], np.float64)
+            coarse = attention[file, row["stage"]]
             picture = BoxPicture(
+                file=file,
+                row=row,
                 words=_words(row),
                 image=image,
                 annotated=np.array([row[name] for name in COORDINATES], np.float64),
                 predicted=predicted,
                 outline=sobel_outline(image, predicted),
-                attention=_enlarged(attention[file, row["stage"]], image.shape),
+                attention=cv2.resize(coarse, image.shape[::-1], interpolation=cv2.INTER_LINEAR),
             )
-            shown.append(Shown(file, str(row["subtype"]), str(row["stage"]), float(row["iou"]), picture))
+            shown.append(picture)
     return shown
 
 
-def outlines_geojson(shown: Sequence[Shown]) -> dict[str, Any]:
+def outlines_geojson(shown: Sequence[BoxPicture]) -> dict[str, Any]:
     """The outlines as a GeoJSON FeatureCollection, in px of the collected slices, y downwards as in QuPath."""
-    features = [
-        {
-            "type": "Feature",
-            "geometry": mapping(each.picture.outline),
-            "properties": {"file": each.file, "subtype": each.subtype, "stage": each.stage, "iou": round(each.iou, 4)},
-        }
-        for each in shown
-        if each.picture.outline is not None
-    ]
+    features = []
+    for each in (each for each in shown if each.outline is not None):
+        own = {"file": each.file, "subtype": str(each.row["subtype"]), "stage": str(each.row["stage"])}
+        own["iou"] = round(float(each.row["iou"]), 4)
+        features.append({"type": "Feature", "geometry": mapping(each.outline), "properties": own})
     return {"type": "FeatureCollection", "features": features}
 
 
@@ -141,11 +128,6 @@ def _attention(
         found = box_attention(model, seen[..., None].astype(np.float32) / np.float32(255))
         maps |= dict(zip(slices, found, strict=True))
     return maps
-
-
-def _enlarged(found: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """A map of the stretched square at the slice's own size."""
-    return np.asarray(cv2.resize(found, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _words(row: Mapping[str, Any]) -> str:

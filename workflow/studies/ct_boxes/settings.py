@@ -10,15 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from drunet.errors import ConfigError, closest
 from drunet.settings.base import Block, Share, refusal
 from studies.common.ct.window import Window
-from studies.common.settings import (
-    EACH_ONCE,
-    LABELS_APART,
-    Id,
-    OpenShare,
-    PartsSettings,
-    SetTraining,
-    Text,
-)
+from studies.common.settings import EACH_ONCE, LABELS_APART, Id, OpenShare, PartsSettings, SetTraining, Text
 from studies.common.user_paths import is_folder
 from studies.ct_boxes.tasks import SUBTYPES, arm_settings, arms_of, module_of
 from studies.ct_boxes.view import BoxView
@@ -81,8 +73,6 @@ class Arm(Block):
 
     label: Text
     """name in tables and figures"""
-    published: bool
-    """whether it is the network of the published figures"""
     architecture: str
     """a name from scripts/drunet/models/registry.py"""
     options: dict[str, Any]

@@ -31,20 +31,8 @@ from studies.common.series import Series
 from studies.ct_boxes import geometry
 from studies.ct_boxes.batches import BoxBatches, read_slice
 from studies.ct_boxes.losses import MeanBoxIou, box_loss
-from studies.ct_boxes.simple_box_cnn import layer_parameters
-from studies.ct_boxes.trials import (
-    HISTORY,
-    SOURCE,
-    TUNED,
-    UNTOUCHED,
-    SubtypeSplit,
-    divide,
-    prediction_rows,
-    true_boxes,
-)
+from studies.ct_boxes.trials import HISTORY, SOURCE, TUNED, UNTOUCHED, SubtypeSplit, divide, prediction_rows, true_boxes
 from studies.ct_boxes.view import BoxView
-
-PUBLISHED_SIZE = 512  # px
 
 
 def train_box_arm(
@@ -67,56 +55,22 @@ def train_box_arm(
 ) -> Trained:
     """Train on the source's slices, predict those of the targets, fine-tune on each target, and predict again.
 
-    Parameters
-    ----------
-    name : str
-        For messages.
-    arm : mapping
-        architecture, options, loss (see `studies.ct_boxes.losses.box_loss`), coordinates (pixels, of the square
-        that the network sees, or normalised), augment (see `BoxView`; null: none), training (a plan, in full), and
-        fine_tuning: {parts, training}, likewise.
-    slices : DataFrame
-        From `studies.ct_boxes.trials.read_slices`.
-    root : path
-        Folder of the pictures.
-    size : int
-        Side of the square that they are resized to, px (published: 512).
-    source, targets : str, sequence of str
-        The subtype of the first training, and other subtypes.
-    protocol, parts, validation_share
-        See `studies.ct_boxes.trials.divide`; parts of the source (published: 800 and 200). Without validation slices
-        the training loss chooses the epoch.
-    seed : int
-        Of splits, initial weights, order and views.
-    folder : Path
-        Where the state is kept, and until the caller removes it the weights of every training: those whose keys the
-        facts name, see `studies.common.series.weights_file`.
-    threads : int
-        Slices decoded at a time.
-    keep_mb : float
-        Pixels kept in memory, MB.
-    code : str
-        Digest of the training code: after a change training starts again.
+    `arm` is what `studies.ct_boxes.tasks.arm_settings` gives, `slices` what `studies.ct_boxes.trials.read_slices`
+    reads, `root` the folder of the pictures, `size` the side of the square that they are resized to, px (published:
+    512). `protocol`, `parts` and `validation_share` are of the source, see `studies.ct_boxes.trials.divide`; without
+    validation slices the training loss chooses the epoch. The `seed` decides splits, initial weights, order and views.
+    `folder` keeps the state, and until the caller removes it the weights of every training: those whose keys the facts
+    name, see `studies.common.series.weights_file`. `threads` slices are decoded at a time, `keep_mb` MB of pixels kept.
+    `code` is a digest of the training code: after a change training starts again.
 
-    Returns
-    -------
-    Trained
-        Predictions (`trials.ROWS`): all slices of the source, of every part (stage "source"), of each target before
-        ("untouched", also the part), and after fine-tuning ("fine-tuned", every part). History (`trials.HISTORY`).
-        Facts: among others `parameters`, `dense_parameters` (of the largest dense layer), `layers`,
-        `at_published_size`, `trainings` (key, stage, target, slices, patients, leak), and `skipped`, the targets that
-        could not be fine-tuned for and why.
+    Returns predictions (`trials.ROWS`): all slices of the source, of every part (stage "source"), of each target before
+    ("untouched", also the part), and after fine-tuning ("fine-tuned", every part); history (`trials.HISTORY`); and
+    facts, among them `parameters`, `trainings` (key, stage, target, slices, patients, leak), and `skipped`, the targets
+    that could not be fine-tuned for and why.
 
-    Raises
-    ------
-    ConfigError
-        For an augmentation or a plan that does not fit.
-    ImageSetError
-        If the source has too few slices or patients, or a picture cannot be read.
-    ModelError
-        For an architecture or options that do not fit.
-    TrainingDataError
-        If the loss is no longer a number.
+    Raises ConfigError for an augmentation or a plan that does not fit, ImageSetError if the source has too few slices
+    or patients, or a picture cannot be read, ModelError for an architecture or options that do not fit,
+    TrainingDataError if the loss is no longer a number.
     """
     plan = TrainingSettings.of(arm["training"], f"{name}: training")
     tuning = TrainingSettings.of(arm["fine_tuning"]["training"], f"{name}: fine_tuning.training")
@@ -164,7 +118,9 @@ def train_box_arm(
     ]
     curves = [h.assign(stage=stage, target=target) for _, stage, target, _, _, h in done]
     history = pd.concat(curves, ignore_index=True).reindex(columns=list(HISTORY))
-    facts = {**_network_facts(arm, model), "builder": builder, **how, "trainings": trainings}
+    told = ("architecture", "options", "loss", "coordinates", "augment", "training", "fine_tuning")
+    facts = {**{key: arm[key] for key in told}, "parameters": int(model.count_params()), "builder": builder}
+    facts |= {**how, "trainings": trainings}
     return Trained(None, history, facts, pd.concat([rows for *_, rows, _ in done], ignore_index=True))
 
 
@@ -197,16 +153,8 @@ class _Data:
 
     def _batches(self, slices: pd.DataFrame, plan: TrainingSettings, **options: Any) -> BoxBatches:
         boxes = geometry.normalise(true_boxes(slices), slices["width"], slices["height"]) * self.size
-        return BoxBatches(
-            slices["file"].tolist(),
-            boxes,
-            originals=self.originals,
-            unit=self.unit,
-            batch_size=plan.batch_size,
-            seed=self.seed,
-            threads=self.threads,
-            **options,
-        )
+        own = {"originals": self.originals, "unit": self.unit, "seed": self.seed, "threads": self.threads}
+        return BoxBatches(slices["file"].tolist(), boxes, batch_size=plan.batch_size, **own, **options)
 
 
 def _tuned(
@@ -229,30 +177,3 @@ def _check_answers(model: keras.Model, name: str) -> None:
         mend = "Use simple_box_cnn or compact_box_regressor."
         found = ", ".join(map(str, shapes))
         raise ModelError("the network does not turn one grey picture into a box", where=name, found=found, mend=mend)
-
-
-def _network_facts(arm: Mapping[str, Any], model: keras.Model) -> dict[str, Any]:
-    """What an arm is, and how many parameters lie where."""
-    layers = {layer.name: int(layer.count_params()) for layer in model.layers if layer.count_params()}
-    dense = [layers[layer.name] for layer in model.layers if isinstance(layer, keras.layers.Dense)]
-    told = ("architecture", "options", "loss", "coordinates", "augment", "training", "fine_tuning")
-    return {
-        **{key: arm[key] for key in told},
-        "parameters": int(model.count_params()),
-        "dense_parameters": max(dense, default=0),
-        "layers": layers,
-        "at_published_size": _at_published_size(arm, layers),
-    }
-
-
-def _at_published_size(arm: Mapping[str, Any], layers: Mapping[str, int]) -> dict[str, Any]:
-    """Parameters in all and of the largest layer at 512 px; only the simple network has more of them there."""
-    if arm["architecture"] == "simple_box_cnn":
-        layers = layer_parameters(PUBLISHED_SIZE, **arm["options"])
-    largest = max(layers, key=lambda layer: layers[layer])
-    return {
-        "size": PUBLISHED_SIZE,
-        "parameters": sum(layers.values()),
-        "largest_layer": largest,
-        "largest": layers[largest],
-    }

@@ -27,10 +27,7 @@ HISTORY = ("stage", "target", "epoch", "loss", "iou", "val_loss", "val_iou", "se
 def read_slices(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read slices.tsv: file, subtype and patient as text, sides and edges (px), and how many boxes the slice had.
 
-    Raises
-    ------
-    ValueError
-        If a column is missing.
+    Raises ValueError if a column is missing.
     """
     frame = pd.read_csv(path, sep="\t", dtype={"file": str, "subtype": str, "patient": str}, keep_default_na=False)
     if missing := [column for column in SLICES if column not in frame.columns]:
@@ -82,21 +79,10 @@ def divide(
 ) -> SubtypeSplit:
     """Divide the slices of a subtype; without validation where there are too few patients (slices) for it.
 
-    Parameters
-    ----------
-    slices : DataFrame
-        subtype and patient, a row per slice; those of other subtypes are left out.
-    protocol : {"random", "grouped"}
-        By slice, as published, or by patient.
-    parts : mapping
-        training and test, and validation if wanted: counts or shares.
-    validation_share : float
-        Share of the training set that is set aside, where the parts name no validation.
-
-    Raises
-    ------
-    ImageSetError
-        If there are too few slices, or patients, for training and test.
+    `slices` has subtype and patient, a row per slice. The `protocol` is "random", by slice, as published, or "grouped",
+    by patient. `parts` are counts or shares of training and test, and of validation if wanted; where they name none,
+    `validation_share` of the training set is set aside. Raises ImageSetError if there are too few slices, or patients,
+    for training and test.
     """
     own = slices[slices["subtype"] == subtype].reset_index(drop=True)
     images, count = _grouped(own), _units(own, protocol)
@@ -110,9 +96,8 @@ def divide(
     if validation_share and not len(split.validation) and _units(own.iloc[split.training], protocol) > 1:
         split = split_of(images, protocol, {"parts": wanted}, 0, validation_share, seed)
     if (validation_share or parts.get("validation")) and not len(split.validation):
-        say(
-            f"{where}: too little of subtype {subtype} to set any aside: the training loss tells when training was best"
-        )
+        what = f"too little of subtype {subtype} to set any aside"
+        say(f"{where}: {what}: the training loss tells when training was best")
     return SubtypeSplit(own, split)
 
 
