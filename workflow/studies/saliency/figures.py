@@ -22,21 +22,15 @@ def saliency_figure(
 
     `chosen` has slide, p_tumour and kind of the tiles, `rows` maps float32 (n, h, w) in [0, 1] by name.
     """
-    grid = [
-        [Panel(image, title=_words(k, row)) for k, (image, row) in enumerate(zip(images, _rows(chosen), strict=True))]
-    ]
+    told = chosen[["slide", "kind", "p_tumour"]].itertuples(index=False, name=None)
+    grid = [[Panel(image, title=_words(k, *row)) for k, (image, row) in enumerate(zip(images, told, strict=True))]]
     grid += [[Panel(image, own) for image, own in zip(images, maps, strict=True)] for maps in rows.values()]
     names = ["\n".join(name.split(" ", 1)) for name in (f"tile, {side_um:g} µm", *rows)]
     return panel_grid(grid if len(images) else [], names, most=_COLUMNS, letters=7.5, nothing="no tile was found")
 
 
-def _rows(chosen: pd.DataFrame) -> list[tuple[str, str, float]]:
-    return list(chosen[["slide", "kind", "p_tumour"]].itertuples(index=False, name=None))
-
-
-def _words(place: int, row: tuple[str, str, float]) -> str:
+def _words(place: int, slide: str, kind: str, p: float) -> str:
     """Letter and kind, the ID on lines that fit over a tile, and the probability."""
-    slide, kind, p = row
     broken = [slide[k : k + _ID_LETTERS] for k in range(0, len(slide), _ID_LETTERS)]
     head = f"{string.ascii_lowercase[place % 26]}  {kind}"
     return "\n".join([head, *broken, "p > 0.999" if p > 0.999 else f"p = {p:.3f}"])

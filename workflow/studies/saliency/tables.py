@@ -33,7 +33,7 @@ class Explained:
 def chosen_table(chosen: pd.DataFrame) -> pd.DataFrame:
     """Tile (the letter in the figure), slide, column, row, kind, p_tumour, from what `choose_tiles` gives."""
     letters = [string.ascii_lowercase[i % 26] for i in range(len(chosen))]
-    return chosen[["slide", "column", "row", "kind", "p_tumour"]].assign(tile=letters).iloc[:, [5, 0, 1, 2, 3, 4]]
+    return chosen.assign(tile=letters)[["tile", "slide", "column", "row", "kind", "p_tumour"]]
 
 
 def metrics_table(model: str, split: str, metrics: Mapping[str, float]) -> pd.DataFrame:

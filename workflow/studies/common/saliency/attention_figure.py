@@ -48,26 +48,18 @@ class Panel:
 
 
 def image_maps(
-    images: NDArray[np.uint8],
-    words: Sequence[str],
-    maps: Mapping[str, NDArray[np.float32]],
-    *,
-    nothing: str = "there is no image to show",
+    images: NDArray[np.uint8], words: Sequence[str], maps: Mapping[str, NDArray[np.float32]], **options: Any
 ) -> Figure:
-    """Draw every image in a row, its maps beside it over its grey picture.
+    """Draw every image in a row, its maps beside it over its grey picture; `words` and `options` as of `panel_grid`.
 
-    `images`: uint8 (n, h, w, 3). `words`: what stands left of each image; lines are broken where the text has them.
-    `maps`: mapping of str to float32 (n, h, w), in [0, 1], by the title of their column. `nothing`: what the figure
-    says where there are no images.
+    `images`: uint8 (n, h, w, 3). `maps`: float32 (n, h, w), in [0, 1], by the title of their column.
     """
+    shown = [("image", images, None), *((name, images, found) for name, found in maps.items())]
     rows = [
-        [
-            Panel(image, title="" if k else "image"),
-            *(Panel(image, found[k], title="" if k else name) for name, found in maps.items()),
-        ]
-        for k, image in enumerate(images)
+        [Panel(own[k], None if found is None else found[k], title="" if k else name) for name, own, found in shown]
+        for k in range(len(images))
     ]
-    return panel_grid(rows, words, nothing=nothing)
+    return panel_grid(rows, words, **options)
 
 
 def panel_grid(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -23,7 +23,9 @@ def find_layer(model: keras.Model, name: str) -> keras.layers.Layer:
     where = f"model {model.name}"
     if fitting:
         raise ModelError("several layers are called so", where=where, found=name, mend=f"Use {' or '.join(fitting)}.")
-    near = spelt_alike(name, paths, at_most=3) or _near_last_part(name, paths) or default_layers(model)
+    # A path is also known by its last part, the first of several.
+    known = {path.rpartition("/")[2]: path for path in reversed(paths)} | {path: path for path in paths}
+    near = dict.fromkeys(known[found] for found in spelt_alike(name, known, at_most=3)) or default_layers(model)
     raise ModelError("there is no such layer", where=where, found=name, mend=f"Did you mean {', '.join(near)}?")
 
 
@@ -49,12 +51,6 @@ def walk(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.laye
         yield prefix + layer.name, layer
         if isinstance(layer, keras.Model):
             yield from walk(layer, f"{prefix}{layer.name}/")
-
-
-def _near_last_part(name: str, paths: Iterable[str]) -> list[str]:
-    last = {path: path.rpartition("/")[2] for path in paths}
-    close = spelt_alike(name, set(last.values()), at_most=3)
-    return [path for path in last if last[path] in close][:3]
 
 
 def _has_places(layer: keras.layers.Layer) -> bool:

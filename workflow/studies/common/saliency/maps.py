@@ -14,7 +14,7 @@ import numpy as np
 from studies.common.saliency.score import ClassScore, ScoreKind, batches, gradients
 
 Baseline = Literal["black", "white", "mean"]
-_BASELINES: dict[str, Callable[[np.ndarray], Any]] = {
+_BASELINES: dict[Baseline, Callable[[np.ndarray], Any]] = {
     "black": np.zeros_like,
     "white": np.ones_like,
     "mean": lambda images: np.broadcast_to(images.mean(axis=(1, 2), keepdims=True), images.shape),
@@ -65,7 +65,7 @@ def integrated_gradients(
     images: np.ndarray,
     index: int,
     *,
-    baseline: Baseline | np.ndarray = "black",
+    baseline: Baseline = "black",
     steps: int = 64,
     score: ScoreKind = "log_odds",
     batch_size: int = 16,
@@ -76,16 +76,14 @@ def integrated_gradients(
     are polynomials of degree up to 2 * steps along the way. A network of ReLUs has kinks instead; `gap` tells what is
     missing.
 
-    `model`, `images`, `index`, `score`, `batch_size`: as in `gradient_saliency`. Pictures in [0, 1] for the named
-    baselines. `baseline`: {"black", "white", "mean"} or float array (h, w, c), the picture that says nothing. On slides
-    white is glass, black is found nowhere; "mean" is each picture's own mean colour. What equals the baseline gets no
-    attribution, so black never marks black pixels, nor white glass. `steps`: points on the way, at least 1.
+    `model`, `images` (in [0, 1]), `index`, `score`, `batch_size`: as in `gradient_saliency`. `baseline`: the picture
+    that says nothing. On slides white is glass, black is found nowhere; "mean" is each picture's own mean colour. What
+    equals the baseline gets no attribution, so black never marks black pixels, nor white glass. `steps`: points on the
+    way, at least 1.
     """
-    if steps < 1:
-        raise ValueError(f"integrated gradients need at least one step, found {steps}")
     explained = ClassScore(model, index, score)
     images = np.asarray(images, np.float32)
-    starts = _baseline(baseline, images)
+    starts = np.asarray(_BASELINES[baseline](images), np.float32)
     change = explained.values(images, batch_size) - explained.values(starts, batch_size)
     points, weights = np.polynomial.legendre.leggauss(steps)  # on [-1, 1], weights that add up to 2
     slope = np.zeros(images.shape, np.float64)
@@ -109,11 +107,3 @@ def unit_range(maps: np.ndarray, percentile: float = 100.0, *, top: np.ndarray |
     tops = np.percentile(maps, percentile, axis=(1, 2)) if top is None else top
     tops = np.asarray(tops, np.float32)[:, None, None]
     return np.clip(np.divide(maps, tops, out=np.zeros(maps.shape, np.float32), where=tops > 0), 0, 1)
-
-
-def _baseline(baseline: Baseline | np.ndarray, images: np.ndarray) -> np.ndarray:
-    if isinstance(baseline, str):
-        if baseline not in _BASELINES:
-            raise ValueError(f"unknown baseline {baseline!r}, expected one of {', '.join(_BASELINES)} or an array")
-        return np.asarray(_BASELINES[baseline](images), np.float32)
-    return np.asarray(np.broadcast_to(baseline, images.shape), np.float32)

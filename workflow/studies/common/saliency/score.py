@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -28,8 +28,6 @@ class ClassScore:
     """
 
     def __init__(self, model: keras.Model, index: int, kind: ScoreKind = "log_odds") -> None:
-        if kind not in get_args(ScoreKind):
-            raise ValueError(f"unknown score {kind!r}, expected one of {get_args(ScoreKind)}")
         shapes = [tuple(tensor.shape) for tensor in model.outputs]
         if len(model.inputs) != 1 or len(shapes) != 1 or len(shapes[0]) != 2 or (shapes[0][1] or 2) < 2:
             mend = "Explain a model with one picture as input and a probability for each of two or more classes."
@@ -76,12 +74,8 @@ def gradients(score: Callable[[Any], Any], images: np.ndarray, of: Callable[[], 
     score does not depend on it. Raises ModelError if Keras runs on another backend than TensorFlow.
     """
     if keras.backend.backend() != "tensorflow":
-        raise ModelError(
-            "gradients with respect to pictures are taken with TensorFlow only",
-            where="Keras",
-            found=f"backend {keras.backend.backend()}",
-            mend="Set KERAS_BACKEND=tensorflow.",
-        )
+        what, found = "gradients with respect to pictures are taken with TensorFlow only", keras.backend.backend()
+        raise ModelError(what, where="Keras", found=f"backend {found}", mend="Set KERAS_BACKEND=tensorflow.")
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
@@ -89,14 +83,12 @@ def gradients(score: Callable[[Any], Any], images: np.ndarray, of: Callable[[], 
         tape.watch(inputs)
         value = score(inputs)
         wanted = of() if of else [inputs]
-    found = tape.gradient(value, wanted)
-    return [None if g is None else ops.convert_to_numpy(g).astype(np.float32) for g in found]
+    slopes = tape.gradient(value, wanted)
+    return [None if g is None else ops.convert_to_numpy(g).astype(np.float32) for g in slopes]
 
 
 def batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
     """Cut pictures (n, h, w, c) into batches of float32."""
-    if images.ndim != 4 or len(images) == 0 or size < 1:
-        raise ValueError(f"expected pictures (n, h, w, c) and a batch of at least 1, found {images.shape} and {size}")
     for first in range(0, len(images), size):
         yield np.asarray(images[first : first + size], np.float32)
 
