@@ -51,14 +51,11 @@ def test_a_batch_equals_the_published_listing_image_by_image_bit_for_bit(case: t
         np.testing.assert_array_equal(result, distort_reference(image, own))
 
 
-def test_maps_at_the_published_setting_are_those_of_the_pipeline_and_in_float32_nearly() -> None:
+def test_maps_at_the_published_setting_are_those_of_the_pipeline() -> None:
     rng = np.random.default_rng(4)
     lenses = [draw_lenses(rng, (224, 224), 4, (80, 110), (-0.4, 0.4)) for _ in range(24)]
     expected = np.stack([coordinate_map((224, 224), own).ravel() for own in lenses])
     np.testing.assert_array_equal(source_pixels((224, 224), *stacked(lenses)), expected)
-    single = ops.convert_to_numpy(source_pixels((224, 224), *stacked(lenses), dtype="float32"))
-    # 1.2 million pixels; the docstring promises 6 in 100,000.
-    assert (single != expected).mean() < 1.5e-4
 
 
 @settings(deadline=None, max_examples=25)
@@ -140,13 +137,6 @@ def test_centres_inside_keep_away_from_the_edges() -> None:
     layer = MultiLensDistortion(2, (3, 6), (-0.4, 0.4), centres="inside", seed=1)
     centres = ops.convert_to_numpy(layer.draw(2000, (30, 90))[0])
     assert (centres.min(axis=(0, 1)).tolist(), centres.max(axis=(0, 1)).tolist()) == ([5, 5], [24, 84])
-
-
-def test_impossible_lenses_are_refused() -> None:
-    with pytest.raises(ValueError, match="min < max"):
-        MultiLensDistortion(1, (5, 5), (0, 1))
-    with pytest.raises(ValueError, match="range of centres"):
-        MultiLensDistortion(1, (1, 5), (0, 1), centres="outside")
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])

@@ -33,9 +33,9 @@ from studies.multi_lens.arms import (
     training_settings,
 )
 from studies.multi_lens.figures import grid_picture, paired_dots, sample_tile, strength_sweep
+from studies.multi_lens.image_sets import ImageSet
 from studies.multi_lens.training import (
     ImageBatches,
-    Images,
     at_side,
     distorting,
     identity,
@@ -72,14 +72,14 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     use_tiny(monkeypatch)
 
 
-def stripes(count: int, seed: int) -> Images:
+def stripes(count: int, seed: int) -> ImageSet:
     """Upright and level stripes: two classes that one convolution tells apart."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, count)
     wave = (np.sin(np.arange(16) * 1.5)[None] * 90 + 128).repeat(16, axis=0)
     noise = rng.normal(0, 12, (count, 16, 16))
     images = np.stack([wave.T if label else wave for label in labels]) + noise
-    return Images(np.clip(images, 0, 255).astype(np.uint8)[..., None], labels)
+    return ImageSet(np.clip(images, 0, 255).astype(np.uint8)[..., None], labels, ("level", "upright"))
 
 
 def tiny_settings(**changes: object) -> dict[str, object]:
@@ -100,7 +100,6 @@ def train_tiny(folder: Path, lenses: MultiLens, seed: int = 1) -> tuple[pd.DataF
         tiny_settings(),
         stripes(120, 0),
         stripes(40, 9),
-        classes=2,
         lenses=lenses,
         seed=seed,
         folder=folder,
@@ -179,11 +178,9 @@ def test_a_share_is_drawn_anew_for_every_seed_and_part_of_it_set_aside() -> None
 
 
 def test_a_draw_of_one_class_ends_in_one_message(tiny: None, tmp_path: Path) -> None:
-    one = Images(np.zeros((20, 8, 8, 1), np.uint8), np.zeros(20, np.int64))
+    one = ImageSet(np.zeros((20, 8, 8, 1), np.uint8), np.zeros(20, np.int64), ("a", "b"))
     with pytest.raises(TrainingDataError, match="one class only"):
-        train_image_classifier(
-            "x", tiny_settings(), one, one, classes=2, lenses=LENSES, seed=1, folder=tmp_path, identity=""
-        )
+        train_image_classifier("x", tiny_settings(), one, one, lenses=LENSES, seed=1, folder=tmp_path, identity="")
 
 
 def test_an_identity_changes_with_all_that_decides(tmp_path: Path) -> None:

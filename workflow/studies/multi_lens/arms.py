@@ -27,9 +27,8 @@ def image_sets_of(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def folder_states(files: Mapping[str, Any]) -> list[str]:
     """Digests of the folders of a set, which change when an image in them does."""
-    return [
-        content_state(path, None) for part in ("training", "test") for path in files.get(part, []) if is_folder(path)
-    ]
+    paths = [*files.get("training", []), *files.get("test", [])]
+    return [content_state(path, None) for path in paths if is_folder(path)]
 
 
 def arm_name(strength: float) -> str:
@@ -55,16 +54,8 @@ def training_settings(settings: Mapping[str, Any], dataset: str) -> dict[str, An
 
 
 def lenses_of(settings: Mapping[str, Any], strength: float, size: int) -> MultiLens:
-    """Lenses of an arm: radii scaled to the image's size, strengths of ±`strength`.
-
-    Parameters
-    ----------
-    settings : mapping
-        lenses, radius (px), radius_at (px of the image side that the radii are meant for), probability, centres.
-    strength : float
-        0 means no lenses.
-    size : int
-        Side of the image, px.
+    """Lenses of an arm, by the block `multi_lens` of the settings: radii scaled to images of `size` px, strengths of
+    ±`strength`, of which 0 means no lenses.
     """
     # Here, for the rules are read with this module.
     from drunet.augment.pipeline import MultiLens

@@ -53,6 +53,10 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, chosen: NDArray[np.int64]) -> ImageSet:
+        """Those that are named by their places."""
+        return ImageSet(self.images[chosen], self.labels[chosen], self.classes)
+
 
 def read_image_sets(
     training: Sequence[str | os.PathLike[str]], test: Sequence[str | os.PathLike[str]]
@@ -89,21 +93,15 @@ def at_most(images: ImageSet, count: int | None, seed: int) -> ImageSet:
     """A set of at most `count` images, drawn at random; None keeps all."""
     if count is None or count >= len(images):
         return images
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:count])
-    return ImageSet(images.images[chosen], images.labels[chosen], images.classes)
+    return images.take(np.sort(np.random.default_rng(seed).permutation(len(images))[:count]))
 
 
 def write_image_sets(path: str | os.PathLike[str], training: ImageSet, test: ImageSet) -> None:
     """Write both parts to one npz, whole or not at all."""
+    parts: dict[str, Any] = {"training_images": training.images, "training_labels": training.labels}
+    parts |= {"test_images": test.images, "test_labels": test.labels}
     with whole_file(path) as temporary:
-        np.savez_compressed(
-            temporary,
-            classes=np.array(training.classes),
-            training_images=training.images,
-            training_labels=training.labels,
-            test_images=test.images,
-            test_labels=test.labels,
-        )
+        np.savez_compressed(temporary, classes=np.array(training.classes), **parts)
 
 
 def read_written_image_sets(path: str | os.PathLike[str]) -> tuple[ImageSet, ImageSet]:
@@ -123,11 +121,8 @@ def embedded_digits() -> tuple[ImageSet, ImageSet]:
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
     held_out = np.arange(len(images)) % 3 == 2
-    classes = tuple(str(name) for name in digits.target_names)
-    first, second = (
-        ImageSet(images[chosen], digits.target[chosen].astype(np.int64), classes) for chosen in (~held_out, held_out)
-    )
-    return first, second
+    whole = ImageSet(images, digits.target.astype(np.int64), tuple(str(name) for name in digits.target_names))
+    return whole.take(np.flatnonzero(~held_out)), whole.take(np.flatnonzero(held_out))
 
 
 def _read_part(paths: Sequence[str | os.PathLike[str]], part: str, both: bool) -> Part:
@@ -151,9 +146,8 @@ def _read_part(paths: Sequence[str | os.PathLike[str]], part: str, both: bool) -
         raise _refusal("images and labels differ in number", path, found, "Name files that belong together.")
     images = images[..., None] if images.ndim == 3 else images
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
-        found = f"{images.dtype} {images.shape}"
         mend = "Expected uint8, grey or RGB: (n, h, w), or (n, h, w, 3)."
-        raise _refusal("not a set of images", path, found, mend)
+        raise _refusal("not a set of images", path, f"{images.dtype} {images.shape}", mend)
     return images, labels
 
 
@@ -239,12 +233,11 @@ def _one_message(path: Path) -> Iterator[None]:
         raise _refusal("the file cannot be read", path, str(error)[:120] or type(error).__name__, _FETCH) from error
 
 
-def _within_limit(size: int, path: Path) -> int:
-    """The number of bytes that a file decodes to, if that is not more than `LIMIT`."""
+def _within_limit(size: int, path: Path) -> None:
+    """Refuse a file that decodes to more than `LIMIT` bytes."""
     if size > LIMIT:
         found = f"{size / 1024**3:.1f} GiB decoded"
         raise _refusal("more than an image set may hold", path, found, f"At most {LIMIT / 1024**3:g} GiB are read.")
-    return size
 
 
 def _refusal(what: str, path: str | os.PathLike[str], found: object, mend: str) -> TrainingDataError:

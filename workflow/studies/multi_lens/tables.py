@@ -28,7 +28,7 @@ _FORMS = {"without": "no lenses", "layer": "lenses in the model", "pipeline": "l
 
 @dataclass(frozen=True)
 class Comparison:
-    """Training without and with lenses: `comparison_table`, and published F1 (without, with) by set."""
+    """Training without and with lenses: the table of `compare`, and published F1 (without, with) by set."""
 
     table: pd.DataFrame
     published: dict[str, tuple[float, float]]
@@ -81,18 +81,16 @@ def long_metrics(outcomes: pd.DataFrame) -> pd.DataFrame:
 
 def seed_tests(outcomes: pd.DataFrame, strength: float) -> pd.DataFrame:
     """Wilcoxon's signed-rank test of F1 over seeds, per dataset, with Holm's correction over the datasets."""
-    rows = []
+    tests = {}
     for dataset, frame in outcomes.groupby("dataset", sort=False):
         two = frame[frame["arm"].isin((WITHOUT, arm_name(strength)))]
-        test = paired_tests(two, subject="seed", value="f1_macro", reference=WITHOUT)
-        rows.append(test.assign(dataset=dataset))
-    table = pd.concat(rows, ignore_index=True)
-    return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
+        tests[str(dataset)] = paired_tests(two, subject="seed", value="f1_macro", reference=WITHOUT)
+    return _over_datasets(tests)
 
 
 def pooled_image_test(predictions: Predictions, strength: float) -> pd.DataFrame:
     """Wilcoxon's signed-rank test over test images, of the number of seeds that classify each correctly."""
-    rows = []
+    tests = {}
     for dataset in dict.fromkeys(key[0] for key in predictions):
         votes = []
         for arm in (WITHOUT, arm_name(strength)):
@@ -100,41 +98,24 @@ def pooled_image_test(predictions: Predictions, strength: float) -> pd.DataFrame
             # Whole numbers: shares of seeds would differ in their last digit, so that equal steps would not tie.
             right = np.sum([f["label"].to_numpy() == f["predicted"].to_numpy() for f in frames], axis=0)
             votes.append(pd.DataFrame({"image": np.arange(len(right)), "arm": arm, "value": right}))
-        test = paired_tests(pd.concat(votes), subject="image", reference=WITHOUT)
-        rows.append(test.assign(dataset=dataset))
-    table = pd.concat(rows, ignore_index=True)
-    return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
+        tests[dataset] = paired_tests(pd.concat(votes), subject="image", reference=WITHOUT)
+    return _over_datasets(tests)
 
 
 def compare(outcomes: pd.DataFrame, predictions: Predictions, published: pd.DataFrame, strength: float) -> Comparison:
-    """Compare training without lenses and with lenses of ±`strength` on every set.
+    """Table 4: macro F1 without lenses and with lenses of ±`strength`, with the published figures beside, as printed.
 
-    `published` has text columns: model, dataset, f1_without, f1_with, wilcoxon_p.
+    `published` has text columns: model, dataset, f1_without, f1_with, wilcoxon_p. The table has columns dataset, seeds,
+    F1 of both variants (mean ± sd), change, p over seeds (`seed_tests`) and over images (`pooled_image_test`), and the
+    published values.
     """
-    printed = {_plain(str(row["dataset"])): {str(k): str(v) for k, v in row.items()} for _, row in published.iterrows()}
-    known = {name: printed[_plain(name)] for name in outcomes["dataset"].unique() if _plain(name) in printed}
-    table = comparison_table(
-        outcomes, seed_tests(outcomes, strength), pooled_image_test(predictions, strength), known, strength
-    )
-    figures = {name: (float(row["f1_without"]), float(row["f1_with"])) for name, row in known.items()}
-    return Comparison(table, figures)
-
-
-def comparison_table(
-    outcomes: pd.DataFrame,
-    seeds: pd.DataFrame,
-    images: pd.DataFrame,
-    published: Mapping[str, Mapping[str, str]],
-    strength: float,
-) -> pd.DataFrame:
-    """Table 4: macro F1 without and with lenses per dataset, with the published figures, as printed, beside them.
-
-    Returns columns dataset, seeds, F1 of both variants (mean ± sd), change, p over seeds (`seed_tests`) and over images
-    (`pooled_image_test`; Holm's correction over the datasets), and the published values.
-    """
-    rows = []
-    for dataset, frame in outcomes.groupby("dataset", sort=False):
-        printed = published.get(str(dataset), {})
+    seeds, images = seed_tests(outcomes, strength), pooled_image_test(predictions, strength)
+    printed = {_plain(row["dataset"]): row for row in published.to_dict("records")}
+    rows, figures = [], {}
+    for name, frame in outcomes.groupby("dataset", sort=False):
+        dataset, beside = str(name), printed.get(_plain(str(name)), {})
+        if beside:
+            figures[dataset] = (float(beside["f1_without"]), float(beside["f1_with"]))
         without, with_lenses = (frame.loc[frame["arm"] == arm, "f1_macro"] for arm in (WITHOUT, arm_name(strength)))
         by_seed, by_image = (t.loc[t["dataset"] == dataset].iloc[0] for t in (seeds, images))
         rows.append(
@@ -146,12 +127,12 @@ def comparison_table(
                 "change": by_seed["mean_a"] - by_seed["mean_b"],
                 "p_seeds": by_seed["p_holm"],
                 "p_images": by_image["p_holm"],
-                "published_without": printed.get("f1_without", ""),
-                "published_with": printed.get("f1_with", ""),
-                "published_p": printed.get("wilcoxon_p", ""),
+                "published_without": beside.get("f1_without", ""),
+                "published_with": beside.get("f1_with", ""),
+                "published_p": beside.get("wilcoxon_p", ""),
             }
         )
-    return pd.DataFrame(rows)
+    return Comparison(pd.DataFrame(rows), figures)
 
 
 def relative_cost(times: pd.DataFrame) -> pd.DataFrame:
@@ -190,6 +171,11 @@ def page_view(
         # The smallest p of a signed-rank test over so many pairs, two-sided.
         "least_p": 2 / 2**seeds if seeds < DECISIVE_PAIRS else None,
     }
+
+
+def _over_datasets(tests: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    table = pd.concat([test.assign(dataset=dataset) for dataset, test in tests.items()], ignore_index=True)
+    return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
 
 
 def _plain(name: str) -> str:

@@ -7,7 +7,6 @@ own random generator for the latter, and the lenses have one inside the model.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,23 +25,15 @@ from drunet.training.batches import EpochBatches
 from drunet.training.checkpoint import digest
 from drunet.training.loop import Trainer
 from drunet.training.recipe import new_network
+from studies.multi_lens.image_sets import ImageSet
 from studies.multi_lens.lens_batch import MultiLensDistortion
 
 
 class ImageBatches(EpochBatches):
     """Labelled images of any size, brought to one size and augmented; fixed: nothing is augmented.
 
-    Parameters
-    ----------
-    size : int
-        Side of what the network sees, px; reduced by area, enlarged by cubic interpolation.
-    augmentation : Augmentation or None
-    **batches
-        batch_size, seed and fixed, as for `EpochBatches`.
-
-    Yields
-    ------
-    (float32 (b, size, size, 3) in [0, 1], int32 (b,))
+    `size` is the side of what the network sees, px; `batches` are batch_size, seed and fixed, as for `EpochBatches`.
+    Yields (float32 (b, size, size, 3) in [0, 1], int32 (b,)).
     """
 
     streams: ClassVar = {**EpochBatches.streams, "augmentation": (11,)}
@@ -72,24 +63,12 @@ class ImageBatches(EpochBatches):
 
 
 def at_side(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """An image (h, w, 1 or 3) as RGB (side, side, 3)."""
+    """An image (h, w, 1 or 3) as RGB (side, side, 3); reduced by area, enlarged by cubic interpolation."""
     if image.shape[:2] != (side, side):
         way = cv2.INTER_AREA if max(image.shape[:2]) > side else cv2.INTER_CUBIC
         image = np.asarray(cv2.resize(image, (side, side), interpolation=way), dtype=np.uint8)
     image = image.reshape(side, side, -1)
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images and labels of one part: uint8 (n, h, w, c) and int (n,)."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-    def take(self, chosen: NDArray[np.int64]) -> Images:
-        """Those that are named."""
-        return Images(self.images[chosen], self.labels[chosen])
 
 
 def split_training(
@@ -125,40 +104,21 @@ def identity(settings: Mapping[str, Any], strength: float, seed: int, files: Seq
 def train_image_classifier(
     name: str,
     settings: Mapping[str, Any],
-    training: Images,
-    test: Images,
+    training: ImageSet,
+    test: ImageSet,
     *,
-    classes: int,
     lenses: MultiLens,
     seed: int,
     folder: Path,
     identity: str,
 ) -> tuple[pd.DataFrame, NDArray[np.int64]]:
-    """Train one arm with one seed, and predict the test images.
+    """Train one arm with one seed: the history, an epoch per row, and the class predicted for each test image, int
+    (n,).
 
-    Parameters
-    ----------
-    name : str
-        For messages.
-    settings : mapping
-        architecture, options, weights, freeze_fraction, batch_norm_momentum, size, share, validation_share, augment,
-        training; as in the study's settings.
-    seed : int
-        Of the choice of images, the initial weights, the order, the augmentation and the dropout.
-    folder : Path
-        Of the state from which an interrupted training continues.
-    identity : str
-        Digest of all that decides the result.
-
-    Returns
-    -------
-    (DataFrame, int (n,))
-        The history, an epoch per row, and the class predicted for each test image.
-
-    Raises
-    ------
-    TrainingDataError
-        If the images drawn are of one class only.
+    `settings` are those of `studies.multi_lens.arms.training_settings`. The `seed` decides the choice of images, the
+    initial weights, the order, the augmentation and the dropout. An interrupted training continues from the state in
+    `folder`, if its `identity`, a digest of all that decides the result, is the same. Raises TrainingDataError if the
+    images drawn are of one class only.
     """
     plan, size = TrainingSettings.of(settings["training"], "training"), settings["size"]
     chosen, aside = split_training(
@@ -172,10 +132,10 @@ def train_image_classifier(
     augmentation = Augmentation.from_config(settings["augment"])
     shown = {"size": size, "batch_size": plan.batch_size, "seed": seed}
 
-    def batches(part: Images, **options: Any) -> ImageBatches:
+    def batches(part: ImageSet, **options: Any) -> ImageBatches:
         return ImageBatches(part.images, part.labels, **shown, **options)
 
-    network = new_network(NetworkSettings.among(settings, name), plan, seed, size, classes=classes)
+    network = new_network(NetworkSettings.among(settings, name), plan, seed, size, classes=len(training.classes))
     model = distorting(network, lens_layer(lenses, seed))
     trainer = Trainer(model, loss="sparse_categorical_crossentropy", metrics=["accuracy"], plan=plan)
     history = trainer.train(
