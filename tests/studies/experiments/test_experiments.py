@@ -20,7 +20,7 @@ from studies.common.page import render_section
 from studies.common.statistics import holm
 from studies.experiments import page
 from studies.experiments import tables as study
-from studies.experiments.figures import picture_grid, run_boxes, stacked_seconds
+from studies.experiments.page import picture_grid, run_boxes, stacked_seconds
 from studies.experiments.pictures import share_called_tumour, tumour_margin
 
 PUBLISHED = read_published(Path(__file__).parents[3] / "resources/published/drunet_experiments.tsv")

@@ -1,19 +1,28 @@
-"""What the page of the experiments shows: figures and a view of the tables."""
+"""What the page of several runs shows: boxes of the Dice, seconds per slide, a grid of pictures, and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
-from drunet.report.words import interval, number
+from drunet.report.figures import MUTED, PALETTE, STYLE, new_figure, nothing_drawn
+from drunet.report.overlay import TRUTH_LEGEND
+from drunet.report.tables import VALUE_NAMES
+from drunet.report.words import duration, interval, number, plural
+from studies.common.images.class_figures import name_rows
+from studies.common.row_figures import box_rows
+from studies.common.saliency.attention_figure import Panel, panel_grid
 from studies.common.statistics import SLIDES_AS_INDEPENDENT, shown_tests
-from studies.experiments.figures import picture_grid, run_boxes, stacked_seconds
 from studies.experiments.tables import AFTER, BEFORE, SLIDE_STAGES, Runs, named_after, named_before, published_of
 
+_LABEL_LETTERS = 15
 _PUBLISHED = {
     "dsc_mean_without_refiner": "Dice, heatmap (paper)",
     "dsc_mean": "Dice (paper)",
@@ -47,6 +56,66 @@ def draw_figures(
         "seconds_figure": stacked_seconds(named, SLIDE_STAGES),
         "pictures": _pictures(scores, pictures, labels),
     }
+
+
+def run_boxes(scores: pd.DataFrame, published: Mapping[str, float], slides: str) -> Figure:
+    """Boxes of the Dice (dsc) per run (name), every slide a point, with the means measured and `published`, by name."""
+    frame = scores.rename(columns={"name": "row", "dsc": "value"}).assign(panel="", group="dsc")
+    groups = {"dsc": (PALETTE[0], "a slide, and the median")}
+    return box_rows(frame, groups, unit=f"{VALUE_NAMES['dsc']}, {slides}", published=published)
+
+
+def stacked_seconds(seconds: pd.DataFrame, stages: Mapping[str, str]) -> Figure:
+    """Mean seconds per slide of each run, stacked by stage, with their sum.
+
+    `seconds` has the columns name (of the row), stage, slide and seconds; `stages` gives the order of the stack and the
+    names; those that were not recorded are left out.
+    """
+    names = list(dict.fromkeys(seconds["name"]))
+    with matplotlib.rc_context(STYLE):
+        figure, (axes,) = new_figure(1.55 + 0.36 * max(1, len(names)))
+        if not names:
+            return nothing_drawn(figure, axes, "no times were recorded")
+        means = seconds.pivot_table(index="name", columns="stage", values="seconds", sort=False).fillna(0.0)
+        left, handles = np.zeros(len(names)), []
+        for i, stage in enumerate(stage for stage in stages if stage in means):
+            colour = PALETTE[i % len(PALETTE)]
+            widths = means.loc[names, stage].to_numpy()
+            axes.barh(range(len(names)), widths, left=left, height=0.62, color=colour, ec="white")
+            left = left + widths
+            handles.append(Patch(color=colour, label=stages[stage]))
+        for y, total in enumerate(left):
+            axes.annotate(duration(total), (total, y), (5, 0), textcoords="offset points", va="center", fontsize=8.5)
+        name_rows(axes, names)
+        axes.grid(axis="x")
+        axes.set_xlim(0, max(float(left.max()), 1e-9) * 1.15)
+        axes.set_xlabel(f"seconds per slide, mean of {plural(seconds['slide'].nunique(), 'slide')}")
+        figure.legend(handles=handles, loc="outside upper left", ncols=3, handlelength=1.0, columnspacing=1.6)
+    return figure
+
+
+def picture_grid(
+    rows: Sequence[tuple[str, str]],
+    columns: Sequence[str],
+    pictures: Mapping[tuple[str, str], np.ndarray],
+    captions: Mapping[tuple[str, str], str],
+) -> Figure:
+    """Pictures of slides (columns) in several runs (rows: key and further words), as in Oskouei et al. 2025, Fig. 6.
+
+    `pictures`, uint8 (h, w, 3), and their `captions` are by row key and column; a place without a picture stays empty.
+    """
+    panels: list[list[Panel | None]] = []
+    for key, _ in rows:
+        titles = columns if not panels else [captions.get((key, column), "") for column in columns]
+        there = [(pictures.get((key, column)), title) for column, title in zip(columns, titles, strict=True)]
+        panels.append([None if picture is None else Panel(picture, title=title) for picture, title in there])
+    names = ["\n".join([key, *textwrap.wrap(words.replace("_", " "), _LABEL_LETTERS)]) for key, words in rows]
+    figure = panel_grid(panels if columns else [], names, nothing="there is no slide to show", bar=False)
+    colours = {name: (red / 255, green / 255, blue / 255) for name, (red, green, blue) in TRUTH_LEGEND}
+    handles = [Patch(facecolor=colour, edgecolor=MUTED, label=name) for name, colour in colours.items()]
+    with matplotlib.rc_context(STYLE):
+        figure.legend(handles=handles, loc="outside lower right", ncols=3, handlelength=1.0, fontsize=9)
+    return figure
 
 
 def page_view(
