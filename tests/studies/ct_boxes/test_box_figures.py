@@ -15,8 +15,8 @@ from shapely.geometry import box as square
 
 from drunet.errors import ModelError
 from studies.common.images.class_figures import protocol_dumbbell
-from studies.ct_boxes.attention import box_attention
 from studies.ct_boxes.figures import ANNOTATED, PREDICTED, BoxPicture, box_pictures, iou_boxes
+from studies.ct_boxes.pictures import box_attention
 
 
 def picture(predicted: list[float], outline: Any = None) -> BoxPicture:

@@ -27,8 +27,7 @@ from studies.common.saliency.maps import IntegratedGradients, gradient_saliency,
 from studies.common.saliency.score import ClassScore
 from studies.saliency import settings as rules
 from studies.saliency.explanation import Explanation, classified_tiles, explain, explanation_metrics, read_tiles
-from studies.saliency.figures import saliency_figure
-from studies.saliency.tables import Explained, chosen_table, metrics_table, page_view
+from studies.saliency.tables import Explained, chosen_table, metrics_table, page_view, saliency_figure
 from studies.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE, choose_tiles
 
 SIDE = 8

@@ -8,23 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import keras
 import numpy as np
 import pandas as pd
+from keras import ops
 from numpy.typing import NDArray
 from shapely.geometry import mapping
 
+from drunet.errors import ModelError
 from drunet.training.trained import rebuild
 from studies.common.images.folder import read_image
+from studies.common.saliency.maps import unit_range
+from studies.common.saliency.score import batches, gradients
 from studies.common.series import weights_file
-from studies.ct_boxes.attention import box_attention
-from studies.ct_boxes.batches import read_slice
 from studies.ct_boxes.figures import BoxPicture
 from studies.ct_boxes.geometry import COORDINATES
 from studies.ct_boxes.outline import sobel_outline
 from studies.ct_boxes.tasks import SUBTYPES
-from studies.ct_boxes.training import tuned_key
+from studies.ct_boxes.training import read_slice, tuned_key
 from studies.ct_boxes.trials import PREDICTED, SOURCE, TUNED, UNTOUCHED
 
+# Name of the layer whose output, (n, h, w, channels), is a map of attention, in networks that have one.
+LAYER = "attention"
+# Standard deviation of the blur, as a share of the side: gradients of single pixels are noise to the eye.
+_BLUR = 1 / 48
 _STAGES = {SOURCE: "test part", UNTOUCHED: "before fine-tuning", TUNED: "fine-tuned"}
 
 
@@ -83,7 +90,7 @@ def show_slices(
                 annotated=np.array([row[name] for name in COORDINATES], np.float64),
                 predicted=predicted,
                 outline=sobel_outline(image, predicted),
-                attention=cv2.resize(coarse, image.shape[::-1], interpolation=cv2.INTER_LINEAR),
+                attention=np.asarray(cv2.resize(coarse, image.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32),
             )
             shown.append(picture)
     return shown
@@ -93,8 +100,8 @@ def outlines_geojson(shown: Sequence[BoxPicture]) -> dict[str, Any]:
     """The outlines as a GeoJSON FeatureCollection, in px of the collected slices, y downwards as in QuPath."""
     features = []
     for each in (each for each in shown if each.outline is not None):
-        own = {"file": each.file, "subtype": str(each.row["subtype"]), "stage": str(each.row["stage"])}
-        own["iou"] = round(float(each.row["iou"]), 4)
+        own = {"file": each.file, **{key: str(each.row[key]) for key in ("subtype", "stage")}}
+        own |= {"iou": round(float(each.row["iou"]), 4)}
         features.append({"type": "Feature", "geometry": mapping(each.outline), "properties": own})
     return {"type": "FeatureCollection", "features": features}
 
@@ -134,3 +141,37 @@ def _words(row: Mapping[str, Any]) -> str:
     subtype, stage = str(row["subtype"]), str(row["stage"])
     name = SUBTYPES.get(subtype, "").replace(" carcinoma", "")
     return f"{subtype}, {name}\n{_STAGES[stage]}\nIoU {row['iou']:.2f}"
+
+
+def box_attention(model: keras.Model, images: NDArray[np.float32], *, batch_size: int = 16) -> NDArray[np.float32]:
+    """Maps of the places that the predicted box depends on, float32 (n, h, w) in [0, 1], of images float32 (n, h, w,
+    1).
+
+    With a layer `attention`, its output, enlarged by bilinear interpolation. Otherwise the sum of the absolute
+    gradients of the four outputs with respect to each pixel, blurred. Grad-CAM is not suitable: a dense layer on the
+    flattened map has weights for each place, so that a channel has no common weight. Raises ModelError if the model has
+    not four outputs, or gradients cannot be taken.
+    """
+    shapes = [tuple(tensor.shape) for tensor in model.outputs]
+    if len(shapes) != 1 or shapes[0][1:] != (4,):
+        mend = "Use a box regressor: one image in, four numbers out."
+        raise ModelError("the model gives no box", where=f"model {model.name}", found=f"outputs {shapes}", mend=mend)
+    if any(layer.name == LAYER for layer in model.layers):
+        part = keras.Model(model.inputs[0], model.get_layer(LAYER).output)
+        own = [ops.convert_to_numpy(part(batch, training=False)) for batch in batches(images, batch_size)]
+        coarse, sides = np.maximum(np.concatenate(own).astype(np.float32).sum(axis=-1), 0), images.shape[2:0:-1]
+        return unit_range(np.stack([cv2.resize(each, sides, interpolation=cv2.INTER_LINEAR) for each in coarse]))
+    sigma = max(images.shape[1:3]) * _BLUR
+    maps = [_slopes(model, batch) for batch in batches(images, batch_size)]
+    blur = lambda slopes: cv2.GaussianBlur(slopes, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)  # noqa: E731
+    return unit_range(np.stack([blur(each) for each in np.concatenate(maps).astype(np.float32)]))
+
+
+def _slopes(model: keras.Model, batch: NDArray[np.float32]) -> Any:
+    """Sum of the absolute gradients of the four outputs, each the largest of the channels: (n, h, w)."""
+
+    def number(index: int) -> Any:
+        return lambda pictures: model(pictures, training=False)[:, index]
+
+    found = [gradients(number(k), batch)[0] for k in range(4)]
+    return sum(np.abs(slope).max(axis=-1) for slope in found if slope is not None)

@@ -11,28 +11,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from drunet.console import say
 from drunet.errors import ModelError
 from drunet.files import sha256
 from drunet.models import registry
 from drunet.settings.training import TrainingSettings
+from drunet.training.batches import EpochBatches
 from drunet.training.loop import compute_precision
 from drunet.training.trained import Trained
 from studies.common.errors import ImageSetError
-from studies.common.images.batches import Originals, probabilities
+from studies.common.images.batches import Originals, PictureBatches, Shown, probabilities
+from studies.common.images.folder import read_image
 from studies.common.images.training import pace, without_names
+from studies.common.images.view import resized
 from studies.common.series import Series
 from studies.ct_boxes import geometry
-from studies.ct_boxes.batches import BoxBatches, read_slice
 from studies.ct_boxes.losses import MeanBoxIou, box_loss
 from studies.ct_boxes.trials import HISTORY, SOURCE, TUNED, UNTOUCHED, SubtypeSplit, divide, prediction_rows, true_boxes
 from studies.ct_boxes.view import BoxView
+
+Seen = tuple[NDArray[np.uint8], NDArray[np.float64]]
 
 
 def train_box_arm(
@@ -153,8 +158,8 @@ class _Data:
 
     def _batches(self, slices: pd.DataFrame, plan: TrainingSettings, **options: Any) -> BoxBatches:
         boxes = geometry.normalise(true_boxes(slices), slices["width"], slices["height"]) * self.size
-        own = {"originals": self.originals, "unit": self.unit, "seed": self.seed, "threads": self.threads}
-        return BoxBatches(slices["file"].tolist(), boxes, batch_size=plan.batch_size, **own, **options)
+        files, own = slices["file"].tolist(), {"seed": self.seed, "threads": self.threads, **options}
+        return BoxBatches(files, boxes, originals=self.originals, unit=self.unit, batch_size=plan.batch_size, **own)
 
 
 def _tuned(
@@ -177,3 +182,53 @@ def _check_answers(model: keras.Model, name: str) -> None:
         mend = "Use simple_box_cnn or compact_box_regressor."
         found = ", ".join(map(str, shapes))
         raise ModelError("the network does not turn one grey picture into a box", where=name, found=found, mend=mend)
+
+
+def read_slice(path: str | os.PathLike[str], size: int) -> NDArray[np.uint8]:
+    """A grey image stretched to a square, reduced by area: uint8 (size, size); raises ImageSetError if undecodable."""
+    return resized(read_image(path)[..., 0], (size, size))
+
+
+class BoxBatches(PictureBatches):
+    """Slices with views that are drawn anew for every epoch; fixed, or without a `view`: each as it is.
+
+    `boxes` are float (n, 4), xmin, ymin, xmax, ymax, px of what `originals` gives, uint8 (size, size); they are divided
+    by the `unit`: 1 yields px, the size shares of the sides. The rest is as of `PictureBatches`.
+
+    Yields slices, float32 (batch, size, size, 1) in [0, 1], boxes, float32 (batch, 4), and weights, float32 (batch,),
+    of a fixed dataset.
+    """
+
+    streams: ClassVar = {**EpochBatches.streams, "augmentation": (29,)}
+
+    def __init__(
+        self,
+        files: Sequence[str],
+        boxes: NDArray[np.float64],
+        *,
+        unit: float = 1.0,
+        view: BoxView | None = None,
+        **pictures: Any,
+    ) -> None:
+        super().__init__(files, **pictures)
+        self._boxes, self._unit = np.asarray(boxes, dtype=np.float64), unit
+        self._view = None if self.fixed else view
+
+    def _pair(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        seen = self.gathered(index)
+        return _pixels(seen), (np.stack([box for _, box in seen]) / self._unit).astype(np.float32)
+
+    def inputs(self, index: int) -> NDArray[np.float32]:
+        """The slices of a batch alone, float32 (batch, size, size, 1) in [0, 1]."""
+        return _pixels(self.gathered(index))
+
+    def _seen(self, picture: Shown) -> Seen:
+        image, box = self._originals(self.files[picture[0]]), self._boxes[picture[0]]
+        if self._view is None:
+            return image, box
+        return self._view.training(self.draws("augmentation", *picture), image, box)
+
+
+def _pixels(seen: Sequence[Seen]) -> NDArray[np.float32]:
+    """Slices as a network takes them: float32 (n, size, size, 1)."""
+    return np.stack([image for image, _ in seen])[..., None].astype(np.float32) / np.float32(255)

@@ -1,4 +1,4 @@
-"""Tables of the saliency maps: the explained tiles, counts and agreement of the methods."""
+"""Tables and figure of the saliency maps: the explained tiles, counts and agreement of the methods."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from drunet.report.words import number
+from studies.common.saliency.attention_figure import Panel, panel_grid
 from studies.common.words import percent
 from studies.saliency.tile_choice import KINDS
 
+_COLUMNS = 6  # as in the paper; more tiles make a further block
+_ID_LETTERS = 14
 # Larger errors of integrated gradients, or of the probabilities, get a warning.
 _GAP, _DIFFERENCE = 0.05, 0.01
 _NAMES = {
@@ -81,3 +86,24 @@ def _printed(metric: str, value: float) -> str:
     if metric == "probability_difference":
         return f"{value:.0e}"
     return number(value, 2 if metric.startswith("rank_correlation") else 0)
+
+
+def saliency_figure(
+    images: np.ndarray, chosen: pd.DataFrame, rows: Mapping[str, np.ndarray], *, side_um: float
+) -> Figure:
+    """Draw every tile, uint8 (n, h, w, 3), in a column, with a map per row over its grey picture.
+
+    `chosen` has slide, p_tumour and kind of the tiles, `rows` maps float32 (n, h, w) in [0, 1] by name.
+    """
+    told = chosen[["slide", "kind", "p_tumour"]].itertuples(index=False, name=None)
+    grid = [[Panel(image, title=_words(k, *row)) for k, (image, row) in enumerate(zip(images, told, strict=True))]]
+    grid += [[Panel(image, own) for image, own in zip(images, maps, strict=True)] for maps in rows.values()]
+    names = ["\n".join(name.split(" ", 1)) for name in (f"tile, {side_um:g} µm", *rows)]
+    return panel_grid(grid if len(images) else [], names, most=_COLUMNS, letters=7.5, nothing="no tile was found")
+
+
+def _words(place: int, slide: str, kind: str, p: float) -> str:
+    """Letter and kind, the ID on lines that fit over a tile, and the probability."""
+    broken = [slide[k : k + _ID_LETTERS] for k in range(0, len(slide), _ID_LETTERS)]
+    head = f"{string.ascii_lowercase[place % 26]}  {kind}"
+    return "\n".join([head, *broken, "p > 0.999" if p > 0.999 else f"p = {p:.3f}"])

@@ -10,7 +10,7 @@ import pandas as pd
 
 from drunet.errors import TrainingDataError
 from drunet.tiles import NON_TUMOUR, TUMOUR
-from studies.common.clustering.fitness import cluster_means
+from studies.common.clustering.evolution import cluster_means
 from studies.common.clustering.tiles import TRAINING, feature_columns, nearest
 
 _NAMES = {NON_TUMOUR: "non-tumour", TUMOUR: "tumour"}

@@ -10,17 +10,22 @@ evolution algorithm").
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import OptimizeResult, differential_evolution
+from scipy.spatial.distance import pdist, squareform
+from sklearn.metrics import silhouette_score
 
 from drunet.console import say
 from drunet.errors import TrainingDataError
-from studies.common.clustering.fitness import MEASURES, Fitness, cluster_means
 from studies.common.clustering.settings import Search
 
+# Labels int (n,), 0..k-1, every one of them used and k at least 2, to a number of which less is better. A measure is
+# bound to points, float (n, d), so that what depends on them alone is computed once.
+Fitness = Callable[[np.ndarray], float]
 # A cluster takes part where its activation exceeds this.
 _ACTIVE = 0.5
 
@@ -171,3 +176,40 @@ class _Watch:
     def curve(self) -> pd.DataFrame:
         """A row per generation; what is infinite, because no clusters were large enough, is left out."""
         return pd.DataFrame(self._rows).replace([np.inf, -np.inf], np.nan)
+
+
+def variance_ratio(points: np.ndarray) -> Fitness:
+    """Variance within clusters over variance between them: [W / (n - k)] / [B / (k - 1)].
+
+    W and B are the sums of squared distances of points from their cluster's mean, and of these means, once per point,
+    from the mean of all: the two that the paper sets against each other (Discussion), and the inverse of the index of
+    Calinski and Harabasz (1974). Clusters count by their size, so that a few odd tiles do not make the best cluster.
+    """
+    centred = points - points.mean(axis=0)
+    total = float((centred**2).sum())
+
+    def measure(labels: np.ndarray) -> float:
+        members = np.eye(labels.max() + 1)[labels]
+        count = members.sum(axis=0)
+        between = float((((members.T @ centred) ** 2).sum(axis=1) / count).sum())
+        clusters, n = len(count), len(labels)
+        if not between > 0 or n <= clusters:
+            return np.inf
+        return max(total - between, 0.0) / (n - clusters) * (clusters - 1) / between
+
+    return measure
+
+
+def silhouette(points: np.ndarray) -> Fitness:
+    """1 - the mean silhouette (Rousseeuw 1987), the fitness of the authors' code; holds all n² distances."""
+    distances = squareform(pdist(points)).astype(np.float32)
+    return lambda labels: 1 - float(silhouette_score(distances, labels, metric="precomputed"))
+
+
+MEASURES: dict[str, Callable[[np.ndarray], Fitness]] = {"variance_ratio": variance_ratio, "silhouette": silhouette}
+
+
+def cluster_means(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Means (k, d) of the points with each label; every label 0..k-1 is used."""
+    members = np.eye(labels.max() + 1)[labels]
+    return np.asarray((members.T @ points) / members.sum(axis=0)[:, None])

@@ -95,7 +95,7 @@ def check_over_classes(network: Network, labels: Sequence[int], **more: Check) -
         mend = "Name 0 (non-tumour) or 1 (tumour) for each class, both at least once."
         raise ModelError("the classes' labels do not fit", where=network.where, found=list(labels), mend=mend)
     two = "Use 2: clusters add up to non-tumour and tumour."
-    network.check(classes=(network.classes, network.classes == 2, two), **more)
+    network.check(on_backbone=True, classes=(network.classes, network.classes == 2, two), **more)
 
 
 def label_sums(probabilities: Any, labels: Sequence[int]) -> Any:

@@ -28,7 +28,7 @@ class Search(Block):
     tiles: int = Field(ge=4)
     """at most so many tiles are clustered"""
     fitness: Literal["variance_ratio", "silhouette"] = "variance_ratio"
-    """a measure from workflow/studies/common/clustering/fitness.py"""
+    """a measure from workflow/studies/common/clustering/evolution.py"""
 
 
 class EpisodePlan(Block):

@@ -7,8 +7,7 @@ from drunet.report.figures import save
 from drunet.training.device import need_gpu
 from drunet.training.trained import rebuild
 from studies.saliency.explanation import classified_tiles, explain, explanation_metrics, read_tiles
-from studies.saliency.figures import saliency_figure
-from studies.saliency.tables import chosen_table, metrics_table
+from studies.saliency.tables import chosen_table, metrics_table, saliency_figure
 from studies.saliency.tile_choice import choose_tiles
 
 with job(snakemake.log[0]):
