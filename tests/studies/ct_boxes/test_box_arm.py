@@ -266,12 +266,6 @@ def test_mistakes_in_the_settings_of_boxes_are_named(
         run(tmp_path / "state", root, **changed)
 
 
-def test_a_list_of_slices_without_boxes_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "slices.tsv").write_text("file\tsubtype\tpatient\n1.png\tA\t1\n")
-    with pytest.raises(ValueError, match=r"width.*xmin"):
-        read_slices(tmp_path / "slices.tsv")
-
-
 def test_a_patient_who_only_stopped_the_training_leaks_too() -> None:
     # Slices 2 to 5 are tested: one is of the patient learnt from, one of the patient validated on.
     slices = pd.DataFrame({"subtype": "B", "patient": ["1", "2", "1", "2", "3", "4"]})

@@ -8,24 +8,24 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from box_answers import TRUE
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 from shapely.geometry import box as square
 
-from drunet.errors import ModelError
 from studies.common.images.class_figures import protocol_dumbbell
 from studies.ct_boxes.figures import ANNOTATED, PREDICTED, BoxPicture, box_pictures, iou_boxes
 from studies.ct_boxes.pictures import box_attention
+
+PREDICTED_EDGES = tuple(f"p{edge}" for edge in TRUE)
 
 
 def picture(predicted: list[float], outline: Any = None) -> BoxPicture:
     image = np.zeros((40, 60), np.uint8)
     image[10:20, 20:35] = 200
-    box = np.array([20.0, 10.0, 35.0, 20.0])
-    return BoxPicture(
-        "0.png", {}, "B\nIoU 0.50", image, box, np.array(predicted), outline, np.zeros((40, 60), np.float32)
-    )
+    row = dict(zip((*TRUE, *PREDICTED_EDGES), [20.0, 10.0, 35.0, 20.0, *predicted], strict=True))
+    return BoxPicture(row, "B\nIoU 0.50", image, outline, np.zeros((40, 60), np.float32))
 
 
 def rings(figure: Figure, axes: int) -> dict[str, list[list[float]]]:
@@ -131,10 +131,3 @@ def test_attention_of_its_own_is_shown_enlarged() -> None:
     images[0, 8:12, 4:8] = 0.5
     found = box_attention(model, images)
     assert found.shape == (1, 16, 16) and found[0, 9:11, 5:7].min() > 0.7 and found[0, 0, 15] == 0
-
-
-def test_a_network_that_gives_no_box_is_refused() -> None:
-    inputs = keras.Input((16, 16, 1))
-    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
-    with pytest.raises(ModelError, match="gives no box"):
-        box_attention(model, np.zeros((1, 16, 16, 1), np.float32))

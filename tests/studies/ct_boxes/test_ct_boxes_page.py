@@ -24,7 +24,7 @@ from studies.ct_boxes import tables as study
 from studies.ct_boxes import tasks as box_tasks
 from studies.ct_boxes import trials
 from studies.ct_boxes.figures import study_figures
-from studies.ct_boxes.page import matching_table, page_view, scores_table, training_table
+from studies.ct_boxes.page import matching_table, page_view, scores_table
 from studies.ct_boxes.pictures import choose_slices
 
 ROOT = Path(__file__).parents[3]
@@ -214,12 +214,6 @@ def test_no_figure_of_the_thesis_stands_where_another_subtype_was_learnt_from(ma
     assert "published" not in scores_table(made["scores"], study.judged("A", ["G"]), PUBLISHED).columns
 
 
-def test_networks_are_listed_with_their_size_and_training(made: dict[str, Any]) -> None:
-    rows = training_table(made["arms"][:2]).to_dict("records")
-    assert [row["weights"] for row in rows] == ["1\u202f000\u202f000", "90\u202f000"]
-    assert rows[0]["px"] == "64" and rows[0]["epochs"] == "20, 10" and rows[0]["batch size"] == "8"
-
-
 def test_what_was_matched_is_told_in_words() -> None:
     table = matching_table(MATCHING).set_index("what")["number"]
     assert table["slices with several boxes (the largest box counts)"] == 1
@@ -295,8 +289,8 @@ def test_outlines_go_out_as_geojson_in_px_of_the_slice() -> None:
     from studies.ct_boxes.pictures import outlines_geojson
 
     def shown(outline: Any) -> BoxPicture:
-        empty, row = np.zeros((4, 4), np.float32), {"subtype": "A", "stage": "fine-tuned", "iou": 0.51234}
-        return BoxPicture("00001.png", row, "", empty.astype(np.uint8), np.zeros(4), np.zeros(4), outline, empty)
+        row = {"file": "00001.png", "subtype": "A", "stage": "fine-tuned", "iou": 0.51234}
+        return BoxPicture(row, "", np.zeros((4, 4), np.uint8), outline, np.zeros((4, 4), np.float32))
 
     found = outlines_geojson([shown(shapely.box(1, 2, 5, 7)), shown(None)])
     assert found["type"] == "FeatureCollection" and len(found["features"]) == 1
@@ -322,8 +316,8 @@ def test_a_slice_of_the_source_is_called_by_its_part(
     chosen = box_pictures.choose_slices(answers(slices, "grouped", MOVED), "B", ["A"], 2)
     for file, _ in chosen:
         Image.new("L", (100, 100)).save(tmp_path / file)
-    empty = {(file, row["stage"]): np.zeros((8, 8), np.float32) for file, rows in chosen for row in rows}
-    monkeypatch.setattr(box_pictures, "_attention", lambda *_: empty)
+    empty = np.zeros((8, 8), np.float32)
+    monkeypatch.setattr(box_pictures, "_attention", lambda rows, *_: [empty] * len(rows))
     shown = box_pictures.show_slices(chosen, {}, "", tmp_path)
     said = [each.words.splitlines()[:2] for each in shown]
     names = ["B, small cell", "A, adenocarcinoma", "A, adenocarcinoma"]
@@ -370,8 +364,8 @@ def test_the_settings_that_ship_fit() -> None:
 @pytest.mark.parametrize(
     ("differs", "said"),
     [
-        ({"source": "C"}, "unknown subtype (found: C). Known: A adenocarcinoma"),
-        ({"targets": ["A", "X"]}, "study_settings.ct_boxes.targets.1: unknown subtype (found: X)"),
+        ({"source": "C"}, "source: the value does not fit (found: 'C'). "),
+        ({"targets": ["A", "X"]}, "study_settings.ct_boxes.targets.1: the value does not fit (found: 'X'). "),
         ({"targets": ["A", "B"]}, "the source is among the targets (found: B)"),
         ({"slices": {"root": "Doe^Jane"}}, "slices.root: there is no such folder. "),
         ({"slices": {"root": "Doe^Jane" * 40}}, "slices.root: there is no such folder. "),

@@ -24,7 +24,6 @@ from studies.common.page import render_section
 from studies.common.saliency.grad_cam import GradCam, grad_cam
 from studies.common.saliency.layers import default_layers, find_layer
 from studies.common.saliency.maps import IntegratedGradients, gradient_saliency, integrated_gradients, unit_range
-from studies.common.saliency.score import ClassScore
 from studies.saliency import settings as rules
 from studies.saliency.explanation import Explanation, classified_tiles, explain, explanation_metrics, read_tiles
 from studies.saliency.tables import Explained, chosen_table, metrics_table, page_view, saliency_figure
@@ -264,22 +263,6 @@ def test_layers_are_found_by_path_or_by_a_name_that_is_unique() -> None:
         find_layer(model, "stem")
     with pytest.raises(ModelError, match=r"no such layer.*dens_bn.*dense_bn"):
         find_layer(model, "dens_bn")
-
-
-@pytest.mark.parametrize("index", [-1, 2])
-def test_a_class_out_of_range_is_one_message(index: int) -> None:
-    for method in (gradient_saliency, integrated_gradients, grad_cam):
-        with pytest.raises(ModelError, match=r"no such class \(found: -?\d\). Name a class from 0 to 1"):
-            method(plain_net(), pictures(1), index)
-
-
-def test_what_is_no_classifier_is_refused() -> None:
-    image = keras.Input((SIDE, SIDE, 3))
-    with pytest.raises(ModelError, match="no classifier"):
-        ClassScore(keras.Model(image, layers.Conv2D(2, 1, activation="softmax")(image)), 0)
-    scores = keras.Model(image, layers.Dense(2)(layers.Flatten()(image)))
-    with pytest.raises(ModelError, match="no probabilities"):
-        gradient_saliency(scores, pictures(1), 0)
 
 
 def test_display_keeps_zero_and_order_and_ends_at_one() -> None:

@@ -93,7 +93,6 @@ def page_view(
         "window": {"black": centre - width / 2, "white": centre + width / 2},
         "without_patient": int(matching.get("without_patient", 0)),
         "skipped": sorted(skipped),
-        "training": training_table(once),
     }
 
 
@@ -124,22 +123,6 @@ def leak_table(leak: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def training_table(networks: Sequence[BoxArm]) -> pd.DataFrame:
-    """Size and training of each network; the epochs are those on the source and on each target."""
-    keys = ("batch_size", "optimiser", "learning_rate")
-    return pd.DataFrame(
-        {
-            "network": arm.label,
-            "px": str(arm.facts["size"]),
-            "weights": number(arm.facts["parameters"], 0),
-            "epochs": f"{plan['epochs']}, {arm.facts['fine_tuning']['training']['epochs']}",
-            **{key.replace("_", " "): str(plan[key]) for key in keys},
-        }
-        for arm in networks
-        for plan in (arm.facts["training"],)
-    )
-
-
 def matching_table(matching: Mapping[str, Any]) -> pd.DataFrame:
     """What was found in the folders; counts of 0 are left out, except the usual ones."""
     rows = []
@@ -157,15 +140,11 @@ def _wide(
     # The split without a leak first; within a split the arms in their order.
     honesty = scores["protocol"].map({protocol: -k for k, protocol in enumerate(PROTOCOLS)})
     ordered = scores.assign(honesty=honesty).sort_values("honesty", kind="stable")
-    columns = list(ordered[["label", "protocol"]].drop_duplicates().itertuples(index=False, name=None))
-    rows = []
-    for one in what:
-        row = {"subtype": one.subtype, "stage": one.words}
-        if published is not None:
-            row["published"] = one.published(published, what[0].subtype)
-        here = scores[scores["metric"] == one.metric].set_index(["label", "protocol"])
-        for label, protocol in columns:
-            found = cell(here.loc[(label, protocol)]) if (label, protocol) in here.index else ""
-            row[f"{label}, {protocol}" if both else label] = found
-        rows.append(row)
-    return pd.DataFrame(rows)
+    ordered["column"] = ordered["label"] + (", " + ordered["protocol"] if both else "")
+    ordered["cell"] = [cell(row) for row in ordered.to_dict("records")]
+    cells = ordered.pivot_table(index="metric", columns="column", values="cell", aggfunc="first")
+    cells = cells.reindex(index=[one.metric for one in what], columns=ordered["column"].unique()).fillna("")
+    table = pd.DataFrame({"subtype": [one.subtype for one in what], "stage": [one.words for one in what]})
+    if published is not None:
+        table["published"] = [one.published(published, what[0].subtype) for one in what]
+    return pd.concat([table, cells.reset_index(drop=True).rename_axis(columns=None)], axis=1)

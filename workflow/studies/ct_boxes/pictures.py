@@ -15,14 +15,12 @@ from keras import ops
 from numpy.typing import NDArray
 from shapely.geometry import mapping
 
-from drunet.errors import ModelError
 from drunet.training.trained import rebuild
 from studies.common.images.folder import read_image
 from studies.common.saliency.maps import unit_range
 from studies.common.saliency.score import batches, gradients
 from studies.common.series import weights_file
 from studies.ct_boxes.figures import BoxPicture
-from studies.ct_boxes.geometry import COORDINATES
 from studies.ct_boxes.outline import sobel_outline
 from studies.ct_boxes.tasks import SUBTYPES
 from studies.ct_boxes.training import read_slice, tuned_key
@@ -71,28 +69,16 @@ def show_slices(
 ) -> list[BoxPicture]:
     """Rows of the figure: each slice at each of its stages, with the weights of that stage.
 
-    `facts` is training.json, `weights` the folder of weights, `root` that of the collected slices.
-
-    Raises ModelError if the weights do not fit the facts. Raises ImageSetError if a slice cannot be read.
+    `facts` is training.json, `weights` the folder of weights, `root` that of the collected slices. Raises ModelError if
+    the weights do not fit the facts, ImageSetError if a slice cannot be read.
     """
-    attention = _attention(chosen, facts, weights, root)
+    rows = [row for _, own in chosen for row in own]
     shown = []
-    for file, rows in chosen:
-        image = read_image(Path(root) / file)[..., 0]
-        for row in rows:
-            predicted = np.array([row[name] for name in PREDICTED], np.float64)
-            coarse = attention[file, row["stage"]]
-            picture = BoxPicture(
-                file=file,
-                row=row,
-                words=_words(row),
-                image=image,
-                annotated=np.array([row[name] for name in COORDINATES], np.float64),
-                predicted=predicted,
-                outline=sobel_outline(image, predicted),
-                attention=np.asarray(cv2.resize(coarse, image.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32),
-            )
-            shown.append(picture)
+    for row, coarse in zip(rows, _attention(rows, facts, weights, Path(root)), strict=True):
+        image = read_image(Path(root) / row["file"])[..., 0]
+        outline = sobel_outline(image, [row[edge] for edge in PREDICTED])
+        enlarged = np.asarray(cv2.resize(coarse, image.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+        shown.append(BoxPicture(row, _words(row), image, outline, enlarged))
     return shown
 
 
@@ -100,8 +86,7 @@ def outlines_geojson(shown: Sequence[BoxPicture]) -> dict[str, Any]:
     """The outlines as a GeoJSON FeatureCollection, in px of the collected slices, y downwards as in QuPath."""
     features = []
     for each in (each for each in shown if each.outline is not None):
-        own = {"file": each.file, **{key: str(each.row[key]) for key in ("subtype", "stage")}}
-        own |= {"iou": round(float(each.row["iou"]), 4)}
+        own = {**{key: str(each.row[key]) for key in ("file", "subtype", "stage")}, "iou": round(each.row["iou"], 4)}
         features.append({"type": "Feature", "geometry": mapping(each.outline), "properties": own})
     return {"type": "FeatureCollection", "features": features}
 
@@ -117,24 +102,18 @@ def _fair(rows: pd.DataFrame, number: int) -> list[str]:
 
 
 def _attention(
-    chosen: Sequence[tuple[str, list[dict[str, Any]]]],
-    facts: Mapping[str, Any],
-    weights: str | os.PathLike[str],
-    root: str | os.PathLike[str],
-) -> dict[tuple[str, str], NDArray[np.float32]]:
-    """Maps at the network's size by slice and stage: every network is built once."""
-    wanted: dict[str, list[tuple[str, str]]] = {}
-    for file, rows in chosen:
-        for row in rows:
-            key = tuned_key(str(row["subtype"])) if row["stage"] == TUNED else SOURCE
-            wanted.setdefault(key, []).append((file, str(row["stage"])))
-    maps: dict[tuple[str, str], NDArray[np.float32]] = {}
-    for key, slices in wanted.items():
+    rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], weights: str | os.PathLike[str], root: Path
+) -> list[NDArray[np.float32]]:
+    """Maps at the network's size, one for each row: every network is built once."""
+    keys = [tuned_key(str(row["subtype"])) if row["stage"] == TUNED else SOURCE for row in rows]
+    maps: dict[int, NDArray[np.float32]] = {}
+    for key in dict.fromkeys(keys):
+        own = [place for place, each in enumerate(keys) if each == key]
+        seen = np.stack([read_slice(root / rows[place]["file"], facts["size"]) for place in own])
         model = rebuild(facts, weights_file(weights, key))
-        seen = np.stack([read_slice(Path(root) / file, facts["size"]) for file, _ in slices])
         found = box_attention(model, seen[..., None].astype(np.float32) / np.float32(255))
-        maps |= dict(zip(slices, found, strict=True))
-    return maps
+        maps |= dict(zip(own, found, strict=True))
+    return [maps[place] for place in range(len(rows))]
 
 
 def _words(row: Mapping[str, Any]) -> str:
@@ -149,13 +128,8 @@ def box_attention(model: keras.Model, images: NDArray[np.float32], *, batch_size
 
     With a layer `attention`, its output, enlarged by bilinear interpolation. Otherwise the sum of the absolute
     gradients of the four outputs with respect to each pixel, blurred. Grad-CAM is not suitable: a dense layer on the
-    flattened map has weights for each place, so that a channel has no common weight. Raises ModelError if the model has
-    not four outputs, or gradients cannot be taken.
+    flattened map has weights for each place, so that a channel has no common weight.
     """
-    shapes = [tuple(tensor.shape) for tensor in model.outputs]
-    if len(shapes) != 1 or shapes[0][1:] != (4,):
-        mend = "Use a box regressor: one image in, four numbers out."
-        raise ModelError("the model gives no box", where=f"model {model.name}", found=f"outputs {shapes}", mend=mend)
     if any(layer.name == LAYER for layer in model.layers):
         part = keras.Model(model.inputs[0], model.get_layer(LAYER).output)
         own = [ops.convert_to_numpy(part(batch, training=False)) for batch in batches(images, batch_size)]

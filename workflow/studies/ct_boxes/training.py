@@ -32,9 +32,18 @@ from studies.common.images.folder import read_image
 from studies.common.images.training import pace, without_names
 from studies.common.images.view import resized
 from studies.common.series import Series
-from studies.ct_boxes import geometry
 from studies.ct_boxes.losses import MeanBoxIou, box_loss
-from studies.ct_boxes.trials import HISTORY, SOURCE, TUNED, UNTOUCHED, SubtypeSplit, divide, prediction_rows, true_boxes
+from studies.ct_boxes.trials import (
+    HISTORY,
+    SOURCE,
+    TUNED,
+    UNTOUCHED,
+    SubtypeSplit,
+    divide,
+    prediction_rows,
+    sides_of,
+    true_boxes,
+)
 from studies.ct_boxes.view import BoxView
 
 Seen = tuple[NDArray[np.uint8], NDArray[np.float64]]
@@ -157,7 +166,7 @@ class _Data:
         return prediction_rows(slices, answers * self.unit / self.size, **what)
 
     def _batches(self, slices: pd.DataFrame, plan: TrainingSettings, **options: Any) -> BoxBatches:
-        boxes = geometry.normalise(true_boxes(slices), slices["width"], slices["height"]) * self.size
+        boxes = true_boxes(slices) / sides_of(slices) * self.size
         files, own = slices["file"].tolist(), {"seed": self.seed, "threads": self.threads, **options}
         return BoxBatches(files, boxes, originals=self.originals, unit=self.unit, batch_size=plan.batch_size, **own)
 

@@ -25,13 +25,8 @@ HISTORY = ("stage", "target", "epoch", "loss", "iou", "val_loss", "val_iou", "se
 
 
 def read_slices(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read slices.tsv: file, subtype and patient as text, sides and edges (px), and how many boxes the slice had.
-
-    Raises ValueError if a column is missing.
-    """
+    """Read slices.tsv: file, subtype and patient as text, sides and edges (px), and how many boxes the slice had."""
     frame = pd.read_csv(path, sep="\t", dtype={"file": str, "subtype": str, "patient": str}, keep_default_na=False)
-    if missing := [column for column in SLICES if column not in frame.columns]:
-        raise ValueError(f"a list of slices lacks {', '.join(missing)}")
     return frame.astype(dict.fromkeys(TRUE, float))
 
 
@@ -106,6 +101,11 @@ def true_boxes(slices: pd.DataFrame) -> geometry.Boxes:
     return slices[list(TRUE)].to_numpy(dtype=np.float64)
 
 
+def sides_of(slices: pd.DataFrame) -> NDArray[np.float64]:
+    """Sides that turn shares of the four edges into px, and back: (n, 4)."""
+    return slices[["width", "height", "width", "height"]].to_numpy(dtype=np.float64)
+
+
 def prediction_rows(
     slices: pd.DataFrame, shares: NDArray[np.floating[Any]], *, part: Any, stage: str, target: str
 ) -> pd.DataFrame:
@@ -114,7 +114,7 @@ def prediction_rows(
     `shares` (n, 4) are the predicted boxes in shares of the sides, neither ordered nor clipped.
     """
     true = true_boxes(slices)
-    predicted = geometry.to_pixels(shares, slices["width"], slices["height"])
+    predicted = shares * sides_of(slices)
     rows = slices[["file", "subtype", "patient", *TRUE]].reset_index(drop=True)
     rows = rows.assign(part=part, stage=stage, target=target, iou=geometry.iou(true, predicted))
     rows = rows.assign(**dict(zip(PREDICTED, predicted.T, strict=True)))

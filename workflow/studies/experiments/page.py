@@ -1,4 +1,4 @@
-"""What the page of several runs shows: boxes of the Dice, seconds per slide, a grid of pictures, and tables."""
+"""What the page of several runs shows: boxes of the Dice, a grid of pictures, and tables."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from drunet.report.figures import MUTED, PALETTE, STYLE, new_figure, nothing_drawn
+from drunet.report.figures import MUTED, PALETTE, STYLE
 from drunet.report.overlay import TRUTH_LEGEND
 from drunet.report.tables import VALUE_NAMES
-from drunet.report.words import duration, interval, number, plural
-from studies.common.images.class_figures import name_rows
+from drunet.report.words import interval, number
 from studies.common.row_figures import box_rows
 from studies.common.saliency.attention_figure import Panel, panel_grid
 from studies.common.statistics import SLIDES_AS_INDEPENDENT, shown_tests
@@ -33,13 +32,12 @@ _PUBLISHED = {
 
 def draw_figures(
     scores: pd.DataFrame,
-    seconds: pd.DataFrame,
     pictures: Mapping[tuple[str, str], np.ndarray],
     labels: Mapping[str, str],
     runs: Runs,
     published: pd.DataFrame,
 ) -> dict[str, Figure]:
-    """The figures with_refiner, without_refiner, seconds_figure and pictures.
+    """The figures with_refiner, without_refiner and pictures.
 
     `labels` maps experiments to runs; `pictures` holds uint8 (h, w, 3) by run and slide, and the slide itself under the
     empty run; `published` is drunet_experiments.tsv, as text.
@@ -51,11 +49,7 @@ def draw_figures(
         name: run_boxes(rows, _by_name(rows, published_of(published, labels, column)), counted)
         for name, (column, rows) in boxes.items()
     }
-    named = seconds.assign(name=seconds["experiment"] + "  " + seconds["run"])
-    return figures | {
-        "seconds_figure": stacked_seconds(named, SLIDE_STAGES),
-        "pictures": _pictures(scores, pictures, labels),
-    }
+    return figures | {"pictures": _pictures(scores, pictures, labels)}
 
 
 def run_boxes(scores: pd.DataFrame, published: Mapping[str, float], slides: str) -> Figure:
@@ -63,35 +57,6 @@ def run_boxes(scores: pd.DataFrame, published: Mapping[str, float], slides: str)
     frame = scores.rename(columns={"name": "row", "dsc": "value"}).assign(panel="", group="dsc")
     groups = {"dsc": (PALETTE[0], "a slide, and the median")}
     return box_rows(frame, groups, unit=f"{VALUE_NAMES['dsc']}, {slides}", published=published)
-
-
-def stacked_seconds(seconds: pd.DataFrame, stages: Mapping[str, str]) -> Figure:
-    """Mean seconds per slide of each run, stacked by stage, with their sum.
-
-    `seconds` has the columns name (of the row), stage, slide and seconds; `stages` gives the order of the stack and the
-    names; those that were not recorded are left out.
-    """
-    names = list(dict.fromkeys(seconds["name"]))
-    with matplotlib.rc_context(STYLE):
-        figure, (axes,) = new_figure(1.55 + 0.36 * max(1, len(names)))
-        if not names:
-            return nothing_drawn(figure, axes, "no times were recorded")
-        means = seconds.pivot_table(index="name", columns="stage", values="seconds", sort=False).fillna(0.0)
-        left, handles = np.zeros(len(names)), []
-        for i, stage in enumerate(stage for stage in stages if stage in means):
-            colour = PALETTE[i % len(PALETTE)]
-            widths = means.loc[names, stage].to_numpy()
-            axes.barh(range(len(names)), widths, left=left, height=0.62, color=colour, ec="white")
-            left = left + widths
-            handles.append(Patch(color=colour, label=stages[stage]))
-        for y, total in enumerate(left):
-            axes.annotate(duration(total), (total, y), (5, 0), textcoords="offset points", va="center", fontsize=8.5)
-        name_rows(axes, names)
-        axes.grid(axis="x")
-        axes.set_xlim(0, max(float(left.max()), 1e-9) * 1.15)
-        axes.set_xlabel(f"seconds per slide, mean of {plural(seconds['slide'].nunique(), 'slide')}")
-        figure.legend(handles=handles, loc="outside upper left", ncols=3, handlelength=1.0, columnspacing=1.6)
-    return figure
 
 
 def picture_grid(

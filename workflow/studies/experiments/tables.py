@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -170,33 +171,21 @@ def seconds_table(benchmarks: Path, labels: Mapping[str, str], runs: Runs, slide
     """Seconds of every job that a slide passes through, from Snakemake's benchmark files.
 
     A job that several runs share counts for each of them: the table says how long a slide takes in a run. Returns
-    columns experiment, run, slide, stage, seconds, shared_by (experiments that use the job); jobs without a benchmark
-    file are left out.
+    columns experiment, run, slide, stage, seconds; jobs without a benchmark file are left out.
     """
     rows = []
-    for experiment, run in labels.items():
-        for stage in SLIDE_STAGES:
-            folder = _folder(stage, run, runs)
-            shared = sum(_folder(stage, other, runs) == folder for other in labels.values())
-            for slide in slides:
-                path = benchmarks / stage / folder / f"{slide}.tsv"
-                if path.is_file():
-                    seconds = float(pd.read_csv(path, sep="\t")["s"].mean())
-                    rows.append([experiment, run, slide, stage, seconds, shared])
-    return pd.DataFrame(rows, columns=["experiment", "run", "slide", "stage", "seconds", "shared_by"])
+    for (experiment, run), stage, slide in product(labels.items(), SLIDE_STAGES, slides):
+        own = {**dict.fromkeys(_PER_CLASSIFIER, runs[run]["classifier"]), **dict.fromkeys(_PER_RUN, run)}
+        path = benchmarks / stage / str(own.get(stage, "")) / f"{slide}.tsv"
+        if path.is_file():
+            rows.append([experiment, run, slide, stage, float(pd.read_csv(path, sep="\t")["s"].mean())])
+    return pd.DataFrame(rows, columns=["experiment", "run", "slide", "stage", "seconds"])
 
 
 def published_of(published: pd.DataFrame, labels: Mapping[str, str], column: str) -> dict[str, float]:
     """Published numbers by experiment, where the paper states one."""
     stated = published[published["experiment"].isin(labels) & (published[column] != "")]
     return dict(zip(stated["experiment"], stated[column].astype(float), strict=True))
-
-
-def _folder(stage: str, run: str, runs: Runs) -> str:
-    """Folder of a stage's benchmark files; runs that share it share the stage's jobs."""
-    if stage in _PER_RUN:
-        return run
-    return str(runs[run]["classifier"]) if stage in _PER_CLASSIFIER else ""
 
 
 def _effect_of_refiner(rows: pd.DataFrame, value: str) -> pd.DataFrame:

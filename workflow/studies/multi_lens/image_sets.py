@@ -127,12 +127,7 @@ def embedded_digits() -> tuple[ImageSet, ImageSet]:
 
 def _read_part(paths: Sequence[str | os.PathLike[str]], part: str, both: bool) -> Part:
     """Images and labels of a part; `both`: the same files are named for the other part."""
-    if len(paths) != 1:
-        raise _refusal("one file or folder is needed for each part", paths[0], f"{len(paths)} files", "Name one.")
     path = Path(paths[0])
-    if not path.exists():
-        mend = "Correct the path; relative ones start in the working directory."
-        raise _refusal("there is no such file", path, None, mend)
     kind = _kind(path)
     with _one_message(path):
         if kind == "npz":

@@ -15,7 +15,7 @@ from studies.common.settings import Id, SetTraining, SomeShare, Text, told_by
 from studies.common.user_paths import is_folder, is_there
 from studies.multi_lens.arms import image_sets_of
 
-_Files = Annotated[list[Text], Field(min_length=1)]
+_Files = Annotated[list[Text], Field(min_length=1, max_length=1)]
 
 
 class PlainAugment(AugmentSettings):
@@ -43,9 +43,9 @@ class OwnSet(_ImageSet):
     """A set of a user's files."""
 
     training: _Files
-    """files or folders of training images"""
+    """file or folder of training images"""
     test: _Files
-    """files or folders of images that are judged on"""
+    """file or folder of images that are judged on"""
 
 
 ImageSet = Annotated[

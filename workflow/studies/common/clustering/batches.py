@@ -39,8 +39,7 @@ class Episodes(EpochBatches):
 
     Yields (float32 (ways (shots + queries), size, size, 3) in [0, 1], float32 (…, ways) one-hot): first the shots,
     class by class, then the queries. Classes with too few tiles for an episode are never drawn. `reader` and `tiles`
-    are as for `ClassBatches`; `fixed`: the same episodes in every epoch, nothing augmented. Raises ValueError if fewer
-    than two classes have enough tiles.
+    are as for `ClassBatches`; `fixed`: the same episodes in every epoch, nothing augmented.
     """
 
     reader: TileReader
@@ -50,8 +49,6 @@ class Episodes(EpochBatches):
         super().__init__(plan.count, batch_size=1, seed=seed, fixed=fixed)
         self.reader, self.tiles, self._plan = reader, tiles, plan
         self.known = episode_classes(self.tiles, plan)
-        if len(self.known) < 2:
-            raise ValueError("an episode needs two classes with enough tiles")
         self._members = {k: np.flatnonzero(self.tiles.label == k) for k in self.known}
         self.ways = min(plan.ways or len(self.known), len(self.known))
 

@@ -30,7 +30,6 @@ def episode_logits(y_true: Any, y_pred: Any, shots: int, temperature: float) -> 
     return y_true[support:], -squared_distances(y_pred[support:], prototypes) / temperature
 
 
-@keras.saving.register_keras_serializable(package="drunet")
 class PrototypicalLoss(keras.losses.Loss):
     """Cross-entropy of an episode's queries over their distances from the classes' prototypes.
 
@@ -38,8 +37,8 @@ class PrototypicalLoss(keras.losses.Loss):
     `temperature` is the model's.
     """
 
-    def __init__(self, shots: int, temperature: float = 1.0, name: str = "prototypical_loss", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
+    def __init__(self, shots: int, temperature: float = 1.0) -> None:
+        super().__init__(name="prototypical_loss")
         self.shots, self.temperature = shots, temperature
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -47,17 +46,12 @@ class PrototypicalLoss(keras.losses.Loss):
         truth, logits = episode_logits(y_true, y_pred, self.shots, self.temperature)
         return ops.categorical_crossentropy(truth, logits, from_logits=True)
 
-    def get_config(self) -> dict[str, Any]:
-        """Return what builds the loss anew."""
-        return {**super().get_config(), "shots": self.shots, "temperature": self.temperature}
 
-
-@keras.saving.register_keras_serializable(package="drunet")
 class QueryAccuracy(keras.metrics.Mean):
     """Share of queries that lie nearest to the prototype of their class."""
 
-    def __init__(self, shots: int, name: str = "accuracy", dtype: Any = None) -> None:
-        super().__init__(name=name, dtype=dtype)
+    def __init__(self, shots: int) -> None:
+        super().__init__(name="accuracy")
         self.shots = shots
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -65,10 +59,6 @@ class QueryAccuracy(keras.metrics.Mean):
         truth, logits = episode_logits(ops.cast(y_true, self.dtype), ops.cast(y_pred, self.dtype), self.shots, 1.0)
         right = ops.equal(ops.argmax(truth, axis=-1), ops.argmax(logits, axis=-1))
         super().update_state(ops.cast(right, self.dtype))
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what builds the metric anew."""
-        return {**super().get_config(), "shots": self.shots}
 
 
 def class_means(embeddings: np.ndarray, classes: np.ndarray, where: str) -> np.ndarray:

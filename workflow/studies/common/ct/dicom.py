@@ -40,6 +40,7 @@ _ENHANCED = (uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStora
 _MODALITIES = {"CR", "DX", "KO", "MG", "MR", "NM", "OT", "PR", "PT", "RTDOSE", "RTPLAN", "RTSTRUCT", "SC", "SEG", "SR"}
 # "US" (unspecified) is what some scanners write beside Hounsfield units; other quantities have names of their own.
 _HOUNSFIELD = {"", "HU", "HU_MOD", "US"}
+_GREY = ("MONOCHROME1", "MONOCHROME2")
 _MEND = "Leave it out, or put an intact CT slice in its place."
 
 codecs.register()
@@ -141,9 +142,8 @@ def _one_message(where: str) -> Iterator[None]:
     except OSError as error:
         raise _refused("the file cannot be opened", where, error.strerror) from None
     except Exception as error:  # a damaged file raises of nearly any kind, and some texts repeat its values
-        raise _refused(
-            "the file is damaged, or no DICOM of a kind that can be read", where, type(error).__name__
-        ) from None
+        what = "the file is damaged, or no DICOM of a kind that can be read"
+        raise _refused(what, where, type(error).__name__) from None
     finally:
         logger.setLevel(level)
 
@@ -190,10 +190,7 @@ def _check_kind(dataset: pydicom.Dataset, ids: SliceIds, where: str) -> None:
     wanted = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData")
     if missing := [key for key in wanted if dataset.get(key) is None]:
         raise _refused("a tag is missing", where, ", ".join(missing))
-    if dataset.get("SamplesPerPixel", 1) != 1 or _text(dataset, "PhotometricInterpretation") not in (
-        "MONOCHROME1",
-        "MONOCHROME2",
-    ):
+    if dataset.get("SamplesPerPixel", 1) != 1 or _text(dataset, "PhotometricInterpretation") not in _GREY:
         raise _refused("a picture in colour, a screenshot perhaps, has no Hounsfield units", where)
 
 
@@ -218,8 +215,8 @@ def _stored(dataset: pydicom.Dataset) -> tuple[NDArray[np.float64], NDArray[np.b
     """Stored values, and which of them are padding."""
     allocated, signed = int(dataset.BitsAllocated), dataset.PixelRepresentation == 1
     # Values that do not begin at the lowest bit: take all up to the highest, then drop the lower ones.
-    lower = int(dataset.HighBit) + 1 - int(dataset.BitsStored)
     bits = int(dataset.BitsStored)
+    lower = int(dataset.HighBit) + 1 - bits
     if lower and not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         dataset.BitsStored = bits + lower
         values = dataset.pixel_array >> lower
@@ -229,11 +226,9 @@ def _stored(dataset: pydicom.Dataset) -> tuple[NDArray[np.float64], NDArray[np.b
     padding = np.zeros(values.shape, bool)
     if (first := dataset.get("PixelPaddingValue")) is not None:
         last = dataset.get("PixelPaddingRangeLimit")
+        given = (int(first), int(first if last is None else last))
         # Some files hold -2000 as the unsigned 63536.
-        ends = sorted(
-            int(v) - (signed and v >= 1 << (allocated - 1)) * (1 << allocated)
-            for v in (first, first if last is None else last)
-        )
+        ends = sorted(v - (signed and v >= 1 << (allocated - 1)) * (1 << allocated) for v in given)
         padding = (values >= ends[0]) & (values <= ends[1])
     return values.astype(np.float64), padding
 

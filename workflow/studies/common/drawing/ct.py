@@ -25,7 +25,6 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, RLELossless
 
 from drunet.console import progress
 from studies.common.drawing.chest import BOTTOM_MM, GROWTHS, TOP_MM, Chest, Slice, draw_slice
-from studies.common.errors import CtError
 from studies.common.user_paths import whole_folder
 
 WINDOWS = ((-600, 1500), (-600, 1200), (-500, 1400), (-350, 1500), (-200, 1500), (-400, 1800))
@@ -42,11 +41,7 @@ def write_ct_set(
     It gets `classifier`, `classifier_annotation`, `classifier_sources.tsv` (file, source), `boxes` and
     `boxes_annotation`. The same values give the same bytes; no patient and no article depends on how many others there
     are. ct.yaml beside this file shows the keys of `classifier` and `boxes`.
-    Raises CtError if the folder holds something already.
     """
-    if Path(folder).is_file() or (Path(folder).exists() and any(Path(folder).iterdir())):
-        problem = "the CT set cannot be written: its folder holds something already"
-        raise CtError(problem, where=str(folder), mend="Remove it, or name another folder.")
     numbers = [f"{subtype}{n + 1:04d}" for subtype, count in boxes["patients"].items() for n in range(count)]
     total = classifier["patients"] + classifier["articles"] + len(numbers)
     with whole_folder(folder) as new, progress(total, "drawing CT slices", "patients") as bar:

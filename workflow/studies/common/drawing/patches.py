@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import zlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -24,7 +23,6 @@ from drunet.demo.canvas import Body, Canvas, Look
 from drunet.demo.fields import Field, Mask, top_share
 from drunet.demo.layout import Kind
 from drunet.demo.tissues import paint_alveoli, paint_lining, paint_necrosis, paint_stroma, paint_tumour, paint_vessels
-from studies.common.errors import ImageSetError
 from studies.common.user_paths import whole_folder
 
 # Width of a field of view, µm: two or three crypts, some ten cells of a tumour. A margin is drawn and cut away, since
@@ -56,12 +54,8 @@ def write_patch_set(
     `sources` says, each field `variants` files of `size` px. The same `seed` gives the same pixels and names; a field's
     pixels depend on no other field.
 
-    Returns a row per image: `file` (POSIX path below `folder`), `label`, `group`; sorted by file. Raises ImageSetError
-    if the folder holds something already.
+    Returns a row per image: `file` (POSIX path below `folder`), `label`, `group`; sorted by file.
     """
-    if Path(folder).is_file() or (Path(folder).exists() and any(Path(folder).iterdir())):
-        problem = "The image set cannot be written: its folder holds something already."
-        raise ImageSetError(problem, where=str(folder), mend="Remove it, or name another folder.")
     rows = []
     with whole_folder(folder) as new, progress(len(STEMS) * sources, "drawing patches", "fields") as bar:
         for label, stem in STEMS.items():

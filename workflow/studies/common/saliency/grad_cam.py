@@ -47,11 +47,10 @@ def grad_cam(
     only up to a number that all classes share; see `ClassScore` for what takes its place.
 
     Parameters are as in `gradient_saliency`; `layers` as in `find_layer`, by default `default_layers`; one that is used
-    more than once counts as last used. Maps are enlarged by bilinear interpolation. Raises ModelError as `ClassScore`
-    and `find_layer`, or if a layer's output has no places or no part in the score.
+    more than once counts as last used. Maps are enlarged by bilinear interpolation. Raises ModelError as
+    `find_layer`, or if a layer's output has no places or no part in the score.
     """
     explained = ClassScore(model, index, score)
-    explained.values(images[:1], 1)  # refuses what gives no probabilities
     names = list(layers) if layers else default_layers(model)
     found = [find_layer(model, name) for name in names]
     size = images.shape[2], images.shape[1]

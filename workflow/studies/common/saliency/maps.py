@@ -28,12 +28,11 @@ def gradient_saliency(
 
     Source: Simonyan et al. 2013, section 3; DRU-Net, "Saliency maps".
 
-    `model`: see `ClassScore`, also for `score` and what is raised. `images`: float (n, h, w, c), as the model takes
+    `model`: see `ClassScore`, also for `score`. `images`: float (n, h, w, c), as the model takes
     them, e.g. in [0, 1]. `index`: the class that is explained. `batch_size`: pictures per pass. Returns float32 (n, h,
     w): not negative; score per unit of pixel value.
     """
     explained = ClassScore(model, index, score)
-    explained.values(images[:1], 1)  # refuses what gives no probabilities
     slopes = [gradients(explained, batch)[0] for batch in batches(images, batch_size)]
     return np.abs(np.concatenate(slopes)).max(axis=-1)
 
