@@ -17,8 +17,8 @@ from pathlib import Path
 sys.path.extend([str(Path(__file__).resolve().parent.parent / name) for name in ("scripts", "workflow")])
 
 from studies.multi_lens.arms import lenses_of
-from studies.multi_lens.step_time import FORMS, measure_step_times
 from studies.multi_lens.tables import relative_cost
+from studies.multi_lens.training import FORMS, measure_step_times
 
 LENSES = {"lenses": 4, "radius": (80, 110), "radius_at": 224, "probability": 1.0, "centres": "anywhere"}
 AUGMENT = {

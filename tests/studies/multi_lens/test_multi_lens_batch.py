@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -108,16 +107,12 @@ def test_half_precision_moves_values_without_rounding_them() -> None:
     assert np.isin(seen, images).all()
 
 
-def test_a_model_with_the_layer_is_saved_and_draws_the_same_again(tmp_path: Path) -> None:
-    image = keras.Input((16, 18, 3))
-    layer = MultiLensDistortion(3, (4, 9), (-0.3, 0.4), 0.7, "inside", seed=11)
-    model = keras.Model(image, layer(image))
-    model.save(tmp_path / "model.keras")
-    read = keras.models.load_model(tmp_path / "model.keras")
-    assert read.layers[-1].get_config() == layer.get_config()
+def test_the_same_seed_draws_the_same_lenses() -> None:
     images = np.random.default_rng(0).random((4, 16, 18, 3), dtype=np.float32)
-    first, second = (ops.convert_to_numpy(m(images, training=True)) for m in (model, read))
+    layers = [MultiLensDistortion(3, (4, 9), (-0.3, 0.4), 0.7, "inside", seed=seed) for seed in (11, 11, 12)]
+    first, second, other = (ops.convert_to_numpy(layer(images, training=True)) for layer in layers)
     np.testing.assert_array_equal(first, second)
+    assert (first != other).any()
 
 
 def test_draws_stay_in_their_ranges() -> None:

@@ -21,8 +21,8 @@ from drunet.models import registry
 from drunet.report.figures import save
 from studies.common.page import render_section
 from studies.multi_lens import settings as rules
-from studies.multi_lens import step_time
 from studies.multi_lens import tables as multi_lens
+from studies.multi_lens import training as lens_training
 from studies.multi_lens.arms import (
     arm_name,
     arms_of,
@@ -391,8 +391,8 @@ def test_the_overhead_is_the_median_of_ratios_within_a_round() -> None:
 def test_forms_are_timed_in_turn(tiny: None, monkeypatch: pytest.MonkeyPatch) -> None:
     build = registry.build
     rest = {"weights": "random", "freeze_fraction": 0.0, "batch_norm_momentum": None}
-    monkeypatch.setattr(step_time.registry, "build", lambda name, **options: build(name, **options, **rest))
-    times = step_time.measure_step_times(
+    monkeypatch.setattr(lens_training.registry, "build", lambda name, **options: build(name, **options, **rest))
+    times = lens_training.measure_step_times(
         "tiny", options={}, size=32, batch_size=2, lenses=LENSES, augment=None, steps=2, rounds=3, seed=1
     )
     assert times.groupby("form").size().to_dict() == {"without": 3, "layer": 3, "pipeline": 3}

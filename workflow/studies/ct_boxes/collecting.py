@@ -28,6 +28,7 @@ from studies.common.user_paths import whole_folder
 from studies.ct_boxes.tasks import SUBTYPES
 from studies.ct_boxes.trials import SLICES
 
+_FILE = "{:05d}.png"
 # Counts of matching.json, in its order.
 _COUNTED = ["annotation_without_dicom", "wrong_names", "duplicate_annotations", "without_patient", "not_ct"]
 _COUNTED += ["unreadable", "duplicates", "unusable_annotations", "without_box", "outside_boxes", "empty_boxes"]
@@ -71,13 +72,10 @@ def collect_slices(
     A slice's subtype is the letter of its patient's folder, else of the patient ID, else of the annotation's folder,
     else the name of a box. All slices of a patient are of one subtype: where they differ, that of most (of most boxes,
     where only these have one), of equals the first of the alphabet. Of each, `at_most` slices are drawn at random.
-    `rule` is "largest", "union" or "first": the box of a slice with several. `max_unreadable` is the share of DICOM
-    files that may be unreadable, and of matching annotations that may be unusable; `where` the configuration's block.
+    `max_unreadable` is the share of DICOM files, and of matching annotations, that may be of no use.
 
-    Returns (DataFrame, dict): a row per slice: file, subtype, patient (1, 2, …), width and height (px), xmin, ymin,
-    xmax, ymax (px, of the chosen box), boxes (usable ones of the slice); and the counts for matching.json. Raises
-    CtError where a folder is missing, too much cannot be read, or a subtype, or everything, is without an annotated
-    slice.
+    Returns a row per slice, `trials.SLICES`, and the counts for matching.json. Raises CtError where a folder is
+    missing, too much cannot be read, or a subtype, or everything, is without an annotated slice.
     """
     counts: Counter[str] = Counter()
     files = find_user_files(root, f"{where}.root")
@@ -98,7 +96,7 @@ def collect_slices(
         if lost := sorted(set(subtypes) - set(table["subtype"])):
             found, mend = ", ".join(lost), "Put intact files in their place, or leave the subtype out of `subtypes`."
             raise CtError("no annotated slice of a subtype can be read", where=files.where, found=found, mend=mend)
-    nameless = {_file(each.number) for each in chosen if each.ids.patient_tag != "PatientID"}
+    nameless = {_FILE.format(each.number) for each in chosen if each.ids.patient_tag != "PatientID"}
     counts["without_patient"] = int(table["file"].isin(nameless).sum())
     counts["unreadable"] = len(unreadable)
     counts["left_out"] = len(candidates) - len(chosen)
@@ -239,15 +237,11 @@ def _write(
             except CtError as error:
                 unreadable.append((each.number, error.what))
                 continue
-            file = _file(each.number)
+            file = _FILE.format(each.number)
             Image.fromarray(window.grey(hu)).save(folder / file)
             patient = patients.setdefault(each.ids.patient, len(patients) + 1)
             rows.append((file, each.subtype, patient, *hu.shape[::-1], *each.box, each.boxes))
     return pd.DataFrame(rows, columns=list(SLICES))
-
-
-def _file(number: int) -> str:
-    return f"{number:05d}.png"
 
 
 def _matching(table: pd.DataFrame, slices: int, matched: int, counts: Counter[str], rule: str) -> dict[str, Any]:

@@ -39,10 +39,8 @@ def choose_slices(
     """Slices to show, a representative sample of each subtype.
 
     Of every patient of a test part the slice with the median IoU is taken, and of these, sorted by IoU, as many as are
-    wanted at equal steps: a single one is the median. The IoU is that of the last stage.
-
-    Returns list of (file, list of dict): a slice and its rows of the predictions, one per stage, in the order of the
-    stages.
+    wanted at equal steps: a single one is the median. The IoU is that of the last stage. Returns slices by file, with
+    their rows of the predictions, one per stage, in the order of the stages.
     """
     subtypes = [source, *targets]
     chosen: list[tuple[str, list[dict[str, Any]]]] = []

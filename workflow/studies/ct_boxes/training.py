@@ -72,19 +72,17 @@ def train_box_arm(
     `arm` is what `studies.ct_boxes.tasks.arm_settings` gives, `slices` what `studies.ct_boxes.trials.read_slices`
     reads, `root` the folder of the pictures, `size` the side of the square that they are resized to, px (published:
     512). `protocol`, `parts` and `validation_share` are of the source, see `studies.ct_boxes.trials.divide`; without
-    validation slices the training loss chooses the epoch. The `seed` decides splits, initial weights, order and views.
-    `folder` keeps the state, and until the caller removes it the weights of every training: those whose keys the facts
-    name, see `studies.common.series.weights_file`. `threads` slices are decoded at a time, `keep_mb` MB of pixels kept.
-    `code` is a digest of the training code: after a change training starts again.
+    validation slices the training loss chooses the epoch. `folder` keeps the state, and until the caller removes it the
+    weights of every training, see `studies.common.series.weights_file`. `threads` slices are decoded at a time,
+    `keep_mb` MB of pixels kept. After a change of the digest `code` training starts again.
 
     Returns predictions (`trials.ROWS`): all slices of the source, of every part (stage "source"), of each target before
     ("untouched", also the part), and after fine-tuning ("fine-tuned", every part); history (`trials.HISTORY`); and
     facts, among them `parameters`, `trainings` (key, stage, target, slices, patients, leak), and `skipped`, the targets
     that could not be fine-tuned for and why.
 
-    Raises ConfigError for an augmentation or a plan that does not fit, ImageSetError if the source has too few slices
-    or patients, or a picture cannot be read, ModelError for an architecture or options that do not fit,
-    TrainingDataError if the loss is no longer a number.
+    Raises ConfigError or ModelError for settings that do not fit, ImageSetError if the source has too few slices or
+    patients, or a picture cannot be read, TrainingDataError if the loss is no longer a number.
     """
     plan = TrainingSettings.of(arm["training"], f"{name}: training")
     tuning = TrainingSettings.of(arm["fine_tuning"]["training"], f"{name}: fine_tuning.training")

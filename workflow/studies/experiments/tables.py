@@ -110,18 +110,12 @@ def runs_table(
     }
     rows = []
     for experiment, run in labels.items():
-        parts = runs[run]
         counted = scores[scores["experiment"] == experiment]
-        row: dict[str, Any] = {
-            "experiment": experiment,
-            "run": run,
-            "classifier": parts["classifier"],
-            "classifier_data": learnt_from(models, parts["classifier"]),
-            "refiner": parts["refiner"] or "none",
-            "refiner_data": learnt_from(models, parts["refiner"]),
-            "slides": counted["slide"].nunique(),
-            "patients": counted["patient_id"].nunique(),
-        }
+        row: dict[str, Any] = {"experiment": experiment, "run": run}
+        for part in ("classifier", "refiner"):
+            name = runs[run][part]
+            row |= {part: name or "none", f"{part}_data": learnt_from(models, name)}
+        row |= {"slides": counted["slide"].nunique(), "patients": counted["patient_id"].nunique()}
         for stage, prefix, score in wanted:
             table = summaries[score]
             summary = table[(table["run"] == experiment) & (table["stage"] == stage)].iloc[0]

@@ -60,13 +60,7 @@ def lenses_of(settings: Mapping[str, Any], strength: float, size: int) -> MultiL
     # Here, for the rules are read with this module.
     from drunet.augment.pipeline import MultiLens
 
-    scale = size / settings["radius_at"]
-    low, high = (max(1, round(radius * scale)) for radius in settings["radius"])
-    return MultiLens(
-        lenses=settings["lenses"] if strength else 0,
-        # The upper end is never drawn.
-        radius=(low, max(high, low + 1)),
-        strength=(-strength, strength),
-        probability=settings["probability"],
-        centres=settings["centres"],
-    )
+    low, high = (max(1, round(radius * (size / settings["radius_at"]))) for radius in settings["radius"])
+    # The upper end is never drawn.
+    lenses, radius = settings["lenses"] if strength else 0, (low, max(high, low + 1))
+    return MultiLens(lenses, radius, (-strength, strength), settings["probability"], settings["centres"])

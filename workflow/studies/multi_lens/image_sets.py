@@ -65,9 +65,8 @@ def read_image_sets(
 
     `training` and `test` name one path each: a folder or zip with `train/` and `test/` in it, or one for each part, and
     inside a folder per class; or an npz, which holds both parts and is named twice. Both sets have the same classes,
-    sorted, and images of the same height and width. Raises DrunetError for a file that is missing, damaged, of no known
-    format or larger than `LIMIT`; images and labels that differ in number; images of several sizes; one class only; a
-    test class without training images; one part named for both.
+    sorted, and images of the same height and width. Raises DrunetError for a file that is damaged, of no known format
+    or larger than `LIMIT`, and for parts that make no set.
     """
     both = {os.fspath(path) for path in training} & {os.fspath(path) for path in test}
     images, labels = _read_part(training, "training", bool(both))

@@ -57,7 +57,6 @@ def distort_batch(images: Any, centres: Any, radii: Any, strengths: Any) -> Any:
     return ops.reshape(values, (count, height, width, channels))
 
 
-@keras.saving.register_keras_serializable("drunet")
 class MultiLensDistortion(keras.layers.Layer):
     """A layer that distorts each image in training through its own lenses, and otherwise returns it unchanged.
 
@@ -79,7 +78,7 @@ class MultiLensDistortion(keras.layers.Layer):
         # Values are moved and not computed with: they keep the dtype that they came with, half precision or not.
         super().__init__(**{"autocast": False, **kwargs})
         self.lenses, self.radius, self.strength = lenses, (radius[0], radius[1]), (strength[0], strength[1])
-        self.probability, self.centres, self.seed = probability, centres, seed
+        self.probability, self.centres = probability, centres
         self.generator = keras.random.SeedGenerator(seed)
 
     def call(self, images: Any, training: bool = False) -> Any:
@@ -101,8 +100,3 @@ class MultiLensDistortion(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the shape that came in."""
         return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the layer."""
-        names = ("lenses", "radius", "strength", "probability", "centres", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

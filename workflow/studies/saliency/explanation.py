@@ -118,31 +118,23 @@ def explanation_metrics(explanation: Explanation | None, chosen: pd.DataFrame) -
     between the heatmap and the model on the tiles as read here; rank_correlation of each pair of methods, mean over the
     tiles, on a grid of 8 × 8 places.
     """
-    counts = {
-        "true_positives": float((chosen["kind"] == TRUE_POSITIVE).sum()),
-        "false_positives": float((chosen["kind"] == FALSE_POSITIVE).sum()),
-        "slides": float(chosen["slide"].nunique()),
-    }
+    kinds = {"true_positives": TRUE_POSITIVE, "false_positives": FALSE_POSITIVE}
+    found = {name: float((chosen["kind"] == kind).sum()) for name, kind in kinds.items()}
+    found["slides"] = float(chosen["slide"].nunique())
     if explanation is None:
-        return counts
+        return found
     integrated = explanation.integrated
     change = np.maximum(np.abs(integrated.change), np.finfo(np.float32).tiny)
     difference = np.abs(explanation.probability - chosen["p_tumour"].to_numpy(np.float64))
-    return {
-        **counts,
-        "integration_gap": float((np.abs(integrated.gap) / change).max()),
-        "probability_difference": float(difference.max()),
-        **{
-            f"rank_correlation {a} / {b}": _agreement(maps_a, maps_b)
-            for (a, maps_a), (b, maps_b) in combinations(explanation.maps().items(), 2)
-        },
-    }
+    found["integration_gap"] = float((np.abs(integrated.gap) / change).max())
+    found["probability_difference"] = float(difference.max())
+    for (a, maps_a), (b, maps_b) in combinations(explanation.maps().items(), 2):
+        found[f"rank_correlation {a} / {b}"] = _agreement(maps_a, maps_b)
+    return found
 
 
 def _agreement(a: np.ndarray, b: np.ndarray) -> float:
     """Mean of Spearman's correlation over pictures, without those of which a map is constant."""
-    coarse = [
-        [cv2.resize(m, (_COMPARED, _COMPARED), interpolation=cv2.INTER_AREA).ravel() for m in maps] for maps in (a, b)
-    ]
+    coarse = ([cv2.resize(m, (_COMPARED,) * 2, interpolation=cv2.INTER_AREA).ravel() for m in maps] for maps in (a, b))
     found = [spearmanr(x, y).statistic for x, y in zip(*coarse, strict=True) if np.ptp(x) > 0 and np.ptp(y) > 0]
     return float(np.mean(found)) if found else float("nan")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import cv2
@@ -69,22 +70,13 @@ def changes_table(scores: pd.DataFrame) -> pd.DataFrame:
     (without minus with), effect, p and p_holm (Wilcoxon's signed-rank test, Holm over the table), left_out, note.
     """
     rows = []
-    for stage in STAGES:
-        for score in SCORES:
-            here = scores[scores["stage"] == stage].sort_values("arm", ascending=False, kind="stable")
-            test = paired_tests(here, arm="arm", value=score, reference=WITH).iloc[0]
-            before, after = float(test["mean_b"]), float(test["mean_a"])
-            rows.append(
-                {
-                    "stage": stage,
-                    "score": score,
-                    "n": test["n"],
-                    "mean_with": before,
-                    "mean_without": after,
-                    "change_percent": 100 * (after - before) / before if before else float("nan"),
-                    **{key: test[key] for key in ("median_difference", "effect", "p", "left_out", "note")},
-                }
-            )
+    for stage, score in product(STAGES, SCORES):
+        here = scores[scores["stage"] == stage].sort_values("arm", ascending=False, kind="stable")
+        test = paired_tests(here, arm="arm", value=score, reference=WITH).iloc[0]
+        before, after = float(test["mean_b"]), float(test["mean_a"])
+        change = 100 * (after - before) / before if before else float("nan")
+        row = {"stage": stage, "score": score, "mean_with": before, "mean_without": after, "change_percent": change}
+        rows.append(row | {key: test[key] for key in ("n", "median_difference", "effect", "p", "left_out", "note")})
     table = pd.DataFrame(rows)
     return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))[CHANGES]
 
@@ -98,14 +90,14 @@ def paired(scores: pd.DataFrame, stage: str, score: str) -> pd.DataFrame:
 
 def page_view(changes: pd.DataFrame, published: str, patients: int) -> dict[str, Any]:
     """What `page.md.j2` names; `published` is the paper's change of the Hausdorff distance in percent."""
-    final = changes[(changes["stage"] == STAGES[-1]) & (changes["score"] == "hd_um")].iloc[0]
+    is_published = (changes["stage"] == STAGES[-1]) & (changes["score"] == "hd_um")
+    final = changes[is_published].iloc[0]
     of = changes[changes["stage"] == STAGES[0]].set_index("score")["change_percent"]
     # Dice below 1 beside distances of hundreds of µm: digits by row.
     means = {
         column: [number(value, 3 if score == "dsc" else 1) for score, value in changes[["score", column]].to_numpy()]
         for column in ("mean_with", "mean_without")
     }
-    is_published = (changes["stage"] == STAGES[-1]) & (changes["score"] == "hd_um")
     shown = pd.DataFrame(
         {
             "stage": changes["stage"].map(stage_name),

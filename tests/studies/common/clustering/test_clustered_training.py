@@ -31,9 +31,8 @@ from studies.common.clustering import features
 from studies.common.clustering.batches import ClassBatches, Episodes
 from studies.common.clustering.features import embed_tiles, load_start, rebuild
 from studies.common.clustering.prototypes import Prototypes, label_sums
-from studies.common.clustering.prototypical import PrototypicalLoss, QueryAccuracy, class_means
 from studies.common.clustering.settings import EpisodePlan
-from studies.common.clustering.training import train_clustered
+from studies.common.clustering.training import PrototypicalLoss, QueryAccuracy, class_means, train_clustered
 
 checkpoint.KEEP_EVERY = 0.0  # a state after every epoch
 

@@ -68,12 +68,6 @@ def test_the_head_over_clusters_sums_its_classes(many: keras.Model) -> None:
     np.testing.assert_allclose(both, np.stack([classes[:, 0], classes[:, 1] + classes[:, 2]], 1), atol=1e-6)
 
 
-def test_prototypes_are_built_anew_from_their_configuration() -> None:
-    layer = Prototypes(3, temperature=2.0)
-    again = keras.layers.deserialize(keras.layers.serialize(layer))
-    assert type(again) is Prototypes and again.get_config() == layer.get_config()
-
-
 @pytest.mark.parametrize("architecture", ["prototypes", "clustered"])
 def test_weights_survive_a_file(architecture: str, few: keras.Model, many: keras.Model, tmp_path: Path) -> None:
     model = few if architecture == "prototypes" else many

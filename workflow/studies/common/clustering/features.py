@@ -95,12 +95,9 @@ def load_start(model: keras.Model, weights: Weights, start: Mapping[str, str] | 
     other = rebuild(facts, start["weights"])
     trunks = [m.get_layer(BACKBONE) for m in (model, other) if BACKBONE in [layer.name for layer in m.layers]]
     if len(trunks) < 2 or [w.shape for w in trunks[0].weights] != [w.shape for w in trunks[1].weights]:
-        raise ModelError(
-            "the model to start from has no such backbone",
-            where=where,
-            found=f"{weights['model']}, architecture {facts['architecture']}",
-            mend="Name a model on the whole of MobileNetV2, e.g. of architecture h2gnet_classifier.",
-        )
+        found = f"{weights['model']}, architecture {facts['architecture']}"
+        mend = "Name a model on the whole of MobileNetV2, e.g. of architecture h2gnet_classifier."
+        raise ModelError("the model to start from has no such backbone", where=where, found=found, mend=mend)
     trunks[0].set_weights(trunks[1].get_weights())
 
 

@@ -25,7 +25,6 @@ def squared_distances(points: Any, centres: Any) -> Any:
     return ops.sum(ops.square(ops.expand_dims(points, 1) - ops.expand_dims(centres, 0)), axis=-1)
 
 
-@keras.saving.register_keras_serializable(package="drunet")
 class Prototypes(keras.layers.Layer):
     """Negative squared distances from prototypes, over a temperature: the logits of a prototypical network.
 
@@ -50,10 +49,6 @@ class Prototypes(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """One logit per class."""
         return (*input_shape[:-1], self.count)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what builds the layer anew."""
-        return {**super().get_config(), "count": self.count, "temperature": self.temperature}
 
 
 def build_prototypes(

@@ -1,4 +1,7 @@
-"""Training over clusters of tissue: many-shot, by a head that tells every class apart, and few-shot, by episodes."""
+"""Training over clusters of tissue: many-shot, by a head that tells every class apart, and few-shot, by episodes.
+
+Episodes are those of prototypical networks (Snell, Swersky and Zemel 2017).
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
+from keras import ops
 
 from drunet.augment.pipeline import Augmentation
 from drunet.console import say
-from drunet.errors import ConfigError
+from drunet.errors import ConfigError, TrainingDataError
 from drunet.sampling import Crops
 from drunet.settings.network import NetworkSettings
 from drunet.settings.training import TrainingSettings
@@ -22,15 +26,16 @@ from drunet.training.loop import Trainer
 from drunet.training.readers import SlideSource, TileReader
 from drunet.training.recipe import identity, new_network, run_facts
 from drunet.training.trained import Trained
-from studies.common.clustering.batches import ClassBatches, Episodes
+from studies.common.clustering.batches import ClassBatches, Episodes, episode_classes
 from studies.common.clustering.classes import TissueClasses, tissue_classes
 from studies.common.clustering.clustered import CLASSES
 from studies.common.clustering.features import embed, load_start
-from studies.common.clustering.prototypes import EMBEDDING, PROTOTYPES
-from studies.common.clustering.prototypical import PrototypicalLoss, QueryAccuracy, class_means, validation_episodes
+from studies.common.clustering.prototypes import EMBEDDING, PROTOTYPES, squared_distances
 from studies.common.clustering.settings import EpisodePlan
 from studies.common.clustering.tiles import TRAINING, VALIDATION
 
+# Validation episodes per training episode: their classes are fewer and the loss is a mean.
+_VALIDATED = 4
 # What is remembered of the tiles: all of it stands in the facts of their table.
 _LEARNT_FROM = ("size", "mpp", "training_slides", "validation_slides", "annotation_provenance")
 
@@ -89,30 +94,14 @@ def train_clustered(
     """Train a classifier of architecture `clustered` or `prototypes` (DRU-Net, runs IX and VIII).
 
     Episodes teach the embedding of `prototypes`. Then each class gets its prototype: the mean embedding of all its
-    training tiles, not augmented. A class needs at least as many tiles as an episode takes of it, whatever `least`
-    says.
+    training tiles, not augmented. `settings` are an entry under `classifiers`, `slides` those of training, then of
+    validation, `clusters` the file of their clustered tiles, `least` the training tiles that a class needs: `min_tiles`
+    of the model that made the clusters, or what an episode takes of a class, if that is more. `start` holds the files
+    `weights` and `facts` of the trained model that the backbone comes from; the rest is as for
+    `drunet.training.classifier.train_classifier`.
 
-    Parameters
-    ----------
-    name, settings
-        An entry under `classifiers` in the configuration.
-    slides : list of SlideSource
-        Training slides, then validation slides.
-    clusters : str
-        File with their clustered tiles.
-    least : int
-        Training tiles that a class needs (`data.clustering.min_tiles` of the model that made the clusters).
-    seed, folder, code
-        As for `drunet.training.classifier.train_classifier`.
-    start : mapping, optional
-        `weights` and `facts`, the files of the trained model that the backbone comes from.
-
-    Raises
-    ------
-    ConfigError
-        If sampling or loss are others than as is and cross-entropy, or the episodes do not fit.
-    TrainingDataError
-        If a label has too few tiles.
+    Raises ConfigError if sampling or loss are others than as is and cross-entropy, or the episodes do not fit,
+    TrainingDataError if a label has too few tiles.
     """
     _refuse_other_balance(name, settings)
     where, episodes, enough = f"classifiers.{name}", None, least
@@ -186,3 +175,62 @@ def _refuse_other_balance(name: str, settings: Mapping[str, Any]) -> None:
             mend = f"Use {'null' if only is None else only}: classes are balanced by clusters here."
             what, where = "a model over clusters cannot use this", f"classifiers.{name}.{key}"
             raise ConfigError(what, where=where, found=value, mend=mend)
+
+
+def episode_logits(y_true: Any, y_pred: Any, shots: int, temperature: float) -> tuple[Any, Any]:
+    """Classes, one-hot, and logits of an episode's queries, both (ways queries, ways).
+
+    `y_true` is one-hot, (ways (shots + queries), ways), the shots first, `y_pred` the embeddings, (…, d). Logits are
+    negative squared distances from the classes' mean shots, over the temperature.
+    """
+    support = y_true.shape[-1] * shots
+    prototypes = ops.matmul(ops.transpose(y_true[:support]), y_pred[:support]) / shots
+    return y_true[support:], -squared_distances(y_pred[support:], prototypes) / temperature
+
+
+class PrototypicalLoss(keras.losses.Loss):
+    """Cross-entropy of an episode's queries over their distances from the classes' prototypes.
+
+    Shapes are as for `episode_logits`; a batch is one episode. Prototypes are the means of `shots` tiles per class; the
+    `temperature` is the model's.
+    """
+
+    def __init__(self, shots: int, temperature: float = 1.0) -> None:
+        super().__init__(name="prototypical_loss")
+        self.shots, self.temperature = shots, temperature
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each query."""
+        truth, logits = episode_logits(y_true, y_pred, self.shots, self.temperature)
+        return ops.categorical_crossentropy(truth, logits, from_logits=True)
+
+
+class QueryAccuracy(keras.metrics.Mean):
+    """Share of queries that lie nearest to the prototype of their class."""
+
+    def __init__(self, shots: int) -> None:
+        super().__init__(name="accuracy")
+        self.shots = shots
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take in an episode; shapes as for `episode_logits`."""
+        truth, logits = episode_logits(ops.cast(y_true, self.dtype), ops.cast(y_pred, self.dtype), self.shots, 1.0)
+        right = ops.equal(ops.argmax(truth, axis=-1), ops.argmax(logits, axis=-1))
+        super().update_state(ops.cast(right, self.dtype))
+
+
+def class_means(embeddings: np.ndarray, classes: np.ndarray, where: str) -> np.ndarray:
+    """Prototypes: the mean embedding (classes, d) of each class; raises TrainingDataError if they are no numbers."""
+    means = np.stack([embeddings[classes == k].mean(axis=0, dtype=np.float64) for k in range(classes.max() + 1)])
+    if not np.isfinite(means).all():
+        mend = "Lower `learning_rate`, or train in float32."
+        raise TrainingDataError("the prototypes are not numbers", where=where, mend=mend)
+    return means.astype(np.float32)
+
+
+def validation_episodes(reader: TileReader, tiles: Crops, plan: EpisodePlan, seed: int) -> Episodes | None:
+    """Episodes of validation tiles; none where fewer than two classes have enough of them."""
+    if not len(tiles) or len(episode_classes(tiles, plan)) < 2:
+        return None
+    fewer = plan.model_copy(update={"count": max(1, plan.count // _VALIDATED)})
+    return Episodes(reader, tiles, plan=fewer, seed=seed, fixed=True)

@@ -52,8 +52,7 @@ class SliceIds:
 
     `uid` is the SOP instance UID; texts are empty and `rows` and `columns` 0 where absent. `patient` is the patient ID;
     where that is empty the UID of the study, else of the series, else of the slice, so that slices which may be of one
-    patient stay together as far as the file tells; `patient_tag` says which of these it is (PatientID,
-    StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID).
+    patient stay together as far as the file tells; `patient_tag` says which of these it is.
     """
 
     uid: str = field(repr=False)
@@ -95,10 +94,7 @@ def read_slice(path: str | os.PathLike[str], where: str) -> CtSlice:
     Without a rescale intercept signed values are Hounsfield units already; unsigned ones are refused, as they cannot
     hold air's -1000. MONOCHROME1 changes the picture and not the measurement (PS3.3, C.7.6.3.1.2). Pixel padding, what
     lies outside of the scanner's field, becomes air; bits beyond those stored, in which old files keep overlays, are
-    dropped.
-
-    Raises CtError if it is no DICOM file, no CT image (another modality, a screenshot, an object without pixels), holds
-    several frames or a localiser, lacks a tag, is not in Hounsfield units, is larger than `MOST_PIXELS` or
+    dropped. Raises CtError for what is no single CT slice in Hounsfield units, is larger than `MOST_PIXELS` or
     `MOST_BYTES`, or cannot be decoded.
     """
     with _one_message(where):

@@ -26,11 +26,9 @@ def gradient_saliency(
 ) -> np.ndarray:
     """Largest absolute gradient of a class's score over the channels of each pixel.
 
-    Source: Simonyan et al. 2013, section 3; DRU-Net, "Saliency maps".
-
-    `model`: see `ClassScore`, also for `score`. `images`: float (n, h, w, c), as the model takes
-    them, e.g. in [0, 1]. `index`: the class that is explained. `batch_size`: pictures per pass. Returns float32 (n, h,
-    w): not negative; score per unit of pixel value.
+    Source: Simonyan et al. 2013, section 3; DRU-Net, "Saliency maps". `images`: float (n, h, w, c), as the model takes
+    them; `model`, `index` and `score` as of `ClassScore`. Returns float32 (n, h, w): not negative; score per unit of
+    pixel value.
     """
     explained = ClassScore(model, index, score)
     slopes = [gradients(explained, batch)[0] for batch in batches(images, batch_size)]

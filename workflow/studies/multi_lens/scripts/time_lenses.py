@@ -4,7 +4,7 @@ from drunet.console import job
 from drunet.files import write_tsv
 from drunet.training.device import need_gpu
 from studies.multi_lens.arms import lenses_of
-from studies.multi_lens.step_time import measure_step_times
+from studies.multi_lens.training import measure_step_times
 
 with job(snakemake.log[0]):
     need_gpu(snakemake.resources.gpu)
