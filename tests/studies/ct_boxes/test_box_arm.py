@@ -49,7 +49,7 @@ ARM: dict[str, Any] = {
 }
 COMPACT = {
     "architecture": "compact_box_regressor",
-    "options": {"filters": [8, 8], "context": 1},
+    "options": {"filters": [8, 8]},
     "loss": "giou_l1",
     "coordinates": "normalised",
     "augment": {"flip": True, "shift": 0.1, "zoom": 0.1},

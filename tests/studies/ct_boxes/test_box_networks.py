@@ -28,8 +28,6 @@ def slices(size: int, count: int = 3) -> np.ndarray:
         ("simple_box_cnn", {"dense_units": 0}, "'dense_units'"),
         ("compact_box_regressor", {"size": "64"}, "'size'"),
         ("compact_box_regressor", {"filters": [8] * 6}, "'filters'.*1 to 5"),
-        ("compact_box_regressor", {"context": -1}, "'context'"),
-        ("compact_box_regressor", {"batch_norm_momentum": 1}, "'batch_norm_momentum'"),
         ("compact_box_regressor", {"width": 3}, "unknown option"),
     ],
 )
@@ -114,8 +112,8 @@ def test_the_middle_of_a_box_is_where_the_attention_is() -> None:
 
 
 def test_the_sides_come_from_the_features_averaged_under_the_attention() -> None:
-    model = build_compact_box_regressor(64, context=0, seed=1)
-    look = keras.Model(model.inputs, [model.get_layer(n).output for n in ("attention", "stage3_relu", "sides")])
+    model = build_compact_box_regressor(64, seed=1)
+    look = keras.Model(model.inputs, [model.get_layer(n).output for n in ("attention", "context3_add", "sides")])
     model.get_layer("logits").set_weights([w + 3 for w in model.get_layer("logits").get_weights()])
     attention, features, sides = (np.asarray(found, np.float64) for found in look(slices(64)))
     assert np.ptp(attention) > 0.01
@@ -125,8 +123,8 @@ def test_the_sides_come_from_the_features_averaged_under_the_attention() -> None
 
 
 def test_a_place_is_found_wherever_it_is() -> None:
-    model = build_compact_box_regressor(64, context=0, seed=1)
-    look = keras.Model(model.inputs, model.get_layer("logits").output)
+    model = build_compact_box_regressor(64, seed=1)
+    look = keras.Model(model.inputs, model.get_layer("stage3_relu").output)
     picture = np.zeros((1, 64, 64, 1), np.float32)
     picture[:, 16:24, 24:32] = 1
     here, there = (np.asarray(look(np.roll(picture, shift, axis=(1, 2)))) for shift in ((0, 0), (16, 8)))

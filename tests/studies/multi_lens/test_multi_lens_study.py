@@ -39,7 +39,6 @@ from studies.multi_lens.training import (
     at_side,
     distorting,
     identity,
-    lens_layer,
     split_training,
     train_image_classifier,
 )
@@ -131,7 +130,7 @@ def test_arms_of_a_seed_differ_by_lenses_alone(arms) -> None:
 
 def test_a_model_sees_lenses_in_training_alone() -> None:
     image = keras.Input((32, 32, 3))
-    whole = distorting(keras.Model(image, keras.layers.Identity()(image)), lens_layer(LENSES, 3))
+    whole = distorting(keras.Model(image, keras.layers.Identity()(image)), LENSES, 3)
     images = np.random.default_rng(0).random((3, 32, 32, 3), dtype=np.float32)
     np.testing.assert_array_equal(whole(images), images)
     assert (np.asarray(whole(images, training=True)) != images).any(axis=(1, 2, 3)).all()
@@ -392,9 +391,9 @@ def test_forms_are_timed_in_turn(tiny: None, monkeypatch: pytest.MonkeyPatch) ->
     build = registry.build
     rest = {"weights": "random", "freeze_fraction": 0.0, "batch_norm_momentum": None}
     monkeypatch.setattr(lens_training.registry, "build", lambda name, **options: build(name, **options, **rest))
-    times = lens_training.measure_step_times(
-        "tiny", options={}, size=32, batch_size=2, lenses=LENSES, augment=None, steps=2, rounds=3, seed=1
-    )
+    cost = {"size": 32, "batch_size": 2, "steps": 2, "rounds": 3}
+    settings = {"architecture": "tiny", "options": {}, "augment": None, "cost": cost}
+    times = lens_training.measure_step_times(settings, LENSES, 1)
     assert times.groupby("form").size().to_dict() == {"without": 3, "layer": 3, "pipeline": 3}
     firsts = times.groupby("round")["form"].first().tolist()
     assert len(set(firsts)) == 3

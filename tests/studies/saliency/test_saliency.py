@@ -26,7 +26,7 @@ from studies.common.saliency.layers import default_layers, find_layer
 from studies.common.saliency.maps import IntegratedGradients, gradient_saliency, integrated_gradients, unit_range
 from studies.saliency import settings as rules
 from studies.saliency.explanation import Explanation, classified_tiles, explain, explanation_metrics, read_tiles
-from studies.saliency.tables import Explained, chosen_table, metrics_table, page_view, saliency_figure
+from studies.saliency.tables import chosen_table, metrics_table, page_view, saliency_figure
 from studies.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE, choose_tiles
 
 SIDE = 8
@@ -422,7 +422,7 @@ def test_the_page_says_how_many_tiles_were_found_and_what_is_in_doubt(tmp_path: 
     asked = {"true_positives": 2, "false_positives": 3, "split": "test", "score": "log_odds", "baseline": "white"}
 
     def page(**metrics: float) -> tuple[dict[str, Any], str]:
-        view = page_view([Explained("net", chosen_table(chosen), metrics_table("net", "test", metrics))], asked)
+        view = page_view([("net", chosen_table(chosen), metrics_table("net", "test", metrics))], asked)
         return view, render_section(tmp_path, Path(rules.__file__).with_name("page.md.j2"), view).text
 
     metrics = {"true_positives": 2.0, "integration_gap": 0.31, "probability_difference": 0.2, "rank_correlation": 0.5}

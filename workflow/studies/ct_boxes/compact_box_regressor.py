@@ -15,29 +15,21 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from drunet.models.options import momentum_check, refuse_unfit, size_check, whole_check
+from drunet.models.options import refuse_unfit, size_check
 from studies.common.models.plain_cnn import filters_check
 
-_DILATIONS = (1, 2, 4)
+_DILATIONS = (1, 2, 4)  # of the residual convolutions that add context
+_HIDDEN = 32  # units before the two sides
+_MOMENTUM = 0.9  # of batch normalisation: Keras' own lags in short runs
 # Initial sides: a tumour's box takes about a fifth of a slice's side.
 _SIDE_AT_FIRST = -1.4
 _LOGITS_AT_FIRST = 0.001  # standard deviation of the weights
 
 
-def build_compact_box_regressor(
-    size: int,
-    *,
-    filters: Sequence[int] = (16, 32, 64),
-    context: int = 3,
-    dense_units: int = 32,
-    batch_norm_momentum: float | None = 0.9,
-    seed: int = 0,
-) -> keras.Model:
+def build_compact_box_regressor(size: int, *, filters: Sequence[int] = (16, 32, 64), seed: int = 0) -> keras.Model:
     """Build the regressor for square slices of `size` px, at least 32.
 
-    `filters` are the channels of each 3x3 convolution of stride 2: three end at 1/8 of the size, four at 1/16;
-    `context` counts residual 3x3 convolutions at that size, dilated by 1, 2, 4, 1, …; `dense_units` is the width of the
-    hidden layer before the two sides. A `batch_norm_momentum` of None keeps Keras' own, which lags in short runs. The
+    `filters` are the channels of each 3x3 convolution of stride 2: three end at 1/8 of the size, four at 1/16. The
     `seed` of the initial weights becomes Keras' global seed.
 
     Returns `input_image` (n, size, size, 1) float in [0, 1] to (n, 4): xmin, ymin, xmax, ymax in shares of the sides,
@@ -46,22 +38,15 @@ def build_compact_box_regressor(
     """
     refuse_unfit(
         "architecture compact_box_regressor",
-        {
-            "size": size_check(size),
-            "filters": filters_check(filters, size),
-            "context": whole_check(context, 0),
-            "dense_units": whole_check(dense_units),
-            "batch_norm_momentum": momentum_check(batch_norm_momentum),
-        },
+        {"size": size_check(size), "filters": filters_check(filters, size)},
     )
     keras.utils.set_random_seed(seed)
     x = image = keras.Input((size, size, 1), name="input_image")
     for number, width in enumerate(filters, start=1):
-        x = _convolution(x, width, f"stage{number}", batch_norm_momentum, strides=2)
-    for number in range(context):
-        dilation = _DILATIONS[number % len(_DILATIONS)]
-        seen = _convolution(x, filters[-1], f"context{number + 1}", batch_norm_momentum, dilation_rate=dilation)
-        x = layers.Add(name=f"context{number + 1}_add")([x, seen])
+        x = _convolution(x, width, f"stage{number}", strides=2)
+    for number, dilation in enumerate(_DILATIONS, start=1):
+        seen = _convolution(x, filters[-1], f"context{number}", dilation_rate=dilation)
+        x = layers.Add(name=f"context{number}_add")([x, seen])
     height, width = x.shape[1:3]
     # float32 whatever the policy: means over thousands of places, and edges to a fraction of a pixel.
     exact: dict[str, Any] = {"dtype": "float32"}
@@ -73,7 +58,7 @@ def build_compact_box_regressor(
     attention = layers.Reshape((height, width, 1), name="attention", **exact)(places)
     # The features averaged under the attention.
     found = ops.sum(attention * ops.cast(x, "float32"), axis=(1, 2))
-    found = layers.Dense(dense_units, activation="relu", name="hidden", **exact)(found)
+    found = layers.Dense(_HIDDEN, activation="relu", name="hidden", **exact)(found)
     first = keras.initializers.Constant(_SIDE_AT_FIRST)
     sides = layers.Dense(2, activation="sigmoid", bias_initializer=first, name="sides", **exact)(found)
     return keras.Model(image, box_around(mean_place(attention), sides), name="compact_box_regressor")
@@ -91,10 +76,10 @@ def box_around(centre: Any, sides: Any) -> Any:
     return ops.clip(ops.concatenate([centre - sides / 2, centre + sides / 2], axis=-1), 0.0, 1.0)
 
 
-def _convolution(x: Any, width: int, name: str, momentum: float | None, **options: Any) -> Any:
+def _convolution(x: Any, width: int, name: str, **options: Any) -> Any:
     """3x3 convolution, batch normalisation, ReLU."""
     x = layers.Conv2D(
         width, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv", **options
     )(x)
-    x = layers.BatchNormalization(name=f"{name}_bn", **({} if momentum is None else {"momentum": momentum}))(x)
+    x = layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)

@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 from drunet.augment.multi_lens import centre_range
+from drunet.augment.pipeline import MultiLens
 
 
 def source_pixels(size: tuple[int, int], centres: Any, radii: Any, strengths: Any) -> Any:
@@ -60,40 +61,28 @@ def distort_batch(images: Any, centres: Any, radii: Any, strengths: Any) -> Any:
 class MultiLensDistortion(keras.layers.Layer):
     """A layer that distorts each image in training through its own lenses, and otherwise returns it unchanged.
 
-    Draws are as in `drunet.augment.multi_lens.draw_lenses`, but from Keras' generators: other numbers. There are so
-    many `lenses` per image; whole radii, px, and strengths are drawn from [min, max); a share, `probability`, of the
-    images is distorted.
+    Draws are as in `drunet.augment.multi_lens.draw_lenses`, but from Keras' generators: other numbers.
     """
 
-    def __init__(
-        self,
-        lenses: int,
-        radius: tuple[int, int],
-        strength: tuple[float, float],
-        probability: float = 1.0,
-        centres: str = "anywhere",
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, lenses: MultiLens, seed: int | None = None, **kwargs: Any) -> None:
         # Values are moved and not computed with: they keep the dtype that they came with, half precision or not.
         super().__init__(**{"autocast": False, **kwargs})
-        self.lenses, self.radius, self.strength = lenses, (radius[0], radius[1]), (strength[0], strength[1])
-        self.probability, self.centres = probability, centres
-        self.generator = keras.random.SeedGenerator(seed)
+        self.drawn, self.generator = lenses, keras.random.SeedGenerator(seed)
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Distort (n, h, w, c) of any dtype when `training`."""
-        if not training or not self.lenses:
+        if not training or not self.drawn.lenses:
             return images
         return distort_batch(images, *self.draw(ops.shape(images)[0], images.shape[1:3]))
 
     def draw(self, count: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
         """Draw centres (n, k, 2), radii (n, k) and strengths (n, k) for images of one size."""
-        shape, ranges = (count, self.lenses), [centre_range(side, self.radius, self.centres) for side in size]
+        drawn, shape = self.drawn, (count, self.drawn.lenses)
+        ranges = [centre_range(side, drawn.radius, drawn.centres) for side in size]
         axes = [keras.random.randint(shape, *ends, seed=self.generator) for ends in ranges]
-        radii = keras.random.randint(shape, *self.radius, seed=self.generator)
-        strengths = keras.random.uniform(shape, *self.strength, dtype="float32", seed=self.generator)
-        chosen = keras.random.uniform((count, 1), dtype="float32", seed=self.generator) < self.probability
+        radii = keras.random.randint(shape, *drawn.radius, seed=self.generator)
+        strengths = keras.random.uniform(shape, *drawn.strength, dtype="float32", seed=self.generator)
+        chosen = keras.random.uniform((count, 1), dtype="float32", seed=self.generator) < drawn.probability
         # A strength of 0 leaves every pixel in its place.
         return ops.stack(axes, axis=-1), radii, ops.where(chosen, strengths, 0.0)
 

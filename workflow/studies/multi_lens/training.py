@@ -90,16 +90,10 @@ def split_training(
     return np.sort(drawn[aside:]), np.sort(drawn[:aside])
 
 
-def lens_layer(lenses: MultiLens, seed: int) -> MultiLensDistortion:
-    """The distortion layer of an arm; without lenses it changes nothing."""
-    return MultiLensDistortion(
-        lenses.lenses, lenses.radius, lenses.strength, lenses.probability, lenses.centres, seed=seed, name="multi_lens"
-    )
-
-
-def distorting(model: keras.Model, layer: MultiLensDistortion) -> keras.Model:
-    """A model that sees, in training, its images through lenses."""
+def distorting(model: keras.Model, lenses: MultiLens, seed: int) -> keras.Model:
+    """A model that sees, in training, its images through lenses, if there are any."""
     image = keras.Input(model.input_shape[1:], name="image")
+    layer = MultiLensDistortion(lenses, seed=seed, name="multi_lens")
     return keras.Model(image, model(layer(image)), name=model.name)
 
 
@@ -143,7 +137,7 @@ def train_image_classifier(
         return ImageBatches(part.images, part.labels, **shown, **options)
 
     network = new_network(NetworkSettings.among(settings, name), plan, seed, size, classes=len(training.classes))
-    model = distorting(network, lens_layer(lenses, seed))
+    model = distorting(network, lenses, seed)
     trainer = Trainer(model, loss="sparse_categorical_crossentropy", metrics=["accuracy"], plan=plan)
     history = trainer.train(
         batches=batches(learnt, augmentation=augmentation),
@@ -155,41 +149,32 @@ def train_image_classifier(
     return history, np.argmax(model.predict(batches(test, fixed=True), verbose=0), axis=1)
 
 
-def measure_step_times(
-    architecture: str,
-    *,
-    options: Mapping[str, Any],
-    size: int,
-    batch_size: int,
-    lenses: MultiLens,
-    augment: Mapping[str, Any] | None,
-    steps: int,
-    rounds: int,
-    seed: int,
-) -> pd.DataFrame:
+def measure_step_times(settings: Mapping[str, Any], lenses: MultiLens, seed: int) -> pd.DataFrame:
     """Time short epochs of training, every form once a round, in an order that changes from round to round.
 
-    `architecture` and `options` are as for `drunet.models.registry.build`; `augment` is other augmentation, the same in
-    all forms. An epoch has so many `steps`; one round more comes first and does not count. Published: 224 px, batch
-    size 16. Returns columns round, form and seconds (per step, an epoch's start included).
+    `settings` are architecture, options, augment and cost of the study's; all forms have the same augmentation. An
+    epoch has so many `steps`; one round more comes first and does not count. Published: 224 px, batch size 16. Returns
+    columns round, form and seconds (per step, an epoch's start included).
     """
+    size, batch_size, steps, rounds = (settings["cost"][key] for key in ("size", "batch_size", "steps", "rounds"))
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (steps * batch_size, size, size, 3), dtype=np.uint8)
     labels = rng.integers(0, 2, len(images))
-    plain = Augmentation.from_config(augment)
+    plain = Augmentation.from_config(settings["augment"])
 
     def batches(augmentation: Augmentation) -> ImageBatches:
         return ImageBatches(images, labels, size=size, batch_size=batch_size, seed=seed, augmentation=augmentation)
 
-    def compiled(layer: keras.layers.Layer) -> keras.Model:
-        model = distorting(registry.build(architecture, size=size, classes=2, seed=seed, **options), layer)
+    def compiled(drawn: MultiLens) -> keras.Model:
+        network = registry.build(settings["architecture"], size=size, classes=2, seed=seed, **settings["options"])
+        model = distorting(network, drawn, seed)
         model.compile(optimizer=keras.optimizers.Adamax(1e-4), loss="sparse_categorical_crossentropy")
         return model
 
-    usual = compiled(lens_layer(replace(lenses, lenses=0), seed))
+    usual = compiled(replace(lenses, lenses=0))
     trained = {
         "without": (usual, batches(plain)),
-        "layer": (compiled(lens_layer(lenses, seed)), batches(plain)),
+        "layer": (compiled(lenses), batches(plain)),
         "pipeline": (usual, batches(replace(plain, multi_lens=lenses))),
     }
     rows = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,13 +25,8 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class Explained:
-    """The results of one model: its tiles (`chosen_table`) and its metrics (`metrics_table`)."""
-
-    model: str
-    tiles: pd.DataFrame
-    metrics: pd.DataFrame
+# The results of one model by name: its tiles (`chosen_table`) and its metrics (`metrics_table`).
+Explained = tuple[str, pd.DataFrame, pd.DataFrame]
 
 
 def chosen_table(chosen: pd.DataFrame) -> pd.DataFrame:
@@ -50,16 +44,16 @@ def metrics_table(model: str, split: str, metrics: Mapping[str, float]) -> pd.Da
 def page_view(explained: Sequence[Explained], settings: Mapping[str, Any]) -> dict[str, Any]:
     """What `page.md.j2` names; `settings` are the study's."""
     models = []
-    for one in explained:
-        value = dict(zip(one.metrics["metric"], one.metrics["value"].astype(float), strict=True))
+    for model, tiles, metrics in explained:
+        value = dict(zip(metrics["metric"], metrics["value"].astype(float), strict=True))
         gap = value.get("integration_gap", 0.0)
-        counts = {kind: int((one.tiles["kind"] == kind).sum()) for kind in KINDS}
+        counts = {kind: int((tiles["kind"] == kind).sum()) for kind in KINDS}
         wanted = {kind: settings[f"{kind.replace(' ', '_')}s"] for kind in KINDS}
         models.append(
             {
-                "name": one.model,
-                "tiles": one.tiles,
-                "slides": one.tiles["slide"].nunique(),
+                "name": model,
+                "tiles": tiles,
+                "slides": tiles["slide"].nunique(),
                 "lacking": [(kind, n, wanted[kind]) for kind, n in counts.items() if n < wanted[kind]],
                 "gap": gap if gap > _GAP else None,
                 "differs": value.get("probability_difference", 0.0) > _DIFFERENCE,
@@ -71,7 +65,7 @@ def page_view(explained: Sequence[Explained], settings: Mapping[str, Any]) -> di
 
 def _checks(explained: Sequence[Explained]) -> pd.DataFrame:
     """A row per metric, a column per model."""
-    both = pd.concat([one.metrics for one in explained])
+    both = pd.concat([metrics for _, _, metrics in explained])
     both = both.assign(
         value=[_printed(m, float(v)) for m, v in zip(both["metric"], both["value"], strict=True)],
         metric=[_NAMES.get(m, m.replace("_", " ")) for m in both["metric"]],
