@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
@@ -18,8 +15,6 @@ from drunet.augment.pipeline import MultiLens
 from drunet.report.figures import MUTED, PALETTE, STYLE, WIDTH, new_figure, nothing_drawn
 from studies.multi_lens.arms import WITHOUT, arm_name
 from studies.multi_lens.tables import swept_sets
-
-PANELS = 4  # side by side
 
 
 def sample_tile(tiles: pd.DataFrame) -> tuple[int, int]:
@@ -62,14 +57,10 @@ def grid_picture(
 def paired_dots(outcomes: pd.DataFrame, published: dict[str, tuple[float, float]], strength: float) -> Figure:
     """Macro F1 without and with lenses, a line per seed; published values, by dataset, as hollow diamonds."""
     datasets = [str(name) for name in dict.fromkeys(outcomes["dataset"])]
-    columns, rows = min(PANELS, len(datasets)), math.ceil(len(datasets) / PANELS)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(max(0.6 * WIDTH, WIDTH * columns / PANELS), 0.5 + 2.6 * rows), layout="constrained")
-        FigureCanvasAgg(figure)
-        panels = figure.subplots(rows, columns, squeeze=False)
-        for axes in panels.ravel()[len(datasets) :]:
-            axes.set_axis_off()
-        for axes, dataset in zip(panels.ravel(), datasets, strict=False):
+        width = WIDTH * min(1.0, max(0.6, len(datasets) / 4))
+        figure, panels = new_figure(3.1, width=width, panels=len(datasets))
+        for axes, dataset in zip(panels, datasets, strict=True):
             here = outcomes[outcomes["dataset"] == dataset]
             wide = here.pivot_table(index="seed", columns="arm", values="f1_macro")
             for _, row in wide.iterrows():
@@ -81,8 +72,7 @@ def paired_dots(outcomes: pd.DataFrame, published: dict[str, tuple[float, float]
             axes.set_xlim(-0.35, 1.35)
             axes.margins(y=0.15)
             axes.grid(axis="y")
-        for axes in panels[:, 0]:
-            axes.set_ylabel("macro F1 (test set)")
+        panels[0].set_ylabel("macro F1 (test set)")
         handles = [Line2D([], [], marker="o", color=PALETTE[0], label="measured, one seed")]
         if published:
             handles.append(Line2D([], [], marker="D", ls="--", color=PALETTE[1], mfc="white", label="published"))

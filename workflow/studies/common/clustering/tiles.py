@@ -113,32 +113,23 @@ def validity_table(
     Returns columns method, clusters, silhouette (more is better), davies_bouldin (less is better), agreement (adjusted
     Rand index with the evolved clusters), agreement_with_label.
     """
-    most = min(max_clusters, len(np.unique(points, axis=0)) - 1)
-    trials = {k: KMeans(k, n_init=_STARTS, random_state=seed).fit_predict(points) for k in range(2, most + 1)}
-    scores = {k: _silhouette(points, trial, seed) for k, trial in trials.items()}
-    own = int(labels.max()) + 1
-    rows = [_row("evolutionary", points, labels, labels, tumour, seed)]
-    if own in trials:
-        rows.append(_row("k-means, as many clusters", points, trials[own], labels, tumour, seed))
-    if scores:
-        best = max(scores, key=lambda k: (scores[k], -k))
-        rows.append(_row("k-means, best silhouette", points, trials[best], labels, tumour, seed))
-    return pd.DataFrame(rows)
-
-
-def _silhouette(points: np.ndarray, labels: np.ndarray, seed: int) -> float:
     drawn = _SILHOUETTE_POINTS if len(points) > _SILHOUETTE_POINTS else None
-    return float(silhouette_score(points, labels, sample_size=drawn, random_state=seed))
 
+    def silhouette(found: np.ndarray) -> float:
+        return float(silhouette_score(points, found, sample_size=drawn, random_state=seed))
 
-def _row(
-    method: str, points: np.ndarray, labels: np.ndarray, evolved: np.ndarray, tumour: np.ndarray, seed: int
-) -> dict[str, object]:
-    return {
-        "method": method,
-        "clusters": len(np.unique(labels)),
-        "silhouette": _silhouette(points, labels, seed),
-        "davies_bouldin": float(davies_bouldin_score(points, labels)),
-        "agreement": float(adjusted_rand_score(evolved, labels)),
-        "agreement_with_label": float(adjusted_rand_score(tumour, labels)),
-    }
+    most, own = min(max_clusters, len(np.unique(points, axis=0)) - 1), int(labels.max()) + 1
+    trials = {k: KMeans(k, n_init=_STARTS, random_state=seed).fit_predict(points) for k in range(2, most + 1)}
+    compared = {"evolutionary": labels}
+    if own in trials:
+        compared["k-means, as many clusters"] = trials[own]
+    if trials:
+        scores = {k: silhouette(trial) for k, trial in trials.items()}
+        compared["k-means, best silhouette"] = trials[max(scores, key=lambda k: (scores[k], -k))]
+    rows = []
+    for method, found in compared.items():
+        row = {"method": method, "clusters": len(np.unique(found)), "silhouette": silhouette(found)}
+        row |= {"davies_bouldin": float(davies_bouldin_score(points, found))}
+        row |= {"agreement": float(adjusted_rand_score(labels, found))}
+        rows.append(row | {"agreement_with_label": float(adjusted_rand_score(tumour, found))})
+    return pd.DataFrame(rows)

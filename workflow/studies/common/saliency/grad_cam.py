@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
@@ -89,19 +90,14 @@ def _recorded(layers: Sequence[keras.layers.Layer]) -> Iterator[dict[int, Any]]:
     """
     outputs: dict[int, Any] = {}
 
-    def shadow(layer: keras.layers.Layer) -> None:
-        call = layer.call
-
-        def recording(*args: Any, **kwargs: Any) -> Any:
-            outputs[id(layer)] = call(*args, **kwargs)
-            return outputs[id(layer)]
-
-        vars(layer)["call"] = recording
+    def recorded(layer: keras.layers.Layer, call: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs[id(layer)] = call(*args, **kwargs)
+        return outputs[id(layer)]
 
     try:
         for layer in layers:
             if "call" not in vars(layer):
-                shadow(layer)
+                vars(layer)["call"] = partial(recorded, layer, layer.call)
         yield outputs
     finally:
         for layer in layers:
