@@ -54,12 +54,11 @@ def slices() -> pd.DataFrame:
 
 def measured(arms: list[study.BoxArm], slices: pd.DataFrame, settings: dict[str, Any]) -> dict[str, Any]:
     """Everything that the page is made of."""
-    what, protocol = study.judged(settings["source"], settings["targets"]), box_tasks.shown_protocol(settings)
+    what = study.judged(settings["source"], settings["targets"])
     arms = study.with_mean_box(arms, slices)
     return {
         "scores": study.scores(arms, what, good=0.7, resamples=50, seed=0),
         "leak": study.leaks(arms, what, slices),
-        "gains": study.gains(arms, what, protocol, resamples=50, seed=0),
         "arms": arms,
         "what": what,
         "slices": slices,
@@ -148,21 +147,6 @@ def test_the_random_split_leaks_and_the_grouped_one_does_not(made: dict[str, Any
     assert counts.loc[("random", "B", "source"), ["learnt", "judged"]].sum() == 32
 
 
-def test_the_gain_over_the_mean_box_is_taken_slice_by_slice(made: dict[str, Any]) -> None:
-    found = made["gains"]["compact", "iou_B_source_test"]
-    by = {
-        arm.name: study.Judged("B", trials.SOURCE).rows(arm.predictions)
-        for arm in made["arms"]
-        if arm.protocol == "grouped"
-    }
-    assert found.mean == pytest.approx(by["compact"]["iou"].mean() - by[study.MEAN_BOX]["iou"].mean())
-    assert set(made["gains"]) == {
-        (arm, metric)
-        for arm in ("simple", "compact")
-        for metric in ("iou_B_source_test", "iou_A_fine_tuned_test", "iou_G_fine_tuned_test")
-    }
-
-
 def test_the_long_table_has_a_row_per_arm_protocol_and_metric(made: dict[str, Any]) -> None:
     long = study.long_metrics(made["scores"], made["leak"], made["arms"])
     assert list(long.columns) == ["arm", "protocol", "repeat", "metric", "value"]
@@ -232,7 +216,6 @@ def test_the_page_is_whole(made: dict[str, Any], tmp_path: Path) -> None:
         f"on it: simple CNN (MSE) {means['simple']} (",
         f"attention CNN (GIoU, L1) {means['compact']} (",
         f"does not depend on the image, it is {means['mean_box']} (",
-        f"over patients: simple CNN (MSE) {made['gains']['simple', 'iou_B_source_test'].mean:.2f} (",
         "With the published, random split, 100 % of the test slices are of a patient who is also in the training set.",
         "The slices are synthetic",
         "Most of the whole set is training data",

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from drunet.metrics import Summary
 from drunet.report.words import number, plural
 from studies.common.images.class_figures import PROTOCOL_NAMES
 from studies.common.images.protocols import PROTOCOLS
@@ -45,7 +44,6 @@ _RULES = {"largest": "the largest box counts", "union": "the box around all coun
 def page_view(
     scores: pd.DataFrame,
     leak: pd.DataFrame,
-    gains: Mapping[tuple[str, str], Summary],
     arms: Sequence[BoxArm],
     what: Sequence[Judged],
     published: pd.DataFrame,
@@ -55,7 +53,7 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names.
 
-    `scores`, `leak`, `gains`, `arms`, `what`: from `studies.ct_boxes.tables`; arms with the mean box. `published`:
+    `scores`, `leak`, `arms`, `what`: from `studies.ct_boxes.tables`; arms with the mean box. `published`:
     published.tsv, as text. `matching`, `slices`: matching.json and slices.tsv. `settings`: the study's, as of
     `studies.common.study_settings.without_paths`.
     """
@@ -70,7 +68,6 @@ def page_view(
     centre, width = (settings["slices"]["window"][key] for key in ("centre", "width"))
     shown = settings["arms"][settings["pictures"]["arm"]]
     skipped = {f"{arm.protocol}: {t}: {why}" for arm in networks for t, why in arm.facts.get("skipped", {}).items()}
-    compared = [(arm.label, gains.get((arm.name, what[0].metric))) for arm in once]
     return {
         **{key: settings[key] for key in ("size", "protocols", "good", "embedded")},
         "source": source,
@@ -81,7 +78,6 @@ def page_view(
         "tested": of_source.loc[protocol].to_dict(),
         "ious": [ious[arm.name] for arm in once if arm.name in ious],
         "mean_box": ious[MEAN_BOX],
-        "gains": [{"label": label, **gain.to_dict()} for label, gain in compared if gain is not None and gain.n],
         "leak": None if "random" not in of_source.index else of_source.loc["random", "leak"],
         "shown_label": shown["label"],
         "own_attention": shown["architecture"] == "compact_box_regressor",

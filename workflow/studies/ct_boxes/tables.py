@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from drunet.files import read_json
-from drunet.metrics import Summary, summarise
+from drunet.metrics import summarise
 from studies.common.images.protocols import PROTOCOLS
 from studies.ct_boxes import trials
 from studies.ct_boxes.geometry import iou
@@ -139,22 +139,6 @@ def scores(arms: Sequence[BoxArm], what: Sequence[Judged], *, good: float, resam
             measured = {"mean": found.mean, "low": found.low, "high": found.high, "good": good_share}
             rows.append({**names, **part_of, **sizes, **measured})
     return pd.DataFrame(rows)
-
-
-def gains(
-    arms: Sequence[BoxArm], what: Sequence[Judged], protocol: str, *, resamples: int, seed: int
-) -> dict[tuple[str, str], Summary]:
-    """IoU of each network minus that of the mean box, over test slices of one protocol, by arm and metric."""
-    known = {arm.name: arm.predictions for arm in arms if arm.protocol == protocol}
-    found = {}
-    for one in (one for one in what if one.stage != UNTOUCHED and not one.whole):
-        constant = one.rows(known[MEAN_BOX])[["file", "iou"]]
-        for name in (name for name in known if name != MEAN_BOX):
-            both = one.rows(known[name]).merge(constant, on="file", suffixes=("", "_mean_box"))
-            difference = (both["iou"] - both["iou_mean_box"]).to_numpy(float)
-            patients = both["patient"].to_numpy()
-            found[name, one.metric] = summarise(difference, patients, resamples=resamples, seed=seed)
-    return found
 
 
 def leaks(arms: Sequence[BoxArm], what: Sequence[Judged], slices: pd.DataFrame) -> pd.DataFrame:
