@@ -140,12 +140,7 @@ class Settings(Block):
 
 
 def completed(name: str, settings: Mapping[str, Any]) -> None:
-    """Refuse folders that are not there, and arms that cannot be trained.
-
-    Raises
-    ------
-    DrunetError
-    """
+    """Refuse folders that are not there, and arms that cannot be trained (raises DrunetError)."""
     where = f"study_settings.{name}"
     for key in ("root", "annotations"):
         if (folder := settings["slices"][key]) is not None and not is_folder(folder):

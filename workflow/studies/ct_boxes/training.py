@@ -78,7 +78,7 @@ def train_box_arm(
 
     Returns predictions (`trials.ROWS`): all slices of the source, of every part (stage "source"), of each target before
     ("untouched", also the part), and after fine-tuning ("fine-tuned", every part); history (`trials.HISTORY`); and
-    facts, among them `parameters`, `trainings` (key, stage, target, slices, patients, leak), and `skipped`, the targets
+    facts, among them `parameters`, `trainings` (key, stage, target), and `skipped`, the targets
     that could not be fine-tuned for and why.
 
     Raises ConfigError or ModelError for settings that do not fit, ImageSetError if the source has too few slices or
@@ -114,21 +114,20 @@ def train_box_arm(
     decisive += [read.to_csv(index=False), code, [sha256(Path(root) / file) for file in read["file"]]]
     series = Series(model, loss=loss, metric=MeanBoxIou, folder=folder, decisive=decisive)
     trained = series.train(SOURCE, f"{name}, {source}", plan, partial(data.of, first, plan), first_rows)
-    done = [(SOURCE, SOURCE, source, first, *trained)]
+    done = [(SOURCE, SOURCE, source, *trained)]
     series.go_on_from(SOURCE)
     for target, split in tuned.items():
         key, label = tuned_key(target), f"{name}, {source} fine-tuned for {target}"
         answers = partial(data.rows, model, split.slices, tuning, part=split.parts, stage=TUNED, target=target)
         trained = series.train(key, label, tuning, partial(data.of, split, tuning), answers)
-        done.append((key, TUNED, target, split, *trained))
+        done.append((key, TUNED, target, *trained))
 
     how = {"size": size, "source": source, "targets": list(targets), "protocol": protocol, "parts": dict(parts)}
     how |= {"validation_share": validation_share, "seed": seed, "keras": keras.__version__, "skipped": skipped}
     trainings = [
-        {"key": key, "stage": stage, "target": target, **split.facts(), **pace(history)}
-        for key, stage, target, split, _, history in done
+        {"key": key, "stage": stage, "target": target, **pace(history)} for key, stage, target, _, history in done
     ]
-    curves = [h.assign(stage=stage, target=target) for _, stage, target, _, _, h in done]
+    curves = [h.assign(stage=stage, target=target) for _, stage, target, _, h in done]
     history = pd.concat(curves, ignore_index=True).reindex(columns=list(HISTORY))
     told = ("architecture", "options", "loss", "coordinates", "augment", "training", "fine_tuning")
     facts = {**{key: arm[key] for key in told}, "parameters": int(model.count_params()), "builder": builder}
@@ -156,7 +155,7 @@ class _Data:
         """Batches to learn from, and to validate with if slices were set aside."""
         learnt, judged = (subtype.slices.iloc[part] for part in (subtype.split.training, subtype.split.validation))
         training = self._batches(learnt, plan, steps=plan.steps_per_epoch, view=self.view)
-        return training, self._batches(judged, plan, fixed=True) if subtype.validated else None
+        return training, self._batches(judged, plan, fixed=True) if len(judged) else None
 
     def rows(self, model: keras.Model, slices: pd.DataFrame, plan: TrainingSettings, **what: Any) -> pd.DataFrame:
         """Predictions for slices; `what` as of `prediction_rows`."""

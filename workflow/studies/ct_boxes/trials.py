@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drunet.console import say
 from studies.common.errors import ImageSetError
-from studies.common.images.splits import PART_NAMES, Split, leak, split_of
+from studies.common.images.splits import PART_NAMES, Split, split_of
 from studies.ct_boxes import geometry
 
 SOURCE, UNTOUCHED, TUNED = "source", "untouched", "fine-tuned"
@@ -38,28 +38,12 @@ class SubtypeSplit:
     split: Split
 
     @property
-    def validated(self) -> bool:
-        """Whether slices were set aside to tell when training was best."""
-        return len(self.split.validation) > 0
-
-    @property
     def parts(self) -> NDArray[np.str_]:
         """The part of each slice, str (n,)."""
         parts = np.full(len(self.slices), "", dtype="<U10")
         for name in PART_NAMES:
             parts[getattr(self.split, name)] = name
         return parts
-
-    def facts(self) -> dict[str, Any]:
-        """Slices and patients of each part, and the share of test slices of a patient who was learnt from; JSON."""
-        own = {name: self.slices.iloc[getattr(self.split, name)] for name in PART_NAMES}
-        seen = np.concatenate([self.split.training, self.split.validation])
-        return {
-            "slices": {name: len(rows) for name, rows in own.items()},
-            "patients": {name: int(rows["patient"].nunique()) for name, rows in own.items()},
-            "validated": self.validated,
-            "leak": leak(_grouped(self.slices), seen, self.split.test),
-        }
 
 
 def divide(

@@ -81,11 +81,8 @@ def read_image_sets(
         found = " and ".join(f"{s[2]} x {s[1]} px, {s[3]} channels" for s in (images.shape, others.shape))
         raise _refusal("training and test images differ in size", test[0], found, _ONE_SET)
     index, names = {value: i for i, value in enumerate(classes)}, tuple(map(str, classes))
-    first, second = (
-        ImageSet(pictures, np.array([index[value] for value in values], dtype=np.int64), names)
-        for pictures, values in ((images, labels), (others, asked))
-    )
-    return first, second
+    numbers, asked_numbers = (np.array([index[value] for value in part], dtype=np.int64) for part in (labels, asked))
+    return ImageSet(images, numbers, names), ImageSet(others, asked_numbers, names)
 
 
 def at_most(images: ImageSet, count: int | None, seed: int) -> ImageSet:
@@ -107,10 +104,8 @@ def read_written_image_sets(path: str | os.PathLike[str]) -> tuple[ImageSet, Ima
     """Read what `write_image_sets` wrote."""
     with np.load(path, allow_pickle=False) as stored:
         classes = tuple(str(name) for name in stored["classes"])
-        first, second = (
-            ImageSet(stored[f"{part}_images"], stored[f"{part}_labels"], classes) for part in ("training", "test")
-        )
-    return first, second
+        training = ImageSet(stored["training_images"], stored["training_labels"], classes)
+        return training, ImageSet(stored["test_images"], stored["test_labels"], classes)
 
 
 def embedded_digits() -> tuple[ImageSet, ImageSet]:
