@@ -9,7 +9,7 @@ from keras import ops
 from shapely.geometry import box as rectangle
 from shapely.ops import unary_union
 
-from studies.common.saliency.score import gradients
+from studies.common.saliency.maps import gradients
 from studies.ct_boxes import geometry
 from studies.ct_boxes.losses import GIoULoss, MeanBoxIou, box_loss
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from shapely.geometry import Point, box
 
-from studies.ct_boxes.outline import sobel_magnitude, sobel_outline
+from studies.ct_boxes.pictures import sobel_magnitude, sobel_outline
 
 
 def disc(

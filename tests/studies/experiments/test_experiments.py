@@ -257,10 +257,11 @@ def test_a_run_without_a_score_says_so(scores: pd.DataFrame) -> None:
 
 def test_the_grid_has_a_place_per_run_and_slide_and_leaves_unknown_ones_empty() -> None:
     picture = np.full((30, 40, 3), 128, np.uint8)
-    pictures = {("slide", "A"): picture, ("I", "A"): picture}
-    figure = picture_grid([("slide", ""), ("I", "one")], ["A", "B"], pictures, {("I", "A"): "0.50"})
-    assert len(figure.axes) == 4 and sum(len(a.images) for a in figure.axes) == 2
-    assert [a.get_title() for a in figure.axes] == ["A", "", "0.50", ""]
+    pictures = {("", "A"): picture, ("", "B"): picture, ("one", "A"): picture}
+    scores = pd.DataFrame({"experiment": "I", "slide": ["A", "B"], "stage": study.AFTER, "dsc": [0.5, 0.9]})
+    figure = picture_grid(scores, pictures, {"I": "one", "II": "two"})
+    assert len(figure.axes) == 4 and sum(len(a.images) for a in figure.axes) == 3
+    assert [a.get_title() for a in figure.axes] == ["A", "B", "0.50", ""]
     assert [a.get_ylabel() for a in figure.axes[::2]] == ["slide", "I\none"]
 
 

@@ -21,8 +21,7 @@ from drunet.errors import ConfigError, ModelError
 from drunet.slide import Slide
 from drunet.tiles import write_table
 from studies.common.page import render_section
-from studies.common.saliency.grad_cam import GradCam, grad_cam
-from studies.common.saliency.layers import default_layers, find_layer
+from studies.common.saliency.grad_cam import GradCam, default_layers, find_layer, grad_cam
 from studies.common.saliency.maps import IntegratedGradients, gradient_saliency, integrated_gradients, unit_range
 from studies.saliency import settings as rules
 from studies.saliency.explanation import Explanation, classified_tiles, explain, explanation_metrics, read_tiles

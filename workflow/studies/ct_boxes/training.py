@@ -199,10 +199,8 @@ class BoxBatches(PictureBatches):
     """Slices with views that are drawn anew for every epoch; fixed, or without a `view`: each as it is.
 
     `boxes` are float (n, 4), xmin, ymin, xmax, ymax, px of what `originals` gives, uint8 (size, size); they are divided
-    by the `unit`: 1 yields px, the size shares of the sides. The rest is as of `PictureBatches`.
-
-    Yields slices, float32 (batch, size, size, 1) in [0, 1], boxes, float32 (batch, 4), and weights, float32 (batch,),
-    of a fixed dataset.
+    by the `unit`: 1 yields px, the size shares of the sides. The rest is as of `PictureBatches`. Yields slices, float32
+    (batch, size, size, 1) in [0, 1], boxes, float32 (batch, 4), and weights, float32 (batch,), of a fixed dataset.
     """
 
     streams: ClassVar = {**EpochBatches.streams, "augmentation": (29,)}

@@ -21,10 +21,8 @@ from drunet.training.trained import rebuild
 from studies.common.images.examples import trial_of, with_calls
 from studies.common.images.folder import read_image
 from studies.common.images.view import View
-from studies.common.saliency.grad_cam import grad_cam
-from studies.common.saliency.layers import find_layer
-from studies.common.saliency.maps import unit_range
-from studies.common.saliency.score import ScoreKind
+from studies.common.saliency.grad_cam import find_layer, grad_cam
+from studies.common.saliency.maps import ScoreKind, unit_range
 from studies.common.series import weights_file
 from studies.ct_pneumonia.attention_maps import COVERAGE, ArmMaps, coverage, seen_box
 from studies.ct_pneumonia.layer_groups import (

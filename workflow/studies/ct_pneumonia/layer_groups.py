@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drunet.errors import ModelError
-from studies.common.saliency.grad_cam import grad_cam
-from studies.common.saliency.layers import walk
-from studies.common.saliency.maps import unit_range
-from studies.common.saliency.score import ScoreKind
+from studies.common.saliency.grad_cam import grad_cam, walk
+from studies.common.saliency.maps import ScoreKind, unit_range
 
 FROZEN, TRAINABLE, ALL = "frozen", "trainable", "all"
 GROUPS = (FROZEN, TRAINABLE, ALL)
@@ -23,7 +21,7 @@ _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution of a network; its path is as `studies.common.saliency.layers.find_layer` takes it."""
+    """A convolution of a network; its path is as `studies.common.saliency.grad_cam.find_layer` takes it."""
 
     path: str
     trainable: bool
@@ -53,7 +51,7 @@ def last_convolution(model: keras.Model) -> str:
     """Path of the last of `convolutions`: where Grad-CAM is usually taken, found without a list of names.
 
     In a network that ends in several branches side by side (InceptionV3, InceptionResNetV2's blocks) it lies in one of
-    them, and says nothing of the others; the model's own output holds all (`saliency.layers.default_layers`).
+    them, and says nothing of the others; the model's own output holds all (`saliency.grad_cam.default_layers`).
     """
     return convolutions(model)[-1].path
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
@@ -49,7 +49,7 @@ def draw_figures(
         name: run_boxes(rows, _by_name(rows, published_of(published, labels, column)), counted)
         for name, (column, rows) in boxes.items()
     }
-    return figures | {"pictures": _pictures(scores, pictures, labels)}
+    return figures | {"pictures": picture_grid(scores, pictures, labels)}
 
 
 def run_boxes(scores: pd.DataFrame, published: Mapping[str, float], slides: str) -> Figure:
@@ -57,30 +57,6 @@ def run_boxes(scores: pd.DataFrame, published: Mapping[str, float], slides: str)
     frame = scores.rename(columns={"name": "row", "dsc": "value"}).assign(panel="", group="dsc")
     groups = {"dsc": (PALETTE[0], "a slide, and the median")}
     return box_rows(frame, groups, unit=f"{VALUE_NAMES['dsc']}, {slides}", published=published)
-
-
-def picture_grid(
-    rows: Sequence[tuple[str, str]],
-    columns: Sequence[str],
-    pictures: Mapping[tuple[str, str], np.ndarray],
-    captions: Mapping[tuple[str, str], str],
-) -> Figure:
-    """Pictures of slides (columns) in several runs (rows: key and further words), as in Oskouei et al. 2025, Fig. 6.
-
-    `pictures`, uint8 (h, w, 3), and their `captions` are by row key and column; a place without a picture stays empty.
-    """
-    panels: list[list[Panel | None]] = []
-    for key, _ in rows:
-        titles = columns if not panels else [captions.get((key, column), "") for column in columns]
-        there = [(pictures.get((key, column)), title) for column, title in zip(columns, titles, strict=True)]
-        panels.append([None if picture is None else Panel(picture, title=title) for picture, title in there])
-    names = ["\n".join([key, *textwrap.wrap(words.replace("_", " "), _LABEL_LETTERS)]) for key, words in rows]
-    figure = panel_grid(panels if columns else [], names, nothing="there is no slide to show", bar=False)
-    colours = {name: (red / 255, green / 255, blue / 255) for name, (red, green, blue) in TRUTH_LEGEND}
-    handles = [Patch(facecolor=colour, edgecolor=MUTED, label=name) for name, colour in colours.items()]
-    with matplotlib.rc_context(STYLE):
-        figure.legend(handles=handles, loc="outside lower right", ncols=3, handlelength=1.0, fontsize=9)
-    return figure
 
 
 def page_view(
@@ -114,18 +90,28 @@ def _by_name(rows: pd.DataFrame, means: Mapping[str, float]) -> dict[str, float]
     return {str(name): values[0] for name, values in stated.items() if values}
 
 
-def _pictures(
+def picture_grid(
     scores: pd.DataFrame, pictures: Mapping[tuple[str, str], np.ndarray], labels: Mapping[str, str]
 ) -> Figure:
-    """A row for the slides themselves and one per experiment, with the Dice in the corner."""
-    shown = {("slide", slide): picture for (run, slide), picture in pictures.items() if run == ""}
-    columns, captions, rows = [slide for _, slide in shown], {}, [("slide", "")]
-    after = scores[scores["stage"] == AFTER]
-    for experiment, slide, run, dice in after[["experiment", "slide", "run", "dsc"]].itertuples(index=False):
-        if (run, slide) in pictures:
-            shown[experiment, slide], captions[experiment, slide] = pictures[run, slide], number(dice)
-    rows += [(e, run) for e, run in labels.items() if any(key == e for key, _ in captions)]
-    return picture_grid(rows, columns, shown, captions)
+    """A row for the slides themselves and one per experiment, titled by the Dice (Oskouei et al. 2025, Fig. 6).
+
+    Columns are the slides that have a picture under the empty run; a place without a picture stays empty.
+    """
+    slides = [slide for run, slide in pictures if run == ""]
+    after = scores[scores["stage"] == AFTER].set_index(["experiment", "slide"])["dsc"].to_dict()
+    rows: list[list[Panel | None]] = [[Panel(pictures["", slide], title=slide) for slide in slides]]
+    names = ["slide"]
+    for experiment, run in labels.items():
+        there = {s: number(after[experiment, s]) for s in slides if (run, s) in pictures and (experiment, s) in after}
+        if there:
+            rows.append([Panel(pictures[run, s], title=there[s]) if s in there else None for s in slides])
+            names.append("\n".join([experiment, *textwrap.wrap(run.replace("_", " "), _LABEL_LETTERS)]))
+    figure = panel_grid(rows if slides else [], names, nothing="there is no slide to show", bar=False)
+    colours = {name: (red / 255, green / 255, blue / 255) for name, (red, green, blue) in TRUTH_LEGEND}
+    handles = [Patch(facecolor=colour, edgecolor=MUTED, label=name) for name, colour in colours.items()]
+    with matplotlib.rc_context(STYLE):
+        figure.legend(handles=handles, loc="outside lower right", ncols=3, handlelength=1.0, fontsize=9)
+    return figure
 
 
 def _scores(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:

@@ -122,14 +122,13 @@ def embedded_digits() -> tuple[ImageSet, ImageSet]:
 def _read_part(paths: Sequence[str | os.PathLike[str]], part: str, both: bool) -> Part:
     """Images and labels of a part; `both`: the same files are named for the other part."""
     path = Path(paths[0])
-    kind = _kind(path)
     with _one_message(path):
-        if kind == "npz":
-            images, labels = _read_npz(path, part)
-        elif kind == "zip":
-            images, labels = _read_zip(path, part, both)
-        else:
+        if path.is_dir():
             images, labels = _read_folder(path, part, both, path)
+        elif _is_npz(path):
+            images, labels = _read_npz(path, part)
+        else:
+            images, labels = _read_zip(path, part, both)
     if len(images) != len(labels):
         found = f"{len(images)} images and {len(labels)} labels"
         raise _refusal("images and labels differ in number", path, found, "Name files that belong together.")
@@ -140,14 +139,13 @@ def _read_part(paths: Sequence[str | os.PathLike[str]], part: str, both: bool) -
     return images, labels
 
 
-def _kind(path: Path) -> str:
-    if path.is_dir():
-        return "folder"
+def _is_npz(path: Path) -> bool:
+    """Whether a zip, and nothing else is read, holds arrays."""
     with path.open("rb") as file:
         start = file.read(4)
     if start[:2] == b"PK":
-        with _one_message(path), zipfile.ZipFile(path) as archive:
-            return "npz" if any(name.endswith(".npy") for name in archive.namelist()) else "zip"
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(".npy") for name in archive.namelist())
     if start[:1] == b"\x80":
         raise _refusal("a pickle, which is not read", path, "a CIFAR batch, perhaps", _CONVERT)
     raise _refusal("not a known format of images", path, f"begins with {start!r}", f"Expected {FORMATS}.")

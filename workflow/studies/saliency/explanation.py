@@ -17,8 +17,14 @@ from scipy.stats import spearmanr
 from drunet.slide import Slide
 from drunet.tiles import TUMOUR, read_table
 from studies.common.saliency.grad_cam import GradCam, grad_cam
-from studies.common.saliency.maps import IntegratedGradients, gradient_saliency, integrated_gradients, unit_range
-from studies.common.saliency.score import ScoreKind, batches
+from studies.common.saliency.maps import (
+    IntegratedGradients,
+    ScoreKind,
+    batches,
+    gradient_saliency,
+    integrated_gradients,
+    unit_range,
+)
 from studies.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE
 
 # Places per side on which maps of different sharpness are compared.

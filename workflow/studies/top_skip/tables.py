@@ -93,24 +93,15 @@ def page_view(changes: pd.DataFrame, published: str, patients: int) -> dict[str,
     is_published = (changes["stage"] == STAGES[-1]) & (changes["score"] == "hd_um")
     final = changes[is_published].iloc[0]
     of = changes[changes["stage"] == STAGES[0]].set_index("score")["change_percent"]
-    # Dice below 1 beside distances of hundreds of µm: digits by row.
-    means = {
-        column: [number(value, 3 if score == "dsc" else 1) for score, value in changes[["score", column]].to_numpy()]
-        for column in ("mean_with", "mean_without")
-    }
-    shown = pd.DataFrame(
-        {
-            "stage": changes["stage"].map(stage_name),
-            "score": changes["score"].map(SCORES),
-            "n": changes["n"],
-            "with": means["mean_with"],
-            "without": means["mean_without"],
-            "change (%)": changes["change_percent"],
-            "published (%)": [number(published, 1) if here else "" for here in is_published],
-            "p": changes["p"],
-            "p_holm": changes["p_holm"],
-        }
-    )
+    shown = changes[["stage", "score", "n"]].assign(stage=changes["stage"].map(stage_name))
+    shown["score"] = changes["score"].map(SCORES)
+    for column in ("with", "without"):
+        # Dice below 1 beside distances of hundreds of µm: digits by row.
+        pairs = changes[["score", f"mean_{column}"]].to_numpy()
+        shown[column] = [number(value, 3 if score == "dsc" else 1) for score, value in pairs]
+    shown["change (%)"] = changes["change_percent"]
+    shown["published (%)"] = [number(published, 1) if here else "" for here in is_published]
+    shown[["p", "p_holm"]] = changes[["p", "p_holm"]]
     return {
         "changes": shown,
         "final": final.to_dict(),

@@ -13,11 +13,10 @@ from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score, silhou
 
 from drunet.errors import ConfigError, TrainingDataError
 from studies.common.clustering import evolution
-from studies.common.clustering.classes import tissue_classes
 from studies.common.clustering.evolution import MEASURES, by_size, cluster_means, evolve_clusters
 from studies.common.clustering.settings import Search
 from studies.common.clustering.sharing import clustered_models, clusters_of
-from studies.common.clustering.tiles import cluster_tiles, principal_components, validity_table
+from studies.common.clustering.tiles import cluster_tiles, principal_components, tissue_classes, validity_table
 
 CONFIG: dict[str, Any] = {
     "max_clusters": 6,

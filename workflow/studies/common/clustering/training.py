@@ -27,12 +27,11 @@ from drunet.training.readers import SlideSource, TileReader
 from drunet.training.recipe import identity, new_network, run_facts
 from drunet.training.trained import Trained
 from studies.common.clustering.batches import ClassBatches, Episodes, episode_classes
-from studies.common.clustering.classes import TissueClasses, tissue_classes
 from studies.common.clustering.clustered import CLASSES
 from studies.common.clustering.features import embed, load_start
 from studies.common.clustering.prototypes import EMBEDDING, PROTOTYPES, squared_distances
 from studies.common.clustering.settings import EpisodePlan
-from studies.common.clustering.tiles import TRAINING, VALIDATION
+from studies.common.clustering.tiles import TRAINING, VALIDATION, TissueClasses, tissue_classes
 
 # Validation episodes per training episode: their classes are fewer and the loss is a mean.
 _VALIDATED = 4

@@ -30,10 +30,9 @@ _LUMINANCE = """
 def picture_facts(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> dict[str, Any]:
     """Facts of a PNG, JPEG, BMP or TIFF.
 
-    `pixels`: uint8 (h, w, 3), as `studies.common.images.folder.read_image` gives them. Returns dict: format (png, jpeg,
-    …), bytes, width and height (px), aspect (width over height), bits (per channel), channels (as stored, palette and
-    transparency being one each), bits_per_pixel (of the file), jpeg_quality (1 to 100, of the IJG tables nearest to the
-    file's; NaN where it is no JPEG), coloured (share of pixels whose channels differ by more than 8 grey values).
+    `pixels`: uint8 (h, w, 3), as `studies.common.images.folder.read_image` gives them. Sides are in px, bits per
+    channel, channels as stored (palette and transparency are one each), jpeg_quality that of the IJG tables nearest to
+    the file's (1 to 100; NaN where it is no JPEG), coloured the share of pixels whose channels differ by more than 8.
     """
     with Image.open(path, formats=FORMATS) as picture:
         own = {"format": str(picture.format).lower(), "channels": len(picture.getbands())}

@@ -38,9 +38,8 @@ def write_ct_set(
 ) -> None:
     """Write the set with DICOM slices of `size` px into a new or empty folder, which is there whole or not at all.
 
-    It gets `classifier`, `classifier_annotation`, `classifier_sources.tsv` (file, source), `boxes` and
-    `boxes_annotation`. The same values give the same bytes; no patient and no article depends on how many others there
-    are. ct.yaml beside this file shows the keys of `classifier` and `boxes`.
+    The same values give the same bytes; no patient and no article depends on how many others there are. ct.yaml beside
+    this file shows the keys of `classifier` and `boxes`.
     """
     numbers = [f"{subtype}{n + 1:04d}" for subtype, count in boxes["patients"].items() for n in range(count)]
     total = classifier["patients"] + classifier["articles"] + len(numbers)

@@ -52,9 +52,7 @@ def write_patch_set(
 
     The folder must be new or empty, and is there whole or not at all. Each class has so many fields of view as
     `sources` says, each field `variants` files of `size` px. The same `seed` gives the same pixels and names; a field's
-    pixels depend on no other field.
-
-    Returns a row per image: `file` (POSIX path below `folder`), `label`, `group`; sorted by file.
+    pixels depend on no other field. Returns file, label and group of each image, sorted by file.
     """
     rows = []
     with whole_folder(folder) as new, progress(len(STEMS) * sources, "drawing patches", "fields") as bar:
