@@ -22,7 +22,7 @@ from shapely.geometry import Polygon, mapping
 from drunet.annotation.outline import outline
 from drunet.training.trained import rebuild
 from studies.common.images.folder import read_image
-from studies.common.saliency.maps import batches, gradients, unit_range
+from studies.common.saliency.maps import batches, unit_range
 from studies.common.series import weights_file
 from studies.ct_boxes import geometry
 from studies.ct_boxes.figures import BoxPicture
@@ -39,8 +39,6 @@ _LEAST_SHARE = 0.02  # of the box; what is smaller is a vessel or noise, and the
 _LEAST_SIDE = 5  # px, below which a box holds no edge that its own sides are not
 # Name of the layer whose output, (n, h, w, channels), is a map of attention, in networks that have one.
 LAYER = "attention"
-# Standard deviation of its blur, as a share of the side: gradients of single pixels are noise to the eye.
-_ATTENTION_BLUR = 1 / 48
 _STAGES = {SOURCE: "test part", UNTOUCHED: "before fine-tuning", TUNED: "fine-tuned"}
 
 
@@ -132,32 +130,17 @@ def _words(row: Mapping[str, Any]) -> str:
 
 
 def box_attention(model: keras.Model, images: NDArray[np.float32], *, batch_size: int = 16) -> NDArray[np.float32]:
-    """Maps of the places that the predicted box depends on, float32 (n, h, w) in [0, 1], of images float32 (n, h, w,
-    1).
+    """A network's own attention on images float32 (n, h, w, 1), enlarged: float32 (n, h, w) in [0, 1].
 
-    With a layer `attention`, its output, enlarged by bilinear interpolation. Otherwise the sum of the absolute
-    gradients of the four outputs with respect to each pixel, blurred. Grad-CAM is not suitable: a dense layer on the
-    flattened map has weights for each place, so that a channel has no common weight.
+    That is the output of its layer `attention`. A network without one has maps of 0: Grad-CAM is not suitable for a
+    dense layer on the flattened map, which has weights for each place, so that a channel has no common weight.
     """
-    if any(layer.name == LAYER for layer in model.layers):
-        part = keras.Model(model.inputs[0], model.get_layer(LAYER).output)
-        own = [ops.convert_to_numpy(part(batch, training=False)) for batch in batches(images, batch_size)]
-        coarse, sides = np.maximum(np.concatenate(own).astype(np.float32).sum(axis=-1), 0), images.shape[2:0:-1]
-        return unit_range(np.stack([cv2.resize(each, sides, interpolation=cv2.INTER_LINEAR) for each in coarse]))
-    sigma = max(images.shape[1:3]) * _ATTENTION_BLUR
-    maps = [_slopes(model, batch) for batch in batches(images, batch_size)]
-    blur = lambda slopes: cv2.GaussianBlur(slopes, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)  # noqa: E731
-    return unit_range(np.stack([blur(each) for each in np.concatenate(maps).astype(np.float32)]))
-
-
-def _slopes(model: keras.Model, batch: NDArray[np.float32]) -> Any:
-    """Sum of the absolute gradients of the four outputs, each the largest of the channels: (n, h, w)."""
-
-    def number(index: int) -> Any:
-        return lambda pictures: model(pictures, training=False)[:, index]
-
-    found = [gradients(number(k), batch)[0] for k in range(4)]
-    return sum(np.abs(slope).max(axis=-1) for slope in found if slope is not None)
+    if all(layer.name != LAYER for layer in model.layers):
+        return np.zeros(images.shape[:3], np.float32)
+    part = keras.Model(model.inputs[0], model.get_layer(LAYER).output)
+    own = [ops.convert_to_numpy(part(batch, training=False)) for batch in batches(images, batch_size)]
+    coarse, sides = np.maximum(np.concatenate(own).astype(np.float32).sum(axis=-1), 0), images.shape[2:0:-1]
+    return unit_range(np.stack([cv2.resize(each, sides, interpolation=cv2.INTER_LINEAR) for each in coarse]))
 
 
 def sobel_magnitude(grey: NDArray[np.float32]) -> NDArray[np.float32]:
