@@ -103,7 +103,7 @@ def train_box_arm(
     data = _Data(Originals(root, keep_mb, partial(read_slice, size=size)), view, size, unit, seed, threads)
 
     def first_rows() -> pd.DataFrame:
-        found = [data.rows(model, first.slices, plan, part=first.parts, stage=SOURCE, target=source)]
+        found = [data.rows(model, first.slices, plan, part=first.slices["part"], stage=SOURCE, target=source)]
         for target in targets:
             others = slices[slices["subtype"] == target]
             if len(others):
@@ -118,7 +118,7 @@ def train_box_arm(
     series.go_on_from(SOURCE)
     for target, split in tuned.items():
         key, label = tuned_key(target), f"{name}, {source} fine-tuned for {target}"
-        answers = partial(data.rows, model, split.slices, tuning, part=split.parts, stage=TUNED, target=target)
+        answers = partial(data.rows, model, split.slices, tuning, part=split.slices["part"], stage=TUNED, target=target)
         trained = series.train(key, label, tuning, partial(data.of, split, tuning), answers)
         done.append((key, TUNED, target, *trained))
 

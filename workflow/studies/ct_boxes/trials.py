@@ -32,18 +32,10 @@ def read_slices(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class SubtypeSplit:
-    """The slices of a subtype, renumbered, and their split."""
+    """The slices of a subtype, renumbered, with the part of each, and their split."""
 
     slices: pd.DataFrame
     split: Split
-
-    @property
-    def parts(self) -> NDArray[np.str_]:
-        """The part of each slice, str (n,)."""
-        parts = np.full(len(self.slices), "", dtype="<U10")
-        for name in PART_NAMES:
-            parts[getattr(self.split, name)] = name
-        return parts
 
 
 def divide(
@@ -77,7 +69,10 @@ def divide(
     if (validation_share or parts.get("validation")) and not len(split.validation):
         what = f"too little of subtype {subtype} to set any aside"
         say(f"{where}: {what}: the training loss tells when training was best")
-    return SubtypeSplit(own, split)
+    part = np.full(len(own), "", dtype="<U10")
+    for name in PART_NAMES:
+        part[getattr(split, name)] = name
+    return SubtypeSplit(own.assign(part=part), split)
 
 
 def true_boxes(slices: pd.DataFrame) -> geometry.Boxes:

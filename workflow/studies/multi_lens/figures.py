@@ -16,6 +16,8 @@ from drunet.report.figures import MUTED, PALETTE, STYLE, WIDTH, new_figure, noth
 from studies.multi_lens.arms import WITHOUT, arm_name
 from studies.multi_lens.tables import swept_sets
 
+_CELLS = 11  # squares of the grid along the height of the patch
+
 
 def sample_tile(tiles: pd.DataFrame) -> tuple[int, int]:
     """Level-0 corner (x, y) of the tile with the most tumour, or else the most tissue."""
@@ -24,26 +26,23 @@ def sample_tile(tiles: pd.DataFrame) -> tuple[int, int]:
     return int(row["x"]), int(row["y"])
 
 
-def grid_picture(
-    patch: NDArray[np.uint8], strong: MultiLens, medium: MultiLens, *, seed: int, cells: int = 11
-) -> Figure:
+def grid_picture(patch: NDArray[np.uint8], strong: MultiLens, medium: MultiLens, *, seed: int) -> Figure:
     """A patch with a grid on it, and the same through lenses that are too strong and through medium ones (Fig. 2).
 
     Both use the same random numbers, so that lenses of the same number and radii are in the same places. `patch` is
-    uint8 (h, w, 3), `cells` the number of squares along its height.
+    uint8 (h, w, 3).
     """
     height, width = patch.shape[:2]
     lined = patch.copy()
-    cell, thick = height / cells, max(1, height // 112)
+    cell, thick = height / _CELLS, max(1, height // 112)
     # No line on the edge: a lens that reaches beyond the edge repeats it.
     for at in np.arange(cell / 2, max(height, width), cell).round().astype(int):
         lined[at : at + thick] = lined[:, at : at + thick] = (20, 24, 32)
     with matplotlib.rc_context(STYLE):
         figure, panels = new_figure(WIDTH / 3 + 0.36, panels=3)
-        for axes, letter, words, lens in zip(
-            panels, "abc", ("original", "too strong", "medium"), (None, strong, medium), strict=True
-        ):
-            seen, title = lined, f"{letter}) {words}"
+        shown = {"a) original": None, "b) too strong": strong, "c) medium": medium}
+        for axes, (title, lens) in zip(panels, shown.items(), strict=True):
+            seen = lined
             if lens is not None:
                 rng, draws = np.random.default_rng(seed), (lens.lenses, lens.radius, lens.strength)
                 seen = distort(lined, draw_lenses(rng, (height, width), *draws, centres=lens.centres))
