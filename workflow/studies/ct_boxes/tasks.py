@@ -19,11 +19,6 @@ SUBTYPES = {
 _UNDECISIVE = ("label", "training", "fine_tuning")
 
 
-def subtypes_of(settings: Mapping[str, Any]) -> list[str]:
-    """Subtypes that the study reads, the source first."""
-    return [settings["source"], *settings["targets"]]
-
-
 def arms_of(settings: Mapping[str, Any]) -> list[str]:
     """Names of the arms; one that is null in the settings is left out."""
     return [name for name, arm in settings["arms"].items() if arm]

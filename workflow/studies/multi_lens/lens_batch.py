@@ -85,7 +85,3 @@ class MultiLensDistortion(keras.layers.Layer):
         chosen = keras.random.uniform((count, 1), dtype="float32", seed=self.generator) < drawn.probability
         # A strength of 0 leaves every pixel in its place.
         return ops.stack(axes, axis=-1), radii, ops.where(chosen, strengths, 0.0)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the shape that came in."""
-        return input_shape

@@ -46,10 +46,6 @@ class Prototypes(keras.layers.Layer):
         """Return the logits."""
         return -squared_distances(inputs, ops.convert_to_tensor(self.prototypes)) / self.temperature
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """One logit per class."""
-        return (*input_shape[:-1], self.count)
-
 
 def build_prototypes(
     size: int, *, labels: Sequence[int], temperature: float = 1.0, **shared: Unpack[Shared]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,6 @@ class ClusteredSlides:
         x, y = (self.table.loc[own, axis].to_numpy(np.int64) for axis in ("x", "y"))
         return Crops(slide, x, y, self.classes.of_tiles[own])
 
-    def batches(self, reader: TileReader, split: str, **batches: Any) -> ClassBatches:
-        """Batches of a split; see `ClassBatches`."""
-        return ClassBatches(reader, self.tiles(split), len(self.classes.labels), **batches)
-
     def count(self, classes: np.ndarray) -> dict[str, int]:
         """How many of some tiles, given by their classes, are tumour and how many not."""
         tumour = int(np.asarray(self.classes.labels)[classes].sum())
@@ -114,17 +111,18 @@ def train_clustered(
     network = NetworkSettings.among(settings, name)
     model = new_network(network, plan, seed, data.facts["size"], labels=data.classes.labels)
     load_start(model, settings["weights"], start, f"{where}.weights")
-    shown = {"seed": seed, "batch_size": plan.batch_size}
+    learnt, kept, shown = data.tiles(TRAINING), data.tiles(VALIDATION), {"seed": seed, "batch_size": plan.batch_size}
+    over_classes = partial(ClassBatches, reader, classes=len(data.classes.labels), **shown)
     batches: ClassBatches | Episodes
     checks: ClassBatches | Episodes | None
     loss: Any = "categorical_crossentropy"
     metrics: list[Any] = ["accuracy"]
     if episodes is None:
-        batches = data.batches(reader, TRAINING, steps=plan.steps_per_epoch, **shown)
-        checks = data.batches(reader, VALIDATION, fixed=True, **shown) if len(data.tiles(VALIDATION)) else None
+        batches = over_classes(tiles=learnt, steps=plan.steps_per_epoch)
+        checks = over_classes(tiles=kept, fixed=True) if len(kept) else None
     else:
-        batches = Episodes(reader, data.tiles(TRAINING), plan=episodes, seed=seed)
-        checks = validation_episodes(reader, data.tiles(VALIDATION), episodes, seed + 1)
+        batches = Episodes(reader, learnt, plan=episodes, seed=seed)
+        checks = validation_episodes(reader, kept, episodes, seed + 1)
         loss = PrototypicalLoss(episodes.shots, model.get_layer(PROTOTYPES).temperature)
         metrics = [QueryAccuracy(episodes.shots)]
     taught = model.get_layer(EMBEDDING if episodes else CLASSES).output
@@ -149,7 +147,7 @@ def train_clustered(
     if isinstance(batches, ClassBatches):
         drawn = batches.order()
     else:
-        plain = data.batches(reader, TRAINING, fixed=True, **shown)
+        plain = over_classes(tiles=learnt, fixed=True)
         found = class_means(embed(learner, plain, f"{name}: prototypes"), plain.tiles.label, where)
         model.get_layer(PROTOTYPES).set_weights([found])
         drawn = np.concatenate([batches.draw(i).ravel() for i in range(len(batches))])
