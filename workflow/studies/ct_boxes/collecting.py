@@ -29,7 +29,7 @@ from studies.ct_boxes.tasks import SUBTYPES
 from studies.ct_boxes.trials import SLICES
 
 _FILE = "{:05d}.png"
-# Counts of matching.json, in its order.
+# Counts of matching.json, in its order; `studies.ct_boxes.page` says what each means.
 _COUNTED = ["annotation_without_dicom", "wrong_names", "duplicate_annotations", "without_patient", "not_ct"]
 _COUNTED += ["unreadable", "duplicates", "unusable_annotations", "without_box", "outside_boxes", "empty_boxes"]
 _COUNTED += ["several_boxes", "other_subtype", "no_subtype", "subtype_differs", "left_out"]
@@ -101,7 +101,15 @@ def collect_slices(
     counts["unreadable"] = len(unreadable)
     counts["left_out"] = len(candidates) - len(chosen)
     say(f"{len(table)} annotated slices of {table['patient'].nunique()} patients")
-    return table, _matching(table, len(ids), len(matched), counts, rule)
+    return table, {
+        "slices": len(table),
+        "patients": int(table["patient"].nunique()),
+        "subtypes": {str(k): int(n) for k, n in table["subtype"].value_counts().sort_index().items()},
+        "annotated": len(matched),
+        "dicom_without_annotation": len(ids) - len(matched),
+        **{name: int(counts[name]) for name in _COUNTED},
+        "rule": rule,
+    }
 
 
 def choose_box(boxes: Boxes, rule: str) -> NDArray[np.float64]:
@@ -242,16 +250,3 @@ def _write(
             patient = patients.setdefault(each.ids.patient, len(patients) + 1)
             rows.append((file, each.subtype, patient, *hu.shape[::-1], *each.box, each.boxes))
     return pd.DataFrame(rows, columns=list(SLICES))
-
-
-def _matching(table: pd.DataFrame, slices: int, matched: int, counts: Counter[str], rule: str) -> dict[str, Any]:
-    """Counts of files, annotations, boxes and slices; `studies.ct_boxes.page` says what each means."""
-    return {
-        "slices": len(table),
-        "patients": int(table["patient"].nunique()),
-        "subtypes": {str(k): int(n) for k, n in table["subtype"].value_counts().sort_index().items()},
-        "annotated": matched,
-        "dicom_without_annotation": slices - matched,
-        **{name: int(counts[name]) for name in _COUNTED},
-        "rule": rule,
-    }

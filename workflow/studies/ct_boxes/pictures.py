@@ -85,7 +85,9 @@ def show_slices(
         image = read_image(Path(root) / row["file"])[..., 0]
         outline = sobel_outline(image, [row[edge] for edge in PREDICTED])
         enlarged = np.asarray(cv2.resize(coarse, image.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
-        shown.append(BoxPicture(row, _words(row), image, outline, enlarged))
+        name = SUBTYPES.get(row["subtype"], "").replace(" carcinoma", "")
+        words = f"{row['subtype']}, {name}\n{_STAGES[row['stage']]}\nIoU {row['iou']:.2f}"
+        shown.append(BoxPicture(row, words, image, outline, enlarged))
     return shown
 
 
@@ -121,12 +123,6 @@ def _attention(
         found = box_attention(model, seen[..., None].astype(np.float32) / np.float32(255))
         maps |= dict(zip(own, found, strict=True))
     return [maps[place] for place in range(len(rows))]
-
-
-def _words(row: Mapping[str, Any]) -> str:
-    subtype, stage = str(row["subtype"]), str(row["stage"])
-    name = SUBTYPES.get(subtype, "").replace(" carcinoma", "")
-    return f"{subtype}, {name}\n{_STAGES[stage]}\nIoU {row['iou']:.2f}"
 
 
 def box_attention(model: keras.Model, images: NDArray[np.float32], *, batch_size: int = 16) -> NDArray[np.float32]:

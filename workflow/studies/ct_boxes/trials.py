@@ -56,7 +56,7 @@ def divide(
     for training and test.
     """
     own = slices[slices["subtype"] == subtype].reset_index(drop=True)
-    images, count = _grouped(own), _units(own, protocol)
+    images, count = own.assign(label=subtype, group=own["patient"]), _units(own, protocol)
     if count < 2:
         unit = "patient" if protocol == "grouped" else "slice"
         found = f"{count or 'no'} {unit} of subtype {subtype}"
@@ -98,10 +98,6 @@ def prediction_rows(
     rows = rows.assign(part=part, stage=stage, target=target, iou=geometry.iou(true, predicted))
     rows = rows.assign(**dict(zip(PREDICTED, predicted.T, strict=True)))
     return rows[list(ROWS)]
-
-
-def _grouped(slices: pd.DataFrame) -> pd.DataFrame:
-    return slices.assign(label=slices["subtype"], group=slices["patient"])
 
 
 def _units(slices: pd.DataFrame, protocol: str) -> int:

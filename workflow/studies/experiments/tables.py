@@ -54,11 +54,8 @@ def score_table(
 
 def with_margins(scores: pd.DataFrame, margins: Mapping[tuple[str, str], float]) -> pd.DataFrame:
     """Add the column margin (share of the tumour's margin called tumour) to the last stage, by run and slide."""
-    shares = [
-        margins.get((run, slide), np.nan) if stage == AFTER else np.nan
-        for run, slide, stage in zip(scores["run"], scores["slide"], scores["stage"], strict=True)
-    ]
-    return scores.assign(margin=shares)
+    shares = [margins.get(pair, np.nan) for pair in zip(scores["run"], scores["slide"], strict=True)]
+    return scores.assign(margin=np.where(scores["stage"] == AFTER, shares, np.nan))
 
 
 def long_table(scores: pd.DataFrame) -> pd.DataFrame:

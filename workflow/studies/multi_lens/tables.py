@@ -8,7 +8,6 @@ are about the trained networks only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,6 @@ from studies.multi_lens.arms import WITHOUT, arm_name, lenses_of
 # Label and prediction of every test image, by dataset, arm and seed.
 Predictions = Mapping[tuple[str, str, int], pd.DataFrame]
 _FORMS = {"without": "no lenses", "layer": "lenses in the model", "pipeline": "lenses in the data pipeline"}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Training without and with lenses: the table of `compare`, and published F1 (without, with) by set."""
-
-    table: pd.DataFrame
-    published: dict[str, tuple[float, float]]
 
 
 def write_outcome(
@@ -50,11 +41,8 @@ def write_outcome(
 
 def read_outcomes(paths: Iterable[str]) -> pd.DataFrame:
     """Trainings, a row each: dataset, arm, strength, seed, sizes of both parts, and the scores."""
-    rows = []
-    for path in paths:
-        outcome = read_json(path)
-        rows.append({**{k: v for k, v in outcome.items() if k not in ("scores", "history")}, **outcome["scores"]})
-    return pd.DataFrame(rows)
+    found = pd.DataFrame([outcome | outcome["scores"] for outcome in map(read_json, paths)])
+    return found.drop(columns=["scores", "history"])
 
 
 def swept_sets(outcomes: pd.DataFrame) -> list[str]:
@@ -102,12 +90,14 @@ def pooled_image_test(predictions: Predictions, strength: float) -> pd.DataFrame
     return _over_datasets(tests)
 
 
-def compare(outcomes: pd.DataFrame, predictions: Predictions, published: pd.DataFrame, strength: float) -> Comparison:
+def compare(
+    outcomes: pd.DataFrame, predictions: Predictions, published: pd.DataFrame, strength: float
+) -> tuple[pd.DataFrame, dict[str, tuple[float, float]]]:
     """Table 4: macro F1 without lenses and with lenses of ±`strength`, with the published figures beside, as printed.
 
     `published` has text columns: model, dataset, f1_without, f1_with, wilcoxon_p. The table has columns dataset, seeds,
     F1 of both variants (mean ± sd), change, p over seeds (`seed_tests`) and over images (`pooled_image_test`), and the
-    published values.
+    published values. Beside it goes the published F1 (without, with) by set.
     """
     seeds, images = seed_tests(outcomes, strength), pooled_image_test(predictions, strength)
     printed = {_plain(row["dataset"]): row for row in published.to_dict("records")}
@@ -132,7 +122,7 @@ def compare(outcomes: pd.DataFrame, predictions: Predictions, published: pd.Data
                 "published_p": beside.get("wilcoxon_p", ""),
             }
         )
-    return Comparison(pd.DataFrame(rows), figures)
+    return pd.DataFrame(rows), figures
 
 
 def relative_cost(times: pd.DataFrame) -> pd.DataFrame:
@@ -150,10 +140,12 @@ def relative_cost(times: pd.DataFrame) -> pd.DataFrame:
 
 
 def page_view(
-    comparison: Comparison, outcomes: pd.DataFrame, times: pd.DataFrame, settings: Mapping[str, Any]
+    table: pd.DataFrame, outcomes: pd.DataFrame, times: pd.DataFrame, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What `page.md.j2` names; `times` are from `measure_step_times`, `settings` the study's."""
-    table, lens, seeds = comparison.table, settings["multi_lens"], outcomes["seed"].nunique()
+    """What `page.md.j2` names; `table` is from `compare`, `times` from `measure_step_times`, `settings` are the
+    study's.
+    """
+    lens, seeds = settings["multi_lens"], outcomes["seed"].nunique()
     sets = [files for files in settings["datasets"].values() if files]
     low, high = lenses_of(lens, settings["strength"], settings["size"]).radius
     return {
@@ -165,7 +157,7 @@ def page_view(
         "higher": int((table["change"] > 0).sum()),
         "comparison": table,
         "costs": relative_cost(times),
-        "has_published": bool(comparison.published),
+        "has_published": bool((table["published_with"] != "").any()),
         "swept": bool(swept_sets(outcomes)),
         "radius": (low, high - 1),
         # The smallest p of a signed-rank test over so many pairs, two-sided.

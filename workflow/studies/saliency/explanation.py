@@ -119,10 +119,9 @@ def read_tiles(
 def explanation_metrics(explanation: Explanation | None, chosen: pd.DataFrame) -> dict[str, float]:
     """Counts, checks, and agreement of the methods; `explanation` is None where there are no tiles.
 
-    Returns dict of str to float: true_positives, false_positives, slides; integration_gap: error of integrated
-    gradients, as a share of the change of the score, maximum over the tiles; probability_difference: maximum difference
-    between the heatmap and the model on the tiles as read here; rank_correlation of each pair of methods, mean over the
-    tiles, on a grid of 8 × 8 places.
+    integration_gap: error of integrated gradients, as a share of the change of the score, and probability_difference:
+    that between the heatmap and the model on the tiles as read here, maximum over the tiles; rank_correlation of each
+    pair of methods, mean over the tiles, on a grid of 8 × 8 places.
     """
     kinds = {"true_positives": TRUE_POSITIVE, "false_positives": FALSE_POSITIVE}
     found = {name: float((chosen["kind"] == kind).sum()) for name, kind in kinds.items()}

@@ -25,9 +25,9 @@ def choose_tiles(
     They come from as many slides as possible, both kinds together (the paper took six tiles from six slides); of these
     choices, the one with the highest probabilities is taken. The same tiles give the same choice.
 
-    `tiles` has slide, column, row, label (1 tumour, 0 non-tumour, others do not count) and p_tumour (NaN does not
-    count); of a kind and slide, tiles are at least `apart` columns or rows from each other. Returns its columns and
-    kind, false positives first, each kind by falling probability; fewer tiles than wanted where there are no more.
+    `tiles` has slide, column, row, label (1 tumour, 0 non-tumour) and p_tumour; of a kind and slide, tiles are at least
+    `apart` columns or rows from each other. Returns its columns and kind, false positives first, each kind by falling
+    probability; fewer tiles than wanted where there are no more.
     """
     wanted = {FALSE_POSITIVE: false_positives, TRUE_POSITIVE: true_positives}
     ranked = tiles[tiles["p_tumour"] >= threshold].sort_values(

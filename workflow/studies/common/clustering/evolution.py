@@ -56,9 +56,8 @@ def evolve_clusters(points: np.ndarray, search: Search, *, seed: int, where: str
     The first population's centroids are points drawn at random. An individual's clusters are the points nearest to each
     active centroid; those with fewer than `min_tiles` points are given up and their points go to the next nearest.
 
-    `points`: float (n, d). `seed`: the same seed and points give the same clusters, unless the seconds ran out.
-    `where`: named in messages. Raises TrainingDataError if there are fewer tiles than two clusters need, or no two
-    clusters can be distinguished.
+    The same seed and points, float (n, d), give the same clusters, unless the seconds ran out. Raises TrainingDataError
+    if there are fewer tiles than two clusters need, or no two clusters can be distinguished.
     """
     counted = f"{len(points)} tiles, at least {search.min_tiles} a cluster"
     if len(points) < 2 * search.min_tiles:

@@ -13,7 +13,7 @@ from drunet.console import progress
 from drunet.errors import ConfigError, ModelError
 from drunet.files import read_json
 from drunet.models.options import Network, Weights
-from drunet.sampling import Crops, draw_epoch
+from drunet.sampling import draw_epoch
 from drunet.settings.network import starts_whole
 from drunet.tiles import TileRules
 from drunet.training.loop import compute_precision
@@ -63,7 +63,12 @@ def embed_tiles(
         batches = ClassBatches(reader, chosen, 2, seed=seed, batch_size=_BATCH, fixed=True)
         values = embed(embedder, batches, f"{name}: features of {split} tiles")
         reader.close()
-        parts.append(_frame(split, slides, chosen, values))
+        names = np.array([s.source.slide_id for s in slides], dtype=object)
+        slide = names[chosen.slide] if len(chosen) else np.array([], dtype=object)
+        places = {"x": chosen.x.astype(np.int32), "y": chosen.y.astype(np.int32), "label": chosen.label.astype(np.int8)}
+        table = pd.DataFrame({"split": split, "slide": slide, **places})
+        columns = [f"f{i}" for i in range(values.shape[1])]
+        parts.append(pd.concat([table, pd.DataFrame(values, columns=columns)], axis=1))
     facts = {**shape, **slide_facts(training, validation)}
     return pd.concat(parts, ignore_index=True), facts
 
@@ -99,12 +104,3 @@ def load_start(model: keras.Model, weights: Weights, start: Mapping[str, str] | 
         mend = "Name a model on the whole of MobileNetV2, e.g. of architecture h2gnet_classifier."
         raise ModelError("the model to start from has no such backbone", where=where, found=found, mend=mend)
     trunks[0].set_weights(trunks[1].get_weights())
-
-
-def _frame(split: str, slides: Sequence[AnnotatedSlide], tiles: Crops, values: np.ndarray) -> pd.DataFrame:
-    names = np.array([s.source.slide_id for s in slides], dtype=object)
-    places = {"x": tiles.x.astype(np.int32), "y": tiles.y.astype(np.int32), "label": tiles.label.astype(np.int8)}
-    slide = names[tiles.slide] if len(tiles) else np.array([], dtype=object)
-    table = pd.DataFrame({"split": split, "slide": slide, **places})
-    columns = [f"f{i}" for i in range(values.shape[1])]
-    return pd.concat([table, pd.DataFrame(values, columns=columns)], axis=1)

@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 
 from drunet.report.words import plural
 from drunet.tiles import NON_TUMOUR, TUMOUR
+from studies.common.clustering.tiles import LABEL_NAMES
 from studies.common.saliency.attention_figure import Panel, panel_grid
 from studies.common.words import percent
-
-_LABELS = {NON_TUMOUR: "non-tumour", TUMOUR: "tumour"}
 
 
 def choose_examples(table: pd.DataFrame, per_cluster: int, *, seed: int) -> pd.DataFrame:
@@ -52,7 +51,7 @@ def montage(
     words = []
     for cluster, own in examples.groupby("cluster", sort=True):
         records = [{str(k): v for k, v in record.items()} for record in own.to_dict("records")]
-        rows.append([Panel(read(record), title=_LABELS[int(record["label"])]) for record in records])
+        rows.append([Panel(read(record), title=LABEL_NAMES[int(record["label"])]) for record in records])
         known = facts[int(str(cluster))]
         words.append(f"cluster {cluster}\n{plural(known['tiles'], 'tile')}\n{percent(known['tumour'])} tumour")
     words[0] += f"\n(a tile: {size_um:g} µm)"

@@ -16,7 +16,7 @@ from drunet.tiles import NON_TUMOUR, TUMOUR
 from studies.common.clustering.evolution import Clusters, cluster_means, evolve_clusters
 from studies.common.clustering.settings import Search
 
-_NAMES = {NON_TUMOUR: "non-tumour", TUMOUR: "tumour"}
+LABEL_NAMES = {NON_TUMOUR: "non-tumour", TUMOUR: "tumour"}
 TRAINING, VALIDATION = "training", "validation"
 # Silhouettes need all distances: above this many points they are taken on a draw.
 _SILHOUETTE_POINTS = 5000
@@ -52,8 +52,7 @@ def cluster_tiles(features: pd.DataFrame, search: Search, *, seed: int, where: s
     table = features.drop(columns=columns).reset_index(drop=True)
     table["cluster"] = nearest(points, found.centroids)
     table.loc[training, "cluster"] = found.labels
-    for i, values_of_component in enumerate(points.T):
-        table[f"c{i}"] = values_of_component
+    table = table.assign(**{f"c{i}": component for i, component in enumerate(points.T)})
     label = table.loc[training, "label"].to_numpy()
     validity = validity_table(points[training], found.labels, label, search.max_clusters, seed=seed)
     facts = {
@@ -172,9 +171,9 @@ def tissue_classes(table: pd.DataFrame, least: int, *, where: str) -> TissueClas
         if own.sum() < max(least, 1):
             found = f"{int(own.sum())} tiles, at least {max(least, 1)} a class"
             mend = "Annotate more of them, or ask for fewer tiles a class."
-            what = f"too few {_NAMES[value]} tiles to make a class of"
+            what = f"too few {LABEL_NAMES[value]} tiles to make a class of"
             raise TrainingDataError(what, where=where, found=found, mend=mend)
-        groups = _merged(points[own], cluster[own], least, _NAMES[value], merged)
+        groups = _merged(points[own], cluster[own], least, LABEL_NAMES[value], merged)
         position = {k: i for i, members in enumerate(groups) for k in members}
         inside = np.array([position[k] for k in cluster[own]])
         means = cluster_means(points[own], inside)
@@ -185,7 +184,7 @@ def tissue_classes(table: pd.DataFrame, least: int, *, where: str) -> TissueClas
         of_tiles[others] = [position.get(k, j) for k, j in zip(cluster[others], fallback, strict=True)]
         of_tiles[others] += len(labels)
         for i, members in enumerate(groups):
-            facts.append({"label": _NAMES[value], "clusters": members, "tiles": int((inside == i).sum())})
+            facts.append({"label": LABEL_NAMES[value], "clusters": members, "tiles": int((inside == i).sum())})
         labels += [value] * len(groups)
     return TissueClasses(of_tiles, labels, facts, merged)
 

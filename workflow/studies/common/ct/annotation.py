@@ -28,10 +28,9 @@ _MEND = "Correct the annotation, or remove it."
 
 @dataclass(frozen=True)
 class Boxes:
-    """Boxes that can be used, and counts of those that cannot.
+    """Boxes that can be used, and counts of those that lie outside of the image, and of those without an area.
 
-    `corners`: float64 (n, 4), xmin, ymin, xmax, ymax, px; xmin < xmax and ymin < ymax, within the image. `names`: of
-    each box. `outside`, `empty`: boxes that lie outside of the image, and those without an area.
+    `corners`: float64 (n, 4), xmin, ymin, xmax, ymax, px; xmin < xmax and ymin < ymax, within the image.
     """
 
     corners: NDArray[np.float64]
@@ -78,10 +77,9 @@ def fit_boxes(corners: NDArray[np.float64], names: Sequence[str], width: float, 
 
 @dataclass(frozen=True)
 class Annotations:
-    """The annotation files below a folder by the slice that they are of.
+    """The annotation files below a folder: their numbers in `files` by the SOP instance UID of their slice.
 
-    `numbers`: number of the file in `files` by SOP instance UID. `wrong_names`, `duplicates`: XML files not named by a
-    UID, and those of a UID that an earlier file has: the first counts.
+    `wrong_names` and `duplicates` count XML files not named by a UID, and those of a UID that an earlier file has.
     """
 
     files: UserFiles

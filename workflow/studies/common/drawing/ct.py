@@ -98,9 +98,8 @@ class Patient:
         drawn = draw_slice(self.chest, z, self.size, self.tumour)
         uids = [new_uid(self.seed, self.number, part) for part in (instance, "study", "series")]
         owner, spacing = (f"Lung_Dx-{self.number}", f"Phantom^{self.number}"), self.chest.field / self.size
-        write_slice(
-            _made(path), drawn.hu, uids=uids, owner=owner, instance=instance, spacing=spacing, z=z, packed=packed
-        )
+        at: dict[str, Any] = {"instance": instance, "spacing": spacing, "z": z}
+        write_slice(_made(path), drawn.hu, uids=uids, owner=owner, packed=packed, **at)
         return drawn
 
     def annotate(self, folder: Path, drawn: Slice, instance: object) -> None:

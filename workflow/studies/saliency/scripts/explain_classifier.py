@@ -18,10 +18,8 @@ with job(snakemake.log[0]):
     slides, (paths, tables, heatmaps) = without_failed(params.slides, inputs.slides, inputs.tiles, inputs.heatmaps)
     chosen = choose_tiles(
         classified_tiles([s["slide_id"] for s in slides], tables, heatmaps),
-        true_positives=settings["true_positives"],
-        false_positives=settings["false_positives"],
         threshold=params.threshold,
-        apart=settings["apart"],
+        **{key: settings[key] for key in ("true_positives", "false_positives", "apart")},
     )
     sources = {s["slide_id"]: (path, s["mpp"]) for s, path in zip(slides, paths, strict=True)}
     images = read_tiles(chosen, sources, facts["size"], facts["mpp"])
