@@ -111,8 +111,8 @@ def train_clustered(
     network = NetworkSettings.among(settings, name)
     model = new_network(network, plan, seed, data.facts["size"], labels=data.classes.labels)
     load_start(model, settings["weights"], start, f"{where}.weights")
-    learnt, kept, shown = data.tiles(TRAINING), data.tiles(VALIDATION), {"seed": seed, "batch_size": plan.batch_size}
-    over_classes = partial(ClassBatches, reader, classes=len(data.classes.labels), **shown)
+    learnt, kept, labels = data.tiles(TRAINING), data.tiles(VALIDATION), len(data.classes.labels)
+    over_classes = partial(ClassBatches, reader, classes=labels, seed=seed, batch_size=plan.batch_size)
     batches: ClassBatches | Episodes
     checks: ClassBatches | Episodes | None
     loss: Any = "categorical_crossentropy"
