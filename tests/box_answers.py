@@ -67,21 +67,14 @@ def history(targets: tuple[str, ...] = ("A", "G"), epochs: int = 20) -> pd.DataF
     return pd.DataFrame(rows)
 
 
-def facts(parameters: int = 1_000_000, dense: int = 990_000) -> dict[str, Any]:
+def facts(parameters: int = 1_000_000) -> dict[str, Any]:
     """What training.json must tell the page."""
     plan = {"epochs": 20, "batch_size": 8, "optimiser": "adam", "learning_rate": 0.001}
     return {
         "source": "B",
         "size": 64,
         "skipped": {},
-        "at_published_size": {
-            "size": 512,
-            "parameters": 134_223_812,
-            "largest_layer": "hidden",
-            "largest": 134_217_984,
-        },
         "parameters": parameters,
-        "dense_parameters": dense,
         "training": plan,
         "fine_tuning": {"training": {**plan, "epochs": 10}},
     }

@@ -104,7 +104,9 @@ ROWS = [
         image(36),
         (2,),
         trunk(NARROW) + pyramid(NARROW, 8) + scales(NARROW) + dense(4 * 8, 2),
-        replaced={"studies.common.models.residual.STAGES": dict(zip(("c2", "c3", "c4", "c5"), NARROW, strict=True))},
+        replaced={
+            "studies.common.models.mfstudentlnet.STAGES": dict(zip(("c2", "c3", "c4", "c5"), NARROW, strict=True))
+        },
         flops=student_flops(NARROW),
     ),
     Row(

@@ -15,7 +15,7 @@ from drunet.report.figures import save
 from studies.clustering import settings as rules
 from studies.clustering import tables as study
 from studies.common.classifier_arms import arm_metrics
-from studies.common.clustering.figures import choose_examples, fitness_curve, montage
+from studies.common.clustering.figures import choose_examples, montage
 from studies.common.clustering.settings import Search
 from studies.common.clustering.sharing import cluster_owners
 from studies.common.clustering.tiles import TileClusters, cluster_tiles
@@ -86,7 +86,6 @@ def test_a_montage_has_a_row_per_cluster_and_names_its_share_of_tumour(found: Ti
 
 
 def test_the_page_tells_what_was_found_and_how_well_it_does(found: TileClusters, tmp_path: Path) -> None:
-    save(fitness_curve(found.clusters.curve, "variance_ratio", "few"), tmp_path / "figures/few_fitness.png")
     examples = choose_examples(found.table, 4, seed=1)
     picture = montage(examples, lambda tile: np.zeros((9, 9, 3), np.uint8), found.facts["members"], 64.0)
     save(picture, tmp_path / "figures/few_montage.jpg")

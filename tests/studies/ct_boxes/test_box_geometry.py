@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from shapely import affinity
 from shapely.geometry import box as rectangle
 
 from studies.ct_boxes import geometry
+from studies.ct_boxes.trials import PREDICTED, prediction_rows, sides_of
 
 EDGE = st.floats(-50, 150, allow_nan=False).map(lambda v: round(v, 3))
 ORDERED = st.tuples(EDGE, EDGE, EDGE, EDGE).map(
@@ -55,12 +57,13 @@ def test_overlap_does_not_change_with_the_size_of_the_image(
 
 
 def test_shares_of_the_sides_come_back_as_pixels() -> None:
-    boxes = np.random.default_rng(0).uniform(-20, 600, (7, 4))
-    width, height = np.arange(200, 207), np.arange(300, 307)
-    shares = geometry.normalise(boxes, width, height)
-    np.testing.assert_allclose(shares[3], boxes[3] / [203, 303, 203, 303])
-    np.testing.assert_allclose(geometry.to_pixels(shares, width, height), boxes)
-    np.testing.assert_allclose(geometry.normalise((0, 0, 64, 48), 64, 48), [[0, 0, 1, 1]])
+    sizes = pd.DataFrame({"width": np.arange(200, 207), "height": np.arange(300, 307)})
+    np.testing.assert_array_equal(sides_of(sizes)[3], [203, 303, 203, 303])
+    slices = sizes.assign(file="1.png", subtype="A", patient="1", **dict.fromkeys(geometry.COORDINATES, 7.0))
+    shares = np.random.default_rng(0).uniform(-1, 2, (7, 4))
+    rows = prediction_rows(slices, shares, part="test", stage="source", target="A")
+    expected = shares * np.column_stack([sizes["width"], sizes["height"]] * 2)
+    np.testing.assert_allclose(rows[list(PREDICTED)], expected)
 
 
 def test_clipping_leaves_what_lies_in_the_picture() -> None:
@@ -78,11 +81,3 @@ def test_a_mirrored_box_covers_the_mirrored_pixels() -> None:
     again = np.zeros_like(picture)
     again[y0:y1, x0:x1] = True
     np.testing.assert_array_equal(again, picture[:, ::-1])
-
-
-def test_what_is_no_list_of_boxes_is_refused() -> None:
-    for wrong in ([1, 2, 3], [[1, 2, 3]], np.zeros((2, 2, 4))):
-        with pytest.raises(ValueError, match="boxes are"):
-            geometry.as_boxes(wrong)
-    with pytest.raises(ValueError, match="2 boxes and 1"):
-        geometry.iou([(0, 0, 1, 1)] * 2, (0, 0, 1, 1))

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from shapely.geometry import Point, box
 
-from studies.ct_boxes.outline import sobel_magnitude, sobel_outline
+from studies.ct_boxes.pictures import sobel_magnitude, sobel_outline
 
 
 def disc(
@@ -65,13 +65,14 @@ def test_where_nothing_stands_out_there_is_no_outline() -> None:
 
 def test_the_gradient_of_a_step_is_its_height() -> None:
     image = np.where(np.arange(20) < 10, 50, 130).astype(np.uint8) * np.ones((12, 1), np.uint8)
-    magnitude = sobel_magnitude(image, blur=0)
+    magnitude = sobel_magnitude(image.astype(np.float32))
     assert magnitude.shape == image.shape and magnitude.dtype == np.float32
     assert magnitude.max() == pytest.approx(80) and np.ptp(magnitude, axis=0).max() == 0
     # The two columns beside the step, nothing else; and as scipy's kernel has it.
     assert set(np.flatnonzero(magnitude[0])) == {9, 10}
-    slopes = [ndimage.sobel(disc(9, (30, 40)).astype(float), axis=axis, mode="nearest") for axis in (0, 1)]
-    np.testing.assert_allclose(sobel_magnitude(disc(9, (30, 40)), blur=0), np.hypot(*slopes) / 4, rtol=1e-4, atol=1e-3)
+    grey = disc(9, (30, 40)).astype(np.float32)
+    slopes = [ndimage.sobel(grey.astype(float), axis=axis, mode="nearest") for axis in (0, 1)]
+    np.testing.assert_allclose(sobel_magnitude(grey), np.hypot(*slopes) / 4, rtol=1e-4, atol=1e-3)
 
 
 def test_what_runs_out_of_the_box_is_closed_by_its_sides() -> None:

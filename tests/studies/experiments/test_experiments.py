@@ -20,7 +20,7 @@ from studies.common.page import render_section
 from studies.common.statistics import holm
 from studies.experiments import page
 from studies.experiments import tables as study
-from studies.experiments.figures import picture_grid, run_boxes, stacked_seconds
+from studies.experiments.page import picture_grid, run_boxes
 from studies.experiments.pictures import share_called_tumour, tumour_margin
 
 PUBLISHED = read_published(Path(__file__).parents[3] / "resources/published/drunet_experiments.tsv")
@@ -158,10 +158,6 @@ def test_seconds_are_of_the_jobs_that_a_slide_passes_through_in_a_run(benchmarks
     table = study.seconds_table(benchmarks, LABELS, RUNS, ["S0", "S1"])
     totals = table.groupby("experiment", sort=False)["seconds"].sum().to_dict()
     assert totals == {"I": 21.5, "III": 17.0, "VIII": 23.0}  # measuring is no part of it; S1 has no benchmarks
-    shared = table.set_index(["experiment", "stage"])["shared_by"]
-    assert shared["I", "inspect_slide"] == 3
-    assert shared["I", "classify_tiles"] == 2 and shared["VIII", "classify_tiles"] == 1
-    assert shared["III", "refine_heatmap"] == 1
 
 
 def test_published_figures_are_found_by_the_number_of_the_experiment() -> None:
@@ -259,20 +255,13 @@ def test_a_run_without_a_score_says_so(scores: pd.DataFrame) -> None:
     assert [t.get_text() for t in axes.texts] == ["not defined"] * 3
 
 
-def test_seconds_are_stacked_to_their_sum(benchmarks: Path) -> None:
-    table = study.seconds_table(benchmarks, LABELS, RUNS, ["S0"]).assign(name=lambda rows: rows["experiment"])
-    axes = stacked_seconds(table, study.SLIDE_STAGES).axes[0]
-    ends = [max(p.get_x() + p.get_width() for p in axes.patches if round(p.get_y() + 0.31) == y) for y in range(3)]
-    assert ends == pytest.approx([21.5, 17.0, 23.0])
-    assert [t.get_text() for t in axes.texts] == ["22 s", "17 s", "23 s"]
-
-
 def test_the_grid_has_a_place_per_run_and_slide_and_leaves_unknown_ones_empty() -> None:
     picture = np.full((30, 40, 3), 128, np.uint8)
-    pictures = {("slide", "A"): picture, ("I", "A"): picture}
-    figure = picture_grid([("slide", ""), ("I", "one")], ["A", "B"], pictures, {("I", "A"): "0.50"})
-    assert len(figure.axes) == 4 and sum(len(a.images) for a in figure.axes) == 2
-    assert [a.get_title() for a in figure.axes] == ["A", "", "0.50", ""]
+    pictures = {("", "A"): picture, ("", "B"): picture, ("one", "A"): picture}
+    scores = pd.DataFrame({"experiment": "I", "slide": ["A", "B"], "stage": study.AFTER, "dsc": [0.5, 0.9]})
+    figure = picture_grid(scores, pictures, {"I": "one", "II": "two"})
+    assert len(figure.axes) == 4 and sum(len(a.images) for a in figure.axes) == 3
+    assert [a.get_title() for a in figure.axes] == ["A", "B", "0.50", ""]
     assert [a.get_ylabel() for a in figure.axes[::2]] == ["slide", "I\none"]
 
 
@@ -280,15 +269,13 @@ def test_the_grid_has_a_place_per_run_and_slide_and_leaves_unknown_ones_empty() 
 
 
 @pytest.fixture
-def figures(scores: pd.DataFrame, benchmarks: Path, tmp_path: Path) -> Path:
+def figures(scores: pd.DataFrame, tmp_path: Path) -> Path:
     """A folder with the page's figures."""
     picture = np.full((30, 40, 3), 128, np.uint8)
     pictures = {(run, slide): picture for run in ("", *RUNS) for slide in ("S0", "S1")}
-    seconds = study.seconds_table(benchmarks, LABELS, RUNS, ["S0"])
-    drawn = page.draw_figures(scores, seconds, pictures, LABELS, RUNS, PUBLISHED)
+    drawn = page.draw_figures(scores, pictures, LABELS, RUNS, PUBLISHED)
     for name, figure in drawn.items():
-        file = {"seconds_figure": "seconds.png", "pictures": "pictures.jpg"}.get(name, f"{name}.png")
-        save(figure, tmp_path / "figures" / file, dpi=60)
+        save(figure, tmp_path / "figures" / (f"{name}.jpg" if name == "pictures" else f"{name}.png"), dpi=60)
     corners = [axes.get_title() for axes in drawn["pictures"].axes[2:]]
     after = scores[(scores["stage"] == "segmentation") & scores["slide"].isin(["S0", "S1"])]
     assert corners == [f"{dice:.2f}" for dice in after["dsc"]]

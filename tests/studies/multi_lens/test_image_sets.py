@@ -123,9 +123,7 @@ def message(training: list[Path], test: list[Path] | None = None) -> str:
 
 
 def test_files_that_cannot_be_used_end_in_one_message(write, tmp_path: Path) -> None:
-    assert "no such file" in message([tmp_path / "none"])
     assert "not a known format" in message([write("text", b"words, words")])
-    assert "one file or folder is needed for each part" in message([tmp_path / "a", tmp_path / "b"])
 
     def said(**changes: np.ndarray) -> str:
         parts = {"x_train": GREY, "y_train": LABELS, "x_test": GREY, "y_test": LABELS}

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +14,7 @@ from keras import ops
 from published_lenses import distort_reference
 
 from drunet.augment.multi_lens import Lenses, coordinate_map, draw_lenses
+from drunet.augment.pipeline import MultiLens
 from studies.multi_lens.lens_batch import MultiLensDistortion, distort_batch, source_pixels
 
 # Beyond 1 none is ever drawn, but the two forms must agree there too; so also where a centre lies outside the image.
@@ -51,14 +51,11 @@ def test_a_batch_equals_the_published_listing_image_by_image_bit_for_bit(case: t
         np.testing.assert_array_equal(result, distort_reference(image, own))
 
 
-def test_maps_at_the_published_setting_are_those_of_the_pipeline_and_in_float32_nearly() -> None:
+def test_maps_at_the_published_setting_are_those_of_the_pipeline() -> None:
     rng = np.random.default_rng(4)
     lenses = [draw_lenses(rng, (224, 224), 4, (80, 110), (-0.4, 0.4)) for _ in range(24)]
     expected = np.stack([coordinate_map((224, 224), own).ravel() for own in lenses])
     np.testing.assert_array_equal(source_pixels((224, 224), *stacked(lenses)), expected)
-    single = ops.convert_to_numpy(source_pixels((224, 224), *stacked(lenses), dtype="float32"))
-    # 1.2 million pixels; the docstring promises 6 in 100,000.
-    assert (single != expected).mean() < 1.5e-4
 
 
 @settings(deadline=None, max_examples=25)
@@ -92,7 +89,7 @@ def test_a_batch_of_many_equals_batches_of_one() -> None:
 
 
 def test_the_layer_distorts_in_training_alone_each_image_by_lenses_of_its_own() -> None:
-    layer = MultiLensDistortion(4, (10, 14), (-0.4, 0.4), seed=3)
+    layer = MultiLensDistortion(MultiLens(4, (10, 14), (-0.4, 0.4)), seed=3)
     one = np.random.default_rng(0).integers(0, 256, (1, 28, 28, 3), dtype=np.uint8)
     images = np.repeat(one, 6, axis=0)
     np.testing.assert_array_equal(layer(images), images)
@@ -104,27 +101,23 @@ def test_the_layer_distorts_in_training_alone_each_image_by_lenses_of_its_own() 
 
 
 def test_half_precision_moves_values_without_rounding_them() -> None:
-    layer = MultiLensDistortion(2, (4, 9), (-0.4, 0.4), dtype="mixed_float16")
+    layer = MultiLensDistortion(MultiLens(2, (4, 9), (-0.4, 0.4)), dtype="mixed_float16")
     images = np.random.default_rng(0).random((2, 16, 16, 3), dtype=np.float32)
     seen = ops.convert_to_numpy(layer(images, training=True))
     assert seen.dtype == np.float32
     assert np.isin(seen, images).all()
 
 
-def test_a_model_with_the_layer_is_saved_and_draws_the_same_again(tmp_path: Path) -> None:
-    image = keras.Input((16, 18, 3))
-    layer = MultiLensDistortion(3, (4, 9), (-0.3, 0.4), 0.7, "inside", seed=11)
-    model = keras.Model(image, layer(image))
-    model.save(tmp_path / "model.keras")
-    read = keras.models.load_model(tmp_path / "model.keras")
-    assert read.layers[-1].get_config() == layer.get_config()
+def test_the_same_seed_draws_the_same_lenses() -> None:
     images = np.random.default_rng(0).random((4, 16, 18, 3), dtype=np.float32)
-    first, second = (ops.convert_to_numpy(m(images, training=True)) for m in (model, read))
+    layers = [MultiLensDistortion(MultiLens(3, (4, 9), (-0.3, 0.4), 0.7, "inside"), seed=seed) for seed in (11, 11, 12)]
+    first, second, other = (ops.convert_to_numpy(layer(images, training=True)) for layer in layers)
     np.testing.assert_array_equal(first, second)
+    assert (first != other).any()
 
 
 def test_draws_stay_in_their_ranges() -> None:
-    layer = MultiLensDistortion(4, (3, 6), (-0.4, 0.2), 0.25, seed=1)
+    layer = MultiLensDistortion(MultiLens(4, (3, 6), (-0.4, 0.2), 0.25), seed=1)
     centres, radii, strengths = (ops.convert_to_numpy(values) for values in layer.draw(2000, (30, 90)))
     assert centres.shape == (2000, 4, 2)
     assert centres.min(axis=(0, 1)).tolist() == [0, 0]
@@ -137,16 +130,9 @@ def test_draws_stay_in_their_ranges() -> None:
 
 
 def test_centres_inside_keep_away_from_the_edges() -> None:
-    layer = MultiLensDistortion(2, (3, 6), (-0.4, 0.4), centres="inside", seed=1)
+    layer = MultiLensDistortion(MultiLens(2, (3, 6), (-0.4, 0.4), centres="inside"), seed=1)
     centres = ops.convert_to_numpy(layer.draw(2000, (30, 90))[0])
     assert (centres.min(axis=(0, 1)).tolist(), centres.max(axis=(0, 1)).tolist()) == ([5, 5], [24, 84])
-
-
-def test_impossible_lenses_are_refused() -> None:
-    with pytest.raises(ValueError, match="min < max"):
-        MultiLensDistortion(1, (5, 5), (0, 1))
-    with pytest.raises(ValueError, match="range of centres"):
-        MultiLensDistortion(1, (1, 5), (0, 1), centres="outside")
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
@@ -157,6 +143,7 @@ def test_other_backends_give_what_the_listing_gives(backend: str) -> None:
 import numpy as np
 from keras import ops
 from drunet.augment.multi_lens import draw_lenses
+from drunet.augment.pipeline import MultiLens
 from published_lenses import distort_reference
 from studies.multi_lens.lens_batch import MultiLensDistortion, distort_batch
 rng = np.random.default_rng(0)
@@ -166,7 +153,7 @@ drawn = [np.stack([getattr(one, name) for one in lenses]) for name in ("centres"
 seen = ops.convert_to_numpy(distort_batch(ops.convert_to_tensor(images), *drawn))
 expected = np.stack([distort_reference(*pair) for pair in zip(images, lenses)])
 assert (seen != expected).mean() < 2e-4, (seen != expected).mean()
-assert MultiLensDistortion(2, (5, 9), (-0.4, 0.4))(images, training=True).shape == (4, 64, 64, 3)
+assert MultiLensDistortion(MultiLens(2, (5, 9), (-0.4, 0.4)))(images, training=True).shape == (4, 64, 64, 3)
 """
     environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": f"{ROOT}/scripts:{ROOT}/workflow"}
     ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)

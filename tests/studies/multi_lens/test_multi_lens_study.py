@@ -21,8 +21,8 @@ from drunet.models import registry
 from drunet.report.figures import save
 from studies.common.page import render_section
 from studies.multi_lens import settings as rules
-from studies.multi_lens import step_time
 from studies.multi_lens import tables as multi_lens
+from studies.multi_lens import training as lens_training
 from studies.multi_lens.arms import (
     arm_name,
     arms_of,
@@ -33,13 +33,12 @@ from studies.multi_lens.arms import (
     training_settings,
 )
 from studies.multi_lens.figures import grid_picture, paired_dots, sample_tile, strength_sweep
+from studies.multi_lens.image_sets import ImageSet
 from studies.multi_lens.training import (
     ImageBatches,
-    Images,
     at_side,
     distorting,
     identity,
-    lens_layer,
     split_training,
     train_image_classifier,
 )
@@ -72,14 +71,14 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     use_tiny(monkeypatch)
 
 
-def stripes(count: int, seed: int) -> Images:
+def stripes(count: int, seed: int) -> ImageSet:
     """Upright and level stripes: two classes that one convolution tells apart."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, count)
     wave = (np.sin(np.arange(16) * 1.5)[None] * 90 + 128).repeat(16, axis=0)
     noise = rng.normal(0, 12, (count, 16, 16))
     images = np.stack([wave.T if label else wave for label in labels]) + noise
-    return Images(np.clip(images, 0, 255).astype(np.uint8)[..., None], labels)
+    return ImageSet(np.clip(images, 0, 255).astype(np.uint8)[..., None], labels, ("level", "upright"))
 
 
 def tiny_settings(**changes: object) -> dict[str, object]:
@@ -100,7 +99,6 @@ def train_tiny(folder: Path, lenses: MultiLens, seed: int = 1) -> tuple[pd.DataF
         tiny_settings(),
         stripes(120, 0),
         stripes(40, 9),
-        classes=2,
         lenses=lenses,
         seed=seed,
         folder=folder,
@@ -132,7 +130,7 @@ def test_arms_of_a_seed_differ_by_lenses_alone(arms) -> None:
 
 def test_a_model_sees_lenses_in_training_alone() -> None:
     image = keras.Input((32, 32, 3))
-    whole = distorting(keras.Model(image, keras.layers.Identity()(image)), lens_layer(LENSES, 3))
+    whole = distorting(keras.Model(image, keras.layers.Identity()(image)), LENSES, 3)
     images = np.random.default_rng(0).random((3, 32, 32, 3), dtype=np.float32)
     np.testing.assert_array_equal(whole(images), images)
     assert (np.asarray(whole(images, training=True)) != images).any(axis=(1, 2, 3)).all()
@@ -179,11 +177,9 @@ def test_a_share_is_drawn_anew_for_every_seed_and_part_of_it_set_aside() -> None
 
 
 def test_a_draw_of_one_class_ends_in_one_message(tiny: None, tmp_path: Path) -> None:
-    one = Images(np.zeros((20, 8, 8, 1), np.uint8), np.zeros(20, np.int64))
+    one = ImageSet(np.zeros((20, 8, 8, 1), np.uint8), np.zeros(20, np.int64), ("a", "b"))
     with pytest.raises(TrainingDataError, match="one class only"):
-        train_image_classifier(
-            "x", tiny_settings(), one, one, classes=2, lenses=LENSES, seed=1, folder=tmp_path, identity=""
-        )
+        train_image_classifier("x", tiny_settings(), one, one, lenses=LENSES, seed=1, folder=tmp_path, identity="")
 
 
 def test_an_identity_changes_with_all_that_decides(tmp_path: Path) -> None:
@@ -218,8 +214,6 @@ def test_a_set_without_files_is_refused(dataset: dict[str, object]) -> None:
 
 
 def test_what_leads_nowhere_is_said_in_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "one.gz").touch()
-
     def own(path: Path) -> dict[str, object]:
         return {"datasets": {"own": {"training": [str(path)], "test": [str(path)]}, "digits": None}, "sweep": UNSWEPT}
 
@@ -227,7 +221,6 @@ def test_what_leads_nowhere_is_said_in_one_sentence(tmp_path: Path) -> None:
         "no set of images is left": {"datasets": {"digits": None}},
         "Did you mean digits": {"sweep": {"strengths": [0.2], "datasets": ["digit"]}},
         "the file is not there": own(tmp_path / "none"),
-        "one file serves for training and testing": own(tmp_path / "one.gz"),
         "the range is empty": {"multi_lens": {**SETTINGS["multi_lens"], "radius": [9, 9]}},
     }.items():
         with pytest.raises(ConfigError, match=message):
@@ -291,7 +284,7 @@ def fake_study(folder: Path, datasets: tuple[str, ...] = ("fashion_mnist", "own"
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory) -> tuple[pd.DataFrame, multi_lens.Predictions, multi_lens.Comparison]:
+def compared(tmp_path_factory) -> tuple[pd.DataFrame, multi_lens.Predictions, Any]:
     paths = fake_study(tmp_path_factory.mktemp("study"))
     outcomes = multi_lens.read_outcomes(f"{p}.json" for p in paths)
     predictions = multi_lens.read_predictions(f"{p}.tsv" for p in paths)
@@ -312,7 +305,7 @@ def test_outcomes_hold_the_scores_of_their_predictions(compared, tmp_path: Path)
 
 
 def test_seeds_are_tested_in_pairs_and_three_of_them_cannot_decide(compared) -> None:
-    outcomes, predictions, comparison = compared
+    outcomes, predictions, (comparison, _) = compared
     tests = multi_lens.seed_tests(outcomes, 0.4)
     for _, row in tests.iterrows():
         wide = outcomes[outcomes["dataset"] == row["dataset"]].pivot_table(
@@ -335,22 +328,22 @@ def test_seeds_are_tested_in_pairs_and_three_of_them_cannot_decide(compared) -> 
         ]
         # Steps of one height tie exactly, which shares of three seeds would not.
         assert row["p"] == pytest.approx(wilcoxon(*right, correction=True, method="asymptotic").pvalue, rel=1e-9)
-    assert (comparison.table["change"] > 0).all()
+    assert (comparison["change"] > 0).all()
 
 
 def test_published_figures_stand_beside_the_sets_that_have_them(compared) -> None:
-    table = compared[2].table.set_index("dataset")
+    table = compared[2][0].set_index("dataset")
     assert table.loc["fashion_mnist", "published_with"] == "0.9208"
     assert table.loc["fashion_mnist", "published_p"] == "<0.001"
     assert table.loc["own", "published_with"] == ""
-    assert compared[2].published == {"fashion_mnist": (0.9043, 0.9208)}
+    assert compared[2][1] == {"fashion_mnist": (0.9043, 0.9208)}
 
 
 def test_the_page_tells_the_change_beside_what_limits_it(compared, tmp_path: Path) -> None:
-    outcomes, _, comparison = compared
+    outcomes, _, (comparison, published) = compared
     unswept = outcomes[outcomes["strength"].isin((0.0, 0.4))]
     for name, figure in {
-        "pairs": paired_dots(outcomes, comparison.published, 0.4),
+        "pairs": paired_dots(outcomes, published, 0.4),
         "sweep": strength_sweep(outcomes),
         "grid": grid_picture(np.full((64, 64, 3), 200, np.uint8), LENSES, LENSES, seed=1),
     }.items():
@@ -362,7 +355,7 @@ def test_the_page_tells_the_change_beside_what_limits_it(compared, tmp_path: Pat
     said = section.text
     assert "densenet121 was trained on 20 % of the training images of each set at 32 px" in said
     assert "with 4 lenses of strength ±0.4, for 3 seeds per set" in said
-    first, second = comparison.table["change"]
+    first, second = comparison["change"]
     assert f"higher on 2 of 2 sets. Change: fashion_mnist +{first:.3f}, own +{second:.3f}." in said
     assert "cannot give a p value below 0.25" in said and "radii are 11–15 px: [80, 110) px" in said
     assert "random weights" in said and "other seeds may give the opposite" in said
@@ -394,10 +387,10 @@ def test_the_overhead_is_the_median_of_ratios_within_a_round() -> None:
 def test_forms_are_timed_in_turn(tiny: None, monkeypatch: pytest.MonkeyPatch) -> None:
     build = registry.build
     rest = {"weights": "random", "freeze_fraction": 0.0, "batch_norm_momentum": None}
-    monkeypatch.setattr(step_time.registry, "build", lambda name, **options: build(name, **options, **rest))
-    times = step_time.measure_step_times(
-        "tiny", options={}, size=32, batch_size=2, lenses=LENSES, augment=None, steps=2, rounds=3, seed=1
-    )
+    monkeypatch.setattr(lens_training.registry, "build", lambda name, **options: build(name, **options, **rest))
+    cost = {"size": 32, "batch_size": 2, "steps": 2, "rounds": 3}
+    settings = {"architecture": "tiny", "options": {}, "augment": None, "cost": cost}
+    times = lens_training.measure_step_times(settings, LENSES, 1)
     assert times.groupby("form").size().to_dict() == {"without": 3, "layer": 3, "pipeline": 3}
     firsts = times.groupby("round")["form"].first().tolist()
     assert len(set(firsts)) == 3

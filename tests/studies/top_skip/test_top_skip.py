@@ -16,7 +16,7 @@ from drunet.errors import ConfigError
 from studies.common.page import render_section
 from studies.top_skip import settings as rules
 from studies.top_skip import tables as study
-from studies.top_skip.figures import paired_dots
+from studies.top_skip.tables import paired_dots
 
 SLIDES = [{"slide": f"S{i}", "split": "test", "patient": i} for i in range(7)]
 WITH_UM = [100.0, 200, 300, 400, 500, 600, None]

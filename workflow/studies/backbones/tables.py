@@ -12,6 +12,8 @@ from studies.common.classifier_arms import DEFAULT_THRESHOLD, wide, with_interva
 Arms = Mapping[str, Mapping[str, Any]]
 
 _SCORES = {"f1": "F1", "precision": "precision", "recall": "recall"}
+_COSTS = {"backbone": "backbone", "parameters": "parameters (million)", "gflops": "GFLOPs per tile"}
+_COSTS |= {"ms_per_tile": "ms per tile (median)", "fastest": "fastest (ms)", "slowest": "slowest (ms)"}
 
 
 def with_cost(metrics: pd.DataFrame, cost: pd.DataFrame) -> pd.DataFrame:
@@ -49,6 +51,8 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names; `size` is a tile's side in px."""
     scores, drawn = wide(metrics), points(metrics, cost, arms)
+    labels = [arms[a]["label"] for a in cost["arm"]]
+    shown = cost.assign(backbone=labels, parameters=cost["parameters"] / 1e6)[list(_COSTS)]
     return {
         **{key: int(scores[key].iloc[0]) for key in ("tiles", "slides", "patients")},
         "threshold": DEFAULT_THRESHOLD,
@@ -58,14 +62,5 @@ def page_view(
         "size": size,
         "engine": cost.iloc[0].to_dict(),
         "scores": scores_table(metrics, arms, published),
-        "cost": pd.DataFrame(
-            {
-                "backbone": [arms[a]["label"] for a in cost["arm"]],
-                "parameters (million)": cost["parameters"] / 1e6,
-                "GFLOPs per tile": cost["gflops"],
-                "ms per tile (median)": cost["ms_per_tile"],
-                "fastest (ms)": cost["fastest"],
-                "slowest (ms)": cost["slowest"],
-            }
-        ),
+        "cost": shown.rename(columns=_COSTS),
     }

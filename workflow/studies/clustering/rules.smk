@@ -18,7 +18,6 @@ rule show_clusters:
     input:
         clusters=expand("<results>/models/{model}/clusters/clusters.json", model=CLUSTERING_OWNERS),
         validity=expand("<results>/models/{model}/clusters/validity.tsv", model=CLUSTERING_OWNERS),
-        curves=expand("<results>/models/{model}/clusters/fitness.png", model=CLUSTERING_OWNERS),
         montages=expand("<results>/models/{model}/clusters/montage.jpg", model=CLUSTERING_OWNERS),
         trained=expand("<results>/models/{model}/training.json", model=CLUSTERING_LEARNERS),
         tables=lambda wildcards: expand("<results>/slides/{slide}/tiles.parquet", slide=slides_in("test")),
@@ -28,7 +27,6 @@ rule show_clusters:
         template=str(STUDIES_FOLDER / "clustering/page.md.j2"),
     output:
         metrics="<results>/studies/clustering/metrics.tsv",
-        curves=expand("<results>/studies/clustering/figures/{model}_fitness.png", model=CLUSTERING_OWNERS),
         montages=expand("<results>/studies/clustering/figures/{model}_montage.jpg", model=CLUSTERING_OWNERS),
         section="<results>/studies/clustering/section.json",
         page=report("<results>/studies/clustering/report.html", category="Studies"),

@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from studies.common.classifier_arms import SCORES, wide
-from studies.common.words import with_interval
+from studies.common.classifier_arms import wide, with_interval
 
 SCORE_NAMES = {"f1": "F1", "precision": "precision", "recall": "recall", "auc": "AUC"}
 VALIDITY_NAMES = {
@@ -45,7 +44,7 @@ def page_view(
     scores = [
         {
             "classifier": arms[str(row["arm"])]["label"],
-            **{SCORE_NAMES[s]: with_interval(row[s], row[f"{s}_low"], row[f"{s}_high"], 3) for s in SCORES},
+            **{heading: with_interval(row, score, 3) for score, heading in SCORE_NAMES.items()},
             "tiles": int(row["tiles"]),
         }
         for row in rows

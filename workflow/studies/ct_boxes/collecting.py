@@ -25,12 +25,11 @@ from studies.common.ct.files import UserFiles, check_unreadable, find_user_files
 from studies.common.ct.window import Window
 from studies.common.errors import CtError
 from studies.common.user_paths import whole_folder
+from studies.ct_boxes.tasks import SUBTYPES
+from studies.ct_boxes.trials import SLICES
 
-RULES = ("largest", "union", "first")
-COLUMNS = ("file", "subtype", "patient", "width", "height", "xmin", "ymin", "xmax", "ymax", "boxes")
-# Subtypes of Lung-PET-CT-Dx.
-LETTERS = ("A", "B", "E", "G")
-# Counts of matching.json, in its order.
+_FILE = "{:05d}.png"
+# Counts of matching.json, in its order; `studies.ct_boxes.page` says what each means.
 _COUNTED = ["annotation_without_dicom", "wrong_names", "duplicate_annotations", "without_patient", "not_ct"]
 _COUNTED += ["unreadable", "duplicates", "unusable_annotations", "without_box", "outside_boxes", "empty_boxes"]
 _COUNTED += ["several_boxes", "other_subtype", "no_subtype", "subtype_differs", "left_out"]
@@ -73,16 +72,11 @@ def collect_slices(
     A slice's subtype is the letter of its patient's folder, else of the patient ID, else of the annotation's folder,
     else the name of a box. All slices of a patient are of one subtype: where they differ, that of most (of most boxes,
     where only these have one), of equals the first of the alphabet. Of each, `at_most` slices are drawn at random.
-    `rule` is "largest", "union" or "first": the box of a slice with several. `max_unreadable` is the share of DICOM
-    files that may be unreadable, and of matching annotations that may be unusable; `where` the configuration's block.
+    `max_unreadable` is the share of DICOM files, and of matching annotations, that may be of no use.
 
-    Returns (DataFrame, dict): a row per slice: file, subtype, patient (1, 2, …), width and height (px), xmin, ymin,
-    xmax, ymax (px, of the chosen box), boxes (usable ones of the slice); and the counts for matching.json. Raises
-    CtError where a folder is missing, too much cannot be read, or a subtype, or everything, is without an annotated
-    slice.
+    Returns a row per slice, `trials.SLICES`, and the counts for matching.json. Raises CtError where a folder is
+    missing, too much cannot be read, or a subtype, or everything, is without an annotated slice.
     """
-    if rule not in RULES:
-        raise ValueError(f"unknown rule {rule!r}, expected one of {RULES}")
     counts: Counter[str] = Counter()
     files = find_user_files(root, f"{where}.root")
     boxes_in = find_user_files(annotations, f"{where}.annotations") if annotations is not None else files
@@ -102,12 +96,20 @@ def collect_slices(
         if lost := sorted(set(subtypes) - set(table["subtype"])):
             found, mend = ", ".join(lost), "Put intact files in their place, or leave the subtype out of `subtypes`."
             raise CtError("no annotated slice of a subtype can be read", where=files.where, found=found, mend=mend)
-    nameless = {_file(each.number) for each in chosen if each.ids.patient_tag != "PatientID"}
+    nameless = {_FILE.format(each.number) for each in chosen if each.ids.patient_tag != "PatientID"}
     counts["without_patient"] = int(table["file"].isin(nameless).sum())
     counts["unreadable"] = len(unreadable)
     counts["left_out"] = len(candidates) - len(chosen)
     say(f"{len(table)} annotated slices of {table['patient'].nunique()} patients")
-    return table, _matching(table, len(ids), len(matched), counts, rule)
+    return table, {
+        "slices": len(table),
+        "patients": int(table["patient"].nunique()),
+        "subtypes": {str(k): int(n) for k, n in table["subtype"].value_counts().sort_index().items()},
+        "annotated": len(matched),
+        "dicom_without_annotation": len(ids) - len(matched),
+        **{name: int(counts[name]) for name in _COUNTED},
+        "rule": rule,
+    }
 
 
 def choose_box(boxes: Boxes, rule: str) -> NDArray[np.float64]:
@@ -122,10 +124,11 @@ def choose_box(boxes: Boxes, rule: str) -> NDArray[np.float64]:
 def subtype_letter(names: Sequence[str], subtypes: Sequence[str]) -> str | None:
     """The letter, in capitals, of the first name like a patient's of Lung-PET-CT-Dx; None without one.
 
-    Letters of the wanted `subtypes` come first, then the others of `LETTERS`; other letters (P0001, S2024) are ignored.
+    Letters of the wanted `subtypes` come first, then the others of `SUBTYPES`; other letters (P0001, S2024) are
+    ignored.
     """
     letters = [match[1].upper() for name in names if (match := _PATIENT.fullmatch(name))]
-    return next((letter for known in (subtypes, LETTERS) for letter in letters if letter in known), None)
+    return next((letter for known in (subtypes, SUBTYPES) for letter in letters if letter in known), None)
 
 
 def _read_all_ids(files: UserFiles, counts: Counter[str]) -> tuple[dict[int, SliceIds], list[tuple[int, str]]]:
@@ -172,7 +175,7 @@ def _candidates(
     counts: Counter[str],
 ) -> list[_Candidate]:
     """Slices with a box and of a wanted subtype, in the order of the files."""
-    known = {*subtypes, *LETTERS}
+    known = {*subtypes, *SUBTYPES}
     usable, found_boxes = notes.matching({ids.uid: (ids.columns, ids.rows) for ids in matched.values()}, max_unreadable)
     counts.update(found_boxes)
     found: list[_Candidate] = []
@@ -242,25 +245,8 @@ def _write(
             except CtError as error:
                 unreadable.append((each.number, error.what))
                 continue
-            file = _file(each.number)
+            file = _FILE.format(each.number)
             Image.fromarray(window.grey(hu)).save(folder / file)
             patient = patients.setdefault(each.ids.patient, len(patients) + 1)
             rows.append((file, each.subtype, patient, *hu.shape[::-1], *each.box, each.boxes))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _file(number: int) -> str:
-    return f"{number:05d}.png"
-
-
-def _matching(table: pd.DataFrame, slices: int, matched: int, counts: Counter[str], rule: str) -> dict[str, Any]:
-    """Counts of files, annotations, boxes and slices; `studies.ct_boxes.page` says what each means."""
-    return {
-        "slices": len(table),
-        "patients": int(table["patient"].nunique()),
-        "subtypes": {str(k): int(n) for k, n in table["subtype"].value_counts().sort_index().items()},
-        "annotated": matched,
-        "dicom_without_annotation": slices - matched,
-        **{name: int(counts[name]) for name in _COUNTED},
-        "rule": rule,
-    }
+    return pd.DataFrame(rows, columns=list(SLICES))

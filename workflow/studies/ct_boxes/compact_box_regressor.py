@@ -12,73 +12,41 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops
 
-from drunet.models.options import momentum_check, refuse_unfit, size_check, whole_check
+from drunet.models.options import refuse_unfit, size_check
 from studies.common.models.plain_cnn import filters_check
 
-_WHERE = "architecture compact_box_regressor"
-_DILATIONS = (1, 2, 4)
+_DILATIONS = (1, 2, 4)  # of the residual convolutions that add context
+_HIDDEN = 32  # units before the two sides
+_MOMENTUM = 0.9  # of batch normalisation: Keras' own lags in short runs
 # Initial sides: a tumour's box takes about a fifth of a slice's side.
 _SIDE_AT_FIRST = -1.4
 _LOGITS_AT_FIRST = 0.001  # standard deviation of the weights
 
 
-def build_compact_box_regressor(
-    size: int,
-    *,
-    filters: Sequence[int] = (16, 32, 64),
-    context: int = 3,
-    dense_units: int = 32,
-    batch_norm_momentum: float | None = 0.9,
-    seed: int = 0,
-) -> keras.Model:
-    """Build the regressor.
+def build_compact_box_regressor(size: int, *, filters: Sequence[int] = (16, 32, 64), seed: int = 0) -> keras.Model:
+    """Build the regressor for square slices of `size` px, at least 32.
 
-    Parameters
-    ----------
-    size : int
-        Side of the square slice, px; at least 32.
-    filters : sequence of int
-        Channels of each 3x3 convolution of stride 2: three end at 1/8 of the size, four at 1/16.
-    context : int
-        Residual 3x3 convolutions at that size, dilated by 1, 2, 4, 1, …
-    dense_units : int
-        Width of the hidden layer before the two sides.
-    batch_norm_momentum : float or None
-        Of every batch normalisation, in [0, 1); None keeps Keras' own, which lags in short runs.
-    seed : int
-        Of the initial weights. Sets the global seed of Keras.
+    `filters` are the channels of each 3x3 convolution of stride 2: three end at 1/8 of the size, four at 1/16. The
+    `seed` of the initial weights becomes Keras' global seed.
 
-    Returns
-    -------
-    keras.Model
-        `input_image` (n, size, size, 1) float in [0, 1] to `box` (n, 4): xmin, ymin, xmax, ymax in shares of the sides,
-        ordered and inside the slice always. The layer `attention` gives (n, h, w, 1), which adds up to 1.
-
-    Raises
-    ------
-    ModelError
-        For an option out of range.
+    Returns `input_image` (n, size, size, 1) float in [0, 1] to (n, 4): xmin, ymin, xmax, ymax in shares of the sides,
+    ordered and inside the slice always. The layer `attention` gives (n, h, w, 1), which adds up to 1. Raises ModelError
+    for an option out of range.
     """
     refuse_unfit(
-        _WHERE,
-        {
-            "size": size_check(size),
-            "filters": filters_check(filters, size),
-            "context": whole_check(context, 0),
-            "dense_units": whole_check(dense_units),
-            "batch_norm_momentum": momentum_check(batch_norm_momentum),
-        },
+        "architecture compact_box_regressor",
+        {"size": size_check(size), "filters": filters_check(filters, size)},
     )
     keras.utils.set_random_seed(seed)
     x = image = keras.Input((size, size, 1), name="input_image")
     for number, width in enumerate(filters, start=1):
-        x = _convolution(x, width, f"stage{number}", batch_norm_momentum, strides=2)
-    for number in range(context):
-        dilation = _DILATIONS[number % len(_DILATIONS)]
-        seen = _convolution(x, filters[-1], f"context{number + 1}", batch_norm_momentum, dilation_rate=dilation)
-        x = layers.Add(name=f"context{number + 1}_add")([x, seen])
+        x = _convolution(x, width, f"stage{number}", strides=2)
+    for number, dilation in enumerate(_DILATIONS, start=1):
+        seen = _convolution(x, filters[-1], f"context{number}", dilation_rate=dilation)
+        x = layers.Add(name=f"context{number}_add")([x, seen])
     height, width = x.shape[1:3]
     # float32 whatever the policy: means over thousands of places, and edges to a fraction of a pixel.
     exact: dict[str, Any] = {"dtype": "float32"}
@@ -88,64 +56,30 @@ def build_compact_box_regressor(
     places = layers.Reshape((height * width,), name="logits_flat", **exact)(logits)
     places = layers.Softmax(name="softmax", **exact)(places)
     attention = layers.Reshape((height, width, 1), name="attention", **exact)(places)
-    centre = MeanPlace(name="centre", **exact)(attention)
-    found = MeanFeatures(name="found", **exact)([attention, x])
-    found = layers.Dense(dense_units, activation="relu", name="hidden", **exact)(found)
+    # The features averaged under the attention.
+    found = ops.sum(attention * ops.cast(x, "float32"), axis=(1, 2))
+    found = layers.Dense(_HIDDEN, activation="relu", name="hidden", **exact)(found)
     first = keras.initializers.Constant(_SIDE_AT_FIRST)
     sides = layers.Dense(2, activation="sigmoid", bias_initializer=first, name="sides", **exact)(found)
-    box = BoxAround(name="box", **exact)([centre, sides])
-    return keras.Model(image, box, name="compact_box_regressor")
+    return keras.Model(image, box_around(mean_place(attention), sides), name="compact_box_regressor")
 
 
-def _convolution(x: Any, width: int, name: str, momentum: float | None, **options: Any) -> Any:
+def mean_place(attention: Any) -> Any:
+    """The mean place, (n, 2), x and y in shares of the sides, under a map (n, h, w, 1) that adds up to 1."""
+    x, y = ((np.arange(side, dtype=np.float32) + 0.5) / side for side in (attention.shape[2], attention.shape[1]))
+    by_column, by_row = ops.sum(attention, axis=(1, 3)), ops.sum(attention, axis=(2, 3))
+    return ops.stack([ops.sum(by_column * x, axis=-1), ops.sum(by_row * y, axis=-1)], axis=-1)
+
+
+def box_around(centre: Any, sides: Any) -> Any:
+    """Boxes (n, 4), xmin, ymin, xmax, ymax, of centres and sides, (n, 2) in shares, cut off at 0 and 1."""
+    return ops.clip(ops.concatenate([centre - sides / 2, centre + sides / 2], axis=-1), 0.0, 1.0)
+
+
+def _convolution(x: Any, width: int, name: str, **options: Any) -> Any:
     """3x3 convolution, batch normalisation, ReLU."""
     x = layers.Conv2D(
         width, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv", **options
     )(x)
-    x = layers.BatchNormalization(name=f"{name}_bn", **({} if momentum is None else {"momentum": momentum}))(x)
+    x = layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
-
-
-@keras.saving.register_keras_serializable(package="drunet")
-class MeanPlace(layers.Layer):
-    """The mean place under a map: (n, h, w, 1) that adds up to 1 to (n, 2), x and y in shares of the sides."""
-
-    def call(self, attention: Any) -> Any:
-        """Return the means of the places' middles."""
-        height, width = attention.shape[1:3]
-        x = (ops.arange(width, dtype=attention.dtype) + 0.5) / width
-        y = (ops.arange(height, dtype=attention.dtype) + 0.5) / height
-        by_column, by_row = ops.sum(attention, axis=(1, 3)), ops.sum(attention, axis=(2, 3))
-        return ops.stack([ops.sum(by_column * x, axis=-1), ops.sum(by_row * y, axis=-1)], axis=-1)
-
-    def compute_output_shape(self, shape: Any) -> Any:
-        """(n, 2)."""
-        return (shape[0], 2)
-
-
-@keras.saving.register_keras_serializable(package="drunet")
-class MeanFeatures(layers.Layer):
-    """Features averaged under a map: [(n, h, w, 1) that adds up to 1, (n, h, w, c)] to (n, c)."""
-
-    def call(self, inputs: Any) -> Any:
-        """Return the means."""
-        attention, features = inputs
-        return ops.sum(attention * features, axis=(1, 2))
-
-    def compute_output_shape(self, shapes: Any) -> Any:
-        """(n, c)."""
-        return (shapes[1][0], shapes[1][-1])
-
-
-@keras.saving.register_keras_serializable(package="drunet")
-class BoxAround(layers.Layer):
-    """Boxes of centre and sides: [(n, 2), (n, 2)] in shares to (n, 4) xmin, ymin, xmax, ymax, cut off at 0 and 1."""
-
-    def call(self, inputs: Any) -> Any:
-        """Return the boxes."""
-        centre, sides = inputs
-        return ops.clip(ops.concatenate([centre - sides / 2, centre + sides / 2], axis=-1), 0.0, 1.0)
-
-    def compute_output_shape(self, shapes: Any) -> Any:
-        """(n, 4)."""
-        return (shapes[0][0], 4)

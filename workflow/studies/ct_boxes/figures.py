@@ -16,6 +16,7 @@ from drunet.report.figures import PALETTE
 from studies.common.images.class_figures import PROTOCOL_COLOURS, PROTOCOL_NAMES, loss_curves, protocol_dumbbell
 from studies.common.row_figures import box_rows
 from studies.common.saliency.attention_figure import Panel, panel_grid
+from studies.ct_boxes import trials
 from studies.ct_boxes.tables import MEAN_BOX, BoxArm, Judged
 from studies.ct_boxes.trials import SOURCE, TUNED, UNTOUCHED
 
@@ -29,18 +30,20 @@ _SHORT = {SOURCE: "training subtype", TUNED: "fine-tuned"}
 
 @dataclass(frozen=True, eq=False)
 class BoxPicture:
-    """A slice with its boxes.
+    """A slice, uint8 (h, w), the `row` of the predictions that is shown, and what is written to its left.
 
-    `words`: written to its left. `image`: uint8 (h, w). `annotated`, `predicted`: float (4,), xmin, ymin, xmax, ymax in
-    px of the image. `outline`: in the predicted box, px of the image. `attention`: float32 (h, w), in [0, 1].
+    The outline in the predicted box is in px of the image; the attention is float32 (h, w), in [0, 1].
     """
 
+    row: Mapping[str, Any]
     words: str
     image: NDArray[np.uint8]
-    annotated: NDArray[np.float64]
-    predicted: NDArray[np.float64]
     outline: Outline | None
     attention: NDArray[np.float32]
+
+    def box(self, edges: Sequence[str]) -> NDArray[np.float64]:
+        """A box, float (4,), xmin, ymin, xmax, ymax in px of the image, from columns of the row."""
+        return np.array([self.row[edge] for edge in edges], np.float64)
 
 
 def box_pictures(pictures: Sequence[BoxPicture]) -> Figure:
@@ -48,8 +51,9 @@ def box_pictures(pictures: Sequence[BoxPicture]) -> Figure:
     rows: list[list[Panel | None]] = []
     for picture in pictures:
         image = np.repeat(picture.image[..., None], 3, axis=2)
-        annotated, predicted = (_ring(box) for box in (picture.annotated, picture.predicted))
-        found, view = (predicted, PREDICTED, _DASHED), _zoom(picture.predicted, *picture.image.shape[::-1])
+        box = picture.box(trials.PREDICTED)
+        annotated, found = _ring(picture.box(trials.TRUE)), (_ring(box), PREDICTED, _DASHED)
+        view = _zoom(box, *picture.image.shape[::-1])
         outline = [] if picture.outline is None else [np.asarray(picture.outline.exterior.coords)]
         titles = iter(_TITLES if not rows else [""] * len(_TITLES))
         whole = [Panel(image, title=next(titles))]
@@ -82,11 +86,10 @@ def study_figures(
     settings: Mapping[str, Any],
 ) -> dict[str, Figure]:
     """All figures of the study except that of slices, by file name without suffix."""
-    points = [
+    shown = [(arm, one) for arm in arms for one in what if not one.whole]
+    ious = [
         one.rows(arm.predictions).assign(arm=arm.label, protocol=arm.protocol, row=f"{one.subtype}, {one.words}")
-        for arm in arms
-        for one in what
-        if not one.whole
+        for arm, one in shown
     ]
     histories: dict[str, list[pd.DataFrame]] = {}
     for arm in arms:
@@ -94,13 +97,12 @@ def study_figures(
             of = f"{arm.label}:\nsubtype {target}"
             histories.setdefault(of, []).append(history.assign(protocol=arm.protocol, fold=0))
     found = {
-        "iou": iou_boxes(pd.concat(points, ignore_index=True), settings["good"]),
+        "iou": iou_boxes(pd.concat(ious, ignore_index=True), settings["good"]),
         "losses": loss_curves({of: pd.concat(parts) for of, parts in histories.items()}, log=True),
     }
     if len(set(scores["protocol"])) > 1:
-        found["protocols"] = protocol_dumbbell(
-            _dumbbell_points(scores, leak), {"iou": "mean IoU"}, leak=_LEAK, of="on test slices"
-        )
+        points = _dumbbell_points(scores, leak)
+        found["protocols"] = protocol_dumbbell(points, {"iou": "mean IoU"}, leak=_LEAK, of="on test slices")
     return found
 
 
@@ -108,19 +110,18 @@ def _dumbbell_points(scores: pd.DataFrame, leak: pd.DataFrame) -> pd.DataFrame:
     """IoU of the networks on test parts, with the leak of each split."""
     tested = scores[(scores["stage"] != UNTOUCHED) & ~scores["whole"] & (scores["arm"] != MEAN_BOX)]
     joined = tested.merge(leak[["protocol", "subtype", "stage", "leak"]], on=["protocol", "subtype", "stage"])
-    return joined.assign(
-        metric="iou", arm=joined["label"] + ": " + joined["subtype"] + ", " + joined["stage"].map(_SHORT)
-    )
+    names = joined["label"] + ": " + joined["subtype"] + ", " + joined["stage"].map(_SHORT)
+    return joined.assign(metric="iou", arm=names)
 
 
 def _ring(box: NDArray[np.float64]) -> NDArray[np.float64]:
-    return box[[[0, 1], [2, 1], [2, 3], [0, 3]]].astype(float)
+    return box[[[0, 1], [2, 1], [2, 3], [0, 3]]]
 
 
 def _zoom(box: NDArray[np.float64], width: int, height: int) -> tuple[float, float, float, float] | None:
     """A square round the part of a box that lies in the image, with a margin; None where there is none."""
-    xmin, xmax = np.clip(box[[0, 2]].astype(float), 0, width)
-    ymin, ymax = np.clip(box[[1, 3]].astype(float), 0, height)
+    xmin, xmax = np.clip(box[[0, 2]], 0, width)
+    ymin, ymax = np.clip(box[[1, 3]], 0, height)
     if xmax <= xmin or ymax <= ymin:
         return None
     half = (1 + 2 * _MARGIN) * max(xmax - xmin, ymax - ymin) / 2

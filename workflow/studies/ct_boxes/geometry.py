@@ -7,8 +7,6 @@ are no numbers, which a regressor is free to answer, has no area.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -18,14 +16,8 @@ Boxes = NDArray[np.float64]
 
 
 def as_boxes(values: ArrayLike) -> Boxes:
-    """Boxes of anything that has four columns, or of a single box.
-
-    Raises ValueError if the shape is neither (n, 4) nor (4,).
-    """
-    boxes = np.atleast_2d(np.asarray(values, dtype=np.float64))
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"boxes are (n, 4), not {np.shape(values)}")
-    return boxes
+    """Boxes (n, 4) of anything that has four columns, or of a single box."""
+    return np.atleast_2d(np.asarray(values, dtype=np.float64))
 
 
 def area(boxes: ArrayLike) -> NDArray[np.float64]:
@@ -42,8 +34,6 @@ def iou(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     counts in the union, as published.
     """
     a, b = as_boxes(first), as_boxes(second)
-    if a.shape != b.shape:
-        raise ValueError(f"there are {len(a)} boxes and {len(b)}")
     areas = area(a), area(b)
     common = area(np.column_stack([np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])]))
     there = (areas[0] > 0) & (areas[1] > 0)
@@ -52,28 +42,12 @@ def iou(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     return np.divide(common, union, out=np.zeros(len(a)), where=there)
 
 
-def normalise(boxes: ArrayLike, width: ArrayLike, height: ArrayLike) -> Boxes:
-    """Boxes (n, 4), px, in shares of the sides of the image (scalars, or (n,) for each box)."""
-    return np.asarray(as_boxes(boxes) / _sides(width, height), dtype=np.float64)
-
-
-def to_pixels(shares: ArrayLike, width: ArrayLike, height: ArrayLike) -> Boxes:
-    """Undo `normalise`: boxes in px."""
-    return np.asarray(as_boxes(shares) * _sides(width, height), dtype=np.float64)
-
-
-def clip(boxes: ArrayLike, width: ArrayLike, height: ArrayLike) -> Boxes:
-    """Boxes cut off at the sides of the picture (scalars, or one for each box); one that lies outside has no area."""
-    return np.clip(as_boxes(boxes), 0.0, _sides(width, height))
+def clip(boxes: ArrayLike, width: float, height: float) -> Boxes:
+    """Boxes cut off at the sides of the picture; one that lies outside has no area."""
+    return np.clip(as_boxes(boxes), 0.0, (width, height, width, height))
 
 
 def mirror(boxes: ArrayLike, width: float) -> Boxes:
     """Boxes on a picture that is mirrored left to right."""
     x0, y0, x1, y1 = as_boxes(boxes).T
     return np.column_stack([width - x1, y0, width - x0, y1])
-
-
-def _sides(width: Any, height: Any) -> NDArray[np.float64]:
-    """Sides as what boxes are divided by: (1, 4) or (n, 4)."""
-    w, h = np.atleast_1d(np.asarray(width, dtype=np.float64)), np.atleast_1d(np.asarray(height, dtype=np.float64))
-    return np.column_stack([w, h, w, h])

@@ -26,24 +26,18 @@ def box_loss(name: str, *, side: float) -> keras.losses.Loss:
     return GIoULoss(l1=L1_WEIGHT if name == "giou_l1" else 0.0, side=side)
 
 
-@keras.saving.register_keras_serializable(package="drunet")
 class GIoULoss(keras.losses.Loss):
     """1 - GIoU, with GIoU = IoU - (C - U) / C, C the smallest box around both, U their union; from 0 to 2.
 
     Source: Rezatofighi et al. 2019, algorithm 2. As there, the edges of a predicted box are put in order first. Unlike
     IoU it has a gradient where boxes do not meet. A true box without an area needs a weight of 0.
 
-    Parameters
-    ----------
-    l1 : float
-        Weight of the mean absolute error of the coordinates, in shares of the side. It gives a gradient where GIoU has
-        none: for a box shrunk to a point inside the true one.
-    side : float
-        Length of an image's side in the units of the coordinates.
+    `l1` is the weight of the mean absolute error of the coordinates, in shares of the `side` (its length in their
+    units). It gives a gradient where GIoU has none: for a box shrunk to a point inside the true one.
     """
 
-    def __init__(self, l1: float = 0.0, side: float = 1.0, name: str = "giou_loss", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
+    def __init__(self, l1: float = 0.0, side: float = 1.0) -> None:
+        super().__init__(name="giou_loss")
         self.l1, self.side = l1, side
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -59,17 +53,12 @@ class GIoULoss(keras.losses.Loss):
         giou = common / ops.maximum(union, tiny) - (whole - union) / ops.maximum(whole, tiny)
         return 1.0 - giou + self.l1 * ops.mean(ops.abs(predicted - true), axis=-1)
 
-    def get_config(self) -> dict[str, Any]:
-        """Return what builds the loss anew."""
-        return {**super().get_config(), "l1": self.l1, "side": self.side}
 
-
-@keras.saving.register_keras_serializable(package="drunet")
 class MeanBoxIou(keras.metrics.Mean):
     """Mean IoU (see `ct_boxes.geometry.iou`), without the rows whose true box has no area."""
 
-    def __init__(self, name: str = "iou", dtype: Any = None) -> None:
-        super().__init__(name=name, dtype=dtype)
+    def __init__(self) -> None:
+        super().__init__(name="iou")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take in a batch: both (n, 4), `sample_weight` (n,)."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from drunet.metrics import Summary
 from drunet.report.words import number, plural
 from studies.common.images.class_figures import PROTOCOL_NAMES
 from studies.common.images.protocols import PROTOCOLS
@@ -45,7 +44,6 @@ _RULES = {"largest": "the largest box counts", "union": "the box around all coun
 def page_view(
     scores: pd.DataFrame,
     leak: pd.DataFrame,
-    gains: Mapping[tuple[str, str], Summary],
     arms: Sequence[BoxArm],
     what: Sequence[Judged],
     published: pd.DataFrame,
@@ -55,7 +53,7 @@ def page_view(
 ) -> dict[str, Any]:
     """What `page.md.j2` names.
 
-    `scores`, `leak`, `gains`, `arms`, `what`: from `studies.ct_boxes.tables`; arms with the mean box. `published`:
+    `scores`, `leak`, `arms`, `what`: from `studies.ct_boxes.tables`; arms with the mean box. `published`:
     published.tsv, as text. `matching`, `slices`: matching.json and slices.tsv. `settings`: the study's, as of
     `studies.common.study_settings.without_paths`.
     """
@@ -70,7 +68,6 @@ def page_view(
     centre, width = (settings["slices"]["window"][key] for key in ("centre", "width"))
     shown = settings["arms"][settings["pictures"]["arm"]]
     skipped = {f"{arm.protocol}: {t}: {why}" for arm in networks for t, why in arm.facts.get("skipped", {}).items()}
-    compared = [(arm.label, gains.get((arm.name, what[0].metric))) for arm in once]
     return {
         **{key: settings[key] for key in ("size", "protocols", "good", "embedded")},
         "source": source,
@@ -81,7 +78,6 @@ def page_view(
         "tested": of_source.loc[protocol].to_dict(),
         "ious": [ious[arm.name] for arm in once if arm.name in ious],
         "mean_box": ious[MEAN_BOX],
-        "gains": [{"label": label, **gain.to_dict()} for label, gain in compared if gain is not None and gain.n],
         "leak": None if "random" not in of_source.index else of_source.loc["random", "leak"],
         "shown_label": shown["label"],
         "own_attention": shown["architecture"] == "compact_box_regressor",
@@ -93,7 +89,6 @@ def page_view(
         "window": {"black": centre - width / 2, "white": centre + width / 2},
         "without_patient": int(matching.get("without_patient", 0)),
         "skipped": sorted(skipped),
-        "training": training_table(once),
     }
 
 
@@ -124,22 +119,6 @@ def leak_table(leak: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def training_table(networks: Sequence[BoxArm]) -> pd.DataFrame:
-    """Size and training of each network; the epochs are those on the source and on each target."""
-    keys = ("batch_size", "optimiser", "learning_rate")
-    return pd.DataFrame(
-        {
-            "network": arm.label,
-            "px": str(arm.facts["size"]),
-            "weights": number(arm.facts["parameters"], 0),
-            "epochs": f"{plan['epochs']}, {arm.facts['fine_tuning']['training']['epochs']}",
-            **{key.replace("_", " "): str(plan[key]) for key in keys},
-        }
-        for arm in networks
-        for plan in (arm.facts["training"],)
-    )
-
-
 def matching_table(matching: Mapping[str, Any]) -> pd.DataFrame:
     """What was found in the folders; counts of 0 are left out, except the usual ones."""
     rows = []
@@ -157,15 +136,11 @@ def _wide(
     # The split without a leak first; within a split the arms in their order.
     honesty = scores["protocol"].map({protocol: -k for k, protocol in enumerate(PROTOCOLS)})
     ordered = scores.assign(honesty=honesty).sort_values("honesty", kind="stable")
-    columns = list(ordered[["label", "protocol"]].drop_duplicates().itertuples(index=False, name=None))
-    rows = []
-    for one in what:
-        row = {"subtype": one.subtype, "stage": one.words}
-        if published is not None:
-            row["published"] = one.published(published, what[0].subtype)
-        here = scores[scores["metric"] == one.metric].set_index(["label", "protocol"])
-        for label, protocol in columns:
-            found = cell(here.loc[(label, protocol)]) if (label, protocol) in here.index else ""
-            row[f"{label}, {protocol}" if both else label] = found
-        rows.append(row)
-    return pd.DataFrame(rows)
+    ordered["column"] = ordered["label"] + (", " + ordered["protocol"] if both else "")
+    ordered["cell"] = [cell(row) for row in ordered.to_dict("records")]
+    cells = ordered.pivot_table(index="metric", columns="column", values="cell", aggfunc="first")
+    cells = cells.reindex(index=[one.metric for one in what], columns=ordered["column"].unique()).fillna("")
+    table = pd.DataFrame({"subtype": [one.subtype for one in what], "stage": [one.words for one in what]})
+    if published is not None:
+        table["published"] = [one.published(published, what[0].subtype) for one in what]
+    return pd.concat([table, cells.reset_index(drop=True).rename_axis(columns=None)], axis=1)

@@ -30,7 +30,7 @@ rule collect_ct_slices:
         root=box_folders()[0],
         annotations=box_folders()[1],
         window=BOXES["slices"]["window"],
-        subtypes=box_tasks.subtypes_of(BOXES),
+        subtypes=[BOXES["source"], *BOXES["targets"]],
         rule=BOXES["slices"]["rule"],
         at_most=BOXES["slices"]["at_most"],
         max_unreadable=BOXES["slices"]["max_unreadable"],

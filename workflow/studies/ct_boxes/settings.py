@@ -5,33 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from drunet.errors import ConfigError, closest
 from drunet.settings.base import Block, Share, refusal
 from studies.common.ct.window import Window
-from studies.common.settings import (
-    EACH_ONCE,
-    LABELS_APART,
-    Id,
-    OpenShare,
-    PartsSettings,
-    SetTraining,
-    Text,
-)
+from studies.common.settings import EACH_ONCE, LABELS_APART, Id, OpenShare, PartsSettings, SetTraining, Text
 from studies.common.user_paths import is_folder
-from studies.ct_boxes.tasks import SUBTYPES, arm_settings, arms_of, module_of
+from studies.ct_boxes.tasks import arm_settings, arms_of, module_of
 from studies.ct_boxes.view import BoxView
 
-
-def _known(letter: str) -> str:
-    if letter not in SUBTYPES:
-        known = ", ".join(f"{letter} {name}" for letter, name in SUBTYPES.items())
-        raise refusal("unknown subtype", found=letter, mend=f"Known: {known}.")
-    return letter
-
-
-Subtype = Annotated[str, AfterValidator(_known)]
+# The keys of `studies.ct_boxes.tasks.SUBTYPES`.
+Subtype = Literal["A", "B", "E", "G"]
 # Networks whose answers are shares of the sides, whatever they are asked for.
 _IN_SHARES = ("compact_box_regressor",)
 
@@ -81,8 +66,6 @@ class Arm(Block):
 
     label: Text
     """name in tables and figures"""
-    published: bool
-    """whether it is the network of the published figures"""
     architecture: str
     """a name from scripts/drunet/models/registry.py"""
     options: dict[str, Any]
@@ -157,12 +140,7 @@ class Settings(Block):
 
 
 def completed(name: str, settings: Mapping[str, Any]) -> None:
-    """Refuse folders that are not there, and arms that cannot be trained.
-
-    Raises
-    ------
-    DrunetError
-    """
+    """Refuse folders that are not there, and arms that cannot be trained (raises DrunetError)."""
     where = f"study_settings.{name}"
     for key in ("root", "annotations"):
         if (folder := settings["slices"][key]) is not None and not is_folder(folder):

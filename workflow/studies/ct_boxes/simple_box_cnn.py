@@ -14,7 +14,6 @@ from keras import layers
 from drunet.models.options import refuse_unfit, size_check, whole_check
 from studies.common.models.plain_cnn import filters_check
 
-_WHERE = "architecture simple_box_cnn"
 # As PyTorch begins convolutions and dense layers, in which the published network was written: +-1/sqrt(fan in).
 _START = {"scale": 1 / 3, "mode": "fan_in", "distribution": "uniform"}
 
@@ -22,37 +21,17 @@ _START = {"scale": 1 / 3, "mode": "fan_in", "distribution": "uniform"}
 def build_simple_box_cnn(
     size: int, *, filters: Sequence[int] = (16, 32), dense_units: int = 256, seed: int = 0
 ) -> keras.Model:
-    """Build the regressor.
+    """Build the regressor for square slices of `size` px, at least 32 (published: 512).
 
-    Parameters
-    ----------
-    size : int
-        Side of the square slice, px; at least 32 (published: 512).
-    filters : sequence of int
-        Channels of each 3x3 convolution, whose map is halved by 2x2 max-pooling.
-    dense_units : int
-        Width of the hidden layer.
-    seed : int
-        Of the initial weights; biases begin at 0. Sets the global seed of Keras.
+    `filters` are the channels of each 3x3 convolution, whose map is halved by 2x2 max-pooling, `dense_units` the width
+    of the hidden layer. Biases begin at 0; the `seed` of the initial weights becomes Keras' global seed.
 
-    Returns
-    -------
-    keras.Model
-        `input_image` (n, size, size, 1) float in [0, 1] to (n, 4): xmin, ymin, xmax, ymax, in the unit of training,
-        not necessarily ordered or inside.
-
-    Raises
-    ------
-    ModelError
-        For an option out of range.
+    Returns `input_image` (n, size, size, 1) float in [0, 1] to (n, 4): xmin, ymin, xmax, ymax, in the unit of training,
+    not necessarily ordered or inside. Raises ModelError for an option out of range.
     """
     refuse_unfit(
-        _WHERE,
-        {
-            "size": size_check(size),
-            "filters": filters_check(filters, size),
-            "dense_units": whole_check(dense_units),
-        },
+        "architecture simple_box_cnn",
+        {"size": size_check(size), "filters": filters_check(filters, size), "dense_units": whole_check(dense_units)},
     )
     keras.utils.set_random_seed(seed)
     start = keras.initializers.VarianceScaling
@@ -66,12 +45,3 @@ def build_simple_box_cnn(
     # float32 whatever the policy: half precision cannot tell neighbouring pixels apart beyond 256 (bfloat16) or 2048.
     box = layers.Dense(4, kernel_initializer=start(**_START), dtype="float32", name="box")(x)
     return keras.Model(image, box, name="simple_box_cnn")
-
-
-def layer_parameters(size: int, *, filters: Sequence[int] = (16, 32), dense_units: int = 256) -> dict[str, int]:
-    """Parameters of each layer at some size, without building the network."""
-    counts, before, side = {}, 1, size
-    for number, width in enumerate(filters, start=1):
-        counts[f"conv{number}"] = (9 * before + 1) * width
-        before, side = width, side // 2
-    return {**counts, "hidden": (side * side * before + 1) * dense_units, "box": (dense_units + 1) * 4}

@@ -11,12 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from drunet.files import read_json
-from drunet.metrics import Summary, summarise
+from drunet.metrics import summarise
 from studies.common.images.protocols import PROTOCOLS
 from studies.ct_boxes import trials
 from studies.ct_boxes.geometry import iou
@@ -107,10 +105,15 @@ def with_mean_box(arms: Sequence[BoxArm], slices: pd.DataFrame) -> list[BoxArm]:
     That is the mean box, in shares of the sides, of the training slices: no constant has a smaller squared error on
     them. All arms of a protocol share its splits; `slices` is slices.tsv.
     """
-    first = {arm.protocol: arm for arm in reversed(arms)}
     added = []
-    for arm in (first[protocol] for protocol in dict.fromkeys(arm.protocol for arm in arms)):
-        parts = [_constant(rows, _learnt(arm, rows, slices)) for _, rows in _stages(arm, slices)]
+    for arm in _one_of_each_protocol(arms):
+        sized = arm.predictions.merge(slices[["file", "width", "height"]], on="file", how="left", validate="m:1")
+        parts = []
+        for (stage, subtype), rows in sized.groupby(["stage", "subtype"], sort=False):
+            learnt = _learnt(arm, str(stage), str(subtype), slices)
+            predicted = (learnt[TRUE].to_numpy(float) / trials.sides_of(learnt)).mean(axis=0) * trials.sides_of(rows)
+            found = dict(zip(PREDICTED, predicted.T, strict=True))
+            parts.append(rows.assign(**found, iou=iou(rows[TRUE].to_numpy(float), predicted)))
         rows = pd.concat(parts, ignore_index=True)
         added.append(BoxArm(MEAN_BOX, MEAN_BOX_LABEL, arm.protocol, rows, None, {}))
     return [*arms, *added]
@@ -138,22 +141,6 @@ def scores(arms: Sequence[BoxArm], what: Sequence[Judged], *, good: float, resam
     return pd.DataFrame(rows)
 
 
-def gains(
-    arms: Sequence[BoxArm], what: Sequence[Judged], protocol: str, *, resamples: int, seed: int
-) -> dict[tuple[str, str], Summary]:
-    """IoU of each network minus that of the mean box, over test slices of one protocol, by arm and metric."""
-    known = {arm.name: arm.predictions for arm in arms if arm.protocol == protocol}
-    found = {}
-    for one in (one for one in what if one.stage != UNTOUCHED and not one.whole):
-        constant = one.rows(known[MEAN_BOX])[["file", "iou"]]
-        for name in (name for name in known if name != MEAN_BOX):
-            both = one.rows(known[name]).merge(constant, on="file", suffixes=("", "_mean_box"))
-            difference = (both["iou"] - both["iou_mean_box"]).to_numpy(float)
-            patients = both["patient"].to_numpy()
-            found[name, one.metric] = summarise(difference, patients, resamples=resamples, seed=seed)
-    return found
-
-
 def leaks(arms: Sequence[BoxArm], what: Sequence[Judged], slices: pd.DataFrame) -> pd.DataFrame:
     """Training and test slices of each split, and the share of test slices of a patient who is also in training.
 
@@ -162,13 +149,13 @@ def leaks(arms: Sequence[BoxArm], what: Sequence[Judged], slices: pd.DataFrame) 
     Returns columns protocol, subtype, stage, learnt (slices), learnt_patients, judged (slices), judged_patients, leak.
     """
     rows = []
-    for arm in {arm.protocol: arm for arm in reversed([a for a in arms if a.history is not None])}.values():
+    for arm in _one_of_each_protocol([arm for arm in arms if arm.history is not None]):
         for one in (one for one in what if one.stage != UNTOUCHED and not one.whole):
             tested = one.rows(arm.predictions)
             if tested.empty:
                 continue
             judged = slices[slices["file"].isin(set(tested["file"]))]
-            learnt = _learnt(arm, arm.predictions[arm.predictions["stage"] == one.stage], slices, one.subtype)
+            learnt = _learnt(arm, one.stage, one.subtype, slices)
             sizes = {"learnt": len(learnt), "learnt_patients": learnt["patient"].nunique()}
             sizes |= {"judged": len(judged), "judged_patients": judged["patient"].nunique()}
             leak = float(judged["patient"].isin(set(learnt["patient"])).mean())
@@ -194,31 +181,16 @@ def long_metrics(scores: pd.DataFrame, leak: pd.DataFrame, arms: Sequence[BoxArm
     return pd.DataFrame(rows, columns=["arm", "protocol", "repeat", "metric", "value"])
 
 
-def _stages(arm: BoxArm, slices: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
-    """The arm's predictions by stage and subtype, with the sizes of the slices."""
-    sized = arm.predictions.merge(slices[["file", "width", "height"]], on="file", how="left", validate="many_to_one")
-    return list(sized.groupby(["stage", "subtype"], sort=False))
+def _one_of_each_protocol(arms: Sequence[BoxArm]) -> list[BoxArm]:
+    """The first arm of each: all of a protocol share its splits."""
+    return list({arm.protocol: arm for arm in reversed(arms)}.values())[::-1]
 
 
-def _learnt(arm: BoxArm, rows: pd.DataFrame, slices: pd.DataFrame, subtype: str | None = None) -> pd.DataFrame:
-    """Training slices of the network that predicted these rows, all of one stage."""
-    stage = rows["stage"].iloc[0]
+def _learnt(arm: BoxArm, stage: str, subtype: str, slices: pd.DataFrame) -> pd.DataFrame:
+    """Training slices of the network that predicted a subtype at a stage."""
     if stage == TUNED:
-        own = rows["subtype"] == (subtype or rows["subtype"].iloc[0])
-        files = rows.loc[own & (rows["part"] != "test"), "file"]
-        return slices[slices["file"].isin(set(files))]
+        own = arm.predictions[(arm.predictions["stage"] == stage) & (arm.predictions["subtype"] == subtype)]
+        return slices[slices["file"].isin(set(own.loc[own["part"] != "test", "file"]))]
     source = Judged(str(arm.facts["source"]), SOURCE)
     tested = set(source.rows(arm.predictions)["file"])
     return slices[(slices["subtype"] == source.subtype) & ~slices["file"].isin(tested)]
-
-
-def _constant(rows: pd.DataFrame, learnt: pd.DataFrame) -> pd.DataFrame:
-    """The rows with the mean box of `learnt` in place of what was predicted."""
-    mean = (learnt[TRUE].to_numpy(float) / _sides(learnt)).mean(axis=0)
-    predicted = mean * _sides(rows)
-    return rows.assign(**dict(zip(PREDICTED, predicted.T, strict=True)), iou=iou(rows[TRUE].to_numpy(float), predicted))
-
-
-def _sides(rows: pd.DataFrame) -> NDArray[np.float64]:
-    """Sides that turn shares of the four edges into px: (n, 4)."""
-    return rows[["width", "height", "width", "height"]].to_numpy(float)

@@ -16,12 +16,7 @@ SUBTYPES = {
     "E": "large cell carcinoma",
     "G": "squamous cell carcinoma",
 }
-_UNDECISIVE = ("label", "published", "training", "fine_tuning")
-
-
-def subtypes_of(settings: Mapping[str, Any]) -> list[str]:
-    """Subtypes that the study reads, the source first."""
-    return [settings["source"], *settings["targets"]]
+_UNDECISIVE = ("label", "training", "fine_tuning")
 
 
 def arms_of(settings: Mapping[str, Any]) -> list[str]:
@@ -32,12 +27,9 @@ def arms_of(settings: Mapping[str, Any]) -> list[str]:
 def arm_settings(settings: Mapping[str, Any], arm: str) -> dict[str, Any]:
     """The settings that decide an arm's trainings, in full.
 
-    Returns
-    -------
-    dict
-        architecture, options, loss, coordinates, augment; training (`TrainingSettings` of the source) and
-        fine_tuning (parts, and training: `TrainingSettings` on each target, which differs from that of the source
-        where the settings say so).
+    They are architecture, options, loss, coordinates, augment; training (`TrainingSettings` of the source) and
+    fine_tuning (parts, and training: `TrainingSettings` on each target, which differs from that of the source where the
+    settings say so).
     """
     own = settings["arms"][arm]
     training = merged(settings["training"], own.get("training", {}))

@@ -11,27 +11,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from drunet.console import say
 from drunet.errors import ModelError
 from drunet.files import sha256
 from drunet.models import registry
 from drunet.settings.training import TrainingSettings
+from drunet.training.batches import EpochBatches
 from drunet.training.loop import compute_precision
 from drunet.training.trained import Trained
 from studies.common.errors import ImageSetError
-from studies.common.images.batches import Originals, probabilities
+from studies.common.images.batches import Originals, PictureBatches, Shown, probabilities
+from studies.common.images.folder import read_image
 from studies.common.images.training import pace, without_names
+from studies.common.images.view import resized
 from studies.common.series import Series
-from studies.ct_boxes import geometry
-from studies.ct_boxes.batches import BoxBatches, read_slice
 from studies.ct_boxes.losses import MeanBoxIou, box_loss
-from studies.ct_boxes.simple_box_cnn import layer_parameters
 from studies.ct_boxes.trials import (
     HISTORY,
     SOURCE,
@@ -40,11 +41,12 @@ from studies.ct_boxes.trials import (
     SubtypeSplit,
     divide,
     prediction_rows,
+    sides_of,
     true_boxes,
 )
 from studies.ct_boxes.view import BoxView
 
-PUBLISHED_SIZE = 512  # px
+Seen = tuple[NDArray[np.uint8], NDArray[np.float64]]
 
 
 def train_box_arm(
@@ -67,56 +69,20 @@ def train_box_arm(
 ) -> Trained:
     """Train on the source's slices, predict those of the targets, fine-tune on each target, and predict again.
 
-    Parameters
-    ----------
-    name : str
-        For messages.
-    arm : mapping
-        architecture, options, loss (see `studies.ct_boxes.losses.box_loss`), coordinates (pixels, of the square
-        that the network sees, or normalised), augment (see `BoxView`; null: none), training (a plan, in full), and
-        fine_tuning: {parts, training}, likewise.
-    slices : DataFrame
-        From `studies.ct_boxes.trials.read_slices`.
-    root : path
-        Folder of the pictures.
-    size : int
-        Side of the square that they are resized to, px (published: 512).
-    source, targets : str, sequence of str
-        The subtype of the first training, and other subtypes.
-    protocol, parts, validation_share
-        See `studies.ct_boxes.trials.divide`; parts of the source (published: 800 and 200). Without validation slices
-        the training loss chooses the epoch.
-    seed : int
-        Of splits, initial weights, order and views.
-    folder : Path
-        Where the state is kept, and until the caller removes it the weights of every training: those whose keys the
-        facts name, see `studies.common.series.weights_file`.
-    threads : int
-        Slices decoded at a time.
-    keep_mb : float
-        Pixels kept in memory, MB.
-    code : str
-        Digest of the training code: after a change training starts again.
+    `arm` is what `studies.ct_boxes.tasks.arm_settings` gives, `slices` what `studies.ct_boxes.trials.read_slices`
+    reads, `root` the folder of the pictures, `size` the side of the square that they are resized to, px (published:
+    512). `protocol`, `parts` and `validation_share` are of the source, see `studies.ct_boxes.trials.divide`; without
+    validation slices the training loss chooses the epoch. `folder` keeps the state, and until the caller removes it the
+    weights of every training, see `studies.common.series.weights_file`. `threads` slices are decoded at a time,
+    `keep_mb` MB of pixels kept. After a change of the digest `code` training starts again.
 
-    Returns
-    -------
-    Trained
-        Predictions (`trials.ROWS`): all slices of the source, of every part (stage "source"), of each target before
-        ("untouched", also the part), and after fine-tuning ("fine-tuned", every part). History (`trials.HISTORY`).
-        Facts: among others `parameters`, `dense_parameters` (of the largest dense layer), `layers`,
-        `at_published_size`, `trainings` (key, stage, target, slices, patients, leak), and `skipped`, the targets that
-        could not be fine-tuned for and why.
+    Returns predictions (`trials.ROWS`): all slices of the source, of every part (stage "source"), of each target before
+    ("untouched", also the part), and after fine-tuning ("fine-tuned", every part); history (`trials.HISTORY`); and
+    facts, among them `parameters`, `trainings` (key, stage, target), and `skipped`, the targets
+    that could not be fine-tuned for and why.
 
-    Raises
-    ------
-    ConfigError
-        For an augmentation or a plan that does not fit.
-    ImageSetError
-        If the source has too few slices or patients, or a picture cannot be read.
-    ModelError
-        For an architecture or options that do not fit.
-    TrainingDataError
-        If the loss is no longer a number.
+    Raises ConfigError or ModelError for settings that do not fit, ImageSetError if the source has too few slices or
+    patients, or a picture cannot be read, TrainingDataError if the loss is no longer a number.
     """
     plan = TrainingSettings.of(arm["training"], f"{name}: training")
     tuning = TrainingSettings.of(arm["fine_tuning"]["training"], f"{name}: fine_tuning.training")
@@ -137,7 +103,7 @@ def train_box_arm(
     data = _Data(Originals(root, keep_mb, partial(read_slice, size=size)), view, size, unit, seed, threads)
 
     def first_rows() -> pd.DataFrame:
-        found = [data.rows(model, first.slices, plan, part=first.parts, stage=SOURCE, target=source)]
+        found = [data.rows(model, first.slices, plan, part=first.slices["part"], stage=SOURCE, target=source)]
         for target in targets:
             others = slices[slices["subtype"] == target]
             if len(others):
@@ -148,23 +114,24 @@ def train_box_arm(
     decisive += [read.to_csv(index=False), code, [sha256(Path(root) / file) for file in read["file"]]]
     series = Series(model, loss=loss, metric=MeanBoxIou, folder=folder, decisive=decisive)
     trained = series.train(SOURCE, f"{name}, {source}", plan, partial(data.of, first, plan), first_rows)
-    done = [(SOURCE, SOURCE, source, first, *trained)]
+    done = [(SOURCE, SOURCE, source, *trained)]
     series.go_on_from(SOURCE)
     for target, split in tuned.items():
         key, label = tuned_key(target), f"{name}, {source} fine-tuned for {target}"
-        answers = partial(data.rows, model, split.slices, tuning, part=split.parts, stage=TUNED, target=target)
+        answers = partial(data.rows, model, split.slices, tuning, part=split.slices["part"], stage=TUNED, target=target)
         trained = series.train(key, label, tuning, partial(data.of, split, tuning), answers)
-        done.append((key, TUNED, target, split, *trained))
+        done.append((key, TUNED, target, *trained))
 
     how = {"size": size, "source": source, "targets": list(targets), "protocol": protocol, "parts": dict(parts)}
     how |= {"validation_share": validation_share, "seed": seed, "keras": keras.__version__, "skipped": skipped}
     trainings = [
-        {"key": key, "stage": stage, "target": target, **split.facts(), **pace(history)}
-        for key, stage, target, split, _, history in done
+        {"key": key, "stage": stage, "target": target, **pace(history)} for key, stage, target, _, history in done
     ]
-    curves = [h.assign(stage=stage, target=target) for _, stage, target, _, _, h in done]
+    curves = [h.assign(stage=stage, target=target) for _, stage, target, _, h in done]
     history = pd.concat(curves, ignore_index=True).reindex(columns=list(HISTORY))
-    facts = {**_network_facts(arm, model), "builder": builder, **how, "trainings": trainings}
+    told = ("architecture", "options", "loss", "coordinates", "augment", "training", "fine_tuning")
+    facts = {**{key: arm[key] for key in told}, "parameters": int(model.count_params()), "builder": builder}
+    facts |= {**how, "trainings": trainings}
     return Trained(None, history, facts, pd.concat([rows for *_, rows, _ in done], ignore_index=True))
 
 
@@ -188,7 +155,7 @@ class _Data:
         """Batches to learn from, and to validate with if slices were set aside."""
         learnt, judged = (subtype.slices.iloc[part] for part in (subtype.split.training, subtype.split.validation))
         training = self._batches(learnt, plan, steps=plan.steps_per_epoch, view=self.view)
-        return training, self._batches(judged, plan, fixed=True) if subtype.validated else None
+        return training, self._batches(judged, plan, fixed=True) if len(judged) else None
 
     def rows(self, model: keras.Model, slices: pd.DataFrame, plan: TrainingSettings, **what: Any) -> pd.DataFrame:
         """Predictions for slices; `what` as of `prediction_rows`."""
@@ -196,17 +163,9 @@ class _Data:
         return prediction_rows(slices, answers * self.unit / self.size, **what)
 
     def _batches(self, slices: pd.DataFrame, plan: TrainingSettings, **options: Any) -> BoxBatches:
-        boxes = geometry.normalise(true_boxes(slices), slices["width"], slices["height"]) * self.size
-        return BoxBatches(
-            slices["file"].tolist(),
-            boxes,
-            originals=self.originals,
-            unit=self.unit,
-            batch_size=plan.batch_size,
-            seed=self.seed,
-            threads=self.threads,
-            **options,
-        )
+        boxes = true_boxes(slices) / sides_of(slices) * self.size
+        files, own = slices["file"].tolist(), {"seed": self.seed, "threads": self.threads, **options}
+        return BoxBatches(files, boxes, originals=self.originals, unit=self.unit, batch_size=plan.batch_size, **own)
 
 
 def _tuned(
@@ -231,28 +190,49 @@ def _check_answers(model: keras.Model, name: str) -> None:
         raise ModelError("the network does not turn one grey picture into a box", where=name, found=found, mend=mend)
 
 
-def _network_facts(arm: Mapping[str, Any], model: keras.Model) -> dict[str, Any]:
-    """What an arm is, and how many parameters lie where."""
-    layers = {layer.name: int(layer.count_params()) for layer in model.layers if layer.count_params()}
-    dense = [layers[layer.name] for layer in model.layers if isinstance(layer, keras.layers.Dense)]
-    told = ("architecture", "options", "loss", "coordinates", "augment", "training", "fine_tuning")
-    return {
-        **{key: arm[key] for key in told},
-        "parameters": int(model.count_params()),
-        "dense_parameters": max(dense, default=0),
-        "layers": layers,
-        "at_published_size": _at_published_size(arm, layers),
-    }
+def read_slice(path: str | os.PathLike[str], size: int) -> NDArray[np.uint8]:
+    """A grey image stretched to a square, reduced by area: uint8 (size, size); raises ImageSetError if undecodable."""
+    return resized(read_image(path)[..., 0], (size, size))
 
 
-def _at_published_size(arm: Mapping[str, Any], layers: Mapping[str, int]) -> dict[str, Any]:
-    """Parameters in all and of the largest layer at 512 px; only the simple network has more of them there."""
-    if arm["architecture"] == "simple_box_cnn":
-        layers = layer_parameters(PUBLISHED_SIZE, **arm["options"])
-    largest = max(layers, key=lambda layer: layers[layer])
-    return {
-        "size": PUBLISHED_SIZE,
-        "parameters": sum(layers.values()),
-        "largest_layer": largest,
-        "largest": layers[largest],
-    }
+class BoxBatches(PictureBatches):
+    """Slices with views that are drawn anew for every epoch; fixed, or without a `view`: each as it is.
+
+    `boxes` are float (n, 4), xmin, ymin, xmax, ymax, px of what `originals` gives, uint8 (size, size); they are divided
+    by the `unit`: 1 yields px, the size shares of the sides. The rest is as of `PictureBatches`. Yields slices, float32
+    (batch, size, size, 1) in [0, 1], boxes, float32 (batch, 4), and weights, float32 (batch,), of a fixed dataset.
+    """
+
+    streams: ClassVar = {**EpochBatches.streams, "augmentation": (29,)}
+
+    def __init__(
+        self,
+        files: Sequence[str],
+        boxes: NDArray[np.float64],
+        *,
+        unit: float = 1.0,
+        view: BoxView | None = None,
+        **pictures: Any,
+    ) -> None:
+        super().__init__(files, **pictures)
+        self._boxes, self._unit = np.asarray(boxes, dtype=np.float64), unit
+        self._view = None if self.fixed else view
+
+    def _pair(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        seen = self.gathered(index)
+        return _pixels(seen), (np.stack([box for _, box in seen]) / self._unit).astype(np.float32)
+
+    def inputs(self, index: int) -> NDArray[np.float32]:
+        """The slices of a batch alone, float32 (batch, size, size, 1) in [0, 1]."""
+        return _pixels(self.gathered(index))
+
+    def _seen(self, picture: Shown) -> Seen:
+        image, box = self._originals(self.files[picture[0]]), self._boxes[picture[0]]
+        if self._view is None:
+            return image, box
+        return self._view.training(self.draws("augmentation", *picture), image, box)
+
+
+def _pixels(seen: Sequence[Seen]) -> NDArray[np.float32]:
+    """Slices as a network takes them: float32 (n, size, size, 1)."""
+    return np.stack([image for image, _ in seen])[..., None].astype(np.float32) / np.float32(255)

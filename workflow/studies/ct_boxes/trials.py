@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drunet.console import say
 from studies.common.errors import ImageSetError
-from studies.common.images.splits import PART_NAMES, Split, leak, split_of
+from studies.common.images.splits import PART_NAMES, Split, split_of
 from studies.ct_boxes import geometry
 
 SOURCE, UNTOUCHED, TUNED = "source", "untouched", "fine-tuned"
@@ -25,49 +25,17 @@ HISTORY = ("stage", "target", "epoch", "loss", "iou", "val_loss", "val_iou", "se
 
 
 def read_slices(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read slices.tsv: file, subtype and patient as text, sides and edges (px), and how many boxes the slice had.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing.
-    """
+    """Read slices.tsv: file, subtype and patient as text, sides and edges (px), and how many boxes the slice had."""
     frame = pd.read_csv(path, sep="\t", dtype={"file": str, "subtype": str, "patient": str}, keep_default_na=False)
-    if missing := [column for column in SLICES if column not in frame.columns]:
-        raise ValueError(f"a list of slices lacks {', '.join(missing)}")
     return frame.astype(dict.fromkeys(TRUE, float))
 
 
 @dataclass(frozen=True, eq=False)
 class SubtypeSplit:
-    """The slices of a subtype, renumbered, and their split."""
+    """The slices of a subtype, renumbered, with the part of each, and their split."""
 
     slices: pd.DataFrame
     split: Split
-
-    @property
-    def validated(self) -> bool:
-        """Whether slices were set aside to tell when training was best."""
-        return len(self.split.validation) > 0
-
-    @property
-    def parts(self) -> NDArray[np.str_]:
-        """The part of each slice, str (n,)."""
-        parts = np.full(len(self.slices), "", dtype="<U10")
-        for name in PART_NAMES:
-            parts[getattr(self.split, name)] = name
-        return parts
-
-    def facts(self) -> dict[str, Any]:
-        """Slices and patients of each part, and the share of test slices of a patient who was learnt from; JSON."""
-        own = {name: self.slices.iloc[getattr(self.split, name)] for name in PART_NAMES}
-        seen = np.concatenate([self.split.training, self.split.validation])
-        return {
-            "slices": {name: len(rows) for name, rows in own.items()},
-            "patients": {name: int(rows["patient"].nunique()) for name, rows in own.items()},
-            "validated": self.validated,
-            "leak": leak(_grouped(self.slices), seen, self.split.test),
-        }
 
 
 def divide(
@@ -82,24 +50,13 @@ def divide(
 ) -> SubtypeSplit:
     """Divide the slices of a subtype; without validation where there are too few patients (slices) for it.
 
-    Parameters
-    ----------
-    slices : DataFrame
-        subtype and patient, a row per slice; those of other subtypes are left out.
-    protocol : {"random", "grouped"}
-        By slice, as published, or by patient.
-    parts : mapping
-        training and test, and validation if wanted: counts or shares.
-    validation_share : float
-        Share of the training set that is set aside, where the parts name no validation.
-
-    Raises
-    ------
-    ImageSetError
-        If there are too few slices, or patients, for training and test.
+    `slices` has subtype and patient, a row per slice. The `protocol` is "random", by slice, as published, or "grouped",
+    by patient. `parts` are counts or shares of training and test, and of validation if wanted; where they name none,
+    `validation_share` of the training set is set aside. Raises ImageSetError if there are too few slices, or patients,
+    for training and test.
     """
     own = slices[slices["subtype"] == subtype].reset_index(drop=True)
-    images, count = _grouped(own), _units(own, protocol)
+    images, count = own.assign(label=subtype, group=own["patient"]), _units(own, protocol)
     if count < 2:
         unit = "patient" if protocol == "grouped" else "slice"
         found = f"{count or 'no'} {unit} of subtype {subtype}"
@@ -110,15 +67,22 @@ def divide(
     if validation_share and not len(split.validation) and _units(own.iloc[split.training], protocol) > 1:
         split = split_of(images, protocol, {"parts": wanted}, 0, validation_share, seed)
     if (validation_share or parts.get("validation")) and not len(split.validation):
-        say(
-            f"{where}: too little of subtype {subtype} to set any aside: the training loss tells when training was best"
-        )
-    return SubtypeSplit(own, split)
+        what = f"too little of subtype {subtype} to set any aside"
+        say(f"{where}: {what}: the training loss tells when training was best")
+    part = np.full(len(own), "", dtype="<U10")
+    for name in PART_NAMES:
+        part[getattr(split, name)] = name
+    return SubtypeSplit(own.assign(part=part), split)
 
 
 def true_boxes(slices: pd.DataFrame) -> geometry.Boxes:
     """The annotated boxes, float64 (n, 4), px of the stored picture."""
     return slices[list(TRUE)].to_numpy(dtype=np.float64)
+
+
+def sides_of(slices: pd.DataFrame) -> NDArray[np.float64]:
+    """Sides that turn shares of the four edges into px, and back: (n, 4)."""
+    return slices[["width", "height", "width", "height"]].to_numpy(dtype=np.float64)
 
 
 def prediction_rows(
@@ -129,15 +93,11 @@ def prediction_rows(
     `shares` (n, 4) are the predicted boxes in shares of the sides, neither ordered nor clipped.
     """
     true = true_boxes(slices)
-    predicted = geometry.to_pixels(shares, slices["width"], slices["height"])
+    predicted = shares * sides_of(slices)
     rows = slices[["file", "subtype", "patient", *TRUE]].reset_index(drop=True)
     rows = rows.assign(part=part, stage=stage, target=target, iou=geometry.iou(true, predicted))
     rows = rows.assign(**dict(zip(PREDICTED, predicted.T, strict=True)))
     return rows[list(ROWS)]
-
-
-def _grouped(slices: pd.DataFrame) -> pd.DataFrame:
-    return slices.assign(label=slices["subtype"], group=slices["patient"])
 
 
 def _units(slices: pd.DataFrame, protocol: str) -> int:

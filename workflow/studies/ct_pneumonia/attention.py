@@ -19,10 +19,8 @@ from drunet.training.trained import rebuild
 from studies.common.images.examples import trial_of, with_calls
 from studies.common.images.folder import read_image
 from studies.common.images.view import View
-from studies.common.saliency.grad_cam import grad_cam
-from studies.common.saliency.layers import walk
-from studies.common.saliency.maps import unit_range
-from studies.common.saliency.score import ScoreKind
+from studies.common.saliency.grad_cam import grad_cam, walk
+from studies.common.saliency.maps import ScoreKind, unit_range
 from studies.common.series import weights_file
 from studies.ct_pneumonia.attention_maps import COVERAGE, ArmMaps, coverage, seen_box
 
@@ -162,7 +160,7 @@ def last_convolution(model: keras.Model) -> str:
     """Path of the last of `convolutions`: where Grad-CAM is usually taken, found without a list of names.
 
     In a network that ends in several branches side by side (InceptionV3, InceptionResNetV2's blocks) it lies in one of
-    them, and says nothing of the others; the model's own output holds all (`saliency.layers.default_layers`).
+    them, and says nothing of the others; the model's own output holds all (`saliency.grad_cam.default_layers`).
     """
     return list(convolutions(model))[-1]
 

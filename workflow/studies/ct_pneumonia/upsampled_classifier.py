@@ -15,7 +15,7 @@ from keras import layers
 from drunet.models.backbones import check_backbone, check_what_learns, features, weight_sources
 from drunet.models.image_normalisation import normalised
 from drunet.models.options import Network, Shared, whole, whole_check
-from studies.common.models.switch import switch_check
+from studies.common.models.plain_cnn import switch_check
 
 
 def build_upsampled_classifier(

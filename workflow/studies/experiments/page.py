@@ -1,19 +1,27 @@
-"""What the page of the experiments shows: figures and a view of the tables."""
+"""What the page of several runs shows: boxes of the Dice, a grid of pictures, and tables."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
+from drunet.report.figures import MUTED, PALETTE, STYLE
+from drunet.report.overlay import TRUTH_LEGEND
+from drunet.report.tables import VALUE_NAMES
 from drunet.report.words import interval, number
+from studies.common.row_figures import box_rows
+from studies.common.saliency.attention_figure import Panel, panel_grid
 from studies.common.statistics import SLIDES_AS_INDEPENDENT, shown_tests
-from studies.experiments.figures import picture_grid, run_boxes, stacked_seconds
 from studies.experiments.tables import AFTER, BEFORE, SLIDE_STAGES, Runs, named_after, named_before, published_of
 
+_LABEL_LETTERS = 15
 _PUBLISHED = {
     "dsc_mean_without_refiner": "Dice, heatmap (paper)",
     "dsc_mean": "Dice (paper)",
@@ -24,13 +32,12 @@ _PUBLISHED = {
 
 def draw_figures(
     scores: pd.DataFrame,
-    seconds: pd.DataFrame,
     pictures: Mapping[tuple[str, str], np.ndarray],
     labels: Mapping[str, str],
     runs: Runs,
     published: pd.DataFrame,
 ) -> dict[str, Figure]:
-    """The figures with_refiner, without_refiner, seconds_figure and pictures.
+    """The figures with_refiner, without_refiner and pictures.
 
     `labels` maps experiments to runs; `pictures` holds uint8 (h, w, 3) by run and slide, and the slide itself under the
     empty run; `published` is drunet_experiments.tsv, as text.
@@ -42,11 +49,14 @@ def draw_figures(
         name: run_boxes(rows, _by_name(rows, published_of(published, labels, column)), counted)
         for name, (column, rows) in boxes.items()
     }
-    named = seconds.assign(name=seconds["experiment"] + "  " + seconds["run"])
-    return figures | {
-        "seconds_figure": stacked_seconds(named, SLIDE_STAGES),
-        "pictures": _pictures(scores, pictures, labels),
-    }
+    return figures | {"pictures": picture_grid(scores, pictures, labels)}
+
+
+def run_boxes(scores: pd.DataFrame, published: Mapping[str, float], slides: str) -> Figure:
+    """Boxes of the Dice (dsc) per run (name), every slide a point, with the means measured and `published`, by name."""
+    frame = scores.rename(columns={"name": "row", "dsc": "value"}).assign(panel="", group="dsc")
+    groups = {"dsc": (PALETTE[0], "a slide, and the median")}
+    return box_rows(frame, groups, unit=f"{VALUE_NAMES['dsc']}, {slides}", published=published)
 
 
 def page_view(
@@ -80,18 +90,28 @@ def _by_name(rows: pd.DataFrame, means: Mapping[str, float]) -> dict[str, float]
     return {str(name): values[0] for name, values in stated.items() if values}
 
 
-def _pictures(
+def picture_grid(
     scores: pd.DataFrame, pictures: Mapping[tuple[str, str], np.ndarray], labels: Mapping[str, str]
 ) -> Figure:
-    """A row for the slides themselves and one per experiment, with the Dice in the corner."""
-    shown = {("slide", slide): picture for (run, slide), picture in pictures.items() if run == ""}
-    columns, captions, rows = [slide for _, slide in shown], {}, [("slide", "")]
-    after = scores[scores["stage"] == AFTER]
-    for experiment, slide, run, dice in after[["experiment", "slide", "run", "dsc"]].itertuples(index=False):
-        if (run, slide) in pictures:
-            shown[experiment, slide], captions[experiment, slide] = pictures[run, slide], number(dice)
-    rows += [(e, run) for e, run in labels.items() if any(key == e for key, _ in captions)]
-    return picture_grid(rows, columns, shown, captions)
+    """A row for the slides themselves and one per experiment, titled by the Dice (Oskouei et al. 2025, Fig. 6).
+
+    Columns are the slides that have a picture under the empty run; a place without a picture stays empty.
+    """
+    slides = [slide for run, slide in pictures if run == ""]
+    after = scores[scores["stage"] == AFTER].set_index(["experiment", "slide"])["dsc"].to_dict()
+    rows: list[list[Panel | None]] = [[Panel(pictures["", slide], title=slide) for slide in slides]]
+    names = ["slide"]
+    for experiment, run in labels.items():
+        there = {s: number(after[experiment, s]) for s in slides if (run, s) in pictures and (experiment, s) in after}
+        if there:
+            rows.append([Panel(pictures[run, s], title=there[s]) if s in there else None for s in slides])
+            names.append("\n".join([experiment, *textwrap.wrap(run.replace("_", " "), _LABEL_LETTERS)]))
+    figure = panel_grid(rows if slides else [], names, nothing="there is no slide to show", bar=False)
+    colours = {name: (red / 255, green / 255, blue / 255) for name, (red, green, blue) in TRUTH_LEGEND}
+    handles = [Patch(facecolor=colour, edgecolor=MUTED, label=name) for name, colour in colours.items()]
+    with matplotlib.rc_context(STYLE):
+        figure.legend(handles=handles, loc="outside lower right", ncols=3, handlelength=1.0, fontsize=9)
+    return figure
 
 
 def _scores(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:

@@ -66,24 +66,13 @@ def tumour_margin(
     mpp: float,
     band: float,
 ) -> np.ndarray:
-    """Tissue around the annotated tumour that is not tumour itself.
+    """Tissue within `band` µm of the annotated tumour, outwards from its outline, that is not tumour itself: bool (h,
+    w).
 
-    Parameters
-    ----------
-    tissue : bool (h, w)
-        Over the whole slide, any size: glass would make the share of it that is called tumour look small.
-    slide_size : (width, height)
-        In level-0 pixels.
-    slide_mpp, mpp : float
-        µm per pixel of the slide, and (about) of the result.
-    band : float
-        Width of the margin in µm, outwards from the outline.
-
-    Returns
-    -------
-    bool (h, w)
-        Empty on a slide without tumour. Of a partially annotated slide the marked non-tumour alone, and nothing that is
-        to be ignored.
+    Empty on a slide without tumour. Of a partially annotated slide the marked non-tumour alone, and nothing that is to
+    be ignored. `tissue`, bool (h, w) of any size, is over the whole slide: glass would make the share that is called
+    tumour look small. `slide_size` is (width, height), level-0 px; `slide_mpp` and `mpp` are µm/px of the slide, and
+    (about) of the result.
     """
     width, height = slide_size
     shape = max(1, round(height * slide_mpp / mpp)), max(1, round(width * slide_mpp / mpp))

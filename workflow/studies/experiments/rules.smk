@@ -33,7 +33,6 @@ rule compare_runs:
         with_refiner="<results>/studies/experiments/figures/with_refiner.png",
         without_refiner="<results>/studies/experiments/figures/without_refiner.png",
         pictures="<results>/studies/experiments/figures/pictures.jpg",
-        seconds_figure="<results>/studies/experiments/figures/seconds.png",
         section="<results>/studies/experiments/section.json",
         page=report("<results>/studies/experiments/report.html", category="Studies"),
     log:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from drunet.evaluation import gather
-from drunet.report.tables import STAGES, require_columns, summary_table
+from drunet.report.tables import STAGES, summary_table
 from studies.common.statistics import holm, paired_tests, require_slides
 
 Runs = Mapping[str, Mapping[str, Any]]
@@ -53,11 +54,8 @@ def score_table(
 
 def with_margins(scores: pd.DataFrame, margins: Mapping[tuple[str, str], float]) -> pd.DataFrame:
     """Add the column margin (share of the tumour's margin called tumour) to the last stage, by run and slide."""
-    shares = [
-        margins.get((run, slide), np.nan) if stage == AFTER else np.nan
-        for run, slide, stage in zip(scores["run"], scores["slide"], scores["stage"], strict=True)
-    ]
-    return scores.assign(margin=shares)
+    shares = [margins.get(pair, np.nan) for pair in zip(scores["run"], scores["slide"], strict=True)]
+    return scores.assign(margin=np.where(scores["stage"] == AFTER, shares, np.nan))
 
 
 def long_table(scores: pd.DataFrame) -> pd.DataFrame:
@@ -109,18 +107,12 @@ def runs_table(
     }
     rows = []
     for experiment, run in labels.items():
-        parts = runs[run]
         counted = scores[scores["experiment"] == experiment]
-        row: dict[str, Any] = {
-            "experiment": experiment,
-            "run": run,
-            "classifier": parts["classifier"],
-            "classifier_data": learnt_from(models, parts["classifier"]),
-            "refiner": parts["refiner"] or "none",
-            "refiner_data": learnt_from(models, parts["refiner"]),
-            "slides": counted["slide"].nunique(),
-            "patients": counted["patient_id"].nunique(),
-        }
+        row: dict[str, Any] = {"experiment": experiment, "run": run}
+        for part in ("classifier", "refiner"):
+            name = runs[run][part]
+            row |= {part: name or "none", f"{part}_data": learnt_from(models, name)}
+        row |= {"slides": counted["slide"].nunique(), "patients": counted["patient_id"].nunique()}
         for stage, prefix, score in wanted:
             table = summaries[score]
             summary = table[(table["run"] == experiment) & (table["stage"] == stage)].iloc[0]
@@ -170,34 +162,21 @@ def seconds_table(benchmarks: Path, labels: Mapping[str, str], runs: Runs, slide
     """Seconds of every job that a slide passes through, from Snakemake's benchmark files.
 
     A job that several runs share counts for each of them: the table says how long a slide takes in a run. Returns
-    columns experiment, run, slide, stage, seconds, shared_by (experiments that use the job); jobs without a benchmark
-    file are left out.
+    columns experiment, run, slide, stage, seconds; jobs without a benchmark file are left out.
     """
     rows = []
-    for experiment, run in labels.items():
-        for stage in SLIDE_STAGES:
-            folder = _folder(stage, run, runs)
-            shared = sum(_folder(stage, other, runs) == folder for other in labels.values())
-            for slide in slides:
-                path = benchmarks / stage / folder / f"{slide}.tsv"
-                if path.is_file():
-                    seconds = float(pd.read_csv(path, sep="\t")["s"].mean())
-                    rows.append([experiment, run, slide, stage, seconds, shared])
-    return pd.DataFrame(rows, columns=["experiment", "run", "slide", "stage", "seconds", "shared_by"])
+    for (experiment, run), stage, slide in product(labels.items(), SLIDE_STAGES, slides):
+        own = {**dict.fromkeys(_PER_CLASSIFIER, runs[run]["classifier"]), **dict.fromkeys(_PER_RUN, run)}
+        path = benchmarks / stage / str(own.get(stage, "")) / f"{slide}.tsv"
+        if path.is_file():
+            rows.append([experiment, run, slide, stage, float(pd.read_csv(path, sep="\t")["s"].mean())])
+    return pd.DataFrame(rows, columns=["experiment", "run", "slide", "stage", "seconds"])
 
 
 def published_of(published: pd.DataFrame, labels: Mapping[str, str], column: str) -> dict[str, float]:
     """Published numbers by experiment, where the paper states one."""
-    require_columns(published, ("experiment", column), "drunet_experiments")
     stated = published[published["experiment"].isin(labels) & (published[column] != "")]
     return dict(zip(stated["experiment"], stated[column].astype(float), strict=True))
-
-
-def _folder(stage: str, run: str, runs: Runs) -> str:
-    """Folder of a stage's benchmark files; runs that share it share the stage's jobs."""
-    if stage in _PER_RUN:
-        return run
-    return str(runs[run]["classifier"]) if stage in _PER_CLASSIFIER else ""
 
 
 def _effect_of_refiner(rows: pd.DataFrame, value: str) -> pd.DataFrame:

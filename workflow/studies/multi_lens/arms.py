@@ -27,9 +27,8 @@ def image_sets_of(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def folder_states(files: Mapping[str, Any]) -> list[str]:
     """Digests of the folders of a set, which change when an image in them does."""
-    return [
-        content_state(path, None) for part in ("training", "test") for path in files.get(part, []) if is_folder(path)
-    ]
+    paths = [*files.get("training", []), *files.get("test", [])]
+    return [content_state(path, None) for path in paths if is_folder(path)]
 
 
 def arm_name(strength: float) -> str:
@@ -55,27 +54,13 @@ def training_settings(settings: Mapping[str, Any], dataset: str) -> dict[str, An
 
 
 def lenses_of(settings: Mapping[str, Any], strength: float, size: int) -> MultiLens:
-    """Lenses of an arm: radii scaled to the image's size, strengths of ±`strength`.
-
-    Parameters
-    ----------
-    settings : mapping
-        lenses, radius (px), radius_at (px of the image side that the radii are meant for), probability, centres.
-    strength : float
-        0 means no lenses.
-    size : int
-        Side of the image, px.
+    """Lenses of an arm, by the block `multi_lens` of the settings: radii scaled to images of `size` px, strengths of
+    ±`strength`, of which 0 means no lenses.
     """
     # Here, for the rules are read with this module.
     from drunet.augment.pipeline import MultiLens
 
-    scale = size / settings["radius_at"]
-    low, high = (max(1, round(radius * scale)) for radius in settings["radius"])
-    return MultiLens(
-        lenses=settings["lenses"] if strength else 0,
-        # The upper end is never drawn.
-        radius=(low, max(high, low + 1)),
-        strength=(-strength, strength),
-        probability=settings["probability"],
-        centres=settings["centres"],
-    )
+    low, high = (max(1, round(radius * (size / settings["radius_at"]))) for radius in settings["radius"])
+    # The upper end is never drawn.
+    lenses, radius = settings["lenses"] if strength else 0, (low, max(high, low + 1))
+    return MultiLens(lenses, radius, (-strength, strength), settings["probability"], settings["centres"])

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
@@ -19,7 +16,7 @@ from drunet.report.figures import MUTED, PALETTE, STYLE, WIDTH, new_figure, noth
 from studies.multi_lens.arms import WITHOUT, arm_name
 from studies.multi_lens.tables import swept_sets
 
-PANELS = 4  # side by side
+_CELLS = 11  # squares of the grid along the height of the patch
 
 
 def sample_tile(tiles: pd.DataFrame) -> tuple[int, int]:
@@ -29,26 +26,23 @@ def sample_tile(tiles: pd.DataFrame) -> tuple[int, int]:
     return int(row["x"]), int(row["y"])
 
 
-def grid_picture(
-    patch: NDArray[np.uint8], strong: MultiLens, medium: MultiLens, *, seed: int, cells: int = 11
-) -> Figure:
+def grid_picture(patch: NDArray[np.uint8], strong: MultiLens, medium: MultiLens, *, seed: int) -> Figure:
     """A patch with a grid on it, and the same through lenses that are too strong and through medium ones (Fig. 2).
 
     Both use the same random numbers, so that lenses of the same number and radii are in the same places. `patch` is
-    uint8 (h, w, 3), `cells` the number of squares along its height.
+    uint8 (h, w, 3).
     """
     height, width = patch.shape[:2]
     lined = patch.copy()
-    cell, thick = height / cells, max(1, height // 112)
+    cell, thick = height / _CELLS, max(1, height // 112)
     # No line on the edge: a lens that reaches beyond the edge repeats it.
     for at in np.arange(cell / 2, max(height, width), cell).round().astype(int):
         lined[at : at + thick] = lined[:, at : at + thick] = (20, 24, 32)
     with matplotlib.rc_context(STYLE):
         figure, panels = new_figure(WIDTH / 3 + 0.36, panels=3)
-        for axes, letter, words, lens in zip(
-            panels, "abc", ("original", "too strong", "medium"), (None, strong, medium), strict=True
-        ):
-            seen, title = lined, f"{letter}) {words}"
+        shown = {"a) original": None, "b) too strong": strong, "c) medium": medium}
+        for axes, (title, lens) in zip(panels, shown.items(), strict=True):
+            seen = lined
             if lens is not None:
                 rng, draws = np.random.default_rng(seed), (lens.lenses, lens.radius, lens.strength)
                 seen = distort(lined, draw_lenses(rng, (height, width), *draws, centres=lens.centres))
@@ -62,14 +56,10 @@ def grid_picture(
 def paired_dots(outcomes: pd.DataFrame, published: dict[str, tuple[float, float]], strength: float) -> Figure:
     """Macro F1 without and with lenses, a line per seed; published values, by dataset, as hollow diamonds."""
     datasets = [str(name) for name in dict.fromkeys(outcomes["dataset"])]
-    columns, rows = min(PANELS, len(datasets)), math.ceil(len(datasets) / PANELS)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(max(0.6 * WIDTH, WIDTH * columns / PANELS), 0.5 + 2.6 * rows), layout="constrained")
-        FigureCanvasAgg(figure)
-        panels = figure.subplots(rows, columns, squeeze=False)
-        for axes in panels.ravel()[len(datasets) :]:
-            axes.set_axis_off()
-        for axes, dataset in zip(panels.ravel(), datasets, strict=False):
+        width = WIDTH * min(1.0, max(0.6, len(datasets) / 4))
+        figure, panels = new_figure(3.1, width=width, panels=len(datasets))
+        for axes, dataset in zip(panels, datasets, strict=True):
             here = outcomes[outcomes["dataset"] == dataset]
             wide = here.pivot_table(index="seed", columns="arm", values="f1_macro")
             for _, row in wide.iterrows():
@@ -81,8 +71,7 @@ def paired_dots(outcomes: pd.DataFrame, published: dict[str, tuple[float, float]
             axes.set_xlim(-0.35, 1.35)
             axes.margins(y=0.15)
             axes.grid(axis="y")
-        for axes in panels[:, 0]:
-            axes.set_ylabel("macro F1 (test set)")
+        panels[0].set_ylabel("macro F1 (test set)")
         handles = [Line2D([], [], marker="o", color=PALETTE[0], label="measured, one seed")]
         if published:
             handles.append(Line2D([], [], marker="D", ls="--", color=PALETTE[1], mfc="white", label="published"))

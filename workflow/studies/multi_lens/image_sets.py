@@ -53,6 +53,10 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, chosen: NDArray[np.int64]) -> ImageSet:
+        """Those that are named by their places."""
+        return ImageSet(self.images[chosen], self.labels[chosen], self.classes)
+
 
 def read_image_sets(
     training: Sequence[str | os.PathLike[str]], test: Sequence[str | os.PathLike[str]]
@@ -61,9 +65,8 @@ def read_image_sets(
 
     `training` and `test` name one path each: a folder or zip with `train/` and `test/` in it, or one for each part, and
     inside a folder per class; or an npz, which holds both parts and is named twice. Both sets have the same classes,
-    sorted, and images of the same height and width. Raises DrunetError for a file that is missing, damaged, of no known
-    format or larger than `LIMIT`; images and labels that differ in number; images of several sizes; one class only; a
-    test class without training images; one part named for both.
+    sorted, and images of the same height and width. Raises DrunetError for a file that is damaged, of no known format
+    or larger than `LIMIT`, and for parts that make no set.
     """
     both = {os.fspath(path) for path in training} & {os.fspath(path) for path in test}
     images, labels = _read_part(training, "training", bool(both))
@@ -78,42 +81,31 @@ def read_image_sets(
         found = " and ".join(f"{s[2]} x {s[1]} px, {s[3]} channels" for s in (images.shape, others.shape))
         raise _refusal("training and test images differ in size", test[0], found, _ONE_SET)
     index, names = {value: i for i, value in enumerate(classes)}, tuple(map(str, classes))
-    first, second = (
-        ImageSet(pictures, np.array([index[value] for value in values], dtype=np.int64), names)
-        for pictures, values in ((images, labels), (others, asked))
-    )
-    return first, second
+    numbers, asked_numbers = (np.array([index[value] for value in part], dtype=np.int64) for part in (labels, asked))
+    return ImageSet(images, numbers, names), ImageSet(others, asked_numbers, names)
 
 
 def at_most(images: ImageSet, count: int | None, seed: int) -> ImageSet:
     """A set of at most `count` images, drawn at random; None keeps all."""
     if count is None or count >= len(images):
         return images
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:count])
-    return ImageSet(images.images[chosen], images.labels[chosen], images.classes)
+    return images.take(np.sort(np.random.default_rng(seed).permutation(len(images))[:count]))
 
 
 def write_image_sets(path: str | os.PathLike[str], training: ImageSet, test: ImageSet) -> None:
     """Write both parts to one npz, whole or not at all."""
+    parts: dict[str, Any] = {"training_images": training.images, "training_labels": training.labels}
+    parts |= {"test_images": test.images, "test_labels": test.labels}
     with whole_file(path) as temporary:
-        np.savez_compressed(
-            temporary,
-            classes=np.array(training.classes),
-            training_images=training.images,
-            training_labels=training.labels,
-            test_images=test.images,
-            test_labels=test.labels,
-        )
+        np.savez_compressed(temporary, classes=np.array(training.classes), **parts)
 
 
 def read_written_image_sets(path: str | os.PathLike[str]) -> tuple[ImageSet, ImageSet]:
     """Read what `write_image_sets` wrote."""
     with np.load(path, allow_pickle=False) as stored:
         classes = tuple(str(name) for name in stored["classes"])
-        first, second = (
-            ImageSet(stored[f"{part}_images"], stored[f"{part}_labels"], classes) for part in ("training", "test")
-        )
-    return first, second
+        training = ImageSet(stored["training_images"], stored["training_labels"], classes)
+        return training, ImageSet(stored["test_images"], stored["test_labels"], classes)
 
 
 def embedded_digits() -> tuple[ImageSet, ImageSet]:
@@ -123,48 +115,37 @@ def embedded_digits() -> tuple[ImageSet, ImageSet]:
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
     held_out = np.arange(len(images)) % 3 == 2
-    classes = tuple(str(name) for name in digits.target_names)
-    first, second = (
-        ImageSet(images[chosen], digits.target[chosen].astype(np.int64), classes) for chosen in (~held_out, held_out)
-    )
-    return first, second
+    whole = ImageSet(images, digits.target.astype(np.int64), tuple(str(name) for name in digits.target_names))
+    return whole.take(np.flatnonzero(~held_out)), whole.take(np.flatnonzero(held_out))
 
 
 def _read_part(paths: Sequence[str | os.PathLike[str]], part: str, both: bool) -> Part:
     """Images and labels of a part; `both`: the same files are named for the other part."""
-    if len(paths) != 1:
-        raise _refusal("one file or folder is needed for each part", paths[0], f"{len(paths)} files", "Name one.")
     path = Path(paths[0])
-    if not path.exists():
-        mend = "Correct the path; relative ones start in the working directory."
-        raise _refusal("there is no such file", path, None, mend)
-    kind = _kind(path)
     with _one_message(path):
-        if kind == "npz":
-            images, labels = _read_npz(path, part)
-        elif kind == "zip":
-            images, labels = _read_zip(path, part, both)
-        else:
+        if path.is_dir():
             images, labels = _read_folder(path, part, both, path)
+        elif _is_npz(path):
+            images, labels = _read_npz(path, part)
+        else:
+            images, labels = _read_zip(path, part, both)
     if len(images) != len(labels):
         found = f"{len(images)} images and {len(labels)} labels"
         raise _refusal("images and labels differ in number", path, found, "Name files that belong together.")
     images = images[..., None] if images.ndim == 3 else images
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
-        found = f"{images.dtype} {images.shape}"
         mend = "Expected uint8, grey or RGB: (n, h, w), or (n, h, w, 3)."
-        raise _refusal("not a set of images", path, found, mend)
+        raise _refusal("not a set of images", path, f"{images.dtype} {images.shape}", mend)
     return images, labels
 
 
-def _kind(path: Path) -> str:
-    if path.is_dir():
-        return "folder"
+def _is_npz(path: Path) -> bool:
+    """Whether a zip, and nothing else is read, holds arrays."""
     with path.open("rb") as file:
         start = file.read(4)
     if start[:2] == b"PK":
-        with _one_message(path), zipfile.ZipFile(path) as archive:
-            return "npz" if any(name.endswith(".npy") for name in archive.namelist()) else "zip"
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(".npy") for name in archive.namelist())
     if start[:1] == b"\x80":
         raise _refusal("a pickle, which is not read", path, "a CIFAR batch, perhaps", _CONVERT)
     raise _refusal("not a known format of images", path, f"begins with {start!r}", f"Expected {FORMATS}.")
@@ -239,12 +220,11 @@ def _one_message(path: Path) -> Iterator[None]:
         raise _refusal("the file cannot be read", path, str(error)[:120] or type(error).__name__, _FETCH) from error
 
 
-def _within_limit(size: int, path: Path) -> int:
-    """The number of bytes that a file decodes to, if that is not more than `LIMIT`."""
+def _within_limit(size: int, path: Path) -> None:
+    """Refuse a file that decodes to more than `LIMIT` bytes."""
     if size > LIMIT:
         found = f"{size / 1024**3:.1f} GiB decoded"
         raise _refusal("more than an image set may hold", path, found, f"At most {LIMIT / 1024**3:g} GiB are read.")
-    return size
 
 
 def _refusal(what: str, path: str | os.PathLike[str], found: object, mend: str) -> TrainingDataError:

@@ -11,41 +11,24 @@ from typing import Any
 import keras
 from keras import ops
 
-from drunet.augment.multi_lens import CENTRE_RANGES, centre_range
+from drunet.augment.multi_lens import centre_range
+from drunet.augment.pipeline import MultiLens
 
 
-def source_pixels(size: tuple[int, int], centres: Any, radii: Any, strengths: Any, *, dtype: str = "float64") -> Any:
+def source_pixels(size: tuple[int, int], centres: Any, radii: Any, strengths: Any) -> Any:
     """Compose the lenses of every image into one map of source pixels, as `coordinate_map` does.
 
-    Parameters
-    ----------
-    size : (int, int)
-        Height and width, px.
-    centres : int (n, k, 2)
-        Row and column of the k lenses of each image, px.
-    radii : int (n, k)
-        px, at least 1.
-    strengths : float (n, k)
-        Positive magnifies, negative shrinks, 0 does nothing.
-    dtype : {"float64", "float32"}
-        Of the places. JAX turns float64 into float32 unless `jax_enable_x64` is set.
+    `size` is (height, width), px; `centres`, int (n, k, 2), are row and column of the k lenses of each image, px;
+    `radii`, int (n, k), px, at least 1; positive `strengths`, float (n, k), magnify, negative ones shrink. Returns
+    int32 (n, h * w): for every pixel the flat (row-major) index of the pixel whose value it takes.
 
-    Returns
-    -------
-    int32 (n, h * w)
-        For every pixel the flat (row-major) index of the pixel whose value it takes.
-
-    Notes
-    -----
-    In float64 the map equals `coordinate_map`'s bit for bit where each operation is rounded by itself (TensorFlow
-    without XLA); under XLA none of 20 million pixels differed. In float32, 6 pixels in 100,000 differ at the published
-    setting (4 lenses, radius 80-110, strength ±0.4, on 224 px).
+    The map equals `coordinate_map`'s bit for bit where each operation is rounded by itself in float64 (TensorFlow
+    without XLA). In float32, which JAX takes unless `jax_enable_x64` is set, 6 pixels in 100,000 differ.
     """
     height, width = size
     flat = ops.arange(height * width, dtype="int32")
-    row = ops.cast(flat // width, dtype)[None]
-    column = ops.cast(flat % width, dtype)[None]
-    centres, radii, strengths = (ops.cast(values, dtype) for values in (centres, radii, strengths))
+    row, column = (ops.cast(place, "float64")[None] for place in (flat // width, flat % width))
+    centres, radii, strengths = (ops.cast(values, "float64") for values in (centres, radii, strengths))
     for lens in reversed(range(radii.shape[1])):
         centre_row, centre_column = centres[:, lens, :1], centres[:, lens, 1:]
         radius, strength = radii[:, lens, None], strengths[:, lens, None]
@@ -59,96 +42,45 @@ def source_pixels(size: tuple[int, int], centres: Any, radii: Any, strengths: An
     return ops.broadcast_to(ops.cast(row * width + column, "int32"), (ops.shape(radii)[0], height * width))
 
 
-def distort_batch(images: Any, centres: Any, radii: Any, strengths: Any, *, dtype: str = "float64") -> Any:
-    """Apply given lenses to a batch: `drunet.augment.multi_lens.distort` for every image.
+def distort_batch(images: Any, centres: Any, radii: Any, strengths: Any) -> Any:
+    """Apply lenses, as in `source_pixels`, to a batch (n, h, w, c): `drunet.augment.multi_lens.distort` for every
+    image.
 
-    Parameters
-    ----------
-    images : (n, h, w, c), any dtype
-        Height and width known.
-    centres, radii, strengths, dtype
-        As in `source_pixels`, whose notes say how close the result is to the reference.
-
-    Returns
-    -------
-    tensor
-        Shape and dtype of `images`, holding in each image no value that it did not hold before.
+    Height and width are known. The result has the shape and dtype of `images`, and in each no value that it had not.
     """
     height, width, channels = images.shape[1:]
     count = ops.shape(images)[0]
-    within = source_pixels((height, width), centres, radii, strengths, dtype=dtype)
+    within = source_pixels((height, width), centres, radii, strengths)
     # One index over the whole batch: the plainest gather there is.
     places = within + ops.arange(count, dtype="int32")[:, None] * (height * width)
     values = ops.take(ops.reshape(images, (-1, channels)), places, axis=0)
     return ops.reshape(values, (count, height, width, channels))
 
 
-@keras.saving.register_keras_serializable("drunet")
 class MultiLensDistortion(keras.layers.Layer):
     """A layer that distorts each image in training through its own lenses, and otherwise returns it unchanged.
 
     Draws are as in `drunet.augment.multi_lens.draw_lenses`, but from Keras' generators: other numbers.
-
-    Parameters
-    ----------
-    lenses : int
-        Number per image.
-    radius : (int, int)
-        Whole radii are drawn from [min, max), px.
-    strength : (float, float)
-        Strengths are drawn from [min, max).
-    probability : float
-        Share of the images that are distorted.
-    centres : {"anywhere", "inside"}
-        See `draw_lenses`.
-    seed : int, optional
     """
 
-    def __init__(
-        self,
-        lenses: int,
-        radius: tuple[int, int],
-        strength: tuple[float, float],
-        probability: float = 1.0,
-        centres: str = "anywhere",
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, lenses: MultiLens, seed: int | None = None, **kwargs: Any) -> None:
         # Values are moved and not computed with: they keep the dtype that they came with, half precision or not.
         super().__init__(**{"autocast": False, **kwargs})
-        if centres not in CENTRE_RANGES:
-            raise ValueError(f"unknown range of centres {centres!r}, expected one of {CENTRE_RANGES}")
-        if not 1 <= radius[0] < radius[1]:
-            raise ValueError(f"radii are drawn from [min, max) with 1 <= min < max, got {radius}")
-        self.lenses, self.radius, self.strength = lenses, (radius[0], radius[1]), (strength[0], strength[1])
-        self.probability, self.centres, self.seed = probability, centres, seed
-        self.generator = keras.random.SeedGenerator(seed)
+        self.drawn, self.generator = lenses, keras.random.SeedGenerator(seed)
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Distort (n, h, w, c) of any dtype when `training`."""
-        if not training or not self.lenses:
+        if not training or not self.drawn.lenses:
             return images
         return distort_batch(images, *self.draw(ops.shape(images)[0], images.shape[1:3]))
 
     def draw(self, count: Any, size: tuple[int, int]) -> tuple[Any, Any, Any]:
         """Draw centres (n, k, 2), radii (n, k) and strengths (n, k) for images of one size."""
-        axes = [
-            keras.random.randint(
-                (count, self.lenses), *centre_range(side, self.radius, self.centres), seed=self.generator
-            )
-            for side in size
-        ]
-        radii = keras.random.randint((count, self.lenses), *self.radius, seed=self.generator)
-        strengths = keras.random.uniform((count, self.lenses), *self.strength, dtype="float32", seed=self.generator)
-        chosen = keras.random.uniform((count, 1), dtype="float32", seed=self.generator) < self.probability
+        drawn, shape = self.drawn, (count, self.drawn.lenses)
+        ranges = [centre_range(side, drawn.radius, drawn.centres) for side in size]
+        axes = [keras.random.randint(shape, *ends, seed=self.generator) for ends in ranges]
+        radii = keras.random.randint(shape, *drawn.radius, seed=self.generator)
+        strengths = keras.random.uniform(shape, *drawn.strength, dtype="float32", seed=self.generator)
+        chosen = keras.random.uniform((count, 1), dtype="float32", seed=self.generator) < drawn.probability
         # A strength of 0 leaves every pixel in its place.
         return ops.stack(axes, axis=-1), radii, ops.where(chosen, strengths, 0.0)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the shape that came in."""
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the layer."""
-        names = ("lenses", "radius", "strength", "probability", "centres", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

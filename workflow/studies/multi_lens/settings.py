@@ -12,10 +12,10 @@ from drunet.settings.augment import AugmentSettings, Radius
 from drunet.settings.base import Block, refusal
 from drunet.settings.network import NetworkSettings, Weights
 from studies.common.settings import Id, SetTraining, SomeShare, Text, told_by
-from studies.common.user_paths import is_folder, is_there
+from studies.common.user_paths import is_there
 from studies.multi_lens.arms import image_sets_of
 
-_Files = Annotated[list[Text], Field(min_length=1)]
+_Files = Annotated[list[Text], Field(min_length=1, max_length=1)]
 
 
 class PlainAugment(AugmentSettings):
@@ -43,9 +43,9 @@ class OwnSet(_ImageSet):
     """A set of a user's files."""
 
     training: _Files
-    """files or folders of training images"""
+    """file or folder of training images"""
     test: _Files
-    """files or folders of images that are judged on"""
+    """file or folder of images that are judged on"""
 
 
 ImageSet = Annotated[
@@ -147,24 +147,10 @@ class Settings(NetworkSettings):
 
 
 def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Refuse sets of images that are not there, or serve for training and testing.
-
-    Raises
-    ------
-    ConfigError
-    """
+    """Refuse sets of images that are not there (raises ConfigError)."""
     for name, files in image_sets_of(settings).items():
         for part in ("training", "test"):
-            for path in files.get(part, []):
-                if not is_there(path):
-                    where = f"study_settings.multi_lens.datasets.{name}.{part}"
-                    mend = "Correct the path; relative ones start in the working directory."
-                    raise ConfigError("the file is not there", where=where, found=path, mend=mend)
-        twice = [f for f in set(files.get("training", [])) & set(files.get("test", [])) if not _may_hold_both(f)]
-        if twice:
-            where, mend = f"study_settings.multi_lens.datasets.{name}", "Name other files for one of the parts."
-            raise ConfigError("one file serves for training and testing", where=where, found=twice[0], mend=mend)
-
-
-def _may_hold_both(path: str) -> bool:
-    return path.endswith((".npz", ".zip")) or is_folder(path)
+            for path in (path for path in files.get(part, []) if not is_there(path)):
+                where = f"study_settings.multi_lens.datasets.{name}.{part}"
+                mend = "Correct the path; relative ones start in the working directory."
+                raise ConfigError("the file is not there", where=where, found=path, mend=mend)

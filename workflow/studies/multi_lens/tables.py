@@ -8,7 +8,6 @@ are about the trained networks only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,6 @@ from studies.multi_lens.arms import WITHOUT, arm_name, lenses_of
 # Label and prediction of every test image, by dataset, arm and seed.
 Predictions = Mapping[tuple[str, str, int], pd.DataFrame]
 _FORMS = {"without": "no lenses", "layer": "lenses in the model", "pipeline": "lenses in the data pipeline"}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Training without and with lenses: `comparison_table`, and published F1 (without, with) by set."""
-
-    table: pd.DataFrame
-    published: dict[str, tuple[float, float]]
 
 
 def write_outcome(
@@ -50,11 +41,8 @@ def write_outcome(
 
 def read_outcomes(paths: Iterable[str]) -> pd.DataFrame:
     """Trainings, a row each: dataset, arm, strength, seed, sizes of both parts, and the scores."""
-    rows = []
-    for path in paths:
-        outcome = read_json(path)
-        rows.append({**{k: v for k, v in outcome.items() if k not in ("scores", "history")}, **outcome["scores"]})
-    return pd.DataFrame(rows)
+    found = pd.DataFrame([outcome | outcome["scores"] for outcome in map(read_json, paths)])
+    return found.drop(columns=["scores", "history"])
 
 
 def swept_sets(outcomes: pd.DataFrame) -> list[str]:
@@ -81,18 +69,16 @@ def long_metrics(outcomes: pd.DataFrame) -> pd.DataFrame:
 
 def seed_tests(outcomes: pd.DataFrame, strength: float) -> pd.DataFrame:
     """Wilcoxon's signed-rank test of F1 over seeds, per dataset, with Holm's correction over the datasets."""
-    rows = []
+    tests = {}
     for dataset, frame in outcomes.groupby("dataset", sort=False):
         two = frame[frame["arm"].isin((WITHOUT, arm_name(strength)))]
-        test = paired_tests(two, subject="seed", value="f1_macro", reference=WITHOUT)
-        rows.append(test.assign(dataset=dataset))
-    table = pd.concat(rows, ignore_index=True)
-    return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
+        tests[str(dataset)] = paired_tests(two, subject="seed", value="f1_macro", reference=WITHOUT)
+    return _over_datasets(tests)
 
 
 def pooled_image_test(predictions: Predictions, strength: float) -> pd.DataFrame:
     """Wilcoxon's signed-rank test over test images, of the number of seeds that classify each correctly."""
-    rows = []
+    tests = {}
     for dataset in dict.fromkeys(key[0] for key in predictions):
         votes = []
         for arm in (WITHOUT, arm_name(strength)):
@@ -100,41 +86,26 @@ def pooled_image_test(predictions: Predictions, strength: float) -> pd.DataFrame
             # Whole numbers: shares of seeds would differ in their last digit, so that equal steps would not tie.
             right = np.sum([f["label"].to_numpy() == f["predicted"].to_numpy() for f in frames], axis=0)
             votes.append(pd.DataFrame({"image": np.arange(len(right)), "arm": arm, "value": right}))
-        test = paired_tests(pd.concat(votes), subject="image", reference=WITHOUT)
-        rows.append(test.assign(dataset=dataset))
-    table = pd.concat(rows, ignore_index=True)
-    return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
+        tests[dataset] = paired_tests(pd.concat(votes), subject="image", reference=WITHOUT)
+    return _over_datasets(tests)
 
 
-def compare(outcomes: pd.DataFrame, predictions: Predictions, published: pd.DataFrame, strength: float) -> Comparison:
-    """Compare training without lenses and with lenses of ±`strength` on every set.
+def compare(
+    outcomes: pd.DataFrame, predictions: Predictions, published: pd.DataFrame, strength: float
+) -> tuple[pd.DataFrame, dict[str, tuple[float, float]]]:
+    """Table 4: macro F1 without lenses and with lenses of ±`strength`, with the published figures beside, as printed.
 
-    `published` has text columns: model, dataset, f1_without, f1_with, wilcoxon_p.
+    `published` has text columns: model, dataset, f1_without, f1_with, wilcoxon_p. The table has columns dataset, seeds,
+    F1 of both variants (mean ± sd), change, p over seeds (`seed_tests`) and over images (`pooled_image_test`), and the
+    published values. Beside it goes the published F1 (without, with) by set.
     """
-    printed = {_plain(str(row["dataset"])): {str(k): str(v) for k, v in row.items()} for _, row in published.iterrows()}
-    known = {name: printed[_plain(name)] for name in outcomes["dataset"].unique() if _plain(name) in printed}
-    table = comparison_table(
-        outcomes, seed_tests(outcomes, strength), pooled_image_test(predictions, strength), known, strength
-    )
-    figures = {name: (float(row["f1_without"]), float(row["f1_with"])) for name, row in known.items()}
-    return Comparison(table, figures)
-
-
-def comparison_table(
-    outcomes: pd.DataFrame,
-    seeds: pd.DataFrame,
-    images: pd.DataFrame,
-    published: Mapping[str, Mapping[str, str]],
-    strength: float,
-) -> pd.DataFrame:
-    """Table 4: macro F1 without and with lenses per dataset, with the published figures, as printed, beside them.
-
-    Returns columns dataset, seeds, F1 of both variants (mean ± sd), change, p over seeds (`seed_tests`) and over images
-    (`pooled_image_test`; Holm's correction over the datasets), and the published values.
-    """
-    rows = []
-    for dataset, frame in outcomes.groupby("dataset", sort=False):
-        printed = published.get(str(dataset), {})
+    seeds, images = seed_tests(outcomes, strength), pooled_image_test(predictions, strength)
+    printed = {_plain(row["dataset"]): row for row in published.to_dict("records")}
+    rows, figures = [], {}
+    for name, frame in outcomes.groupby("dataset", sort=False):
+        dataset, beside = str(name), printed.get(_plain(str(name)), {})
+        if beside:
+            figures[dataset] = (float(beside["f1_without"]), float(beside["f1_with"]))
         without, with_lenses = (frame.loc[frame["arm"] == arm, "f1_macro"] for arm in (WITHOUT, arm_name(strength)))
         by_seed, by_image = (t.loc[t["dataset"] == dataset].iloc[0] for t in (seeds, images))
         rows.append(
@@ -146,12 +117,12 @@ def comparison_table(
                 "change": by_seed["mean_a"] - by_seed["mean_b"],
                 "p_seeds": by_seed["p_holm"],
                 "p_images": by_image["p_holm"],
-                "published_without": printed.get("f1_without", ""),
-                "published_with": printed.get("f1_with", ""),
-                "published_p": printed.get("wilcoxon_p", ""),
+                "published_without": beside.get("f1_without", ""),
+                "published_with": beside.get("f1_with", ""),
+                "published_p": beside.get("wilcoxon_p", ""),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows), figures
 
 
 def relative_cost(times: pd.DataFrame) -> pd.DataFrame:
@@ -169,10 +140,12 @@ def relative_cost(times: pd.DataFrame) -> pd.DataFrame:
 
 
 def page_view(
-    comparison: Comparison, outcomes: pd.DataFrame, times: pd.DataFrame, settings: Mapping[str, Any]
+    table: pd.DataFrame, outcomes: pd.DataFrame, times: pd.DataFrame, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What `page.md.j2` names; `times` are from `measure_step_times`, `settings` the study's."""
-    table, lens, seeds = comparison.table, settings["multi_lens"], outcomes["seed"].nunique()
+    """What `page.md.j2` names; `table` is from `compare`, `times` from `measure_step_times`, `settings` are the
+    study's.
+    """
+    lens, seeds = settings["multi_lens"], outcomes["seed"].nunique()
     sets = [files for files in settings["datasets"].values() if files]
     low, high = lenses_of(lens, settings["strength"], settings["size"]).radius
     return {
@@ -184,12 +157,17 @@ def page_view(
         "higher": int((table["change"] > 0).sum()),
         "comparison": table,
         "costs": relative_cost(times),
-        "has_published": bool(comparison.published),
+        "has_published": bool((table["published_with"] != "").any()),
         "swept": bool(swept_sets(outcomes)),
         "radius": (low, high - 1),
         # The smallest p of a signed-rank test over so many pairs, two-sided.
         "least_p": 2 / 2**seeds if seeds < DECISIVE_PAIRS else None,
     }
+
+
+def _over_datasets(tests: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    table = pd.concat([test.assign(dataset=dataset) for dataset, test in tests.items()], ignore_index=True)
+    return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
 
 
 def _plain(name: str) -> str:

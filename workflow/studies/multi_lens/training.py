@@ -6,8 +6,9 @@ own random generator for the latter, and the lenses have one inside the model.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,31 +19,28 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drunet.augment.pipeline import Augmentation, MultiLens
+from drunet.console import progress
 from drunet.errors import TrainingDataError
 from drunet.files import sha256
+from drunet.models import registry
 from drunet.settings.network import NetworkSettings
 from drunet.settings.training import TrainingSettings
 from drunet.training.batches import EpochBatches
 from drunet.training.checkpoint import digest
 from drunet.training.loop import Trainer
 from drunet.training.recipe import new_network
+from studies.multi_lens.image_sets import ImageSet
 from studies.multi_lens.lens_batch import MultiLensDistortion
+
+# What is compared: no lenses, lenses in the model (a layer), lenses while batches are prepared.
+FORMS = ("without", "layer", "pipeline")
 
 
 class ImageBatches(EpochBatches):
     """Labelled images of any size, brought to one size and augmented; fixed: nothing is augmented.
 
-    Parameters
-    ----------
-    size : int
-        Side of what the network sees, px; reduced by area, enlarged by cubic interpolation.
-    augmentation : Augmentation or None
-    **batches
-        batch_size, seed and fixed, as for `EpochBatches`.
-
-    Yields
-    ------
-    (float32 (b, size, size, 3) in [0, 1], int32 (b,))
+    `size` is the side of what the network sees, px; `batches` are batch_size, seed and fixed, as for `EpochBatches`.
+    Yields (float32 (b, size, size, 3) in [0, 1], int32 (b,)).
     """
 
     streams: ClassVar = {**EpochBatches.streams, "augmentation": (11,)}
@@ -72,24 +70,12 @@ class ImageBatches(EpochBatches):
 
 
 def at_side(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """An image (h, w, 1 or 3) as RGB (side, side, 3)."""
+    """An image (h, w, 1 or 3) as RGB (side, side, 3); reduced by area, enlarged by cubic interpolation."""
     if image.shape[:2] != (side, side):
         way = cv2.INTER_AREA if max(image.shape[:2]) > side else cv2.INTER_CUBIC
         image = np.asarray(cv2.resize(image, (side, side), interpolation=way), dtype=np.uint8)
     image = image.reshape(side, side, -1)
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images and labels of one part: uint8 (n, h, w, c) and int (n,)."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-    def take(self, chosen: NDArray[np.int64]) -> Images:
-        """Those that are named."""
-        return Images(self.images[chosen], self.labels[chosen])
 
 
 def split_training(
@@ -104,16 +90,10 @@ def split_training(
     return np.sort(drawn[aside:]), np.sort(drawn[:aside])
 
 
-def lens_layer(lenses: MultiLens, seed: int) -> MultiLensDistortion:
-    """The distortion layer of an arm; without lenses it changes nothing."""
-    return MultiLensDistortion(
-        lenses.lenses, lenses.radius, lenses.strength, lenses.probability, lenses.centres, seed=seed, name="multi_lens"
-    )
-
-
-def distorting(model: keras.Model, layer: MultiLensDistortion) -> keras.Model:
-    """A model that sees, in training, its images through lenses."""
+def distorting(model: keras.Model, lenses: MultiLens, seed: int) -> keras.Model:
+    """A model that sees, in training, its images through lenses, if there are any."""
     image = keras.Input(model.input_shape[1:], name="image")
+    layer = MultiLensDistortion(lenses, seed=seed, name="multi_lens")
     return keras.Model(image, model(layer(image)), name=model.name)
 
 
@@ -125,40 +105,21 @@ def identity(settings: Mapping[str, Any], strength: float, seed: int, files: Seq
 def train_image_classifier(
     name: str,
     settings: Mapping[str, Any],
-    training: Images,
-    test: Images,
+    training: ImageSet,
+    test: ImageSet,
     *,
-    classes: int,
     lenses: MultiLens,
     seed: int,
     folder: Path,
     identity: str,
 ) -> tuple[pd.DataFrame, NDArray[np.int64]]:
-    """Train one arm with one seed, and predict the test images.
+    """Train one arm with one seed: the history, an epoch per row, and the class predicted for each test image, int
+    (n,).
 
-    Parameters
-    ----------
-    name : str
-        For messages.
-    settings : mapping
-        architecture, options, weights, freeze_fraction, batch_norm_momentum, size, share, validation_share, augment,
-        training; as in the study's settings.
-    seed : int
-        Of the choice of images, the initial weights, the order, the augmentation and the dropout.
-    folder : Path
-        Of the state from which an interrupted training continues.
-    identity : str
-        Digest of all that decides the result.
-
-    Returns
-    -------
-    (DataFrame, int (n,))
-        The history, an epoch per row, and the class predicted for each test image.
-
-    Raises
-    ------
-    TrainingDataError
-        If the images drawn are of one class only.
+    `settings` are those of `studies.multi_lens.arms.training_settings`. The `seed` decides the choice of images, the
+    initial weights, the order, the augmentation and the dropout. An interrupted training continues from the state in
+    `folder`, if its `identity`, a digest of all that decides the result, is the same. Raises TrainingDataError if the
+    images drawn are of one class only.
     """
     plan, size = TrainingSettings.of(settings["training"], "training"), settings["size"]
     chosen, aside = split_training(
@@ -172,11 +133,11 @@ def train_image_classifier(
     augmentation = Augmentation.from_config(settings["augment"])
     shown = {"size": size, "batch_size": plan.batch_size, "seed": seed}
 
-    def batches(part: Images, **options: Any) -> ImageBatches:
+    def batches(part: ImageSet, **options: Any) -> ImageBatches:
         return ImageBatches(part.images, part.labels, **shown, **options)
 
-    network = new_network(NetworkSettings.among(settings, name), plan, seed, size, classes=classes)
-    model = distorting(network, lens_layer(lenses, seed))
+    network = new_network(NetworkSettings.among(settings, name), plan, seed, size, classes=len(training.classes))
+    model = distorting(network, lenses, seed)
     trainer = Trainer(model, loss="sparse_categorical_crossentropy", metrics=["accuracy"], plan=plan)
     history = trainer.train(
         batches=batches(learnt, augmentation=augmentation),
@@ -186,3 +147,44 @@ def train_image_classifier(
         name=name,
     )
     return history, np.argmax(model.predict(batches(test, fixed=True), verbose=0), axis=1)
+
+
+def measure_step_times(settings: Mapping[str, Any], lenses: MultiLens, seed: int) -> pd.DataFrame:
+    """Time short epochs of training, every form once a round, in an order that changes from round to round.
+
+    `settings` are architecture, options, augment and cost of the study's; all forms have the same augmentation. An
+    epoch has so many `steps`; one round more comes first and does not count. Published: 224 px, batch size 16. Returns
+    columns round, form and seconds (per step, an epoch's start included).
+    """
+    size, batch_size, steps, rounds = (settings["cost"][key] for key in ("size", "batch_size", "steps", "rounds"))
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (steps * batch_size, size, size, 3), dtype=np.uint8)
+    labels = rng.integers(0, 2, len(images))
+    plain = Augmentation.from_config(settings["augment"])
+
+    def batches(augmentation: Augmentation) -> ImageBatches:
+        return ImageBatches(images, labels, size=size, batch_size=batch_size, seed=seed, augmentation=augmentation)
+
+    def compiled(drawn: MultiLens) -> keras.Model:
+        network = registry.build(settings["architecture"], size=size, classes=2, seed=seed, **settings["options"])
+        model = distorting(network, drawn, seed)
+        model.compile(optimizer=keras.optimizers.Adamax(1e-4), loss="sparse_categorical_crossentropy")
+        return model
+
+    usual = compiled(replace(lenses, lenses=0))
+    trained = {
+        "without": (usual, batches(plain)),
+        "layer": (compiled(lenses), batches(plain)),
+        "pipeline": (usual, batches(replace(plain, multi_lens=lenses))),
+    }
+    rows = []
+    with progress((rounds + 1) * len(FORMS), "timing of training", "epochs") as bar:
+        for turn in range(rounds + 1):
+            for form in np.roll(FORMS, turn).tolist():
+                model, data = trained[form]
+                begun = time.perf_counter()
+                model.fit(data, epochs=1, verbose=0, shuffle=False)
+                if turn:
+                    rows.append({"round": turn, "form": form, "seconds": (time.perf_counter() - begun) / steps})
+                bar.update()
+    return pd.DataFrame(rows)

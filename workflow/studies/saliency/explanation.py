@@ -17,8 +17,14 @@ from scipy.stats import spearmanr
 from drunet.slide import Slide
 from drunet.tiles import TUMOUR, read_table
 from studies.common.saliency.grad_cam import GradCam, grad_cam
-from studies.common.saliency.maps import IntegratedGradients, gradient_saliency, integrated_gradients, unit_range
-from studies.common.saliency.score import ScoreKind, batches
+from studies.common.saliency.maps import (
+    IntegratedGradients,
+    ScoreKind,
+    batches,
+    gradient_saliency,
+    integrated_gradients,
+    unit_range,
+)
 from studies.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE
 
 # Places per side on which maps of different sharpness are compared.
@@ -113,36 +119,27 @@ def read_tiles(
 def explanation_metrics(explanation: Explanation | None, chosen: pd.DataFrame) -> dict[str, float]:
     """Counts, checks, and agreement of the methods; `explanation` is None where there are no tiles.
 
-    Returns dict of str to float: true_positives, false_positives, slides; integration_gap: error of integrated
-    gradients, as a share of the change of the score, maximum over the tiles; probability_difference: maximum difference
-    between the heatmap and the model on the tiles as read here; rank_correlation of each pair of methods, mean over the
-    tiles, on a grid of 8 × 8 places.
+    integration_gap: error of integrated gradients, as a share of the change of the score, and probability_difference:
+    that between the heatmap and the model on the tiles as read here, maximum over the tiles; rank_correlation of each
+    pair of methods, mean over the tiles, on a grid of 8 × 8 places.
     """
-    counts = {
-        "true_positives": float((chosen["kind"] == TRUE_POSITIVE).sum()),
-        "false_positives": float((chosen["kind"] == FALSE_POSITIVE).sum()),
-        "slides": float(chosen["slide"].nunique()),
-    }
+    kinds = {"true_positives": TRUE_POSITIVE, "false_positives": FALSE_POSITIVE}
+    found = {name: float((chosen["kind"] == kind).sum()) for name, kind in kinds.items()}
+    found["slides"] = float(chosen["slide"].nunique())
     if explanation is None:
-        return counts
+        return found
     integrated = explanation.integrated
     change = np.maximum(np.abs(integrated.change), np.finfo(np.float32).tiny)
     difference = np.abs(explanation.probability - chosen["p_tumour"].to_numpy(np.float64))
-    return {
-        **counts,
-        "integration_gap": float((np.abs(integrated.gap) / change).max()),
-        "probability_difference": float(difference.max()),
-        **{
-            f"rank_correlation {a} / {b}": _agreement(maps_a, maps_b)
-            for (a, maps_a), (b, maps_b) in combinations(explanation.maps().items(), 2)
-        },
-    }
+    found["integration_gap"] = float((np.abs(integrated.gap) / change).max())
+    found["probability_difference"] = float(difference.max())
+    for (a, maps_a), (b, maps_b) in combinations(explanation.maps().items(), 2):
+        found[f"rank_correlation {a} / {b}"] = _agreement(maps_a, maps_b)
+    return found
 
 
 def _agreement(a: np.ndarray, b: np.ndarray) -> float:
     """Mean of Spearman's correlation over pictures, without those of which a map is constant."""
-    coarse = [
-        [cv2.resize(m, (_COMPARED, _COMPARED), interpolation=cv2.INTER_AREA).ravel() for m in maps] for maps in (a, b)
-    ]
+    coarse = ([cv2.resize(m, (_COMPARED,) * 2, interpolation=cv2.INTER_AREA).ravel() for m in maps] for maps in (a, b))
     found = [spearmanr(x, y).statistic for x, y in zip(*coarse, strict=True) if np.ptp(x) > 0 and np.ptp(y) > 0]
     return float(np.mean(found)) if found else float("nan")

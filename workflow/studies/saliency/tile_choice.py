@@ -25,9 +25,9 @@ def choose_tiles(
     They come from as many slides as possible, both kinds together (the paper took six tiles from six slides); of these
     choices, the one with the highest probabilities is taken. The same tiles give the same choice.
 
-    `tiles` has slide, column, row, label (1 tumour, 0 non-tumour, others do not count) and p_tumour (NaN does not
-    count); of a kind and slide, tiles are at least `apart` columns or rows from each other. Returns its columns and
-    kind, false positives first, each kind by falling probability; fewer tiles than wanted where there are no more.
+    `tiles` has slide, column, row, label (1 tumour, 0 non-tumour) and p_tumour; of a kind and slide, tiles are at least
+    `apart` columns or rows from each other. Returns its columns and kind, false positives first, each kind by falling
+    probability; fewer tiles than wanted where there are no more.
     """
     wanted = {FALSE_POSITIVE: false_positives, TRUE_POSITIVE: true_positives}
     ranked = tiles[tiles["p_tumour"] >= threshold].sort_values(
@@ -70,14 +70,11 @@ def _from_most_slides(candidates: pd.DataFrame, wanted: Mapping[str, int]) -> np
     cost = np.concatenate([-candidates["p_tumour"].to_numpy(np.float64), np.tile([0, _FURTHER], len(slides))])
     upper = np.concatenate([np.ones(count), np.tile([1, most], len(slides))])
     given = sparse.kron(sparse.eye_array(len(slides)), np.ones((1, 2)))
-    kinds_and_slides = [[_indicator(kind, len(kinds)), None], [_indicator(slide, len(slides)), -given]]
+    # Rows of a kind or slide have ones where a tile is of it.
+    of_kind, of_slide = (sparse.csr_array(np.eye(len(all_))[own].T) for own, all_ in ((kind, kinds), (slide, slides)))
+    kinds_and_slides = [[of_kind, None], [of_slide, -given]]
     sums = np.concatenate([targets, np.zeros(len(slides))])
     balance = LinearConstraint(sparse.block_array(kinds_and_slides, format="csr"), sums, sums)
     exact = {"mip_rel_gap": 0.0}
     solved = milp(cost, integrality=np.ones(len(cost)), bounds=Bounds(0, upper), constraints=balance, options=exact)
     return np.flatnonzero(solved.x[:count] > 0.5)
-
-
-def _indicator(group: np.ndarray, groups: int) -> sparse.csr_array:
-    """Matrix (groups, members) of ones where a member belongs to a group."""
-    return sparse.csr_array((np.ones(len(group)), (group, np.arange(len(group)))), shape=(groups, len(group)))

@@ -47,9 +47,7 @@ def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     """Refuse a threshold that would be tuned where there are no validation slides (raises ConfigError)."""
     for name, arm in settings["arms"].items():
         if arm["threshold"] == TUNED and "onnx" in config["classifiers"][arm["classifier"]]:
-            raise ConfigError(
-                "a finished model has no validation slides, on which its threshold could be tuned",
-                where=f"study_settings.sampling.arms.{name}.threshold",
-                found=f"{TUNED}, of {arm['classifier']}",
-                mend="Write a number, or name a classifier that is trained here.",
-            )
+            what = "a finished model has no validation slides, on which its threshold could be tuned"
+            where, found = f"study_settings.sampling.arms.{name}.threshold", f"{TUNED}, of {arm['classifier']}"
+            mend = "Write a number, or name a classifier that is trained here."
+            raise ConfigError(what, where=where, found=found, mend=mend)

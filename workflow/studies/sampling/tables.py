@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from drunet.errors import SheetError
 from drunet.report.figures import PALETTE
 from drunet.report.words import number
 from studies.common.classifier_arms import MEAN_OF_SLIDES, labelled_tiles, tuned_threshold, wide, with_interval
@@ -32,18 +31,11 @@ def tiles_by_model(
     """Labelled and classified tiles of each model.
 
     `slides`: mapping of model to its slides, each slide with slide and patient. `tables`, `answers`: tile tables and
-    classified tiles, model after model, each in the order of its slides. Raises SheetError if there are no slides.
+    classified tiles, model after model, each in the order of its slides.
     """
     result, pairs = {}, zip(tables, answers, strict=True)
     for model in models:
         files = list(islice(pairs, len(slides[model])))
-        if not files:
-            raise SheetError(
-                "there is no slide to judge classifiers by",
-                where="study_settings.sampling",
-                found=f"no usable annotated slide for {model}",
-                mend="Mark annotated slides `test` and `val`; slides.tsv in the results lists what is left out.",
-            )
         result[model] = labelled_tiles(slides[model], [table for table, _ in files], [answer for _, answer in files])
     return result
 

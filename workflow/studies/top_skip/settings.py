@@ -34,25 +34,16 @@ def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
 
 
 def check_pair(with_skip: Mapping[str, Any], without: Mapping[str, Any], where: str) -> None:
-    """Check that two refiners differ in the top skip connection and in nothing else.
-
-    Raises ConfigError naming what else differs, or that the connection does not.
-    """
+    """Check that two refiners differ in the top skip connection and in nothing else (raises ConfigError)."""
     options = [dict(settings.get("options", {})) for settings in (with_skip, without)]
     has = [bool(o.pop("top_skip", False)) for o in options]
     if has != [True, False]:
-        raise ConfigError(
-            "the first refiner must have the top skip connection, and the second must not",
-            where=where,
-            found=f"top_skip {has[0]} and {has[1]}",
-            mend="Set options.top_skip of the refiners of with_run and without_run to true and false.",
-        )
+        what = "the first refiner must have the top skip connection, and the second must not"
+        mend = "Set options.top_skip of the refiners of with_run and without_run to true and false."
+        raise ConfigError(what, where=where, found=f"top_skip {has[0]} and {has[1]}", mend=mend)
     both = [{**settings, "options": o} for settings, o in zip((with_skip, without), options, strict=True)]
     other = [key for key in sorted({*both[0], *both[1]}) if both[0].get(key) != both[1].get(key)]
     if other:
-        raise ConfigError(
-            "the two refiners differ in more than the top skip connection",
-            where=where,
-            found=", ".join(other),
-            mend="Give both the same settings, so that the comparison tells what the connection does.",
-        )
+        what = "the two refiners differ in more than the top skip connection"
+        mend = "Give both the same settings, so that the comparison tells what the connection does."
+        raise ConfigError(what, where=where, found=", ".join(other), mend=mend)

@@ -6,14 +6,20 @@ final segmentations. Both refiners here learn from the same slides and heatmaps,
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import cv2
+import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from drunet.evaluation import gather
+from drunet.report.figures import INK, MUTED, PALETTE, STYLE, new_figure
 from drunet.report.tables import stage_name
 from drunet.report.words import number
 from studies.common.statistics import SLIDES_AS_INDEPENDENT, holm, paired_tests, require_slides
@@ -64,22 +70,13 @@ def changes_table(scores: pd.DataFrame) -> pd.DataFrame:
     (without minus with), effect, p and p_holm (Wilcoxon's signed-rank test, Holm over the table), left_out, note.
     """
     rows = []
-    for stage in STAGES:
-        for score in SCORES:
-            here = scores[scores["stage"] == stage].sort_values("arm", ascending=False, kind="stable")
-            test = paired_tests(here, arm="arm", value=score, reference=WITH).iloc[0]
-            before, after = float(test["mean_b"]), float(test["mean_a"])
-            rows.append(
-                {
-                    "stage": stage,
-                    "score": score,
-                    "n": test["n"],
-                    "mean_with": before,
-                    "mean_without": after,
-                    "change_percent": 100 * (after - before) / before if before else float("nan"),
-                    **{key: test[key] for key in ("median_difference", "effect", "p", "left_out", "note")},
-                }
-            )
+    for stage, score in product(STAGES, SCORES):
+        here = scores[scores["stage"] == stage].sort_values("arm", ascending=False, kind="stable")
+        test = paired_tests(here, arm="arm", value=score, reference=WITH).iloc[0]
+        before, after = float(test["mean_b"]), float(test["mean_a"])
+        change = 100 * (after - before) / before if before else float("nan")
+        row = {"stage": stage, "score": score, "mean_with": before, "mean_without": after, "change_percent": change}
+        rows.append(row | {key: test[key] for key in ("n", "median_difference", "effect", "p", "left_out", "note")})
     table = pd.DataFrame(rows)
     return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))[CHANGES]
 
@@ -93,27 +90,18 @@ def paired(scores: pd.DataFrame, stage: str, score: str) -> pd.DataFrame:
 
 def page_view(changes: pd.DataFrame, published: str, patients: int) -> dict[str, Any]:
     """What `page.md.j2` names; `published` is the paper's change of the Hausdorff distance in percent."""
-    final = changes[(changes["stage"] == STAGES[-1]) & (changes["score"] == "hd_um")].iloc[0]
-    of = changes[changes["stage"] == STAGES[0]].set_index("score")["change_percent"]
-    # Dice below 1 beside distances of hundreds of µm: digits by row.
-    means = {
-        column: [number(value, 3 if score == "dsc" else 1) for score, value in changes[["score", column]].to_numpy()]
-        for column in ("mean_with", "mean_without")
-    }
     is_published = (changes["stage"] == STAGES[-1]) & (changes["score"] == "hd_um")
-    shown = pd.DataFrame(
-        {
-            "stage": changes["stage"].map(stage_name),
-            "score": changes["score"].map(SCORES),
-            "n": changes["n"],
-            "with": means["mean_with"],
-            "without": means["mean_without"],
-            "change (%)": changes["change_percent"],
-            "published (%)": [number(published, 1) if here else "" for here in is_published],
-            "p": changes["p"],
-            "p_holm": changes["p_holm"],
-        }
-    )
+    final = changes[is_published].iloc[0]
+    of = changes[changes["stage"] == STAGES[0]].set_index("score")["change_percent"]
+    shown = changes[["stage", "score", "n"]].assign(stage=changes["stage"].map(stage_name))
+    shown["score"] = changes["score"].map(SCORES)
+    for column in ("with", "without"):
+        # Dice below 1 beside distances of hundreds of µm: digits by row.
+        pairs = changes[["score", f"mean_{column}"]].to_numpy()
+        shown[column] = [number(value, 3 if score == "dsc" else 1) for score, value in pairs]
+    shown["change (%)"] = changes["change_percent"]
+    shown["published (%)"] = [number(published, 1) if here else "" for here in is_published]
+    shown[["p", "p_holm"]] = changes[["p", "p_holm"]]
     return {
         "changes": shown,
         "final": final.to_dict(),
@@ -122,3 +110,36 @@ def page_view(changes: pd.DataFrame, published: str, patients: int) -> dict[str,
         "patients": patients,
         "slides_as_independent": SLIDES_AS_INDEPENDENT,
     }
+
+
+def paired_dots(panels: Sequence[tuple[str, str, pd.DataFrame]]) -> Figure:
+    """Two arms on the same slides: a line per slide, and the means.
+
+    `panels`: sequence of (title, label of the y axis, DataFrame), a row per slide and two columns, one per arm, left
+    and right.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes_row = new_figure(3.5, panels=len(panels))
+        for axes, (title, label, table) in zip(axes_row, panels, strict=True):
+            axes.set_title(title, fontsize=10)
+            axes.set_ylabel(label)
+            for left, right in table.to_numpy(dtype=float):
+                colour = PALETTE[0] if right < left else PALETTE[1] if right > left else MUTED
+                axes.plot([0, 1], [left, right], color=colour, linewidth=1.1, marker="o", markersize=4.5, alpha=0.85)
+            if len(table):
+                axes.plot(
+                    [0, 1], table.mean().to_numpy(), color=INK, linewidth=2.6, marker="D", markersize=7, mec="white"
+                )
+            axes.set_xlim(-0.35, 1.35)
+            axes.set_ylim(bottom=0)
+            axes.set_xticks([0, 1], ["\n".join(textwrap.wrap(str(arm), 10)) for arm in table.columns])
+            axes.set_xlabel(f"n = {len(table)} slides")
+            axes.grid(axis="y")
+        line: dict[str, Any] = {"marker": "o", "markersize": 4.5}
+        handles = [
+            Line2D([], [], color=PALETTE[0], label="a slide, lower without", **line),
+            Line2D([], [], color=PALETTE[1], label="higher without", **line),
+            Line2D([], [], color=INK, linewidth=2.6, marker="D", markersize=6, label="mean"),
+        ]
+        figure.legend(handles=handles, loc="outside upper left", ncols=3)
+    return figure

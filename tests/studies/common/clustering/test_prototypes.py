@@ -12,7 +12,6 @@ from drunet.models import registry
 from drunet.training.checkpoint import save_inference_weights
 from studies.common.clustering import clustered as cluster_head
 from studies.common.clustering import prototypes
-from studies.common.clustering.class_sums import ClassSums
 from studies.common.clustering.prototypes import Prototypes, squared_distances
 
 LABELS = [0, 1, 1]
@@ -67,12 +66,6 @@ def test_the_head_over_clusters_sums_its_classes(many: keras.Model) -> None:
     assert classes.shape == (3, 3)
     both = many.predict(pictures(), verbose=0)
     np.testing.assert_allclose(both, np.stack([classes[:, 0], classes[:, 1] + classes[:, 2]], 1), atol=1e-6)
-
-
-@pytest.mark.parametrize("layer", [ClassSums(LABELS), Prototypes(3, temperature=2.0)])
-def test_layers_are_built_anew_from_their_configuration(layer: keras.layers.Layer) -> None:
-    again = keras.layers.deserialize(keras.layers.serialize(layer))
-    assert type(again) is type(layer) and again.get_config() == layer.get_config()
 
 
 @pytest.mark.parametrize("architecture", ["prototypes", "clustered"])

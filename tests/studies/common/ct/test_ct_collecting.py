@@ -23,8 +23,7 @@ from studies.common.ct.window import Window
 from studies.common.errors import CtError
 from studies.common.images.content import content_state
 from studies.common.images.folder import list_images, read_image, read_list, write_list
-from studies.ct_boxes.collecting import LETTERS, choose_box, collect_slices, subtype_letter
-from studies.ct_boxes.tasks import SUBTYPES
+from studies.ct_boxes.collecting import choose_box, collect_slices, subtype_letter
 from studies.ct_pneumonia.collecting import Collected, collect_images
 
 REAL = Path(__file__).parents[4] / ".." / "shared" / "data" / "ct"
@@ -210,10 +209,6 @@ def test_all_slices_of_a_patient_are_of_one_subtype(tmp_path: Path, collect: Run
     (root / "04.dcm").rename(root / "B0001" / "04.dcm")
     table, _ = collect(root=root)
     assert table["subtype"].value_counts().to_dict() == {"B": 6, "A": 2}
-
-
-def test_the_letters_are_those_of_the_subtypes_that_the_study_knows() -> None:
-    assert tuple(SUBTYPES) == LETTERS
 
 
 def test_slices_without_a_patient_id_are_counted(collect: Run, series: Path) -> None:

@@ -142,7 +142,7 @@ def test_the_embedded_set_is_made_where_no_files_are_named(scans: Project, tmp_p
         ("ct_boxes", ("slices", "root"), NOWHERE, ["slices.root", "there is no such"]),
         ("ct_boxes", ("slices", "annotations"), NOWHERE, ["slices.annotations", "there is no such"]),
         ("ct_boxes", ("slices", "window"), {"centre": 40, "width": 0}, ["slices.window.width"]),
-        ("ct_boxes", ("source",), "Q", ["source", "unknown subtype", "Q"]),
+        ("ct_boxes", ("source",), "Q", ["source", "does not fit", "Q"]),
         ("ct_boxes", ("targets",), ["B"], ["targets", "the source is among"]),
         ("ct_boxes", ("pictures",), {"arm": "simpel"}, ["pictures.arm", "unknown arm", "simple"]),
         ("ct_pneumonia", ("collect", "root"), NOWHERE, ["collect.root", "there is no such"]),

@@ -23,11 +23,10 @@ with job(snakemake.log[0]):
     metrics = arm_metrics(tiles, thresholds, resamples=params.bootstrap, seed=params.seed)
     validity = {m: pd.read_csv(path, sep="\t") for m, path in zip(owners, inputs.validity, strict=True)}
     write_tsv(study.with_validity(metrics, validity), output.metrics)
-    for made, shown in ((inputs.curves, output.curves), (inputs.montages, output.montages)):
-        for source, target in zip(made, shown, strict=True):
-            # A section holds its own figures, so that its folder can be given away.
-            with whole_file(target) as temporary:
-                shutil.copyfile(source, temporary)
+    for source, target in zip(inputs.montages, output.montages, strict=True):
+        # A section holds its own figures, so that its folder can be given away.
+        with whole_file(target) as temporary:
+            shutil.copyfile(source, temporary)
     clusters = {m: read_json(path) for m, path in zip(owners, inputs.clusters, strict=True)}
     trained = {m: read_json(path) for m, path in zip(params.learners, inputs.trained, strict=True)}
     view = study.page_view(metrics, validity, clusters, trained, arms)

@@ -16,20 +16,10 @@ from studies.common.clustering.settings import EpisodePlan
 
 
 class ClassBatches(EpochBatches):
-    """Batches for a supervised head.
+    """Batches of (float32 (n, size, size, 3) in [0, 1], float32 (n, classes) one-hot), for a supervised head.
 
-    Parameters
-    ----------
-    reader : TileReader
-    tiles : Crops
-        Their `slide` indexes the reader's slides, their `label` is a class, 0..classes-1.
-    classes : int
-    **batches
-        batch_size, seed, steps and fixed, as for `EpochBatches`.
-
-    Yields
-    ------
-    (float32 (n, size, size, 3) in [0, 1], float32 (n, classes) one-hot)
+    The `slide` of `tiles` indexes the reader's slides, their `label` is a class, 0..classes-1; `batches` are
+    batch_size, seed, steps and fixed, as for `EpochBatches`.
     """
 
     reader: TileReader
@@ -47,26 +37,9 @@ class ClassBatches(EpochBatches):
 class Episodes(EpochBatches):
     """Few-shot episodes: some tiles of each of some classes, none of them twice.
 
-    Classes with too few tiles for an episode are never drawn.
-
-    Parameters
-    ----------
-    reader, tiles
-        As for `ClassBatches`.
-    plan : EpisodePlan
-    seed : int
-    fixed : bool
-        The same episodes in every epoch, nothing augmented.
-
-    Yields
-    ------
-    (float32 (ways (shots + queries), size, size, 3) in [0, 1], float32 (…, ways) one-hot)
-        First the shots, class by class, then the queries.
-
-    Raises
-    ------
-    ValueError
-        If fewer than two classes have enough tiles.
+    Yields (float32 (ways (shots + queries), size, size, 3) in [0, 1], float32 (…, ways) one-hot): first the shots,
+    class by class, then the queries. Classes with too few tiles for an episode are never drawn. `reader` and `tiles`
+    are as for `ClassBatches`; `fixed`: the same episodes in every epoch, nothing augmented.
     """
 
     reader: TileReader
@@ -76,8 +49,6 @@ class Episodes(EpochBatches):
         super().__init__(plan.count, batch_size=1, seed=seed, fixed=fixed)
         self.reader, self.tiles, self._plan = reader, tiles, plan
         self.known = episode_classes(self.tiles, plan)
-        if len(self.known) < 2:
-            raise ValueError("an episode needs two classes with enough tiles")
         self._members = {k: np.flatnonzero(self.tiles.label == k) for k in self.known}
         self.ways = min(plan.ways or len(self.known), len(self.known))
 

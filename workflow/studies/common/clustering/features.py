@@ -13,7 +13,7 @@ from drunet.console import progress
 from drunet.errors import ConfigError, ModelError
 from drunet.files import read_json
 from drunet.models.options import Network, Weights
-from drunet.sampling import Crops, draw_epoch
+from drunet.sampling import draw_epoch
 from drunet.settings.network import starts_whole
 from drunet.tiles import TileRules
 from drunet.training.loop import compute_precision
@@ -41,33 +41,12 @@ def embed_tiles(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Draw labelled tiles of training and validation slides and pass them through the backbone as it stands.
 
-    Parameters
-    ----------
-    name : str
-        The model, for messages.
-    weights : "random", "imagenet", {"mobilenetv2": file} or {"model": name}
-        Of the backbone.
-    training, validation, rules
-        As for `drunet.training.classifier.train_classifier`.
-    tiles : int
-        At most so many of either split.
-    seed : int
-        Of the draw, and of weights that start at random.
-    start : mapping, optional
-        `weights` and `facts`, the files of the trained model that the backbone comes from.
+    `weights` are the backbone's: "random", "imagenet", {"mobilenetv2": file} or {"model": name}, for which `start`
+    holds the files `weights` and `facts` of that model. `tiles`: at most so many of either split. The rest is as for
+    `drunet.training.classifier.train_classifier`, also what is raised; and as `load_start`.
 
-    Returns
-    -------
-    (DataFrame, dict)
-        split, slide, x, y (level-0 px), label, and float32 columns f0, f1, …: the global average of the last layer.
-        Facts: size, mpp, slides of either split.
-
-    Raises
-    ------
-    TrainingDataError
-        As `train_classifier`.
-    ConfigError, ModelError
-        As `load_start`, or if the weights cannot be had.
+    Returns split, slide, x, y (level-0 px), label, and float32 columns f0, f1, …: the global average of the last layer;
+    and the facts size, mpp, slides of either split.
     """
     need_slides(training, name)
     shape = tile_shape(training)
@@ -84,7 +63,12 @@ def embed_tiles(
         batches = ClassBatches(reader, chosen, 2, seed=seed, batch_size=_BATCH, fixed=True)
         values = embed(embedder, batches, f"{name}: features of {split} tiles")
         reader.close()
-        parts.append(_frame(split, slides, chosen, values))
+        names = np.array([s.source.slide_id for s in slides], dtype=object)
+        slide = names[chosen.slide] if len(chosen) else np.array([], dtype=object)
+        places = {"x": chosen.x.astype(np.int32), "y": chosen.y.astype(np.int32), "label": chosen.label.astype(np.int8)}
+        table = pd.DataFrame({"split": split, "slide": slide, **places})
+        columns = [f"f{i}" for i in range(values.shape[1])]
+        parts.append(pd.concat([table, pd.DataFrame(values, columns=columns)], axis=1))
     facts = {**shape, **slide_facts(training, validation)}
     return pd.concat(parts, ignore_index=True), facts
 
@@ -101,25 +85,11 @@ def embed(embedder: keras.Model, batches: ClassBatches, what: str) -> np.ndarray
 
 
 def load_start(model: keras.Model, weights: Weights, start: Mapping[str, str] | None, where: str) -> None:
-    """Give a model the backbone of the trained model that it starts from, if it does.
+    """Give a model with a layer `mobilenetv2` that of the trained model that it starts from, if it does, in place.
 
-    Parameters
-    ----------
-    model : keras.Model
-        With a layer `mobilenetv2`; changed in place.
-    weights
-        As in the model's settings.
-    start : mapping or None
-        Files `weights` and `facts` of the trained model.
-    where : str
-        The key of the weights, for messages.
-
-    Raises
-    ------
-    ConfigError
-        If the settings name a weights file of a whole model, whose architecture is not known.
-    ModelError
-        If the trained model has no MobileNetV2.
+    `weights` are those of the model's settings, `start` the files `weights` and `facts` of the trained model, `where`
+    names the key of the weights. Raises ConfigError if the settings name a weights file of a whole model, whose
+    architecture is not known; ModelError if the trained model has no MobileNetV2.
     """
     if not starts_whole(weights):
         return
@@ -130,25 +100,7 @@ def load_start(model: keras.Model, weights: Weights, start: Mapping[str, str] | 
     other = rebuild(facts, start["weights"])
     trunks = [m.get_layer(BACKBONE) for m in (model, other) if BACKBONE in [layer.name for layer in m.layers]]
     if len(trunks) < 2 or [w.shape for w in trunks[0].weights] != [w.shape for w in trunks[1].weights]:
-        raise ModelError(
-            "the model to start from has no such backbone",
-            where=where,
-            found=f"{weights['model']}, architecture {facts['architecture']}",
-            mend="Name a model on the whole of MobileNetV2, e.g. of architecture h2gnet_classifier.",
-        )
+        found = f"{weights['model']}, architecture {facts['architecture']}"
+        mend = "Name a model on the whole of MobileNetV2, e.g. of architecture h2gnet_classifier."
+        raise ModelError("the model to start from has no such backbone", where=where, found=found, mend=mend)
     trunks[0].set_weights(trunks[1].get_weights())
-
-
-def _frame(split: str, slides: Sequence[AnnotatedSlide], tiles: Crops, values: np.ndarray) -> pd.DataFrame:
-    names = np.array([s.source.slide_id for s in slides], dtype=object)
-    table = pd.DataFrame(
-        {
-            "split": split,
-            "slide": names[tiles.slide] if len(tiles) else np.array([], dtype=object),
-            "x": tiles.x.astype(np.int32),
-            "y": tiles.y.astype(np.int32),
-            "label": tiles.label.astype(np.int8),
-        }
-    )
-    columns = [f"f{i}" for i in range(values.shape[1])]
-    return pd.concat([table, pd.DataFrame(values, columns=columns)], axis=1)

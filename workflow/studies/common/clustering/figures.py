@@ -1,62 +1,19 @@
-"""Figures of clusters: the fitness curve of the search and a montage of tiles."""
+"""The montage of clusters: tiles of each, drawn in proportion to their labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from drunet.report.figures import INK, PALETTE, STYLE, WIDTH
 from drunet.report.words import plural
 from drunet.tiles import NON_TUMOUR, TUMOUR
+from studies.common.clustering.tiles import LABEL_NAMES
 from studies.common.saliency.attention_figure import Panel, panel_grid
 from studies.common.words import percent
-
-MEASURES = {
-    "variance_ratio": "variance within / between",
-    "davies_bouldin": "Davies–Bouldin index",
-    "silhouette": "1 – mean silhouette",
-}
-_LABELS = {NON_TUMOUR: "non-tumour", TUMOUR: "tumour"}
-
-
-def fitness_curve(curve: pd.DataFrame, measure: str, title: str) -> Figure:
-    """Best and median fitness of the population by generation, and the number of clusters of the best individual.
-
-    `curve`: fitness.tsv: generation, best, median, clusters. `measure`: a key of `MEASURES`.
-    """
-    generation = curve["generation"].to_numpy()
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
-        FigureCanvasAgg(figure)
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.3))
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-        above.plot(generation, curve["best"], color=PALETTE[0], label="best")
-        above.plot(generation, curve["median"], color=PALETTE[1], linewidth=1.2, label="median of the population")
-        above.set_ylabel(f"{MEASURES.get(measure, measure)}\n(lower is better)")
-        # The first populations are far worse: in full, they would flatten the rest of the curve.
-        values = curve[["best", "median"]].to_numpy(float)
-        known = values[np.isfinite(values)]
-        if known.size:
-            low, high = float(known.min()), float(np.quantile(known, 0.97))
-            above.set_ylim(low - 0.08 * (high - low or 1), high + 0.08 * (high - low or 1))
-        above.grid(axis="y")
-        above.legend(loc="upper right")
-        below.step(generation, curve["clusters"], where="mid", color=INK, linewidth=1.4)
-        below.set_ylim(0, float(curve["clusters"].max()) + 1.5)
-        below.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-        below.xaxis.set_major_locator(MaxNLocator(integer=True))
-        below.grid(axis="y")
-        below.set_ylabel("clusters\nof the best")
-        below.set_xlabel("generation")
-        figure.align_ylabels()
-    return figure
 
 
 def choose_examples(table: pd.DataFrame, per_cluster: int, *, seed: int) -> pd.DataFrame:
@@ -94,7 +51,7 @@ def montage(
     words = []
     for cluster, own in examples.groupby("cluster", sort=True):
         records = [{str(k): v for k, v in record.items()} for record in own.to_dict("records")]
-        rows.append([Panel(read(record), title=_LABELS[int(record["label"])]) for record in records])
+        rows.append([Panel(read(record), title=LABEL_NAMES[int(record["label"])]) for record in records])
         known = facts[int(str(cluster))]
         words.append(f"cluster {cluster}\n{plural(known['tiles'], 'tile')}\n{percent(known['tumour'])} tumour")
     words[0] += f"\n(a tile: {size_um:g} µm)"

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 import keras
+import numpy as np
 from keras import layers, ops
 
+from drunet.errors import ModelError
 from drunet.models.backbones import features, weight_sources
-from drunet.models.options import Network, Shared, within
-from studies.common.clustering.class_sums import ClassSums, check_labels, two_check
+from drunet.models.options import Check, Network, Shared, within
 
 BACKBONE, EMBEDDING, PROTOTYPES = "mobilenetv2", "embedding", "prototypes"
 
@@ -24,21 +25,12 @@ def squared_distances(points: Any, centres: Any) -> Any:
     return ops.sum(ops.square(ops.expand_dims(points, 1) - ops.expand_dims(centres, 0)), axis=-1)
 
 
-@keras.saving.register_keras_serializable(package="drunet")
 class Prototypes(keras.layers.Layer):
     """Negative squared distances from prototypes, over a temperature: the logits of a prototypical network.
 
-    Parameters
-    ----------
-    count : int
-        Classes.
-    temperature : float
-        1 in the source; more makes the softmax less sure.
-
-    Notes
-    -----
-    Embeddings (n, d) in, logits (n, count) out. The prototypes, float (count, d), are weights that no training changes:
-    they are set to the mean embeddings of the classes when it is over.
+    Embeddings (n, d) in, logits (n, `count`) out. A `temperature` above the source's 1 makes the softmax less sure. The
+    prototypes, float (count, d), are weights that no training changes: they are set to the mean embeddings of the
+    classes when it is over.
     """
 
     def __init__(self, count: int, temperature: float = 1.0, **kwargs: Any) -> None:
@@ -54,70 +46,49 @@ class Prototypes(keras.layers.Layer):
         """Return the logits."""
         return -squared_distances(inputs, ops.convert_to_tensor(self.prototypes)) / self.temperature
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """One logit per class."""
-        return (*input_shape[:-1], self.count)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what builds the layer anew."""
-        return {**super().get_config(), "count": self.count, "temperature": self.temperature}
-
 
 def build_prototypes(
-    size: int,
-    *,
-    labels: Sequence[int],
-    temperature: float = 1.0,
-    **shared: Unpack[Shared],
+    size: int, *, labels: Sequence[int], temperature: float = 1.0, **shared: Unpack[Shared]
 ) -> keras.Model:
-    """Build the classifier.
+    """Build the classifier for square tiles of `size` px.
 
-    Parameters
-    ----------
-    size : int
-        Side of the square tile, px; at least 32.
-    labels : sequence of int
-        Per class 0 (non-tumour) or 1 (tumour); known once the tiles are clustered.
-    temperature : float
-        By which squared distances are divided, above 0.
-    **shared
-        See `drunet.models.options.Network`.
+    `labels` are 0 (non-tumour) or 1 (tumour) per class, known once the tiles are clustered; squared distances are
+    divided by the `temperature`, above 0; for the others see `drunet.models.options.Network`.
 
-    Returns
-    -------
-    keras.Model
-        `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, 2). The embedding, (n, 1280), is the
-        output of the layer `embedding`; the prototypes are weights of the layer `prototypes`.
-
-    Raises
-    ------
-    ModelError
-        For an option out of range, or weights that cannot be had or do not fit.
+    Returns `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, 2). The embedding, (n, 1280), is the
+    output of the layer `embedding`; the prototypes are weights of the layer `prototypes`. Raises ModelError for an
+    option out of range, or weights that cannot be had or do not fit.
     """
     network = Network("prototypes", size, **shared)
-    check_labels(labels, network.where)
-    network.check(
-        classes=two_check(network.classes),
-        temperature=(temperature, within(temperature, 1e-6), "Use a number above 0."),
-    )
+    check_over_classes(network, labels, temperature=(temperature, within(temperature, 1e-6), "Use a number above 0."))
     embedder = build_embedder(network)
     # Distances and a softmax in half precision lose what mixed precision must keep.
     x = Prototypes(len(labels), temperature, dtype="float32", name=PROTOTYPES)(embedder.output)
     x = layers.Softmax(dtype="float32", name="classes")(x)
-    x = ClassSums(labels, dtype="float32", name="probabilities")(x)
-    return keras.Model(embedder.input, x, name=network.name)
+    return keras.Model(embedder.input, label_sums(x, labels), name=network.name)
 
 
 def build_embedder(network: Network) -> keras.Model:
     """Build MobileNetV2 with global average pooling: images (n, size, size, 3) in [0, 1] to float32 (n, 1280).
 
-    Raises
-    ------
-    ModelError
-        If the weights cannot be had or do not fit.
+    Raises ModelError if the weights cannot be had or do not fit.
     """
     sources = weight_sources(network.weights, [BACKBONE])
     image = network.image()
     x = features(network, BACKBONE, image, sources=sources)
     x = layers.GlobalAveragePooling2D(dtype="float32", name=EMBEDDING)(x)
     return keras.Model(image, x, name="embedder")
+
+
+def check_over_classes(network: Network, labels: Sequence[int], **more: Check) -> None:
+    """Refuse classes that are not of both labels, and options out of range (raises ModelError)."""
+    if set(labels) != {0, 1}:
+        mend = "Name 0 (non-tumour) or 1 (tumour) for each class, both at least once."
+        raise ModelError("the classes' labels do not fit", where=network.where, found=list(labels), mend=mend)
+    two = "Use 2: clusters add up to non-tumour and tumour."
+    network.check(on_backbone=True, classes=(network.classes, network.classes == 2, two), **more)
+
+
+def label_sums(probabilities: Any, labels: Sequence[int]) -> Any:
+    """Probabilities (n, 2) of non-tumour and tumour: sums of those of the classes, (n, k), of each label."""
+    return ops.matmul(probabilities, np.eye(2, dtype=np.float32)[list(labels)])

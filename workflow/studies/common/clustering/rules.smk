@@ -65,7 +65,6 @@ rule cluster_tiles:
         clusters="<results>/models/{model}/clusters/clusters.parquet",
         facts="<results>/models/{model}/clusters/clusters.json",
         fitness="<results>/models/{model}/clusters/fitness.tsv",
-        curve="<results>/models/{model}/clusters/fitness.png",
         montage="<results>/models/{model}/clusters/montage.jpg",
         validity="<results>/models/{model}/clusters/validity.tsv",
     log:

@@ -27,8 +27,8 @@ class Search(Block):
     """a cluster holds at least so many tiles"""
     tiles: int = Field(ge=4)
     """at most so many tiles are clustered"""
-    fitness: Literal["variance_ratio", "davies_bouldin", "silhouette"] = "variance_ratio"
-    """a measure from workflow/studies/common/clustering/fitness.py"""
+    fitness: Literal["variance_ratio", "silhouette"] = "variance_ratio"
+    """a measure from workflow/studies/common/clustering/evolution.py"""
 
 
 class EpisodePlan(Block):

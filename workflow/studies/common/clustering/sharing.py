@@ -33,18 +33,13 @@ def check_classifiers(classifiers: Mapping[str, Mapping[str, Any]]) -> None:
     for name, settings in classifiers.items():
         where, own, start = f"classifiers.{name}", settings.get("architecture", ""), start_of(settings.get("weights"))
         if name in over_clusters and settings.get("distillation"):
-            mend = "Use null, or another architecture."
-            raise ConfigError(
-                "a model over clusters learns from no teacher", where=f"{where}.distillation", found=own, mend=mend
-            )
+            what, mend = "a model over clusters learns from no teacher", "Use null, or another architecture."
+            raise ConfigError(what, where=f"{where}.distillation", found=own, mend=mend)
         fitting = (*STARTS, own) if name in over_clusters else (own,)
         if start and own not in registry.ARCHITECTURES and classifiers[start]["architecture"] not in fitting:
-            raise ConfigError(
-                "the model to start from is another network",
-                where=f"{where}.weights.model",
-                found=f"{start}: {classifiers[start]['architecture']}",
-                mend=f"Start from a model of architecture {' or '.join(fitting)}, or from random weights.",
-            )
+            what, found = "the model to start from is another network", classifiers[start]["architecture"]
+            mend = f"Start from a model of architecture {' or '.join(fitting)}, or from random weights."
+            raise ConfigError(what, where=f"{where}.weights.model", found=f"{start}: {found}", mend=mend)
         if name in over_clusters:
             data = settings["data"]
             if clusters_of(name, classifiers) == name:
@@ -83,12 +78,9 @@ def clusters_of(model: str, classifiers: Mapping[str, Mapping[str, Any]]) -> str
         for key in keys:
             own, their = own[key], their[key]
         if own != their:
-            raise ConfigError(
-                f"{base} and {other} do not learn from the same tiles, so that they cannot share clusters",
-                where=f"classifiers.{base}.{'.'.join(keys)}",
-                found=own,
-                mend=f"Use {their}, or give {base} clusters of its own.",
-            )
+            what = f"{base} and {other} do not learn from the same tiles, so that they cannot share clusters"
+            where, mend = f"classifiers.{base}.{'.'.join(keys)}", f"Use {their}, or give {base} clusters of its own."
+            raise ConfigError(what, where=where, found=own, mend=mend)
     return f"{other}{fold}"
 
 

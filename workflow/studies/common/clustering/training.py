@@ -1,19 +1,24 @@
-"""Many-shot training over clusters of tissue: a head that tells every class apart, whose answers add up to two."""
+"""Training over clusters of tissue: many-shot, by a head that tells every class apart, and few-shot, by episodes.
+
+Episodes are those of prototypical networks (Snell, Swersky and Zemel 2017).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
+from keras import ops
 
 from drunet.augment.pipeline import Augmentation
 from drunet.console import say
-from drunet.errors import ConfigError
+from drunet.errors import ConfigError, TrainingDataError
 from drunet.sampling import Crops
 from drunet.settings.network import NetworkSettings
 from drunet.settings.training import TrainingSettings
@@ -22,29 +27,24 @@ from drunet.training.loop import Trainer
 from drunet.training.readers import SlideSource, TileReader
 from drunet.training.recipe import identity, new_network, run_facts
 from drunet.training.trained import Trained
-from studies.common.clustering.batches import ClassBatches
-from studies.common.clustering.classes import TissueClasses, tissue_classes
+from studies.common.clustering.batches import ClassBatches, Episodes, episode_classes
 from studies.common.clustering.clustered import CLASSES
-from studies.common.clustering.features import load_start
-from studies.common.clustering.tiles import TRAINING, VALIDATION
+from studies.common.clustering.features import embed, load_start
+from studies.common.clustering.prototypes import EMBEDDING, PROTOTYPES, squared_distances
+from studies.common.clustering.settings import EpisodePlan
+from studies.common.clustering.tiles import TRAINING, VALIDATION, TissueClasses, tissue_classes
 
-# What the table of features remembers of the slides.
-LEARNT_FROM = ("training_slides", "validation_slides", "annotation_provenance")
+# Validation episodes per training episode: their classes are fewer and the loss is a mean.
+_VALIDATED = 4
+# What is remembered of the tiles: all of it stands in the facts of their table.
+_LEARNT_FROM = ("size", "mpp", "training_slides", "validation_slides", "annotation_provenance")
 
 
 @dataclass(frozen=True, eq=False)
 class ClusteredSlides:
     """Clustered tiles made ready for learning.
 
-    Attributes
-    ----------
-    slides : list of SlideSource
-        All that the table names, training first.
-    table : DataFrame
-        From `studies.common.clustering.tiles.cluster_tiles`.
-    facts : dict
-        Stored with the table: size, mpp, training_slides, validation_slides.
-    classes : TissueClasses
+    `slides` are all that the `table` of `cluster_tiles` names, training first; `facts` are stored with it.
     """
 
     slides: list[SlideSource]
@@ -54,13 +54,7 @@ class ClusteredSlides:
 
     @classmethod
     def read(cls, path: str, slides: Sequence[SlideSource], least: int, where: str) -> ClusteredSlides:
-        """Read a cluster table and make classes of at least `least` training tiles.
-
-        Raises
-        ------
-        TrainingDataError
-            As `tissue_classes`.
-        """
+        """Read a cluster table and make classes of at least `least` training tiles; raises as `tissue_classes`."""
         table, facts = read_table(path)
         classes = tissue_classes(table, least, where=where)
         for note in classes.merged:
@@ -74,14 +68,6 @@ class ClusteredSlides:
         slide = self.table.loc[own, "slide"].map(position).to_numpy(np.int64)
         x, y = (self.table.loc[own, axis].to_numpy(np.int64) for axis in ("x", "y"))
         return Crops(slide, x, y, self.classes.of_tiles[own])
-
-    def reader(self, augmentation: Augmentation | None) -> TileReader:
-        """Reader of the tiles."""
-        return TileReader(self.slides, size=self.facts["size"], mpp=self.facts["mpp"], augmentation=augmentation)
-
-    def batches(self, reader: TileReader, split: str, **batches: Any) -> ClassBatches:
-        """Batches of a split; see `ClassBatches`."""
-        return ClassBatches(reader, self.tiles(split), len(self.classes.labels), **batches)
 
     def count(self, classes: np.ndarray) -> dict[str, int]:
         """How many of some tiles, given by their classes, are tumour and how many not."""
@@ -101,103 +87,147 @@ def train_clustered(
     start: Mapping[str, str] | None = None,
     code: str = "",
 ) -> Trained:
-    """Train a classifier of architecture `clustered`.
+    """Train a classifier of architecture `clustered` or `prototypes` (DRU-Net, runs IX and VIII).
 
-    Parameters
-    ----------
-    name : str
-        How messages call the model.
-    settings : mapping
-        An entry under `classifiers` in the configuration.
-    slides : list of SlideSource
-        Training slides, then validation slides.
-    clusters : str
-        File with their clustered tiles.
-    least : int
-        Training tiles that a class needs (`data.clustering.min_tiles` of the model that made the clusters).
-    seed, folder, code
-        As for `drunet.training.classifier.train_classifier`.
-    start : mapping, optional
-        `weights` and `facts`, the files of the trained model that the backbone comes from.
+    Episodes teach the embedding of `prototypes`. Then each class gets its prototype: the mean embedding of all its
+    training tiles, not augmented. `settings` are an entry under `classifiers`, `slides` those of training, then of
+    validation, `clusters` the file of their clustered tiles, `least` the training tiles that a class needs: `min_tiles`
+    of the model that made the clusters, or what an episode takes of a class, if that is more. `start` holds the files
+    `weights` and `facts` of the trained model that the backbone comes from; the rest is as for
+    `drunet.training.classifier.train_classifier`.
 
-    Raises
-    ------
-    ConfigError
-        If sampling or loss are others than as is and cross-entropy.
-    TrainingDataError
-        If a label has too few tiles.
+    Raises ConfigError if sampling or loss are others than as is and cross-entropy, or the episodes do not fit,
+    TrainingDataError if a label has too few tiles.
     """
-    plain_sampling(name, settings)
-    plan = TrainingSettings.of(settings["training"], f"classifiers.{name}.training")
-    augmentation = Augmentation.from_config(settings["augment"], where=f"classifiers.{name}.augment")
-    data = ClusteredSlides.read(clusters, slides, least, f"classifiers.{name}.data")
-    reader, shown = data.reader(augmentation), {"seed": seed, "batch_size": plan.batch_size}
-    batches = data.batches(reader, TRAINING, steps=plan.steps_per_epoch, **shown)
-    checks = data.batches(reader, VALIDATION, fixed=True, **shown)
-    model = started_network(name, settings, plan, data, seed, start)
-    learner = keras.Model(model.inputs, model.get_layer(CLASSES).output, name=model.name)
-    history = Trainer(learner, loss="categorical_crossentropy", metrics=["accuracy"], plan=plan).train(
-        batches=batches,
-        validation=checks if len(checks) else None,
-        folder=folder,
-        identity=clustered_identity(clusters, start, settings=settings, seed=seed, least=least, code=code),
-        name=name,
-    )
-    reader.close()
-    facts = clustered_facts(settings, data, history, seed)
-    facts["samples_per_epoch"] = data.count(batches.tiles.label[batches.order()])
-    facts["validation_samples"] = data.count(checks.tiles.label) if len(checks) else None
-    return Trained(model, history, facts)
-
-
-def started_network(
-    name: str,
-    settings: Mapping[str, Any],
-    plan: TrainingSettings,
-    data: ClusteredSlides,
-    seed: int,
-    start: Mapping[str, str] | None,
-) -> keras.Model:
-    """Build the network over the classes that were found, with the backbone that it starts from."""
+    _refuse_other_balance(name, settings)
+    where, episodes, enough = f"classifiers.{name}", None, least
+    plan = TrainingSettings.of(settings["training"], f"{where}.training")
+    if settings["architecture"] == "prototypes":
+        episodes = EpisodePlan.of(settings["data"].get("episodes") or {}, f"{where}.data.episodes")
+        enough = max(least, episodes.tiles)
+    augmentation = Augmentation.from_config(settings["augment"], where=f"{where}.augment")
+    data = ClusteredSlides.read(clusters, slides, enough, f"{where}.data")
+    reader = TileReader(data.slides, size=data.facts["size"], mpp=data.facts["mpp"], augmentation=augmentation)
     network = NetworkSettings.among(settings, name)
     model = new_network(network, plan, seed, data.facts["size"], labels=data.classes.labels)
-    load_start(model, settings["weights"], start, f"classifiers.{name}.weights")
-    return model
-
-
-def clustered_identity(clusters: str, start: Mapping[str, str] | None, **decisive: Any) -> str:
-    """Digest of all that decides a training over clusters."""
-    return identity([[clusters]], [], start["weights"] if start else None, **decisive)
-
-
-def clustered_facts(
-    settings: Mapping[str, Any], data: ClusteredSlides, history: pd.DataFrame, seed: int
-) -> dict[str, Any]:
-    """What to remember of a training over clusters; `builder` is what its builder needs besides the settings."""
-    return {
+    load_start(model, settings["weights"], start, f"{where}.weights")
+    learnt, kept, labels = data.tiles(TRAINING), data.tiles(VALIDATION), len(data.classes.labels)
+    over_classes = partial(ClassBatches, reader, classes=labels, seed=seed, batch_size=plan.batch_size)
+    batches: ClassBatches | Episodes
+    checks: ClassBatches | Episodes | None
+    loss: Any = "categorical_crossentropy"
+    metrics: list[Any] = ["accuracy"]
+    if episodes is None:
+        batches = over_classes(tiles=learnt, steps=plan.steps_per_epoch)
+        checks = over_classes(tiles=kept, fixed=True) if len(kept) else None
+    else:
+        batches = Episodes(reader, learnt, plan=episodes, seed=seed)
+        checks = validation_episodes(reader, kept, episodes, seed + 1)
+        loss = PrototypicalLoss(episodes.shots, model.get_layer(PROTOTYPES).temperature)
+        metrics = [QueryAccuracy(episodes.shots)]
+    taught = model.get_layer(EMBEDDING if episodes else CLASSES).output
+    learner = keras.Model(model.inputs, taught, name=model.name)
+    decisive = {"settings": settings, "seed": seed, "least": least, "code": code}
+    history = Trainer(learner, loss=loss, metrics=metrics, plan=plan).train(
+        batches=batches,
+        validation=checks,
+        folder=folder,
+        identity=identity([[clusters]], [], start["weights"] if start else None, **decisive),
+        name=name,
+    )
+    facts = {
         "architecture": settings["architecture"],
-        **{key: data.facts[key] for key in ("size", "mpp", *LEARNT_FROM)},
+        **{key: data.facts[key] for key in _LEARNT_FROM},
+        # What the builder needs besides the settings.
         "builder": {"labels": data.classes.labels},
         "classes": data.classes.facts,
         "merged": data.classes.merged,
         **run_facts(history, seed),
     }
+    if isinstance(batches, ClassBatches):
+        drawn = batches.order()
+    else:
+        plain = over_classes(tiles=learnt, fixed=True)
+        found = class_means(embed(learner, plain, f"{name}: prototypes"), plain.tiles.label, where)
+        model.get_layer(PROTOTYPES).set_weights([found])
+        drawn = np.concatenate([batches.draw(i).ravel() for i in range(len(batches))])
+    reader.close()
+    facts["samples_per_epoch"] = data.count(batches.tiles.label[drawn])
+    facts["validation_samples"] = data.count(checks.tiles.label) if checks else None
+    if isinstance(batches, Episodes) and episodes:
+        facts["episodes"] = {"ways": batches.ways, "shots": episodes.shots, "queries": episodes.queries}
+    return Trained(model, history, facts)
 
 
-def plain_sampling(name: str, settings: Mapping[str, Any]) -> None:
-    """Refuse what a training over clusters would pass over in silence.
-
-    Raises
-    ------
-    ConfigError
-    """
+def _refuse_other_balance(name: str, settings: Mapping[str, Any]) -> None:
+    """Refuse what a training over clusters would pass over in silence (raises ConfigError)."""
+    loss = settings.get("loss", {})
     asked = {
         "data.sampling.strategy": (settings["data"].get("sampling", {}).get("strategy", "as_is"), "as_is"),
-        "loss.name": (settings.get("loss", {}).get("name", "cross_entropy"), "cross_entropy"),
-        "loss.class_weights": (settings.get("loss", {}).get("class_weights"), None),
+        "loss.name": (loss.get("name", "cross_entropy"), "cross_entropy"),
+        "loss.class_weights": (loss.get("class_weights"), None),
     }
     for key, (value, only) in asked.items():
         if value != only:
-            where = f"classifiers.{name}.{key}"
             mend = f"Use {'null' if only is None else only}: classes are balanced by clusters here."
-            raise ConfigError("a model over clusters cannot use this", where=where, found=value, mend=mend)
+            what, where = "a model over clusters cannot use this", f"classifiers.{name}.{key}"
+            raise ConfigError(what, where=where, found=value, mend=mend)
+
+
+def episode_logits(y_true: Any, y_pred: Any, shots: int, temperature: float) -> tuple[Any, Any]:
+    """Classes, one-hot, and logits of an episode's queries, both (ways queries, ways).
+
+    `y_true` is one-hot, (ways (shots + queries), ways), the shots first, `y_pred` the embeddings, (…, d). Logits are
+    negative squared distances from the classes' mean shots, over the temperature.
+    """
+    support = y_true.shape[-1] * shots
+    prototypes = ops.matmul(ops.transpose(y_true[:support]), y_pred[:support]) / shots
+    return y_true[support:], -squared_distances(y_pred[support:], prototypes) / temperature
+
+
+class PrototypicalLoss(keras.losses.Loss):
+    """Cross-entropy of an episode's queries over their distances from the classes' prototypes.
+
+    Shapes are as for `episode_logits`; a batch is one episode. Prototypes are the means of `shots` tiles per class; the
+    `temperature` is the model's.
+    """
+
+    def __init__(self, shots: int, temperature: float = 1.0) -> None:
+        super().__init__(name="prototypical_loss")
+        self.shots, self.temperature = shots, temperature
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each query."""
+        truth, logits = episode_logits(y_true, y_pred, self.shots, self.temperature)
+        return ops.categorical_crossentropy(truth, logits, from_logits=True)
+
+
+class QueryAccuracy(keras.metrics.Mean):
+    """Share of queries that lie nearest to the prototype of their class."""
+
+    def __init__(self, shots: int) -> None:
+        super().__init__(name="accuracy")
+        self.shots = shots
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take in an episode; shapes as for `episode_logits`."""
+        truth, logits = episode_logits(ops.cast(y_true, self.dtype), ops.cast(y_pred, self.dtype), self.shots, 1.0)
+        right = ops.equal(ops.argmax(truth, axis=-1), ops.argmax(logits, axis=-1))
+        super().update_state(ops.cast(right, self.dtype))
+
+
+def class_means(embeddings: np.ndarray, classes: np.ndarray, where: str) -> np.ndarray:
+    """Prototypes: the mean embedding (classes, d) of each class; raises TrainingDataError if they are no numbers."""
+    means = np.stack([embeddings[classes == k].mean(axis=0, dtype=np.float64) for k in range(classes.max() + 1)])
+    if not np.isfinite(means).all():
+        mend = "Lower `learning_rate`, or train in float32."
+        raise TrainingDataError("the prototypes are not numbers", where=where, mend=mend)
+    return means.astype(np.float32)
+
+
+def validation_episodes(reader: TileReader, tiles: Crops, plan: EpisodePlan, seed: int) -> Episodes | None:
+    """Episodes of validation tiles; none where fewer than two classes have enough of them."""
+    if not len(tiles) or len(episode_classes(tiles, plan)) < 2:
+        return None
+    fewer = plan.model_copy(update={"count": max(1, plan.count // _VALIDATED)})
+    return Episodes(reader, tiles, plan=fewer, seed=seed, fixed=True)

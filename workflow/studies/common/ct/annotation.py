@@ -28,10 +28,9 @@ _MEND = "Correct the annotation, or remove it."
 
 @dataclass(frozen=True)
 class Boxes:
-    """Boxes that can be used, and counts of those that cannot.
+    """Boxes that can be used, and counts of those that lie outside of the image, and of those without an area.
 
-    `corners`: float64 (n, 4), xmin, ymin, xmax, ymax, px; xmin < xmax and ymin < ymax, within the image. `names`: of
-    each box. `outside`, `empty`: boxes that lie outside of the image, and those without an area.
+    `corners`: float64 (n, 4), xmin, ymin, xmax, ymax, px; xmin < xmax and ymin < ymax, within the image.
     """
 
     corners: NDArray[np.float64]
@@ -61,7 +60,7 @@ def read_voc(path: str | os.PathLike[str], width: int, height: int, where: str) 
     names = [(item.findtext("name") or "").strip() for item in objects]
     if declared != (width, height):
         found = f"{declared[0]} x {declared[1]}, the slice {width} x {height} px"
-        raise CtError("the annotation is of another size than its slice", where=where, found=found, mend=_MEND)
+        raise _wrong("the annotation is of another size than its slice", where, found)
     return fit_boxes(np.array(corners, np.float64).reshape(-1, 4), names, width, height)
 
 
@@ -78,10 +77,9 @@ def fit_boxes(corners: NDArray[np.float64], names: Sequence[str], width: float, 
 
 @dataclass(frozen=True)
 class Annotations:
-    """The annotation files below a folder by the slice that they are of.
+    """The annotation files below a folder: their numbers in `files` by the SOP instance UID of their slice.
 
-    `numbers`: number of the file in `files` by SOP instance UID. `wrong_names`, `duplicates`: XML files not named by a
-    UID, and those of a UID that an earlier file has: the first counts.
+    `wrong_names` and `duplicates` count XML files not named by a UID, and those of a UID that an earlier file has.
     """
 
     files: UserFiles
@@ -97,11 +95,10 @@ class Annotations:
         `sizes` holds width and height of every slice, px. Raises CtError if more than a share of `max_unreadable` of
         the matching annotations cannot be used.
         """
-        matched = [uid for uid in sizes if uid in self.numbers]
+        matched = {uid: self.numbers[uid] for uid in sizes if uid in self.numbers}
         boxes: dict[str, Boxes] = {}
         unusable: list[tuple[int, str]] = []
-        for uid in matched:
-            number = self.numbers[uid]
+        for uid, number in matched.items():
             try:
                 boxes[uid] = read_voc(self.files.path(number), *sizes[uid], self.files.label(number))
             except CtError as error:
@@ -148,11 +145,9 @@ def _parse(path: str | os.PathLike[str], where: str) -> Element:
     try:
         root: Element = defusedxml.ElementTree.fromstring(data, forbid_dtd=True)
     except DefusedXmlException:
-        raise CtError(
-            "the XML declares a document type or entities, which annotations never need and attacks do",
-            where=where,
-            mend="Do not use this file before you know where it comes from.",
-        ) from None
+        what = "the XML declares a document type or entities, which annotations never need and attacks do"
+        mend = "Do not use this file before you know where it comes from."
+        raise CtError(what, where=where, mend=mend) from None
     except (defusedxml.ElementTree.ParseError, ValueError, LookupError):
         raise _wrong("the annotation is not well-formed XML", where) from None
     return root

@@ -1,7 +1,6 @@
-"""Frames that pydicom hands to other libraries: JPEG of 12 bits, lossless JPEG and JPEG-LS, through imagecodecs.
+"""JPEG of 12 bits, lossless JPEG and JPEG-LS by imagecodecs, and the size that a compressed frame declares.
 
-`register` adds this module to pydicom's decoders by their own interface for plugins, so that signs, unused bits and the
-division into frames stay pydicom's affair.
+This module is a plugin of pydicom's decoders: signs, unused bits and the division into frames stay pydicom's affair.
 """
 
 from __future__ import annotations
@@ -44,11 +43,7 @@ def is_available(syntax: str) -> bool:
 
 
 def decode_frame(src: bytes, runner: Any) -> bytearray:
-    """Decode one frame (called by pydicom).
-
-    `src`: the frame's code stream. `runner`: told how many bits a value takes in what is returned. Returns bytearray:
-    values in rows, little endian, of 8 or 16 bits.
-    """
+    """Decode a frame's code stream to values in rows, little endian, of 8 or 16 bits (called by pydicom)."""
     frame = _DECODERS[runner.transfer_syntax](src)
     if frame.shape != (runner.rows, runner.columns):
         raise ValueError("the frame's size is not the header's")
@@ -69,12 +64,9 @@ def frame_size(src: bytes) -> tuple[int, int] | None:
         return height - top, width - left
     place = 2
     while place + 9 <= len(src) and src[place] == 0xFF:
-        marker = src[place + 1]
+        marker, length = src[place + 1], struct.unpack_from(">H", src, place + 2)[0]
         if marker in _FRAME_STARTS:
             rows, columns = struct.unpack_from(">2H", src, place + 5)
             return rows, columns
-        if marker == 0xFF:
-            place += 1
-        else:
-            place += 2 if marker in _ALONE else 2 + struct.unpack_from(">H", src, place + 2)[0]
+        place += 1 if marker == 0xFF else 2 if marker in _ALONE else 2 + length
     return None

@@ -40,6 +40,7 @@ _ENHANCED = (uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStora
 _MODALITIES = {"CR", "DX", "KO", "MG", "MR", "NM", "OT", "PR", "PT", "RTDOSE", "RTPLAN", "RTSTRUCT", "SC", "SEG", "SR"}
 # "US" (unspecified) is what some scanners write beside Hounsfield units; other quantities have names of their own.
 _HOUNSFIELD = {"", "HU", "HU_MOD", "US"}
+_GREY = ("MONOCHROME1", "MONOCHROME2")
 _MEND = "Leave it out, or put an intact CT slice in its place."
 
 codecs.register()
@@ -51,8 +52,7 @@ class SliceIds:
 
     `uid` is the SOP instance UID; texts are empty and `rows` and `columns` 0 where absent. `patient` is the patient ID;
     where that is empty the UID of the study, else of the series, else of the slice, so that slices which may be of one
-    patient stay together as far as the file tells; `patient_tag` says which of these it is (PatientID,
-    StudyInstanceUID, SeriesInstanceUID or SOPInstanceUID).
+    patient stay together as far as the file tells; `patient_tag` says which of these it is.
     """
 
     uid: str = field(repr=False)
@@ -94,10 +94,7 @@ def read_slice(path: str | os.PathLike[str], where: str) -> CtSlice:
     Without a rescale intercept signed values are Hounsfield units already; unsigned ones are refused, as they cannot
     hold air's -1000. MONOCHROME1 changes the picture and not the measurement (PS3.3, C.7.6.3.1.2). Pixel padding, what
     lies outside of the scanner's field, becomes air; bits beyond those stored, in which old files keep overlays, are
-    dropped.
-
-    Raises CtError if it is no DICOM file, no CT image (another modality, a screenshot, an object without pixels), holds
-    several frames or a localiser, lacks a tag, is not in Hounsfield units, is larger than `MOST_PIXELS` or
+    dropped. Raises CtError for what is no single CT slice in Hounsfield units, is larger than `MOST_PIXELS` or
     `MOST_BYTES`, or cannot be decoded.
     """
     with _one_message(where):
@@ -141,9 +138,8 @@ def _one_message(where: str) -> Iterator[None]:
     except OSError as error:
         raise _refused("the file cannot be opened", where, error.strerror) from None
     except Exception as error:  # a damaged file raises of nearly any kind, and some texts repeat its values
-        raise _refused(
-            "the file is damaged, or no DICOM of a kind that can be read", where, type(error).__name__
-        ) from None
+        what = "the file is damaged, or no DICOM of a kind that can be read"
+        raise _refused(what, where, type(error).__name__) from None
     finally:
         logger.setLevel(level)
 
@@ -190,10 +186,7 @@ def _check_kind(dataset: pydicom.Dataset, ids: SliceIds, where: str) -> None:
     wanted = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData")
     if missing := [key for key in wanted if dataset.get(key) is None]:
         raise _refused("a tag is missing", where, ", ".join(missing))
-    if dataset.get("SamplesPerPixel", 1) != 1 or _text(dataset, "PhotometricInterpretation") not in (
-        "MONOCHROME1",
-        "MONOCHROME2",
-    ):
+    if dataset.get("SamplesPerPixel", 1) != 1 or _text(dataset, "PhotometricInterpretation") not in _GREY:
         raise _refused("a picture in colour, a screenshot perhaps, has no Hounsfield units", where)
 
 
@@ -218,8 +211,8 @@ def _stored(dataset: pydicom.Dataset) -> tuple[NDArray[np.float64], NDArray[np.b
     """Stored values, and which of them are padding."""
     allocated, signed = int(dataset.BitsAllocated), dataset.PixelRepresentation == 1
     # Values that do not begin at the lowest bit: take all up to the highest, then drop the lower ones.
-    lower = int(dataset.HighBit) + 1 - int(dataset.BitsStored)
     bits = int(dataset.BitsStored)
+    lower = int(dataset.HighBit) + 1 - bits
     if lower and not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         dataset.BitsStored = bits + lower
         values = dataset.pixel_array >> lower
@@ -229,11 +222,9 @@ def _stored(dataset: pydicom.Dataset) -> tuple[NDArray[np.float64], NDArray[np.b
     padding = np.zeros(values.shape, bool)
     if (first := dataset.get("PixelPaddingValue")) is not None:
         last = dataset.get("PixelPaddingRangeLimit")
+        given = (int(first), int(first if last is None else last))
         # Some files hold -2000 as the unsigned 63536.
-        ends = sorted(
-            int(v) - (signed and v >= 1 << (allocated - 1)) * (1 << allocated)
-            for v in (first, first if last is None else last)
-        )
+        ends = sorted(v - (signed and v >= 1 << (allocated - 1)) * (1 << allocated) for v in given)
         padding = (values >= ends[0]) & (values <= ends[1])
     return values.astype(np.float64), padding
 

@@ -30,37 +30,28 @@ _LUMINANCE = """
 def picture_facts(path: str | os.PathLike[str], pixels: NDArray[np.uint8]) -> dict[str, Any]:
     """Facts of a PNG, JPEG, BMP or TIFF.
 
-    `pixels`: uint8 (h, w, 3), as `studies.common.images.folder.read_image` gives them. Returns dict: format (png, jpeg,
-    …), bytes, width and height (px), aspect (width over height), bits (per channel), channels (as stored, palette and
-    transparency being one each), bits_per_pixel (of the file), jpeg_quality (1 to 100, of the IJG tables nearest to the
-    file's; NaN where it is no JPEG), coloured (share of pixels whose channels differ by more than 8 grey values).
+    `pixels`: uint8 (h, w, 3), as `studies.common.images.folder.read_image` gives them. Sides are in px, bits per
+    channel, channels as stored (palette and transparency are one each), jpeg_quality that of the IJG tables nearest to
+    the file's (1 to 100; NaN where it is no JPEG), coloured the share of pixels whose channels differ by more than 8.
     """
     with Image.open(path, formats=FORMATS) as picture:
-        kind, channels, depth = str(picture.format).lower(), len(picture.getbands()), _depth(path, picture)
-        quality = _jpeg_quality(picture)
-    values = pixels.astype(np.int16)
-    coloured = float((np.ptp(values, axis=2) > _COLOUR_DIFFERENCE).mean())
-    return _facts(path, kind, pixels.shape[1], pixels.shape[0], depth, channels, quality, coloured)
+        own = {"format": str(picture.format).lower(), "channels": len(picture.getbands())}
+        own |= {"bits": _depth(path, picture), "jpeg_quality": _jpeg_quality(picture)}
+    coloured = float((np.ptp(pixels.astype(np.int16), axis=2) > _COLOUR_DIFFERENCE).mean())
+    return _facts(path, pixels.shape[1], pixels.shape[0], coloured=coloured, **own)
 
 
 def dicom_facts(path: str | os.PathLike[str], width: int, height: int, bits: int) -> dict[str, Any]:
     """Facts of a CT slice in DICOM, as of `picture_facts`; `bits` are those stored per value."""
-    return _facts(path, "dicom", width, height, bits, 1, float("nan"), 0.0)
+    own = {"format": "dicom", "bits": bits, "channels": 1, "jpeg_quality": float("nan"), "coloured": 0.0}
+    return _facts(path, width, height, **own)
 
 
-def _facts(
-    path: str | os.PathLike[str],
-    kind: str,
-    width: int,
-    height: int,
-    bits: int,
-    channels: int,
-    quality: float,
-    coloured: float,
-) -> dict[str, Any]:
+def _facts(path: str | os.PathLike[str], width: int, height: int, **own: Any) -> dict[str, Any]:
     size = Path(path).stat().st_size
-    values = (kind, size, width, height, width / height, bits, channels, 8 * size / (width * height), quality, coloured)
-    return dict(zip(FACTS, values, strict=True))
+    own |= {"bytes": size, "width": width, "height": height, "aspect": width / height}
+    own["bits_per_pixel"] = 8 * size / (width * height)
+    return {fact: own[fact] for fact in FACTS}
 
 
 def _depth(path: str | os.PathLike[str], picture: Image.Image) -> int:

@@ -15,10 +15,10 @@ _PREAMBLE, _MAGIC = 128, b"DICM"
 
 @dataclass(frozen=True)
 class UserFiles:
-    """All regular files below a folder in the byte-wise order of their paths, numbered from 1.
+    """All regular files below a folder in the byte-wise order of their paths, `names`, numbered from 1.
 
-    `where`: how messages call the folder: the configuration's key. `names`: paths below `root`. Hidden files have a
-    number too, as `find` lists them; links have none.
+    Messages call the folder `where`, the configuration's key. Hidden files have a number too, as `find` lists them;
+    links have none.
     """
 
     root: Path = field(repr=False)
@@ -76,22 +76,17 @@ def is_dicom(path: str | os.PathLike[str]) -> bool:
         return True
 
 
-def which_file(number: int) -> str:
-    """How a user finds out which file is meant."""
-    return f"`find FOLDER/ -type f | LC_ALL=C sort | sed -n {number}p` shows which it is."
-
-
 def check_unreadable(files: UserFiles, unreadable: Sequence[tuple[int, str]], count: int, limit: float) -> None:
-    """Refuse a folder of which too many files cannot be read.
+    """Refuse a folder of whose `count` files a larger share than `limit` cannot be read (raises CtError).
 
-    `unreadable`: sequence of (int, str), number and reason of each. `count`: files that were to be read. `limit`: share
-    of them, 0 to 1, that may be unreadable. Raises CtError.
+    `unreadable` holds number and reason of each.
     """
     if len(unreadable) > limit * count:
         number, reason = unreadable[0]
         first = f"the first is file {number} of {len(files)}: {reason}"
         found = f"{len(unreadable)} of {count}, at most {limit:.2%} allowed; {first}"
-        mend = f"{which_file(number)} Replace or remove it, or raise the limit `max_unreadable`."
+        which = f"`find FOLDER/ -type f | LC_ALL=C sort | sed -n {number}p` shows which it is."
+        mend = f"{which} Replace or remove it, or raise the limit `max_unreadable`."
         raise CtError("too many files cannot be read", where=files.where, found=found, mend=mend)
 
 

@@ -25,7 +25,6 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, RLELossless
 
 from drunet.console import progress
 from studies.common.drawing.chest import BOTTOM_MM, GROWTHS, TOP_MM, Chest, Slice, draw_slice
-from studies.common.errors import CtError
 from studies.common.user_paths import whole_folder
 
 WINDOWS = ((-600, 1500), (-600, 1200), (-500, 1400), (-350, 1500), (-200, 1500), (-400, 1800))
@@ -39,14 +38,9 @@ def write_ct_set(
 ) -> None:
     """Write the set with DICOM slices of `size` px into a new or empty folder, which is there whole or not at all.
 
-    It gets `classifier`, `classifier_annotation`, `classifier_sources.tsv` (file, source), `boxes` and
-    `boxes_annotation`. The same values give the same bytes; no patient and no article depends on how many others there
-    are. ct.yaml beside this file shows the keys of `classifier` and `boxes`.
-    Raises CtError if the folder holds something already.
+    The same values give the same bytes; no patient and no article depends on how many others there are. ct.yaml beside
+    this file shows the keys of `classifier` and `boxes`.
     """
-    if Path(folder).is_file() or (Path(folder).exists() and any(Path(folder).iterdir())):
-        problem = "the CT set cannot be written: its folder holds something already"
-        raise CtError(problem, where=str(folder), mend="Remove it, or name another folder.")
     numbers = [f"{subtype}{n + 1:04d}" for subtype, count in boxes["patients"].items() for n in range(count)]
     total = classifier["patients"] + classifier["articles"] + len(numbers)
     with whole_folder(folder) as new, progress(total, "drawing CT slices", "patients") as bar:
@@ -104,9 +98,8 @@ class Patient:
         drawn = draw_slice(self.chest, z, self.size, self.tumour)
         uids = [new_uid(self.seed, self.number, part) for part in (instance, "study", "series")]
         owner, spacing = (f"Lung_Dx-{self.number}", f"Phantom^{self.number}"), self.chest.field / self.size
-        write_slice(
-            _made(path), drawn.hu, uids=uids, owner=owner, instance=instance, spacing=spacing, z=z, packed=packed
-        )
+        at: dict[str, Any] = {"instance": instance, "spacing": spacing, "z": z}
+        write_slice(_made(path), drawn.hu, uids=uids, owner=owner, packed=packed, **at)
         return drawn
 
     def annotate(self, folder: Path, drawn: Slice, instance: object) -> None:

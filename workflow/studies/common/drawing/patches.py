@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import zlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -24,19 +23,11 @@ from drunet.demo.canvas import Body, Canvas, Look
 from drunet.demo.fields import Field, Mask, top_share
 from drunet.demo.layout import Kind
 from drunet.demo.tissues import paint_alveoli, paint_lining, paint_necrosis, paint_stroma, paint_tumour, paint_vessels
-from studies.common.errors import ImageSetError
 from studies.common.user_paths import whole_folder
 
 # Width of a field of view, µm: two or three crypts, some ten cells of a tumour. A margin is drawn and cut away, since
 # nuclei at the border of a canvas are left out; all is drawn finer, so that turning blurs no more than a camera does.
 FIELD_UM, MARGIN_UM, FINER, MAX_TURN = (106.0, 164.0), 10.0, 2, 25.0
-STEMS = {
-    "lung_aca": "lung_image_sets/lung_aca/lungaca",
-    "lung_n": "lung_image_sets/lung_n/lungn",
-    "lung_scc": "lung_image_sets/lung_scc/lungscc",
-    "colon_aca": "colon_image_sets/colon_aca/colonca",
-    "colon_n": "colon_image_sets/colon_n/colonn",
-}
 # Stain and cells vary between fields and not between classes, so that colour tells the field.
 VARIES = {
     "haematoxylin": (0.50, 1.50), "eosin": (0.45, 1.45), "haematoxylin_hue": (-0.3, 1.2), "eosin_hue": (0.0, 1.2),
@@ -54,17 +45,11 @@ def write_patch_set(
 
     The folder must be new or empty, and is there whole or not at all. Each class has so many fields of view as
     `sources` says, each field `variants` files of `size` px. The same `seed` gives the same pixels and names; a field's
-    pixels depend on no other field.
-
-    Returns a row per image: `file` (POSIX path below `folder`), `label`, `group`; sorted by file. Raises ImageSetError
-    if the folder holds something already.
+    pixels depend on no other field. Returns file, label and group of each image, sorted by file.
     """
-    if Path(folder).is_file() or (Path(folder).exists() and any(Path(folder).iterdir())):
-        problem = "The image set cannot be written: its folder holds something already."
-        raise ImageSetError(problem, where=str(folder), mend="Remove it, or name another folder.")
     rows = []
-    with whole_folder(folder) as new, progress(len(STEMS) * sources, "drawing patches", "fields") as bar:
-        for label, stem in STEMS.items():
+    with whole_folder(folder) as new, progress(len(CLASSES) * sources, "drawing patches", "fields") as bar:
+        for label, (stem, _) in CLASSES.items():
             # Names are numbered in an order drawn at random: they do not tell the field.
             numbers = iter(_stream(seed, f"names of {label}").permutation(sources * variants) + 1)
             (new / stem).parent.mkdir(parents=True)
@@ -88,7 +73,7 @@ def draw_source(label: str, source: int, size: int, seed: int) -> NDArray[np.uin
     own: dict[str, Any] = {key: rng.uniform(*span) for key, span in VARIES.items()}
     kinds = np.full((FINER * size + 2 * margin,) * 2, Kind.STROMA, np.uint8)
     canvas = Canvas(rng, kinds, mpp, replace(Look(), **own))
-    PAINTERS[label](canvas)
+    CLASSES[label][1](canvas)
     image = canvas.develop()[margin:-margin, margin:-margin]
     # White balance and focus are the microscope's, of every field its own.
     warm = rng.uniform(-0.7, 1.0)
@@ -203,10 +188,11 @@ def _benign_colon(canvas: Canvas) -> None:
     canvas.row(lining, bodies.COLUMNAR, 5.6, 0.96, depth, 4.4)
 
 
-PAINTERS = {
-    "lung_aca": _lung_adenocarcinoma,
-    "lung_n": _benign_lung,
-    "lung_scc": _squamous_carcinoma,
-    "colon_aca": _colon_adenocarcinoma,
-    "colon_n": _benign_colon,
+# Files of each class, without their number, and how it is painted.
+CLASSES = {
+    "lung_aca": ("lung_image_sets/lung_aca/lungaca", _lung_adenocarcinoma),
+    "lung_n": ("lung_image_sets/lung_n/lungn", _benign_lung),
+    "lung_scc": ("lung_image_sets/lung_scc/lungscc", _squamous_carcinoma),
+    "colon_aca": ("colon_image_sets/colon_aca/colonca", _colon_adenocarcinoma),
+    "colon_n": ("colon_image_sets/colon_n/colonn", _benign_colon),
 }

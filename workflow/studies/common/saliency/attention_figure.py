@@ -48,26 +48,18 @@ class Panel:
 
 
 def image_maps(
-    images: NDArray[np.uint8],
-    words: Sequence[str],
-    maps: Mapping[str, NDArray[np.float32]],
-    *,
-    nothing: str = "there is no image to show",
+    images: NDArray[np.uint8], words: Sequence[str], maps: Mapping[str, NDArray[np.float32]], **options: Any
 ) -> Figure:
-    """Draw every image in a row, its maps beside it over its grey picture.
+    """Draw every image in a row, its maps beside it over its grey picture; `words` and `options` as of `panel_grid`.
 
-    `images`: uint8 (n, h, w, 3). `words`: what stands left of each image; lines are broken where the text has them.
-    `maps`: mapping of str to float32 (n, h, w), in [0, 1], by the title of their column. `nothing`: what the figure
-    says where there are no images.
+    `images`: uint8 (n, h, w, 3). `maps`: float32 (n, h, w), in [0, 1], by the title of their column.
     """
+    shown = [("image", images, None), *((name, images, found) for name, found in maps.items())]
     rows = [
-        [
-            Panel(image, title="" if k else "image"),
-            *(Panel(image, found[k], title="" if k else name) for name, found in maps.items()),
-        ]
-        for k, image in enumerate(images)
+        [Panel(own[k], None if found is None else found[k], title="" if k else name) for name, own, found in shown]
+        for k in range(len(images))
     ]
-    return panel_grid(rows, words, nothing=nothing)
+    return panel_grid(rows, words, **options)
 
 
 def panel_grid(
@@ -100,20 +92,20 @@ def panel_grid(
         layout = ConstrainedLayoutEngine(w_pad=0.012, h_pad=0.012, wspace=0, hspace=0)
         figure = Figure(figsize=(_NAMES + columns * side, height), layout=layout)
         FigureCanvasAgg(figure)
-        grid = figure.subplots(blocks * len(rows), columns, squeeze=False)
+        parts = [range(block * columns, (block + 1) * columns) for block in range(blocks)]
+        lines = [(row[own.start : own.stop], label) for own in parts for row, label in zip(rows, words, strict=True)]
+        grid = figure.subplots(len(lines), columns, squeeze=False)
         for axes in grid.ravel():
             axes.set_xticks([])
             axes.set_yticks([])
             axes.spines[:].set_visible(False)
-        for block in range(blocks):
-            for k, (row, label) in enumerate(zip(rows, words, strict=True)):
-                line = grid[block * len(rows) + k]
-                line[0].set_ylabel(label, fontsize=7.5, rotation=0, ha="right", va="center", linespacing=1.3)
-                for axes, panel in zip(line, row[block * columns : (block + 1) * columns], strict=False):
-                    if panel is not None:
-                        _draw(axes, panel, letters)
+        for line, (row, label) in zip(grid, lines, strict=True):
+            line[0].set_ylabel(label, fontsize=7.5, rotation=0, ha="right", va="center", linespacing=1.3)
+            for axes, panel in zip(line, row, strict=False):
+                if panel is not None:
+                    _draw(axes, panel, letters)
         if bar:
-            _influence_bar(figure, grid.ravel().tolist(), 0.03 * 4 / max(4, blocks * len(rows)))
+            _influence_bar(figure, grid.ravel().tolist(), 0.03 * 4 / max(4, len(lines)))
     return figure
 
 

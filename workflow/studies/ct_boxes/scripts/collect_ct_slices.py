@@ -15,12 +15,8 @@ with job(snakemake.log[0]):
         params.get("annotations"),
         output.folder,
         window=Window.of(params.window, f"{where}.window"),
-        subtypes=params.subtypes,
-        at_most=params.at_most,
-        rule=params.rule,
-        seed=params.seed,
-        max_unreadable=params.max_unreadable,
         where=where,
+        **{key: getattr(params, key) for key in ("subtypes", "at_most", "rule", "seed", "max_unreadable")},
     )
     write_list(output.slices, table)
     write_json(output.facts, matching)

@@ -13,5 +13,5 @@ with job(snakemake.log[0]):
     predictions = pd.read_parquet(inputs.predictions)
     chosen = choose_slices(predictions, params.source, params.targets, params.slices)
     shown = show_slices(chosen, read_json(inputs.facts), inputs.weights, inputs.folder)
-    save(box_pictures([each.picture for each in shown]), output.figure, dpi=250)
+    save(box_pictures(shown), output.figure, dpi=250)
     write_json(output.outlines, outlines_geojson(shown))

@@ -9,7 +9,6 @@ from studies.common.page import render_section
 from studies.ct_boxes import tables
 from studies.ct_boxes.figures import study_figures
 from studies.ct_boxes.page import page_view
-from studies.ct_boxes.tasks import shown_protocol
 from studies.ct_boxes.trials import read_slices
 
 with job(snakemake.log[0]):
@@ -22,10 +21,9 @@ with job(snakemake.log[0]):
     what = tables.judged(settings["source"], settings["targets"])
     scores = tables.scores(arms, what, good=settings["good"], **resampling)
     leak = tables.leaks(arms, what, slices)
-    gains = tables.gains(arms, what, shown_protocol(settings), **resampling)
     write_tsv(tables.long_metrics(scores, leak, arms), output.metrics)
     for name, figure in study_figures(scores, leak, arms, what, settings).items():
         save(figure, folder / "figures" / f"{name}.png", dpi=200)
     published, matching = read_published(inputs.published), read_json(inputs.matching)
-    view = page_view(scores, leak, gains, arms, what, published, matching, slices, settings)
+    view = page_view(scores, leak, arms, what, published, matching, slices, settings)
     render_section(folder, Path(inputs.template), view)

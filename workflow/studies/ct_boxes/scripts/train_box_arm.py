@@ -18,18 +18,12 @@ with job(snakemake.log[0]):
         params.arm,
         read_slices(inputs.slices),
         inputs.folder,
-        size=params.size,
-        source=params.source,
-        targets=params.targets,
         protocol=wildcards.protocol,
-        parts=params.parts,
-        validation_share=params.validation_share,
-        seed=params.seed,
         folder=state,
         threads=snakemake.threads,
         # Decoded slices may take a quarter of the job's memory.
         keep_mb=snakemake.resources.mem_mb / 4,
-        code=params.code,
+        **{k: getattr(params, k) for k in ("size", "source", "targets", "parts", "validation_share", "seed", "code")},
     )
     keep_weights(state, [training["key"] for training in outcome.facts["trainings"]], outputs.weights)
     outcome.write(predictions=outputs.predictions, facts=outputs.facts, history=outputs.history)

@@ -50,7 +50,7 @@ with job(snakemake.log[0]):
     write_tsv(seconds, output.seconds)
 
     published = read_published(inputs.published)
-    for name, figure in page.draw_figures(scores, seconds, pictures, labels, runs, published).items():
+    for name, figure in page.draw_figures(scores, pictures, labels, runs, published).items():
         save(figure, output[name], dpi=200)
     view = page.page_view(table, tests, seconds, published, band_um=settings["band_um"])
     render_section(Path(output.section).parent, Path(inputs.template), view)

@@ -14,10 +14,11 @@ from studies.multi_lens.figures import paired_dots, strength_sweep
 with job(snakemake.log[0]):
     inputs, outputs, settings = snakemake.input, snakemake.output, snakemake.params.settings
     outcomes, predictions = tables.read_outcomes(inputs.outcomes), tables.read_predictions(inputs.predictions)
-    comparison = tables.compare(outcomes, predictions, read_published(inputs.published), settings["strength"])
+    given = read_published(inputs.published)
+    comparison, published = tables.compare(outcomes, predictions, given, settings["strength"])
     write_tsv(tables.long_metrics(outcomes), outputs.metrics)
-    write_tsv(comparison.table, outputs.comparison)
-    save(paired_dots(outcomes, comparison.published, settings["strength"]), outputs.pairs)
+    write_tsv(comparison, outputs.comparison)
+    save(paired_dots(outcomes, published, settings["strength"]), outputs.pairs)
     save(strength_sweep(outcomes), outputs.sweep)
     view = tables.page_view(comparison, outcomes, pd.read_csv(inputs.times, sep="\t"), settings)
     render_section(Path(outputs.section).parent, Path(inputs.template), view)

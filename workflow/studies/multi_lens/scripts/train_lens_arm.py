@@ -8,7 +8,7 @@ from drunet.training.device import need_gpu
 from studies.multi_lens.arms import lenses_of, strength_of
 from studies.multi_lens.image_sets import read_written_image_sets
 from studies.multi_lens.tables import write_outcome
-from studies.multi_lens.training import Images, identity, train_image_classifier
+from studies.multi_lens.training import identity, train_image_classifier
 
 with job(snakemake.log[0]):
     need_gpu(snakemake.resources.gpu)
@@ -20,9 +20,8 @@ with job(snakemake.log[0]):
     history, predicted = train_image_classifier(
         f"{wildcards.dataset}, {wildcards.arm}, seed {wildcards.seed}",
         settings,
-        Images(training.images, training.labels),
-        Images(test.images, test.labels),
-        classes=len(training.classes),
+        training,
+        test,
         lenses=lenses_of(settings["multi_lens"], strength, settings["size"]),
         seed=seed,
         folder=state,

@@ -7,8 +7,7 @@ from drunet.report.figures import save
 from drunet.training.device import need_gpu
 from drunet.training.trained import rebuild
 from studies.saliency.explanation import classified_tiles, explain, explanation_metrics, read_tiles
-from studies.saliency.figures import saliency_figure
-from studies.saliency.tables import chosen_table, metrics_table
+from studies.saliency.tables import chosen_table, metrics_table, saliency_figure
 from studies.saliency.tile_choice import choose_tiles
 
 with job(snakemake.log[0]):
@@ -19,10 +18,8 @@ with job(snakemake.log[0]):
     slides, (paths, tables, heatmaps) = without_failed(params.slides, inputs.slides, inputs.tiles, inputs.heatmaps)
     chosen = choose_tiles(
         classified_tiles([s["slide_id"] for s in slides], tables, heatmaps),
-        true_positives=settings["true_positives"],
-        false_positives=settings["false_positives"],
         threshold=params.threshold,
-        apart=settings["apart"],
+        **{key: settings[key] for key in ("true_positives", "false_positives", "apart")},
     )
     sources = {s["slide_id"]: (path, s["mpp"]) for s, path in zip(slides, paths, strict=True)}
     images = read_tiles(chosen, sources, facts["size"], facts["mpp"])

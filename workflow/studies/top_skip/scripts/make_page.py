@@ -11,7 +11,7 @@ from drunet.report.figures import save
 from studies.common.file_lists import by_name
 from studies.common.page import render_section
 from studies.top_skip import tables as study
-from studies.top_skip.figures import paired_dots
+from studies.top_skip.tables import paired_dots
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params

@@ -5,7 +5,7 @@ from drunet.files import whole_file, write_json
 from drunet.report.figures import save
 from drunet.slide import Slide
 from drunet.tiles import read_table, write_table
-from studies.common.clustering.figures import choose_examples, fitness_curve, montage
+from studies.common.clustering.figures import choose_examples, montage
 from studies.common.clustering.settings import Search
 from studies.common.clustering.tiles import cluster_tiles
 
@@ -19,8 +19,6 @@ with job(snakemake.log[0]):
     for path, table in ((output.fitness, found.clusters.curve), (output.validity, found.validity)):
         with whole_file(path) as temporary:
             table.to_csv(temporary, sep="\t", index=False)
-    title = f"Search for the clusters of {model} ({found.facts['tiles']:,} tiles, population of {search.population})"
-    save(fitness_curve(found.clusters.curve, search.fitness, title), output.curve)
     slides = {s["slide_id"]: (path, s["mpp"]) for s, path in zip(params.slides, inputs.slides, strict=True)}
     examples = choose_examples(found.table, params.examples, seed=params.seed)
 

@@ -6,17 +6,14 @@ from pathlib import Path
 from drunet.console import job
 from drunet.training.device import need_gpu
 from drunet.training.readers import SlideSource
-from studies.common.clustering.prototypical import train_prototypical
 from studies.common.clustering.training import train_clustered
-
-TRAINERS = {"prototypes": train_prototypical, "clustered": train_clustered}
 
 with job(snakemake.log[0]):
     need_gpu(snakemake.resources.gpu)
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
     slides = [SlideSource(p, s["slide_id"], s["mpp"]) for p, s in zip(inputs.slides, params.slides, strict=True)]
     state = Path(output.weights).parent / ".state"
-    trained = TRAINERS[params.settings["architecture"]](
+    trained = train_clustered(
         snakemake.wildcards.model,
         params.settings,
         slides,
