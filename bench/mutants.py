@@ -22,7 +22,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CODE = ("scripts/drunet/**/*.py", "workflow/studies/**/*.py")
-MOST_FILES = 6
+MOST_FILES = 8
 PARTS = ("scripts", "workflow", "tests", "resources", "bench", "docs", "profiles", "envs")
 
 

@@ -139,6 +139,24 @@ def test_the_pictures_of_a_slide_judge_where_it_is_measured(
     assert shown["with"].shape[0] > shown["without"].shape[0]  # a legend of one entry more
 
 
+def test_the_scale_of_the_pictures_is_the_slides_over_their_own_pixels(
+    colours: Callable[..., np.ndarray],
+    lossless_slide: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[float] = []
+    add = overlay.add_scale_bar
+    monkeypatch.setattr(overlay, "add_scale_bar", lambda image, mpp: said.append(mpp) or add(image, mpp))
+    grid = Grid(width=320, height=160, mpp=0.25, tile_mpp=0.25, size=40, step=40)
+    with Slide(lossless_slide(colours(160, 320)), "s") as slide:
+        paths = {"heatmap_path": tmp_path / "h.png", "overlay_path": tmp_path / "o.png"}
+        nothing = np.zeros(grid.shape, np.float32)
+        write_pictures(slide, np.zeros((160, 320), bool), nothing, grid, None, longest=80, **paths)
+    # 320 px of 0.25 µm on 80 px.
+    assert said == [1.0, 1.0]
+
+
 @pytest.mark.parametrize("kind", ["wta", "psa"])
 @pytest.mark.parametrize("ignored", [True, False])
 def test_the_measured_region_holds_what_an_annotation_speaks_of(kind: Any, ignored: bool) -> None:

@@ -236,6 +236,15 @@ def test_a_process_that_was_killed_leaves_a_state_to_go_on_from(tmp_path: Path, 
     assert 1 not in batches.seen, "no epoch is trained twice"
 
 
+def test_progress_counts_the_epochs_and_ends_without_time_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(tmp_path / "state")
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("m1: epoch ")]
+    assert [line.split(",")[0] for line in lines] == [f"m1: epoch {number}/5" for number in range(1, 6)]
+    assert lines[-1].endswith("at most 0:00 left")
+
+
 @pytest.mark.parametrize("validated", [True, False])
 def test_a_finished_training_is_not_trained_further(tmp_path: Path, runs: dict[bool, Run], validated: bool) -> None:
     shutil.copytree(runs[validated].folder, tmp_path / "state")

@@ -100,6 +100,9 @@ def test_what_a_model_learnt_from_is_told_from_its_first_start_on() -> None:
     tuned = "ImageNet, then this cohort (WTA and PSA), then A, B (WTA), then this cohort (WTA)"
     assert study.learnt_from(MODELS, "unet_tuned") == tuned
     assert study.learnt_from(MODELS, "few_shot") == "a weights file, then this cohort (PSA)"
+    for weights in ("last_model.h5", {"densenet201": "dense.h5", "resnet101v2": "resnet.h5"}):
+        named = {"few_shot": {**MODELS["few_shot"], "weights": weights}}
+        assert study.learnt_from(named, "few_shot") == "a weights file, then this cohort (PSA)"
     sampling = {"strategy": "induced_imbalance"}
     hard = {"breast": {**MODELS["breast"], "data": {**MODELS["breast"]["data"], "sampling": sampling}}}
     assert study.learnt_from(hard, "breast") == "breast (PSA, induced imbalance)"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from pydicom.fileset import FileSet
 from drunet.files import write_json
 from studies.common.ct.annotation import Boxes
 from studies.common.ct.dicom import read_slice
-from studies.common.ct.facts import picture_facts
+from studies.common.ct.facts import _quality_tables, picture_facts
 from studies.common.ct.window import Window
 from studies.common.errors import CtError
 from studies.common.images.content import content_state
@@ -486,6 +487,14 @@ def test_unreadable_images_are_listed_by_number_with_no_path(gather: Run, classe
     assert found.unreadable["number"].tolist() == numbers
     assert found.unreadable["reason"].tolist() == ["the modality is not CT", "cannot be decoded"]
     assert found.facts["unreadable"] == 2
+
+
+def test_the_tables_of_all_qualities_are_those_that_the_jpeg_library_writes() -> None:
+    for quality, table in enumerate(_quality_tables(), start=1):
+        with io.BytesIO() as file:
+            Image.new("L", (8, 8)).save(file, "JPEG", quality=quality)
+            written = Image.open(file, formats=("JPEG",)).quantization  # type: ignore[attr-defined]
+            assert sorted(written[0]) == table.tolist(), quality
 
 
 @pytest.mark.parametrize("quality", [10, 35, 50, 75, 90, 98])

@@ -94,6 +94,17 @@ def test_classes_may_hold_a_folder_for_each_patient(make: Make, tmp_path: Path, 
     assert groups.tolist() == ["p1", "p2", "p1", "sl"]
 
 
+def test_a_whole_path_in_the_groups_file_is_that_file_though_others_end_so(make: Make, tmp_path: Path) -> None:
+    for k, file in enumerate(("aca/1.png", "scc/1.png", "train/aca/1.png")):
+        make(file, k)
+    images = listed(tmp_path / "set", ["aca", "scc"])[0]
+    groups = read_groups(
+        groups_file(tmp_path, "file,group\naca/1.png,whole\nscc/1.png,b\ntrain/aca/1.png,below\n"), images, "groups"
+    )
+    told = dict(zip(images["file"], groups, strict=True))
+    assert told == {"aca/1.png": "whole", "scc/1.png": "b", "train/aca/1.png": "below"}
+
+
 def test_the_digest_is_that_of_the_pixels_and_their_shape(lungs: Path, make: Make) -> None:
     same = make("lung/aca/z.bmp", 1)
     wide = make("lung/aca/wide.png", 1, (5, 7))

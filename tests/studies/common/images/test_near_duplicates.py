@@ -130,6 +130,12 @@ def test_identical_images_join_the_groups_of_their_look_alikes(made: tuple[Path,
     assert (facts["groups"], facts["links"], facts["identical"]) == (1, 2, 1)
 
 
+@pytest.mark.parametrize(("height", "width"), [(40, 100), (100, 40), (400, 1000), (7, 1000)])
+def test_the_longer_side_of_a_small_picture_is_as_asked(height: int, width: int) -> None:
+    grey = small_grey(np.zeros((height, width, 3), np.uint8), 200)
+    assert grey.shape == tuple(max(1, round(side * 200 / max(height, width))) for side in (height, width))
+
+
 def test_a_mirrored_descriptor_is_the_descriptor_of_the_mirrored_image() -> None:
     grey = small_grey(tissue(1, 255), 255)
     own, mirror = local_features(grey, 300), local_features(np.ascontiguousarray(grey[:, ::-1]), 300)
