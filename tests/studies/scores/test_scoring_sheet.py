@@ -29,7 +29,8 @@ def test_sheets_go_out_and_come_back(own_copy: Project) -> None:
         settings["filled"][reader] = f"{reader}.csv"
     wrong = own_copy.write().run("study_scores")
     assert wrong.status != 0
-    assert wrong.output.count("ERROR  bo.csv, line 3: the score is outside 0 to 5 (found: case_02: '7').") == 1
+    told = "ERROR  bo.csv, line 3: the score is no whole number from 0 to 5 (found: case_02: '7')."
+    assert wrong.output.count(told) == 1
     assert "Traceback" not in wrong.output
 
     mended = (own_copy.folder / "bo.csv").read_text(encoding="utf-8").replace(",7,", ",3,")

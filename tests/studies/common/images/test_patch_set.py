@@ -104,7 +104,8 @@ def test_a_variant_is_turned_up_to_25_degrees_and_has_no_corner_outside(seed: in
     # The pixels hold where they came from: were any from outside, no one affine map would explain them all.
     came = result[..., :2].reshape(-1, 2)
     fit, *_ = np.linalg.lstsq(at, came, rcond=None)
-    assert np.abs(at @ fit - came).max() < 1.5
+    # A pixel of the result is four of the source.
+    assert np.abs(at @ fit - came).max() < 2
     degrees = np.degrees(np.arctan2(abs(fit[0, 1]), abs(fit[0, 0])))
     assert degrees <= 25.2
     zoom = 1 / np.sqrt(abs(np.linalg.det(fit[:2])))
