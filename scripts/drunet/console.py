@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -17,6 +18,15 @@ from drunet.errors import DrunetError
 # Seconds between progress lines: several jobs share the terminal, and a cluster keeps every line in a file.
 _INTERVAL = 10.0
 _terminal: list[TextIO] = []
+# What the operating system refuses is no defect, and what is wrong is not in a path, which may hold a patient's name.
+_OF_THE_MACHINE = {
+    errno.ENOSPC: ("the disk is full", "Make room"),
+    errno.EDQUOT: ("the disk quota is used up", "Make room"),
+    errno.EROFS: ("the results are on a disk that may only be read", "Set `results` to another folder"),
+    errno.EACCES: ("a file or folder may not be entered, read or written", "Change its permissions"),
+    errno.EIO: ("the disk or the network share does not answer", "Mend it"),
+    errno.ENAMETOOLONG: ("a path is longer than the disk takes", "Move the project to a folder with a shorter path"),
+}
 
 
 def say(line: str) -> None:
@@ -64,6 +74,11 @@ def job(log: str | os.PathLike[str]) -> Iterator[None]:
         sys.exit(1)
     except Exception as error:
         traceback.print_exc()
+        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+            what, mend = _OF_THE_MACHINE[error.errno]
+            said = DrunetError(what, where=str(log), found=error.strerror, mend=f"{mend}, then run the same command.")
+            print(f"\nERROR  {said}\n", file=terminal, flush=True)
+            sys.exit(1)
         print(f"\nDEFECT  {type(error).__name__}: {error}\nThe traceback is in {log}\n", file=terminal, flush=True)
         sys.exit(1)
     finally:

@@ -15,6 +15,23 @@ SLIDE_STATUSES = (
 OUTCOME = "drunet_outcome"
 
 
+# Characters of a value that a message repeats.
+_MOST_FOUND = 400
+
+
+def printable(text: object, at_most: int = 2000) -> str:
+    r"""Text for one line of a terminal: what a terminal would obey, or not show, is escaped; what is long is cut.
+
+    Examples
+    --------
+    >>> printable("\x1b[2Jtumour\n"), printable("x" * 9, at_most=4)
+    ('\\x1b[2Jtumour\\n', 'xxxx... (9 characters)')
+    """
+    whole = str(text)
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in whole[:at_most])
+    return shown if len(whole) <= at_most else f"{shown}... ({len(whole)} characters)"
+
+
 class DrunetError(Exception):
     """A mistake that the user can mend.
 
@@ -28,11 +45,13 @@ class DrunetError(Exception):
     """
 
     def __init__(self, what: str, *, where: str, found: object = None, mend: str) -> None:
-        self.what, self.where, self.found, self.mend = what, where, found, mend
-        super().__init__(what, where, found, mend)
+        # What others wrote (names, cells, tags of a file) may hold escapes that a terminal obeys, or a book.
+        self.what, self.where, self.mend = printable(what), printable(where), printable(mend)
+        self.found = printable(found, _MOST_FOUND) if isinstance(found, str) else found
+        super().__init__(self.what, self.where, self.found, self.mend)
 
     def __str__(self) -> str:
-        found = "" if self.found is None else f" (found: {self.found})"
+        found = "" if self.found is None else f" (found: {printable(self.found, _MOST_FOUND)})"
         return f"{self.where}: {self.what}{found}. {self.mend}"
 
 

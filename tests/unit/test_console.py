@@ -88,6 +88,24 @@ def test_any_other_exception_is_called_a_defect_and_points_to_the_log(tmp_path: 
     assert "Traceback" in done.log
 
 
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("ENOSPC", "disk is full"), ("EDQUOT", "quota"), ("EROFS", "only be read"), ("EACCES", "permissions")],
+)
+def test_what_the_machine_refuses_is_no_defect_and_names_no_path(tmp_path: Path, code: str, words: str) -> None:
+    done = run_job(
+        tmp_path,
+        f"""
+        import errno, os
+        with job("job.log"):
+            raise OSError(errno.{code}, os.strerror(errno.{code}), "slides/Nordmann.svs")
+        """,
+    )
+    assert done.status == 1 and len(done.terminal.strip().splitlines()) == 1
+    assert done.terminal.startswith("\nERROR  job.log: ") and words in done.terminal
+    assert "DEFECT" not in done.terminal and "Nordmann" not in done.terminal
+
+
 @pytest.mark.parametrize(("leave", "status"), [("sys.exit(3)", 3), ("raise KeyboardInterrupt", -2)])
 def test_leaving_a_job_on_purpose_is_no_defect(tmp_path: Path, leave: str, status: int) -> None:
     done = run_job(
