@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drunet.errors import OUTCOME, FailedSlideError
+from drunet.errors import OUTCOME, ConfigError, FailedSlideError
 
 if TYPE_CHECKING:
     # Imported where it is needed: reading the rules of the workflow must stay light.
@@ -19,23 +21,45 @@ if TYPE_CHECKING:
 # Names that are safe as file and folder names, and in messages.
 ID_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-]))*"
 
+_A_DAY = 24 * 3600.0
+
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path` and move it into place when the block ends well.
 
     The suffix is kept, because several writers choose the format by it. If the block raises, the temporary file is
-    removed and `path` is left as it was.
+    removed and `path` is left as it was. So is what a killed process left of an earlier attempt.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     # The process id keeps two jobs that race for one file from mixing their bytes.
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    for leftover in target.parent.glob(f".{glob.escape(target.stem)}.*.part{glob.escape(target.suffix)}"):
+        _remove_if_left(leftover)
     try:
         yield temporary
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_if_left(temporary: Path) -> None:
+    """Remove what a killed process left. Numbers of processes come again, but none writes nothing for a day."""
+    with suppress(OSError, ValueError):
+        os.kill(int(temporary.name.rsplit(".part", 1)[0].rpartition(".")[2]), 0)
+        if time.time() - temporary.stat().st_mtime < _A_DAY:
+            return
+    temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: str | os.PathLike[str]) -> None:
+    """Raise ConfigError if results cannot be written to a folder, or it cannot be made."""
+    there = next(p for p in (Path(folder), *Path(folder).absolute().parents) if os.path.lexists(p))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        what = "nothing can be written to the folder of results"
+        mend = "Change its permissions, or set `results` to another folder."
+        raise ConfigError(what, where="results", found=os.fspath(there), mend=mend)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

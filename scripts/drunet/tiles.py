@@ -185,7 +185,7 @@ def _masked_area(mask: np.ndarray, boxes: np.ndarray, slide_size: tuple[int, int
 def write_mask(path: str | os.PathLike[str], mask: np.ndarray) -> None:
     """Write a bool (h, w) mask as an 8-bit picture, white on black; the suffix says in which format."""
     with whole_file(path) as temporary:
-        cv2.imwrite(os.fspath(temporary), mask.astype(np.uint8) * 255)
+        _write_picture(temporary, mask.astype(np.uint8) * 255)
 
 
 def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
@@ -210,4 +210,9 @@ def write_labelled_images(slide: Slide, table: pd.DataFrame, grid: Grid, folder:
     for column, row, x, y, label in labelled.to_numpy(np.int64).tolist():
         rgb = slide.read(x, y, (grid.size, grid.size), grid.tile_mpp)
         target = Path(folder) / names[label] / f"{column:05d}_{row:05d}.png"
-        cv2.imwrite(os.fspath(target), rgb[..., ::-1])
+        _write_picture(target, rgb[..., ::-1])
+
+
+def _write_picture(path: Path, pixels: np.ndarray) -> None:
+    # `cv2.imwrite` says nothing of a full disk, and leaves a picture that is cut.
+    path.write_bytes(cv2.imencode(path.suffix, pixels)[1].tobytes())

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from drunet.files import read_json, whole_file, write_json, write_text
+from drunet.errors import ConfigError, DrunetError
+from drunet.files import check_writable, read_json, whole_file, write_json, write_text
 
 
 def test_a_file_appears_only_when_the_block_has_ended(tmp_path: Path) -> None:
@@ -70,3 +74,50 @@ def test_json_with_what_json_lacks_is_refused_and_the_old_file_stays(tmp_path: P
             write_json(tmp_path / "a.json", {"dsc": value})
     assert read_json(tmp_path / "a.json") == {"dsc": 1.0}
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_others_write_stays(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = tmp_path / f".table.{ended.pid}.part.tsv"
+    of_a_namesake = tmp_path / f".table.{os.getppid()}.part.tsv"
+    running = tmp_path / f".table.{os.getpid()}.part.csv"
+    stranger, other = tmp_path / ".table.notes.part.tsv.txt", tmp_path / f".table2.{ended.pid}.part.tsv"
+    for path in (left, of_a_namesake, running, stranger, other):
+        path.write_text("half")
+    os.utime(of_a_namesake, (0, 0))
+    write_text(tmp_path / "table.tsv", "whole")
+    assert {p.name for p in tmp_path.iterdir()} == {"table.tsv", running.name, stranger.name, other.name}
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b]0;pwned\x07", "\x1b[2J", "a\nERROR  b", "a\rb", "\u202etxt", "\ud800", "\x00", "\x9b1m"]
+)
+def test_a_message_obeys_no_escape_and_is_one_line(text: str) -> None:
+    for error in (
+        DrunetError(text, where=text, found=text, mend=text),
+        DrunetError("x", where="y", found=[text], mend=""),
+    ):
+        assert str(error).isprintable() and "\\" in str(error)
+    assert str(DrunetError("Größe – 5 µm²", where="s", mend="x")) == "s: Größe – 5 µm². x"
+
+
+def test_a_message_repeats_no_book() -> None:
+    assert len(str(DrunetError("x", where="s", found="n" * 5_000_000, mend="y"))) < 500
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_work_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    for fine in (tmp_path, tmp_path / "new/deep"):
+        check_writable(fine)
+    (tmp_path / "gone").symlink_to("nowhere")
+    for wrong in (tmp_path / "file", tmp_path / "file/below", tmp_path / "gone"):
+        with pytest.raises(ConfigError, match="results: nothing can be written"):
+            check_writable(wrong)
+    # Root may write wherever the disk itself lets it.
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path)
+    with pytest.raises(ConfigError, match="results: nothing can be written") as caught:
+        check_writable(tmp_path / "new/deep")
+    assert caught.value.found == str(tmp_path)

@@ -23,7 +23,7 @@ forget_rule_folders()
 
 from drunet import cohort
 from drunet.errors import DrunetError, closest
-from drunet.files import ID_PATTERN
+from drunet.files import ID_PATTERN, check_writable
 from drunet.fingerprint import fingerprint
 from drunet.models import registry
 from drunet.settings import merging, references, resources
@@ -73,6 +73,13 @@ ANNOTATED = [s for s, row in ROWS.items() if row.annotation]
 # Sections that others add to the report's page, and pages that `all` makes beside it.
 SECTIONS = []
 PAGES = []
+
+
+onstart:
+    try:
+        check_writable(RESULTS)
+    except DrunetError as error:
+        raise WorkflowError(str(error)) from None
 
 
 pathvars:
