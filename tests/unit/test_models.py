@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -260,3 +262,33 @@ def test_whole_model_weights_go_back_into_the_same_architecture_only(tmp_path: P
         registry.load_weights(beginning, tmp_path / "unet.weights.h5")
     with pytest.raises(ModelError, match="no such file"):
         registry.load_weights(fresh, tmp_path / "absent.weights.h5")
+
+
+def test_damaged_weights_are_refused_in_one_message(tmp_path: Path) -> None:
+    def small() -> keras.Model:
+        return keras.Sequential([keras.Input((4,)), keras.layers.Dense(2), keras.layers.Dense(3)])
+
+    path = tmp_path / "m.weights.h5"
+    small().save_weights(path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(3)
+    for _ in range(30):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 40):
+            damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        model = small()
+        with contextlib.suppress(ModelError):
+            registry.load_weights(model, path)
+            assert all(np.isfinite(w).all() for w in model.get_weights())
+    path.write_bytes(whole)
+    with h5py.File(path, "a") as file:
+        file["layers/dense/vars/0"][0, 0] = np.nan
+    with pytest.raises(ModelError, match="holds weights that are no numbers"):
+        registry.load_weights(small(), path)
+    with h5py.File(path, "w") as file:
+        group = file
+        for _ in range(1200):
+            group = group.create_group("g")
+    with pytest.raises(ModelError, match="damaged"):
+        registry.load_weights(small(), path)

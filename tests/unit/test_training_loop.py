@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from drunet.errors import ConfigError, TrainingDataError
+from drunet.errors import ConfigError, ModelError, TrainingDataError
 from drunet.settings.training import TrainingSettings
 from drunet.training import checkpoint, loop
 from drunet.training.batch_norm import BatchNormEstimator
@@ -243,6 +243,26 @@ def test_progress_counts_the_epochs_and_ends_without_time_left(
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("m1: epoch ")]
     assert [line.split(",")[0] for line in lines] == [f"m1: epoch {number}/5" for number in range(1, 6)]
     assert lines[-1].endswith("at most 0:00 left")
+
+
+def test_a_model_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    code = "import sys, pathlib, drunet.training.checkpoint as c\nwith c.alone_in(pathlib.Path(sys.argv[1]), 'm1'):\n"
+    code += "    print('held', flush=True)\n    sys.stdin.read()"
+    environment = {**os.environ, "PYTHONPATH": os.fspath(Path(loop.__file__).parents[2])}
+    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    other = subprocess.Popen([sys.executable, "-c", code, str(folder)], env=environment, **pipe)
+    assert other.stdout and other.stdout.readline() == b"held\n"
+    with pytest.raises(
+        ModelError, match=f"m1: this model is being trained by another process .found: process {other.pid}"
+    ):
+        fit(folder)
+    assert not folder.exists(), "nothing of the other's state is touched"
+    # However it ends, its lock ends with it.
+    other.kill()
+    other.wait()
+    _, history = fit(folder)
+    assert len(history) == 5 and [p.name for p in tmp_path.iterdir()] == ["state"]
 
 
 @pytest.mark.parametrize("validated", [True, False])

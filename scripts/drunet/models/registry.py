@@ -22,6 +22,8 @@ ARCHITECTURES: dict[str, str] = {
     "backbone": "drunet.models.backbone_classifier:build_backbone_classifier",
 }
 
+# More than any network's file has: characters in the name of an array, and arrays and groups.
+_LONGEST_NAME, _MOST_NAMES = 1000, 50_000
 _WORKFLOW = Path(__file__).parents[3] / "workflow"
 
 
@@ -72,14 +74,19 @@ def load_weights(model: Any, path: str | os.PathLike[str]) -> None:
         raise ModelError("there is no such file", where=where, mend="Check the path.")
     mend = "Use the weights with the architecture and the options that they were trained with."
     try:
-        model.load_weights(path)
         held = _arrays_in(path)
-    except (ValueError, OSError, KeyError) as error:
-        raise ModelError(f"does not fit the model '{model.name}'", where=where, mend=mend) from error
+        model.load_weights(path)
+    except Exception as error:  # h5py and Keras raise a dozen kinds at damaged files
+        raise ModelError(f"does not fit the model '{model.name}', or is damaged", where=where, mend=mend) from error
     # Keras loads what it finds a place for: the weights of a larger network would pass in silence.
     if held != len(model.weights):
         found = f"{held} arrays of weights where the model has {len(model.weights)}"
         raise ModelError(f"does not fit the model '{model.name}'", where=where, found=found, mend=mend)
+    import numpy as np
+
+    if broken := [v.path for v in model.weights if not np.isfinite(np.asarray(v)).all()]:
+        what = "holds weights that are no numbers"
+        raise ModelError(what, where=where, found=broken[0], mend="Export it again, from an earlier epoch.")
 
 
 def _arrays_in(path: str | os.PathLike[str]) -> int:
@@ -87,8 +94,15 @@ def _arrays_in(path: str | os.PathLike[str]) -> int:
     import h5py  # type: ignore[import-untyped]
 
     names: list[str] = []
+
+    def note(name: str) -> bool | None:
+        # Groups in groups without end would be walked for hours; what is not None stops the walk.
+        names.append(name)
+        return True if len(name) > _LONGEST_NAME or len(names) > _MOST_NAMES else None
+
     with h5py.File(path) as file:
-        file.visit(names.append)
+        if file.visit(note):
+            raise ValueError("the file nests its groups deeper than any network")
         held = [name for name in names if name.startswith("layers/") and "seed_generator" not in name]
         return sum(isinstance(file[name], h5py.Dataset) for name in held)
 

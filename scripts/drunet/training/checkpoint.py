@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import math
+import os
 import shutil
+import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from drunet.console import say
+from drunet.errors import ModelError
 from drunet.files import read_json, whole_file, write_json
 
 # Seconds from one state on disk to the next: writing that of a deep network takes longer than a short epoch.
@@ -96,6 +102,31 @@ class State:
             self.model.set_weights(self._best_weights)
         elif self._best_file is not None:
             self.model.load_weights(self.folder / self._best_file)
+
+
+@contextmanager
+def alone_in(folder: Path, name: str) -> Iterator[None]:
+    """Keep others from training in a folder of states: a run may be killed, and its training go on unseen.
+
+    The lock is the operating system's, so that it ends with its process however that ends. `name` is the model's in the
+    message. Raises ModelError while another process, here or on a machine that shares the disk, trains there.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            what = "this model is being trained by another process"
+            mend = "Wait for its end, or stop it there; then run the same command, which goes on from its last state."
+            raise ModelError(what, where=name, found=file.read().strip(), mend=mend) from error
+        except OSError as error:
+            say(f"WARNING  {name}: the disk keeps no locks ({error.strerror}); start no second run beside this one.")
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+        Path(file.name).unlink(missing_ok=True)
 
 
 def digest(decisive: Sequence[Any]) -> str:

@@ -16,7 +16,7 @@ from drunet.console import say
 from drunet.errors import TrainingDataError
 from drunet.settings.training import TrainingSettings
 from drunet.training.batch_norm import BatchNormEstimator
-from drunet.training.checkpoint import State
+from drunet.training.checkpoint import State, alone_in
 
 OPTIMISERS = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax, "sgd": keras.optimizers.SGD}
 
@@ -71,7 +71,13 @@ class Trainer:
         ------
         TrainingDataError
             If the loss, a metric, or one of them in validation, becomes NaN or infinite.
+        ModelError
+            If another process trains in this folder.
         """
+        with alone_in(folder, name):
+            return self._train(batches, validation, folder, identity, name)
+
+    def _train(self, batches: Any, validation: Any | None, folder: Path, identity: str, name: str) -> pd.DataFrame:
         model, plan = self.model, self.plan
         state = State(model, folder, identity)
         watched = "val_loss" if validation is not None else "loss"
