@@ -3,6 +3,10 @@
 .DELETE_ON_ERROR:
 .PHONY: help env demo test lint format schema sizes lock clean
 
+ifneq ($(words $(CURDIR)),1)
+$(error There is a blank in the path of this folder, "$(CURDIR)". The jobs would not start there: move or rename it)
+endif
+
 VENV  := .venv
 ON_GPU := $(filter-out 0 no false,$(GPU))
 LOCK  := envs/requirements$(if $(ON_GPU),-gpu).lock

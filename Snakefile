@@ -1,8 +1,17 @@
 """Find lung tumour in whole-slide images with DRU-Net. README.md says how to use it, config.yaml what can be set."""
 
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.20")
+
+if Path("config.yaml").is_file():
+    try:
+        Path("config.yaml").read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise WorkflowError(f"config.yaml: the file is no UTF-8 text (found: {error}). Save it as UTF-8.") from None
 
 
 configfile: "config.yaml"

@@ -6,7 +6,8 @@ import csv
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import stat
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,9 @@ REQUIRED = ("slide_id", "patient_id", "path", "split", "annotation", "annotation
 OPTIONAL = ("mpp", "cohort")
 # Share of letters in common from which a column is taken for a misspelt one.
 _ALIKE = 0.75
+_LONGEST_ID = 100
+# Corners in GeoJSON and the XML of ASAP, ImageScope and HALO; anything but text is a mask.
+_OUTLINES = re.compile(rb'"coordinates"\s*:\s*\[\s*[^\s\]]|<Coordinate\b|<Vertex\b|<V\b|\x00')
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,15 @@ class SheetRow:
 def is_safe_id(value: str) -> bool:
     """Whether an ID may become a folder name and a wildcard.
 
+    It stands beside tables in a folder, and Snakemake takes a text that ends in twenty equal parts for a loop.
+
     Examples
     --------
-    >>> is_safe_id("lung_001"), is_safe_id("../lung"), is_safe_id("Müller")
-    (True, False, False)
+    >>> is_safe_id("lung_001"), is_safe_id("../lung"), is_safe_id("Müller"), is_safe_id("metrics.tsv")
+    (True, False, False, False)
     """
-    return re.fullmatch(ID_PATTERN, value) is not None
+    looks_safe = len(value) <= _LONGEST_ID and re.fullmatch(ID_PATTERN, value)
+    return bool(looks_safe) and not re.search(r"\.(tsv|json|parquet)$|(.+?)\2{19}$", value, re.IGNORECASE)
 
 
 def read_sheets(paths: str | Sequence[str], root: str | None = None) -> dict[str, SheetRow]:
@@ -91,19 +98,44 @@ def read_sheets(paths: str | Sequence[str], root: str | None = None) -> dict[str
 
 
 def check_files(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) -> None:
-    """Check that every file of the sheet exists, or is one that the workflow makes.
+    """Check that every file of the sheet exists, or is one that the workflow makes, and no outline is of two slides.
 
-    Raises SheetError naming the first few that are missing.
+    Raises SheetError naming the first few that are missing, or the slides. Several slides may share an annotation that
+    outlines nothing: it says that they hold no tumour.
     """
-    made = set(made_by_workflow)
+    made, rows = set(made_by_workflow), list(rows)
     wanted = [(row.slide_id, path) for row in rows for path in (row.path, row.annotation) if path]
-    missing = [(slide, path) for slide, path in wanted if path not in made and not Path(path).is_file()]
+    problems = ((slide, path, _problem(path)) for slide, path in wanted if path not in made)
+    missing = [(slide, path, problem) for slide, path, problem in problems if problem is not None]
     if missing:
-        first = "; ".join(f"{slide}: {path}" for slide, path in missing[:3])
+        first = "; ".join(f"{slide}: {path}{problem}" for slide, path, problem in missing[:3])
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         what = f"{len(missing)} file{'s' * (len(missing) > 1)} of the sheet cannot be found"
         mend = "Correct `path` or `annotation` in the sheet, or `cohort.root`, where relative paths start."
         raise SheetError(what, where="cohort.sheet", found=first + more, mend=mend)
+    _check_outlines_apart(rows, made)
+
+
+def _check_outlines_apart(rows: Iterable[SheetRow], made: Container[str]) -> None:
+    first: dict[str, str] = {}
+    for row in rows:
+        if not row.annotation or row.annotation in made:
+            continue
+        other = first.setdefault(os.path.realpath(row.annotation), row.slide_id)
+        if other != row.slide_id and _OUTLINES.search(Path(row.annotation).read_bytes()):
+            what, found = "an annotation with outlines stands in two rows", f"{other} and {row.slide_id}"
+            mend = "Give each slide its own: outlines are in the pixels of one slide."
+            raise SheetError(what, where="cohort.sheet", found=found, mend=mend)
+
+
+def _problem(path: str) -> str | None:
+    """Why there is no file to use, in brackets where it is not absence; None if there is one."""
+    try:
+        return None if stat.S_ISREG(Path(path).stat().st_mode) else " (not a file)"
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f" ({error.strerror})"
 
 
 def patient_folds(patients: Iterable[str], folds: int, seed: int) -> dict[str, int]:
@@ -123,7 +155,8 @@ def patient_folds(patients: Iterable[str], folds: int, seed: int) -> dict[str, i
 def _records(path: str) -> list[tuple[int, Mapping[str, str]]]:
     """Line number and values by column of every row; empty lines and those that begin with # are left out."""
     numbered = enumerate(_text(path).split("\n"), start=1)
-    table = [(number, _cells(line, path)) for number, line in numbered if line.strip() and not line.startswith("#")]
+    kept = [(number, line) for number, line in numbered if line.strip() and not line.startswith("#")]
+    table = [(number, _cells(line, f"{path}, line {number}")) for number, line in kept]
     header = table[0][1] if table else []
     lacking = [c for c in REQUIRED if c not in header]
     if lacking:
@@ -168,11 +201,17 @@ def _text(path: str) -> str:
         raise _not_a_table(path, error) from error
 
 
-def _cells(line: str, path: str) -> list[str]:
+def _cells(line: str, where: str) -> list[str]:
     try:
-        return [cell.strip() for cell in next(csv.reader([line], delimiter="\t"))]
+        return [cell.strip() for cell in next(csv.reader([line], delimiter="\t", strict=True))]
     except csv.Error as error:
-        raise _not_a_table(path, error) from error
+        raw = line.split("\t")
+        if all(cell.count('"') % 2 == 0 for cell in raw):
+            # Marks within a text, as in `"5 mm" core`.
+            return [cell.strip() for cell in raw]
+        what = "a cell begins with a quotation mark that does not end with it"
+        mend = "Remove the mark, or close it before the next tab; a cell holds no line break."
+        raise SheetError(what, where=where, found=line.strip(), mend=mend) from error
 
 
 def _not_a_table(path: str, error: Exception) -> SheetError:
@@ -187,7 +226,10 @@ def _row(values: Mapping[str, str], where: str, root: Path) -> SheetRow:
             raise SheetError(f"`{column}` is empty", where=where, mend="Fill it in, or remove the row.")
     if not is_safe_id(values["slide_id"]):
         found = values["slide_id"]
-        mend = "Use letters, digits, dash, underscore and, between them, single dots; begin with a letter or digit."
+        mend = (
+            "Use letters, digits, dash, underscore and, between them, single dots; begin with a letter or digit; "
+            f"at most {_LONGEST_ID} characters, not the same ones over and over, and no ending of a table's."
+        )
         raise SheetError("a slide_id is not safe to use as a folder name", where=where, found=found, mend=mend)
     for column, legal in (("split", SPLITS), ("annotation_kind", KINDS)):
         if values[column] not in legal:
@@ -198,10 +240,17 @@ def _row(values: Mapping[str, str], where: str, root: Path) -> SheetRow:
         found = f"annotation '{values['annotation']}', annotation_kind '{values['annotation_kind']}'"
         mend = "Fill in both (wta: the whole tumour is outlined, psa: parts are marked) or neither."
         raise SheetError("`annotation` and `annotation_kind` go together", where=where, found=found, mend=mend)
+    for column in ("path", "annotation"):
+        if odd := re.search(r"[{}<>\x00-\x1f]", values[column]):
+            what = f"`{column}` holds a character that Snakemake reads as its own"
+            mend = "Rename the file or folder, or link to it by another name."
+            raise SheetError(what, where=where, found=odd.group(), mend=mend)
     own = {name: values.get(name, "") for name in ("slide_id", "patient_id", "split", "annotation_kind", "cohort")}
-    annotation = os.path.normpath(root / values["annotation"]) if values["annotation"] else ""
-    mpp = _mpp(values.get("mpp", ""), where)
-    return SheetRow(**own, path=os.path.normpath(root / values["path"]), annotation=annotation, mpp=mpp)
+    path, annotation = (
+        os.path.normpath(root / os.path.expanduser(values[column])) if values[column] else ""  # noqa: PTH111 - as a shell
+        for column in ("path", "annotation")
+    )
+    return SheetRow(**own, path=path, annotation=annotation, mpp=_mpp(values.get("mpp", ""), where))
 
 
 def _mpp(value: str, where: str) -> float | None:
@@ -221,15 +270,25 @@ def check_joined(rows: Iterable[SheetRow], where: str) -> None:
     together = list(rows)
     patients: dict[str, SheetRow] = {}
     for row in together:
-        other = patients.setdefault(row.patient_id, row) if row.split else row
+        # Whoever types codes twice types them once in capitals.
+        other = patients.setdefault(row.patient_id.casefold(), row) if row.split else row
         if other.split != row.split:
-            found = f"patient {row.patient_id}: {other.slide_id} in {other.split}, {row.slide_id} in {row.split}"
+            named = " or ".join(dict.fromkeys([other.patient_id, row.patient_id]))
+            found = f"patient {named}: {other.slide_id} in {other.split}, {row.slide_id} in {row.split}"
             mend = "Put all slides of a patient into one split."
             raise SheetError("a patient is on both sides of the split", where=where, found=found, mend=mend)
-    files: dict[str, SheetRow] = {}
-    for row in together:
-        other = files.setdefault(os.path.realpath(row.path), row)
-        if other is not row:
-            found = f"{other.slide_id} and {row.slide_id}"
-            mend = "Keep one of them: learnt from or measured twice, a slide counts twice."
-            raise SheetError("a slide file stands in two rows", where=where, found=found, mend=mend)
+    for column, what, mend in (
+        ("slide_id", "two slide_ids differ in capitals alone", "Rename one: some disks take them for one folder."),
+        ("path", "a slide file stands in two rows", "Keep one: learnt from or measured twice, a slide counts twice."),
+        (
+            "annotation",
+            "an annotation stands in two rows",
+            "Give each slide its own: outlines count in its pixels.",
+        ),
+    ):
+        seen: dict[str, SheetRow] = {}
+        for row in together:
+            key = row.slide_id.casefold() if column == "slide_id" else os.path.realpath(row.path)
+            other = seen.setdefault(key, row)
+            if other is not row:
+                raise SheetError(what, where=where, found=f"{other.slide_id} and {row.slide_id}", mend=mend)

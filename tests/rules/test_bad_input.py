@@ -163,6 +163,22 @@ MISTAKES: dict[str, tuple[Mistake, tuple[str, str, str, str]]] = {
         lambda p: [row.update(mpp="half" if row["slide_id"] == "tumour_b" else "") for row in p.rows] and None,
         ("slides.tsv, line 3:", "not a resolution", "half", "0.25"),
     ),
+    "results in a folder with braces": (
+        setting("results", "out{1}"),
+        ("results:", "the value does not fit", "out{1}", "text of the form"),
+    ),
+    "slide with braces": (
+        cell("tumour_b", "path", "s{2}.tif"),
+        ("slides.tsv, line 3:", "Snakemake reads as its own", "{", "Rename the file"),
+    ),
+    "patient in capitals in the other split": (
+        lambda p: p.row("tumour_b").update(patient_id=p.row("tumour_a")["patient_id"].upper(), split="train"),
+        ("slides.tsv:", "both sides of the split", "tumour_a in test, tumour_b in train", "one split"),
+    ),
+    "outlines of another slide": (
+        lambda p: p.row("tumour_b").update(annotation=p.row("tumour_a")["annotation"]),
+        ("cohort.sheet:", "stands in two rows", "tumour_a and tumour_b", "Give each slide its own"),
+    ),
     "finished model that is not there": (
         without_file("tone.onnx"),
         ("classifiers.tone.onnx:", "the file is not there", "tone.onnx", "Correct the path"),
@@ -213,6 +229,15 @@ def test_a_key_that_stands_twice_is_refused_with_its_file_and_line(own_copy: Pro
     assert f"{file}, line {len(text.splitlines()) + 1}:" in said[0]
     assert "found: seed, first in line" in said[0]
     assert "Traceback" not in done.output
+
+
+def test_a_configuration_in_another_encoding_is_refused_in_one_line(new_project: Project) -> None:
+    with (new_project.folder / "config.yaml").open("ab") as file:
+        file.write("# Müller\n".encode("latin-1"))
+    done = new_project.dry_run()
+    assert done.status != 0
+    assert [line for line in done.output.splitlines() if "config.yaml: the file is no UTF-8 text" in line]
+    assert "Traceback" not in done.output and "yaml/reader.py" not in done.output
 
 
 @pytest.mark.parametrize(

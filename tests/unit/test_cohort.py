@@ -283,6 +283,126 @@ def test_a_slide_file_in_two_rows_is_refused_by_whatever_path(tmp_path: Path) ->
         assert (error.what, error.found) == ("a slide file stands in two rows", "case_1 and twin")
 
 
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        ('"margin, see letter\ttest', "quotation mark"),
+        ('"', "quotation mark"),
+        ('a "b\t"c', "quotation mark"),
+    ],
+)
+def test_a_mark_that_swallows_other_cells_is_refused_with_its_line(tmp_path: Path, cells: str, told: str) -> None:
+    error = refused(write(tmp_path, line(), f"{line(slide_id='b')}\t{cells}", header=f"{HEADER}\tnote\tmore"))
+    assert told in error.what and error.where.endswith("line 3")
+
+
+@pytest.mark.parametrize("note", ['"5 mm" core', 'a 5" core of 6"', '"all of it"', 'said ""so""', ""])
+def test_marks_within_a_text_swallow_nothing(tmp_path: Path, note: str) -> None:
+    rows = read_sheets(write(tmp_path, f"{line()}\t{note}\tbreast", header=f"{HEADER}\tnote\tcohort"))
+    assert rows["case_1"].cohort == "breast" and rows["case_1"].annotation_kind == "wta"
+
+
+def test_a_cell_with_a_line_break_is_refused(tmp_path: Path) -> None:
+    assert "quotation mark" in refused(write(tmp_path, f'{line()}\t"two\nlines"', header=f"{HEADER}\tnote")).what
+
+
+LOOPING = ["a" * 20, "x" + "ab" * 25, "b" + "0" * 20, "a.b" * 21]
+IN_THE_WAY = [
+    "metrics.tsv",
+    "summary.tsv",
+    "tile_metrics.TSV",
+    "slides.tsv",
+    "metrics.json",
+    "a.parquet",
+    "a" + "bc0" * 40,
+]
+
+
+@pytest.mark.parametrize("slide_id", [*LOOPING, *IN_THE_WAY])
+def test_an_id_that_snakemake_takes_for_a_loop_or_that_is_a_tables_name_is_refused(
+    tmp_path: Path, slide_id: str
+) -> None:
+    assert "safe" in refused(write(tmp_path, line(slide_id=slide_id, path="a.tif"))).what
+
+
+def test_the_loops_are_those_of_snakemake() -> None:
+    from snakemake.io import PeriodicityDetector
+
+    for number in (2, 5, 18, 19, 20, 30):
+        for part in ("a", "ab", "a.b-"):
+            slide_id = "x9" + part * number + ("a" if part.endswith("-") else "")
+            looping = PeriodicityDetector().is_periodic(slide_id) is not None
+            assert is_safe_id(slide_id) == (not looping and len(slide_id) <= 100), slide_id
+
+
+@pytest.mark.parametrize("column", ["path", "annotation"])
+@pytest.mark.parametrize(
+    "name", ["s{2}.tif", "{3F25-4F89}.tif", "a}.tif", "{{x}}.tif", "<x>.tif", "a>b.tif", "a\x1b.tif"]
+)
+def test_a_path_that_snakemake_would_read_otherwise_is_refused(tmp_path: Path, column: str, name: str) -> None:
+    error = refused(write(tmp_path, line(**{column: name})))
+    assert column in error.what and "Snakemake" in error.what and "\x1b" not in str(error)
+
+
+def test_a_path_from_the_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    rows = read_sheets(write(tmp_path, line(path="~/a.tif", annotation="~/a.xml")))
+    assert rows["case_1"].path == str(tmp_path / "home/a.tif")
+    assert rows["case_1"].annotation == str(tmp_path / "home/a.xml")
+
+
+def test_slide_ids_that_differ_in_capitals_alone_are_refused(tmp_path: Path) -> None:
+    twin = line(slide_id="CASE_1", patient_id="p2", path="other.tif")
+    assert refused(write(tmp_path, line(), twin)).found == "case_1 and CASE_1"
+
+
+def test_a_patient_written_in_capitals_is_the_same_patient(tmp_path: Path) -> None:
+    error = refused(write(tmp_path, line(), line(slide_id="b", patient_id="P1", split="test")))
+    assert "both sides" in error.what and "patient p1 or P1" in str(error.found)
+    read_sheets(write(tmp_path, line(), line(slide_id="b", patient_id="P1")))
+
+
+DRAWN = {
+    "a.geojson": b'{"type": "Polygon", "coordinates": [[[1, 2], [3, 4], [5, 6], [1, 2]]]}',
+    "a.xml": b'<Annotation><Coordinates><Coordinate X="1" Y="2"/></Coordinates></Annotation>',
+    "b.xml": b'<Annotations><Annotation><Regions><Region><Vertices><Vertex X="1" Y="2"/></Vertices></Region></Regions>',
+    "c.xml": b'<Annotations><Annotation><Regions><Region><Vertices><V X="1" Y="2"/></Vertices></Region></Regions>',
+    "a.png": b"\x89PNG\r\n\x1a\n\x00\x00",
+}
+EMPTY = {
+    "none.geojson": b'{"type": "FeatureCollection", "features": []}',
+    "none.xml": b"<ASAP_Annotations><Annotations/></ASAP_Annotations>",
+}
+
+
+@pytest.mark.parametrize(("name", "data"), [*DRAWN.items(), *EMPTY.items()])
+def test_outlines_are_those_of_one_slide_and_nothing_drawn_may_be_shared(
+    tmp_path: Path, name: str, data: bytes
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    for slide in "ab":
+        (tmp_path / f"{slide}.tif").touch()
+    rows = read_sheets(
+        write(tmp_path, *(line(slide_id=s, patient_id=s, path=f"{s}.tif", annotation=name) for s in "ab"))
+    )
+    if name in EMPTY:
+        check_files(rows.values())
+        return
+    with pytest.raises(SheetError, match="an annotation with outlines stands in two rows"):
+        check_files(rows.values())
+
+
+def test_a_path_that_cannot_be_looked_at_is_one_line(tmp_path: Path) -> None:
+    names = {"long": "x" * 300 + ".tif", "loop": "loop.tif", "folder": "folder", "under": "a.tif/b.tif"}
+    (tmp_path / "loop.tif").symlink_to("loop.tif")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.tif").touch()
+    for slide_id, path in names.items():
+        rows = read_sheets(write(tmp_path, line(slide_id=slide_id, path=path, annotation="", annotation_kind="")))
+        with pytest.raises(SheetError, match="1 file of the sheet cannot be found"):
+            check_files(rows.values())
+
+
 def test_a_sheet_that_is_not_there_or_is_a_folder_is_refused(tmp_path: Path) -> None:
     assert refused(str(tmp_path / "no.tsv")).what == "the sample sheet is not there"
     refused(str(tmp_path))

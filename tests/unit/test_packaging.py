@@ -210,6 +210,15 @@ def test_make_without_a_target_lists_every_target_that_has_a_comment() -> None:
 
 
 @needs_make
+@pytest.mark.parametrize("name", ["my project", "a b/c", "Eigene Dateien"])
+def test_make_says_that_jobs_start_in_no_folder_with_a_blank(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir(parents=True)
+    done = makefile("env", tmp_path / name)
+    assert done.returncode != 0 and "There is a blank in the path of this folder" in done.stderr
+    assert list((tmp_path / name).iterdir()) == []
+
+
+@needs_make
 def test_make_says_which_python_it_lacks(bare_folder: Path) -> None:
     old = stand_in(bare_folder, "python-too-old", "exit 1")
     done = makefile("env", bare_folder, PYTHON=old)

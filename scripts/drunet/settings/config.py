@@ -28,8 +28,8 @@ class Configuration(Block):
     # Raised when a key changes its meaning or its name; see `drunet.settings.renamed`.
     version: Literal[2] = 2
     """version of the configuration's keys; left out: 2"""
-    results: str = Field(min_length=1)
-    """folder for everything that is made"""
+    results: str = Field(pattern=r"^[^{}<>]+$")
+    """folder for everything that is made; without { } < >, which Snakemake reads as its own"""
     seed: int = Field(ge=0, le=4_294_960_000)
     """every random draw derives from it"""
     cohort: CohortSettings
