@@ -1,7 +1,7 @@
 # From a bare machine with Python 3.11-3.13 and make to a finished demo. POSIX sh and make 3.81 (macOS) suffice.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test lint format schema sizes lock clean
+.PHONY: help env demo test lint format schema sizes lock forget clean
 
 ifneq ($(words $(CURDIR)),1)
 $(error There is a blank in the path of this folder, "$(CURDIR)". The jobs would not start there: move or rename it)
@@ -12,6 +12,7 @@ ON_GPU := $(filter-out 0 no false,$(GPU))
 LOCK  := envs/requirements$(if $(ON_GPU),-gpu).lock
 STAMP := $(VENV)/.installed-$(notdir $(LOCK))
 LOG   := $(VENV)/install.log
+FOLDER ?= .
 CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 # Each holds a TensorFlow of its own, some 3 GB at most.
 WORKERS ?= $(shell [ $(CORES) -lt 4 ] && echo $(CORES) || echo 4)
@@ -71,6 +72,12 @@ lock: ## Pin anew the versions that pyproject.toml allows (needs uv; UPGRADE=1 t
 
 UV_LOCK = uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header \
   --extra dev --extra slurm $(if $(UPGRADE),--upgrade)
+
+# Names of slide files are those of inputs. What is done stays done: results are older than nothing.
+forget: ## Remove the names of files that Snakemake keeps in .snakemake of FOLDER (default: here)
+	@[ ! -e "$(FOLDER)/.snakemake/locks" ] || [ -z "$$(ls -A "$(FOLDER)/.snakemake/locks")" ] || \
+	  { echo 'A run is going on there, or was killed (snakemake --unlock).' >&2; exit 1; }
+	@cd "$(FOLDER)" && rm -rf .snakemake/metadata .snakemake/log .snakemake/scripts .snakemake/auxiliary
 
 clean: ## Remove the environment and caches; results and what Snakemake knows of them stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build

@@ -32,6 +32,7 @@ INSTALLING = {
     "make demo",
     "make test",
     "make GPU=1 env",
+    "make forget",
     "source .venv/bin/activate",
     "PYTHONPATH=scripts .venv/bin/python",
 }

@@ -204,7 +204,7 @@ def stand_in(folder: Path, name: str, script: str) -> str:
 def test_make_without_a_target_lists_every_target_that_has_a_comment() -> None:
     listing = makefile("help", ROOT).stdout
     documented = re.findall(r"(?m)^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"))
-    known = {"help", "env", "demo", "test", "lint", "format", "schema", "sizes", "lock", "clean"}
+    known = {"help", "env", "demo", "test", "lint", "format", "schema", "sizes", "lock", "forget", "clean"}
     assert set(documented) == known
     assert re.findall(r"(?m)^  make ([a-z]+)", listing) == documented
 
@@ -216,6 +216,21 @@ def test_make_says_that_jobs_start_in_no_folder_with_a_blank(tmp_path: Path, nam
     done = makefile("env", tmp_path / name)
     assert done.returncode != 0 and "There is a blank in the path of this folder" in done.stderr
     assert list((tmp_path / name).iterdir()) == []
+
+
+@needs_make
+def test_make_forgets_the_names_that_snakemake_keeps_and_no_result(tmp_path: Path) -> None:
+    kept = [".snakemake/incomplete/x", "results/slides.tsv", "results/logs/a.log"]
+    names = [".snakemake/metadata/cmVz", ".snakemake/log/a.log", ".snakemake/scripts/s.py", ".snakemake/auxiliary/y"]
+    for name in [*kept, *names]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("slides/Nordmann.svs")
+    (tmp_path / ".snakemake/locks").mkdir()
+    (tmp_path / ".snakemake/locks/0.input.lock").touch()
+    assert "A run is going on there" in makefile("forget", ROOT, FOLDER=str(tmp_path)).stderr
+    (tmp_path / ".snakemake/locks/0.input.lock").unlink()
+    assert makefile("forget", ROOT, FOLDER=str(tmp_path)).returncode == 0
+    assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()) == sorted(kept)
 
 
 @needs_make
