@@ -33,7 +33,7 @@ def place_of(root: Path, line: str) -> Path | None:
 
 
 def tests_of(root: Path, file: Path) -> list[Path]:
-    """Test files that import a module, those named after it first, at most `MOST_FILES`.
+    """Test files that import a module, those named after it or its folder first, at most `MOST_FILES`.
 
     Where none does, those that import what imports it: the package that hands its names on, for one.
     """
@@ -43,7 +43,8 @@ def tests_of(root: Path, file: Path) -> list[Path]:
     for _ in range(2):
         asked = [p for one in asked for p in _importing(root, code, one)]
         using = using or sorted({p for one in asked for p in _importing(root, tests, one)})
-    return sorted(using, key=lambda p: (file.stem not in p.stem, p.stat().st_size))[:MOST_FILES]
+    names = file.stem, file.parent.name
+    return sorted(using, key=lambda p: ([name not in p.stem for name in names], p.stat().st_size))[:MOST_FILES]
 
 
 def _importing(root: Path, files: list[Path], file: Path) -> list[Path]:
@@ -66,8 +67,8 @@ def noticed(root: Path, file: Path, line: str, mutant: str) -> tuple[bool, int]:
         done = subprocess.run(asked, cwd=root, capture_output=True, check=False) if tests else None
     finally:
         file.write_text(before, encoding="utf-8")
-    # 2: the tests could not even be collected.
-    return done is not None and done.returncode in (1, 2), len(tests)
+    # 1: a test failed, 2: they could not even be collected, less than 0: they used up the memory. 5: there are none.
+    return done is not None and done.returncode not in (0, 5), len(tests)
 
 
 def _lines(path: Path) -> list[str]:
