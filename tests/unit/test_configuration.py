@@ -124,7 +124,7 @@ OPTIONAL = {
     "TrainingSettings": {"decay", "epsilon"},
     "SamplingSettings": {"clusters", "first_model", "tumour", "non_tumour", "hard", "threshold"},
     "LossSettings": {"gamma", "alpha"},
-    "FinishedModel": {"sha256", "channels_last", "scale", "tumour_index"},
+    "FinishedModel": {"sha256", "channels_last", "scale", "tumour_index", "inputs", "output", "activation"},
     "RuleResources": {"mem_mb", "runtime", "threads"},
     "MultiLensSettings": {"probability", "centres"},
     "AugmentSettings": {"flip", "quarter_turns", "hue", "contrast", "saturation", "brightness", "multi_lens"},

@@ -1,0 +1,68 @@
+"""Digests of models' files, together with the weights that lie in files beside them.
+
+Without ONNX or NumPy: the rules ask for them whenever they are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+# The entry `location` of a tensor whose values lie in another file, as protobuf writes it: key, then length and value.
+_LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f]|[\x80-\xff][\x01-\x7f])")
+
+
+def external_names(path: str | os.PathLike[str]) -> list[str]:
+    """Names of the files that hold weights of an ONNX file, as it gives them: relative to its folder."""
+    source = Path(path)
+    names: set[str] = set()
+    # A map of nothing is an error.
+    if source.stat().st_size == 0:
+        return []
+    with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
+        for match in _LOCATION.finditer(held):
+            size = (match[1][0] & 127) | (match[1][1] << 7 if len(match[1]) > 1 else 0)
+            names.add(held[match.end() : match.end() + size].decode("utf-8", "replace"))
+    return sorted(names)
+
+
+def external_files(path: str | os.PathLike[str]) -> list[Path]:
+    """The files of `external_names`, without those that are not there or do not lie below its folder."""
+    folder = Path(path).parent
+    safe = [n for n in external_names(path) if not Path(n).is_absolute() and ".." not in Path(n).parts]
+    return [folder / n for n in safe if "\0" not in n and (folder / n).is_file()]
+
+
+def model_digest(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file and of the files with its weights, in the order of their names, as of one that holds them all.
+
+    For a file that stands alone it is what `sha256sum FILE` prints, else `cat FILE WEIGHTS… | sha256sum`.
+    """
+    return _digest([Path(path), *external_files(path)])
+
+
+def content_digest(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of one file, empty where it is not there: for rules, which compare it with that of the run before."""
+    return _digest([Path(path)]) if Path(path).is_file() else ""
+
+
+def _digest(paths: list[Path]) -> str:
+    states = [p.stat() for p in paths]
+    return _known_digest(
+        tuple((os.fspath(p), s.st_size, s.st_mtime_ns, s.st_ino) for p, s in zip(paths, states, strict=True))
+    )
+
+
+@cache
+def _known_digest(files: tuple[tuple[str, int, int, int], ...]) -> str:
+    """A digest as the files stood when they were last changed: many jobs ask for that of one file."""
+    digest = hashlib.sha256()
+    for path, *_ in files:
+        with Path(path).open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
