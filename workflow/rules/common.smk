@@ -23,6 +23,7 @@ forget_rule_folders()
 
 from drunet import cohort
 from drunet.errors import DrunetError, closest
+from drunet.export.model_digest import model_digest
 from drunet.files import ID_PATTERN
 from drunet.fingerprint import fingerprint
 from drunet.models import registry
@@ -99,6 +100,18 @@ def slide_file(wildcards):
 
 def annotation_file(wildcards):
     return row(wildcards).annotation or []
+
+
+def own_digests(paths):
+    """Digests of a user's file or files, for `params`: one that is replaced by an older one is seen.
+
+    Rules ask in a function of wildcards alone: Snakemake compares no parameter that is made from `input`.
+    What the workflow makes itself goes by its date: it is not there yet when the rules are first read.
+    """
+    made = {str(Path(path).absolute()) for path in demo_files()}
+    own = [Path(p).absolute() for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    own = [p for p in own if str(p) not in made and not p.is_relative_to(Path(RESULTS).absolute())]
+    return [model_digest(p) for p in own if p.is_file()]
 
 
 def slide_mpp(wildcards):
