@@ -23,6 +23,7 @@ forget_rule_folders()
 
 from drunet import cohort
 from drunet.errors import DrunetError, closest
+from drunet.export import listed
 from drunet.export.model_digest import model_digest
 from drunet.files import ID_PATTERN
 from drunet.fingerprint import fingerprint
@@ -35,12 +36,22 @@ def checked_config():
     try:
         if workflow.is_main_process:
             merging.check_repeated_keys(workflow.configfiles)
-        own = merging.resolve_models(config)
+        own = merging.resolve_models(listed.with_listed(config, LISTED))
         references.checked(own)
         if workflow.is_main_process:
             rule_files = [path.read_text(encoding="utf-8") for path in sorted(WORKFLOW.rglob("*.smk"))]
             resources.check_rules(own.get("resources", {}), "\n".join(rule_files))
         return own
+    except DrunetError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def listed_models():
+    """Models that can be fetched, by name."""
+    own = config.get("model_lists")
+    try:
+        # What is no list is refused where the whole configuration is checked.
+        return listed.read_lists([RESOURCES / "models.yaml", *(own if isinstance(own, list) else [])])
     except DrunetError as error:
         raise WorkflowError(str(error)) from None
 
@@ -62,6 +73,7 @@ def demo_files():
 
 DEMO = "results/demo"
 DEMO_SLIDES = list(cohort.read_sheets([str(p) for p in sorted((RESOURCES / "demo").glob("*.tsv"))], DEMO))
+LISTED = listed_models()
 OWN = checked_config()
 RUNS = OWN["runs"]
 config.update(OWN)

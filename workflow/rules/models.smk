@@ -131,6 +131,29 @@ rule export_onnx:
         "../../scripts/export_onnx.py"
 
 
+rule fetch_model:
+    output:
+        model="<results>/fetched/{digest}.onnx",
+    log:
+        "<logs>/fetch_model/{digest}.log",
+    benchmark:
+        "<benchmarks>/fetch_model/{digest}.tsv"
+    wildcard_constraints:
+        digest="[0-9a-f]{64}",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        address=lambda wildcards: next(m.address for m in LISTED.values() if m.sha256 == wildcards.digest),
+        folder=config.get("model_folder"),
+    resources:
+        mem_mb=500,
+        runtime=240,
+    message:
+        "Fetching the listed model {wildcards.digest}"
+    script:
+        "../../scripts/fetch_model.py"
+
+
 rule adopt_onnx:
     input:
         model=lambda wildcards: settings_of(wildcards.model)["onnx"],

@@ -108,6 +108,7 @@ def write_finished_card(
 - A finished ONNX file, not trained here: its training slides are not known, nor how well it does elsewhere
 - File given (SHA-256): `{facts["source_sha256"]}`
 - File used (SHA-256): `{facts["sha256"]}`
+- Licence: {settings.get("licence") or "not stated"}
 - Taken in with drunet {drunet.__version__}
 
 ## What its trial decided

@@ -26,5 +26,7 @@ class FinishedModel(Block):
     """names of a refiner's inputs, the slide's first, then the heatmap's; left out: by their channels"""
     output: str = ""
     """name of the output with the probabilities; left out: the only one that holds such"""
+    licence: str = ""
+    """under which terms it may be used; shown on its card"""
     activation: Literal["", "softmax", "sigmoid", "none"] = ""
     """what turns the output into probabilities; none: it holds one per class, which need not sum to 1"""

@@ -113,7 +113,8 @@ def check_model_files(settings: Configuration) -> None:
     for kind, models in _both(settings):
         for name, model in models.items():
             for key, path in _named_files(model):
-                if not Path(path).is_file():
+                # Of listed models: fetched when they are needed.
+                if Path(path).parent != Path(settings.results, "fetched") and not Path(path).is_file():
                     raise ConfigError(
                         "the file is not there",
                         where=f"{kind}.{name}.{key}",
