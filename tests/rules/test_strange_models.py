@@ -21,7 +21,7 @@ def test_a_model_in_anothers_form_gives_a_heatmap(new_project: Project) -> None:
     new_project.config["classifiers"]["tone"] |= {"output": "p", "activation": "softmax"}
     done = new_project.write().run("results/heatmaps/tone/tumour_a.tif", "results/models/tone/card.md")
     assert done.status == 0, done.output
-    assert tifffile.imread(new_project.results / "heatmaps/tone/tumour_a.tif").max() > 0.5
+    assert np.nanmax(tifffile.imread(new_project.results / "heatmaps/tone/tumour_a.tif")) > 0.5
     decided = json.loads((new_project.results / "models/tone/export.json").read_text(encoding="utf-8"))["decided"]
     assert decided["output"] == "p" and decided["batch"] == 5 and decided["input_type"] == "tensor(float16)"
     card = (new_project.results / "models/tone/card.md").read_text(encoding="utf-8")
