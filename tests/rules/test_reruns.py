@@ -136,6 +136,7 @@ def test_a_setting_of_speed_or_tolerance_alone_runs_nothing(own_copy: Project) -
     ("file", "first"),
     [
         (f"slides/{PATIENTS['tumour_a']}.geojson", "inspect_slide"),
+        (f"slides/{PATIENTS['unlabelled']}.tif", "inspect_slide"),
         ("tone.onnx", "adopt_onnx"),
         ("through.onnx", "adopt_onnx"),
     ],
@@ -147,7 +148,8 @@ def test_a_file_that_is_replaced_by_an_older_one_is_seen(own_copy: Project, file
         model.doc_string = "another"
         onnx.save(model, path)
     else:
-        path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+        with path.open("ab") as opened:
+            opened.write(b"\n")
     # As `cp -p` and archives leave it.
     os.utime(path, (1e9, 1e9))
     assert own_copy.dry_run().rules()[first] == 1

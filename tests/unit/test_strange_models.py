@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from strange_onnx import BYTE, DOUBLE, HALF, SIDE, N, beside, classifier, endless, refiner
 from tiny_onnx import SIZE, by_hand
@@ -16,7 +17,7 @@ from tiny_onnx import SIZE, by_hand
 from drunet.errors import ModelError
 from drunet.export import adoption, trial
 from drunet.export.adoption import adopt
-from drunet.export.model_digest import content_digest, external_files, model_digest
+from drunet.export.digests import content_digest, ends_digest, external_files, model_digest
 from drunet.inference import EngineOptions, Layout, check_classifier, open_session, probabilities
 from drunet.refine import refine, refiner_size
 from drunet.settings.finished import FinishedModel
@@ -479,22 +480,35 @@ def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
 def test_the_digest_of_a_file_that_stands_alone_is_its_own(tmp_path: Path) -> None:
     source = classifier(tmp_path / "net.onnx")
     assert model_digest(source) == content_digest(source) == hashlib.sha256(source.read_bytes()).hexdigest()
-    assert content_digest(tmp_path / "none") == "" and external_files(source) == []
+    assert external_files(source) == []
     (tmp_path / "empty").touch()
     assert model_digest(tmp_path / "empty") == hashlib.sha256(b"").hexdigest()
 
 
-def _retype(path: Path, kind: int) -> None:
-    import onnx
+def test_a_place_of_the_same_name_in_the_metadata_is_no_file_of_weights(tmp_path: Path) -> None:
+    model = onnx.load(classifier(tmp_path / "net.onnx"))
+    onnx.helper.set_model_props(model, {"location": "Essen"})
+    onnx.save(model, tmp_path / "net.onnx")
+    target, _ = take(tmp_path / "net.onnx")
+    np.testing.assert_allclose(answer(target), ODDS, atol=1e-5)
 
+
+def test_the_ends_of_a_file_and_its_size_tell_slides_apart(tmp_path: Path) -> None:
+    path = tmp_path / "s.tif"
+    seen = set()
+    for first, size, last in ((0, 10, 0), (1, 10, 0), (0, 10, 1), (0, 300_000, 0), (0, 300_000, 1), (0, 300_001, 1)):
+        path.write_bytes(bytes([first]) + bytes(size) + bytes([last]))
+        seen.add(ends_digest(path))
+    assert len(seen) == 6
+
+
+def _retype(path: Path, kind: int) -> None:
     model = onnx.load(path)
     model.graph.output[0].type.tensor_type.elem_type = kind
     onnx.save(model, path)
 
 
 def _keep(path: Path, results: tuple[str, ...]) -> None:
-    import onnx
-
     model = onnx.load(path)
     kept = [node for node in model.graph.node if node.output[0] in results]
     del model.graph.node[:]

@@ -23,8 +23,7 @@ forget_rule_folders()
 
 from drunet import cohort
 from drunet.errors import DrunetError, closest
-from drunet.export import listed
-from drunet.export.model_digest import model_digest
+from drunet.export import digests, listed
 from drunet.files import ID_PATTERN
 from drunet.fingerprint import fingerprint
 from drunet.models import registry
@@ -114,7 +113,7 @@ def annotation_file(wildcards):
     return row(wildcards).annotation or []
 
 
-def own_digests(paths):
+def own_digests(paths, digest=digests.content_digest):
     """Digests of a user's file or files, for `params`: one that is replaced by an older one is seen.
 
     Rules ask in a function of wildcards alone: Snakemake compares no parameter that is made from `input`.
@@ -123,7 +122,11 @@ def own_digests(paths):
     made = {str(Path(path).absolute()) for path in demo_files()}
     own = [Path(p).absolute() for p in ([paths] if isinstance(paths, str | Path) else paths)]
     own = [p for p in own if str(p) not in made and not p.is_relative_to(Path(RESULTS).absolute())]
-    return [model_digest(p) for p in own if p.is_file()]
+    try:
+        return [digest(p) for p in own if p.is_file()]
+    except OSError:
+        # The job that reads it says so.
+        return ["unreadable"]
 
 
 def slide_mpp(wildcards):

@@ -173,7 +173,7 @@ rule adopt_onnx:
         role=lambda wildcards: "classifier" if wildcards.model in config["classifiers"] else "refiner",
         size=config["tiles"]["size"],
         settings=lambda wildcards: settings_of(wildcards.model),
-        digest=lambda wildcards: own_digests(settings_of(wildcards.model)["onnx"]),
+        digest=lambda wildcards: own_digests(settings_of(wildcards.model)["onnx"], digests.model_digest),
         code=lambda wildcards: code("adopt_onnx", "drunet.export.trial"),
     resources:
         mem_mb=resource("adopt_onnx", "mem_mb", 3000),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from drunet.errors import ModelError
-from drunet.export.model_digest import external_files, external_names, model_digest
+from drunet.export.digests import external_files, external_names, model_digest
 from drunet.files import sha256, whole_file
 from drunet.settings.finished import FinishedModel
 
@@ -57,12 +57,7 @@ def adopt(
         what = "the file is not the one that the configuration pins"
         mend = "Get the right file, or correct the digest if the change is wanted."
         raise ModelError(what, where=f"{role}s.{name}.sha256", found=digest, mend=mend)
-    names, beside = external_names(source), external_files(source)
-    if len(beside) < len(names):
-        there = {os.fspath(file) for file in beside}
-        lost = [n for n in names if os.fspath(Path(source).parent / n) not in there]
-        what, mend = "weights of the model lie in a file that is not beside it", "Copy that file as well."
-        raise ModelError(what, where=name, found=ascii(lost[0])[:160], mend=mend)
+    beside = external_files(source)
     with whole_file(target) as temporary:
         asked = {
             "source": os.fspath(source),
@@ -73,7 +68,14 @@ def adopt(
             "where": name,
             "beside": bool(beside),
         }
-        decided = _tried(asked, seconds)
+        try:
+            decided = _tried(asked, seconds)
+        except ModelError:
+            lost = [n for n in external_names(source) if Path(source).parent / n not in beside]
+            if not lost:
+                raise
+            what, mend = "weights of the model lie in a file that is not beside it", "Copy that file as well."
+            raise ModelError(what, where=name, found=ascii(lost[0])[:160], mend=mend) from None
     return {
         "name": name,
         "architecture": f"finished {role}",

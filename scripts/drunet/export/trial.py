@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -309,7 +310,10 @@ def decide(asked: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Answer one request: JSON on the standard input and output."""
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    # Where there is no such limit, or a lower one, that is what holds.
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, most))
     try:
         said: dict[str, Any] = {"decided": decide(json.load(sys.stdin))}
     except DrunetError as error:

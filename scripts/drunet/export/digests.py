@@ -1,4 +1,4 @@
-"""Digests of models' files, together with the weights that lie in files beside them.
+"""Digests of files that users give: of models with the weights that lie beside them, of annotations, of slides.
 
 Without ONNX or NumPy: the rules ask for them whenever they are read.
 """
@@ -12,22 +12,15 @@ import re
 from functools import cache
 from pathlib import Path
 
+_State = tuple[str, int, int, int]
+_ENDS = 1 << 16
 # The entry `location` of a tensor whose values lie in another file, as protobuf writes it: key, then length and value.
 _LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f]|[\x80-\xff][\x01-\x7f])")
 
 
 def external_names(path: str | os.PathLike[str]) -> list[str]:
     """Names of the files that hold weights of an ONNX file, as it gives them: relative to its folder."""
-    source = Path(path)
-    names: set[str] = set()
-    # A map of nothing is an error.
-    if source.stat().st_size == 0:
-        return []
-    with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
-        for match in _LOCATION.finditer(held):
-            size = (match[1][0] & 127) | (match[1][1] << 7 if len(match[1]) > 1 else 0)
-            names.add(held[match.end() : match.end() + size].decode("utf-8", "replace"))
-    return sorted(names)
+    return list(_names(_state(Path(path))))
 
 
 def external_files(path: str | os.PathLike[str]) -> list[Path]:
@@ -46,23 +39,49 @@ def model_digest(path: str | os.PathLike[str]) -> str:
 
 
 def content_digest(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of one file, empty where it is not there: for rules, which compare it with that of the run before."""
-    return _digest([Path(path)]) if Path(path).is_file() else ""
+    """SHA-256 of one file."""
+    return _digest([Path(path)])
+
+
+def ends_digest(path: str | os.PathLike[str]) -> str:
+    """Digest of a file's size, its first and its last bytes: cheap for the gigabytes of a slide."""
+    size = Path(path).stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with Path(path).open("rb") as file:
+        digest.update(file.read(_ENDS))
+        file.seek(max(_ENDS, size - _ENDS))
+        digest.update(file.read(_ENDS))
+    return digest.hexdigest()
 
 
 def _digest(paths: list[Path]) -> str:
-    states = [p.stat() for p in paths]
-    return _known_digest(
-        tuple((os.fspath(p), s.st_size, s.st_mtime_ns, s.st_ino) for p, s in zip(paths, states, strict=True))
-    )
+    return _known_digest(tuple(map(_state, paths)))
 
 
+def _state(path: Path) -> _State:
+    found = path.stat()
+    return os.fspath(path), found.st_size, found.st_mtime_ns, found.st_ino
+
+
+# As the files stood when they were last changed: many jobs ask for one file.
 @cache
-def _known_digest(files: tuple[tuple[str, int, int, int], ...]) -> str:
-    """A digest as the files stood when they were last changed: many jobs ask for that of one file."""
+def _known_digest(files: tuple[_State, ...]) -> str:
     digest = hashlib.sha256()
     for path, *_ in files:
         with Path(path).open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+@cache
+def _names(state: _State) -> tuple[str, ...]:
+    path, size = state[:2]
+    names: set[str] = set()
+    # A map of nothing is an error.
+    if size:
+        with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
+            for match in _LOCATION.finditer(held):
+                length = (match[1][0] & 127) | (match[1][1] << 7 if len(match[1]) > 1 else 0)
+                names.add(held[match.end() : match.end() + length].decode("utf-8", "replace"))
+    return tuple(sorted(names))
