@@ -146,8 +146,8 @@ rule fetch_model:
         address=lambda wildcards: next(m.address for m in LISTED.values() if m.sha256 == wildcards.digest),
         folder=config.get("model_folder"),
     resources:
-        mem_mb=500,
-        runtime=240,
+        mem_mb=resource("fetch_model", "mem_mb", 500),
+        runtime=resource("fetch_model", "runtime", 240),
     message:
         "Fetching the listed model {wildcards.digest}"
     script:
