@@ -40,7 +40,8 @@ include: "workflow/studies/common/rules.smk"
 rule all:
     input:
         "<results>/report/report.html",
-        [f"<results>/models/{m}/card.md" for m in USED_MODELS if not is_finished(m)],
+        expand("<results>/models/{model}/card.md", model=USED_MODELS),
+        [f"<results>/models/{m}/tiles.png" for m in USED_CLASSIFIERS if is_finished(m)],
         for_usable("<results>/heatmaps/{model}/{slide}.tif", model=USED_CLASSIFIERS),
         for_usable("<results>/runs/{run}/{slide}/{file}", run=RUNS, file=EXPORTS),
         PAGES,

@@ -34,6 +34,11 @@ PROVIDERS = {
 _UNSOUND = ["Pad_Fusion"]
 # Batches, per reader, that are read or wait while the network has another: enough to ride out a slow read.
 _AHEAD = 3
+# What tiles can be cast to without a loss, whole numbers included: a tile is 0..255.
+_TYPES: dict[str, Any] = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+_TYPES |= {"tensor(uint8)": np.uint8, "tensor(int32)": np.int32}
+# How far the rows of a softmax in half precision may be from a sum of 1.
+SUM_ERROR = 1e-2
 
 
 @dataclass(frozen=True)
@@ -112,32 +117,80 @@ def open_session(path: str | os.PathLike[str], options: EngineOptions, *, where:
         model: Any = _half_precision(path) if options.precision == "float16" else os.fspath(path)
         session = ort.InferenceSession(model, settings, providers=[provider], disabled_optimizers=_UNSOUND)
     except Exception as error:  # ONNX Runtime raises a different private class for every kind of failure
-        found = str(error).splitlines()[0][:160]
-        mend = "Export it again, or correct its path in the configuration."
+        said = (str(error).splitlines() or [type(error).__name__])[0].replace(os.fspath(path), "the file")
+        found, mend = said[:160], "Export it again, or correct its path in the configuration."
+        if "opset" in said.lower() or "IR version" in said:
+            mend = f"Export it for an older opset or IR version, which ONNX Runtime {ort.__version__} knows."
         raise ModelError("the file cannot be loaded as an ONNX model", where=where, found=found, mend=mend) from error
     if session.get_providers()[0] != provider:
         raise _provider_missing(options.provider, session.get_providers())
-    return session
+    inputs = session.get_inputs()
+    usual = all(i.type == "tensor(float)" and not (i.shape and isinstance(i.shape[0], int)) for i in inputs)
+    return session if usual else _FittedSession(session)
 
 
-def check_classifier(session: ort.InferenceSession, layout: Layout, size: int, *, where: str) -> str:
+class _FittedSession:
+    """A session whose inputs are of another type than float32 or of a fixed batch: they are cast, and fed so.
+
+    A last batch that is too small is filled up with its last row; answers come as float32, a row per row given.
+    """
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self._types = {i.name: _TYPES.get(i.type) for i in session.get_inputs()}
+        fixed = [i.shape[0] for i in session.get_inputs() if i.shape and isinstance(i.shape[0], int)]
+        self._batch = fixed[0] if fixed else 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def run(self, names: Any, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """As `InferenceSession.run`."""
+        cast = {name: _cast(value, self._types[name]) for name, value in feed.items()}
+        rows = len(next(iter(cast.values())))
+        step = self._batch or max(rows, 1)
+        parts = []
+        for start in range(0, max(rows, 1), step):
+            chosen = np.minimum(np.arange(start, start + step), rows - 1)
+            part = {name: np.ascontiguousarray(value[chosen]) for name, value in cast.items()}
+            parts.append([np.asarray(a) for a in self._session.run(names, part)])
+        whole = [np.concatenate([np.atleast_1d(p[k]) for p in parts]) for k in range(len(parts[0]))]
+        # Rows that only filled up go again; a model that does not answer one per tile keeps what it answers.
+        cut = [a[:rows] if len(a) == step * len(parts) else a for a in whole]
+        return [a.astype(np.float32) if a.dtype.kind == "f" else a for a in cut]
+
+
+def _cast(value: np.ndarray, kind: Any) -> np.ndarray:
+    if kind is None:
+        return value
+    return (np.rint(value) if np.issubdtype(kind, np.integer) else value).astype(kind, copy=False)
+
+
+def check_classifier(
+    session: ort.InferenceSession, layout: Layout, size: int, *, where: str, outputs: bool = True
+) -> str:
     """Check that a model maps [n, size, size, 3] (or channels first) to [n, classes]; returns its input's name.
 
-    Raises ModelError if it does not.
+    Without `outputs` only what it takes is checked. Raises ModelError if it does not.
     """
-    inputs, outputs = session.get_inputs(), session.get_outputs()
+    inputs = session.get_inputs()
     wanted = (size, size, 3) if layout.channels_last else (3, size, size)
     shape = tuple(inputs[0].shape)
     fits = (
-        len(inputs) == 1 and len(shape) == 4 and all(_free(a) or a == b for a, b in zip(shape[1:], wanted, strict=True))
+        len(inputs) == 1 and len(shape) == 4 and all(free(a) or a == b for a, b in zip(shape[1:], wanted, strict=True))
     )
-    if not fits or inputs[0].type != "tensor(float)":
+    # Whole numbers hold 0..255 and no multiples of it.
+    takes = _TYPES if layout.scale == 1 else {t: k for t, k in _TYPES.items() if "int" not in t}
+    if not fits or inputs[0].type not in takes:
         what = "the model does not take the tiles that the configuration describes"
         mend = f"It needs one float input [n, {', '.join(map(str, wanted))}]: set `tiles.size` or `channels_last`."
+        if fits and inputs[0].type in _TYPES:
+            mend = "An input of whole numbers takes 0..255: leave out `scale`."
         raise ModelError(what, where=where, found=f"inputs {[(i.name, i.shape, i.type) for i in inputs]}", mend=mend)
-    classes = outputs[0].shape
-    if len(classes) != 2 or not (_free(classes[1]) or layout.tumour < classes[1]):
-        found = f"output {outputs[0].name} {outputs[0].shape}"
+    first = session.get_outputs()[0]
+    classes = first.shape
+    if outputs and (len(classes) != 2 or not (free(classes[1]) or layout.tumour < classes[1])):
+        found = f"output {first.name} {classes}"
         mend = f"It needs an output [n, classes] with the tumour at index {layout.tumour} (`tumour_index`)."
         raise ModelError("the model gives no class probabilities per tile", where=where, found=found, mend=mend)
     return str(inputs[0].name)
@@ -185,7 +238,7 @@ def classify(
     batches = _read_ahead(open_reader, x, y, size, mpp, options)
     with closing(batches), progress(len(x), where, "tiles") as bar:
         for index, tiles, readable in batches:
-            probability = _run(session, name, tiles, layout, where)
+            probability = probabilities(session, name, tiles, layout, where)
             p_tumour[index] = np.where(readable, probability[: len(index)], np.nan)
             unreadable += int(len(index) - readable.sum())
             # At once: on a broken slide every further tile would cost opening it again.
@@ -198,17 +251,34 @@ def classify(
     return Classified(p_tumour, unreadable, time.perf_counter() - start)
 
 
-def _run(session: ort.InferenceSession, name: str, tiles: np.ndarray, layout: Layout, where: str) -> np.ndarray:
+def probabilities(
+    session: ort.InferenceSession, name: str, tiles: np.ndarray, layout: Layout, where: str
+) -> np.ndarray:
+    """Tumour probability, float32 (n,), of uint8 tiles (n, size, size, 3); `name` is the model's input.
+
+    Raises ModelError if the model does not answer one row of probabilities per tile.
+    """
     feed = tiles.astype(np.float32)
     if layout.scale != 1:
         feed *= np.float32(layout.scale)
     if not layout.channels_last:
         feed = np.ascontiguousarray(feed.transpose(0, 3, 1, 2))
-    probability = session.run(None, {name: feed})[0][:, layout.tumour]
+    answer = session.run(None, {name: feed})[0]
+    if answer.ndim != 2 or len(answer) != len(tiles):
+        found = f"{list(answer.shape)} for {len(tiles)} tiles"
+        mend = "Export it with a batch axis that is free, from the first layer to the last."
+        raise ModelError("the model does not answer one row per tile", where=where, found=found, mend=mend)
+    probability = answer[:, layout.tumour]
+    # One column is the probability itself.
+    sums = answer.sum(axis=1) if answer.shape[1] > 1 else np.ones(1)
     # A network whose weights overflow answers NaN, which further on would read as "glass": a silent miss.
-    if not np.isfinite(probability).all() or probability.min() < -1e-3 or probability.max() > 1 + 1e-3:
-        found = f"{probability.min():g} to {probability.max():g}"
-        mend = "Its last layer must be a softmax; with `inference.precision: float16`, try float32."
+    in_range = np.isfinite(answer).all() and probability.min() >= -1e-3 and probability.max() <= 1 + 1e-3
+    if not in_range or np.abs(sums - 1).max() > SUM_ERROR:
+        found = f"{probability.min():g} to {probability.max():g}, rows sum to {sums.min():g} to {sums.max():g}"
+        mend = (
+            "Its last layer must be a softmax: set `activation: softmax` or `sigmoid` where it is missing; "
+            "with `inference.precision: float16`, try float32."
+        )
         raise ModelError("the model's outputs are no probabilities", where=where, found=found, mend=mend)
     return probability
 
@@ -259,7 +329,8 @@ def _read_ahead(
             reader.close()
 
 
-def _free(dimension: Any) -> bool:
+def free(dimension: Any) -> bool:
+    """Whether an axis of an ONNX file's inputs or outputs has a name, or none, and no number."""
     return not isinstance(dimension, int)
 
 

@@ -11,6 +11,7 @@ import onnxruntime as ort
 
 from drunet.errors import ModelError
 from drunet.grid import Grid
+from drunet.inference import SUM_ERROR
 from drunet.slide import Slide
 
 IMAGE, HEATMAP = "input_image", "input_pred"
@@ -54,8 +55,9 @@ def refine(session: ort.InferenceSession, image: np.ndarray, heat: np.ndarray, *
     """
     feed = {IMAGE: image[None].astype(np.float32), HEATMAP: heat[None, ..., None].astype(np.float32)}
     answer = session.run(None, feed)[0]
-    if answer.shape != (1, *heat.shape, 2) or not np.isfinite(answer).all():
-        found = f"shape {answer.shape}"
+    fits = answer.shape == (1, *heat.shape, 2) and np.isfinite(answer).all()
+    if not fits or answer.min() < -1e-3 or np.abs(answer.sum(axis=-1) - 1).max() > SUM_ERROR:
+        found = f"shape {answer.shape}" + (f", {answer.min():g} to {answer.max():g}" if fits else "")
         mend = "It needs one output [n, s, s, 2], a softmax with background first."
         raise ModelError("the refiner's output is no map of background and tumour", where=where, found=found, mend=mend)
     return np.ascontiguousarray(answer[0, ..., 1])

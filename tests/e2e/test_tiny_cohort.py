@@ -47,7 +47,10 @@ def test_every_file_of_the_contract_is_there_and_nothing_else(finished: Project)
         expected |= {f"runs/by_colour/{slide}/{name}" for name in made}
     expected |= {f"runs/by_colour/{slide}/metrics.json" for slide in ANNOTATED}
     expected |= {f"runs/by_colour/{name}.tsv" for name in ("metrics", "tile_metrics", "summary", "slides")}
-    expected |= {f"models/{model}/{name}" for model in ("tone", "through") for name in ("model.onnx", "export.json")}
+    expected |= {
+        f"models/{model}/{name}" for model in ("tone", "through") for name in ("model.onnx", "export.json", "card.md")
+    }
+    expected.add("models/tone/tiles.png")
     files = {p.relative_to(finished.results).as_posix() for p in finished.results.rglob("*") if p.is_file()}
     assert {f for f in files if not f.startswith(("logs/", "benchmarks/"))} == expected
 
@@ -56,8 +59,8 @@ def test_every_job_left_a_log_and_a_benchmark(finished: Project) -> None:
     logs = {p.relative_to(finished.results / "logs").with_suffix("") for p in finished.results.rglob("logs/**/*.log")}
     times = finished.results.rglob("benchmarks/**/*.tsv")
     assert logs == {p.relative_to(finished.results / "benchmarks").with_suffix("") for p in times}
-    # 7 inspected, 1 list, 6 rules on 3 slides, 2 measured, 2 models, 2 gatherings, 1 report
-    assert len(logs) == 7 + 1 + 6 * 3 + 2 + 2 + 2 + 1
+    # 7 inspected, 1 list, 6 rules on 3 slides, 2 measured, 2 models, 1 of their tiles, 2 gatherings, 1 report
+    assert len(logs) == 7 + 1 + 6 * 3 + 2 + 2 + 1 + 2 + 1
 
 
 def test_slides_are_listed_with_what_is_known_of_them(finished: Project) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
 
+import onnx
 import pytest
-from tiny_cohort import Finished, Project, feature_collection, paint_slide, sheet_row
+from tiny_cohort import PATIENTS, Finished, Project, feature_collection, paint_slide, sheet_row
 
 from drunet.files import write_json
 
@@ -51,7 +53,7 @@ def test_a_lost_heatmap_is_made_again_with_what_follows_it(own_copy: Project) ->
     (own_copy.results / "heatmaps/tone/tumour_b.tif").unlink()
     # Snakemake asks for a lost file in the middle only when it is a target: `all` names the heatmaps.
     done = own_copy.dry_run()
-    tail = ("classify_tiles", "refine_heatmap", "postprocess", "measure", *EXPORTS)
+    tail = ("classify_tiles", "refine_heatmap", "postprocess", "measure", *EXPORTS, "draw_classified_tiles")
     assert done.rules() == dict.fromkeys((*tail, *GATHERED), 1)
     assert slides_of(done) == {"tumour_b"}
 
@@ -81,7 +83,7 @@ def test_editing_the_heatmap_reaches_what_is_made_of_it_and_lists_no_tile_anew(o
     edit(own_workflow.repository / "scripts/drunet/heatmap.py", "\nMARGIN = 3\n")
     done = own_workflow.dry_run()
     tail = dict.fromkeys(("classify_tiles", "refine_heatmap", "postprocess", *EXPORTS), 3)
-    assert done.rules() == {**tail, "measure": 2, **dict.fromkeys(GATHERED, 1)}
+    assert done.rules() == {**tail, "measure": 2, **dict.fromkeys((*GATHERED, "draw_classified_tiles"), 1)}
 
 
 def test_editing_an_export_makes_its_files_again_and_nothing_before(own_workflow: Project) -> None:
@@ -128,6 +130,35 @@ def test_a_setting_runs_again_what_it_governs(own_copy: Project) -> None:
 def test_a_setting_of_speed_or_tolerance_alone_runs_nothing(own_copy: Project) -> None:
     own_copy.config["inference"].update(batch_size=8, readers=3, max_unreadable=0.1)
     assert "Nothing to be done" in own_copy.write().dry_run().output
+
+
+@pytest.mark.parametrize(
+    ("file", "first"),
+    [
+        (f"slides/{PATIENTS['tumour_a']}.geojson", "inspect_slide"),
+        (f"slides/{PATIENTS['unlabelled']}.tif", "inspect_slide"),
+        ("tone.onnx", "adopt_onnx"),
+        ("through.onnx", "adopt_onnx"),
+    ],
+)
+def test_a_file_that_is_replaced_by_an_older_one_is_seen(own_copy: Project, file: str, first: str) -> None:
+    path = own_copy.folder / file
+    if file.endswith(".onnx"):
+        model = onnx.load(path)
+        model.doc_string = "another"
+        onnx.save(model, path)
+    else:
+        with path.open("ab") as opened:
+            opened.write(b"\n")
+    # As `cp -p` and archives leave it.
+    os.utime(path, (1e9, 1e9))
+    assert own_copy.dry_run().rules()[first] == 1
+
+
+def test_the_date_of_a_file_alone_runs_nothing_if_it_is_older(own_copy: Project) -> None:
+    for path in (own_copy.folder / "tone.onnx", own_copy.folder / f"slides/{PATIENTS['tumour_a']}.geojson"):
+        os.utime(path, (1e9, 1e9))
+    assert "Nothing to be done" in own_copy.dry_run().output
 
 
 def edit(path: Path, text: str, instead_of: str | None = None) -> None:

@@ -31,7 +31,9 @@ STAGES = {
     "train_classifier",
     "describe_model",
     "export_onnx",
+    "fetch_model",
     "adopt_onnx",
+    "draw_classified_tiles",
     "classify_tiles",
     "train_refiner",
     "refine_heatmap",
@@ -69,7 +71,7 @@ JOBS: dict[str, dict[str, int]] = {
     "exports": EXPORTED,
     "metrics": MEASURED,
     "report": REPORTED,
-    "all": {**REPORTED, "export_geojson": 3, "report": 1},
+    "all": {**REPORTED, "export_geojson": 3, "report": 1, "draw_classified_tiles": 1},
 }
 
 

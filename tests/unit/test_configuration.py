@@ -118,13 +118,14 @@ def test_every_setting_is_described(schema: Json) -> None:
 # Means something for one strategy, loss or architecture only; or is read as null where it is absent, so that
 # configurations of before go on.
 OPTIONAL = {
-    "Configuration": {"version", "resources", "studies", "study_settings"},
+    "Configuration": {"version", "resources", "model_lists", "model_folder", "studies", "study_settings"},
     "LearntData": {"clustering", "episodes", "validation_tiles"},
     "ClassifierRecipe": {"distillation"},
     "TrainingSettings": {"decay", "epsilon"},
     "SamplingSettings": {"clusters", "first_model", "tumour", "non_tumour", "hard", "threshold"},
     "LossSettings": {"gamma", "alpha"},
-    "FinishedModel": {"sha256", "channels_last", "scale", "tumour_index"},
+    "FinishedModel": {"sha256", "channels_last", "scale", "tumour_index", "inputs", "output", "activation", "licence"},
+    "ListedModel": {"settings"},
     "RuleResources": {"mem_mb", "runtime", "threads"},
     "MultiLensSettings": {"probability", "centres"},
     "AugmentSettings": {"flip", "quarter_turns", "hue", "contrast", "saturation", "brightness", "multi_lens"},

@@ -23,6 +23,7 @@ forget_rule_folders()
 
 from drunet import cohort
 from drunet.errors import DrunetError, closest
+from drunet.export import digests, listed
 from drunet.files import ID_PATTERN, check_writable
 from drunet.fingerprint import fingerprint
 from drunet.models import registry
@@ -34,12 +35,22 @@ def checked_config():
     try:
         if workflow.is_main_process:
             merging.check_repeated_keys(workflow.configfiles)
-        own = merging.resolve_models(config)
+        own = merging.resolve_models(listed.with_listed(config, LISTED))
         references.checked(own)
         if workflow.is_main_process:
             rule_files = [path.read_text(encoding="utf-8") for path in sorted(WORKFLOW.rglob("*.smk"))]
             resources.check_rules(own.get("resources", {}), "\n".join(rule_files))
         return own
+    except DrunetError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def listed_models():
+    """Models that can be fetched, by name."""
+    own = config.get("model_lists")
+    try:
+        # What is no list is refused where the whole configuration is checked.
+        return listed.read_lists([RESOURCES / "models.yaml", *(own if isinstance(own, list) else [])])
     except DrunetError as error:
         raise WorkflowError(str(error)) from None
 
@@ -61,6 +72,7 @@ def demo_files():
 
 DEMO = "results/demo"
 DEMO_SLIDES = list(cohort.read_sheets([str(p) for p in sorted((RESOURCES / "demo").glob("*.tsv"))], DEMO))
+LISTED = listed_models()
 OWN = checked_config()
 RUNS = OWN["runs"]
 config.update(OWN)
@@ -106,6 +118,22 @@ def slide_file(wildcards):
 
 def annotation_file(wildcards):
     return row(wildcards).annotation or []
+
+
+def own_digests(paths, digest=digests.content_digest):
+    """Digests of a user's file or files, for `params`: one that is replaced by an older one is seen.
+
+    Rules ask in a function of wildcards alone: Snakemake compares no parameter that is made from `input`.
+    What the workflow makes itself goes by its date: it is not there yet when the rules are first read.
+    """
+    made = {str(Path(path).absolute()) for path in demo_files()}
+    own = [Path(p).absolute() for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    own = [p for p in own if str(p) not in made and not p.is_relative_to(Path(RESULTS).absolute())]
+    try:
+        return [digest(p) for p in own if p.is_file()]
+    except OSError:
+        # The job that reads it says so.
+        return ["unreadable"]
 
 
 def slide_mpp(wildcards):

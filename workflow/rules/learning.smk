@@ -222,5 +222,10 @@ def finished_names():
     return "|".join(re.escape(n) for n, settings in both.items() if "onnx" in settings) or "(?!)"
 
 
+def shown_slides():
+    """The first usable slides, which show how a finished classifier judges tiles."""
+    return usable_slides()[:3]
+
+
 def needs_gpu():
     return 1 if config["inference"]["provider"] in ("cuda", "tensorrt") else 0

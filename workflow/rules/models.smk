@@ -27,6 +27,7 @@ rule train_classifier:
         teacher=teacher_layout,
         engine=teacher_engine,
         seed=config["seed"],
+        weights_digests=lambda wildcards: own_digests(starting_weights(wildcards)),
         code=lambda wildcards: code("train_classifier", architecture_module(wildcards.model)),
     threads: resource("train_classifier", "threads", 8)
     resources:
@@ -63,6 +64,7 @@ rule train_refiner:
         slides=learning_rows,
         training=training_count,
         seed=config["seed"],
+        weights_digests=lambda wildcards: own_digests(starting_weights(wildcards)),
         code=lambda wildcards: code("train_refiner", architecture_module(wildcards.model)),
     threads: resource("train_refiner", "threads", 8)
     resources:
@@ -129,12 +131,36 @@ rule export_onnx:
         "../../scripts/export_onnx.py"
 
 
+rule fetch_model:
+    output:
+        model="<results>/fetched/{digest}.onnx",
+    log:
+        "<logs>/fetch_model/{digest}.log",
+    benchmark:
+        "<benchmarks>/fetch_model/{digest}.tsv"
+    wildcard_constraints:
+        digest="[0-9a-f]{64}",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        address=lambda wildcards: next(m.address for m in LISTED.values() if m.sha256 == wildcards.digest),
+        folder=config.get("model_folder"),
+    resources:
+        mem_mb=resource("fetch_model", "mem_mb", 500),
+        runtime=resource("fetch_model", "runtime", 240),
+    message:
+        "Fetching the listed model {wildcards.digest}"
+    script:
+        "../../scripts/fetch_model.py"
+
+
 rule adopt_onnx:
     input:
         model=lambda wildcards: settings_of(wildcards.model)["onnx"],
     output:
         model="<results>/models/{model}/model.onnx",
         report="<results>/models/{model}/export.json",
+        card="<results>/models/{model}/card.md",
     log:
         "<logs>/adopt_onnx/{model}.log",
     benchmark:
@@ -147,7 +173,8 @@ rule adopt_onnx:
         role=lambda wildcards: "classifier" if wildcards.model in config["classifiers"] else "refiner",
         size=config["tiles"]["size"],
         settings=lambda wildcards: settings_of(wildcards.model),
-        code=lambda wildcards: code("adopt_onnx"),
+        digest=lambda wildcards: own_digests(settings_of(wildcards.model)["onnx"], digests.model_digest),
+        code=lambda wildcards: code("adopt_onnx", "drunet.export.trial"),
     resources:
         mem_mb=resource("adopt_onnx", "mem_mb", 3000),
         runtime=resource("adopt_onnx", "runtime", 10),
@@ -155,3 +182,32 @@ rule adopt_onnx:
         "Checking the finished model {wildcards.model}"
     script:
         "../../scripts/adopt_onnx.py"
+
+
+rule draw_classified_tiles:
+    input:
+        slides=lambda wildcards: [ROWS[s].path for s in shown_slides()],
+        tiles=lambda wildcards: expand("<results>/slides/{slide}/tiles.parquet", slide=shown_slides()),
+        answers=lambda wildcards: expand(
+            "<results>/heatmaps/{model}/{slide}.parquet", model=wildcards.model, slide=shown_slides()
+        ),
+    output:
+        picture="<results>/models/{model}/tiles.png",
+    log:
+        "<logs>/draw_classified_tiles/{model}.log",
+    benchmark:
+        "<benchmarks>/draw_classified_tiles/{model}.tsv"
+    wildcard_constraints:
+        model=finished_names(),
+    conda:
+        "../../envs/data.yaml"
+    params:
+        slides=lambda wildcards: [{"slide_id": s, "mpp": ROWS[s].mpp} for s in shown_slides()],
+        code=lambda wildcards: code("draw_classified_tiles"),
+    resources:
+        mem_mb=resource("draw_classified_tiles", "mem_mb", 1000),
+        runtime=resource("draw_classified_tiles", "runtime", 10),
+    message:
+        "Drawing tiles with their probabilities by {wildcards.model}"
+    script:
+        "../../scripts/draw_classified_tiles.py"

@@ -19,6 +19,8 @@ rule inspect_slide:
         tissue=config["tissue"],
         classes=config["cohort"]["annotation_classes"],
         geojson_frame=config["cohort"]["geojson_frame"],
+        slide_digest=lambda wildcards: own_digests(slide_file(wildcards), digests.ends_digest),
+        annotation_digest=lambda wildcards: own_digests(annotation_file(wildcards)),
         code=lambda wildcards: code("inspect_slide"),
     resources:
         mem_mb=resource("inspect_slide", "mem_mb", 3000),

@@ -84,6 +84,49 @@ Measured on the slides named here and in the report, and on nothing else. For re
     )
 
 
+def write_finished_card(
+    path: str | os.PathLike[str], role: str, facts: Mapping[str, Any], settings: Mapping[str, Any]
+) -> None:
+    """Write the card of a model that was not trained here: what is known of it, and what its trial decided.
+
+    `role` is ``classifier`` or ``refiner``, `facts` what `drunet.export.adoption.adopt` returned, `settings` the
+    model's entry in the configuration.
+    """
+    decided = facts["decided"]
+    shapes = {name: f"{shape}".replace("None", "n", 1) for name, shape in facts["inputs"].items()}
+    inputs = ", ".join(f"`{name}` {shapes[name]} as the {use}" for name, use in decided["inputs"].items())
+    usual = {"channels_last": True, "scale": 1.0, "tumour_index": 1}
+    assumed = ", ".join(f"{key} {settings.get(key, value)}" for key, value in usual.items())
+    batch = f"{decided['batch']} at a time; a last batch is filled up" if decided["batch"] else "any number"
+    seen = "\n\n![Eight tiles with their probabilities](tiles.png)" if role == "classifier" else ""
+    write_text(
+        path,
+        f"""# {facts["name"]}
+
+{TASKS[role]}
+
+- A finished ONNX file, not trained here: its training slides are not known, nor how well it does elsewhere
+- File given (SHA-256): `{facts["source_sha256"]}`
+- File used (SHA-256): `{facts["sha256"]}`
+- Licence: {settings.get("licence") or "not stated"}
+- Taken in with drunet {drunet.__version__}
+
+## What its trial decided
+
+- Inputs: {inputs}; type {decided["input_type"]}; batch: {batch}
+- Output: `{decided["output"]}`, {decided["classes"]} class{"es" if decided["classes"] > 1 else ""}
+- Layers added: {"; ".join(decided["changed"]) or "none, the file is copied byte for byte"}
+- Set or assumed: {assumed}
+
+No trial can tell whether the class and the scale are right: look at tiles and their probabilities.{seen}
+
+## Limits
+
+Measured on the slides named in the report, and on nothing else. For research; not a medical device.
+""",
+    )
+
+
 def _taught(lesson: Mapping[str, Any]) -> str:
     batch = lesson["batch"]
     return (

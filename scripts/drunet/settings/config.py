@@ -56,6 +56,10 @@ class Configuration(Block):
     """report and preview images"""
     resources: ResourcesSettings = Field(default_factory=dict)
     """mem_mb and runtime (minutes) per rule, threads for those that compute in parallel"""
+    model_lists: list[str] = Field(default_factory=list)
+    """files that list models to fetch, besides resources/models.yaml"""
+    model_folder: str | None = None
+    """folder with the files of listed models, where there is no network; null: they are fetched"""
     studies: list[str] = Field(default_factory=list)
     """side-studies to add to `all`"""
     study_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)

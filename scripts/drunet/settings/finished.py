@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from drunet.settings.base import Block
@@ -20,3 +22,11 @@ class FinishedModel(Block):
     """factor on 0..255; 1 where the graph normalises by itself"""
     tumour_index: int = Field(default=1, ge=0)
     """position of the tumour class in the output"""
+    inputs: list[str] = Field(default_factory=list, max_length=2)
+    """names of a refiner's inputs, the slide's first, then the heatmap's; left out: by their channels"""
+    output: str = ""
+    """name of the output with the probabilities; left out: the only one that holds such"""
+    licence: str = ""
+    """under which terms it may be used; shown on its card"""
+    activation: Literal["", "softmax", "sigmoid", "none"] = ""
+    """what turns the output into probabilities; none: it holds one per class, which need not sum to 1"""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from drunet.errors import ConfigError, closest
@@ -113,8 +114,8 @@ def check_model_files(settings: Configuration) -> None:
     for kind, models in _both(settings):
         for name, model in models.items():
             for key, path in _named_files(model):
-                # Raises nothing for what lies in a folder that may not be entered.
-                if not os.path.isfile(path):  # noqa: PTH113
+                # Listed models are fetched when they are needed. `isfile` raises nothing where no folder may be entered.
+                if Path(path).parent != Path(settings.results, "fetched") and not os.path.isfile(path):  # noqa: PTH113
                     raise ConfigError(
                         "the file is not there",
                         where=f"{kind}.{name}.{key}",

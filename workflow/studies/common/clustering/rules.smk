@@ -37,6 +37,7 @@ rule embed_tiles:
     params:
         # Not all settings: what else the model is told does not change the features that it starts from.
         weights=lambda wildcards: settings_of(wildcards.model)["weights"],
+        weights_digests=lambda wildcards: own_digests(starting_weights(wildcards)),
         most=lambda wildcards: settings_of(wildcards.model)["data"]["clustering"]["tiles"],
         slides=learning_rows,
         training=training_count,
@@ -121,6 +122,7 @@ rule train_clustered:
         ),
         slides=learning_rows,
         seed=config["seed"],
+        weights_digests=lambda wildcards: own_digests(starting_weights(wildcards)),
         code=lambda wildcards: study_code(
             "common/clustering",
             "train_clustered",
