@@ -19,6 +19,7 @@ rule inspect_slide:
         tissue=config["tissue"],
         classes=config["cohort"]["annotation_classes"],
         geojson_frame=config["cohort"]["geojson_frame"],
+        max_untangled=config["cohort"].get("max_untangled", 0.05),
         code=lambda wildcards: code("inspect_slide"),
     resources:
         mem_mb=resource("inspect_slide", "mem_mb", 3000),

@@ -95,16 +95,19 @@ def _asap_class(group: str | None, parents: dict[str, str], source: Source) -> s
 
 
 def _spline(ring: np.ndarray) -> np.ndarray:
-    """A closed curve through all points: Catmull and Rom's cubic, whose tangents run from neighbour to neighbour."""
-    if len(ring) > 1 and np.array_equal(ring[0], ring[-1]):
-        ring = ring[:-1]
+    """A closed curve through all points, as ASAP draws it: Catmull and Rom's, centripetal, so without loops."""
+    ring = ring[(ring != np.roll(ring, 1, axis=0)).any(axis=1)]
     if len(ring) < 3 or not np.isfinite(ring).all():
         return ring
-    before, after, second = np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0), np.roll(ring, -2, axis=0)
+    step = np.roll(ring, -1, axis=0) - ring
+    # A segment takes the time of the square root of its length.
+    time = np.sqrt(np.hypot(step[:, 0], step[:, 1]))[:, None]
+    speed, last, before = step / time, np.roll(step / time, 1, axis=0), np.roll(time, 1, axis=0)
+    # The speed at a point, from those of the segments on either side.
+    at_point = last + speed - (last * before + speed * time) / (before + time)
+    leaving, arriving = at_point * time, np.roll(at_point, -1, axis=0) * time
     t = np.linspace(0, 1, SPLINE_CORNERS, endpoint=False)[:, None, None]
-    linear, square = after - before, 2 * before - 5 * ring + 4 * after - second
-    cubic = -before + 3 * ring - 3 * after + second
-    curve = ring + 0.5 * t * (linear + t * (square + t * cubic))
+    curve = ring + t * (leaving + t * (3 * step - 2 * leaving - arriving + t * (leaving + arriving - 2 * step)))
     return np.asarray(curve.transpose(1, 0, 2).reshape(-1, 2))
 
 
