@@ -89,6 +89,7 @@ def read_annotation(
     if not regions and source.mended.first:
         # Passed over, it would call the whole slide free of tumour.
         raise source.mended.first
+    source.check_overlaps(regions)
     if kind == "psa" and not regions:
         raise source.error(
             "the partial annotation has no regions, so that nothing about this slide is known",

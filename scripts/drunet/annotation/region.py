@@ -31,6 +31,8 @@ MAX_UNTANGLED = 0.05
 DRAW_ANEW = "Delete this region or draw it anew; points and lines have no area."
 # Edges that meet others this often, beyond what neighbours do, are a scribble; untangling one takes memory without end.
 MEETINGS, MEETINGS_PER_EDGE = 20_000, 16
+# Pairs of regions, one over another of other meaning, that are sorted out in seconds; regions that are met at once.
+MAX_OVERLAPS, AT_ONCE = 1_000_000, 1000
 # Corners that tell whether an outline has three different ones.
 FIRST_CORNERS = 64
 OTHER_FRAME = " The slide's scanned area does not begin at its corner: `cohort.geojson_frame` says from where to count."
@@ -138,6 +140,17 @@ class Source:
         mend = f"Rename it, or add it to cohort.annotation_classes, which knows: {', '.join(known)}.{hint}"
         # The name itself is not repeated: some name a region after the patient.
         raise self.error("the class is not one that the configuration knows", item=item, mend=mend)
+
+    def check_overlaps(self, regions: Sequence[Region]) -> None:
+        """Refuse regions that lie over one another more often than can be sorted out; raises AnnotationError."""
+        tumour = [r.geometry for r in regions if r.label == "tumour"]
+        others = shapely.STRtree([r.geometry for r in regions if r.label == "non_tumour"])
+        met = 0
+        for start in range(0, len(tumour) if len(others) else 0, AT_ONCE):
+            met += others.query(tumour[start : start + AT_ONCE]).shape[1]
+            if met > MAX_OVERLAPS:
+                mend = "Merge regions of the same class, and export them again."
+                raise self.error(f"more than {MAX_OVERLAPS:,} pairs of regions lie over one another", mend=mend)
 
     def knows(self, name: str) -> bool:
         """Whether a name is one of the classes."""
@@ -288,6 +301,8 @@ def _beneath(drawn: Sequence[shapely.Geometry], others: Sequence[shapely.Geometr
 def _connected_areas(geometry: Polygon | MultiPolygon) -> list[float]:
     """Areas of the groups of parts that touch."""
     parts = shapely.get_parts(geometry)
+    if len(parts) == 1:
+        return [geometry.area]
     one, other = shapely.STRtree(parts).query(parts, predicate="intersects")
     links = coo_array((np.ones(len(one), bool), (one, other)), shape=(len(parts), len(parts)))
     group = connected_components(links, directed=False)[1]
