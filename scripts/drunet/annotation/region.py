@@ -30,7 +30,7 @@ CRUMB_SHARE = 0.01
 MAX_UNTANGLED = 0.05
 DRAW_ANEW = "Delete this region or draw it anew; points and lines have no area."
 # Edges that meet others this often, beyond what neighbours do, are a scribble; untangling one takes memory without end.
-MEETINGS, MEETINGS_PER_EDGE = 20_000, 16
+MEETINGS, MEETINGS_PER_EDGE = 2_000, 16
 # Pairs of regions, one over another of other meaning, that are sorted out in seconds; regions that are met at once.
 MAX_OVERLAPS, AT_ONCE = 1_000_000, 1000
 # Corners that tell whether an outline has three different ones.
