@@ -16,6 +16,8 @@ from drunet.errors import AnnotationError
 
 # With less of it on tissue, an annotation is wrong; with somewhat more it is if another frame explains it well.
 ON_GLASS, DOUBTFUL, EXPLAINED = 0.05, 0.3, 0.8
+# A cause is named from here on, and so many that explain it alike.
+NAMED, MOST_CAUSES = 0.5, 4
 # Glass is what lies farther from tissue than this share of the diagonal: not the air in a lung, nor a generous margin.
 MARGIN = 0.02
 # That much of the glass as tumour is a mask turned inside out, where there is that much glass.
@@ -94,12 +96,12 @@ def _check_frame(
         return
     mend = "Check that the file belongs to this slide and holds pixels of its full resolution."
     on_tissue = f"{found:.0%} of their area on tissue"
-    if best >= EXPLAINED:
+    if best >= NAMED:
         causes = [cause for cause, share in shares.items() if share > best - 0.02]
-        mend = f"Probably {' or '.join(causes[:3])}. {mend}"
+        mend = f"Probably {' or '.join(causes[:MOST_CAUSES])}. {mend}"
         on_tissue += f", {best:.0%} if that is undone"
     elif not found:
-        mend += " If it does, see whether the tissue was found (tissue.geojson)."
+        mend += " If it does, try another `tissue.method`."
     raise AnnotationError("annotation: the outlines lie on glass", where=where, found=on_tissue, mend=mend)
 
 
@@ -111,13 +113,13 @@ def _moves(size: tuple[int, int], mpp: float) -> dict[str, Move]:
         return lambda xy: xy * (x, y)
 
     moves: dict[str, Move] = {
+        "it is in µm": scaled(1 / mpp, 1 / mpp),
         "y was counted upwards (upside down)": lambda xy: np.array([0, height]) + xy * (1, -1),
         "it was mirrored": lambda xy: np.array([width, 0]) + xy * (-1, 1),
         "it was turned by 180°": lambda xy: np.array([width, height]) - xy,
         "x and y were swapped": lambda xy: xy[:, ::-1],
         "it was turned to the right": lambda xy: np.array([0, height]) + xy[:, ::-1] * (1, -1),
         "it was turned to the left": lambda xy: np.array([width, 0]) + xy[:, ::-1] * (-1, 1),
-        "it is in µm": scaled(1 / mpp, 1 / mpp),
         "it is in mm": scaled(1000 / mpp, 1000 / mpp),
         "it is in shares of the slide": scaled(width, height),
     }
