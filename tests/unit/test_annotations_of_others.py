@@ -411,6 +411,24 @@ def test_no_message_repeats_a_name_from_the_file(tmp_path: Path, text: str, suff
     assert "\x1b" not in message
 
 
+def test_a_name_that_a_wildcard_stands_for_is_not_kept(tmp_path: Path) -> None:
+    drawn = geojson(tmp_path, feature([SQUARE], f"Ignore {PATIENT}"), feature([SQUARE], "Ignore*"))
+    assert [r.name for r in read(drawn).regions] == ["ignore*", "Ignore*"]
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        (lambda x, y: [x, -y], "upside down"),
+        (lambda x, y: [4 * x, 4 * y], "2 times the resolution"),
+        (lambda x, y: [16 * x, 16 * y], "8 times the resolution"),
+    ],
+)
+def test_a_region_outside_the_slide_is_refused_with_the_likely_cause(tmp_path: Path, change: Any, cause: str) -> None:
+    message = refusal(geojson(tmp_path, feature([[change(*corner) for corner in SQUARE]])))
+    assert "outside the slide" in message and cause in message
+
+
 # Time and memory -----------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -40,7 +41,7 @@ OTHER_FRAME = " The slide's scanned area does not begin at its corner: `cohort.g
 
 @dataclass(frozen=True)
 class Region:
-    """One annotated area: valid, within the slide, in level-0 pixels; `name` is the class as written in the file."""
+    """One annotated area: valid, within the slide, in level-0 pixels; `name` is its class, as written or as a wildcard."""
 
     geometry: Polygon | MultiPolygon
     name: str
@@ -132,8 +133,8 @@ class Source:
         if name is None or not name.strip():
             mend = "Give it one of the classes under cohort.annotation_classes, or delete it if it does not count."
             raise self.error("the region has no class", item=item, mend=mend)
-        if (label := self._label(name)) is not None:
-            return _checked_label(label)
+        if (found := self._rule(name)) is not None:
+            return _checked_label(found[0])
         known = [rule for rules in self.classes.values() for rule in rules]
         close = spelt_alike(_folded(name), map(_folded, known))
         hint = f" Did you mean {close[0]}?" if close else ""
@@ -154,13 +155,14 @@ class Source:
 
     def knows(self, name: str) -> bool:
         """Whether a name is one of the classes."""
-        return self._label(name) is not None
+        return self._rule(name) is not None
 
-    def _label(self, name: str) -> str | None:
+    def _rule(self, name: str) -> tuple[str, str] | None:
+        """The label of a name, and which rule of `classes` says so."""
         wanted = _folded(name)
-        rules = [(label, _folded(rule)) for label, rules in self.classes.items() for rule in rules]
-        fitting = [label for label, rule in rules if wanted == rule]
-        fitting = fitting or [label for label, rule in rules if fnmatchcase(wanted, rule)]
+        rules = [(label, rule) for label, rules in self.classes.items() for rule in rules]
+        fitting = [(label, rule) for label, rule in rules if wanted == _folded(rule)]
+        fitting = fitting or [(label, rule) for label, rule in rules if fnmatchcase(wanted, _folded(rule))]
         return fitting[0] if fitting else None
 
     def region(self, polygons: Iterable[Sequence[np.ndarray]], name: str | None, item: str) -> Region:
@@ -171,7 +173,9 @@ class Source:
         numbers, crossings that leave too much uncertain, and regions outside the slide; NoAreaError for what has none.
         """
         label = self.label_of(name, item)
-        return Region(self.area(polygons, item), cast(str, name).strip(), label)
+        # What a wildcard stands for may be a patient's name, so the wildcard is kept.
+        written, rule = cast(str, name).strip(), cast(tuple[str, str], self._rule(cast(str, name)))[1]
+        return Region(self.area(polygons, item), written if _folded(written) == _folded(rule) else rule, label)
 
     def area(self, polygons: Iterable[Sequence[np.ndarray]], item: str) -> Polygon | MultiPolygon:
         """Check rings and build an area from them, as `region` does, for what needs no class."""
@@ -253,6 +257,13 @@ class Source:
             found = f"x {left:.0f} to {right:.0f}, y {top:.0f} to {bottom:.0f}; slide {self.width} x {self.height}"
             other_frame = OTHER_FRAME if any(self.origin) else ""
             mend = f"Check that the file belongs to this slide and holds full-resolution pixels, not µm.{other_frame}"
+            if bottom <= 0 and right <= self.width:
+                mend = f"Probably y was counted upwards (upside down). {mend}"
+            elif left >= 0 and top >= 0:
+                times = max(right / self.width, bottom / self.height)
+                mend = (
+                    f"It would fit if it was drawn at {2 ** math.ceil(math.log2(times))} times the resolution. {mend}"
+                )
             raise self.error("the region lies outside the slide", item=item, found=found, mend=mend)
         return inside
 
