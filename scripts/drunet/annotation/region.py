@@ -41,7 +41,7 @@ OTHER_FRAME = " The slide's scanned area does not begin at its corner: `cohort.g
 
 @dataclass(frozen=True)
 class Region:
-    """One annotated area: valid, within the slide, in level-0 pixels; `name` is its class, as written or as a wildcard."""
+    """One annotated area, valid and within the slide, in level-0 px; `name`: its class, as written or as a wildcard."""
 
     geometry: Polygon | MultiPolygon
     name: str
