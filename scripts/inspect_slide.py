@@ -21,6 +21,7 @@ with job(snakemake.log[0]):
         kind=params.kind,
         classes=params.classes,
         geojson_frame=params.geojson_frame,
+        max_untangled=params.max_untangled,
     )
     if found.failure:
         write_outcome([output.tissue, output.outline, output.annotation], found.failure)

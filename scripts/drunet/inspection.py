@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from drunet.annotation import Annotation, read_annotation
+from drunet.annotation.fit import fit_to_tissue
 from drunet.annotation.provenance import Provenance, provenance_of
+from drunet.annotation.region import MAX_UNTANGLED
 from drunet.console import say
 from drunet.errors import AnnotationError, FailedSlideError, SlideError
 from drunet.outcome import reason_of
@@ -21,7 +23,7 @@ from drunet.tissue import check_brightfield, tissue_mask
 
 COLUMNS = (
     "slide_id", "split", "annotation_kind", "status", "width", "height", "mpp", "mpp_source", "vendor", "levels",
-    "objective_power", "annotation_origin", "reason", "mend",
+    "objective_power", "annotation_origin", "annotation_mended", "reason", "mend",
 )  # fmt: skip
 
 
@@ -31,9 +33,9 @@ class Inspected:
 
     The report holds JSON values: slide_id, status (one of `drunet.errors.SLIDE_STATUSES`), reason and mend (empty when
     ok), and what is known of width, height, mpp, mpp_source, vendor, levels, objective_power, annotation_origin
-    (`Provenance` in words) and geojson_origin (level-0 pixel [x, y] from which coordinates of GeoJSON count). The
-    failure says why the slide cannot be used; the tissue mask, bool (h, w), and the annotation, if it has one, are of a
-    usable slide.
+    (`Provenance` in words), annotation_mended (what was passed over or mended in it, in words) and geojson_origin
+    (level-0 pixel [x, y] from which coordinates of GeoJSON count). The failure says why the slide cannot be used; the
+    tissue mask, bool (h, w), and the annotation, if it has one, are of a usable slide.
     """
 
     report: dict[str, Any]
@@ -53,11 +55,12 @@ def inspect(
     kind: str,
     classes: Mapping[str, Sequence[str]],
     geojson_frame: str,
+    max_untangled: float = MAX_UNTANGLED,
 ) -> Inspected:
     """Look at a slide once, before anything is spent on it; later stages read what was found.
 
-    `mpp` (µm/px), the path of the annotation and its kind are as the sample sheet has them; `tissue`, `classes` and
-    `geojson_frame` as the configuration has them under `tissue` and `cohort`.
+    `mpp` (µm/px), the path of the annotation and its kind are as the sample sheet has them; `tissue`, `classes`,
+    `geojson_frame` and `max_untangled` as the configuration has them under `tissue` and `cohort`.
     """
     facts: dict[str, Any] = {"slide_id": slide_id}
     drawn = provenance = None
@@ -87,7 +90,10 @@ def inspect(
                 height=properties.height,
                 classes=classes,
                 origin=origin,
+                max_untangled=max_untangled,
             )
+            size = properties.width, properties.height
+            facts["annotation_mended"] = fit_to_tissue(drawn, mask, where=slide_id, size=size, mpp=properties.mpp)
             provenance = provenance_of(annotation, slide_id)
             facts["annotation_origin"] = str(provenance)
             if provenance.how == "unedited":

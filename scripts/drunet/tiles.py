@@ -30,6 +30,8 @@ from drunet.slide import Slide
 
 TUMOUR, NON_TUMOUR, UNLABELLED = 1, 0, -1
 # Areas are sums of rounded numbers: shares that differ by less are equal, so that none is none.
+# Polygons of more corners are cut before tiles meet them, by halves and at most so often.
+FEW_CORNERS, DEEPEST_CUT = 5000, 24
 _SLACK = 1e-9
 
 
@@ -121,11 +123,30 @@ def covered_area(geometry: BaseGeometry, boxes: np.ndarray) -> np.ndarray:
     area[inside] = shapely.area(squares[inside])
     # Only the tiles on an outline need an intersection, and each only with the parts that it meets.
     border = np.flatnonzero(~inside & shapely.intersects(geometry, squares))
-    parts = shapely.get_parts(geometry)
+    parts = np.concatenate([_cut(part) for part in shapely.get_parts(geometry)])
     tile, part = shapely.STRtree(parts).query(squares[border], predicate="intersects")
     pieces = shapely.area(shapely.intersection(squares[border][tile], parts[part]))
     np.add.at(area, border[tile], pieces)
     return area
+
+
+def _cut(part: BaseGeometry) -> np.ndarray:
+    """A polygon in pieces of few corners, so that a tile meets only what is near it; small ones stay as they are."""
+    waiting, pieces = [(part, 0)], []
+    while waiting:
+        piece, depth = waiting.pop()
+        if shapely.get_num_coordinates(piece) <= FEW_CORNERS or depth == DEEPEST_CUT:
+            pieces.append(piece)
+            continue
+        left, top, right, bottom = piece.bounds
+        x, y = (left + right) / 2, (top + bottom) / 2
+        if right - left > bottom - top:
+            halves = shapely.box([left, x], top, [x, right], bottom)
+        else:
+            halves = shapely.box(left, [top, y], right, [y, bottom])
+        for half in shapely.get_parts(shapely.intersection(piece, halves)):
+            waiting += [(p, depth + 1) for p in shapely.get_parts(half) if p.area > 0]
+    return np.array(pieces, object)
 
 
 def write_table(path: str | os.PathLike[str], table: pd.DataFrame, facts: Mapping[str, Any]) -> None:

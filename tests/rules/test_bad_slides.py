@@ -27,7 +27,7 @@ REFUSED = {
     "not_json": ("the file is not JSON", "line 1", "QuPath"),
     "open_ring": ("the outline is not closed", "[100.0, 400.0]", "Close the outline"),
     "elsewhere": ("lies outside the slide", f"slide {WIDTH} x {HEIGHT}", "belongs to this slide"),
-    "stranger": ("not one that the configuration knows", "'Tumour-ish'", "cohort.annotation_classes"),
+    "stranger": ("not one that the configuration knows", "feature 1 of 1", "cohort.annotation_classes"),
 }
 PATIENT = "Pat-Gudveig-5511"
 
@@ -41,7 +41,7 @@ def inspected(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
         "not_json": '{"type": "FeatureCollection", ',
         "open_ring": json.dumps(feature_collection(square[:-1])),
         "elsewhere": json.dumps(feature_collection([[x + 5000, y] for x, y in square])),
-        "stranger": json.dumps(feature_collection(square, name="Tumour-ish")),
+        "stranger": json.dumps(feature_collection(square, name=PATIENT)),
     }
     project.rows = []
     for number, (slide_id, text) in enumerate(documents.items()):

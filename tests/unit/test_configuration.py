@@ -119,6 +119,7 @@ def test_every_setting_is_described(schema: Json) -> None:
 # configurations of before go on.
 OPTIONAL = {
     "Configuration": {"version", "resources", "model_lists", "model_folder", "studies", "study_settings"},
+    "CohortSettings": {"max_untangled"},
     "LearntData": {"clustering", "episodes", "validation_tiles"},
     "ClassifierRecipe": {"distillation"},
     "TrainingSettings": {"decay", "epsilon"},

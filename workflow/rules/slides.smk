@@ -21,6 +21,7 @@ rule inspect_slide:
         geojson_frame=config["cohort"]["geojson_frame"],
         slide_digest=lambda wildcards: own_digests(slide_file(wildcards), digests.ends_digest),
         annotation_digest=lambda wildcards: own_digests(annotation_file(wildcards)),
+        max_untangled=config["cohort"].get("max_untangled", 0.05),
         code=lambda wildcards: code("inspect_slide"),
     resources:
         mem_mb=resource("inspect_slide", "mem_mb", 3000),

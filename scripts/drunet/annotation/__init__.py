@@ -1,4 +1,4 @@
-"""What pathologists drew: QuPath GeoJSON, ASAP and ImageScope XML and mask images in, polygons and rasters out."""
+"""What pathologists drew: GeoJSON, XML of ASAP, ImageScope and HALO, and masks in, polygons and rasters out."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from drunet.annotation.geojson import read_geojson
 from drunet.annotation.mask import read_mask
 from drunet.annotation.outline import outline
 from drunet.annotation.raster import measured_region, rasterise
-from drunet.annotation.region import Annotation, Kind, Label, Region, Source
+from drunet.annotation.region import MAX_UNTANGLED, Annotation, Kind, Label, Region, Source
 from drunet.annotation.xml import read_xml
 
 __all__ = ["Annotation", "Kind", "Label", "Region", "measured_region", "outline", "rasterise", "read_annotation"]
 
 KINDS = ("wta", "psa")
+# Parsed, text takes ten times its size and more; pixels are counted before they are decoded.
+MAX_BYTES, MAX_MASK_BYTES = 128 << 20, 1 << 30
 READERS = {
     ".geojson": read_geojson,
     ".json": read_geojson,
     ".xml": read_xml,
+    ".annotations": read_xml,
     ".png": read_mask,
     ".tif": read_mask,
     ".tiff": read_mask,
@@ -36,13 +39,14 @@ def read_annotation(
     height: int,
     classes: Mapping[str, Sequence[str]],
     origin: Sequence[int] = (0, 0),
+    max_untangled: float = MAX_UNTANGLED,
 ) -> Annotation:
     """Read one slide's annotation, in the format that the file's suffix says.
 
     Parameters
     ----------
     path : path
-        .geojson, .json (QuPath), .xml (ASAP, Aperio ImageScope), .png, .tif or .tiff (mask).
+        .geojson, .json (QuPath), .xml (ASAP, Aperio ImageScope, HALO), .annotations (HALO), .png, .tif or .tiff (mask).
     kind : {"wta", "psa"}
         Whole tumour annotation or partial slide annotation (DRU-Net). A WTA without regions says that there is no
         tumour; a PSA without regions says nothing and is refused.
@@ -55,6 +59,8 @@ def read_annotation(
     origin : (int, int)
         Level-0 pixel (x, y) from which the coordinates of GeoJSON count: `SlideProperties.geojson_origin`. XML and
         masks are of the whole slide.
+    max_untangled : float
+        As `cohort.max_untangled`: the share of a region up to which an outline that crosses itself is untangled.
 
     Raises
     ------
@@ -64,12 +70,15 @@ def read_annotation(
     if kind not in KINDS:
         raise ValueError(f"unknown annotation kind {kind!r}, expected one of {KINDS}")
     file = Path(path)
-    source = Source(where=where, file=file.name, width=width, height=height, classes=classes, origin=origin)
+    source = Source(where, file.name, width, height, classes, origin, max_untangled)
     reader = READERS.get(file.suffix.casefold())
     if reader is None:
         mend = f"Use one of {', '.join(READERS)}."
-        raise source.error("annotations of this format cannot be read", found=file.suffix or "no suffix", mend=mend)
+        raise source.error("annotations of this format cannot be read", mend=mend)
     try:
+        if (size := file.stat().st_size) > (MAX_MASK_BYTES if reader is read_mask else MAX_BYTES):
+            mend = "Export the annotations alone, without detections and cells, or a mask at a lower resolution."
+            raise source.error("the file is too large to be read safely", found=f"{size >> 20} MiB", mend=mend)
         data = file.read_bytes()
     except OSError as error:
         mend = "Check the annotation column of the sample sheet."
@@ -77,9 +86,13 @@ def read_annotation(
     if not data.strip():
         raise source.error("the file is empty", mend="Export the annotation again.")
     regions = reader(data, source)
+    if not regions and source.mended.first:
+        # Passed over, it would call the whole slide free of tumour.
+        raise source.mended.first
+    source.check_overlaps(regions)
     if kind == "psa" and not regions:
         raise source.error(
             "the partial annotation has no regions, so that nothing about this slide is known",
             mend="Annotate some tumour and non-tumour, or set annotation_kind to wta if all of it is free of tumour.",
         )
-    return Annotation(cast(Kind, kind), regions)
+    return Annotation(cast(Kind, kind), regions, str(source.mended))

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from drunet.annotation.mended import NoAreaError
 from drunet.annotation.region import Region, Source
 
 EXPORT_AGAIN = "Export it from QuPath with File > Export objects as GeoJSON."
+# What has no area, and what to count it as.
+NO_AREA = {"Point": "point", "MultiPoint": "point", "LineString": "line", "MultiLineString": "line"}
 # QuPath objects that software made or that only organise others; nobody drew them as an annotation.
-NOT_DRAWN = {"detection", "cell", "tile", "tma_core", "root"}
+NOT_DRAWN = {"detection", "cell", "tile", "tmacore", "root"}
 # Up to version 0.2 an object's type stood in the feature's id (QuPath's PathObjectTypeAdapter).
 OBJECT_IDS = {
     "PathAnnotationObject": "annotation",
@@ -43,7 +46,8 @@ def read_geojson(data: bytes, source: Source) -> tuple[Region, ...]:
     """Read the annotations of a FeatureCollection, a list of Features or a single Feature.
 
     Detections, cells, tiles and cores are passed over; a file that has nothing else is refused, because an empty
-    annotation would call the whole slide free of tumour. Coordinates count from `source.origin`.
+    annotation would call the whole slide free of tumour. Points, lines and clicks are passed over and counted.
+    Coordinates count from `source.origin`.
 
     Raises AnnotationError naming the feature, for everything that cannot be understood.
     """
@@ -52,7 +56,10 @@ def read_geojson(data: bytes, source: Source) -> tuple[Region, ...]:
         polygons = drawn.polygons
         if any(source.origin):
             polygons = [[ring + source.origin for ring in rings] for rings in polygons]
-        regions.append(source.region(polygons, drawn.name, drawn.item))
+        try:
+            regions.append(source.region(polygons, drawn.name, drawn.item))
+        except NoAreaError as error:
+            source.mended.pass_over(error)
     return tuple(regions)
 
 
@@ -61,12 +68,18 @@ def drawn_features(data: bytes, source: Source) -> Iterator[Drawn]:
     features = _features(_parse(data, source), source)
     count = 0
     for number, feature in enumerate(features, start=1):
-        item = _item(number, len(features), feature)
+        # Its ID or name is not repeated: some call an object after the patient.
+        item = f"feature {number} of {len(features)}"
         properties = _properties(feature, source, item)
         if _object_type(feature, properties) not in NOT_DRAWN:
             count += 1
             metadata = properties["metadata"] if isinstance(properties.get("metadata"), dict) else {}
-            yield Drawn(item, _polygons(feature, source, item), _class_name(properties), metadata)
+            try:
+                polygons = _polygons(feature.get("geometry"), source, item)
+            except NoAreaError as error:
+                source.mended.pass_over(error)
+                continue
+            yield Drawn(item, polygons, _class_name(properties), metadata)
     if features and not count:
         found = f"{len(features)} detections or cores"
         mend = "Export the annotations, too, or an empty list if there are none."
@@ -94,19 +107,12 @@ def _features(document: Any, source: Source) -> list[Any]:
         return [document]
     if kind == "FeatureCollection" and isinstance(document.get("features"), list):
         return list(document["features"])
-    found = kind if isinstance(kind, str) else type(document).__name__
-    raise source.error("the file is JSON but not a GeoJSON FeatureCollection", found=found, mend=EXPORT_AGAIN)
-
-
-def _item(number: int, count: int, feature: Any) -> str:
-    name = feature.get("id") if isinstance(feature, dict) else None
-    return f"feature {number} of {count}" + (f" ({name})" if isinstance(name, str | int) else "")
+    raise source.error("the file is JSON but not a GeoJSON FeatureCollection", mend=EXPORT_AGAIN)
 
 
 def _properties(feature: Any, source: Source, item: str) -> dict[str, Any]:
     if not isinstance(feature, dict) or feature.get("type") != "Feature":
-        found = feature.get("type") if isinstance(feature, dict) else type(feature).__name__
-        raise source.error("not a GeoJSON Feature", item=item, found=found, mend=EXPORT_AGAIN)
+        raise source.error("not a GeoJSON Feature", item=item, mend=EXPORT_AGAIN)
     properties = feature.get("properties")
     if properties is None:
         return {}
@@ -117,7 +123,8 @@ def _properties(feature: Any, source: Source, item: str) -> dict[str, Any]:
 
 def _object_type(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
     stated = properties.get("objectType") or properties.get("object_type")
-    return str(stated or OBJECT_IDS.get(str(feature.get("id")), "annotation")).casefold()
+    # Forms differ in case and underscores: tma_core, tmaCore.
+    return str(stated or OBJECT_IDS.get(str(feature.get("id")), "annotation")).casefold().replace("_", "")
 
 
 def _class_name(properties: dict[str, Any]) -> str | None:
@@ -126,21 +133,46 @@ def _class_name(properties: dict[str, Any]) -> str | None:
     if isinstance(classification, dict):
         names = classification.get("names")
         joined = ": ".join(map(str, names)) if isinstance(names, list) else None
-        classification = classification.get("name", joined)
+        classification = classification.get("name") or joined
     return classification if isinstance(classification, str) else None
 
 
-def _polygons(feature: dict[str, Any], source: Source, item: str) -> list[list[np.ndarray]]:
-    geometry = feature.get("geometry")
+def _polygons(geometry: Any, source: Source, item: str) -> list[list[np.ndarray]]:
+    """The rings of each polygon; raises NoAreaError for points and lines, and for what has no geometry at all."""
     kind = geometry.get("type") if isinstance(geometry, dict) else None
+    if kind == "GeometryCollection":
+        return _of_collection(geometry.get("geometries"), source, item)
     if kind not in ("Polygon", "MultiPolygon"):
+        what = "only polygons can be learnt from and measured"
         mend = "Delete points and lines in QuPath, or close them to areas, and export again."
-        raise source.error("only polygons can be learnt from and measured", item=item, found=kind, mend=mend)
-    coordinates = geometry.get("coordinates") if isinstance(geometry, dict) else None
+        if kind in NO_AREA or geometry is None:
+            counted = NO_AREA[kind] if kind else "object without an outline"
+            raise source.no_area(counted, what, item=item, found=kind, mend=mend)
+        raise source.error(what, item=item, mend=mend)
+    coordinates = geometry.get("coordinates")
     polygons = [coordinates] if kind == "Polygon" else coordinates
     if not isinstance(polygons, list) or not polygons or not all(isinstance(p, list) for p in polygons):
         raise source.error("the region has no outline", item=item, mend=EXPORT_AGAIN)
     return [[_ring(ring, source, item) for ring in polygon] for polygon in polygons]
+
+
+def _of_collection(geometries: Any, source: Source, item: str) -> list[list[np.ndarray]]:
+    """The polygons of a collection; the points and lines beside them are passed over."""
+    polygons: list[list[np.ndarray]] = []
+    strays = []
+    for geometry in geometries if isinstance(geometries, list) else []:
+        if isinstance(geometry, dict) and geometry.get("type") == "GeometryCollection":
+            raise source.error("a collection of geometries holds another", item=item, mend=EXPORT_AGAIN)
+        try:
+            polygons += _polygons(geometry, source, item)
+        except NoAreaError as error:
+            strays.append(error)
+    if not polygons:
+        what = "only polygons can be learnt from and measured"
+        raise source.no_area("object without an outline", what, item=item, found="GeometryCollection")
+    for stray in strays:
+        source.mended.pass_over(stray)
+    return polygons
 
 
 def _ring(positions: Any, source: Source, item: str) -> np.ndarray:
@@ -149,8 +181,7 @@ def _ring(positions: Any, source: Source, item: str) -> np.ndarray:
         raise source.error("an outline is not a list of [x, y] positions", item=item, mend=EXPORT_AGAIN)
     if len(positions) < 4:
         what = "a closed outline needs at least four positions, the last equal to the first"
-        mend = "Draw the region anew; points and lines have no area."
-        raise source.error(what, item=item, found=len(positions), mend=mend)
+        raise source.no_area(NoAreaError.kind, what, item=item, found=len(positions))
     try:
         ring = np.array([position[:2] for position in positions], dtype=np.float64)
     except OverflowError:

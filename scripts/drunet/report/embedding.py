@@ -42,7 +42,7 @@ def embed_picture(path: Path, longest: int) -> str:
 
     A PNG, with the lines and letters of a drawing, stays one; anything else becomes a JPEG.
     """
-    with Image.open(path) as picture:
+    with Image.open(path, formats=("PNG", "JPEG")) as picture:
         small = picture.convert("RGB")
     small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

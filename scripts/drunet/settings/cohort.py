@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from drunet.settings.base import Block, kind_of
+from drunet.settings.base import Block, Share, kind_of
 
 Name = Annotated[str, Field(min_length=1)]
 Sheets = Annotated[
@@ -37,5 +37,7 @@ class CohortSettings(Block):
     geojson_frame: Literal["qupath", "slide"]
     """where GeoJSON coordinates start, read and written. qupath: the corner of the scanned area (differs from level 0
     in MIRAX, Leica and Ventana), as QuPath does; slide: the corner of level 0, as most other programs do"""
+    max_untangled: Share = 0.05
+    """share of a region up to which an outline that crosses itself is untangled and counted; above, it is refused"""
     annotation_classes: AnnotationClasses
     """class names of annotations by meaning"""

@@ -114,7 +114,7 @@ def check_model_files(settings: Configuration) -> None:
     for kind, models in _both(settings):
         for name, model in models.items():
             for key, path in _named_files(model):
-                # Listed models are fetched when they are needed. `isfile` raises nothing where no folder may be entered.
+                # Listed models are fetched when needed. `isfile` raises nothing where no folder may be entered.
                 if Path(path).parent != Path(settings.results, "fetched") and not os.path.isfile(path):  # noqa: PTH113
                     raise ConfigError(
                         "the file is not there",
