@@ -105,7 +105,7 @@ def check_brightfield(image: NDArray[np.uint8], *, where: str) -> None:
 
     Black scanner borders and pen strokes do not make a slide dark: only what is lit counts, and in transmitted light
     that is glass and stained tissue, brighter in the whole than fluorescence. Raises SlideError with status
-    `not_brightfield`.
+    `not_brightfield`, or `unreadable` if glass is strongly coloured.
     """
     _check_image(image)
     pixels = image.reshape(-1, 3)
@@ -123,6 +123,24 @@ def check_brightfield(image: NDArray[np.uint8], *, where: str) -> None:
         found = f"{black_share:.0%} of the slide is black"
         mend = "Only slides in transmitted light (H&E) can be used; take this one out of the sample sheet."
         raise SlideError(what, status="not_brightfield", where=where, found=found, mend=mend)
+    # The commonest of colours in steps of 16, which is that of glass wherever there is some.
+    code = (pixels >> 4) @ np.array([256, 16, 1])
+    commonest, count = np.unique(code, return_counts=True)
+    colour = np.median(pixels[code == commonest[count.argmax()]], axis=0)
+    neutral = (pixels.min(axis=1) > 180) & (np.ptp(pixels, axis=1) < 40)
+    if count.max() > 0.2 * len(pixels) and np.ptp(colour) > 90 and colour.max() > 210 and neutral.mean() < 0.001:
+        what = "the slide's colours are wrong: glass is not grey"
+        found = f"glass of red {colour[0]:.0f}, green {colour[1]:.0f}, blue {colour[2]:.0f}"
+        mend = "Export it again: its file states another colour space than its pixels have."
+        raise SlideError(what, status="unreadable", where=where, found=found, mend=mend)
+
+
+def stained(image: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels of uint8 RGB (h, w, 3) that are not of the colour of glass; what is not `known`, bool (h, w), tells none
+    of that colour.
+    """
+    glass = _glass_colour(image[known][None]).astype(np.int16)
+    return np.asarray(np.abs(image.astype(np.int16) - glass).max(axis=2) > GLASS_TOLERANCE)
 
 
 def _check_image(image: NDArray[np.uint8]) -> None:
