@@ -83,18 +83,17 @@ def inspect(
                 "objective_power": properties.objective_power,
                 "geojson_origin": list(origin),
             }
-            check_resolution(slide, Path(path))
-            mask, lost = find_tissue(slide, tissue)
-            noted = compare_levels(slide, mask)
+            check_resolution(slide)
+            mask, unread = find_tissue(slide, tissue)
             # Overviews come from small levels: the last tile at full resolution is what a cut file lacks.
             slide.read(properties.width - 256, properties.height - 256, (256, 256), properties.mpp)
-            unread = lost | lost_at_full_resolution(slide, mask, Path(path))
             cell = properties.width / mask.shape[1], properties.height / mask.shape[0]
             area = float(unread.sum()) * cell[0] * cell[1] * (properties.mpp / 1000) ** 2
-            facts |= {"unread_mm2": round(area, 6), "noted": "; ".join(dict.fromkeys(slide.notes + noted))}
+            facts["unread_mm2"] = round(area, 6)
             if (share := unread.sum() / mask.sum()) > MAX_UNREAD:
                 what, found = "too much of the tissue is missing in the file", f"{share:.0%}, {area:.3g} mm²"
                 raise SlideError(what, status="unreadable", where=slide_id, found=found, mend=COPY_AGAIN)
+            facts["noted"] = "; ".join(dict.fromkeys(slide.notes + compare_levels(slide, mask)))
             if area:
                 say(f"WARNING  {slide_id}: {area:.3g} mm² of the tissue ({share:.1%}) are missing in the file.")
         if annotation:
@@ -133,7 +132,7 @@ def inspect(
 
 
 def find_tissue(slide: Slide, settings: TissueSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Tissue mask of a slide, and where that is tissue of which the overview has no pixels: bool (h, w) at
+    """Tissue mask of a slide, and where that is tissue of which the file has no pixels: bool (h, w) at
     `settings.mpp`, or coarser if the mask would have more than `MAX_MASK_PX`.
 
     Raises SlideError with status ``not_brightfield``, ``no_tissue`` or ``unreadable``.
@@ -146,14 +145,14 @@ def find_tissue(slide: Slide, settings: TissueSettings) -> tuple[np.ndarray, np.
     image, missing = slide.overview(slide.shape_at(mpp))
     check_brightfield(image, where=slide.slide_id)
     mask = tissue_mask(image, **{**dict(settings), "mpp": mpp})
-    lost = missing_tissue(slide, image, missing)
-    if lost is not None:
-        mask |= lost
+    unread = lost_at_full_resolution(slide, image, mask)
+    if (lost := missing_tissue(slide, image, missing)) is not None:
+        mask, unread = mask | lost, unread | lost
     if not mask.any():
         mend = "If there is some, try another `tissue.method` or threshold."
         found = None if missing is None else f"{missing.mean():.0%} of the slide has no pixels"
         raise SlideError("no tissue was found", status="no_tissue", where=slide.slide_id, found=found, mend=mend)
-    return mask, np.zeros_like(mask) if lost is None else lost
+    return mask, unread
 
 
 def status_table(reports: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -36,6 +36,8 @@ class Slide:
 
     Attributes
     ----------
+    path : Path
+        Of the file; no message may show it.
     notes : list of str
         What was mended, in words.
     """
@@ -52,7 +54,7 @@ class Slide:
         if not path.is_file():
             mend = "Correct `path` in the sheet, or `cohort.root` in the configuration."
             raise SlideError("the slide file is not there", status="missing", where=slide_id, mend=mend)
-        self._path = path
+        self.path = path
         self._handle = open_file(path, slide_id)
         try:
             self._levels = usable_levels(self._handle, slide_id)
@@ -183,8 +185,11 @@ class Slide:
         finer = [i for i in self._levels if i < level]
         factor = self.properties.downsamples[level]
         # Away from its edge, which other levels may have a pixel further.
-        inner = np.argwhere(cv2.erode(clear.astype(np.uint8), np.ones((9, 9), np.uint8))) if finer else np.empty((0, 2))
-        places = [(x + (c + 0.5) * factor, y + (r + 0.5) * factor) for r, c in inner[:: max(1, len(inner) // 32)]]
+        inner = np.argwhere(cv2.erode(clear.astype(np.uint8), np.ones((9, 9), np.uint8)))
+        if not finer or not len(inner):
+            return False
+        chosen = np.random.default_rng(0).integers(0, len(inner), 48)
+        places = [(x + (c + 0.5) * factor, y + (r + 0.5) * factor) for r, c in inner[chosen]]
         for other in reversed(finer):
             half = 16 * self.properties.downsamples[other]
             inside = [p for p in places if 0 <= p[0] < self.properties.width and 0 <= p[1] < self.properties.height]

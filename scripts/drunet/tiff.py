@@ -43,11 +43,8 @@ def resolution_by_levels(path: Path) -> float | None:
     if len(known) < 2 or stated[0] is None:
         return None
     own, others = known[0][0], [mpp / factor for mpp, factor in known[1:] if factor > 1]
-    if (
-        not others
-        or max(others) > _AGREE * min(others)
-        or any(mpp < _AGREE * own < mpp * _AGREE**2 for mpp, _ in known[1:])
-    ):
+    copied = all(1 / _AGREE < mpp / own < _AGREE for mpp, _ in known[1:])
+    if not others or copied or max(others) > _AGREE * min(others):
         return None
     implied = float(np.mean(others))
     return None if 1 / _AGREE < implied / own < _AGREE else implied

@@ -84,7 +84,7 @@ def tissue_mask(
         raise ValueError(f"mpp must be positive, got {mpp}")
     if method not in METHODS:
         raise ValueError(f"unknown tissue method {method!r}, expected one of {METHODS}")
-    glass = _glass_colour(image)
+    glass = glass_colour(image)
     foreign = _black_border(image, mpp)
     if exclude_pen:
         foreign |= _pen_ink(image, mpp)
@@ -135,12 +135,9 @@ def check_brightfield(image: NDArray[np.uint8], *, where: str) -> None:
         raise SlideError(what, status="unreadable", where=where, found=found, mend=mend)
 
 
-def stained(image: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels of uint8 RGB (h, w, 3) that are not of the colour of glass; what is not `known`, bool (h, w), tells none
-    of that colour.
-    """
-    glass = _glass_colour(image[known][None]).astype(np.int16)
-    return np.asarray(np.abs(image.astype(np.int16) - glass).max(axis=2) > GLASS_TOLERANCE)
+def stained(image: NDArray[np.uint8], glass: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Pixels of uint8 RGB (..., 3) that are not of the colour of glass, from `glass_colour`."""
+    return np.asarray(np.abs(image.astype(np.int16) - glass.astype(np.int16)).max(axis=-1) > GLASS_TOLERANCE)
 
 
 def _check_image(image: NDArray[np.uint8]) -> None:
@@ -156,8 +153,8 @@ def _morph(mask: NDArray[np.bool_], operation: int, radius_um: float, mpp: float
     return np.asarray(cv2.morphologyEx(padded, operation, kernel)[pad:-pad, pad:-pad] > 0)
 
 
-def _glass_colour(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Median colour of the pale grey pixels; light grey where there are none (a crop of tissue alone)."""
+def glass_colour(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Median colour of the pale grey pixels of uint8 RGB (..., 3); light grey where there are none (tissue alone)."""
     pixels = image.reshape(-1, 3)
     pale = pixels[(pixels.min(axis=1) > 200) & (np.ptp(pixels, axis=1) < 20)]
     return np.median(pale, axis=0).astype(np.uint8) if len(pale) else np.full(3, 245, np.uint8)
