@@ -123,21 +123,12 @@ def unreadable(slide_id: str, error: Exception) -> SlideError:
 
 
 def open_file(path: Path, slide_id: str) -> openslide.OpenSlide:
-    """Open a slide; raises SlideError (``unreadable``) if that fails, or the file cannot hold what it states."""
+    """Open a slide; raises SlideError (``unreadable``) if that fails."""
     failure: SlideError
     try:
         if path.stat().st_size == 0:
             raise OSError("file is empty")
-        handle = openslide.OpenSlide(path)
-        size = handle.dimensions
-        if handle.properties.get(openslide.PROPERTY_NAME_VENDOR) in WHOLLY_SCANNED:
-            px = size[0] * size[1]
-            if px > 2**26 and path.stat().st_size < px / PX_PER_BYTE:
-                handle.close()
-                what = "the file is too small for the pixels that it states"
-                found = f"{size[0]} x {size[1]} px in {path.stat().st_size} bytes"
-                raise SlideError(what, status="unreadable", where=slide_id, found=found, mend=COPY_AGAIN)
-        return handle
+        return openslide.OpenSlide(path)
     except openslide.OpenSlideUnsupportedFormatError:
         what = "the file is in no format that OpenSlide knows, or it is cut short"
         found = path.suffix if _SUFFIX.fullmatch(path.suffix) else "no suffix of slides"
@@ -151,7 +142,8 @@ def open_file(path: Path, slide_id: str) -> openslide.OpenSlide:
 def properties_of(handle: openslide.OpenSlide, path: Path, slide_id: str, mpp: float | None) -> SlideProperties:
     """What a slide says of itself; `mpp`, from the sheet, wins over its own.
 
-    Raises SlideError (``resolution_missing``) if there is no resolution, or if it cannot be true.
+    Raises SlideError: ``resolution_missing`` if there is no resolution, or if it cannot be true, ``unreadable`` if the
+    file cannot hold what it states.
     """
     values = handle.properties
     width, height = handle.dimensions
@@ -163,7 +155,10 @@ def properties_of(handle: openslide.OpenSlide, path: Path, slide_id: str, mpp: f
         found = f"{longer[0]:.0f} x {longer[1]:.0f} mm, by {resolution:g} µm/px from {source}"
         mend = f"{'Correct the' if source == 'sheet' else 'Add a'} column `mpp` {_OF_SHEET}"
         raise SlideError(what, status="resolution_missing", where=slide_id, found=found, mend=mend)
-    vendor = values.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
+    vendor, held = values.get(openslide.PROPERTY_NAME_VENDOR, "unknown"), path.stat().st_size
+    if vendor in WHOLLY_SCANNED and width * height > max(2**26, held * PX_PER_BYTE):
+        what, found = "the file is too small for the pixels that it states", f"{width} x {height} px in {held} bytes"
+        raise SlideError(what, status="unreadable", where=slide_id, found=found, mend=COPY_AGAIN)
     return SlideProperties(
         width=width,
         height=height,

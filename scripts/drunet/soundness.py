@@ -120,10 +120,21 @@ def compare_levels(slide: Slide, tissue: np.ndarray) -> list[str]:
     places = [((c + 0.5) * width / tissue.shape[1], (r + 0.5) * height / tissue.shape[0])
               for r, c in zip(rows[chosen], columns[chosen], strict=True)]  # fmt: skip
     notes = []
+    readers = [slide]
     for (finer, _), (coarser, size) in itertools.pairwise(slide.levels):
         if min(size) < _SIDE:
             break
-        looks = [look for x, y in places if (look := _look(slide, finer, coarser, x, y))]
+        looks = []
+        for x, y in places:
+            try:
+                looks.append(_look(readers[-1], finer, coarser, x, y))
+            except SlideError:
+                # One bad tile is for later stages to count; the handle is of no further use.
+                looks.append("unreadable")
+                readers.append(Slide(slide.path, slide.slide_id, slide.properties.mpp))
+        looks = [look for look in looks if look]
+        if count := looks.count("unreadable"):
+            notes.append(f"levels {finer} and {coarser} cannot be read at {count} of {len(looks)} places")
         if count := looks.count("holed"):
             notes.append(f"level {coarser} has no pixels at {count} of {len(looks)} places; a finer one is read there")
         words = [("differs", "show different pictures")]
@@ -138,6 +149,8 @@ def compare_levels(slide: Slide, tissue: np.ndarray) -> list[str]:
                 raise SlideError(what, status="unreadable", where=slide.slide_id, found=found, mend=COPY_AGAIN)
             if count:
                 notes.append(f"{found} {what}")
+    for reader in readers[1:]:
+        reader.close()
     return notes
 
 
