@@ -29,7 +29,7 @@ COLUMNS = (
     "objective_power", "annotation_origin", "reason", "mend", "unread_mm2", "noted",
 )  # fmt: skip
 # A tissue mask of more pixels is made at a coarser resolution, which bounds memory at about 2 GB.
-MAX_MASK_PX = 30_000_000
+MAX_MASK_PX = 25_000_000
 _COPY = "Copy or export it again; the log of `inspect_slide` says where it failed."
 
 

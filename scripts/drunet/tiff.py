@@ -86,4 +86,6 @@ def _number(value: Any) -> float:
     """A resolution in whatever type its writer chose; NaN if it is no number."""
     if isinstance(value, tuple) and len(value) == 2:
         return value[0] / value[1] if value[1] else float("nan")
+    if isinstance(value, tuple) and len(value) == 1:
+        value = value[0]
     return float(value) if isinstance(value, int | float) else float("nan")
