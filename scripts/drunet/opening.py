@@ -153,7 +153,7 @@ def properties_of(handle: openslide.OpenSlide, path: Path, slide_id: str, mpp: f
     if longer[0] > LARGEST_GLASS[1] or longer[1] > LARGEST_GLASS[0]:
         what = "the slide would be larger than a glass slide"
         found = f"{longer[0]:.0f} x {longer[1]:.0f} mm, by {resolution:g} µm/px from {source}"
-        mend = f"{'Correct the' if source == 'sheet' else 'Add a'} column `mpp` {_OF_SHEET}"
+        mend = f"{'Correct the column `mpp` of' if source == 'sheet' else 'Add a column `mpp` to'} {_SHEET}"
         raise SlideError(what, status="resolution_missing", where=slide_id, found=found, mend=mend)
     vendor, held = values.get(openslide.PROPERTY_NAME_VENDOR, "unknown"), path.stat().st_size
     if vendor in WHOLLY_SCANNED and width * height > max(2**26, held * PX_PER_BYTE):
@@ -171,7 +171,7 @@ def properties_of(handle: openslide.OpenSlide, path: Path, slide_id: str, mpp: f
     )
 
 
-_OF_SHEET = "of the sheet: µm/px of level 0, often 0.25 at 40x and 0.5 at 20x."
+_SHEET = "the sheet: µm/px of level 0, often 0.25 at 40x and 0.5 at 20x."
 
 
 def _power(values: Mapping[str, str]) -> str:
@@ -219,7 +219,7 @@ def _resolution(
             found = f"{value:g} µm/px in the sheet, in the file {stated[0]:g} µm/px" if stated else f"{value:g} µm/px"
             found += f", objective {power}" if power else ""
             what = "the sheet's resolution contradicts the file"
-            mend = f"A magnification is no resolution. Correct or empty the column `mpp` {_OF_SHEET}"
+            mend = f"A magnification is no resolution. Correct or empty the column `mpp` of {_SHEET}"
             raise error(what, found, mend)
         return value, "sheet"
     if own is None:
