@@ -7,7 +7,7 @@ from drunet.heatmap import stitch, write_heatmap
 from drunet.inference import EngineOptions, classify, layout_of, open_session
 from drunet.outcome import late_failure
 from drunet.slide import Slide
-from drunet.tiles import read_table, write_table
+from drunet.tiles import read_mask, read_table, write_table
 
 slide_id, on_bad_slide = snakemake.wildcards.slide, snakemake.config["cohort"]["on_bad_slide"]
 with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.rule, on_bad_slide):
@@ -17,10 +17,10 @@ with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.r
     others = {key: snakemake.config["inference"][key] for key in ("batch_size", "readers", "max_unreadable")}
     options = EngineOptions(**params.engine, **others, threads=snakemake.threads)
     table, facts = read_table(snakemake.input.tiles)
-    grid = Grid.from_dict(facts["grid"])
+    grid, tissue = Grid.from_dict(facts["grid"]), read_mask(snakemake.input.tissue)
     result = classify(
         open_session(snakemake.input.model, options, where=snakemake.wildcards.model),
-        lambda: Slide(snakemake.input.slide, slide_id, params.mpp),
+        lambda: Slide(snakemake.input.slide, slide_id, params.mpp, tissue),
         table["x"].to_numpy(),
         table["y"].to_numpy(),
         size=grid.size,

@@ -11,6 +11,7 @@ from drunet.tiles import read_mask
 slide_id, on_bad_slide = snakemake.wildcards.slide, snakemake.config["cohort"]["on_bad_slide"]
 with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.rule, on_bad_slide):
     inputs = snakemake.input
+    status = read_json(inputs.status)
     mask, facts = read_mask(inputs.mask), read_field(inputs.heatmap)[1]
     models = {facts["model"]: facts["model_sha256"]}
     if inputs.refiner:
@@ -24,5 +25,6 @@ with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.r
         colour=(200, 0, 0),
         mpp=facts["grid"]["mpp"],
         origin=origin(snakemake.wildcards.run, models),
-        counted_from=tuple(read_json(inputs.status)["geojson_origin"]),
+        counted_from=tuple(status["geojson_origin"]),
+        unread_mm2=status["unread_mm2"],
     )

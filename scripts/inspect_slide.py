@@ -36,6 +36,7 @@ with job(snakemake.log[0]):
             colour=(120, 120, 120),
             mpp=facts["mpp"],
             counted_from=tuple(facts["geojson_origin"]),
+            unread_mm2=facts["unread_mm2"],
         )
         size = facts["width"], facts["height"]
         write_parsed(output.annotation, found.annotation, found.provenance, slide_id=slide_id, size=size)

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from drunet.annotation import Annotation, read_annotation
+from drunet.annotation import Annotation, outline, read_annotation
 from drunet.annotation.fit import fit_to_tissue
 from drunet.annotation.provenance import Provenance, provenance_of
-from drunet.annotation.region import MAX_UNTANGLED
+from drunet.annotation.region import MAX_UNTANGLED, Region
 from drunet.console import say
 from drunet.errors import AnnotationError, FailedSlideError, SlideError
+from drunet.opening import COPY_AGAIN
 from drunet.outcome import reason_of
 from drunet.settings.tissue import TissueSettings
 from drunet.slide import Slide
+from drunet.soundness import MAX_UNREAD, check_resolution, compare_levels, lost_at_full_resolution, missing_tissue
 from drunet.tissue import check_brightfield, tissue_mask
 
 COLUMNS = (
     "slide_id", "split", "annotation_kind", "status", "width", "height", "mpp", "mpp_source", "vendor", "levels",
-    "objective_power", "annotation_origin", "annotation_mended", "reason", "mend",
+    "objective_power", "annotation_origin", "annotation_mended", "reason", "mend", "unread_mm2", "noted",
 )  # fmt: skip
+# A tissue mask of more pixels is made at a coarser resolution, which bounds memory at about 2 GB.
+MAX_MASK_PX = 25_000_000
+_COPY = "Copy or export it again; the log of `inspect_slide` says where it failed."
 
 
 @dataclass(frozen=True)
@@ -33,9 +40,10 @@ class Inspected:
 
     The report holds JSON values: slide_id, status (one of `drunet.errors.SLIDE_STATUSES`), reason and mend (empty when
     ok), and what is known of width, height, mpp, mpp_source, vendor, levels, objective_power, annotation_origin
-    (`Provenance` in words), annotation_mended (what was passed over or mended in it, in words) and geojson_origin
-    (level-0 pixel [x, y] from which coordinates of GeoJSON count). The failure says why the slide cannot be used; the
-    tissue mask, bool (h, w), and the annotation, if it has one, are of a usable slide.
+    (`Provenance` in words), annotation_mended (what was passed over or mended in it, in words), geojson_origin (level-0
+    pixel [x, y] from which coordinates of GeoJSON count), unread_mm2 (tissue of which the file has no pixels) and noted
+    (what else was mended or differs, in words). The failure says why the slide cannot be used; the tissue mask, bool
+    (h, w), and the annotation, if it has one, are of a usable slide.
     """
 
     report: dict[str, Any]
@@ -78,9 +86,19 @@ def inspect(
                 "objective_power": properties.objective_power,
                 "geojson_origin": list(origin),
             }
-            mask = find_tissue(slide, tissue)
+            check_resolution(slide)
+            mask, unread = find_tissue(slide, tissue)
             # Overviews come from small levels: the last tile at full resolution is what a cut file lacks.
             slide.read(properties.width - 256, properties.height - 256, (256, 256), properties.mpp)
+            cell = properties.width / mask.shape[1], properties.height / mask.shape[0]
+            area = float(unread.sum()) * cell[0] * cell[1] * (properties.mpp / 1000) ** 2
+            facts["unread_mm2"] = round(area, 6)
+            if (share := unread.sum() / mask.sum()) > MAX_UNREAD:
+                what, found = "too much of the tissue is missing in the file", f"{share:.0%}, {area:.3g} mm²"
+                raise SlideError(what, status="unreadable", where=slide_id, found=found, mend=COPY_AGAIN)
+            facts["noted"] = "; ".join(dict.fromkeys(slide.notes + compare_levels(slide, mask)))
+            if area:
+                say(f"WARNING  {slide_id}: {area:.3g} mm² of the tissue ({share:.1%}) are missing in the file.")
         if annotation:
             drawn = read_annotation(
                 annotation,
@@ -94,6 +112,10 @@ def inspect(
             )
             size = properties.width, properties.height
             facts["annotation_mended"] = fit_to_tissue(drawn, mask, where=slide_id, size=size, mpp=properties.mpp)
+            if unread.any():
+                # Nothing is learnt or measured where nothing could be seen.
+                hidden = Region(outline(unread, *cell), "unread", "ignore")
+                drawn = replace(drawn, regions=(*drawn.regions, hidden))
             provenance = provenance_of(annotation, slide_id)
             facts["annotation_origin"] = str(provenance)
             if provenance.how == "unedited":
@@ -108,21 +130,35 @@ def inspect(
             text.replace(Path(str(annotation)).name, "annotation") for text in (reason_of(error), error.mend)
         )
         return _unusable(facts, "annotation_unusable", reason, mend)
+    except Exception as error:  # whatever a strange file brings about concerns this slide alone
+        _log(error)
+        part, status = ("annotation", "annotation_unusable") if "noted" in facts else ("file", "unreadable")
+        return _unusable(facts, status, f"the {part} cannot be read (found: {type(error).__name__})", _COPY)
     return Inspected({**facts, "status": "ok", "reason": "", "mend": ""}, None, mask, drawn, provenance)
 
 
-def find_tissue(slide: Slide, settings: TissueSettings) -> np.ndarray:
-    """Tissue mask of a slide, bool (h, w) at `settings.mpp`.
+def find_tissue(slide: Slide, settings: TissueSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Tissue mask of a slide, and where that is tissue of which the file has no pixels: bool (h, w) at
+    `settings.mpp`, or coarser if the mask would have more than `MAX_MASK_PX`.
 
-    Raises SlideError with status ``not_brightfield`` or ``no_tissue``.
+    Raises SlideError with status ``not_brightfield``, ``no_tissue`` or ``unreadable``.
     """
-    image = slide.read_whole(slide.shape_at(settings.mpp))
+    mpp = settings.mpp
+    height, width = slide.shape_at(mpp)
+    if height * width > MAX_MASK_PX:
+        mpp *= (height * width / MAX_MASK_PX) ** 0.5
+        slide.notes.append(f"the tissue mask is at {mpp:.3g} µm/px, as the slide is large")
+    image, missing = slide.overview(slide.shape_at(mpp))
     check_brightfield(image, where=slide.slide_id)
-    mask = tissue_mask(image, **dict(settings))
+    mask = tissue_mask(image, **{**dict(settings), "mpp": mpp})
+    unread = lost_at_full_resolution(slide, image, mask)
+    if (lost := missing_tissue(slide, image, missing)) is not None:
+        mask, unread = mask | lost, unread | lost
     if not mask.any():
         mend = "If there is some, try another `tissue.method` or threshold."
-        raise SlideError("no tissue was found", status="no_tissue", where=slide.slide_id, mend=mend)
-    return mask
+        found = None if missing is None else f"{missing.mean():.0%} of the slide has no pixels"
+        raise SlideError("no tissue was found", status="no_tissue", where=slide.slide_id, found=found, mend=mend)
+    return mask, unread
 
 
 def status_table(reports: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -147,3 +183,9 @@ def outcome_table(outcomes: Mapping[str, FailedSlideError | None]) -> pd.DataFra
 def _unusable(facts: Mapping[str, Any], status: str, reason: str, mend: str) -> Inspected:
     failure = FailedSlideError(reason, stage="inspect_slide", status=status, where=facts["slide_id"], mend=mend)
     return Inspected({**facts, "status": status, "reason": reason, "mend": mend}, failure)
+
+
+def _log(error: Exception) -> None:
+    """The traceback in the job's log, without messages: those of other libraries may hold names."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    print(f"Traceback (most recent call last):\n{frames}{type(error).__name__}", file=sys.stderr, flush=True)  # noqa: T201

@@ -132,11 +132,11 @@ def segment(
         seen = opened.properties
         size = seen.width, seen.height
         grid = Grid(*size, mpp=seen.mpp, tile_mpp=cutting.mpp, size=cutting.size, step=cutting.step)
-        inside = find_tissue(opened, finding)
+        inside, _ = find_tissue(opened, finding)
         table = tile_table(grid, inside, None, TileRules(min_tissue=cutting.min_tissue))
         answer = classify(
             classifying,
-            lambda: Slide(slide, name, mpp),
+            lambda: Slide(slide, name, mpp, inside),
             table["x"].to_numpy(),
             table["y"].to_numpy(),
             size=grid.size,

@@ -84,7 +84,7 @@ def tissue_mask(
         raise ValueError(f"mpp must be positive, got {mpp}")
     if method not in METHODS:
         raise ValueError(f"unknown tissue method {method!r}, expected one of {METHODS}")
-    glass = _glass_colour(image)
+    glass = glass_colour(image)
     foreign = _black_border(image, mpp)
     if exclude_pen:
         foreign |= _pen_ink(image, mpp)
@@ -105,7 +105,7 @@ def check_brightfield(image: NDArray[np.uint8], *, where: str) -> None:
 
     Black scanner borders and pen strokes do not make a slide dark: only what is lit counts, and in transmitted light
     that is glass and stained tissue, brighter in the whole than fluorescence. Raises SlideError with status
-    `not_brightfield`.
+    `not_brightfield`, or `unreadable` if glass is strongly coloured.
     """
     _check_image(image)
     pixels = image.reshape(-1, 3)
@@ -123,6 +123,22 @@ def check_brightfield(image: NDArray[np.uint8], *, where: str) -> None:
         found = f"{black_share:.0%} of the slide is black"
         mend = "Only slides in transmitted light (H&E) can be used; take this one out of the sample sheet."
         raise SlideError(what, status="not_brightfield", where=where, found=found, mend=mend)
+    # The commonest of colours in steps of 16, which is that of glass wherever there is some.
+    some = pixels[:: max(1, len(pixels) // 100_000)]
+    code = np.ravel_multi_index((some >> 4).T.astype(np.intp), (16, 16, 16))
+    count = np.bincount(code)
+    colour = np.median(some[code == count.argmax()], axis=0)
+    neutral = (some.min(axis=1) > 180) & (np.ptp(some, axis=1) < 40)
+    if count.max() > 0.2 * len(some) and np.ptp(colour) > 90 and colour.max() > 210 and neutral.mean() < 0.001:
+        what = "the slide's colours are wrong: glass is not grey"
+        found = f"glass of red {colour[0]:.0f}, green {colour[1]:.0f}, blue {colour[2]:.0f}"
+        mend = "Export it again: its file states another colour space than its pixels have."
+        raise SlideError(what, status="unreadable", where=where, found=found, mend=mend)
+
+
+def stained(image: NDArray[np.uint8], glass: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Pixels of uint8 RGB (..., 3) that are not of the colour of glass, from `glass_colour`."""
+    return np.asarray(np.abs(image.astype(np.int16) - glass.astype(np.int16)).max(axis=-1) > GLASS_TOLERANCE)
 
 
 def _check_image(image: NDArray[np.uint8]) -> None:
@@ -138,8 +154,8 @@ def _morph(mask: NDArray[np.bool_], operation: int, radius_um: float, mpp: float
     return np.asarray(cv2.morphologyEx(padded, operation, kernel)[pad:-pad, pad:-pad] > 0)
 
 
-def _glass_colour(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Median colour of the pale grey pixels; light grey where there are none (a crop of tissue alone)."""
+def glass_colour(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Median colour of the pale grey pixels of uint8 RGB (..., 3); light grey where there are none (tissue alone)."""
     pixels = image.reshape(-1, 3)
     pale = pixels[(pixels.min(axis=1) > 200) & (np.ptp(pixels, axis=1) < 20)]
     return np.median(pale, axis=0).astype(np.uint8) if len(pale) else np.full(3, 245, np.uint8)

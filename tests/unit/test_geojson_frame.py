@@ -150,7 +150,7 @@ def test_the_first_look_holds_an_annotation_against_the_slide_in_its_frame(
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (192, 256, 3), dtype=np.uint8)
     slide = write_scanned(tmp_path / "slide.scn", pixels, SIZE, ORIGIN)
-    monkeypatch.setattr("drunet.inspection.find_tissue", lambda *_: np.ones((4, 4), bool))
+    monkeypatch.setattr("drunet.inspection.find_tissue", lambda *_: (np.ones((4, 4), bool), np.zeros((4, 4), bool)))
     # Left of what was scanned, which is still on the slide.
     path = drawn(tmp_path / "a.geojson", box(-90, 10, -30, 60))
     found = inspect(

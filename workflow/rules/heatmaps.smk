@@ -1,6 +1,7 @@
 rule classify_tiles:
     input:
         slide=slide_file,
+        tissue="<results>/slides/{slide}/tissue.png",
         tiles="<results>/slides/{slide}/tiles.parquet",
         model="<results>/models/{model}/model.onnx",
     output:

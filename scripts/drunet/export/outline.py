@@ -45,6 +45,7 @@ def write_geojson(
     mpp: float,
     origin: Mapping[str, str] | None = None,
     counted_from: tuple[int, int] = (0, 0),
+    unread_mm2: float = 0.0,
 ) -> None:
     """Write outlines as a FeatureCollection that QuPath reads.
 
@@ -59,9 +60,12 @@ def write_geojson(
         so that the file, once corrected in QuPath, still says what it was made from.
     counted_from : (int, int)
         Level-0 pixel (x, y) from which the coordinates in the file count: `SlideProperties.geojson_origin`.
+    unread_mm2 : float
+        Tissue that could not be read; noted under ``properties`` of the collection if there is any.
     """
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write('{"type": "FeatureCollection", "features": [')
+        noted = f'"properties": {json.dumps({"unread_mm2": unread_mm2})}, ' if unread_mm2 else ""
+        file.write(f'{{"type": "FeatureCollection", {noted}"features": [')
         shapes = list(outlines)
         times: Counter[str] = Counter()
         for index, shape in enumerate(shapes):

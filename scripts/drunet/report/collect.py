@@ -22,7 +22,7 @@ PACKAGES = (
     "openslide-bin", "opencv-python-headless", "numpy", "scikit-learn", "pandas",
 )  # fmt: skip
 METRICS_TEXT = ("slide", "split", "stage")
-SLIDE_NUMBERS = ("width", "height", "mpp", "levels", "objective_power")
+SLIDE_NUMBERS = ("width", "height", "mpp", "levels", "objective_power", "unread_mm2")
 
 
 def read_slides(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -104,6 +104,13 @@ def notes(slides: pd.DataFrame) -> list[str]:
         for row in slides.to_dict("records")
         if row["split"] == "test" and row["annotation_origin"] not in ("", "drawn")
     ]
+    lines += [
+        f"{row['unread_mm2']:.3g} mm² of the tissue of {row['slide_id']} are missing in its file: "
+        "what is there is unknown, and is neither learnt from nor measured."
+        for row in slides.to_dict("records")
+        if row["status"] == "ok" and row.get("unread_mm2", 0) > 0
+    ]
+    lines += [f"{row['slide_id']}: {row['noted']}." for row in slides.to_dict("records") if row.get("noted")]
     return lines
 
 

@@ -127,6 +127,9 @@ def _rank(split: str) -> int:
 
 
 def _with_size(slides: pd.DataFrame) -> pd.DataFrame:
+    # Of a cohort of sound files the column says nothing.
+    if "unread_mm2" in slides.columns and not (slides["unread_mm2"] > 0).any():
+        slides = slides.drop(columns="unread_mm2")
     if not {"width", "height"} <= set(slides.columns):
         return slides
     whole = tables.number(0)

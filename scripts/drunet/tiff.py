@@ -1,0 +1,91 @@
+"""What a TIFF says of itself beside its pixels: resolution, and tiles that it lacks."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+# It logs what it cannot read, word by word: an ImageDescription may hold a patient's name.
+logging.getLogger("tifffile").disabled = True
+
+# Resolutions of two levels that differ by less than this (a factor) agree.
+_AGREE = 1.1
+# µm/px of a level; more is a default of image editors, as 72 dpi.
+_COARSEST_LEVEL = 300.0
+
+
+def tiff_resolution(path: Path, coarsest: float) -> list[float] | None:
+    """µm/px of the first TIFF page across and down, if its tags state a real unit and are finer than `coarsest`."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return _stated(tiff.pages.first, coarsest)
+    except Exception:  # broken tags fail in a different place at every value; they state nothing
+        return None
+
+
+def resolution_by_levels(path: Path) -> float | None:
+    """µm/px of level 0 (mean of both axes) that the coarser levels' tags agree on, against its own; None if they don't.
+
+    Writers give each level its own resolution, or all of them that of level 0.
+    """
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and page.is_tiled]
+            factors = [pages[0].imagewidth / page.imagewidth for page in pages]
+            stated = [_stated(page, _COARSEST_LEVEL) for page in pages]
+    except Exception:
+        return None
+    known = [(float(np.mean(both)), factor) for both, factor in zip(stated, factors, strict=True) if both is not None]
+    if len(known) < 2 or stated[0] is None:
+        return None
+    own, others = known[0][0], [mpp / factor for mpp, factor in known[1:] if factor > 1]
+    copied = all(1 / _AGREE < mpp / own < _AGREE for mpp, _ in known[1:])
+    if not others or copied or max(others) > _AGREE * min(others):
+        return None
+    implied = float(np.mean(others))
+    return None if 1 / _AGREE < implied / own < _AGREE else implied
+
+
+def missing_tiles(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]] | None:
+    """Tiles of the level of a size (width, height) that a TIFF holds no bytes of: bool (rows, columns), and their
+    height and width in px.
+
+    None if the file has no such level, or is no TIFF. OpenSlide gives such tiles as transparent, without an error.
+    """
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            for page in tiff.pages:
+                if not isinstance(page, tifffile.TiffPage) or not page.is_tiled:
+                    continue
+                if (page.imagewidth, page.imagelength) == size:
+                    shape = -(-size[1] // page.tilelength), -(-size[0] // page.tilewidth)
+                    counts = np.asarray(page.databytecounts)
+                    side = page.tilelength, page.tilewidth
+                    return (counts.reshape(shape) == 0, side) if counts.size == np.prod(shape) else None
+    except Exception:
+        return None
+    return None
+
+
+def _stated(page: Any, coarsest: float) -> list[float] | None:
+    tags = page.tags
+    micrometres = {2: 25_400.0, 3: 10_000.0}.get(int(tags["ResolutionUnit"].value))
+    per_unit = [_number(tags[name].value) for name in ("XResolution", "YResolution")]
+    if micrometres is None or not all(np.isfinite(v) and v > 0 for v in per_unit):
+        return None
+    # 72 dpi and its like are defaults of image editors, not measurements: 350 µm/px is no microscope.
+    both = [micrometres / v for v in per_unit]
+    return both if sum(both) / 2 <= coarsest else None
+
+
+def _number(value: Any) -> float:
+    """A resolution in whatever type its writer chose; NaN if it is no number."""
+    if isinstance(value, tuple) and len(value) == 2:
+        return value[0] / value[1] if value[1] else float("nan")
+    if isinstance(value, tuple) and len(value) == 1:
+        value = value[0]
+    return float(value) if isinstance(value, int | float) else float("nan")
