@@ -19,8 +19,8 @@ PLAUSIBLE_MPP = (0.05, 20.0)
 SQUARE_TOLERANCE = 0.02
 # Sides in mm of the largest glass that scanners take, two by three inches with a margin.
 LARGEST_GLASS = (60.0, 80.0)
-# The sheet may correct a file's µm/px; a value further off than this factor is another mistake.
-SHEET_FACTOR = 4.2
+# The sheet may correct a file's µm/px, as of a picture that was made smaller by 8; a magnification is further off.
+SHEET_FACTOR = 9.0
 # µm/px times magnification is about 10 on all scanners; files exported at half or a quarter keep their magnification.
 MPP_TIMES_POWER = (2.5, 41.0)
 # No tile decoded that the file stores with more pixels than this.
@@ -149,8 +149,8 @@ def properties_of(handle: openslide.OpenSlide, path: Path, slide_id: str, mpp: f
     width, height = handle.dimensions
     power = _power(values)
     resolution, source = _resolution(handle, path, slide_id, mpp, power)
-    longer = max(width, height) * resolution / 1000, min(width, height) * resolution / 1000
-    if longer[0] > LARGEST_GLASS[1] or longer[1] > LARGEST_GLASS[0]:
+    if not _fits_glass((width, height), resolution):
+        longer = max(width, height) * resolution / 1000, min(width, height) * resolution / 1000
         what = "the slide would be larger than a glass slide"
         found = f"{longer[0]:.0f} x {longer[1]:.0f} mm, by {resolution:g} µm/px from {source}"
         mend = f"{'Correct the column `mpp` of' if source == 'sheet' else 'Add a column `mpp` to'} {_SHEET}"
@@ -211,7 +211,7 @@ def _resolution(
         value, stated = float(mpp), (min(own), max(own)) if own else None
         if not PLAUSIBLE_MPP[0] <= value <= PLAUSIBLE_MPP[1]:
             raise error("the slide's resolution is not plausible", f"{value:g} µm/px from sheet", _ADD_MPP)
-        if stated and PLAUSIBLE_MPP[0] <= stated[0] <= stated[1] <= PLAUSIBLE_MPP[1]:
+        if own and all(_believable(v, handle.dimensions, power) for v in own) and stated:
             far = value > SHEET_FACTOR * stated[1] or value < stated[0] / SHEET_FACTOR
         else:
             far = bool(power) and not 1 <= value * float(power) <= 160
@@ -233,6 +233,16 @@ def _resolution(
         what = "the slide's resolution contradicts its magnification"
         raise error(what, f"{value:g} µm/px from {source}, objective {power}", _ADD_MPP)
     return value, source
+
+
+def _fits_glass(size: tuple[int, int], mpp: float) -> bool:
+    return max(size) * mpp / 1000 <= LARGEST_GLASS[1] and min(size) * mpp / 1000 <= LARGEST_GLASS[0]
+
+
+def _believable(mpp: float, size: tuple[int, int], power: str) -> bool:
+    """Whether a file's own µm/px may be right; one that cannot is what the sheet is there to correct."""
+    plausible = PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1] and _fits_glass(size, mpp)
+    return plausible and not (power and not MPP_TIMES_POWER[0] <= mpp * float(power) <= MPP_TIMES_POWER[1])
 
 
 _ADD_MPP = "Add a column `mpp` to the sheet with the right value."

@@ -57,6 +57,8 @@ def look(path: Path, mpp: float | None = None, **options: Any) -> dict[str, Any]
         (None, 0.05, 20, "resolution_missing"),
         (20, None, None, "resolution_missing"),
         (1.0, 0.5, None, "ok"),
+        (2.0, 0.25, None, "ok"),
+        (0.25, 2.5, 40, "ok"),
         (0.25, 0.5, None, "ok"),
         (0.2, 0.5, 40, "ok"),
         (2.0, 0.5, None, "ok"),
