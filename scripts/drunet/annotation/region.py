@@ -31,7 +31,7 @@ CRUMB_SHARE = 0.01
 MAX_UNTANGLED = 0.05
 DRAW_ANEW = "Delete this region or draw it anew; points and lines have no area."
 # Edges that meet others this often, beyond what neighbours do, are a scribble; untangling one takes memory without end.
-MEETINGS, MEETINGS_PER_EDGE = 2_000, 16
+MEETINGS, MEETINGS_PER_EDGE, AT_FIRST = 2_000, 16, 16
 # Pairs of regions, one over another of other meaning, that are sorted out in seconds; regions that are met at once.
 MAX_OVERLAPS, AT_ONCE = 1_000_000, 1000
 # Corners that tell whether an outline has three different ones.
@@ -283,10 +283,13 @@ def _is_scribble(drawn: MultiPolygon) -> bool:
     edges = np.random.default_rng(0).permutation(edges)
     tree = shapely.STRtree(edges)
     limit, met, start, size = MEETINGS + MEETINGS_PER_EDGE * len(edges), 0, 0, 8
-    while start < len(edges) and met <= limit:
+    while start < len(edges):
         met += tree.query(edges[start : start + size], predicate="intersects").shape[1]
         start, size = start + size, 2 * size
-    return met > limit
+        # Edges come in any order: what some dozen meet on average all of them do.
+        if met > limit or (size > AT_FIRST and met > max(MEETINGS, 2 * MEETINGS_PER_EDGE * start)):
+            return True
+    return False
 
 
 def _beneath(drawn: Sequence[shapely.Geometry], others: Sequence[shapely.Geometry]) -> list[shapely.Geometry]:
