@@ -77,7 +77,8 @@ UV_LOCK = uv pip compile pyproject.toml --quiet --universal --python-version 3.1
 forget: ## Remove the names of files that Snakemake keeps in .snakemake of FOLDER (default: here)
 	@[ ! -e "$(FOLDER)/.snakemake/locks" ] || [ -z "$$(ls -A "$(FOLDER)/.snakemake/locks")" ] || \
 	  { echo 'A run is going on there, or was killed (snakemake --unlock).' >&2; exit 1; }
-	@cd "$(FOLDER)" && rm -rf .snakemake/metadata .snakemake/log .snakemake/scripts .snakemake/auxiliary
+	@[ ! -d "$(FOLDER)/.snakemake" ] || find "$(FOLDER)/.snakemake" -mindepth 1 -maxdepth 1 ! -name incomplete ! -name locks \
+	  ! -name 'conda*' ! -name singularity -exec rm -rf {} +
 
 clean: ## Remove the environment and caches; results and what Snakemake knows of them stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build

@@ -13,7 +13,7 @@ LONGEST = 400
 # Area: patterns of its files, then the most lines in all and of code that it may have. A file counts in the last area
 # that it fits.
 AREAS: dict[str, tuple[tuple[str, ...], int | None, int | None]] = {
-    "product: library": (("scripts/drunet/**/*.py", "scripts/drunet/**/*.j2"), 12_000, 7_300),
+    "product: library": (("scripts/drunet/**/*.py", "scripts/drunet/**/*.j2"), 18_000, None),
     "product: scripts": (("scripts/*.py",), None, None),
     "product: rules": (("Snakefile", "workflow/rules/*.smk"), None, None),
     "studies: library": (("workflow/studies/**/*.py",), 14_000, None),

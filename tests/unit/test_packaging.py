@@ -221,7 +221,7 @@ def test_make_says_that_jobs_start_in_no_folder_with_a_blank(tmp_path: Path, nam
 @needs_make
 def test_make_forgets_the_names_that_snakemake_keeps_and_no_result(tmp_path: Path) -> None:
     kept = [".snakemake/incomplete/x", "results/slides.tsv", "results/logs/a.log"]
-    names = [".snakemake/metadata/cmVz", ".snakemake/log/a.log", ".snakemake/scripts/s.py", ".snakemake/auxiliary/y"]
+    names = [".snakemake/metadata/cmVz", ".snakemake/log/a.log", ".snakemake/scripts/s.py", ".snakemake/iocache/y.pkl"]
     for name in [*kept, *names]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("slides/Nordmann.svs")
