@@ -35,7 +35,14 @@ GROUPING = {
     "joined": 0,
     "search": None,
 }
-COLLECTED = {"images": 120, "dicom": 60, "annotated": 58, "unreadable": 1, "annotation_without_dicom": 2}
+COLLECTED = {
+    "images": 120,
+    "dicom": 60,
+    "annotated": 58,
+    "unreadable": 1,
+    "passed_over": 0,
+    "annotation_without_dicom": 2,
+}
 # The probe's models, under both protocols where they take part.
 PROBES = {"border": 3.0, "blur": 0.0, "file_statistics": 0.0}
 PROTOCOLS = ("random", "given", "grouped")
@@ -139,8 +146,9 @@ def test_the_page_says_what_a_reader_must_know(made: dict[str, Any], tmp_path: P
     ):
         assert said in text, said
     assert "LC25000" not in text and "patient ID" not in text and "under a random split" in text
-    collected = {**COLLECTED, "without_patient": 12}
-    assert "DICOM files without a patient ID: 12." in page_of(made, tmp_path, collected=collected)
+    collected = {**COLLECTED, "without_patient": 12, "passed_over": 3}
+    page = page_of(made, tmp_path, collected=collected)
+    assert "DICOM files without a patient ID: 12." in page and "which were passed over: 3." in page
 
 
 def test_the_size_of_each_network_stands_beside_the_published_one(made: dict[str, Any]) -> None:

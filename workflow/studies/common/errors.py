@@ -11,3 +11,7 @@ class ImageSetError(DrunetError):
 
 class CtError(DrunetError):
     """CT slices, their annotation or a window cannot be used; the message holds nothing that names a patient."""
+
+
+class NoSliceError(CtError):
+    """A sound DICOM file of another kind: another modality, a localiser, a dose sheet."""

@@ -23,7 +23,7 @@ from studies.common.ct.dicom import is_directory, read_slice
 from studies.common.ct.facts import FACTS, dicom_facts, picture_facts
 from studies.common.ct.files import UserFiles, check_unreadable, find_user_files, is_dicom
 from studies.common.ct.window import Window
-from studies.common.errors import CtError, ImageSetError
+from studies.common.errors import CtError, ImageSetError, NoSliceError
 from studies.common.images.content import SUFFIXES
 from studies.common.images.folder import PARTS, read_image
 from studies.common.images.groups import path_ends, read_columns
@@ -71,9 +71,9 @@ def collect_images(
 
     An image belongs to the nearest folder above it that is named as a class. DICOM is recognised by content, other
     kinds by their suffix; further files, and DICOMDIR, are passed over. Pictures become grey by luminance (ITU-R
-    BT.601). `folder` is written whole or not at all: `<class>/<number>.png`, the number of the original in the
-    byte-wise order of all files below `root`, by which only the user can find it again. `annotations` holds XML named
-    by the UIDs of slices.
+    BT.601); DICOM files of another kind, as localisers, PET and dose sheets, are counted and passed over. `folder` is
+    written whole or not at all: `<class>/<number>.png`, the number of the original in the byte-wise order of all files
+    below `root`, by which only the user can find it again. `annotations` holds XML named by the UIDs of slices.
 
     `sources` is a table of file and source (patient or article). A DICOM slice that it does not name has the source of
     other slices of its patient (several of these become one), else its patient is its source: the patient ID, else the
@@ -87,7 +87,7 @@ def collect_images(
     known = _read_sources(sources, files, labels, f"{where}.sources") if sources else {}
     unreadable: list[tuple[int, str]] = []
     with whole_folder(folder) as new:
-        kept = _convert(new, files, labels, window, unreadable)
+        kept, passed_over = _convert(new, files, labels, window, unreadable)
         check_unreadable(files, unreadable, len(labels), max_unreadable)
         boxes, counts = _boxes(kept, labels, notes, max_unreadable)
     table = _table(kept, labels, parts, known)
@@ -102,6 +102,7 @@ def collect_images(
         "without_source": int((table["source"] == "").sum()),
         "without_patient": sum(read.patient_tag not in (None, "PatientID") for read in kept.values()),
         "unreadable": len(unreadable),
+        "passed_over": passed_over,
         **counts,
     }
     say(f"{len(table)} images of {len(classes)} classes")
@@ -145,9 +146,10 @@ def _parts(files: UserFiles, labels: Mapping[int, str]) -> dict[int, str]:
 
 def _convert(
     folder: Path, files: UserFiles, labels: Mapping[int, str], window: Window, unreadable: list[tuple[int, str]]
-) -> dict[int, _Read]:
-    """Write the picture of each image that can be read."""
+) -> tuple[dict[int, _Read], int]:
+    """Write the picture of each image that can be read; also the number of files of another kind."""
     kept: dict[int, _Read] = {}
+    passed_over = 0
     for label in set(labels.values()):
         (folder / label).mkdir()
     with progress(len(labels), f"Converting {files.where}", "images") as bar:
@@ -155,13 +157,16 @@ def _convert(
             bar.update()
             try:
                 grey, read = _read(files.path(number), files.label(number), window)
+            except NoSliceError:
+                passed_over += 1
+                continue
             except (CtError, ImageSetError) as error:
                 # No more than what is wrong: what was found may repeat the path.
                 unreadable.append((number, error.what))
                 continue
             Image.fromarray(grey).save(folder / _file(label, number))
             kept[number] = read
-    return kept
+    return kept, passed_over
 
 
 def _read(path: Path, where: str, window: Window) -> tuple[NDArray[np.uint8], _Read]:

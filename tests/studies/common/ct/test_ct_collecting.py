@@ -479,14 +479,39 @@ def test_a_set_is_divided_by_its_folders_whole_or_not_at_all(gather: Run, classe
 def test_unreadable_images_are_listed_by_number_with_no_path(gather: Run, classes: Path, tmp_path: Path) -> None:
     bad = classes / "Training" / "Cancer" / f"{SECRETS[1]}_9.png"
     bad.write_bytes(b"x")
-    write_slice(classes / "Testing" / "Cancer" / "pet.dcm", body(5), Modality="PT", SOPInstanceUID=uid_of(5))
+    (classes / "Testing" / "Cancer" / "z.png").write_bytes(b"y")
     refused(gather, r"collect.root: too many .*2 of 10", tmp_path)
     found = gather(max_unreadable=0.2)
     listed = sorted((p for p in classes.rglob("*") if p.is_file()), key=lambda p: str(p).encode())
-    numbers = [listed.index(p) + 1 for p in (classes / "Testing" / "Cancer" / "pet.dcm", bad)]
+    numbers = [listed.index(p) + 1 for p in (classes / "Testing" / "Cancer" / "z.png", bad)]
     assert found.unreadable["number"].tolist() == numbers
-    assert found.unreadable["reason"].tolist() == ["the modality is not CT", "cannot be decoded"]
+    assert found.unreadable["reason"].tolist() == ["cannot be decoded"] * 2
     assert found.facts["unreadable"] == 2
+
+
+OTHER_KINDS: list[dict[str, Any]] = [
+    {"Modality": "PT"},
+    {"Modality": "MR"},
+    {"Modality": "OT"},
+    {"Modality": SECRETS[1]},
+    {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]},
+    {"ImageType": ["DERIVED", "SECONDARY", "LOCALIZER", "X"]},
+    {"SOPClassUID": uids.SecondaryCaptureImageStorage},
+    {"SOPClassUID": uids.PositronEmissionTomographyImageStorage},
+    {"SOPClassUID": uids.MRImageStorage},
+    {"SOPClassUID": uids.XRayRadiationDoseSRStorage},
+]
+
+
+def test_dicom_files_of_another_kind_are_passed_over_and_counted(gather: Run, classes: Path) -> None:
+    before = gather()
+    for number, changed in enumerate(OTHER_KINDS):
+        path = classes / "Testing" / "Cancer" / f"other{number}.dcm"
+        write_slice(path, body(5), **{"SOPInstanceUID": uid_of(50 + number), **changed})
+    after = gather()
+    assert (before.facts["passed_over"], after.facts["passed_over"]) == (0, len(OTHER_KINDS))
+    assert after.facts["images"] == before.facts["images"] and after.facts["unreadable"] == 0
+    assert after.sources["label"].value_counts().to_dict() == before.sources["label"].value_counts().to_dict()
 
 
 def test_the_tables_of_all_qualities_are_those_that_the_jpeg_library_writes() -> None:

@@ -22,7 +22,7 @@ from pydicom import uid
 from pydicom.encaps import generate_frames
 
 from studies.common.ct import codecs
-from studies.common.errors import CtError
+from studies.common.errors import CtError, NoSliceError
 
 AIR = -1000.0
 # Scanners give 512 to 2048 px a side, and files of at most 8 MB.
@@ -95,7 +95,7 @@ def read_slice(path: str | os.PathLike[str], where: str) -> CtSlice:
     hold air's -1000. MONOCHROME1 changes the picture and not the measurement (PS3.3, C.7.6.3.1.2). Pixel padding, what
     lies outside of the scanner's field, becomes air; bits beyond those stored, in which old files keep overlays, are
     dropped. Raises CtError for what is no single CT slice in Hounsfield units, is larger than `MOST_PIXELS` or
-    `MOST_BYTES`, or cannot be decoded.
+    `MOST_BYTES`, or cannot be decoded; NoSliceError, one of them, for what is of another kind altogether.
     """
     with _one_message(where):
         dataset = _read(path, where, _IDS + _IMAGE, pixels=True)
@@ -121,6 +121,10 @@ def is_directory(path: str | os.PathLike[str]) -> bool:
 
 def _refused(what: str, where: str, found: object = None) -> CtError:
     return CtError(what, where=where, found=found, mend=_MEND)
+
+
+def _no_slice(what: str, where: str, found: object = None) -> NoSliceError:
+    return NoSliceError(what, where=where, found=found, mend=_MEND)
 
 
 @contextmanager
@@ -177,12 +181,12 @@ def _check_kind(dataset: pydicom.Dataset, ids: SliceIds, where: str) -> None:
     if ids.sop_class != uid.CTImageStorage:
         # The dictionary's name of a class; what is not in it is not repeated.
         name = uid.UID(ids.sop_class).name
-        raise _refused("the DICOM object is no CT image", where, None if name == ids.sop_class else name)
+        raise _no_slice("the DICOM object is no CT image", where, None if name == ids.sop_class else name)
     if not ids.is_ct:
         modality = ids.modality if ids.modality in _MODALITIES else None
-        raise _refused("the modality is not CT", where, modality)
+        raise _no_slice("the modality is not CT", where, modality)
     if "LOCALIZER" in (dataset.get("ImageType") or ()):
-        raise _refused("a localiser (scout view) is no slice", where)
+        raise _no_slice("a localiser (scout view) is no slice", where)
     wanted = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData")
     if missing := [key for key in wanted if dataset.get(key) is None]:
         raise _refused("a tag is missing", where, ", ".join(missing))
