@@ -8,6 +8,7 @@ and says so.
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -118,3 +119,26 @@ def without_failed(slides: Sequence[T], *files: Sequence[str]) -> tuple[list[T],
         raise next(iter(failures.values()))
     kept = [[path for place, path in enumerate(group) if place % count not in failures] for group in files]
     return [slide for place, slide in enumerate(slides) if place not in failures], kept
+
+
+def left_out(results: Path_) -> list[str]:
+    """What a run says last: how many slides are used, and a line for each that is not.
+
+    Read from `slides.tsv` and the `slides.tsv` of each run below `results`; empty where there are none.
+    """
+    listed = [
+        p for p in (Path(results, "slides.tsv"), *sorted(Path(results, "runs").glob("*/slides.tsv"))) if p.is_file()
+    ]
+    slides: set[str] = set()
+    lines: dict[str, str] = {}
+    for path in listed:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file, delimiter="\t"):
+                slides.add(row["slide_id"])
+                if row["status"] != "ok":
+                    line = f"  {row['slide_id']}: {row['status']}: {row['reason']}. {row['mend']}"
+                    lines.setdefault(row["slide_id"], line)
+    if not slides:
+        return []
+    head = f"{len(slides) - len(lines)} of {len(slides)} slides are used"
+    return [f"{head}. Left out:", *lines.values()] if lines else [f"{head}."]

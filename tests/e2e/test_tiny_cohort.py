@@ -210,3 +210,11 @@ class Resources(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def test_the_last_lines_name_the_slides_that_are_left_out(finished_run: tuple[Project, Finished]) -> None:
+    lines = finished_run[1].output.splitlines()
+    first = lines.index("3 of 7 slides are used. Left out:")
+    told = {line.split(": ")[0].strip(): line.split(": ")[1] for line in lines[first + 1 : first + 5]}
+    assert told == BAD
+    assert len(lines) - first <= 8

@@ -73,6 +73,8 @@ def test_three_slides_get_everything_and_the_run_ends_well(cohort: tuple[Project
             assert outcome_of(path) is None, place
     told = [line for line in done.output.splitlines() if line.startswith("left out: damaged: ")]
     assert told and "too many tiles cannot be read" in told[0] and "unreadable at classify_tiles" in told[0]
+    last = done.output[done.output.index("3 of 4 slides are used. Left out:") :].splitlines()
+    assert last[1].startswith("  damaged: unreadable: too many tiles cannot be read") and len(last) <= 4
 
 
 def test_every_result_of_the_fourth_says_why_it_is_none(cohort: tuple[Project, Finished]) -> None:

@@ -94,6 +94,12 @@ onstart:
         raise WorkflowError(str(error)) from None
 
 
+onsuccess:
+    from drunet import outcome
+
+    print(*outcome.left_out(RESULTS), sep="\n", file=sys.stderr)
+
+
 pathvars:
     results=RESULTS,
     logs=f"{RESULTS}/logs",
