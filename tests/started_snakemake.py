@@ -20,6 +20,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,15 @@ class Started:
 
     def __init__(self) -> None:
         command = [sys.executable, __file__, "snakemake"]
-        # When this process ends, the pipe is closed and the other ends too.
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        atexit.register(self.end)
+
+    def end(self) -> None:
+        """Let it end, and wait, so that its time counts as this process's."""
+        assert self.process.stdin
+        with suppress(OSError):
+            self.process.stdin.close()
+        self.process.wait()
 
     def run(
         self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], seconds: float
