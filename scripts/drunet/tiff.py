@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import logging
+import struct
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tifffile
 
+T = TypeVar("T")
 # It logs what it cannot read, word by word: an ImageDescription may hold a patient's name.
 logging.getLogger("tifffile").disabled = True
 
+# What tifffile raises at tags of a wrong type, count, place or value.
+_BROKEN = (
+    tifffile.TiffFileError, struct.error, OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
+    MemoryError,
+)  # fmt: skip
 # Resolutions of two levels that differ by less than this (a factor) agree.
 _AGREE = 1.1
 # µm/px of a level; more is a default of image editors, as 72 dpi.
@@ -20,11 +28,7 @@ _COARSEST_LEVEL = 300.0
 
 def tiff_resolution(path: Path, coarsest: float) -> list[float] | None:
     """µm/px of the first TIFF page across and down, if its tags state a real unit and are finer than `coarsest`."""
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            return _stated(tiff.pages.first, coarsest)
-    except Exception:  # broken tags fail in a different place at every value; they state nothing
-        return None
+    return _seen(path, lambda tiff: _stated(tiff.pages.first, coarsest))
 
 
 def resolution_by_levels(path: Path) -> float | None:
@@ -32,16 +36,10 @@ def resolution_by_levels(path: Path) -> float | None:
 
     Writers give each level its own resolution, or all of them that of level 0.
     """
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and page.is_tiled]
-            factors = [pages[0].imagewidth / page.imagewidth for page in pages]
-            stated = [_stated(page, _COARSEST_LEVEL) for page in pages]
-    except Exception:
+    levels = _seen(path, lambda tiff: [(page.imagewidth, _stated(page, _COARSEST_LEVEL)) for page in _tiled(tiff)])
+    if not levels or levels[0][1] is None:
         return None
-    known = [(float(np.mean(both)), factor) for both, factor in zip(stated, factors, strict=True) if both is not None]
-    if len(known) < 2 or stated[0] is None:
-        return None
+    known = [(float(np.mean(both)), levels[0][0] / width) for width, both in levels if both is not None and width]
     own, others = known[0][0], [mpp / factor for mpp, factor in known[1:] if factor > 1]
     copied = all(1 / _AGREE < mpp / own < _AGREE for mpp, _ in known[1:])
     if not others or copied or max(others) > _AGREE * min(others):
@@ -56,19 +54,30 @@ def missing_tiles(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, tuple[
 
     None if the file has no such level, or is no TIFF. OpenSlide gives such tiles as transparent, without an error.
     """
+
+    def of_size(tiff: tifffile.TiffFile) -> tuple[np.ndarray, tuple[int, int]] | None:
+        for page in _tiled(tiff):
+            if (page.imagewidth, page.imagelength) == size:
+                shape = -(-size[1] // page.tilelength), -(-size[0] // page.tilewidth)
+                counts = np.asarray(page.databytecounts)
+                side = page.tilelength, page.tilewidth
+                return (counts.reshape(shape) == 0, side) if counts.size == np.prod(shape) else None
+        return None
+
+    return _seen(path, of_size)
+
+
+def _seen(path: Path, look: Callable[[tifffile.TiffFile], T]) -> T | None:
+    """What there is to see in a TIFF; None if the file is none, or its tags are broken: they then state nothing."""
     try:
         with tifffile.TiffFile(path) as tiff:
-            for page in tiff.pages:
-                if not isinstance(page, tifffile.TiffPage) or not page.is_tiled:
-                    continue
-                if (page.imagewidth, page.imagelength) == size:
-                    shape = -(-size[1] // page.tilelength), -(-size[0] // page.tilewidth)
-                    counts = np.asarray(page.databytecounts)
-                    side = page.tilelength, page.tilewidth
-                    return (counts.reshape(shape) == 0, side) if counts.size == np.prod(shape) else None
-    except Exception:
+            return look(tiff)
+    except _BROKEN:
         return None
-    return None
+
+
+def _tiled(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
+    return [page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and page.is_tiled]
 
 
 def _stated(page: Any, coarsest: float) -> list[float] | None:
