@@ -121,14 +121,13 @@ def without_failed(slides: Sequence[T], *files: Sequence[str]) -> tuple[list[T],
     return [slide for place, slide in enumerate(slides) if place not in failures], kept
 
 
-def left_out(results: Path_) -> list[str]:
+def left_out(results: Path_, runs: Iterable[str]) -> list[str]:
     """What a run says last: how many slides are used, and a line for each that is not.
 
-    Read from `slides.tsv` and the `slides.tsv` of each run below `results`; empty where there are none.
+    Read from `slides.tsv` and the `slides.tsv` of each of the runs below `results`; empty where there are none.
     """
-    listed = [
-        p for p in (Path(results, "slides.tsv"), *sorted(Path(results, "runs").glob("*/slides.tsv"))) if p.is_file()
-    ]
+    tables = (Path(results, "slides.tsv"), *(Path(results, "runs", run, "slides.tsv") for run in runs))
+    listed = [path for path in tables if path.is_file()]
     slides: set[str] = set()
     lines: dict[str, str] = {}
     for path in listed:

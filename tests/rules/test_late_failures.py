@@ -16,7 +16,7 @@ from drunet.demo.pyramid import write_pyramid
 from drunet.errors import FailedSlideError
 from drunet.files import write_json
 from drunet.heatmap import read_heatmap
-from drunet.outcome import outcome_of
+from drunet.outcome import left_out, outcome_of
 from drunet.tiles import read_mask, read_table
 
 WHOLE = ["tumour_a", "tumour_b", "unlabelled"]
@@ -75,6 +75,8 @@ def test_three_slides_get_everything_and_the_run_ends_well(cohort: tuple[Project
     assert told and "too many tiles cannot be read" in told[0] and "unreadable at classify_tiles" in told[0]
     last = done.output[done.output.index("3 of 4 slides are used. Left out:") :].splitlines()
     assert last[1].startswith("  damaged: unreadable: too many tiles cannot be read") and len(last) <= 4
+    # Of a run that the configuration no longer has nothing is said.
+    assert left_out(project.results, []) == ["4 of 4 slides are used."]
 
 
 def test_every_result_of_the_fourth_says_why_it_is_none(cohort: tuple[Project, Finished]) -> None:

@@ -97,7 +97,8 @@ onstart:
 onsuccess:
     from drunet import outcome
 
-    print(*outcome.left_out(RESULTS), sep="\n", file=sys.stderr)
+    for line in outcome.left_out(RESULTS, RUNS):
+        print(line, file=sys.stderr)
 
 
 pathvars:
