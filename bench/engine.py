@@ -23,19 +23,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 from drunet.grid import Grid
 from drunet.inference import EngineOptions, classify, open_session
 from drunet.inspection import find_tissue
+from drunet.settings.merging import read_yaml
 from drunet.settings.tissue import TissueSettings
 from drunet.slide import Slide
 from drunet.tiles import TileRules, tile_table
 
-TISSUE = TissueSettings(
-    method="gradient",
-    mpp=8.0,
-    gradient_threshold=3.0,
-    white_distance=85.0,
-    min_area_um2=5000.0,
-    max_hole_um2=20000.0,
-    exclude_pen=True,
-)
+TISSUE = TissueSettings.of(read_yaml(Path(__file__).parents[1] / "config.yaml")["tissue"], "tissue")
 
 
 def main() -> None:
@@ -65,7 +58,7 @@ def main() -> None:
             size,
             arguments.step or size,
         )
-        table = tile_table(grid, find_tissue(slide, TISSUE), None, TileRules()).head(arguments.tiles)
+        table = tile_table(grid, find_tissue(slide, TISSUE)[0], None, TileRules()).head(arguments.tiles)
         x, y = table["x"].to_numpy(), table["y"].to_numpy()
         held = [slide.read(int(a), int(b), (size, size), arguments.mpp) for a, b in zip(x, y, strict=True)]
 

@@ -17,6 +17,7 @@ from drunet.annotation import Annotation, Region
 from drunet.annotation.fit import fit_to_tissue
 from drunet.errors import AnnotationError
 from drunet.inspection import COLUMNS, inspect
+from drunet.settings.merging import read_yaml
 from drunet.settings.tissue import TissueSettings
 from drunet.tiles import covered_area
 
@@ -27,15 +28,7 @@ TISSUE[250:375, 300:450] = True
 DRAWN = Polygon([(2600, 2100), (3000, 2100), (3000, 2500), (2800, 2900), (2600, 2900)])
 
 
-TISSUE_SETTINGS = TissueSettings(
-    method="gradient",
-    mpp=8.0,
-    gradient_threshold=3.0,
-    white_distance=85.0,
-    min_area_um2=5000.0,
-    max_hole_um2=20000.0,
-    exclude_pen=True,
-)
+TISSUE_SETTINGS = TissueSettings.of(read_yaml(Path(__file__).parents[2] / "config.yaml")["tissue"], "tissue")
 
 
 @pytest.fixture
