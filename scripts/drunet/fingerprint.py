@@ -18,6 +18,7 @@ from pathlib import Path
 # Files that a module may read from its own folder; another template of the folder may be named in a template.
 _DATA_SUFFIXES = (".j2", ".html", ".css", ".tsv", ".yaml")
 _QUOTED = re.compile(r"""["']([\w.-]+)["']""")
+_WITH_DOCSTRINGS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def fingerprint(script: Path, roots: Iterable[Path], modules: Iterable[str] = ()) -> str:
@@ -126,18 +127,10 @@ def _parsed(path: Path, changed: int) -> _Source:
             imports.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(_DATA_SUFFIXES):
             named.add(node.value)
-    return _Source(ast.unparse(_WithoutDocstrings().visit(tree)), tuple(imports), tuple(sorted(named)))
-
-
-class _WithoutDocstrings(ast.NodeTransformer):
-    def _strip(self, node: ast.AST) -> ast.AST:
-        self.generic_visit(node)
-        # Below a field, a string describes it.
-        body = [part for part in getattr(node, "body", []) if not _is_text(part)]
-        node.body = body or [ast.Pass()]  # type: ignore[attr-defined]
-        return node
-
-    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _strip  # noqa: N815 - ast's own names
+        elif isinstance(node, _WITH_DOCSTRINGS):
+            # Below a field, a string describes it.
+            node.body = [part for part in node.body if not _is_text(part)] or [ast.Pass()]
+    return _Source(ast.unparse(tree), tuple(imports), tuple(sorted(named)))
 
 
 def _is_text(statement: ast.AST) -> bool:
