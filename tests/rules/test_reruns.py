@@ -182,3 +182,11 @@ def test_what_is_done_stays_done_when_snakemakes_notes_are_forgotten(own_copy: P
     assert [p for p, held in kept.items() if any(row["path"].encode() in held for row in own_copy.rows)] == []
     done = own_copy.dry_run()
     assert done.status == 0 and "Nothing to be done" in done.output, done.output
+
+
+def test_jobs_are_chosen_once_for_each_that_ends(own_copy: Project) -> None:
+    """Not once a second besides, for each job that ever ended, as Snakemake does by itself."""
+    done = own_copy.run("--verbose", "--forcerun", "refine_heatmap", "--until", "postprocess")
+    assert done.status == 0, done.output
+    assert 6 <= sum(done.rules().values())
+    assert done.output.count("Ready jobs:") <= sum(done.rules().values())

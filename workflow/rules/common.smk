@@ -92,6 +92,11 @@ onstart:
         check_writable(RESULTS)
     except DrunetError as error:
         raise WorkflowError(str(error)) from None
+    # With its usual limit of jobs a second Snakemake looks for free jobs once more in every second for each job that
+    # has ended: after a hundred jobs that fills a processor core. On one machine nothing needs the limit.
+    limiter = workflow.scheduler.job_rate_limiter
+    if workflow.local_exec and limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
 
 
 onsuccess:
