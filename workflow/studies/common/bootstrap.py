@@ -3,8 +3,6 @@
 Values of one group (slides of a patient, images of one source) are not independent.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

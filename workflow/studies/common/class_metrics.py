@@ -4,8 +4,6 @@ Predictions are tables with a row per test image: `protocol`, `fold`, `label`, `
 in the order of the classes. The predicted class is the likeliest; of equal ones the first.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ An arm is a classifier with a threshold. Its scores are `pooled` over all tiles,
 classifiers, and `mean_of_slides`, where a slide with many tiles weighs no more than one with few.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any

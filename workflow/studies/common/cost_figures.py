@@ -1,7 +1,5 @@
 """Scatter plots of a score against a cost, with names beside the points."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import matplotlib

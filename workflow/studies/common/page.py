@@ -5,8 +5,6 @@ has the filters of `studies.common.words`, the test `missing`, and `table(frame,
 each on a line of its own. Every value is escaped, and one that the view lacks is an error.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import re

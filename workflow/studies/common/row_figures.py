@@ -1,7 +1,5 @@
 """Figures with a row per model: points with intervals, and boxes of single values."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping
 from typing import Any

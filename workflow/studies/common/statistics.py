@@ -1,7 +1,5 @@
 """Paired tests: whether arms that were tried on the same subjects differ by more than chance."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any

@@ -7,8 +7,6 @@ the settings leave to a table, and `check(settings, config)`, which gets the con
 studies; both may raise a DrunetError. The workflow reads this anew for every job: nothing heavy may be imported.
 """
 
-from __future__ import annotations
-
 import copy
 import importlib
 from collections.abc import Iterable, Mapping

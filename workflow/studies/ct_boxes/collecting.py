@@ -3,8 +3,6 @@
 The result names no patient: images are named by the number of their file, and patients are numbered.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections import Counter, defaultdict

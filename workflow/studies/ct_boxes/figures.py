@@ -1,7 +1,5 @@
 """Figures of tumour boxes: slices with boxes, outlines and attention, losses, IoU."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

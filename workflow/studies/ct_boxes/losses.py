@@ -4,8 +4,6 @@
 area it stands for none (padding of a batch).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

@@ -1,7 +1,5 @@
 """View of the page on tumour boxes: its numbers, and tables as they are shown."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

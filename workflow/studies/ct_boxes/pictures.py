@@ -4,8 +4,6 @@ An outline follows the strongest edges in a box. Source: D. Pravdyvets, master's
 names Sobel's edge detector only: how edges become an outline, and which are too faint, is chosen here.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ Source: D. Pravdyvets, "Object detection in Lung Cancer CT scans using deep lear
 thesis, Universitat Oberta de Catalunya, 2023, sections 3.2 to 3.4.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The slices of a subtype, their splits, and the rows of predictions."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Augmentation of slices and their boxes: mirrored, enlarged and shifted."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import numpy as np

@@ -3,8 +3,6 @@
 Every network is asked about the same images, which are chosen from the answers of all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias

@@ -4,8 +4,6 @@ DICOM and XML are read once, here. What comes out names no patient and no articl
 the file that they were made of, sources are numbered.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath

@@ -1,7 +1,5 @@
 """Figures of the CT study: scores, the source probe, and Grad-CAM maps."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ The source of networks.tsv is the code of Chu et al., with which their text agre
 is frozen (see `freeze`).
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Collection, Mapping
 from contextlib import suppress

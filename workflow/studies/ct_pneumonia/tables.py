@@ -4,8 +4,6 @@ The classes come from different sources (slices from a scanner, figures from art
 the answer: the border of the image, a heavy blur of it, or the facts of its file.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

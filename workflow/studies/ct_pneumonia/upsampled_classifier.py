@@ -4,8 +4,6 @@ Source: Chu et al. and their code, which is where the order of the head's layers
 layers come from.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Unpack
 

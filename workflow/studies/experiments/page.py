@@ -1,7 +1,5 @@
 """What the page of several runs shows: boxes of the Dice, a grid of pictures, and tables."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping
 from typing import Any

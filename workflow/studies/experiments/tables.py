@@ -1,7 +1,5 @@
 """Tables of several runs on the same slides: scores, tests and seconds (Oskouei et al. 2025, Table 2, Figs 3 and 4)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path

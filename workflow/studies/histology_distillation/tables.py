@@ -1,7 +1,5 @@
 """A distilled classifier of lung tissue beside its ablation and other models (Tian et al. 2024, Tables 2 to 5)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

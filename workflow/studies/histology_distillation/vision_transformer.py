@@ -4,8 +4,6 @@ Source: Dosovitskiy et al. 2020, section 3.1, equations 1 to 4, and Table 1. Wei
 for the classifier's, which start near zero (deviation 0.02) and not at it.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, Unpack
 

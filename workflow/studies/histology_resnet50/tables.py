@@ -1,7 +1,5 @@
 """ResNet-50 on lung tissue, frozen, partly or fully trained (Adekunle et al. 2025, arXiv 2510.16310)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Figures of multi-lens distortion: a grid seen through lenses, F1 without and with lenses, F1 by strength."""
 
-from __future__ import annotations
-
 import matplotlib
 import numpy as np
 import pandas as pd

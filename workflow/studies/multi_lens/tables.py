@@ -5,8 +5,6 @@ tested here: trainings, paired by seed, which is the question itself; and test i
 are about the trained networks only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Saliency maps of a classifier on tiles of slides."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

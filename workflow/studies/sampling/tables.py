@@ -1,7 +1,5 @@
 """Tables of the sampling strategies, and what the page shows of them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from itertools import islice

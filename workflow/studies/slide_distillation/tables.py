@@ -4,8 +4,6 @@ Tian et al. 2024 distil a classifier of single images. Here a student replaces t
 by the Dice of the segmentations against those with its teacher on the same slides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

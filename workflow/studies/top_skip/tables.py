@@ -4,8 +4,6 @@ The paper leaves the connection out to get rid of small fragments along the outl
 final segmentations. Both refiners here learn from the same slides and heatmaps, and differ in the connection alone.
 """
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import product

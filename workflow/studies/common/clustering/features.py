@@ -1,7 +1,5 @@
 """Features of labelled tiles from a MobileNetV2, from which clusters are made."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The montage of clusters: tiles of each, drawn in proportion to their labels."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Clusters of embedded tiles, and the classes made of them: each cluster, parted into tumour and non-tumour tiles."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Figures of image classifiers: confusion matrices, ROC curves, scores by split, training curves, groups of images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Choice of test images for figures: those with the most certain answers, and those that are confused."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

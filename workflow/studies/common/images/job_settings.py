@@ -1,7 +1,5 @@
 """Settings of studies of images that jobs read: the search for images of one source, and lessons of a teacher."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Saliency figures of an image classifier, which is rebuilt from what its training left."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

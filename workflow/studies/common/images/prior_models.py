@@ -6,8 +6,6 @@ no pixel. A network that is shown grey pictures of one format does not see these
 sharpness, noise, the grain of a compression.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor

@@ -3,8 +3,6 @@
 A model is named `task/arm`. Every number comes from the predictions and histories that its training left.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ A task is a set of classes to recognise, under one or several protocols of split
 prior models that do so. Every arm of a task sees the same images on the same sides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 

@@ -3,8 +3,6 @@
 Each can be killed and goes on where it stood, and one that is finished is not trained again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Figures of saliency maps: a row per image, a column per map."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Grad-CAM: which places of a layer's output speak for a class; and finding layers, also in models that are layers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ This is the one place that differentiates a trained model. The maps say where a 
 decision, not where the tumour is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
