@@ -8,8 +8,9 @@ import pandas as pd
 from drunet.report.words import number, plural
 from studies.common.images.class_figures import PROTOCOL_NAMES
 from studies.common.images.protocols import PROTOCOLS
+from studies.common.images.tables import Arms
 from studies.common.words import with_interval
-from studies.ct_boxes.tables import MEAN_BOX, BoxArm, Judged
+from studies.ct_boxes.tables import MEAN_BOX, Judged
 from studies.ct_boxes.tasks import SUBTYPES, shown_protocol
 from studies.ct_boxes.trials import SOURCE, TUNED
 
@@ -42,7 +43,7 @@ _RULES = {"largest": "the largest box counts", "union": "the box around all coun
 def page_view(
     scores: pd.DataFrame,
     leak: pd.DataFrame,
-    arms: Sequence[BoxArm],
+    arms: Arms,
     what: Sequence[Judged],
     published: pd.DataFrame,
     matching: Mapping[str, Any],
@@ -65,7 +66,7 @@ def page_view(
     used = slices[slices["subtype"].isin([source, *targets])]
     centre, width = (settings["slices"]["window"][key] for key in ("centre", "width"))
     shown = settings["arms"][settings["pictures"]["arm"]]
-    skipped = {f"{arm.protocol}: {t}: {why}" for arm in networks for t, why in arm.facts.get("skipped", {}).items()}
+    skipped = {f"{arm.task}: {t}: {why}" for arm in networks for t, why in arm.facts.get("skipped", {}).items()}
     return {
         **{key: settings[key] for key in ("size", "protocols", "good", "embedded")},
         "source": source,

@@ -36,7 +36,6 @@ from studies.ct_boxes.trials import (
     SOURCE,
     TUNED,
     UNTOUCHED,
-    SubtypeSplit,
     divide,
     prediction_rows,
     sides_of,
@@ -101,7 +100,7 @@ def train_box_arm(
     data = _Data(Originals(root, keep_mb, partial(read_slice, size=size)), view, size, unit, seed, threads)
 
     def first_rows() -> pd.DataFrame:
-        found = [data.rows(model, first.slices, plan, part=first.slices["part"], stage=SOURCE, target=source)]
+        found = [data.rows(model, first, plan, part=first["part"], stage=SOURCE, target=source)]
         for target in targets:
             others = slices[slices["subtype"] == target]
             if len(others):
@@ -114,10 +113,10 @@ def train_box_arm(
     trained = series.train(SOURCE, f"{name}, {source}", plan, partial(data.of, first, plan), first_rows)
     done = [(SOURCE, SOURCE, source, *trained)]
     series.go_on_from(SOURCE)
-    for target, split in tuned.items():
+    for target, own in tuned.items():
         key, label = tuned_key(target), f"{name}, {source} fine-tuned for {target}"
-        answers = partial(data.rows, model, split.slices, tuning, part=split.slices["part"], stage=TUNED, target=target)
-        trained = series.train(key, label, tuning, partial(data.of, split, tuning), answers)
+        answers = partial(data.rows, model, own, tuning, part=own["part"], stage=TUNED, target=target)
+        trained = series.train(key, label, tuning, partial(data.of, own, tuning), answers)
         done.append((key, TUNED, target, *trained))
 
     how = {"size": size, "source": source, "targets": list(targets), "protocol": protocol, "parts": dict(parts)}
@@ -187,9 +186,9 @@ class _Data:
     seed: int
     threads: int
 
-    def of(self, subtype: SubtypeSplit, plan: TrainingSettings) -> tuple[BoxBatches, BoxBatches | None]:
+    def of(self, divided: pd.DataFrame, plan: TrainingSettings) -> tuple[BoxBatches, BoxBatches | None]:
         """Batches to learn from, and to validate with if slices were set aside."""
-        learnt, judged = (subtype.slices.iloc[part] for part in (subtype.split.training, subtype.split.validation))
+        learnt, judged = (divided[divided["part"] == part] for part in ("training", "validation"))
         training = self._batches(learnt, plan, steps=plan.steps_per_epoch, view=self.view)
         return training, self._batches(judged, plan, fixed=True) if len(judged) else None
 
@@ -206,7 +205,7 @@ class _Data:
 
 def _tuned(
     own: Any, targets: Sequence[str], parts: Mapping[str, float]
-) -> tuple[dict[str, SubtypeSplit], dict[str, str]]:
+) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     """How each target is divided, and why some are not fine-tuned for."""
     tuned, skipped = {}, {}
     for target in targets:
