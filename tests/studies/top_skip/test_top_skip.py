@@ -14,6 +14,7 @@ from scipy.stats import wilcoxon
 
 from drunet.errors import ConfigError
 from studies.common.page import render_section
+from studies.common.statistics import long_scores
 from studies.top_skip import settings as rules
 from studies.top_skip import tables as study
 from studies.top_skip.tables import paired_dots
@@ -142,7 +143,7 @@ def test_the_page_tells_the_distance_before_post_processing_beside_the_final_one
 
 
 def test_the_long_table_leaves_undefined_scores_out(scores: pd.DataFrame) -> None:
-    long = study.long_table(scores)
+    long = long_scores(scores, study.SCORES)
     assert list(long.columns) == ["arm", "protocol", "repeat", "metric", "value"]
     gone = (long["arm"] == study.WITH) & (long["repeat"] == "S6") & long["metric"].isin(["hd_um", "hd95_um"])
     assert not gone.any() and long["value"].notna().all()

@@ -1,6 +1,6 @@
 """Paired tests: whether arms that were tried on the same subjects differ by more than chance."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -75,6 +75,13 @@ def require_slides(slides: Sequence[Mapping[str, Any]], where: str) -> None:
     if not slides:
         mend = "Choose a split of which slides.tsv in the results lists a usable slide with an annotation."
         raise ConfigError("there is no slide to compare on", where=where, mend=mend)
+
+
+def long_scores(scores: pd.DataFrame, metrics: Iterable[str]) -> pd.DataFrame:
+    """Scores of slides as every study keeps them: arm, protocol (stage), repeat (slide), metric, value, without NaN."""
+    kept = [metric for metric in metrics if metric in scores.columns]
+    long = scores.melt(id_vars=["arm", "stage", "slide"], value_vars=kept, var_name="metric").dropna(subset="value")
+    return long.rename(columns={"stage": "protocol", "slide": "repeat"}).reset_index(drop=True)
 
 
 def holm(p: np.ndarray) -> np.ndarray:

@@ -47,14 +47,9 @@ class Study:
     rows: dict[str, SheetRow] = field(default_factory=dict)
     problem: str | None = None
 
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """What a user may ask for."""
-        return targets_of(self.name)
-
 
 def targets_of(name: str) -> tuple[str, ...]:
-    """Targets of a study."""
+    """Targets of a study, which a user may ask for."""
     return TARGETS.get(name, (f"study_{name}",))
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from drunet.console import say
 from drunet.training.trained import rebuild
-from studies.common.images.examples import trial_of, with_calls
+from studies.common.class_metrics import trial_of, with_calls
 from studies.common.images.folder import read_image
 from studies.common.images.view import View
 from studies.common.saliency.grad_cam import grad_cam, walk

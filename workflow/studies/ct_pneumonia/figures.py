@@ -1,6 +1,6 @@
 """Figures of the CT study: scores, the source probe, and Grad-CAM maps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -89,24 +89,22 @@ def last_maps_figure(maps: Mapping[str, ArmMaps], shown: pd.DataFrame) -> Figure
 def layers_figure(maps: Mapping[str, ArmMaps]) -> Figure:
     """Layers over the depth of some networks, of the first image (Chu et al., figure 4); a row per network."""
     deep = {label: own for label, own in maps.items() if len(own.layer_names)}
-    most = max((len(own.layer_names) for own in deep.values()), default=0)
-    rows: list[Sequence[Panel | None]] = []
+    rows = []
     for own in deep.values():
-        row: list[Panel | None] = [Panel(own.images[0], boxes=own.boxes_of(0), title="image")]
-        row += [
-            Panel(own.images[0], found[0], own.boxes_of(0), title=str(name))
-            for name, found in zip(own.layer_names, own.layers, strict=True)
+        shown = [
+            ("image", None),
+            *((str(name), found[0]) for name, found in zip(own.layer_names, own.layers, strict=True)),
         ]
-        rows.append(row + [None] * (most + 1 - len(row)))
-    return panel_grid(rows, list(deep), most=most + 1, letters=6.3, nothing=NO_LAYERS)
+        rows.append([Panel(own.images[0], found, own.boxes_of(0), title) for title, found in shown])
+    return panel_grid(rows, list(deep), letters=6.3, nothing=NO_LAYERS)
 
 
 def averages_figure(maps: Mapping[str, ArmMaps]) -> Figure:
     """Means over the frozen, the trainable and all convolutions, of the first image (Chu et al., figure S3)."""
-    rows: list[Sequence[Panel | None]] = []
+    rows = []
     names = [str(name) for name in next(iter(maps.values())).group_names]
     for g in range(len(names)):
-        row: list[Panel | None] = []
+        row = []
         for label, own in maps.items():
             there = np.isfinite(own.groups[g]).all()
             size = f"{own.group_sizes[g]} layers" if there else "no layer"

@@ -17,7 +17,7 @@ from drunet.report.words import interval, number
 from studies.common.row_figures import box_rows
 from studies.common.saliency.attention_figure import Panel, panel_grid
 from studies.common.statistics import SLIDES_AS_INDEPENDENT, shown_tests
-from studies.experiments.tables import AFTER, BEFORE, SLIDE_STAGES, Runs, named_after, named_before, published_of
+from studies.experiments.tables import AFTER, BEFORE, SLIDE_STAGES, Runs, named_after, named_before
 
 _LABEL_LETTERS = 15
 _PUBLISHED = {
@@ -44,8 +44,7 @@ def draw_figures(
     boxes = {"with_refiner": ("dsc_mean", named_after(scores))}
     boxes["without_refiner"] = "dsc_mean_without_refiner", named_before(scores, labels, runs)
     figures = {
-        name: run_boxes(rows, _by_name(rows, published_of(published, labels, column)), counted)
-        for name, (column, rows) in boxes.items()
+        name: run_boxes(rows, published_of(rows, published, column), counted) for name, (column, rows) in boxes.items()
     }
     return figures | {"pictures": picture_grid(scores, pictures, labels)}
 
@@ -81,10 +80,13 @@ def page_view(
     }
 
 
-def _by_name(rows: pd.DataFrame, means: Mapping[str, float]) -> dict[str, float]:
-    """Published means by the names in a figure; one row may stand for several experiments."""
-    names = rows.drop_duplicates("name").set_index("name")["experiment"]
-    stated = {name: [means[e] for e in experiments.split(", ") if e in means] for name, experiments in names.items()}
+def published_of(rows: pd.DataFrame, published: pd.DataFrame, column: str) -> dict[str, float]:
+    """Published numbers by the names in a figure, where the paper states one; a row may be several experiments."""
+    means = published[published[column] != ""].set_index("experiment")[column].astype(float).to_dict()
+    stated = {
+        name: [means[e] for e in own.split(", ") if e in means]
+        for name, own in zip(rows["name"], rows["experiment"], strict=True)
+    }
     return {str(name): values[0] for name, values in stated.items() if values}
 
 

@@ -56,14 +56,6 @@ def with_margins(scores: pd.DataFrame, margins: Mapping[tuple[str, str], float])
     return scores.assign(margin=np.where(scores["stage"] == AFTER, shares, np.nan))
 
 
-def long_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """The scores as every study keeps them: arm (experiment), protocol (stage), repeat (slide), metric, value."""
-    metrics = [m for m in SCORES if m in scores.columns]
-    long = scores.melt(id_vars=["experiment", "stage", "slide"], value_vars=metrics, var_name="metric")
-    names = {"experiment": "arm", "stage": "protocol", "slide": "repeat"}
-    return long.dropna(subset="value").rename(columns=names).reset_index(drop=True)
-
-
 def learnt_from(models: Mapping[str, Mapping[str, Any]], name: str | None) -> str:
     """Training sets of a model, in their order: `breast (PSA), then this cohort (WTA, oversample)`."""
     if name is None:
@@ -169,12 +161,6 @@ def seconds_table(benchmarks: Path, labels: Mapping[str, str], runs: Runs, slide
         if path.is_file():
             rows.append([experiment, run, slide, stage, float(pd.read_csv(path, sep="\t")["s"].mean())])
     return pd.DataFrame(rows, columns=["experiment", "run", "slide", "stage", "seconds"])
-
-
-def published_of(published: pd.DataFrame, labels: Mapping[str, str], column: str) -> dict[str, float]:
-    """Published numbers by experiment, where the paper states one."""
-    stated = published[published["experiment"].isin(labels) & (published[column] != "")]
-    return dict(zip(stated["experiment"], stated[column].astype(float), strict=True))
 
 
 def _effect_of_refiner(rows: pd.DataFrame, value: str) -> pd.DataFrame:

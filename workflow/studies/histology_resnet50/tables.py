@@ -7,10 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from drunet.report.words import number
-from studies.common.class_metrics import SCORES, classes_in
+from studies.common.class_metrics import SCORES, classes_in, count_confused
 from studies.common.images import tables as shared
 from studies.common.images.class_figures import confusion_matrices, loss_curves, protocol_dumbbell
-from studies.common.images.examples import count_confused
 from studies.common.images.tables import Arms, ImageArm
 from studies.common.words import percent
 

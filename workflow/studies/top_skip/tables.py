@@ -55,12 +55,6 @@ def score_table(
     return rows[["arm", "slide", "stage", *SCORES]].reset_index(drop=True)
 
 
-def long_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """The scores as every study keeps them: arm, protocol (stage), repeat (slide), metric, value."""
-    long = scores.melt(id_vars=["arm", "stage", "slide"], value_vars=list(SCORES), var_name="metric")
-    return long.dropna(subset="value").rename(columns={"stage": "protocol", "slide": "repeat"}).reset_index(drop=True)
-
-
 def changes_table(scores: pd.DataFrame) -> pd.DataFrame:
     """How each score changes when the connection is left out, over the slides that have it in both arms.
 

@@ -17,9 +17,8 @@ from PIL import Image
 from sklearn.metrics import accuracy_score
 
 from drunet.files import read_published
-from studies.common.class_metrics import called, confusion, truth
+from studies.common.class_metrics import called, confused, confusion, count_confused, surest, truth
 from studies.common.images import tables as study
-from studies.common.images.examples import confused, count_confused, surest
 from studies.common.images.near_duplicates import check_facts
 from studies.common.images.pictures import decision_maps, layer_attention
 from studies.common.page import render_section, templates

@@ -204,15 +204,12 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss", *, l
 
 def group_montage(images: pd.DataFrame, root: str | Path, groups: pd.Series, rows: int = 6) -> Figure:
     """The images (file, label; below `root`) of some `groups`, a row each, see `choose_groups`."""
-    panels: list[list[Panel | None]] = []
-    words = []
+    panels, words = [], []
     for group in choose_groups(images, groups, rows):
         own = images[groups == group].sort_values("file")
-        shown = [Panel(read_image(Path(root) / file)) for file in own["file"][:MONTAGE_COLUMNS]]
-        panels.append([*shown, *[None] * (MONTAGE_COLUMNS - len(shown))])
+        panels.append([Panel(read_image(Path(root) / file)) for file in own["file"][:MONTAGE_COLUMNS]])
         words.append(f"{own['label'].iloc[0]},\n{plural(len(own), 'image')}")
-    columns = max(sum(panel is not None for panel in row) for row in panels)
-    return panel_grid([row[:columns] for row in panels], words, bar=False)
+    return panel_grid(panels, words, bar=False)
 
 
 def choose_groups(images: pd.DataFrame, groups: pd.Series, rows: int) -> list[str]:

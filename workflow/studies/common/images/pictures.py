@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from drunet.training.trained import rebuild
-from studies.common.images.examples import confused, surest, trial_of
+from studies.common.class_metrics import confused, surest, trial_of
 from studies.common.images.folder import read_image
 from studies.common.images.view import View
 from studies.common.saliency.attention_figure import image_maps

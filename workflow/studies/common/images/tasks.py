@@ -107,14 +107,6 @@ def module_of(settings: Mapping[str, Any], key: str) -> str:
     return registry.module_of(settings["arms"][key.partition("/")[2]]["architecture"])
 
 
-def starting_files(arm: Mapping[str, Any]) -> list[str]:
-    """Files with weights that an arm starts from."""
-    weights = arm.get("weights", "random")
-    if isinstance(weights, str):
-        return [] if weights in ("random", "imagenet") else [weights]
-    return list(weights.values())
-
-
 def check_tasks(name: str, settings: Mapping[str, Any]) -> None:
     """Refuse, by a DrunetError, a study whose tasks, arms and paths do not fit each other."""
     where = f"study_settings.{name}"

@@ -8,6 +8,7 @@ from drunet.outcome import without_failed
 from drunet.report.figures import save
 from studies.common.file_lists import by_name
 from studies.common.page import render_section
+from studies.common.statistics import long_scores
 from studies.experiments import page
 from studies.experiments import tables as study
 from studies.experiments.pictures import seen_by_runs
@@ -44,7 +45,7 @@ with job(snakemake.log[0]):
     table = study.runs_table(scores, labels, runs, params.models, resamples=settings["bootstrap"], seed=params.seed)
     tests = study.tests_table(scores, labels, runs)
     seconds = study.seconds_table(Path(params.benchmarks), labels, runs, [row["slide"] for row in slides])
-    write_tsv(study.long_table(scores), output.metrics)
+    write_tsv(long_scores(scores.rename(columns={"experiment": "arm"}), study.SCORES), output.metrics)
     write_tsv(table, output.runs)
     write_tsv(tests, output.tests)
     write_tsv(seconds, output.seconds)

@@ -10,6 +10,7 @@ from drunet.outcome import without_failed
 from drunet.report.figures import save
 from studies.common.file_lists import by_name
 from studies.common.page import render_section
+from studies.common.statistics import long_scores
 from studies.top_skip import tables as study
 from studies.top_skip.tables import paired_dots
 
@@ -25,7 +26,7 @@ with job(snakemake.log[0]):
     results = {arm: [read_json(path) for path in paths] for arm, paths in measured.items()}
     scores = study.score_table(results, counted, slides)
     changes = study.changes_table(scores)
-    write_tsv(study.long_table(scores), output.metrics)
+    write_tsv(long_scores(scores, study.SCORES), output.metrics)
     write_tsv(changes, output.changes)
     panels = [
         ("after refinement", "Hausdorff distance (µm)", study.paired(scores, "refined", "hd_um")),
