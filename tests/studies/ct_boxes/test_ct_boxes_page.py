@@ -25,8 +25,8 @@ from studies.ct_boxes import tables as study
 from studies.ct_boxes import tasks as box_tasks
 from studies.ct_boxes import trials
 from studies.ct_boxes.figures import study_figures
-from studies.ct_boxes.page import matching_table, page_view, scores_table
 from studies.ct_boxes.pictures import choose_slices
+from studies.ct_boxes.tables import matching_table, page_view, scores_table
 
 ROOT = Path(__file__).parents[3]
 PUBLISHED = read_published(ROOT / "workflow/studies/ct_boxes/published.tsv")

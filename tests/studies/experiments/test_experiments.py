@@ -18,10 +18,10 @@ from drunet.files import read_published
 from drunet.report.figures import save
 from studies.common.page import render_section
 from studies.common.statistics import holm, long_scores
-from studies.experiments import page
+from studies.experiments import tables as page
 from studies.experiments import tables as study
-from studies.experiments.page import picture_grid, published_of, run_boxes
 from studies.experiments.pictures import share_called_tumour, tumour_margin
+from studies.experiments.tables import picture_grid, published_of, run_boxes
 
 PUBLISHED = read_published(Path(__file__).parents[3] / "resources/published/drunet_experiments.tsv")
 LABELS = {"I": "one", "III": "three", "VIII": "bare"}

@@ -17,7 +17,7 @@ from drunet.report.figures import save
 from drunet.settings.merging import resolve_models
 from studies.common.classifier_arms import arm_metrics
 from studies.common.cost import Arithmetic, cost_table
-from studies.common.cost_figures import cost_scatter
+from studies.common.model_figures import cost_scatter
 from studies.common.page import render_section
 from studies.common.study_settings import Study, load_studies
 from studies.slide_distillation import tables as study

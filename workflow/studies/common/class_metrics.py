@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from drunet.metrics import NAN, area_under_roc, interval
-from studies.common.bootstrap import resample
+from studies.common.statistics import resample
 
 SCORES = ("accuracy", "mcc", "precision", "recall", "f1", "auc")
 # Of one positive class: recall is the sensitivity to it.

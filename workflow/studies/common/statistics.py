@@ -1,4 +1,4 @@
-"""Paired tests: whether arms that were tried on the same subjects differ by more than chance."""
+"""Paired tests (whether arms that were tried on the same subjects differ by more than chance), and draws of groups."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import PermutationMethod, rankdata, wilcoxon
 
 from drunet.errors import ConfigError
@@ -160,3 +161,17 @@ def _note(n: int, differing: int) -> str:
     if differing < DECISIVE_PAIRS:
         return f"{differing} differing pairs cannot fall below p = {2 / 2**differing:.2g}"
     return ""
+
+
+def resample(groups: NDArray, *, resamples: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.int64]] | None:
+    """Group of each of n values (n,), and how often each group is drawn (resamples, groups); None for a single group.
+
+    >>> owner, drawn = resample(np.array(["p01", "p01", "p02"]), resamples=4, seed=0)
+    >>> owner.tolist(), drawn.shape, drawn.sum(axis=1).tolist()
+    ([0, 0, 1], (4, 2), [2, 2, 2, 2])
+    """
+    names, owner = np.unique(groups, return_inverse=True)
+    count = len(names)
+    if count < 2:
+        return None
+    return owner, np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)

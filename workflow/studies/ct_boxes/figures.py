@@ -13,7 +13,7 @@ from shapely.geometry import Polygon as Outline
 from drunet.report.figures import PALETTE
 from studies.common.images.class_figures import PROTOCOL_COLOURS, PROTOCOL_NAMES, loss_curves, protocol_dumbbell
 from studies.common.images.tables import Arms
-from studies.common.row_figures import box_rows
+from studies.common.model_figures import box_rows
 from studies.common.saliency.attention_figure import Panel, panel_grid
 from studies.ct_boxes import trials
 from studies.ct_boxes.tables import MEAN_BOX, Judged

@@ -9,7 +9,7 @@ from studies.common.images.tables import read_arms
 from studies.common.page import render_section
 from studies.ct_boxes import tables
 from studies.ct_boxes.figures import study_figures
-from studies.ct_boxes.page import page_view
+from studies.ct_boxes.tables import page_view
 from studies.ct_boxes.trials import read_slices
 
 with job(snakemake.log[0]):

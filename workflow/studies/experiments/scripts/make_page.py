@@ -9,7 +9,6 @@ from drunet.report.figures import save
 from studies.common.file_lists import by_name
 from studies.common.page import render_section
 from studies.common.statistics import long_scores
-from studies.experiments import page
 from studies.experiments import tables as study
 from studies.experiments.pictures import seen_by_runs
 
@@ -51,7 +50,7 @@ with job(snakemake.log[0]):
     write_tsv(seconds, output.seconds)
 
     published = read_published(inputs.published)
-    for name, figure in page.draw_figures(scores, pictures, labels, runs, published).items():
+    for name, figure in study.draw_figures(scores, pictures, labels, runs, published).items():
         save(figure, output[name], dpi=200)
-    view = page.page_view(table, tests, seconds, published, band_um=settings["band_um"])
+    view = study.page_view(table, tests, seconds, published, band_um=settings["band_um"])
     render_section(Path(output.section).parent, Path(inputs.template), view)
