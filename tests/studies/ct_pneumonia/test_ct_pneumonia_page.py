@@ -93,7 +93,6 @@ def page_of(made: dict[str, Any], folder: Path, covered: pd.DataFrame | None = N
         "roc",
         "probe",
         "losses",
-        "groups",
         "attention_last",
         "attention_layers",
         "attention_averages",

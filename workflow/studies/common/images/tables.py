@@ -14,7 +14,7 @@ import pandas as pd
 from drunet.files import read_json
 from studies.common import class_metrics
 from studies.common.class_metrics import SCORES
-from studies.common.images.class_figures import MONTAGE_COLUMNS, PROTOCOL_NAMES
+from studies.common.images.class_figures import PROTOCOL_NAMES
 from studies.common.images.protocols import PROTOCOLS
 from studies.common.words import score, signed
 
@@ -300,5 +300,4 @@ def shared_view(
         "splits": split_table(scores, leak, metrics=metrics),
         "training": training_table(arms),
         "grouping": {"search": None, **grouping},
-        "montage_columns": MONTAGE_COLUMNS,
     }
