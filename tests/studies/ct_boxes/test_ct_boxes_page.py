@@ -26,7 +26,7 @@ from studies.ct_boxes import tasks as box_tasks
 from studies.ct_boxes import trials
 from studies.ct_boxes.figures import study_figures
 from studies.ct_boxes.pictures import choose_slices
-from studies.ct_boxes.tables import matching_table, page_view, scores_table
+from studies.ct_boxes.tables import page_view, scores_table
 
 ROOT = Path(__file__).parents[3]
 PUBLISHED = read_published(ROOT / "workflow/studies/ct_boxes/published.tsv")
@@ -200,12 +200,12 @@ def test_no_figure_of_the_thesis_stands_where_another_subtype_was_learnt_from(ma
     assert "published" not in scores_table(made["scores"], study.judged("A", ["G"]), PUBLISHED).columns
 
 
-def test_what_was_matched_is_told_in_words() -> None:
-    table = matching_table(MATCHING).set_index("what")["number"]
-    assert table["slices with several boxes (the largest box counts)"] == 1
-    assert table["CT slices without an annotation, left out"] == 11
-    assert table["slices above the maximum number per subtype"] == 3
-    assert len(table) == 7  # what never happened is left out, but for unreadable files
+def test_what_was_matched_is_told_in_words(made: dict[str, Any], tmp_path: Path) -> None:
+    listed = page_of(made, tmp_path).partition("matched by SOPInstanceUID")[2]
+    listed = listed[: listed.index("slices above the maximum number per subtype 3")]
+    assert "slices with several boxes (the largest box counts) 1" in listed
+    assert "CT slices without an annotation, left out 11" in listed and "unreadable files 0" in listed
+    assert "duplicate" not in listed and "not CT slices" not in listed  # what never happened, but unreadable files
 
 
 def test_the_page_is_whole(made: dict[str, Any], tmp_path: Path) -> None:

@@ -171,32 +171,6 @@ def _learnt(arm: ImageArm, stage: str, subtype: str, slices: pd.DataFrame) -> pd
     return slices[(slices["subtype"] == source.subtype) & ~slices["file"].isin(tested)]
 
 
-# What matching.json counts. The first six are always shown, the others where they are not 0.
-_COUNTS = {
-    "slices": "slices with a box, read and kept",
-    "annotated": "CT slices with an annotation",
-    "dicom_without_annotation": "CT slices without an annotation, left out",
-    "annotation_without_dicom": "annotations without a CT slice, left out",
-    "several_boxes": "slices with several boxes",
-    "unreadable": "unreadable files",
-    "without_patient": "slices without a patient ID",
-    "not_ct": "DICOM files that are not CT slices (other modalities, reports, outlines)",
-    "duplicates": "duplicate CT slices (the first counts)",
-    "wrong_names": "annotations not named by a UID",
-    "duplicate_annotations": "duplicate annotations (the first counts)",
-    "unusable_annotations": "invalid annotations",
-    "without_box": "annotations without a usable box",
-    "outside_boxes": "boxes outside their slice",
-    "empty_boxes": "boxes without an area",
-    "other_subtype": "slices of other subtypes",
-    "no_subtype": "slices without a subtype",
-    "subtype_differs": "slices whose box names another subtype than the patient (the patient counts)",
-    "left_out": "slices above the maximum number per subtype",
-}
-_ALWAYS = 6
-_RULES = {"largest": "the largest box counts", "union": "the box around all counts", "first": "the first box counts"}
-
-
 def page_view(
     scores: pd.DataFrame,
     leak: pd.DataFrame,
@@ -240,7 +214,7 @@ def page_view(
         "scores": scores_table(scores, what, published),
         "good_shares": _wide(scores, what, lambda row: number(100 * row["good"], 0)),
         "splits_table": leak_table(leak),
-        "matching": matching_table(matching),
+        "matching": matching,
         "subtypes": counts.to_dict("records"),
         "window": {"black": centre - width / 2, "white": centre + width / 2},
         "without_patient": int(matching.get("without_patient", 0)),
@@ -273,16 +247,6 @@ def leak_table(leak: pd.DataFrame) -> pd.DataFrame:
             "test slices of a training patient (%)": [number(100 * share, 0) for share in leak["leak"]],
         }
     )
-
-
-def matching_table(matching: Mapping[str, Any]) -> pd.DataFrame:
-    """What was found in the folders; counts of 0 are left out, except the usual ones."""
-    rows = []
-    for place, (key, words) in enumerate(_COUNTS.items()):
-        if place < _ALWAYS or matching.get(key):
-            rule = f" ({_RULES[matching['rule']]})" if key == "several_boxes" else ""
-            rows.append((words + rule, matching.get(key, 0)))
-    return pd.DataFrame(rows, columns=["what", "number"])
 
 
 def _wide(

@@ -13,11 +13,12 @@ from scipy.stats import spearmanr
 
 from drunet.slide import Slide
 from drunet.tiles import TUMOUR
-from studies.common.saliency.grad_cam import GradCam, grad_cam
 from studies.common.saliency.maps import (
+    GradCam,
     IntegratedGradients,
     ScoreKind,
     batches,
+    grad_cam,
     gradient_saliency,
     integrated_gradients,
     unit_range,

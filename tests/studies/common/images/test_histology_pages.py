@@ -22,7 +22,7 @@ from studies.common.images import tables as study
 from studies.common.images.near_duplicates import check_facts
 from studies.common.images.pictures import decision_maps, layer_attention
 from studies.common.page import render_section, templates
-from studies.common.saliency.grad_cam import grad_cam
+from studies.common.saliency.maps import grad_cam
 from studies.histology_distillation import tables as distillation
 from studies.histology_resnet50 import tables as resnet50
 
