@@ -18,7 +18,7 @@ from drunet.report.figures import save
 from studies.backbones import tables as study
 from studies.common.classifier_arms import arm_metrics
 from studies.common.cost import Arithmetic, cost_table
-from studies.common.cost_figures import cost_scatter
+from studies.common.model_figures import cost_scatter
 from studies.common.page import render_section
 
 ROOT = Path(__file__).parents[3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from studies.common.classifier_arms import arm_metrics
 from studies.common.clustering.figures import choose_examples, montage
 from studies.common.clustering.settings import Search
 from studies.common.clustering.sharing import cluster_owners
-from studies.common.clustering.tiles import TileClusters, cluster_tiles
+from studies.common.clustering.tiles import cluster_tiles
 from studies.common.page import render_section
 
 ARMS = {
@@ -43,12 +44,13 @@ TRAINED = {
 
 
 @pytest.fixture(scope="module")
-def found() -> TileClusters:
+def found() -> SimpleNamespace:
     points, _ = make_blobs(90, centers=[[0, 0], [9, 0], [0, 9]], random_state=0)
     table = pd.DataFrame({"split": "training", "slide": "s", "x": range(90), "y": 0, "label": np.arange(90) % 2})
     table["f0"], table["f1"] = points.T
     search = Search(max_clusters=4, components=2, population=20, generations=15, seconds=60, min_tiles=5, tiles=90)
-    return cluster_tiles(table, search, seed=1, where="x")
+    names = ("table", "clusters", "validity", "facts")
+    return SimpleNamespace(**dict(zip(names, cluster_tiles(table, search, seed=1, where="x"), strict=True)))
 
 
 def metrics() -> pd.DataFrame:
@@ -72,7 +74,7 @@ def test_a_cluster_shows_its_labels_in_their_proportion_and_a_rare_one_too() -> 
         assert own["label"].is_monotonic_decreasing
 
 
-def test_a_montage_has_a_row_per_cluster_and_names_its_share_of_tumour(found: TileClusters) -> None:
+def test_a_montage_has_a_row_per_cluster_and_names_its_share_of_tumour(found: SimpleNamespace) -> None:
     examples = choose_examples(found.table, 4, seed=1)
     figure = montage(examples, lambda tile: np.full((16, 16, 3), 200, np.uint8), found.facts["members"], 64.0)
     most = examples.groupby("cluster").size().max()
@@ -85,7 +87,7 @@ def test_a_montage_has_a_row_per_cluster_and_names_its_share_of_tumour(found: Ti
     assert titles == ["tumour" if label else "non-tumour" for label in examples["label"]]
 
 
-def test_the_page_tells_what_was_found_and_how_well_it_does(found: TileClusters, tmp_path: Path) -> None:
+def test_the_page_tells_what_was_found_and_how_well_it_does(found: SimpleNamespace, tmp_path: Path) -> None:
     examples = choose_examples(found.table, 4, seed=1)
     picture = montage(examples, lambda tile: np.zeros((9, 9, 3), np.uint8), found.facts["members"], 64.0)
     save(picture, tmp_path / "figures/few_montage.jpg")
@@ -109,7 +111,7 @@ def test_the_page_tells_what_was_found_and_how_well_it_does(found: TileClusters,
     assert "time limit" not in render_section(tmp_path, Path(study.__file__).with_name("page.md.j2"), in_time).text
 
 
-def test_metrics_hold_the_arms_and_the_validity_of_the_clusters(found: TileClusters) -> None:
+def test_metrics_hold_the_arms_and_the_validity_of_the_clusters(found: SimpleNamespace) -> None:
     table = study.with_validity(metrics(), {"few": found.validity})
     assert table.columns.tolist() == ["arm", "protocol", "repeat", "metric", "value"]
     own = table[(table["protocol"] == "clusters of few") & (table["arm"] == "evolutionary")]

@@ -46,7 +46,7 @@ def value(metrics: pd.DataFrame, arm: str, protocol: str, metric: str) -> float:
 
 def test_labelled_tiles_are_joined_by_position_and_the_unlabelled_left_out(tmp_path: Path) -> None:
     place = {"column": np.int32([0, 1, 2]), "row": np.int32([0, 0, 5])}
-    write_table(tmp_path / "tiles.parquet", pd.DataFrame({**place, "label": np.int8([1, -1, 0])}), {})
+    write_table(tmp_path / "tiles.parquet", pd.DataFrame({**place, "x": 0, "y": 0, "label": np.int8([1, -1, 0])}), {})
     answers = pd.DataFrame({**place, "p_tumour": np.float32([0.9, 0.5, np.nan])}).iloc[::-1]
     write_table(tmp_path / "answers.parquet", answers, {})
     slides = [{"slide": "a", "patient": 7}, {"slide": "b", "patient": 8}]

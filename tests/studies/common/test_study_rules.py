@@ -55,7 +55,6 @@ WORK = {
     "common/images": {
         "list_images",
         "make_patch_set",
-        "show_groups",
         "train_image_arm",
         "fit_prior_model",
         "export_image_arm",
@@ -112,7 +111,7 @@ def test_log_and_benchmark_are_kept_apart_per_output(rules: dict[str, Described]
 def test_what_the_configuration_sets_for_a_rule_reaches_it(rules: dict[str, Described]) -> None:
     settable = settable_rules()
     # These take seconds however large the set of images, and what is drawn is the same for everyone.
-    fixed = {*DRAWING, "show_groups", "gather_explanations", "draw_lens_grid"}
+    fixed = {*DRAWING, "gather_explanations", "draw_lens_grid"}
     # What trains over clusters trains a classifier.
     assert WORKING - settable == {*fixed, "train_clustered"}
     for name in sorted(WORKING - {"train_clustered"}):

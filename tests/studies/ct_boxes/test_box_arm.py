@@ -15,6 +15,7 @@ from drunet.training.trained import Trained, rebuild
 from studies.common import series
 from studies.common.errors import ImageSetError
 from studies.common.images.folder import write_list
+from studies.common.images.tables import ImageArm
 from studies.common.series import weights_file
 from studies.ct_boxes import tables
 from studies.ct_boxes import training as box_arm
@@ -161,7 +162,7 @@ def test_facts_tell_parameters_and_what_was_left_out(trained: Any) -> None:
 def leaks_of(outcome: Trained, root: Path) -> pd.DataFrame:
     """What the page says of the split of the source."""
     facts = outcome.facts
-    arm = tables.BoxArm("a", "a", facts["protocol"], outcome.predictions, outcome.history, facts)
+    arm = ImageArm(facts["protocol"], "a", "a", None, outcome.predictions, outcome.history, facts)
     return tables.leaks([arm], tables.judged(facts["source"], []), read_slices(root / "slices.tsv"))
 
 
@@ -274,7 +275,7 @@ def test_a_patient_who_only_stopped_the_training_leaks_too() -> None:
     # Slices 2 to 5 are tested: one is of the patient learnt from, one of the patient validated on.
     slices = pd.DataFrame({"file": list("012345"), "subtype": "B", "patient": ["1", "2", "1", "2", "3", "4"]})
     rows = slices.assign(stage="source", part=["training", "validation", *["test"] * 4])
-    arm = tables.BoxArm("a", "a", "random", rows, pd.DataFrame(), {"source": "B"})
+    arm = ImageArm("random", "a", "a", None, rows, pd.DataFrame(), {"source": "B"})
     assert tables.leaks([arm], tables.judged("B", []), slices)["leak"].tolist() == [2 / 4]
 
 

@@ -10,8 +10,7 @@ from PIL import Image
 
 from drunet.errors import ConfigError
 from studies.common.images.batches import probabilities
-from studies.ct_boxes.losses import MeanBoxIou
-from studies.ct_boxes.training import BoxBatches, read_slice
+from studies.ct_boxes.training import BoxBatches, MeanBoxIou, read_slice
 from studies.ct_boxes.view import BoxView
 
 COUNT, SIZE = 7, 32

@@ -11,7 +11,7 @@ from shapely.ops import unary_union
 
 from studies.common.saliency.maps import gradients
 from studies.ct_boxes import geometry
-from studies.ct_boxes.losses import GIoULoss, MeanBoxIou, box_loss
+from studies.ct_boxes.training import GIoULoss, MeanBoxIou, box_loss
 
 TRUE = np.array([[0.2, 0.3, 0.6, 0.8]], np.float32)
 PLACES = {

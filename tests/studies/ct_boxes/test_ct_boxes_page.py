@@ -17,6 +17,7 @@ from PIL import Image
 from drunet.errors import ConfigError, DrunetError
 from drunet.files import read_published
 from drunet.settings.merging import merged
+from studies.common.images.tables import ImageArm
 from studies.common.page import render_section
 from studies.common.study_settings import without_paths
 from studies.ct_boxes import settings as rules
@@ -24,8 +25,8 @@ from studies.ct_boxes import tables as study
 from studies.ct_boxes import tasks as box_tasks
 from studies.ct_boxes import trials
 from studies.ct_boxes.figures import study_figures
-from studies.ct_boxes.page import matching_table, page_view, scores_table
 from studies.ct_boxes.pictures import choose_slices
+from studies.ct_boxes.tables import page_view, scores_table
 
 ROOT = Path(__file__).parents[3]
 PUBLISHED = read_published(ROOT / "workflow/studies/ct_boxes/published.tsv")
@@ -52,7 +53,7 @@ def slices() -> pd.DataFrame:
     return slice_list({"B": 8, "A": 6, "G": 6}, 4)
 
 
-def measured(arms: list[study.BoxArm], slices: pd.DataFrame, settings: dict[str, Any]) -> dict[str, Any]:
+def measured(arms: list[ImageArm], slices: pd.DataFrame, settings: dict[str, Any]) -> dict[str, Any]:
     """Everything that the page is made of."""
     what = study.judged(settings["source"], settings["targets"])
     arms = study.with_mean_box(arms, slices)
@@ -70,10 +71,11 @@ def measured(arms: list[study.BoxArm], slices: pd.DataFrame, settings: dict[str,
 def made(slices: pd.DataFrame) -> dict[str, Any]:
     settings = {**shipped(), "targets": ["A", "G"]}
     networks = [
-        study.BoxArm(
+        ImageArm(
+            protocol,
             name,
             settings["arms"][name]["label"],
-            protocol,
+            None,
             answers(slices, protocol, {k: v * (1 if name == "simple" else 0.5) for k, v in MOVED.items()}),
             history(),
             facts(1_000_000 if name == "simple" else 90_000),
@@ -123,8 +125,8 @@ def test_means_are_those_of_the_slices_that_are_spoken_of(made: dict[str, Any], 
 
 
 def test_the_mean_box_is_the_mean_of_what_was_learnt_from(made: dict[str, Any], slices: pd.DataFrame) -> None:
-    constant = next(arm for arm in made["arms"] if arm.name == study.MEAN_BOX and arm.protocol == "grouped")
-    network = next(arm for arm in made["arms"] if arm.name == "simple" and arm.protocol == "grouped")
+    constant = next(arm for arm in made["arms"] if arm.name == study.MEAN_BOX and arm.task == "grouped")
+    network = next(arm for arm in made["arms"] if arm.name == "simple" and arm.task == "grouped")
     tested = study.Judged("B", trials.SOURCE).rows(network.predictions)["file"]
     learnt = slices[(slices["subtype"] == "B") & ~slices["file"].isin(tested)]
     said = constant.predictions[constant.predictions["stage"].isin(["source", "untouched"])]
@@ -159,7 +161,7 @@ def test_the_long_table_has_a_row_per_arm_protocol_and_metric(made: dict[str, An
 
 def test_a_study_of_one_subtype_has_no_targets(slices: pd.DataFrame) -> None:
     own = slices[slices["subtype"] == "B"]
-    arm = study.BoxArm("simple", "simple CNN (MSE)", "grouped", answers(own, "grouped", MOVED), history(()), facts())
+    arm = ImageArm("grouped", "simple", "simple CNN (MSE)", None, answers(own, "grouped", MOVED), history(()), facts())
     made = measured([arm], own, {**shipped(), "targets": []})
     assert list(made["scores"]["metric"]) == ["iou_B_source_test"] * 2
     assert len(made["leak"]) == 1
@@ -198,12 +200,12 @@ def test_no_figure_of_the_thesis_stands_where_another_subtype_was_learnt_from(ma
     assert "published" not in scores_table(made["scores"], study.judged("A", ["G"]), PUBLISHED).columns
 
 
-def test_what_was_matched_is_told_in_words() -> None:
-    table = matching_table(MATCHING).set_index("what")["number"]
-    assert table["slices with several boxes (the largest box counts)"] == 1
-    assert table["CT slices without an annotation, left out"] == 11
-    assert table["slices above the maximum number per subtype"] == 3
-    assert len(table) == 7  # what never happened is left out, but for unreadable files
+def test_what_was_matched_is_told_in_words(made: dict[str, Any], tmp_path: Path) -> None:
+    listed = page_of(made, tmp_path).partition("matched by SOPInstanceUID")[2]
+    listed = listed[: listed.index("slices above the maximum number per subtype 3")]
+    assert "slices with several boxes (the largest box counts) 1" in listed
+    assert "CT slices without an annotation, left out 11" in listed and "unreadable files 0" in listed
+    assert "duplicate" not in listed and "not CT slices" not in listed  # what never happened, but unreadable files
 
 
 def test_the_page_is_whole(made: dict[str, Any], tmp_path: Path) -> None:
@@ -239,13 +241,13 @@ def test_slices_that_name_no_patient_are_told_of(made: dict[str, Any], tmp_path:
 def test_a_page_of_one_protocol_and_no_target_claims_nothing_more(slices: pd.DataFrame, tmp_path: Path) -> None:
     own = slices[slices["subtype"] == "B"]
     label = "attention CNN (GIoU, L1)"
-    arm = study.BoxArm("compact", label, "grouped", answers(own, "grouped", MOVED), history(()), facts())
+    arm = ImageArm("grouped", "compact", label, None, answers(own, "grouped", MOVED), history(()), facts())
     made = measured([arm], own, {**shipped(), "targets": [], "protocols": ["grouped"]})
     page = page_of(made, tmp_path / "grouped")
     assert [said for said in (*OF_BOTH, *OF_TARGETS) if said in page] == []
     assert "Only the split by patient was run" in page
     assert (tmp_path / "grouped/report.html").read_text(encoding="utf-8").count("<figure") == 3
-    arm = replace(arm, protocol="random", predictions=answers(own, "random", MOVED))
+    arm = replace(arm, task="random", predictions=answers(own, "random", MOVED))
     page = page_of(measured([arm], own, {**made["settings"], "protocols": ["random"]}), tmp_path / "random")
     assert "; 100 % of the slices are of a patient who is also in the training set (random split)" in page
     assert page.count("This run has no split by patient.") == 1 and "The grouped split keeps" not in page
@@ -260,7 +262,7 @@ def test_a_target_without_fine_tuning_is_told_of(made: dict[str, Any], tmp_path:
 
 def test_a_study_that_learnt_elsewhere_does_not_quote_the_thesis(slices: pd.DataFrame, tmp_path: Path) -> None:
     moved = answers(slices, "grouped", MOVED, source="A")
-    arm = study.BoxArm("simple", "simple CNN (MSE)", "grouped", moved, history(), {**facts(), "source": "A"})
+    arm = ImageArm("grouped", "simple", "simple CNN (MSE)", None, moved, history(), {**facts(), "source": "A"})
     settings = {**shipped(), "source": "A", "targets": ["B", "G"], "protocols": ["grouped"]}
     page = page_of(measured([arm], slices, settings), tmp_path)
     assert "stage published" not in page

@@ -13,7 +13,7 @@ from keras import layers
 from PIL import Image
 
 from studies.ct_pneumonia import attention as ct_attention
-from studies.ct_pneumonia import figures, tables
+from studies.ct_pneumonia import tables
 from studies.ct_pneumonia.attention_maps import COVERAGE, ArmMaps, read_coverage
 
 CLASSES = ["Non-cancer", "Cancer"]
@@ -147,10 +147,10 @@ def test_the_figures_of_maps_have_a_picture_for_every_network_and_say_where_ther
     shown = pd.DataFrame({"file": ["a", "b"], "group": ["1", "2"], "p": [0.9, 0.4], "right": [7, 3], "networks": 7})
     by_label = {f"network {k}": maps for k in range(7)}
     for figure, pictures in (
-        (figures.last_maps_figure(by_label, shown), 2 * 8),
-        (figures.layers_figure(by_label), 7 * 3),
-        (figures.averages_figure(by_label), 3 * 7),
+        (tables.last_maps_figure(by_label, shown), 2 * 8),
+        (tables.layers_figure(by_label), 7 * 3),
+        (tables.averages_figure(by_label), 3 * 7),
     ):
         assert sum(bool(axes.get_images()) for axes in figure.axes[:-1]) == pictures
     shallow = {"net": replace(maps, layer_names=maps.layer_names[:0], layers=maps.layers[:0])}
-    assert "no layers over the depth" in figures.layers_figure(shallow).axes[0].texts[0].get_text()
+    assert "no layers over the depth" in tables.layers_figure(shallow).axes[0].texts[0].get_text()

@@ -19,7 +19,7 @@ from studies.common.images import tables as study
 from studies.common.images import tasks as image_tasks
 from studies.common.page import render_section
 from studies.common.study_settings import without_paths
-from studies.ct_pneumonia import figures, tables
+from studies.ct_pneumonia import tables
 from studies.ct_pneumonia.network_table import with_networks
 
 HOME = Path(__file__).parents[3] / "workflow/studies/ct_pneumonia"
@@ -71,9 +71,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return make(tmp_path_factory.mktemp("ct"), PROBES)
 
 
-def page_of(made: dict[str, Any], folder: Path, covered: pd.DataFrame | None = None, **changes: Any) -> str:
-    """The words of the page; changes are of its view."""
-    view = tables.page_view(
+def view_of(made: dict[str, Any], covered: pd.DataFrame | None = None) -> dict[str, Any]:
+    return tables.page_view(
         made["scores"],
         made["leak"],
         made["arms"],
@@ -83,13 +82,17 @@ def page_of(made: dict[str, Any], folder: Path, covered: pd.DataFrame | None = N
         grouping=GROUPING,
         collected=COLLECTED,
     )
+
+
+def page_of(made: dict[str, Any], folder: Path, covered: pd.DataFrame | None = None, **changes: Any) -> str:
+    """The words of the page; changes are of its view."""
+    view = view_of(made, covered)
     (folder / "figures").mkdir(exist_ok=True)
     drawn = (
         "protocols",
         "roc",
         "probe",
         "losses",
-        "groups",
         "attention_last",
         "attention_layers",
         "attention_averages",
@@ -102,7 +105,7 @@ def page_of(made: dict[str, Any], folder: Path, covered: pd.DataFrame | None = N
 
 
 def test_every_network_stands_below_its_published_figures_with_scores_of_finding_cancer(made: dict[str, Any]) -> None:
-    table = tables.performance_table(made["scores"], made["arms"], PUBLISHED, made["settings"])
+    table = view_of(made)["performance"]
     assert list(table["network"].unique()) == list(PUBLISHED["model"])
     rows = table.set_index(["network", "split"])
     assert rows.loc[("VGG16", "random, published"), "specificity"] == "0.927"
@@ -159,14 +162,14 @@ def test_the_size_of_each_network_stands_beside_the_published_one(made: dict[str
 
 
 def test_the_probes_figure_has_networks_apart_from_probes_and_chance_of_the_test_images(made: dict[str, Any]) -> None:
-    points = figures.probe_points(made["scores"], tables.probing_arms(made["arms"], made["settings"]))
+    points = tables.probe_points(made["scores"], tables.probing_arms(made["arms"], made["settings"]))
     assert list(points["row"].unique()) == ["MobileNetV2", "border alone", "blurred", "file statistics"]
     first = points[(points["row"] == "MobileNetV2") & (points["metric"] == "auc")].set_index("group")["mean"]
     known = made["scores"].query("key == 'ct/mobilenetv2' and metric == 'auc'").set_index("protocol")["mean"]
     assert first.to_dict() == known.to_dict()
     tested = made["arms"][0].of("grouped")["label"].value_counts()
-    assert figures.chance(made["arms"], made["scores"]) == tested.max() / tested.sum()
-    drawn = figures.figures(made["scores"], made["leak"], made["arms"], made["settings"])
+    assert tables.chance(made["arms"], made["scores"]) == tested.max() / tested.sum()
+    drawn = tables.figures(made["scores"], made["leak"], made["arms"], made["settings"])
     assert list(drawn) == ["protocols", "roc", "probe", "losses"]
     assert [text.get_text() for text in drawn["probe"].axes[1].texts] == ["chance", "alarm"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from studies.common.saliency.grad_cam import grad_cam
+from studies.common.saliency.maps import grad_cam
 from studies.ct_pneumonia.attention import (
     averaged,
     convolutions,

@@ -17,11 +17,11 @@ from drunet.errors import ConfigError
 from drunet.files import read_published
 from drunet.report.figures import save
 from studies.common.page import render_section
-from studies.common.statistics import holm
-from studies.experiments import page
+from studies.common.statistics import holm, long_scores
+from studies.experiments import tables as page
 from studies.experiments import tables as study
-from studies.experiments.page import picture_grid, run_boxes
 from studies.experiments.pictures import share_called_tumour, tumour_margin
+from studies.experiments.tables import picture_grid, published_of, run_boxes
 
 PUBLISHED = read_published(Path(__file__).parents[3] / "resources/published/drunet_experiments.tsv")
 LABELS = {"I": "one", "III": "three", "VIII": "bare"}
@@ -149,7 +149,7 @@ def test_p_values_are_those_of_the_slides_and_corrected_within_a_family(scores: 
 
 
 def test_the_long_table_holds_every_defined_score_once(scores: pd.DataFrame) -> None:
-    long = study.long_table(scores)
+    long = long_scores(scores.rename(columns={"experiment": "arm"}), study.SCORES)
     assert list(long.columns) == ["arm", "protocol", "repeat", "metric", "value"]
     assert not long.duplicated(["arm", "protocol", "repeat", "metric"]).any()
     assert long["value"].notna().all() and "hd_um" not in set(long["metric"])
@@ -164,8 +164,9 @@ def test_seconds_are_of_the_jobs_that_a_slide_passes_through_in_a_run(benchmarks
 
 
 def test_published_figures_are_found_by_the_number_of_the_experiment() -> None:
-    assert study.published_of(PUBLISHED, {"I": "", "III": "", "X": ""}, "dsc_mean") == {"I": 0.76, "X": 0.91}
-    assert study.published_of(PUBLISHED, {"mine": "run"}, "dsc_mean") == {}
+    rows = pd.DataFrame({"name": list("abcc"), "experiment": ["I", "III", "III, X", "III, X"]})
+    assert published_of(rows, PUBLISHED, "dsc_mean") == {"a": 0.76, "c": 0.91}
+    assert published_of(rows.assign(experiment="mine"), PUBLISHED, "dsc_mean") == {}
 
 
 def test_a_split_without_slides_is_one_clear_message() -> None:

@@ -89,4 +89,5 @@ def test_an_option_that_makes_no_transformer_is_refused(change: dict[str, Any], 
 def test_its_layers_are_built_anew_from_what_is_saved(layer: keras.layers.Layer) -> None:
     again = keras.layers.deserialize(keras.layers.serialize(layer))
     assert type(again) is type(layer) and again.name == layer.name
-    assert again.compute_output_shape((None, 3, 4, 5)) == layer.compute_output_shape((None, 3, 4, 5))
+    image = keras.KerasTensor((None, 3, 4, 5))
+    assert again(image).shape == layer(image).shape

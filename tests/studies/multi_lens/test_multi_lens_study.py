@@ -32,8 +32,8 @@ from studies.multi_lens.arms import (
     strength_of,
     training_settings,
 )
-from studies.multi_lens.figures import grid_picture, paired_dots, sample_tile, strength_sweep
 from studies.multi_lens.image_sets import ImageSet
+from studies.multi_lens.tables import grid_picture, paired_dots, sample_tile, strength_sweep
 from studies.multi_lens.training import (
     ImageBatches,
     at_side,

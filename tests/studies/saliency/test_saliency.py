@@ -20,11 +20,20 @@ from PIL import Image
 from drunet.errors import ConfigError, ModelError
 from drunet.slide import Slide
 from drunet.tiles import write_table
+from studies.common.classifier_arms import classified_tiles
 from studies.common.page import render_section
-from studies.common.saliency.grad_cam import GradCam, default_layers, find_layer, grad_cam
-from studies.common.saliency.maps import IntegratedGradients, gradient_saliency, integrated_gradients, unit_range
+from studies.common.saliency.maps import (
+    GradCam,
+    IntegratedGradients,
+    default_layers,
+    find_layer,
+    grad_cam,
+    gradient_saliency,
+    integrated_gradients,
+    unit_range,
+)
 from studies.saliency import settings as rules
-from studies.saliency.explanation import Explanation, classified_tiles, explain, explanation_metrics, read_tiles
+from studies.saliency.explanation import Explanation, explain, explanation_metrics, read_tiles
 from studies.saliency.tables import chosen_table, metrics_table, page_view, saliency_figure
 from studies.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE, choose_tiles
 

@@ -88,7 +88,7 @@ def test_the_settings_that_ship_obey_their_schema_and_name_each_other_rightly() 
 
 
 def test_every_model_gets_its_own_answers_on_its_own_slides(tmp_path: Path) -> None:
-    grid = pd.DataFrame({"column": [0, 1, 2], "row": [0, 0, 0], "label": [1, 0, -1]})
+    grid = pd.DataFrame({"column": [0, 1, 2], "row": [0, 0, 0], "x": 0, "y": 0, "label": [1, 0, -1]})
     tables, answers = [], []
     slides = {"m1": SLIDES[:2], "m2": SLIDES[2:3]}
     for n, (model, slide) in enumerate((m, s["slide"]) for m, own in slides.items() for s in own):

@@ -17,7 +17,7 @@ from drunet.report.figures import save
 from drunet.settings.merging import resolve_models
 from studies.common.classifier_arms import arm_metrics
 from studies.common.cost import Arithmetic, cost_table
-from studies.common.cost_figures import cost_scatter
+from studies.common.model_figures import cost_scatter
 from studies.common.page import render_section
 from studies.common.study_settings import Study, load_studies
 from studies.slide_distillation import tables as study
@@ -215,7 +215,7 @@ def test_the_settings_that_ship_vary_width_and_shrink_alone(shipped: dict[str, A
     models = {**shipped["classifiers"], **found.blocks["classifiers"]}
     settings = {arm: models[given["classifier"]] for arm, given in found.settings["arms"].items()}
     reference = found.settings["reference"]
-    taught = {arm: s for arm, s in settings.items() if study.is_taught(s)}
+    taught = {arm: s for arm, s in settings.items() if s.get("distillation")}
     assert {s["distillation"]["teacher"] for s in taught.values()} == {settings[reference] and "dr_fused"}
     assert 4 <= len(taught) <= 6 and len({s["options"]["shrink"] for s in taught.values()}) > 1
     kept = [{k: v for k, v in s.items() if k != "options"} for s in taught.values()]

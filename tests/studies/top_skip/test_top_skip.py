@@ -13,10 +13,11 @@ from scipy import ndimage
 from scipy.stats import wilcoxon
 
 from drunet.errors import ConfigError
+from studies.common.model_figures import paired_lines
 from studies.common.page import render_section
+from studies.common.statistics import long_scores
 from studies.top_skip import settings as rules
 from studies.top_skip import tables as study
-from studies.top_skip.tables import paired_dots
 
 SLIDES = [{"slide": f"S{i}", "split": "test", "patient": i} for i in range(7)]
 WITH_UM = [100.0, 200, 300, 400, 500, 600, None]
@@ -97,7 +98,7 @@ def test_anything_else_that_differs_is_one_clear_message(
 def test_lines_join_the_same_slide_and_the_means(scores: pd.DataFrame) -> None:
     table = study.paired(scores, "segmentation", "hd_um")
     assert list(table.columns) == [study.WITH, study.WITHOUT] and len(table) == 6
-    axes = paired_dots([("final", "µm", table)]).axes[0]
+    axes = paired_lines([("final", "µm", table)], "slide", {}).axes[0]
     ends = [tuple(line.get_ydata()) for line in axes.lines]
     assert ends[:-1] == [*zip(WITH_UM[:6], WITHOUT_UM[:6], strict=True)]
     assert ends[-1] == pytest.approx((350, 330))
@@ -142,7 +143,7 @@ def test_the_page_tells_the_distance_before_post_processing_beside_the_final_one
 
 
 def test_the_long_table_leaves_undefined_scores_out(scores: pd.DataFrame) -> None:
-    long = study.long_table(scores)
+    long = long_scores(scores, study.SCORES)
     assert list(long.columns) == ["arm", "protocol", "repeat", "metric", "value"]
     gone = (long["arm"] == study.WITH) & (long["repeat"] == "S6") & long["metric"].isin(["hd_um", "hd95_um"])
     assert not gone.any() and long["value"].notna().all()

@@ -1,7 +1,5 @@
 """Tables of the backbones, and what the page shows of them (Oskouei et al. 2025, Table 5)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Tables of few-shot and many-shot training on clusters of tissue (DRU-Net, runs VIII and IX)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

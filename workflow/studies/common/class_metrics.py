@@ -1,11 +1,10 @@
-"""Classification metrics of predicted probabilities, for two classes or more.
+"""Classification metrics of predicted probabilities, for two classes or more, and the images that figures show.
 
 Predictions are tables with a row per test image: `protocol`, `fold`, `label`, `group`, and `p_<class>` for each class,
 in the order of the classes. The predicted class is the likeliest; of equal ones the first.
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from drunet.metrics import NAN, area_under_roc, interval
-from studies.common.bootstrap import resample
+from studies.common.statistics import resample
 
 SCORES = ("accuracy", "mcc", "precision", "recall", "f1", "auc")
 # Of one positive class: recall is the sensitivity to it.
@@ -171,6 +170,57 @@ def mean_roc(curves: list[Roc]) -> Roc:
     rates = np.mean([np.interp(places, c.false_rate, c.true_rate) for c in curves], axis=0)
     start = np.zeros(1)
     return Roc(np.append(start, places), np.append(start, rates), float(np.mean([c.auc for c in curves])))
+
+
+def trial_of(predictions: pd.DataFrame, trial: str) -> pd.DataFrame:
+    """The predictions of one trial, named `protocol.fold`."""
+    protocol, _, fold = trial.rpartition(".")
+    return predictions[(predictions["protocol"] == protocol) & (predictions["fold"] == int(fold))]
+
+
+def with_calls(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Predictions with `called` (predicted class), `p` (its probability), `index` (its number), `own` (true number)."""
+    names, index = np.array(classes_in(predictions)), called(predictions)
+    p = probabilities(predictions)[np.arange(len(index)), index]
+    return predictions.assign(called=names[index], p=p, index=index, own=truth(predictions))
+
+
+def _most_certain_first(predictions: pd.DataFrame) -> pd.DataFrame:
+    return with_calls(predictions).sort_values(["p", "file"], ascending=[False, True], kind="stable")
+
+
+def surest(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The most certain correct image of each class, and the most certain wrong one, if there is any, of one trial.
+
+    As `with_calls`, with `kind` ("right" or "wrong"); classes in their order. Of equal probabilities the first file.
+    """
+    known = _most_certain_first(predictions)
+    right = known[known["label"] == known["called"]]
+    chosen = [right[right["label"] == name].head(1).assign(kind="right") for name in classes_in(predictions)]
+    wrong = known[known["label"] != known["called"]].head(1).assign(kind="wrong")
+    return pd.concat([*chosen, wrong], ignore_index=True)
+
+
+def confused(predictions: pd.DataFrame, classes: Sequence[str], *, pairs: int, at_most: int) -> pd.DataFrame:
+    """Images of some classes (the malignant ones) that were taken for another of them, the most certain ones first.
+
+    Of one trial, as `with_calls`; at most `pairs` for each pair of true and predicted class, and `at_most` altogether.
+    Of images from one source (`group`) only one is shown, since they look alike.
+    """
+    mistakes = _most_certain_first(predictions)
+    mistakes = mistakes[_mistaken(mistakes, classes)]
+    chosen = mistakes.drop_duplicates("group").groupby(["label", "called"], sort=False).head(pairs).head(at_most)
+    return chosen.reset_index(drop=True)
+
+
+def count_confused(predictions: pd.DataFrame, classes: Sequence[str]) -> tuple[int, int]:
+    """How many images of some classes were taken for another of them, and how many were tested in all."""
+    return int(_mistaken(with_calls(predictions), classes).sum()), len(predictions)
+
+
+def _mistaken(known: pd.DataFrame, classes: Sequence[str]) -> pd.Series:
+    among = known["label"].isin(list(classes)) & known["called"].isin(list(classes))
+    return among & (known["label"] != known["called"])
 
 
 def _names(positive: str | None) -> tuple[str, ...]:

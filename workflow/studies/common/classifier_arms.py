@@ -4,10 +4,8 @@ An arm is a classifier with a threshold. Its scores are `pooled` over all tiles,
 classifiers, and `mean_of_slides`, where a slide with many tiles weighs no more than one with few.
 """
 
-from __future__ import annotations
-
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from drunet.errors import TrainingDataError
 from drunet.metrics import NAN, interval, summarise, tile_scores
 from drunet.tiles import read_table
 from studies.common import words
-from studies.common.bootstrap import resample
+from studies.common.statistics import resample
 
 SCORES = ("f1", "precision", "recall", "auc")
 POOLED, MEAN_OF_SLIDES = "pooled", "mean_of_slides"
@@ -33,15 +31,22 @@ def labelled_tiles(
 
     `tables` and `classified` are `tiles.parquet` and the classified tiles of each. A label is 1 (tumour) or 0.
     """
-    columns, frames = ["slide", "patient", "p_tumour", "label"], []
-    for slide, table, answers in zip(slides, tables, classified, strict=True):
-        labelled = read_table(table)[0]
-        joined = labelled[["column", "row", "label"]].merge(
-            read_table(answers)[0], on=["column", "row"], validate="1:1"
-        )
-        joined = joined.loc[joined["label"] >= 0, ["p_tumour", "label"]].astype({"p_tumour": float, "label": int})
-        frames.append(joined.assign(slide=str(slide["slide"]), patient=str(slide["patient"]))[columns])
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    tiles = classified_tiles([str(slide["slide"]) for slide in slides], tables, classified)
+    tiles = tiles[tiles["label"] >= 0].astype({"p_tumour": float, "label": int}).reset_index(drop=True)
+    tiles["patient"] = tiles["slide"].map({str(slide["slide"]): str(slide["patient"]) for slide in slides})
+    return tiles[["slide", "patient", "p_tumour", "label"]]
+
+
+def classified_tiles(
+    slides: Iterable[str], tables: Iterable[str | os.PathLike[str]], heatmaps: Iterable[str | os.PathLike[str]]
+) -> pd.DataFrame:
+    """The tile tables of slides, with slide and p_tumour, one below the other; a file of each kind per slide."""
+    parts = []
+    for slide, table, heatmap in zip(slides, tables, heatmaps, strict=True):
+        labelled, seen = read_table(table)[0], read_table(heatmap)[0]
+        parts.append(labelled.merge(seen, on=["column", "row"], validate="1:1").assign(slide=slide))
+    columns = ["column", "row", "x", "y", "label", "p_tumour", "slide"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def tuned_threshold(tiles: pd.DataFrame, *, where: str) -> float:

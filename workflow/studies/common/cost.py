@@ -1,7 +1,5 @@
 """Cost of a network: size, arithmetic and time per tile, all taken from the ONNX file that is run."""
 
-from __future__ import annotations
-
 import math
 import os
 import statistics

@@ -1,7 +1,5 @@
 """Errors of the studies."""
 
-from __future__ import annotations
-
 from drunet.errors import DrunetError
 
 

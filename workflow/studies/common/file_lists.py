@@ -1,7 +1,5 @@
 """Lists of a rule's input files."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 

@@ -1,11 +1,9 @@
 """Pages of the studies: a template's sentences, tables and figures, kept as a file that the main report reads again.
 
 A template is Markdown with Jinja2 in it. Its first line is the title, `# …`; a quoted paragraph (`> …`) is a note. It
-has the filters of `studies.common.words`, the test `missing`, and `table(frame, caption)` and `figure(file, caption)`,
-each on a line of its own. Every value is escaped, and one that the view lacks is an error.
+has the filters of `studies.common.words`, the test `missing`, `frame` (DataFrame), and `table(frame, caption)` and
+`figure(file, caption)`, each on a line of its own. Every value is escaped, and one that the view lacks is an error.
 """
-
-from __future__ import annotations
 
 import math
 import os
@@ -51,7 +49,7 @@ def render_section(folder: str | os.PathLike[str], template: Path, view: Mapping
     """
     home = Path(folder)
     environment = templates(template.parent, template.parent.parent)
-    environment.globals |= {"table": _table, "figure": partial(_figure, home)}
+    environment.globals |= {"table": shown_table, "frame": pd.DataFrame, "figure": partial(_figure, home)}
     tokens = _MARKDOWN.parse(environment.get_template(template.name).render(view))
     title = next((tokens[i + 1] for i, token in enumerate(tokens) if token.tag == "h1" and token.nesting == 1), None)
     if title is None:
@@ -70,9 +68,12 @@ def render_section(folder: str | os.PathLike[str], template: Path, view: Mapping
     return section
 
 
-def _table(frame: pd.DataFrame, caption: str = "") -> Markup:
-    """A table under its caption; a long one is folded away."""
-    shown = shown_table(frame)
+def shown_table(frame: pd.DataFrame, caption: str = "") -> Markup:
+    """A table of any make as HTML: digits chosen by column, p-values as p-values, long words on several lines.
+
+    It stands under its caption; a long one is folded away.
+    """
+    shown = html_table(frame, [_column(str(key), frame[key]) for key in frame.columns])
     if len(frame) > MANY_ROWS:
         return Markup("<details><summary>{}</summary>{}</details>").format(caption, shown)
     return Markup("<h3>{}</h3>{}").format(caption, shown) if caption else shown
@@ -83,11 +84,6 @@ def _figure(folder: Path, file: str, caption: str) -> Markup:
         raise ValueError(f"the figure {file} is not in the page's folder")
     image = Markup('<img src="{}" alt="{}">').format(file, caption)
     return Markup('<figure class="plot">{}<figcaption>{}</figcaption></figure>').format(image, caption)
-
-
-def shown_table(frame: pd.DataFrame) -> Markup:
-    """A table of any make as HTML: digits chosen by column, p-values as p-values, long words on several lines."""
-    return html_table(frame, [_column(str(key), frame[key]) for key in frame.columns])
 
 
 def _column(key: str, values: pd.Series) -> Column:

@@ -19,7 +19,7 @@ for known in STUDIES.values():
 # The target of a study that cannot be made says why; nothing else is kept from running.
 for unavailable in [s for s in STUDIES.values() if s.problem]:
 
-    for refused in unavailable.targets:
+    for refused in study_settings.targets_of(unavailable.name):
 
         rule:
             name:

@@ -1,7 +1,5 @@
 """Several trainings of one network in one job, and what they leave on disk."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable, Sequence

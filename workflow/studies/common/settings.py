@@ -1,7 +1,5 @@
 """Kinds of settings that several studies have in common."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 

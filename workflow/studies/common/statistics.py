@@ -1,13 +1,12 @@
-"""Paired tests: whether arms that were tried on the same subjects differ by more than chance."""
+"""Paired tests (whether arms that were tried on the same subjects differ by more than chance), and draws of groups."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import PermutationMethod, rankdata, wilcoxon
 
 from drunet.errors import ConfigError
@@ -77,6 +76,13 @@ def require_slides(slides: Sequence[Mapping[str, Any]], where: str) -> None:
     if not slides:
         mend = "Choose a split of which slides.tsv in the results lists a usable slide with an annotation."
         raise ConfigError("there is no slide to compare on", where=where, mend=mend)
+
+
+def long_scores(scores: pd.DataFrame, metrics: Iterable[str]) -> pd.DataFrame:
+    """Scores of slides as every study keeps them: arm, protocol (stage), repeat (slide), metric, value, without NaN."""
+    kept = [metric for metric in metrics if metric in scores.columns]
+    long = scores.melt(id_vars=["arm", "stage", "slide"], value_vars=kept, var_name="metric").dropna(subset="value")
+    return long.rename(columns={"stage": "protocol", "slide": "repeat"}).reset_index(drop=True)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -155,3 +161,17 @@ def _note(n: int, differing: int) -> str:
     if differing < DECISIVE_PAIRS:
         return f"{differing} differing pairs cannot fall below p = {2 / 2**differing:.2g}"
     return ""
+
+
+def resample(groups: NDArray, *, resamples: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.int64]] | None:
+    """Group of each of n values (n,), and how often each group is drawn (resamples, groups); None for a single group.
+
+    >>> owner, drawn = resample(np.array(["p01", "p01", "p02"]), resamples=4, seed=0)
+    >>> owner.tolist(), drawn.shape, drawn.sum(axis=1).tolist()
+    ([0, 0, 1], (4, 2), [2, 2, 2, 2])
+    """
+    names, owner = np.unique(groups, return_inverse=True)
+    count = len(names)
+    if count < 2:
+        return None
+    return owner, np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)

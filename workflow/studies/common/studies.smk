@@ -54,7 +54,7 @@ def refuse(study):
     """An input function that ends in what keeps a study from being made."""
 
     def problem(_):
-        targets = " and ".join(study.targets)
+        targets = " and ".join(study_settings.targets_of(study.name))
         raise WorkflowError(f"{targets} cannot be made with this configuration: {study.problem}")
 
     return problem
@@ -73,7 +73,7 @@ def available_studies():
         if not shipped[name].problem:
             raise WorkflowError(problems[name])
     for name, problem in problems.items():
-        print(f"left out: {' and '.join(STUDIES[name].targets)}: {problem}", file=sys.stderr)
+        print(f"left out: {' and '.join(study_settings.targets_of(name))}: {problem}", file=sys.stderr)
     return [name for name in STUDIES if name not in problems]
 
 

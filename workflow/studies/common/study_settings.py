@@ -7,8 +7,6 @@ the settings leave to a table, and `check(settings, config)`, which gets the con
 studies; both may raise a DrunetError. The workflow reads this anew for every job: nothing heavy may be imported.
 """
 
-from __future__ import annotations
-
 import copy
 import importlib
 from collections.abc import Iterable, Mapping
@@ -49,14 +47,9 @@ class Study:
     rows: dict[str, SheetRow] = field(default_factory=dict)
     problem: str | None = None
 
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """What a user may ask for."""
-        return targets_of(self.name)
-
 
 def targets_of(name: str) -> tuple[str, ...]:
-    """Targets of a study."""
+    """Targets of a study, which a user may ask for."""
     return TARGETS.get(name, (f"study_{name}",))
 
 

@@ -4,8 +4,6 @@ Unlike those of `pathlib` (before Python 3.14) the checks raise nothing for what
 entered, or for names that are too long: there is nothing that could be used, and the error would repeat the path.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

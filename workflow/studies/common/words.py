@@ -10,8 +10,6 @@
 ('0.042', '< 0.001')
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

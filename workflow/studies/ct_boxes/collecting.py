@@ -3,8 +3,6 @@
 The result names no patient: images are named by the number of their file, and patients are numbered.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections import Counter, defaultdict
@@ -29,7 +27,7 @@ from studies.ct_boxes.tasks import SUBTYPES
 from studies.ct_boxes.trials import SLICES
 
 _FILE = "{:05d}.png"
-# Counts of matching.json, in its order; `studies.ct_boxes.page` says what each means.
+# Counts of matching.json, in its order; `studies.ct_boxes.tables` says what each means.
 _COUNTED = ["annotation_without_dicom", "wrong_names", "duplicate_annotations", "without_patient", "not_ct"]
 _COUNTED += ["unreadable", "duplicates", "unusable_annotations", "without_box", "outside_boxes", "empty_boxes"]
 _COUNTED += ["several_boxes", "other_subtype", "no_subtype", "subtype_differs", "left_out"]

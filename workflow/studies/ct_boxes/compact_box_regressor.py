@@ -6,8 +6,6 @@ mean place under it (soft-argmax; Levine et al. 2016, section 5.1), its sides co
 The number of weights does not depend on the size of the slice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

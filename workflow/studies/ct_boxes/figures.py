@@ -1,7 +1,5 @@
 """Figures of tumour boxes: slices with boxes, outlines and attention, losses, IoU."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +12,11 @@ from shapely.geometry import Polygon as Outline
 
 from drunet.report.figures import PALETTE
 from studies.common.images.class_figures import PROTOCOL_COLOURS, PROTOCOL_NAMES, loss_curves, protocol_dumbbell
-from studies.common.row_figures import box_rows
+from studies.common.images.tables import Arms
+from studies.common.model_figures import box_rows
 from studies.common.saliency.attention_figure import Panel, panel_grid
 from studies.ct_boxes import trials
-from studies.ct_boxes.tables import MEAN_BOX, BoxArm, Judged
+from studies.ct_boxes.tables import MEAN_BOX, Judged
 from studies.ct_boxes.trials import SOURCE, TUNED, UNTOUCHED
 
 ANNOTATED, PREDICTED = PALETTE[4], PALETTE[5]  # sky blue and orange: both stand out from grey, and from each other
@@ -81,21 +80,21 @@ def iou_boxes(frame: pd.DataFrame, good: float) -> Figure:
 def study_figures(
     scores: pd.DataFrame,
     leak: pd.DataFrame,
-    arms: Sequence[BoxArm],
+    arms: Arms,
     what: Sequence[Judged],
     settings: Mapping[str, Any],
 ) -> dict[str, Figure]:
     """All figures of the study except that of slices, by file name without suffix."""
     shown = [(arm, one) for arm in arms for one in what if not one.whole]
     ious = [
-        one.rows(arm.predictions).assign(arm=arm.label, protocol=arm.protocol, row=f"{one.subtype}, {one.words}")
+        one.rows(arm.predictions).assign(arm=arm.label, protocol=arm.task, row=f"{one.subtype}, {one.words}")
         for arm, one in shown
     ]
     histories: dict[str, list[pd.DataFrame]] = {}
     for arm in arms:
         for target, history in arm.history.groupby("target", sort=False) if arm.history is not None else ():
             of = f"{arm.label}:\nsubtype {target}"
-            histories.setdefault(of, []).append(history.assign(protocol=arm.protocol, fold=0))
+            histories.setdefault(of, []).append(history.assign(protocol=arm.task, fold=0))
     found = {
         "iou": iou_boxes(pd.concat(ious, ignore_index=True), settings["good"]),
         "losses": loss_curves({of: pd.concat(parts) for of, parts in histories.items()}, log=True),

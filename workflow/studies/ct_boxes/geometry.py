@@ -5,8 +5,6 @@ Coordinates are continuous: those of the edges of pixels, so that a box that cov
 are no numbers, which a regressor is free to answer, has no area.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

@@ -4,8 +4,6 @@ An outline follows the strongest edges in a box. Source: D. Pravdyvets, master's
 names Sobel's edge detector only: how edges become an outline, and which are too faint, is chosen here.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +20,7 @@ from shapely.geometry import Polygon, mapping
 from drunet.annotation.outline import outline
 from drunet.training.trained import rebuild
 from studies.common.images.folder import read_image
-from studies.common.saliency.maps import batches, unit_range
+from studies.common.saliency.maps import batches, scaled, unit_range
 from studies.common.series import weights_file
 from studies.ct_boxes import geometry
 from studies.ct_boxes.figures import BoxPicture
@@ -120,7 +118,7 @@ def _attention(
         own = [place for place, each in enumerate(keys) if each == key]
         seen = np.stack([read_slice(root / rows[place]["file"], facts["size"]) for place in own])
         model = rebuild(facts, weights_file(weights, key))
-        found = box_attention(model, seen[..., None].astype(np.float32) / np.float32(255))
+        found = box_attention(model, scaled(seen[..., None]))
         maps |= dict(zip(own, found, strict=True))
     return [maps[place] for place in range(len(rows))]
 

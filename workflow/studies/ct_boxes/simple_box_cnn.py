@@ -4,8 +4,6 @@ Source: D. Pravdyvets, master's thesis (UOC 2023), section 3.2. Nearly all weigh
 flattened map (at 512 px 134,217,984 of 134,223,812), so that nothing learnt in one place applies to another.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import keras

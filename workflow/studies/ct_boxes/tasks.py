@@ -1,7 +1,5 @@
 """Subtypes, arms and jobs of the study of tumour boxes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,10 +1,7 @@
 """The slices of a subtype, their splits, and the rows of predictions."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +10,7 @@ from numpy.typing import NDArray
 
 from drunet.console import say
 from studies.common.errors import ImageSetError
-from studies.common.images.splits import PART_NAMES, Split, split_of
+from studies.common.images.splits import PART_NAMES, split_of
 from studies.ct_boxes import geometry
 
 SOURCE, UNTOUCHED, TUNED = "source", "untouched", "fine-tuned"
@@ -30,14 +27,6 @@ def read_slices(path: str | os.PathLike[str]) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(TRUE, float))
 
 
-@dataclass(frozen=True, eq=False)
-class SubtypeSplit:
-    """The slices of a subtype, renumbered, with the part of each, and their split."""
-
-    slices: pd.DataFrame
-    split: Split
-
-
 def divide(
     slices: pd.DataFrame,
     subtype: str,
@@ -47,8 +36,8 @@ def divide(
     validation_share: float,
     seed: int,
     where: str,
-) -> SubtypeSplit:
-    """Divide the slices of a subtype; without validation where there are too few patients (slices) for it.
+) -> pd.DataFrame:
+    """The slices of a subtype, renumbered, with their part; no validation where there are too few patients (slices).
 
     `slices` has subtype and patient, a row per slice. The `protocol` is "random", by slice, as published, or "grouped",
     by patient. `parts` are counts or shares of training and test, and of validation if wanted; where they name none,
@@ -72,7 +61,7 @@ def divide(
     part = np.full(len(own), "", dtype="<U10")
     for name in PART_NAMES:
         part[getattr(split, name)] = name
-    return SubtypeSplit(own.assign(part=part), split)
+    return own.assign(part=part)
 
 
 def true_boxes(slices: pd.DataFrame) -> geometry.Boxes:

@@ -1,7 +1,5 @@
 """Augmentation of slices and their boxes: mirrored, enlarged and shifted."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import numpy as np
@@ -42,18 +40,12 @@ class BoxView(Block):
         factor = 1 + rng.uniform(-self.zoom, self.zoom)
         sides = np.array([width, height], dtype=np.float64)
         moved = (1 - factor) * sides / 2 + rng.uniform(-self.shift, self.shift, 2) * sides
-        moved = _kept_inside(moved, factor * box, sides)
+        # The nearest move that leaves the box inside, along each side where it has room.
+        low, high = -factor * box[:2], sides - factor * box[2:]
+        moved = np.where(low <= high, np.clip(moved, low, np.maximum(low, high)), moved)
         # Coordinates of boxes are those of edges; warpAffine counts from the middle of the first pixel.
         affine = np.column_stack([np.eye(2) * factor, moved + (factor - 1) / 2])
         # A copy, for a mirrored view of an array is none that OpenCV takes.
         seen = cv2.warpAffine(np.ascontiguousarray(image), affine, (width, height), flags=cv2.INTER_LINEAR)
         box = factor * box + np.tile(moved, 2)
         return np.asarray(seen, dtype=np.uint8), geometry.clip(box, width, height)[0]
-
-
-def _kept_inside(
-    moved: NDArray[np.float64], box: NDArray[np.float64], sides: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The move (2,) nearest to the one given that leaves the box inside, along each side where it has room."""
-    low, high = -box[:2], sides - box[2:]
-    return np.where(low <= high, np.clip(moved, low, np.maximum(low, high)), moved)

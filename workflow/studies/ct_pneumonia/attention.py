@@ -3,8 +3,6 @@
 Every network is asked about the same images, which are chosen from the answers of all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,11 +14,10 @@ from numpy.typing import NDArray
 
 from drunet.console import say
 from drunet.training.trained import rebuild
-from studies.common.images.examples import trial_of, with_calls
+from studies.common.class_metrics import trial_of, with_calls
 from studies.common.images.folder import read_image
 from studies.common.images.view import View
-from studies.common.saliency.grad_cam import grad_cam, walk
-from studies.common.saliency.maps import ScoreKind, unit_range
+from studies.common.saliency.maps import ScoreKind, grad_cam, scaled, unit_range, walk
 from studies.common.series import weights_file
 from studies.ct_pneumonia.attention_maps import COVERAGE, ArmMaps, coverage, seen_box
 
@@ -96,7 +93,7 @@ def map_arm(
     if len(covered):
         last, (images, edges, owner) = last_convolution(model), _seen(covered["file"], root, view, boxes)
         say(f"comparing the boxes of {len(covered)} images with the map of {_last_part(last)}")
-        found = grad_cam(model, _scaled(images), index, layers=[last], score=score, batch_size=8).branches[last]
+        found = grad_cam(model, scaled(images), index, layers=[last], score=score, batch_size=8).branches[last]
         for k, (file, group) in enumerate(covered[["file", "group"]].to_numpy()):
             for number, box in enumerate(edges[owner == k]):
                 met = coverage(found[k], box, threshold=options["threshold"], least=options["found"])
@@ -104,19 +101,15 @@ def map_arm(
     return maps, pd.DataFrame(rows, columns=list(COVERAGE))
 
 
-def _scaled(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return images.astype(np.float32) / np.float32(255)
-
-
 def _maps(model: keras.Model, seen: _Seen, index: int, score: ScoreKind, layers: int | None) -> ArmMaps:
     """All maps of the images that are shown."""
     (images, boxes, owner), last, learning = seen, last_convolution(model), convolutions(model)
-    scaled = _scaled(images)
+    pixels = scaled(images)
     asked = spread_convolutions(model, layers) if layers else []
-    found = grad_cam(model, scaled, index, layers=[*dict.fromkeys([*asked, last])], score=score, batch_size=4)
+    found = grad_cam(model, pixels, index, layers=[*dict.fromkeys([*asked, last])], score=score, batch_size=4)
     found_by = {name: unit_range(branch) for name, branch in found.branches.items()}
     groups = np.full((len(GROUPS), *images.shape[1:3]), np.nan, np.float32)
-    for name, averages in group_maps(model, scaled[:1], index, score=score).items():
+    for name, averages in group_maps(model, pixels[:1], index, score=score).items():
         groups[list(GROUPS).index(name)] = averages[0]
     return ArmMaps(
         images,
@@ -160,7 +153,7 @@ def last_convolution(model: keras.Model) -> str:
     """Path of the last of `convolutions`: where Grad-CAM is usually taken, found without a list of names.
 
     In a network that ends in several branches side by side (InceptionV3, InceptionResNetV2's blocks) it lies in one of
-    them, and says nothing of the others; the model's own output holds all (`saliency.grad_cam.default_layers`).
+    them, and says nothing of the others; the model's own output holds all (`saliency.maps.default_layers`).
     """
     return list(convolutions(model))[-1]
 

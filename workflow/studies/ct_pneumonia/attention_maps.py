@@ -4,11 +4,9 @@ Source: Chu et al., section 3.2, who call a tumour detected where the highlighte
 it, by eye. They do not say from which strength on a place is highlighted: that is a threshold here.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -44,7 +42,7 @@ class ArmMaps:
             np.savez_compressed(file, **{f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
-    def read(cls, path: str | Path) -> ArmMaps:
+    def read(cls, path: str | Path) -> Self:
         """Read what `write` wrote; nothing in it is run."""
         with np.load(path, allow_pickle=False) as found:
             return cls(**{f.name: found[f.name] for f in fields(cls)})

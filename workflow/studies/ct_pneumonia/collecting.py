@@ -4,8 +4,6 @@ DICOM and XML are read once, here. What comes out names no patient and no articl
 the file that they were made of, sources are numbered.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -33,20 +31,6 @@ SOURCE_COLUMNS = ("file", "label", "source", "part", *FACTS)
 
 
 @dataclass(frozen=True)
-class Collected:
-    """What `collect_images` tells beside the pictures: a row per image and per box, unreadable numbers, and counts.
-
-    An image has file (`Cancer/00017.png`), label, source ("" or a number), part ("" or its name), and facts of the
-    original.
-    """
-
-    sources: pd.DataFrame = field(repr=False)
-    boxes: pd.DataFrame = field(repr=False)
-    unreadable: pd.DataFrame = field(repr=False)
-    facts: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class _Read:
     """What is kept of an image that was read."""
 
@@ -66,7 +50,7 @@ def collect_images(
     sources: str | Path | None,
     max_unreadable: float,
     where: str,
-) -> Collected:
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Write the images of each class as 8-bit grey PNG in their stored size.
 
     An image belongs to the nearest folder above it that is named as a class. DICOM is recognised by content, other
@@ -78,7 +62,10 @@ def collect_images(
     `sources` is a table of file and source (patient or article). A DICOM slice that it does not name has the source of
     other slices of its patient (several of these become one), else its patient is its source: the patient ID, else the
     study, else the series. `max_unreadable` is the share of images that may be unreadable, and of matching annotations
-    that may be unusable. Raises CtError.
+    that may be unusable.
+
+    Returns a row per image: file (`Cancer/00017.png`), label, source ("" or a number), part ("" or its name), and facts
+    of the original; a row per box; unreadable numbers; and counts. Raises CtError.
     """
     files = find_user_files(root, f"{where}.root")
     labels = _labels(files, classes)
@@ -106,7 +93,7 @@ def collect_images(
         **counts,
     }
     say(f"{len(table)} images of {len(classes)} classes")
-    return Collected(table, boxes, pd.DataFrame(unreadable, columns=["number", "reason"]), facts)
+    return table, boxes, pd.DataFrame(unreadable, columns=["number", "reason"]), facts
 
 
 def _labels(files: UserFiles, classes: Sequence[str]) -> dict[int, str]:

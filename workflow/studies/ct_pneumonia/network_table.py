@@ -4,8 +4,6 @@ The source of networks.tsv is the code of Chu et al., with which their text agre
 is frozen (see `freeze`).
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -118,9 +116,7 @@ def read_table(table: str, folder: Path, where: str) -> dict[str, NetworkRow]:
         mend = f"Its columns, separated by tabs, are {', '.join(COLUMNS)}."
         raise ConfigError("a column is missing or wrong", where=f"{where}, row 1", found=wrong[0], mend=mend)
     rows: dict[str, NetworkRow] = {}
-    for number, row in enumerate(cells[1:], start=2):
-        if not any(cell.strip() for cell in row):
-            continue
+    for number, row in ((n, row) for n, row in enumerate(cells[1:], start=2) if any(cell.strip() for cell in row)):
         place = f"{where}, row {number}"
         if len(row) != len(header):
             mend = f"Give it {len(header)}, separated by tabs."

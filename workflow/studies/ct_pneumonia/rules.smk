@@ -118,7 +118,6 @@ rule report_ct_pneumonia:
         images="<results>/studies/ct_pneumonia/images.tsv",
         groups="<results>/studies/ct_pneumonia/groups.json",
         collected="<results>/studies/ct_pneumonia/collected.json",
-        montage="<results>/studies/ct_pneumonia/figures/groups.png",
         predictions=of_arms("ct_pneumonia", "predictions.parquet"),
         facts=of_arms("ct_pneumonia", "training.json"),
         histories=of_arms("ct_pneumonia", "history.tsv", image_tasks.networks_of),

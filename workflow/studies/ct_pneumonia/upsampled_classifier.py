@@ -4,8 +4,6 @@ Source: Chu et al. and their code, which is where the order of the head's layers
 layers come from.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Unpack
 
@@ -47,8 +45,9 @@ def build_upsampled_classifier(
     """
     network = Network("upsampled_classifier", size, dropout=dropout, normalise=normalise, **shared)
     check_backbone(backbone, network.where)
+    listed = isinstance(dense_units, list | tuple) and all(whole(width, 1) for width in dense_units)
     network.check(
-        dense_units=_widths_check(dense_units),
+        dense_units=(dense_units, listed, "Use a list of whole numbers of at least 1."),
         first_dropout=switch_check(first_dropout),
         upsampling=whole_check(upsampling),
     )
@@ -77,8 +76,3 @@ def _head(x: Any, dense_units: Sequence[int], dropout: float, first_dropout: boo
         if dropout:
             x = layers.Dropout(dropout, name=f"hidden_{number}_dropout")(x)
     return x
-
-
-def _widths_check(units: object) -> tuple[object, bool, str]:
-    fits = isinstance(units, list | tuple) and all(whole(width, 1) for width in units)
-    return units, fits, "Use a list of whole numbers of at least 1."

@@ -1,7 +1,5 @@
 """Slides as several runs see them: pictures with outlines, and the tissue around a tumour that is called tumour."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Mapping

@@ -5,8 +5,6 @@ Source: Tian et al. 2024, Table 5, which names a CNN-RNN and describes nothing. 
 al. 2014) reads; the softmax stands on its last state.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Unpack
 

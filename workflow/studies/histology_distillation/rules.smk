@@ -46,7 +46,6 @@ rule report_histology_distillation:
         images="<results>/studies/histology_distillation/images.tsv",
         unreadable="<results>/studies/histology_distillation/unreadable.tsv",
         groups="<results>/studies/histology_distillation/groups.json",
-        montage="<results>/studies/histology_distillation/figures/groups.png",
         predictions=of_arms("histology_distillation", "predictions.parquet"),
         facts=of_arms("histology_distillation", "training.json"),
         histories=of_arms("histology_distillation", "history.tsv", image_tasks.networks_of),

@@ -1,7 +1,5 @@
 """What the settings of this study may be."""
 
-from __future__ import annotations
-
 from drunet.settings.base import Block
 from studies.common.images.job_settings import Lesson
 from studies.common.images.settings import ArmsSettings, ImageStudy

@@ -1,7 +1,5 @@
 """A distilled classifier of lung tissue beside its ablation and other models (Tian et al. 2024, Tables 2 to 5)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +8,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from studies.common.class_metrics import classes_in
-from studies.common.cost_figures import cost_scatter
 from studies.common.images import tables as shared
 from studies.common.images.class_figures import confusion_matrices, loss_curves, protocol_dumbbell, roc_panels
 from studies.common.images.tables import Arms, ImageArm
+from studies.common.model_figures import cost_scatter
 
 STUDENT = "mfstudentlnet"
 

@@ -4,8 +4,6 @@ Source: Dosovitskiy et al. 2020, section 3.1, equations 1 to 4, and Table 1. Wei
 for the classifier's, which start near zero (deviation 0.02) and not at it.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, Unpack
 
@@ -25,7 +23,8 @@ class PatchSequence(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the token and the positions."""
-        self._places, self._width = self._measured(input_shape)
+        height, across, self._width = (int(side or 0) for side in input_shape[1:])
+        self._places = height * across
         near_zero = keras.initializers.RandomNormal(stddev=0.02)
         self.token = self.add_weight(shape=(1, 1, self._width), initializer="zeros", name="token")
         shape = (1, 1 + self._places, self._width)
@@ -38,16 +37,6 @@ class PatchSequence(keras.layers.Layer):
         token = ops.zeros_like(sequence[:, :1]) + self.token
         return ops.concatenate([token, sequence], axis=1) + self.positions
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """One place more than the map has."""
-        places, width = self._measured(input_shape)
-        return input_shape[0], 1 + places, width
-
-    @staticmethod
-    def _measured(shape: tuple[int | None, ...]) -> tuple[int, int]:
-        height, across, width = (int(side or 0) for side in shape[1:])
-        return height * across, width
-
 
 @keras.saving.register_keras_serializable(package="drunet")
 class ExactGelu(keras.layers.Layer):
@@ -59,10 +48,6 @@ class ExactGelu(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Return the activated values, shaped as the input."""
         return 0.5 * inputs * (1.0 + ops.erf(inputs * math.sqrt(0.5)))
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """As the input's."""
-        return input_shape
 
 
 def build_vision_transformer(

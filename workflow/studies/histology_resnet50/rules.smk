@@ -45,7 +45,6 @@ rule report_histology_resnet50:
         images="<results>/studies/histology_resnet50/images.tsv",
         unreadable="<results>/studies/histology_resnet50/unreadable.tsv",
         groups="<results>/studies/histology_resnet50/groups.json",
-        montage="<results>/studies/histology_resnet50/figures/groups.png",
         predictions=of_arms("histology_resnet50", "predictions.parquet"),
         facts=of_arms("histology_resnet50", "training.json"),
         histories=of_arms("histology_resnet50", "history.tsv", image_tasks.networks_of),

@@ -1,7 +1,5 @@
 """ResNet-50 on lung tissue, frozen, partly or fully trained (Adekunle et al. 2025, arXiv 2510.16310)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,10 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from drunet.report.words import number
-from studies.common.class_metrics import SCORES, classes_in
+from studies.common.class_metrics import SCORES, classes_in, count_confused
 from studies.common.images import tables as shared
 from studies.common.images.class_figures import confusion_matrices, loss_curves, protocol_dumbbell
-from studies.common.images.examples import count_confused
 from studies.common.images.tables import Arms, ImageArm
 from studies.common.words import percent
 

@@ -1,7 +1,5 @@
 """Sets of images of the study, its arms by lens strength, and the settings of each."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +51,7 @@ def training_settings(settings: Mapping[str, Any], dataset: str) -> dict[str, An
     return {**{key: settings[key] for key in _TRAINING}, **{key: files[key] for key in _OWN if key in files}}
 
 
-def lenses_of(settings: Mapping[str, Any], strength: float, size: int) -> MultiLens:
+def lenses_of(settings: Mapping[str, Any], strength: float, size: int) -> "MultiLens":
     """Lenses of an arm, by the block `multi_lens` of the settings: radii scaled to images of `size` px, strengths of
     ±`strength`, of which 0 means no lenses.
     """

@@ -3,8 +3,6 @@
 Each format is recognised by its content. Nothing is unpickled, and sizes are checked before memory is allocated.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 import tempfile
@@ -53,7 +51,7 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, chosen: NDArray[np.int64]) -> ImageSet:
+    def take(self, chosen: NDArray[np.int64]) -> "ImageSet":
         """Those that are named by their places."""
         return ImageSet(self.images[chosen], self.labels[chosen], self.classes)
 

@@ -4,8 +4,6 @@ Lenses act in sequence (`drunet.augment.multi_lens`). Followed backwards from a 
 computed, each truncated to whole pixels as in the paper's listing, and one gather takes the values.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

@@ -4,8 +4,6 @@ Two arms with one seed have the same images, order, initial weights, dropout and
 own random generator for the latter, and the lenses have one inside the model.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,9 +1,6 @@
 """Saliency maps of a classifier on tiles of slides."""
 
-from __future__ import annotations
-
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -15,12 +12,13 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from drunet.slide import Slide
-from drunet.tiles import TUMOUR, read_table
-from studies.common.saliency.grad_cam import GradCam, grad_cam
+from drunet.tiles import TUMOUR
 from studies.common.saliency.maps import (
+    GradCam,
     IntegratedGradients,
     ScoreKind,
     batches,
+    grad_cam,
     gradient_saliency,
     integrated_gradients,
     unit_range,
@@ -88,18 +86,6 @@ def explain(
         integrated_gradients(model, scaled, TUMOUR, baseline=baseline, steps=steps, **options),  # type: ignore[arg-type]
         grad_cam(model, scaled, TUMOUR, layers=layers, **options),
     )
-
-
-def classified_tiles(
-    slides: Iterable[str], tables: Iterable[str | os.PathLike[str]], heatmaps: Iterable[str | os.PathLike[str]]
-) -> pd.DataFrame:
-    """The tile tables of slides, with slide and p_tumour, one below the other; a file of each kind per slide."""
-    parts = []
-    for slide, table, heatmap in zip(slides, tables, heatmaps, strict=True):
-        labelled, seen = read_table(table)[0], read_table(heatmap)[0]
-        parts.append(labelled.merge(seen, on=["column", "row"], validate="1:1").assign(slide=slide))
-    columns = ["column", "row", "x", "y", "label", "p_tumour", "slide"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def read_tiles(

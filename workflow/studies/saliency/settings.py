@@ -1,7 +1,5 @@
 """What the settings of this study may be."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 

@@ -1,7 +1,5 @@
 """Tables and figure of the saliency maps: the explained tiles, counts and agreement of the methods."""
 
-from __future__ import annotations
-
 import string
 from collections.abc import Mapping, Sequence
 from typing import Any

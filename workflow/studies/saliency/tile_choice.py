@@ -1,7 +1,5 @@
 """Choice of tiles: true and false positives of high probability, from different slides and places."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Tables of the sampling strategies, and what the page shows of them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -13,7 +11,7 @@ from matplotlib.figure import Figure
 from drunet.report.figures import PALETTE
 from drunet.report.words import number
 from studies.common.classifier_arms import MEAN_OF_SLIDES, labelled_tiles, tuned_threshold, wide, with_interval
-from studies.common.row_figures import interval_rows
+from studies.common.model_figures import interval_rows
 from studies.common.statistics import SLIDES_AS_INDEPENDENT, shown_tests
 from studies.sampling.settings import TUNED
 

@@ -1,7 +1,5 @@
 """Figures of the readers' scores, and the blinded picture of a case."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

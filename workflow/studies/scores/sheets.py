@@ -4,8 +4,6 @@ Source: Oskouei et al. 2025, "Qualitative model assessment" and Table 3. Here ea
 their own, under numbers that tell nothing of slide or model.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io

@@ -4,8 +4,6 @@ Source: Oskouei et al. 2025, scores 0 to 5 by two pathologists, mean 3.95. A sco
 judge, not that the outline was bad: means are given without and with it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import combinations

@@ -4,8 +4,6 @@ Tian et al. 2024 distil a classifier of single images. Here a student replaces t
 by the Dice of the segmentations against those with its teacher on the same slides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -89,11 +87,6 @@ def answered(cost: pd.DataFrame, dice: pd.DataFrame, asked: Mapping[str, float],
     return joined.assign(fast=fast, close=close, good=fast & close)
 
 
-def is_taught(settings: Mapping[str, Any]) -> bool:
-    """Whether a classifier is distilled, by its entry in the configuration."""
-    return settings.get("distillation") is not None
-
-
 def long_table(metrics: pd.DataFrame, cost: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """What was measured as every study keeps it; protocols are those of the tiles, cost, and the stages."""
     long_cost = cost[["arm", *_COST]].melt("arm", var_name="metric", value_name="value")
@@ -126,8 +119,8 @@ def page_view(
     stage, found = deciding_stage(dice), answered(cost, dice, asked, reference).set_index("arm")
     of = dice[(dice["arm"] == reference) & (dice["stage"] == stage)].iloc[0]
     found["label"] = [labels[arm] for arm in found.index]
-    taught = found[[is_taught(settings[arm]) for arm in found.index]]
-    lessons = [given["distillation"] for given in settings.values() if is_taught(given)]
+    lesson_of = {arm: given["distillation"] for arm, given in settings.items() if given.get("distillation")}
+    taught, lessons = found[found.index.isin(list(lesson_of))], list(lesson_of.values())
     keys = ("temperature", "weight", "unlabelled_share")
     alike = len({tuple(lesson[key] for key in keys) for lesson in lessons}) == 1
     return {

@@ -188,15 +188,15 @@ def features(seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
 
 def test_tiles_are_clustered_by_their_features_and_validation_tiles_follow() -> None:
     table, kind = features()
-    found = cluster_tiles(table, SEARCH, seed=2, where="x")
-    assert adjusted_rand_score(kind, found.table["cluster"]) == 1
-    assert found.facts["clusters"] == 3 and found.facts["tiles"] == 150 and found.facts["components"] == 3
-    assert found.facts["explained_variance"] == pytest.approx(1)
-    training = found.table[found.table["split"] == "training"]
-    for member in found.facts["members"]:
+    clustered, _, _, facts = cluster_tiles(table, SEARCH, seed=2, where="x")
+    assert adjusted_rand_score(kind, clustered["cluster"]) == 1
+    assert facts["clusters"] == 3 and facts["tiles"] == 150 and facts["components"] == 3
+    assert facts["explained_variance"] == pytest.approx(1)
+    training = clustered[clustered["split"] == "training"]
+    for member in facts["members"]:
         own = training[training["cluster"] == member["cluster"]]
         assert member["tiles"] == len(own) and member["tumour"] == pytest.approx(own["label"].mean())
-    assert "f0" not in found.table
+    assert "f0" not in clustered
 
 
 def test_principal_components_keep_distances_up_to_one_scale() -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from studies.common.errors import CtError
 from studies.common.images.content import content_state
 from studies.common.images.folder import list_images, read_image, read_list, write_list
 from studies.ct_boxes.collecting import choose_box, collect_slices, subtype_letter
-from studies.ct_pneumonia.collecting import Collected, collect_images
+from studies.ct_pneumonia.collecting import collect_images
 
 REAL = Path(__file__).parents[4] / ".." / "shared" / "data" / "ct"
 LUNG = Window(centre=-600, width=1500)
@@ -294,15 +295,21 @@ def classes(tmp_path: Path) -> Path:
     return root
 
 
+def collected(*given: Any, **settings: Any) -> SimpleNamespace:
+    """What was collected, by name."""
+    found = collect_images(*given, **settings)
+    return SimpleNamespace(**dict(zip(("sources", "boxes", "unreadable", "facts"), found, strict=True)))
+
+
 @pytest.fixture
 def gather(tmp_path: Path, classes: Path) -> Run:
-    def run(**changes: Any) -> Collected:
+    def run(**changes: Any) -> SimpleNamespace:
         settings: dict[str, Any] = {"window": LUNG, "annotations": None, "sources": None, "max_unreadable": 0.0}
         settings |= {"where": "collect", "classes": ["Non-cancer", "Cancer"], "root": classes} | changes
         root, names = settings.pop("root"), settings.pop("classes")
         folder = tmp_path / "out" / "collected"
         shutil.rmtree(folder, ignore_errors=True)
-        return collect_images(root, names, folder, **settings)
+        return collected(root, names, folder, **settings)
 
     return run
 
@@ -613,7 +620,7 @@ def test_real_slices_of_two_patients_are_matched_and_nothing_names_them(
 def test_real_cancer_and_pneumonia_are_collected_with_their_parts(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"window": LUNG, "annotations": None, "sources": None, "max_unreadable": 0.0}
     root = REAL / "cancer_vs_pneumonia_sample"
-    found = collect_images(root, ["Non-cancer", "Cancer"], tmp_path / "out", where="collect", **settings)
+    found = collected(root, ["Non-cancer", "Cancer"], tmp_path / "out", where="collect", **settings)
     parts = found.sources.groupby(["part", "label"]).size()
     assert parts["training", "Cancer"] == parts["test", "Non-cancer"] == 5
     assert found.facts["without_source"] == found.facts["images"] == len(list(root.rglob("*.*g")))

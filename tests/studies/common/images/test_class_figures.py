@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 
 from drunet.report.figures import save
 from studies.common.class_metrics import confusion, mean_roc, roc_curves
-from studies.common.cost_figures import cost_scatter
 from studies.common.images.class_figures import (
     confusion_matrices,
     loss_curves,
     protocol_dumbbell,
     roc_panels,
 )
+from studies.common.model_figures import cost_scatter
 from studies.common.saliency.attention_figure import image_maps
 
 FRAME = answers(image_list(), {"random": 1.5}, run=range(5))

@@ -17,13 +17,12 @@ from PIL import Image
 from sklearn.metrics import accuracy_score
 
 from drunet.files import read_published
-from studies.common.class_metrics import called, confusion, truth
+from studies.common.class_metrics import called, confused, confusion, count_confused, surest, truth
 from studies.common.images import tables as study
-from studies.common.images.examples import confused, count_confused, surest
 from studies.common.images.near_duplicates import check_facts
 from studies.common.images.pictures import decision_maps, layer_attention
 from studies.common.page import render_section, templates
-from studies.common.saliency.grad_cam import grad_cam
+from studies.common.saliency.maps import grad_cam
 from studies.histology_distillation import tables as distillation
 from studies.histology_resnet50 import tables as resnet50
 
@@ -60,10 +59,10 @@ def made(name: str, settings: dict[str, Any], folder: Path, **more: Any) -> dict
         view = distillation.page_view(scores, leak, arms, cost, settings, PUBLISHED, **options)
         drawn = {"attention", *distillation.figures(scores, leak, arms, cost, settings)}
     (folder / "figures").mkdir()
-    for figure in {"groups", *drawn}:
+    for figure in drawn:
         Image.new("RGB", (40, 20), "white").save(folder / "figures" / f"{figure}.png")
     section = render_section(folder, STUDIES / name / "page.md.j2", view)
-    assert all(f"figures/{figure}.png" in section.html for figure in drawn | {"groups"}) or not options["picture"]
+    assert all(f"figures/{figure}.png" in section.html for figure in drawn) or not options["picture"]
     return {"arms": arms, "scores": scores, "leak": leak, "view": view, "text": section.text, "html": section.html}
 
 
@@ -239,7 +238,7 @@ def partial(name: str, **grouping: Any) -> str:
     """A shared template filled from groups.json."""
     environment: Environment = templates(STUDIES)
     environment.globals["figure"] = lambda file, caption: caption
-    view = {"grouping": {"search": None, **GROUPING, **grouping}, "protocols": ["grouped"], "montage_columns": 8}
+    view = {"grouping": {"search": None, **GROUPING, **grouping}, "protocols": ["grouped"]}
     return " ".join(environment.get_template(f"common/images/{name}.md.j2").render(view).split())
 
 
@@ -260,13 +259,6 @@ def test_links_are_called_unchecked_where_no_other_class_was_searched() -> None:
     words = partial("grouping", check={**check_facts(0, 0, 1765, 901), "examples": []})
     assert "The links are unchecked: no other class was searched" in words
     assert "As a check" not in words and "100 %" not in words
-
-
-def test_the_groups_shown_are_called_what_they_are() -> None:
-    assert partial("groups_figure").startswith("Images that were found to come from one source: one group below")
-    assert "according to a file: one group below each heading, at most 8 images" in partial(
-        "groups_figure", source="file"
-    )
 
 
 def test_the_table_of_trainings_shows_where_networks_were_trained_otherwise(distilled: dict[str, Any]) -> None:

@@ -14,7 +14,6 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.cluster import pair_confusion_matrix
 
 from drunet.errors import ConfigError
-from studies.common.images.class_figures import choose_groups, group_montage
 from studies.common.images.folder import list_images
 from studies.common.images.groups import read_groups
 from studies.common.images.near_duplicates import (
@@ -209,18 +208,6 @@ def test_identical_images_are_chained() -> None:
 def test_settings_out_of_range_are_refused(change: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         NearDuplicates.of({**SETTINGS, **change}, "near_duplicates")
-
-
-def test_the_montage_shows_each_class_from_its_largest_group(made: tuple[Path, pd.DataFrame, pd.Series]) -> None:
-    root, images, truth = made
-    chosen = choose_groups(images, truth, 4)
-    assert len(chosen) == len(set(chosen)) == 4
-    assert [int(group) < 4 for group in chosen] == [True, False, True, False]
-    figure = group_montage(images, root, truth, rows=4)
-    assert [axes.get_ylabel() for axes in figure.axes[::4]] == ["aca,\n4 images", "scc,\n4 images"] * 2
-    assert all(len(axes.images) == 1 for axes in figure.axes)
-    lone = images.iloc[[0]]
-    assert choose_groups(lone, truth.loc[lone.index], 6) == [truth.iloc[0]]
 
 
 def test_sources_of_real_images_are_found_without_a_false_one() -> None:

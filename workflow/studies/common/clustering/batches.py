@@ -3,8 +3,6 @@
 As in `drunet.training.batches`, every batch is drawn from (seed, epoch, index) alone.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import numpy as np

@@ -4,8 +4,6 @@ Source: DRU-Net, run IX. The paper does not describe the head: it is that of H2G
 backbone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Unpack
 

@@ -7,8 +7,6 @@ most K clusters, the encoding of Das, Abraham and Konar (2008, "Automatic cluste
 evolution algorithm").
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

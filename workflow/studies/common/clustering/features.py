@@ -1,7 +1,5 @@
 """Features of labelled tiles from a MobileNetV2, from which clusters are made."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from drunet.console import progress
-from drunet.errors import ConfigError, ModelError
+from drunet.errors import ConfigError
 from drunet.files import read_json
 from drunet.models.options import Network, Weights
 from drunet.sampling import draw_epoch
@@ -89,18 +87,12 @@ def load_start(model: keras.Model, weights: Weights, start: Mapping[str, str] | 
 
     `weights` are those of the model's settings, `start` the files `weights` and `facts` of the trained model, `where`
     names the key of the weights. Raises ConfigError if the settings name a weights file of a whole model, whose
-    architecture is not known; ModelError if the trained model has no MobileNetV2.
+    architecture is not known; that of a trained model is checked with the settings (`sharing.check_classifiers`).
     """
     if not starts_whole(weights):
         return
     if isinstance(weights, str) or start is None:
         mend = f"Use random, imagenet, {{{BACKBONE}: FILE}} or {{model: NAME}}."
         raise ConfigError("a model over clusters starts from a backbone alone", where=where, found=weights, mend=mend)
-    facts = read_json(start["facts"])
-    other = rebuild(facts, start["weights"])
-    trunks = [m.get_layer(BACKBONE) for m in (model, other) if BACKBONE in [layer.name for layer in m.layers]]
-    if len(trunks) < 2 or [w.shape for w in trunks[0].weights] != [w.shape for w in trunks[1].weights]:
-        found = f"{weights['model']}, architecture {facts['architecture']}"
-        mend = "Name a model on the whole of MobileNetV2, e.g. of architecture h2gnet_classifier."
-        raise ModelError("the model to start from has no such backbone", where=where, found=found, mend=mend)
-    trunks[0].set_weights(trunks[1].get_weights())
+    other = rebuild(read_json(start["facts"]), start["weights"])
+    model.get_layer(BACKBONE).set_weights(other.get_layer(BACKBONE).get_weights())

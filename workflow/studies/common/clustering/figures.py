@@ -1,7 +1,5 @@
 """The montage of clusters: tiles of each, drawn in proportion to their labels."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -55,5 +53,4 @@ def montage(
         known = facts[int(str(cluster))]
         words.append(f"cluster {cluster}\n{plural(known['tiles'], 'tile')}\n{percent(known['tumour'])} tumour")
     words[0] += f"\n(a tile: {size_um:g} µm)"
-    most = max(map(len, rows))
-    return panel_grid([row + [None] * (most - len(row)) for row in rows], words, letters=6.0, bar=False)
+    return panel_grid(rows, words, letters=6.0, bar=False)

@@ -4,8 +4,6 @@ Source: Snell, Swersky and Zemel (2017, "Prototypical networks for few-shot lear
 classes are clusters of tissue.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Unpack
 

@@ -1,7 +1,5 @@
 """Settings of models over clusters: how clusters are searched for, and how episodes are made."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Classifiers that learn clusters of tiles: checks, and which model's clusters each of them uses."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

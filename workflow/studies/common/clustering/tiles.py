@@ -1,7 +1,5 @@
 """Clusters of embedded tiles, and the classes made of them: each cluster, parted into tumour and non-tumour tiles."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,26 +21,15 @@ _SILHOUETTE_POINTS = 5000
 _STARTS = 10  # of k-means
 
 
-@dataclass(frozen=True, eq=False)
-class TileClusters:
-    """Clustered tiles, and what to know of the clusters.
-
-    `table` has split, slide, x, y, label, cluster and the principal components c0, c1, …, a row per tile. Clusters are
-    found among training tiles; a validation tile is given the nearest. `validity` is a `validity_table`, `facts` are
-    JSON values.
-    """
-
-    table: pd.DataFrame
-    clusters: Clusters
-    validity: pd.DataFrame
-    facts: dict[str, Any]
-
-
-def cluster_tiles(features: pd.DataFrame, search: Search, *, seed: int, where: str) -> TileClusters:
+def cluster_tiles(
+    features: pd.DataFrame, search: Search, *, seed: int, where: str
+) -> tuple[pd.DataFrame, Clusters, pd.DataFrame, dict[str, Any]]:
     """Cluster the training tiles by their features, whatever their label.
 
-    `features` has split, slide, x, y, label and float32 columns f0, f1, … Raises TrainingDataError if all tiles look
-    the same, or as `evolve_clusters`.
+    `features` has split, slide, x, y, label and float32 columns f0, f1, … Returns a row per tile: split, slide, x, y,
+    label, cluster (of a validation tile the nearest) and the principal components c0, c1, …; the clusters, their
+    `validity_table`, and facts (JSON values). Raises TrainingDataError if all tiles look the same, or as
+    `evolve_clusters`.
     """
     columns = feature_columns(features, "f")
     training = features["split"].to_numpy() == TRAINING
@@ -70,7 +57,7 @@ def cluster_tiles(features: pd.DataFrame, search: Search, *, seed: int, where: s
             for k in range(len(found))
         ],
     }
-    return TileClusters(table, found, validity, facts)
+    return table, found, validity, facts
 
 
 def feature_columns(frame: pd.DataFrame, prefix: str) -> list[str]:

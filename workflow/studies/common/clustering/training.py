@@ -3,13 +3,11 @@
 Episodes are those of prototypical networks (Snell, Swersky and Zemel 2017).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -53,7 +51,7 @@ class ClusteredSlides:
     classes: TissueClasses
 
     @classmethod
-    def read(cls, path: str, slides: Sequence[SlideSource], least: int, where: str) -> ClusteredSlides:
+    def read(cls, path: str, slides: Sequence[SlideSource], least: int, where: str) -> Self:
         """Read a cluster table and make classes of at least `least` training tiles; raises as `tissue_classes`."""
         table, facts = read_table(path)
         classes = tissue_classes(table, least, where=where)

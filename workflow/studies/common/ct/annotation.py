@@ -1,7 +1,5 @@
 """Tumour boxes in the XML of Pascal VOC, a file per slice, named by the slice's SOP instance UID."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -134,7 +132,7 @@ def find_annotations(files: UserFiles) -> Annotations:
     return Annotations(files, numbers, wrong, duplicates)
 
 
-def _parse(path: str | os.PathLike[str], where: str) -> Element:
+def _parse(path: str | os.PathLike[str], where: str) -> "Element":
     try:
         with Path(path).open("rb") as file:
             data = file.read(MOST_BYTES + 1)
@@ -153,7 +151,7 @@ def _parse(path: str | os.PathLike[str], where: str) -> Element:
     return root
 
 
-def _side(root: Element, key: str, where: str) -> int | None:
+def _side(root: "Element", key: str, where: str) -> int | None:
     """Declared width or height; 0, as some programs write that do not know it, is as none."""
     if root.find(f"size/{key}") is None:
         return None
@@ -163,7 +161,7 @@ def _side(root: Element, key: str, where: str) -> int | None:
     return int(side) or None
 
 
-def _number(element: Element, place: str, where: str) -> float:
+def _number(element: "Element", place: str, where: str) -> float:
     text = element.findtext(place)
     if text is None:
         raise _wrong(f"{place} is missing", where)

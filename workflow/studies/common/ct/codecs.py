@@ -3,8 +3,6 @@
 This module is a plugin of pydicom's decoders: signs, unused bits and the division into frames stay pydicom's affair.
 """
 
-from __future__ import annotations
-
 import struct
 from typing import Any
 

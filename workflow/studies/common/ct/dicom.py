@@ -4,8 +4,6 @@ Only the tags below are read, no message holds a value that could name a patient
 a file is let through, for it repeats values. What is checked here is checked before a pixel is decoded.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import re

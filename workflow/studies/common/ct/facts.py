@@ -1,7 +1,5 @@
 """What the file of an image gives away besides the picture: by such facts alone its source may be told."""
 
-from __future__ import annotations
-
 import functools
 import os
 from pathlib import Path

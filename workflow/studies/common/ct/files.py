@@ -1,7 +1,5 @@
 """The files below a user's folder, called by number: their names may hold a patient's, so no message repeats one."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

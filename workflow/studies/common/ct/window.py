@@ -1,7 +1,5 @@
 """From Hounsfield units to grey: the window through which a slice is looked at."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@ Lengths are mm: x runs to the right of the picture, y to the back, z to the feet
 at a height of a chest follows from its seed alone, so that neighbouring slices look alike, as a scanner's do.
 """
 
-from __future__ import annotations
-
 import math
 import zlib
 from functools import lru_cache

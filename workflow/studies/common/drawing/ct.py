@@ -6,8 +6,6 @@ one by one, so patients and articles leak from part to part. `boxes/` has DICOM 
 both lie folders of Pascal VOC files that are named after the slices' UIDs.
 """
 
-from __future__ import annotations
-
 import os
 import uuid
 import zlib

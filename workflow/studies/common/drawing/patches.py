@@ -4,8 +4,6 @@ LC25000 (Borkowski et al. 2019) holds some 250 fields of view a class, each turn
 names do not tell which field they come from. So does this set: a random split of it leaks, a split by field does not.
 """
 
-from __future__ import annotations
-
 import os
 import zlib
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Batches of pictures of one constant size, and of image files for a classifier, with a teacher's answers if any."""
 
-from __future__ import annotations
-
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence

@@ -1,10 +1,7 @@
-"""Figures of image classifiers: confusion matrices, ROC curves, scores by split, training curves, groups of images."""
-
-from __future__ import annotations
+"""Figures of image classifiers: confusion matrices, ROC curves, scores by split, training curves."""
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -19,11 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH, new_figure
-from drunet.report.words import plural
 from studies.common.class_metrics import Roc
-from studies.common.images.folder import read_image
 from studies.common.images.protocols import PROTOCOLS
-from studies.common.saliency.attention_figure import Panel, panel_grid
 
 # Pale to dark blue: one hue, so that a share reads alike to all eyes.
 _SHARES = "Blues"
@@ -35,8 +29,6 @@ PROTOCOL_LOOKS: Mapping[str, Mapping[str, Any]] = {
     p: {"color": PROTOCOL_COLOURS[p], "marker": PROTOCOL_MARKERS[p], "label": PROTOCOL_NAMES[p]} for p in PROTOCOLS
 }
 _WHERE_COMPARED = {"accuracy": "accuracy", "mcc": "multi-class MCC"}
-# Images of a group that are shown at most, side by side.
-MONTAGE_COLUMNS = 8
 _LEAK = "of the test images come from a source that is also in the training set"
 
 
@@ -202,29 +194,6 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss", *, l
         handles.append(Line2D([], [], color=MUTED, label="validation"))
         figure.legend(handles=handles, loc="outside upper left", ncols=5, fontsize=9)
     return figure
-
-
-def group_montage(images: pd.DataFrame, root: str | Path, groups: pd.Series, rows: int = 6) -> Figure:
-    """The images (file, label; below `root`) of some `groups`, a row each, see `choose_groups`."""
-    panels: list[list[Panel | None]] = []
-    words = []
-    for group in choose_groups(images, groups, rows):
-        own = images[groups == group].sort_values("file")
-        shown = [Panel(read_image(Path(root) / file)) for file in own["file"][:MONTAGE_COLUMNS]]
-        panels.append([*shown, *[None] * (MONTAGE_COLUMNS - len(shown))])
-        words.append(f"{own['label'].iloc[0]},\n{plural(len(own), 'image')}")
-    columns = max(sum(panel is not None for panel in row) for row in panels)
-    return panel_grid([row[:columns] for row in panels], words, bar=False)
-
-
-def choose_groups(images: pd.DataFrame, groups: pd.Series, rows: int) -> list[str]:
-    """Names of the groups to show: classes in turn, each from its largest group to its middle one."""
-    sizes = pd.DataFrame({"label": images["label"], "group": groups}).value_counts().reset_index()
-    sizes = sizes.sort_values(["count", "group"], ascending=[False, True])
-    of_class = [own["group"].to_numpy() for _, own in sizes.groupby("label", sort=True)]
-    turns = -(-rows // len(of_class))
-    places = [(own, turn / max(1, turns - 1) * (len(own) - 1) / 2) for turn in range(turns) for own in of_class]
-    return list(dict.fromkeys(str(own[round(place)]) for own, place in places))[:rows]
 
 
 def _grid(

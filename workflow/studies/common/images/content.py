@@ -3,8 +3,6 @@
 Only the standard library is imported, so that asking costs neither Pillow nor OpenCV.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Collection

@@ -1,7 +1,5 @@
 """From the weights of an arm's trials to ONNX files: one network, built once, with each trial's weights in turn."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -4,8 +4,6 @@ The class of an image is the nearest folder above it that is named as one. Nothi
 format is told by its content, and its size is seen before a pixel is decoded.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import struct

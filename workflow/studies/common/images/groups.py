@@ -3,8 +3,6 @@
 What a set does not tell is looked for: images without a source are put together by near-duplicates.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Collection, Mapping, Sequence

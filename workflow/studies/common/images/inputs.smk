@@ -2,6 +2,7 @@
 
 from studies.common.images import tasks as image_tasks
 from studies.common.images.content import content_state
+from studies.common.images.job_settings import starting_files
 
 IMAGE_STUDIES = {name: s.settings for name, s in STUDIES.items() if not s.problem and "images" in s.settings}
 # Class-named folders that the workflow draws itself, for studies that are given no images.
@@ -100,7 +101,7 @@ def image_teacher(wildcards):
 
 
 def image_weights(wildcards):
-    return image_tasks.starting_files(image_arm(wildcards))
+    return starting_files(image_arm(wildcards))
 
 
 def image_arm_module(wildcards):

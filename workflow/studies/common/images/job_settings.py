@@ -1,12 +1,12 @@
 """Settings of studies of images that jobs read: the search for images of one source, and lessons of a teacher."""
 
-from __future__ import annotations
-
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from drunet.settings.base import AS_GIVEN, Block
+from drunet.settings.network import starts_whole
 
 
 class Match(Block):
@@ -44,3 +44,11 @@ class Lesson(Block):
     """softens both answers"""
     weight: Annotated[float, Field(ge=0, le=1), AS_GIVEN]
     """of the teacher's answer; the label has the rest"""
+
+
+def starting_files(arm: Mapping[str, Any]) -> list[str]:
+    """Files with weights that an arm starts from: of the whole model, or of backbones."""
+    weights = arm.get("weights", "random")
+    if isinstance(weights, Mapping):
+        return [weights[name] for name in sorted(weights)]
+    return [weights] if starts_whole(weights) else []

@@ -9,8 +9,6 @@ The features are SIFT (Lowe, 2004) on a small grey image, matched by the ratio t
 scale) is found by RANSAC. A mirrored SIFT descriptor is a permutation of the descriptor: nothing is computed twice.
 """
 
-from __future__ import annotations
-
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,6 +34,22 @@ CONFIDENCE = 0.95
 _BINS, _THUMBNAIL = (16, 12, 12), 64
 # Rows of likeness at a time, and pairs in a thread's turn: both only bound memory.
 _ROWS, _TURN = 1024, 256
+# A descriptor is a histogram over 4 x 4 places and 8 directions, all relative to the feature's own direction. Mirroring
+# turns the rows round, and the directions' sense.
+MIRRORED = np.arange(128).reshape(4, 4, 8)[::-1][:, :, (-np.arange(8)) % 8].ravel()
+_MOST_TRIES, _CONFIDENCE = 500, 0.995
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Local features of an image, `width` px wide: places (n, 2), px; descriptors (n, 128), as whole values."""
+
+    places: NDArray[np.float32]
+    descriptors: NDArray[np.uint8]
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.places)
 
 
 def find_groups(
@@ -177,24 +191,6 @@ def _named(images: pd.DataFrame, links: NDArray[np.int64]) -> pd.Series:
     firsts = firsts[~firsts.index.duplicated()]
     names = firsts["label"] + "." + (firsts.groupby("label").cumcount() + 1).astype(str).str.zfill(5)
     return pd.Series(names[components].to_numpy(), index=images.index, name="group", dtype=str)
-
-
-# A descriptor is a histogram over 4 x 4 places and 8 directions, all relative to the feature's own direction. Mirroring
-# turns the rows round, and the directions' sense.
-MIRRORED = np.arange(128).reshape(4, 4, 8)[::-1][:, :, (-np.arange(8)) % 8].ravel()
-_MOST_TRIES, _CONFIDENCE = 500, 0.995
-
-
-@dataclass(frozen=True, eq=False)
-class Features:
-    """Local features of an image, `width` px wide: places (n, 2), px; descriptors (n, 128), as whole values."""
-
-    places: NDArray[np.float32]
-    descriptors: NDArray[np.uint8]
-    width: int
-
-    def __len__(self) -> int:
-        return len(self.places)
 
 
 def small_grey(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -1,7 +1,5 @@
 """Saliency figures of an image classifier, which is rebuilt from what its training left."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +10,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from drunet.training.trained import rebuild
-from studies.common.images.examples import confused, surest, trial_of
+from studies.common.class_metrics import confused, surest, trial_of
 from studies.common.images.folder import read_image
 from studies.common.images.view import View
 from studies.common.saliency.attention_figure import image_maps
-from studies.common.saliency.grad_cam import grad_cam
-from studies.common.saliency.maps import gradient_saliency, unit_range
+from studies.common.saliency.maps import grad_cam, gradient_saliency, scaled, unit_range
 from studies.common.series import weights_file
 
 # Layers of MFStudentLNet by the titles of their columns: stages of the trunk, and levels of the pyramid.
@@ -34,7 +31,7 @@ def attention_figure(
     chosen = surest(trial_of(predictions, trial))
     images = _seen(root, chosen["file"], facts)
     model = rebuild(facts, weights_file(weights, trial))
-    found = layer_attention(model, _scaled(images), chosen["index"].to_numpy(np.int64), list(columns.values()))
+    found = layer_attention(model, scaled(images), chosen["index"].to_numpy(np.int64), list(columns.values()))
     words = [f"{_lines(row)}\n{row['kind']}" for row in chosen.to_dict("records")]
     return image_maps(images, words, {title: found[name] for title, name in columns.items()})
 
@@ -48,8 +45,8 @@ def confused_figure(
         nothing = f"no test image of {' and '.join(how['classes'])} was taken for the other class"
         return image_maps(np.zeros((0, 1, 1, 3), np.uint8), [], {}, nothing=nothing)
     images = _seen(root, chosen["file"], facts)
-    model, scaled = rebuild(facts, weights_file(weights, trial)), _scaled(images)
-    predicted, true = (decision_maps(model, scaled, chosen[key].to_numpy(np.int64)) for key in ("index", "own"))
+    model, pixels = rebuild(facts, weights_file(weights, trial)), scaled(images)
+    predicted, true = (decision_maps(model, pixels, chosen[key].to_numpy(np.int64)) for key in ("index", "own"))
     maps = {
         "gradient,\npredicted class": predicted["gradient"],
         "Grad-CAM,\npredicted class": predicted["Grad-CAM"],
@@ -68,10 +65,6 @@ def _lines(row: Mapping[Any, Any]) -> str:
     """True class, predicted class and its probability, a line each."""
     p = "p > 0.999" if row["p"] > 0.999 else f"p = {row['p']:.3f}"
     return f"true: {row['label']}\npredicted: {row['called']}\n{p}"
-
-
-def _scaled(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return images.astype(np.float32) / np.float32(255)
 
 
 def layer_attention(

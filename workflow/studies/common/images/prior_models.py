@@ -6,8 +6,6 @@ no pixel. A network that is shown grey pictures of one format does not see these
 sharpness, noise, the grain of a compression.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -145,8 +143,10 @@ def fit_prior_model(
         if file_facts is None:
             mend = "Only a study that collects its images knows facts of their files."
             raise ConfigError("no facts of files are known", where=name, found=kind, mend=mend)
-        features, columns = file_features(in_order_of(images, file_facts))
-        described = f"facts of the files: {', '.join(columns)}"
+        known_facts = in_order_of(images, file_facts)[list(FACTS)]
+        # Names of formats become columns of 0 and 1; what is not known is NaN.
+        table = pd.get_dummies(known_facts, columns=["format"], prefix_sep=" ").astype(np.float64)
+        features, described = table.to_numpy(), f"facts of the files: {', '.join(table.columns)}"
     else:
         features = _described(images, root, name, threads)
         described = f"HSV histogram {HSV_BINS}, HOG of {HOG_SIDE} px ({features.shape[1]} numbers)"
@@ -173,15 +173,3 @@ def _described(images: pd.DataFrame, root: str | Path, name: str, threads: int) 
             found.append(numbers)
             bar.update()
     return np.stack(found)
-
-
-# Facts that are names and no numbers: each name becomes a column of 0 and 1.
-_NAMES = ("format",)
-
-
-def file_features(facts: pd.DataFrame) -> tuple[NDArray[np.float64], list[str]]:
-    """Describe images by facts of their files: float64 (n, d), NaN where not known, and what each column is."""
-    numbers = facts[[name for name in FACTS if name not in _NAMES]].astype(np.float64)
-    names = pd.get_dummies(facts[list(_NAMES)].astype(str), prefix_sep=" ", dtype=np.float64)
-    table = pd.concat([numbers, names], axis=1)
-    return table.to_numpy(np.float64), [str(column) for column in table.columns]

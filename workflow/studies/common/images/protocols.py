@@ -1,7 +1,5 @@
 """How images are divided for training and test: the protocols by name, told without importing what carries them out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -61,31 +61,6 @@ rule list_images:
         "scripts/list_images.py"
 
 
-# A rule of its own: another look of the figure lists no images anew.
-rule show_groups:
-    input:
-        images="<results>/studies/{study}/images.tsv",
-        drawn=drawn_images,
-    output:
-        montage="<results>/studies/{study}/figures/groups.png",
-    log:
-        "<logs>/show_groups/{study}.log",
-    benchmark:
-        "<benchmarks>/show_groups/{study}.tsv"
-    conda:
-        "../../../../envs/data.yaml"
-    params:
-        root=image_root,
-        code=lambda wildcards: study_code("common/images", "show_groups"),
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    message:
-        "Showing images of one source ({wildcards.study})"
-    script:
-        "scripts/show_groups.py"
-
-
 rule train_image_arm:
     input:
         images="<results>/studies/{study}/images.tsv",

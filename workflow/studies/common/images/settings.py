@@ -1,7 +1,5 @@
 """What the settings of every study on a folder of images have in common."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag

@@ -4,8 +4,6 @@ Where several images are made from one source, a random split leaks, and so may 
 variants of what it has learnt. All but the given one keep the shares of the classes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -3,8 +3,6 @@
 A model is named `task/arm`. Every number comes from the predictions and histories that its training left.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ import pandas as pd
 from drunet.files import read_json
 from studies.common import class_metrics
 from studies.common.class_metrics import SCORES
-from studies.common.images.class_figures import MONTAGE_COLUMNS, PROTOCOL_NAMES
+from studies.common.images.class_figures import PROTOCOL_NAMES
 from studies.common.images.protocols import PROTOCOLS
 from studies.common.words import score, signed
 
@@ -302,5 +300,4 @@ def shared_view(
         "splits": split_table(scores, leak, metrics=metrics),
         "training": training_table(arms),
         "grouping": {"search": None, **grouping},
-        "montage_columns": MONTAGE_COLUMNS,
     }

@@ -4,8 +4,6 @@ A task is a set of classes to recognise, under one or several protocols of split
 prior models that do so. Every arm of a task sees the same images on the same sides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -107,14 +105,6 @@ def trial_of(settings: Mapping[str, Any], key: str) -> str:
 def module_of(settings: Mapping[str, Any], key: str) -> str:
     """Name of the module that holds the architecture of `task/arm`."""
     return registry.module_of(settings["arms"][key.partition("/")[2]]["architecture"])
-
-
-def starting_files(arm: Mapping[str, Any]) -> list[str]:
-    """Files with weights that an arm starts from."""
-    weights = arm.get("weights", "random")
-    if isinstance(weights, str):
-        return [] if weights in ("random", "imagenet") else [weights]
-    return list(weights.values())
 
 
 def check_tasks(name: str, settings: Mapping[str, Any]) -> None:

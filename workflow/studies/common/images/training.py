@@ -3,8 +3,6 @@
 Each can be killed and goes on where it stood, and one that is finished is not trained again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,13 +14,13 @@ import pandas as pd
 
 from drunet.files import sha256
 from drunet.inference import EngineOptions
-from drunet.settings.network import NetworkSettings, starts_whole
+from drunet.settings.network import NetworkSettings
 from drunet.settings.training import TrainingSettings
 from drunet.training.distillation import DistillationLoss, LabelledAccuracy, OnnxTeacher
 from drunet.training.recipe import new_network
 from drunet.training.trained import Trained, builder_options
 from studies.common.images.batches import ImageBatches, Originals, probabilities
-from studies.common.images.job_settings import Lesson
+from studies.common.images.job_settings import Lesson, starting_files
 from studies.common.images.splits import HISTORY, Trial, class_numbers, draw_trials, images_of, prediction_rows
 from studies.common.images.view import View
 from studies.common.series import Series
@@ -87,7 +85,7 @@ def train_arm(
     # A fold is what it is however many others are trained.
     split = {key: value for key, value in task["split"].items() if key != "run"}
     decisive = [without_names(arm), classes, split, view.settings(), validation_share, lesson, seed]
-    decisive += [images.to_csv(index=False), [sha256(file) for file in _start_files(arm)], code]
+    decisive += [images.to_csv(index=False), [sha256(file) for file in starting_files(arm)], code]
     loss = DistillationLoss(taught.temperature, taught.weight) if taught else "categorical_crossentropy"
     series = Series(model, loss=loss, metric=LabelledAccuracy, folder=folder, decisive=decisive)
     done = []
@@ -128,11 +126,3 @@ def without_names(arm: Mapping[str, Any]) -> dict[str, Any]:
 def pace(history: pd.DataFrame) -> dict[str, Any]:
     """How long a training took: epochs, and the median of seconds_per_epoch."""
     return {"epochs": len(history), "seconds_per_epoch": float(history["seconds"].median())}
-
-
-def _start_files(arm: Mapping[str, Any]) -> list[str]:
-    """Files whose weights an arm begins with: of the whole model, or of backbones."""
-    weights = arm["weights"]
-    if isinstance(weights, Mapping):
-        return [weights[name] for name in sorted(weights)]
-    return [weights] if starts_whole(weights) else []

@@ -5,8 +5,6 @@ multiscale features and model distillation", "Proposed deep learning model" and 
 The paper states neither the pyramid's width nor how its levels are fused: see the options.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Unpack
 

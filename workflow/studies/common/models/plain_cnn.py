@@ -5,8 +5,6 @@ convolutions are 3x3 with stride 1 (Table 1). This is a small network after VGG 
 3x3 convolutions with ReLU, halved by 2x2 max-pooling, then a hidden dense layer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Unpack
 

@@ -1,7 +1,5 @@
 """Figures of saliency maps: a row per image, a column per map."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,15 +71,16 @@ def panel_grid(
 ) -> Figure:
     """Draw pictures with maps over them, in as many blocks of columns as a page's width needs.
 
-    `rows` are equally long; None leaves a place empty. `words` stand left of each row, in every block. More than `most`
-    columns are cut into blocks of about the same width, one below the other. `letters` is the size of titles in points,
-    `nothing` what the figure says without rows, `bar` whether there is a colour bar of maps.
+    None leaves a place empty, as does the end of a shorter row. `words` stand left of each row, in every block. More
+    than `most` columns are cut into blocks of about the same width, one below the other. `letters` is the size of
+    titles in points, `nothing` what the figure says without rows, `bar` whether there is a colour bar of maps.
     """
     with matplotlib.rc_context(STYLE):
         if not rows:
             figure, (axes,) = new_figure(0.6)
             return nothing_drawn(figure, axes, nothing)
-        width = len(rows[0])
+        width = max(map(len, rows))
+        rows = [[*row, *[None] * (width - len(row))] for row in rows]
         blocks = math.ceil(width / (most or width))
         columns = math.ceil(width / blocks)
         first = next(panel for row in rows for panel in row if panel is not None)

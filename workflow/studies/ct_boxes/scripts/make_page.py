@@ -5,10 +5,11 @@ from pathlib import Path
 from drunet.console import job
 from drunet.files import read_json, read_published, write_tsv
 from drunet.report.figures import save
+from studies.common.images.tables import read_arms
 from studies.common.page import render_section
 from studies.ct_boxes import tables
 from studies.ct_boxes.figures import study_figures
-from studies.ct_boxes.page import page_view
+from studies.ct_boxes.tables import page_view
 from studies.ct_boxes.trials import read_slices
 
 with job(snakemake.log[0]):
@@ -16,7 +17,8 @@ with job(snakemake.log[0]):
     settings, folder = params.settings, Path(output.section).parent
     resampling = {"resamples": settings["bootstrap"], "seed": params.seed}
     slices = read_slices(inputs.slices)
-    networks = tables.read_arms(settings["arms"], params.trainings, inputs.predictions, inputs.histories, inputs.facts)
+    trained, files = params.trainings, (inputs.predictions, inputs.facts)
+    networks = read_arms(settings["arms"], trained, *files, trained, inputs.histories)
     arms = tables.with_mean_box(networks, slices)
     what = tables.judged(settings["source"], settings["targets"])
     scores = tables.scores(arms, what, good=settings["good"], **resampling)

@@ -10,7 +10,7 @@ with job(snakemake.log[0]):
     output, params = snakemake.output, snakemake.params
     # Paths may name a patient: messages call them by their keys.
     where = "study_settings.ct_pneumonia.collect"
-    found = collect_images(
+    sources, boxes, unreadable, facts = collect_images(
         str(params.root),
         params.classes,
         output.folder,
@@ -20,7 +20,7 @@ with job(snakemake.log[0]):
         max_unreadable=params.max_unreadable,
         where=where,
     )
-    write_list(output.sources, found.sources)
-    write_list(output.boxes, found.boxes)
-    write_list(output.unreadable, found.unreadable)
-    write_json(output.facts, found.facts)
+    write_list(output.sources, sources)
+    write_list(output.boxes, boxes)
+    write_list(output.unreadable, unreadable)
+    write_json(output.facts, facts)

@@ -12,7 +12,7 @@ from studies.common.images.tables import leaks, long_metrics, read_arms, summari
 from studies.common.page import render_section
 from studies.ct_pneumonia import tables as study
 from studies.ct_pneumonia.attention_maps import read_coverage
-from studies.ct_pneumonia.figures import figures
+from studies.ct_pneumonia.tables import figures
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params

@@ -8,7 +8,7 @@ from drunet.outcome import without_failed
 from drunet.report.figures import save
 from studies.common.file_lists import by_name
 from studies.common.page import render_section
-from studies.experiments import page
+from studies.common.statistics import long_scores
 from studies.experiments import tables as study
 from studies.experiments.pictures import seen_by_runs
 
@@ -44,13 +44,13 @@ with job(snakemake.log[0]):
     table = study.runs_table(scores, labels, runs, params.models, resamples=settings["bootstrap"], seed=params.seed)
     tests = study.tests_table(scores, labels, runs)
     seconds = study.seconds_table(Path(params.benchmarks), labels, runs, [row["slide"] for row in slides])
-    write_tsv(study.long_table(scores), output.metrics)
+    write_tsv(long_scores(scores.rename(columns={"experiment": "arm"}), study.SCORES), output.metrics)
     write_tsv(table, output.runs)
     write_tsv(tests, output.tests)
     write_tsv(seconds, output.seconds)
 
     published = read_published(inputs.published)
-    for name, figure in page.draw_figures(scores, pictures, labels, runs, published).items():
+    for name, figure in study.draw_figures(scores, pictures, labels, runs, published).items():
         save(figure, output[name], dpi=200)
-    view = page.page_view(table, tests, seconds, published, band_um=settings["band_um"])
+    view = study.page_view(table, tests, seconds, published, band_um=settings["band_um"])
     render_section(Path(output.section).parent, Path(inputs.template), view)

@@ -5,7 +5,7 @@ from drunet.report.figures import save
 from drunet.slide import Slide
 from drunet.tiles import read_table
 from studies.multi_lens.arms import lenses_of
-from studies.multi_lens.figures import grid_picture, sample_tile
+from studies.multi_lens.tables import grid_picture, sample_tile
 
 with job(snakemake.log[0]):
     params, picture = snakemake.params, snakemake.params.picture

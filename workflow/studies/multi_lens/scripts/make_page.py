@@ -9,7 +9,7 @@ from drunet.files import read_published, write_tsv
 from drunet.report.figures import save
 from studies.common.page import render_section
 from studies.multi_lens import tables
-from studies.multi_lens.figures import paired_dots, strength_sweep
+from studies.multi_lens.tables import paired_dots, strength_sweep
 
 with job(snakemake.log[0]):
     inputs, outputs, settings = snakemake.input, snakemake.output, snakemake.params.settings

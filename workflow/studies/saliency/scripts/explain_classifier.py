@@ -6,7 +6,8 @@ from drunet.outcome import without_failed
 from drunet.report.figures import save
 from drunet.training.device import need_gpu
 from drunet.training.trained import rebuild
-from studies.saliency.explanation import classified_tiles, explain, explanation_metrics, read_tiles
+from studies.common.classifier_arms import classified_tiles
+from studies.saliency.explanation import explain, explanation_metrics, read_tiles
 from studies.saliency.tables import chosen_table, metrics_table, saliency_figure
 from studies.saliency.tile_choice import choose_tiles
 

@@ -9,9 +9,10 @@ from drunet.heatmap import read_field
 from drunet.outcome import without_failed
 from drunet.report.figures import save
 from studies.common.file_lists import by_name
+from studies.common.model_figures import paired_lines
 from studies.common.page import render_section
+from studies.common.statistics import long_scores
 from studies.top_skip import tables as study
-from studies.top_skip.tables import paired_dots
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
@@ -25,14 +26,17 @@ with job(snakemake.log[0]):
     results = {arm: [read_json(path) for path in paths] for arm, paths in measured.items()}
     scores = study.score_table(results, counted, slides)
     changes = study.changes_table(scores)
-    write_tsv(study.long_table(scores), output.metrics)
+    write_tsv(long_scores(scores, study.SCORES), output.metrics)
     write_tsv(changes, output.changes)
     panels = [
         ("after refinement", "Hausdorff distance (µm)", study.paired(scores, "refined", "hd_um")),
         ("final segmentation", "Hausdorff distance (µm)", study.paired(scores, "segmentation", "hd_um")),
         ("after refinement", "fragments", study.paired(scores, "refined", "fragments")),
     ]
-    save(paired_dots(panels), output.figure, dpi=200)
+    figure = paired_lines(panels, "slide", {})
+    for axes in figure.axes:
+        axes.set_ylim(bottom=0)
+    save(figure, output.figure, dpi=200)
     facts = read_published(inputs.published).set_index("figure")["value"]
     patients = len({row["patient"] for row in slides})
     view = study.page_view(changes, facts[study.PUBLISHED], patients)

@@ -15,12 +15,12 @@ with job(snakemake.log[0]):
     where = f"classifiers.{model}.data.clustering"
     features, facts = read_table(inputs.features)
     search = Search.of(params.clustering, where)
-    found = cluster_tiles(features, search, seed=params.seed, where=where)
-    for path, table in ((output.fitness, found.clusters.curve), (output.validity, found.validity)):
+    table, clusters, validity, known = cluster_tiles(features, search, seed=params.seed, where=where)
+    for path, frame in ((output.fitness, clusters.curve), (output.validity, validity)):
         with whole_file(path) as temporary:
-            table.to_csv(temporary, sep="\t", index=False)
+            frame.to_csv(temporary, sep="\t", index=False)
     slides = {s["slide_id"]: (path, s["mpp"]) for s, path in zip(params.slides, inputs.slides, strict=True)}
-    examples = choose_examples(found.table, params.examples, seed=params.seed)
+    examples = choose_examples(table, params.examples, seed=params.seed)
 
     def pixels(tile):
         """Read a tile of the montage."""
@@ -28,7 +28,7 @@ with job(snakemake.log[0]):
         with Slide(path, tile["slide"], mpp) as slide:
             return slide.read(tile["x"], tile["y"], (facts["size"], facts["size"]), facts["mpp"])
 
-    picture = montage(examples, pixels, found.facts["members"], facts["size"] * facts["mpp"])
+    picture = montage(examples, pixels, known["members"], facts["size"] * facts["mpp"])
     save(picture, output.montage, dpi=220)
-    write_json(output.facts, found.facts)
-    write_table(output.clusters, found.table, facts)
+    write_json(output.facts, known)
+    write_table(output.clusters, table, facts)
