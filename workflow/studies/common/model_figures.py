@@ -108,7 +108,7 @@ def box_rows(
                     axes.plot((published or {})[row], place, zorder=5, **_PUBLISHED)
             if line:
                 axes.axvline(line[0], color=INK, linewidth=1.0, linestyle=_DOTTED)
-            axes.set_title(panel, fontsize=8.5, pad=4)
+            axes.set_title(textwrap.fill(panel, 54 // len(panels)), fontsize=8.5, pad=4)
             axes.set_xlim(-0.02, 1.18)
             axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0], ["0", "0.25", "0.5", "0.75", "1"], fontsize=8)
             names = rows if axes is drawn[0] else [""] * len(rows)

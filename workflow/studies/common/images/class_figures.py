@@ -1,6 +1,7 @@
 """Figures of image classifiers: confusion matrices, ROC curves, scores by split, training curves."""
 
 import math
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from drunet.report.figures import INK, MUTED, PALETTE, STYLE, WIDTH, new_figure
@@ -176,12 +177,15 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss", *, l
                         middle = part.groupby("epoch")[column].median().dropna()
                         marker = "o" if len(middle) == 1 else None
                         axes.plot(middle.index, middle, color=colour, linestyle=dashes, linewidth=1.4, marker=marker)
-            axes.set_title(name, fontsize=8.5, pad=4)
+            axes.set_title("\n".join(textwrap.fill(line, 18) for line in name.splitlines()), fontsize=8.5, pad=4)
             axes.grid(axis="y")
             axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
             axes.tick_params(labelbottom=True, labelsize=8.5)
             if log:
                 axes.set_yscale("log")
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+                axes.yaxis.set_major_formatter("{x:g}")
+                axes.yaxis.set_minor_formatter(NullFormatter())
         if value == "loss" and not log:
             grid[0, 0].set_ylim(bottom=0)
         counts = sorted({int(n) for h in histories.values() for n in h.groupby("protocol")["fold"].nunique()})
@@ -191,7 +195,8 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], value: str = "loss", *, l
         there = {str(p) for history in histories.values() for p in history["protocol"]}
         handles = [Line2D([], [], color=PROTOCOL_COLOURS[p], label=PROTOCOL_NAMES[p]) for p in PROTOCOLS if p in there]
         handles.append(Line2D([], [], color=MUTED, linestyle=_TRAINED, label="training"))
-        handles.append(Line2D([], [], color=MUTED, label="validation"))
+        if any(f"val_{value}" in history.dropna(axis="columns", how="all") for history in histories.values()):
+            handles.append(Line2D([], [], color=MUTED, label="validation"))
         figure.legend(handles=handles, loc="outside upper left", ncols=5, fontsize=9)
     return figure
 
