@@ -15,7 +15,10 @@ import pytest
 from pydicom import uid
 from tiny_cohort import Project, make_project
 
+from drunet.demo.slides import SLIDES
+from drunet.settings.merging import read_yaml, resolve_models
 from studies.common.drawing.ct import write_ct_set
+from studies.common.study_settings import load_studies
 
 SLICES = "results/studies/ct_boxes/slices.tsv"
 SOURCES = "results/studies/ct_pneumonia/sources.tsv"
@@ -23,9 +26,12 @@ SOURCES = "results/studies/ct_pneumonia/sources.tsv"
 SECRETS = (b"Phantom", b"Lung_Dx-", b"B0001", b"C0001", b"article 001", b"2.25.")
 # Paths that are not there name a patient too.
 NOWHERE = "scans of Lung_Dx-B0001"
+OTHER = {"ct_boxes": "ct_pneumonia", "ct_pneumonia": "ct_boxes"}
+ROOT = Path(__file__).resolve().parents[4]
 BOXES: dict[str, Any] = {
     "slices": {"root": "ct/boxes", "annotations": "ct/boxes_annotation"},
     "targets": ["A"],
+    "arms": {"simple": None},
     "size": 32,
     "training": {"epochs": 2, "patience": 2},
     "fine_tuning": {"training": {"epochs": 1, "patience": 1}},
@@ -38,8 +44,8 @@ PNEUMONIA: dict[str, Any] = {
         "sources": "ct/classifier_sources.tsv",
     },
     "networks": {"size": 32},
-    "tasks": {"ct": {"arms": ["mobilenetv2", "border", "file_statistics"], "protocols": ["given", "grouped"]}},
-    "tables": {"networks": ["mobilenetv2"], "probe": ["mobilenetv2", "border", "file_statistics"]},
+    "tasks": {"ct": {"arms": ["mobilenetv2", "file_statistics"], "protocols": ["given", "grouped"]}},
+    "tables": {"networks": ["mobilenetv2"], "probe": ["mobilenetv2", "file_statistics"]},
     "view": {"size": 32, "short_side": 32},
     "training": {"epochs": 1, "patience": 1},
     "attention": {"images": 1, "coverage_images": 2},
@@ -121,8 +127,9 @@ def test_two_classes_of_images_become_a_page(scans: Project, tmp_path: Path) -> 
     assert sources["source"].nunique() == 8
     assert sources["part"].value_counts().to_dict() == {"training": 8, "validation": 4, "test": 4}
     assert len(pd.read_csv(study / "boxes.tsv", sep="\t")) == 8
-    answers = pd.read_parquet(study / "ct/border/predictions.parquet")
-    assert set(answers["protocol"]) == {"given", "grouped"}
+    for arm in ("mobilenetv2", "file_statistics"):
+        answers = pd.read_parquet(study / f"ct/{arm}/predictions.parquet")
+        assert set(answers["protocol"]) == {"given", "grouped"}
     assert not project.leftovers()
     no_secrets(project, done.output)
     assert "Nothing to be done" in project.dry_run("study_ct_pneumonia").output
@@ -144,7 +151,7 @@ def test_the_embedded_set_is_made_where_no_files_are_named(scans: Project, tmp_p
         ("ct_boxes", ("slices", "window"), {"centre": 40, "width": 0}, ["slices.window.width"]),
         ("ct_boxes", ("source",), "Q", ["source", "does not fit", "Q"]),
         ("ct_boxes", ("targets",), ["B"], ["targets", "the source is among"]),
-        ("ct_boxes", ("pictures",), {"arm": "simpel"}, ["pictures.arm", "unknown arm", "simple"]),
+        ("ct_boxes", ("pictures",), {"arm": "compat"}, ["pictures.arm", "unknown arm", "compact"]),
         ("ct_pneumonia", ("collect", "root"), NOWHERE, ["collect.root", "there is no such"]),
         ("ct_pneumonia", ("collect", "annotations"), NOWHERE, ["collect.annotations", "there is no such"]),
         ("ct_pneumonia", ("collect", "sources"), NOWHERE, ["collect.sources", "there is no such"]),
@@ -156,17 +163,37 @@ def test_the_embedded_set_is_made_where_no_files_are_named(scans: Project, tmp_p
         None if isinstance(value, list | dict) else ".".join(value) if isinstance(value, tuple) else value
     ),
 )
-def test_a_study_that_cannot_be_made_says_why_and_keeps_no_other_from_being_made(
-    scans: Project, tmp_path: Path, study: str, path: tuple[str, ...], value: Any, words: list[str]
+def test_a_mistaken_setting_is_named_and_is_no_other_studys(
+    scans: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    study: str,
+    path: tuple[str, ...],
+    value: Any,
+    words: list[str],
 ) -> None:
     project = change_settings(scans.copy_to(tmp_path / "project"), study, *path, value=value)
+    monkeypatch.chdir(project.folder)
+    made = [f"results/demo/{slide}{end}" for slide in SLIDES for end in (".tif", ".geojson")]
+    config = {**resolve_models(read_yaml(ROOT / "config.yaml")), "study_settings": project.config["study_settings"]}
+    studies, _ = load_studies(config, ROOT / "workflow/studies", made)
+    problem = str(studies[study].problem)
+    assert all(word in problem for word in words), problem
+    assert not [secret for secret in SECRETS if secret.decode() in problem], problem
+    assert studies[OTHER[study]].problem is None
+
+
+@pytest.mark.parametrize(("study", "block"), [("ct_boxes", "slices"), ("ct_pneumonia", "collect")])
+def test_a_study_that_cannot_be_made_says_why_and_keeps_no_other_from_being_made(
+    scans: Project, tmp_path: Path, study: str, block: str
+) -> None:
+    project = change_settings(scans.copy_to(tmp_path / "project"), study, block, "root", value=NOWHERE)
     done = project.dry_run(f"study_{study}")
     assert done.status != 0
-    assert all(word in done.output for word in words), done.output
+    assert f"{block}.root: there is no such" in done.output, done.output
     assert "Traceback (most recent call last)" not in done.output
     no_secrets(project, done.output)
-    other = {"ct_boxes": "ct_pneumonia", "ct_pneumonia": "ct_boxes"}[study]
-    assert project.dry_run(f"study_{other}").status == 0
+    assert project.dry_run(f"study_{OTHER[study]}").status == 0
 
 
 def with_entities(folder: Path) -> None:
