@@ -10,11 +10,12 @@ import stat
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
 from drunet.errors import SheetError, spelt_alike
-from drunet.files import ID_PATTERN
+from drunet.files import ID_PATTERN, same_files
 
 # An ID becomes a folder name and a wildcard: letters, digits, dot, dash, underscore, and no way out of a folder.
 SPLITS = ("train", "val", "test", "")
@@ -24,6 +25,8 @@ OPTIONAL = ("mpp", "cohort")
 # Share of letters in common from which a column is taken for a misspelt one.
 _ALIKE = 0.75
 _LONGEST_ID = 100
+# Small files beside which the pixels lie: two slides may have the same.
+_PIXELS_ELSEWHERE = (".mrxs", ".vms", ".vmu")
 # Corners in GeoJSON and the XML of ASAP, ImageScope and HALO; anything but text is a mask.
 _OUTLINES = re.compile(rb'"coordinates"\s*:\s*\[\s*[^\s\]]|<Coordinate\b|<Vertex\b|<V\b|\x00')
 
@@ -98,7 +101,8 @@ def read_sheets(paths: str | Sequence[str], root: str | None = None) -> dict[str
 
 
 def check_files(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) -> None:
-    """Check that every file of the sheet exists, or is one that the workflow makes, and no outline is of two slides.
+    """Check that every file of the sheet exists, or is one that the workflow makes; no outline is of two slides, and
+    no slide on both sides of the split under two IDs.
 
     Raises SheetError naming the first few that are missing, or the slides. Several slides may share an annotation that
     outlines nothing: it says that they hold no tumour.
@@ -116,16 +120,48 @@ def check_files(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) 
     _check_outlines_apart(rows, made)
 
 
-def _check_outlines_apart(rows: Iterable[SheetRow], made: Container[str]) -> None:
+def _check_outlines_apart(rows: Sequence[SheetRow], made: Container[str]) -> None:
+    own = [row for row in rows if row.annotation and row.annotation not in made]
     first: dict[str, str] = {}
-    for row in rows:
-        if not row.annotation or row.annotation in made:
-            continue
+    for row in own:
         other = first.setdefault(os.path.realpath(row.annotation), row.slide_id)
         if other != row.slide_id and _OUTLINES.search(Path(row.annotation).read_bytes()):
-            what, found = "an annotation with outlines stands in two rows", f"{other} and {row.slide_id}"
-            mend = "Give each slide its own: outlines are in the pixels of one slide."
-            raise SheetError(what, where="cohort.sheet", found=found, mend=mend)
+            _refuse_shared("an annotation with outlines stands in two rows", other, row.slide_id)
+    slides = {row.annotation: row.slide_id for row in own}
+    twins = twin_slides(rows, made)
+    for group in same_files(slides):
+        one, *others = (slides[path] for path in group)
+        text = Path(group[0]).read_bytes()
+        # Masks that hold no tumour are alike; and a copy of a slide may have a copy of its outlines.
+        if b"\0" not in text and _OUTLINES.search(text) and (strange := set(others).difference(twins.get(one, ()))):
+            _refuse_shared("two slides have annotations with the same outlines, to the byte", one, min(strange))
+
+
+def _refuse_shared(what: str, one: str, other: str) -> NoReturn:
+    mend = "Give each slide its own: outlines are in the pixels of one slide."
+    raise SheetError(what, where="cohort.sheet", found=f"{one} and {other}", mend=mend)
+
+
+def twin_slides(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) -> dict[str, list[str]]:
+    """Slides whose files hold the same bytes as those of others: by ID the others, in the order of the rows.
+
+    Raises SheetError if two of them are on two sides of the split: what is learnt from would be measured.
+    """
+    made = set(made_by_workflow)
+    own = {r.path: r for r in rows if r.path not in made and Path(r.path).suffix.casefold() not in _PIXELS_ELSEWHERE}
+    twins: dict[str, list[str]] = {}
+    for group in same_files(own):
+        alike = [own[path] for path in group]
+        used = [row for row in alike if row.split]
+        for row in used[1:]:
+            if row.split != used[0].split:
+                what = "one slide is on both sides of the split: two files hold the same bytes"
+                found = f"{used[0].slide_id} in {used[0].split}, {row.slide_id} in {row.split}"
+                mend = "Keep one of the two; if they were to be different slides, copy the right file again."
+                raise SheetError(what, where="cohort.sheet", found=found, mend=mend)
+        for row in alike:
+            twins[row.slide_id] = [other.slide_id for other in alike if other is not row]
+    return twins
 
 
 def _problem(path: str) -> str | None:

@@ -161,12 +161,20 @@ def find_tissue(slide: Slide, settings: TissueSettings) -> tuple[np.ndarray, np.
     return mask, unread
 
 
-def status_table(reports: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def status_table(
+    reports: Sequence[Mapping[str, Any]], twins: Mapping[str, Sequence[str]] | None = None
+) -> pd.DataFrame:
     """One row per slide with `COLUMNS`, in the order given; what is not known is empty.
 
-    A report is `Inspected.report` with the slide's split and annotation_kind.
+    A report is `Inspected.report` with the slide's split and annotation_kind. `twins` is from
+    `drunet.cohort.twin_slides`; it is noted.
     """
-    return pd.DataFrame([{c: report.get(c, "") for c in COLUMNS} for report in reports], columns=list(COLUMNS))
+    rows = [{c: report.get(c, "") for c in COLUMNS} for report in reports]
+    for row in rows:
+        if others := (twins or {}).get(row["slide_id"]):
+            told = f"its file holds the same bytes as that of {', '.join(others)}: it counts twice"
+            row["noted"] = "; ".join(filter(None, (row["noted"], told)))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def outcome_table(outcomes: Mapping[str, FailedSlideError | None]) -> pd.DataFrame:
