@@ -7,7 +7,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -120,7 +120,7 @@ def check_files(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) 
     _check_outlines_apart(rows, made)
 
 
-def _check_outlines_apart(rows: Sequence[SheetRow], made: Container[str]) -> None:
+def _check_outlines_apart(rows: Sequence[SheetRow], made: Collection[str]) -> None:
     own = [row for row in rows if row.annotation and row.annotation not in made]
     first: dict[str, str] = {}
     for row in own:
