@@ -30,11 +30,12 @@ def differences(undisturbed: Path, taken_up: Path) -> Iterator[str]:
 
 
 def left_over(folder: Path) -> Iterator[str]:
-    """Yield a line for each temporary file, lock and mark of an incomplete file in a project's folder."""
+    """Yield a line for each temporary file and lock in a project's folder."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if name.parts[0] == ".snakemake":
-            left = len(name.parts) > 2 and name.parts[1] in ("locks", "incomplete")
+            # What an orphan finished keeps Snakemake's mark of an incomplete file: it is whole, as all that is written.
+            left = len(name.parts) > 2 and name.parts[1] == "locks"
         else:
             left = ".part" in name.name or name.suffix == ".lock"
         if left:

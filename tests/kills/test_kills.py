@@ -87,7 +87,7 @@ def test_every_other_difference_is_one(pair: tuple[Path, Path], name: str) -> No
 
 @pytest.mark.parametrize(
     "path", ["results/runs/.mask.77.part.tif", "results/models/.state.lock", ".snakemake/locks/0.input.lock",
-             ".snakemake/incomplete/cmVz", "results/models/.state/.epoch1.5.part.weights.h5"]
+             "results/models/.state/.epoch1.5.part.weights.h5"]
 )  # fmt: skip
 def test_what_a_killed_run_left_is_told(pair: tuple[Path, Path], path: str) -> None:
     target = pair[1].parent / path
