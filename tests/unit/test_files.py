@@ -93,6 +93,32 @@ def test_what_a_killed_writer_left_is_removed_and_what_others_write_stays(tmp_pa
     assert {p.name for p in tmp_path.iterdir()} == {"table.tsv", running.name, stranger.name, other.name}
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["weights.weights.h5", "model.onnx", "segmentation.tif", "tissue.png", "s.1.2.parquet", "a[1].json", "no_suffix"],
+)
+def test_what_a_killed_writer_left_of_any_result_is_removed_by_the_next(tmp_path: Path, name: str) -> None:
+    target = tmp_path / name
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with whole_file(target) as temporary:
+        left = temporary.with_name(temporary.name.replace(f".{os.getpid()}.", f".{ended.pid}."))
+        temporary.write_text("whole")
+    left.write_text("half")
+    with whole_file(target) as temporary:
+        assert not left.exists() and target.read_text() == "whole"
+        temporary.write_text("again")
+    assert [p.name for p in tmp_path.iterdir()] == [name] and target.read_text() == "again"
+
+
+@pytest.mark.parametrize("raised", [OSError(28, "No space left on device"), MemoryError(), KeyboardInterrupt()])
+def test_a_disk_that_fills_up_leaves_no_empty_file_that_counts_as_done(tmp_path: Path, raised: BaseException) -> None:
+    with pytest.raises(type(raised)), whole_file(tmp_path / "tissue.png") as temporary:
+        temporary.touch()
+        raise raised
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_files_of_the_same_bytes_are_found_whatever_they_are_called(tmp_path: Path) -> None:
     body = np.random.default_rng(0).bytes(3_000_000)
     # One byte far from the ends and from every sample is another.
