@@ -10,7 +10,6 @@ import stat
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
@@ -117,29 +116,20 @@ def check_files(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) 
         what = f"{len(missing)} file{'s' * (len(missing) > 1)} of the sheet cannot be found"
         mend = "Correct `path` or `annotation` in the sheet, or `cohort.root`, where relative paths start."
         raise SheetError(what, where="cohort.sheet", found=first + more, mend=mend)
-    _check_outlines_apart(rows, made)
+    _check_twins(rows, made)
 
 
-def _check_outlines_apart(rows: Sequence[SheetRow], made: Collection[str]) -> None:
-    own = [row for row in rows if row.annotation and row.annotation not in made]
+def _check_twins(rows: Iterable[SheetRow], made: Collection[str]) -> None:
     first: dict[str, str] = {}
-    for row in own:
+    for row in rows:
+        if not row.annotation or row.annotation in made:
+            continue
         other = first.setdefault(os.path.realpath(row.annotation), row.slide_id)
         if other != row.slide_id and _OUTLINES.search(Path(row.annotation).read_bytes()):
-            _refuse_shared("an annotation with outlines stands in two rows", other, row.slide_id)
-    slides = {row.annotation: row.slide_id for row in own}
-    twins = twin_slides(rows, made)
-    for group in same_files(slides):
-        one, *others = (slides[path] for path in group)
-        text = Path(group[0]).read_bytes()
-        # Masks that hold no tumour are alike; and a copy of a slide may have a copy of its outlines.
-        if b"\0" not in text and _OUTLINES.search(text) and (strange := set(others).difference(twins.get(one, ()))):
-            _refuse_shared("two slides have annotations with the same outlines, to the byte", one, min(strange))
-
-
-def _refuse_shared(what: str, one: str, other: str) -> NoReturn:
-    mend = "Give each slide its own: outlines are in the pixels of one slide."
-    raise SheetError(what, where="cohort.sheet", found=f"{one} and {other}", mend=mend)
+            what, found = "an annotation with outlines stands in two rows", f"{other} and {row.slide_id}"
+            mend = "Give each slide its own: outlines are in the pixels of one slide."
+            raise SheetError(what, where="cohort.sheet", found=found, mend=mend)
+    twin_slides(rows, made)
 
 
 def twin_slides(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) -> dict[str, list[str]]:
@@ -159,9 +149,38 @@ def twin_slides(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) 
                 found = f"{used[0].slide_id} in {used[0].split}, {row.slide_id} in {row.split}"
                 mend = "Keep one of the two; if they were to be different slides, copy the right file again."
                 raise SheetError(what, where="cohort.sheet", found=found, mend=mend)
-        for row in alike:
-            twins[row.slide_id] = [other.slide_id for other in alike if other is not row]
+        twins |= _others(row.slide_id for row in alike)
     return twins
+
+
+def shared_outlines(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) -> dict[str, list[str]]:
+    """Slides whose outlines are those of others to the byte, as `twin_slides`; masks without tumour are often alike."""
+    made = set(made_by_workflow)
+    slides = {row.annotation: row.slide_id for row in rows if row.annotation and row.annotation not in made}
+    shared: dict[str, list[str]] = {}
+    for group in same_files(slides):
+        text = Path(group[0]).read_bytes()
+        if b"\0" not in text and _OUTLINES.search(text):
+            shared |= _others(slides[path] for path in group)
+    return shared
+
+
+def remarks(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) -> dict[str, str]:
+    """What is to be noted of slides, by ID, that hold the same bytes as others."""
+    together, made = list(rows), list(made_by_workflow)
+    told = {
+        slide: f"its outlines are those of {', '.join(others)} to the byte"
+        for slide, others in shared_outlines(together, made).items()
+    }
+    # A copy of a slide may have a copy of its outlines.
+    for slide, others in twin_slides(together, made).items():
+        told[slide] = f"its file holds the same bytes as that of {', '.join(others)}: it counts twice"
+    return told
+
+
+def _others(slides: Iterable[str]) -> dict[str, list[str]]:
+    alike = list(slides)
+    return {slide: [other for other in alike if other != slide] for slide in alike}
 
 
 def _problem(path: str) -> str | None:

@@ -161,19 +161,15 @@ def find_tissue(slide: Slide, settings: TissueSettings) -> tuple[np.ndarray, np.
     return mask, unread
 
 
-def status_table(
-    reports: Sequence[Mapping[str, Any]], twins: Mapping[str, Sequence[str]] | None = None
-) -> pd.DataFrame:
+def status_table(reports: Sequence[Mapping[str, Any]], remarks: Mapping[str, str] | None = None) -> pd.DataFrame:
     """One row per slide with `COLUMNS`, in the order given; what is not known is empty.
 
-    A report is `Inspected.report` with the slide's split and annotation_kind. `twins` is from
-    `drunet.cohort.twin_slides`; it is noted.
+    A report is `Inspected.report` with the slide's split and annotation_kind. `remarks` are from
+    `drunet.cohort.remarks`; they are noted.
     """
     rows = [{c: report.get(c, "") for c in COLUMNS} for report in reports]
     for row in rows:
-        if others := (twins or {}).get(row["slide_id"]):
-            told = f"its file holds the same bytes as that of {', '.join(others)}: it counts twice"
-            row["noted"] = "; ".join(filter(None, (row["noted"], told)))
+        row["noted"] = "; ".join(filter(None, (row["noted"], (remarks or {}).get(row["slide_id"]))))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

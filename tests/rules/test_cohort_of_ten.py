@@ -83,7 +83,7 @@ def test_the_copy_of_a_slide_is_noted(skipped: tuple[Project, Finished]) -> None
     table = pd.read_csv(project.results / "slides.tsv", sep="\t", keep_default_na=False).set_index("slide_id")
     noted = {slide: text for slide, text in table["noted"].items() if "same bytes" in text}
     assert set(noted) == {"good_1", "copy_of_1"} and "that of copy_of_1" in noted["good_1"]
-    assert "WARNING  2 slides have a file that another has too: good_1, copy_of_1." in done.output
+    assert "WARNING  2 slides share their file or their outlines with another: good_1, copy_of_1." in done.output
     assert noted["good_1"] in (project.results / "report/report.html").read_text(encoding="utf-8")
 
 
