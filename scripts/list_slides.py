@@ -7,7 +7,10 @@ from drunet.outcome import stop_for
 
 with job(snakemake.log[0]):
     rows = zip(snakemake.input, snakemake.params.sheet, strict=True)
-    table = status_table([{**read_json(path), **row} for path, row in rows])
+    remarks = snakemake.params.remarks
+    table = status_table([{**read_json(path), **row} for path, row in rows], remarks)
+    if remarks:
+        say(f"WARNING  {len(remarks)} slides share their file or their outlines with another: {', '.join(remarks)}.")
     bad = table[table["status"] != "ok"]
     for row in bad.itertuples():
         say(f"left out: {row.slide_id}: {row.status}: {row.reason}. {row.mend}")

@@ -7,6 +7,7 @@ from drunet.console import job
 from drunet.inference import EngineOptions, layout_of
 from drunet.settings.classifier import ClassifierRecipe
 from drunet.tiles import TileRules
+from drunet.training.checkpoint import alone_in
 from drunet.training.classifier import train_classifier
 from drunet.training.device import need_gpu
 from drunet.training.distillation import Lesson
@@ -32,19 +33,21 @@ with job(snakemake.log[0]):
             layout=layout_of(params.teacher),
             options=EngineOptions(**params.engine, threads=snakemake.threads),
         )
-    trained = train_classifier(
-        snakemake.wildcards.model,
-        settings,
-        training,
-        validation,
-        rules=TileRules(**params.rules),
-        seed=params.seed,
-        folder=state,
-        scores=scores[: len(training)],
-        start=next(iter(inputs.weights), None) if isinstance(inputs.weights, list) else inputs.weights,
-        lesson=lesson,
-        code=params.code,
-    )
-    output = snakemake.output
-    trained.write(weights=output.weights, history=output.history, facts=output.facts, settings=params.settings)
-    shutil.rmtree(state)
+    # Until the states are gone: whoever began to train before that would lose them on the way.
+    with alone_in(state, snakemake.wildcards.model):
+        trained = train_classifier(
+            snakemake.wildcards.model,
+            settings,
+            training,
+            validation,
+            rules=TileRules(**params.rules),
+            seed=params.seed,
+            folder=state,
+            scores=scores[: len(training)],
+            start=next(iter(inputs.weights), None) if isinstance(inputs.weights, list) else inputs.weights,
+            lesson=lesson,
+            code=params.code,
+        )
+        output = snakemake.output
+        trained.write(weights=output.weights, history=output.history, facts=output.facts, settings=params.settings)
+        shutil.rmtree(state)

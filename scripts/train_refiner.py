@@ -5,6 +5,7 @@ from pathlib import Path
 
 from drunet.console import job
 from drunet.settings.refiner import RefinerSettings
+from drunet.training.checkpoint import alone_in
 from drunet.training.device import need_gpu
 from drunet.training.readers import split_slides
 from drunet.training.refiner import RefinerSlide, train_refiner
@@ -17,16 +18,18 @@ with job(snakemake.log[0]):
     )
     entries = [RefinerSlide(*pair) for pair in zip([*training, *validation], heatmaps, strict=True)]
     state = Path(snakemake.output.weights).parent / ".state"
-    trained = train_refiner(
-        snakemake.wildcards.model,
-        RefinerSettings.of(params.settings, f"refiners.{snakemake.wildcards.model}"),
-        entries[: len(training)],
-        entries[len(training) :],
-        seed=params.seed,
-        folder=state,
-        start=next(iter(inputs.weights), None) if isinstance(inputs.weights, list) else inputs.weights,
-        code=params.code,
-    )
-    output = snakemake.output
-    trained.write(weights=output.weights, history=output.history, facts=output.facts, settings=params.settings)
-    shutil.rmtree(state)
+    # Until the states are gone: whoever began to train before that would lose them on the way.
+    with alone_in(state, snakemake.wildcards.model):
+        trained = train_refiner(
+            snakemake.wildcards.model,
+            RefinerSettings.of(params.settings, f"refiners.{snakemake.wildcards.model}"),
+            entries[: len(training)],
+            entries[len(training) :],
+            seed=params.seed,
+            folder=state,
+            start=next(iter(inputs.weights), None) if isinstance(inputs.weights, list) else inputs.weights,
+            code=params.code,
+        )
+        output = snakemake.output
+        trained.write(weights=output.weights, history=output.history, facts=output.facts, settings=params.settings)
+        shutil.rmtree(state)

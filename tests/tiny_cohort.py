@@ -224,6 +224,17 @@ def paint_slide(path: Path, seed: int, aperio: bool = False) -> np.ndarray:
     return outline
 
 
+def lose_tiles(path: Path, numbers: Sequence[int]) -> None:
+    """Take tiles of the finest level out of a TIFF, as a lost block of a disk does: OpenSlide reads them as glass."""
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages.first.tags["TileByteCounts"]
+    with path.open("r+b") as file:
+        for number in numbers:
+            size = tag.valuebytecount // tag.count
+            file.seek(tag.valueoffset + number * size)
+            file.write(bytes(size))
+
+
 def picture(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Glass, an oval of tissue and a round tumour in it, uint8 (h, w, 3), and the tumour's outline."""
     image = np.full((HEIGHT, WIDTH, 3), GLASS, np.uint8)

@@ -7,14 +7,14 @@ import math
 import os
 import re
 import stat
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from drunet.errors import SheetError, spelt_alike
-from drunet.files import ID_PATTERN
+from drunet.files import ID_PATTERN, same_files
 
 # An ID becomes a folder name and a wildcard: letters, digits, dot, dash, underscore, and no way out of a folder.
 SPLITS = ("train", "val", "test", "")
@@ -24,6 +24,8 @@ OPTIONAL = ("mpp", "cohort")
 # Share of letters in common from which a column is taken for a misspelt one.
 _ALIKE = 0.75
 _LONGEST_ID = 100
+# Small files beside which the pixels lie: two slides may have the same.
+_PIXELS_ELSEWHERE = (".mrxs", ".vms", ".vmu")
 # Corners in GeoJSON and the XML of ASAP, ImageScope and HALO; anything but text is a mask.
 _OUTLINES = re.compile(rb'"coordinates"\s*:\s*\[\s*[^\s\]]|<Coordinate\b|<Vertex\b|<V\b|\x00')
 
@@ -98,7 +100,8 @@ def read_sheets(paths: str | Sequence[str], root: str | None = None) -> dict[str
 
 
 def check_files(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) -> None:
-    """Check that every file of the sheet exists, or is one that the workflow makes, and no outline is of two slides.
+    """Check that every file of the sheet exists, or is one that the workflow makes; no outline is of two slides, and
+    no slide on both sides of the split under two IDs.
 
     Raises SheetError naming the first few that are missing, or the slides. Several slides may share an annotation that
     outlines nothing: it says that they hold no tumour.
@@ -113,10 +116,10 @@ def check_files(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) 
         what = f"{len(missing)} file{'s' * (len(missing) > 1)} of the sheet cannot be found"
         mend = "Correct `path` or `annotation` in the sheet, or `cohort.root`, where relative paths start."
         raise SheetError(what, where="cohort.sheet", found=first + more, mend=mend)
-    _check_outlines_apart(rows, made)
+    _check_twins(rows, made)
 
 
-def _check_outlines_apart(rows: Iterable[SheetRow], made: Container[str]) -> None:
+def _check_twins(rows: Iterable[SheetRow], made: Collection[str]) -> None:
     first: dict[str, str] = {}
     for row in rows:
         if not row.annotation or row.annotation in made:
@@ -126,6 +129,58 @@ def _check_outlines_apart(rows: Iterable[SheetRow], made: Container[str]) -> Non
             what, found = "an annotation with outlines stands in two rows", f"{other} and {row.slide_id}"
             mend = "Give each slide its own: outlines are in the pixels of one slide."
             raise SheetError(what, where="cohort.sheet", found=found, mend=mend)
+    twin_slides(rows, made)
+
+
+def twin_slides(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) -> dict[str, list[str]]:
+    """Slides whose files hold the same bytes as those of others: by ID the others, in the order of the rows.
+
+    Raises SheetError if two of them are on two sides of the split: what is learnt from would be measured.
+    """
+    made = set(made_by_workflow)
+    own = {r.path: r for r in rows if r.path not in made and Path(r.path).suffix.casefold() not in _PIXELS_ELSEWHERE}
+    twins: dict[str, list[str]] = {}
+    for group in same_files(own):
+        alike = [own[path] for path in group]
+        used = [row for row in alike if row.split]
+        for row in used[1:]:
+            if row.split != used[0].split:
+                what = "one slide is on both sides of the split: two files hold the same bytes"
+                found = f"{used[0].slide_id} in {used[0].split}, {row.slide_id} in {row.split}"
+                mend = "Keep one of the two; if they were to be different slides, copy the right file again."
+                raise SheetError(what, where="cohort.sheet", found=found, mend=mend)
+        twins |= _others(row.slide_id for row in alike)
+    return twins
+
+
+def shared_outlines(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) -> dict[str, list[str]]:
+    """Slides whose outlines are those of others to the byte, as `twin_slides`; masks without tumour are often alike."""
+    made = set(made_by_workflow)
+    slides = {row.annotation: row.slide_id for row in rows if row.annotation and row.annotation not in made}
+    shared: dict[str, list[str]] = {}
+    for group in same_files(slides):
+        text = Path(group[0]).read_bytes()
+        if b"\0" not in text and _OUTLINES.search(text):
+            shared |= _others(slides[path] for path in group)
+    return shared
+
+
+def remarks(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) -> dict[str, str]:
+    """What is to be noted of slides, by ID, that hold the same bytes as others."""
+    together, made = list(rows), list(made_by_workflow)
+    told = {
+        slide: f"its outlines are those of {', '.join(others)} to the byte"
+        for slide, others in shared_outlines(together, made).items()
+    }
+    # A copy of a slide may have a copy of its outlines.
+    for slide, others in twin_slides(together, made).items():
+        told[slide] = f"its file holds the same bytes as that of {', '.join(others)}: it counts twice"
+    return told
+
+
+def _others(slides: Iterable[str]) -> dict[str, list[str]]:
+    alike = list(slides)
+    return {slide: [other for other in alike if other != slide] for slide in alike}
 
 
 def _problem(path: str) -> str | None:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ID_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-]))*"
 
 _A_DAY = 24 * 3600.0
+_SAMPLE = 1 << 16
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     # The process id keeps two jobs that race for one file from mixing their bytes.
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
-    for leftover in target.parent.glob(f".{glob.escape(target.stem)}.*.part{glob.escape(target.suffix)}"):
+    for leftover in target.parent.glob(f".{glob.escape(target.stem)}.*.part*{glob.escape(target.suffix)}"):
         _remove_if_left(leftover)
     try:
         yield temporary
@@ -97,6 +98,33 @@ def sha256(path: str | os.PathLike[str]) -> str:
     """
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _samples(path: str) -> str:
+    digest, last = hashlib.sha256(), max(0, Path(path).stat().st_size - _SAMPLE)
+    with Path(path).open("rb") as file:
+        for place in range(0, last + 1, max(1, last // 8)):
+            file.seek(place)
+            digest.update(file.read(_SAMPLE))
+    return digest.hexdigest()
+
+
+def same_files(paths: Iterable[str | os.PathLike[str]]) -> list[list[str]]:
+    """Groups of files that hold the same bytes; what is empty, or cannot be read, is in none.
+
+    Sizes are compared first, then samples: a file is read as a whole only where it is the same in all of them.
+    """
+    groups = [[os.fspath(path) for path in paths]]
+    steps: tuple[Callable[[str], object], ...] = (lambda path: Path(path).stat().st_size, _samples, sha256)
+    for told in steps:
+        found: dict[tuple[int, object], list[str]] = {}
+        for number, group in enumerate(groups):
+            for path in group:
+                with suppress(OSError):
+                    if sign := told(path):
+                        found.setdefault((number, sign), []).append(path)
+        groups = [group for group in found.values() if len(group) > 1]
+    return groups
 
 
 def write_tsv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:

@@ -161,12 +161,16 @@ def find_tissue(slide: Slide, settings: TissueSettings) -> tuple[np.ndarray, np.
     return mask, unread
 
 
-def status_table(reports: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def status_table(reports: Sequence[Mapping[str, Any]], remarks: Mapping[str, str] | None = None) -> pd.DataFrame:
     """One row per slide with `COLUMNS`, in the order given; what is not known is empty.
 
-    A report is `Inspected.report` with the slide's split and annotation_kind.
+    A report is `Inspected.report` with the slide's split and annotation_kind. `remarks` are from
+    `drunet.cohort.remarks`; they are noted.
     """
-    return pd.DataFrame([{c: report.get(c, "") for c in COLUMNS} for report in reports], columns=list(COLUMNS))
+    rows = [{c: report.get(c, "") for c in COLUMNS} for report in reports]
+    for row in rows:
+        row["noted"] = "; ".join(filter(None, (row["noted"], (remarks or {}).get(row["slide_id"]))))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def outcome_table(outcomes: Mapping[str, FailedSlideError | None]) -> pd.DataFrame:

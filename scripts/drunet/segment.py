@@ -6,6 +6,7 @@ These are the steps of the workflow with its settings: the mask is the same to t
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ import numpy as np
 import pandas as pd
 from shapely.geometry import Polygon
 
-from drunet.errors import ModelError
+from drunet.errors import ConfigError, ModelError
+from drunet.export.adoption import adopt
 from drunet.export.outline import polygons
 from drunet.files import read_json
 from drunet.grid import Grid
@@ -24,6 +26,7 @@ from drunet.inference import EngineOptions, Layout, check_classifier, classify, 
 from drunet.inspection import find_tissue
 from drunet.postprocess import min_fragment_um2, segment_slide, unrefined
 from drunet.refine import refine, refiner_inputs, refiner_size
+from drunet.settings.finished import FinishedModel
 from drunet.settings.inference import InferenceSettings
 from drunet.settings.postprocess import PostprocessSettings
 from drunet.settings.tiles import TilesSettings
@@ -84,6 +87,7 @@ def segment(
     *,
     mpp: float | None = None,
     layout: Layout | None = None,
+    models: Mapping[str, Mapping[str, Any]] | None = None,
     tissue: Mapping[str, Any] | None = None,
     tiles: Mapping[str, Any] | None = None,
     inference: Mapping[str, Any] | None = None,
@@ -101,6 +105,10 @@ def segment(
         Level-0 µm/px, if the slide does not state it.
     layout : Layout, optional
         How the classifier wants its tiles; left out: as the models that the workflow trains.
+    models : mapping, optional
+        Settings of finished models, as config.yaml has them beside `onnx`, by role: ``{"classifier": {"activation":
+        "softmax"}}``. Such a model is first tried, and gets what it lacks, as in the workflow; `layout` is then part of
+        them.
     tissue, tiles, inference, postprocess : mapping, optional
         What differs from these blocks of config.yaml. Left out, `tiles.size` is the side that the classifier's file
         states, `tiles.step` the same, and `postprocess.min_fragment_um2` what `export.json` beside the refiner says, if
@@ -116,17 +124,28 @@ def segment(
         If a setting does not exist or is out of range.
     """
     name, first, second = (Path(path or "").name for path in (slide, classifier, refiner))
-    layout = layout or Layout()
     finding = TissueSettings.of(_TISSUE | dict(tissue or {}), "tissue")
     cleaning = PostprocessSettings.of(_POSTPROCESS | dict(postprocess or {}), "postprocess")
     engine = EngineOptions(**dict(InferenceSettings.of(_INFERENCE | dict(inference or {}), "inference")))
+    told = {role: FinishedModel.of({"onnx": "given", **own}, f"models.{role}") for role, own in (models or {}).items()}
+    if unknown := set(told) - {"classifier", "refiner"}:
+        mend = "Its keys are classifier and refiner."
+        raise ConfigError("`models` has an unknown key", where="models", found=", ".join(sorted(unknown)), mend=mend)
+    if own := told.get("classifier"):
+        layout = Layout(own.channels_last, own.scale, own.tumour_index)
+    layout = layout or Layout()
     classifying = open_session(classifier, engine, where=first)
     given = dict(tiles or {})
     side = given.get("size") or _tile_side(classifying, layout, first)
     cutting = TilesSettings.of({**_TILES, "size": side, "step": side, **given}, "tiles")
     # Both models are checked before the tiles are classified, which takes minutes.
+    if own:
+        classifying = _adopted(classifier, "classifier", first, cutting.size, own, engine)
     check_classifier(classifying, layout, cutting.size, where=first)
-    refining = open_session(refiner, engine, where=second) if refiner else None
+    if refiner and "refiner" in told:
+        refining = _adopted(refiner, "refiner", second, cutting.size, told["refiner"], engine)
+    else:
+        refining = open_session(refiner, engine, where=second) if refiner else None
     square = refiner_size(refining, where=second) if refining else cleaning.unrefined_px
     with Slide(slide, name, mpp) as opened:
         seen = opened.properties
@@ -155,6 +174,15 @@ def segment(
     smallest = min_fragment_um2(cleaning.min_fragment_um2, trained, grid)
     mask = segment_slide(probability, inside, grid, smallest, cleaning)
     return Segmented(grid, inside, table, heatmap, refined, mask, polygons(mask, size))
+
+
+def _adopted(
+    path: str | os.PathLike[str], role: str, name: str, size: int, settings: FinishedModel, engine: EngineOptions
+) -> Any:
+    """A session of a model's standard form."""
+    with tempfile.TemporaryDirectory() as folder:
+        adopt(path, Path(folder, name), name=name, role=role, size=size, settings=settings)
+        return open_session(Path(folder, name), engine, where=name)
 
 
 def _tile_side(session: Any, layout: Layout, where: str) -> int:

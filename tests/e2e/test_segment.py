@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import shapely
@@ -107,6 +108,32 @@ def test_every_block_of_settings_reaches_its_step(finished: Project) -> None:
 def test_a_classifier_of_another_layout_is_used_as_it_is_told(finished: Project) -> None:
     plain, turned = (segment(slide_file(finished), models(finished)[0], layout=Layout(tumour=t)) for t in (1, 0))
     np.testing.assert_allclose(turned.heatmap, 1 - plain.heatmap, atol=1e-5)
+
+
+def test_a_finished_model_gets_what_it_lacks_as_in_the_workflow(finished: Project, tmp_path: Path) -> None:
+    logits, opened = tmp_path / "logits.onnx", tmp_path / "open.onnx"
+    graph = onnx.load(models(finished)[0])
+    softmax = graph.graph.node.pop()
+    assert softmax.op_type == "Softmax"
+    graph.graph.output[0].name = softmax.input[0]
+    onnx.save(graph, logits)
+    graph = onnx.load(models(finished)[1])
+    for value in (*graph.graph.input, *graph.graph.output):
+        value.type.tensor_type.shape.dim[1].dim_param = value.type.tensor_type.shape.dim[2].dim_param = "side"
+    onnx.save(graph, opened)
+    with pytest.raises(ModelError, match=r"the model's outputs are no prob.*`activation: softmax`"):
+        segment(slide_file(finished), logits)
+    own = {"classifier": {"activation": "softmax"}, "refiner": {"size": 128}}
+    found = segment(slide_file(finished), logits, opened, models=own)
+    plain = segment(slide_file(finished), *models(finished))
+    np.testing.assert_allclose(found.heatmap, plain.heatmap, atol=1e-6)
+    np.testing.assert_array_equal(found.mask, plain.mask)
+    for wrong, words in (
+        ({"classifier": {"activation": "relu"}}, r"models\.classifier\.activation"),
+        ({"clasifier": {}}, "unknown key.*clasifier"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            segment(slide_file(finished), logits, models=wrong)
 
 
 def test_outlines_count_from_the_corner_of_the_slide(finished: Project, tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drunet.cohort import REQUIRED, check_files, is_safe_id, patient_folds, read_sheets
+from drunet.cohort import REQUIRED, SheetRow, check_files, is_safe_id, patient_folds, read_sheets, remarks, twin_slides
 from drunet.errors import SheetError
 from drunet.files import ID_PATTERN
 
@@ -390,6 +391,60 @@ def test_outlines_are_those_of_one_slide_and_nothing_drawn_may_be_shared(
         return
     with pytest.raises(SheetError, match="an annotation with outlines stands in two rows"):
         check_files(rows.values())
+
+
+def twins(folder: Path, *splits: str, outlines: str | None = None, alike: bool = True) -> list[SheetRow]:
+    """Rows of slides a, b, c … in these splits, whose files hold the same bytes, or not; all with the same outlines."""
+    for slide, _ in zip("abcdef", splits, strict=False):
+        (folder / f"{slide}.tif").write_bytes(b"II*\0" + (b"same" if alike else slide.encode() * 4))
+        (folder / f"{slide}.xml").write_text(outlines or f"<Vertex {slide}")
+    lines = [
+        line(slide_id=s, patient_id=f"p{s}", path=f"{s}.tif", split=split, annotation=f"{s}.xml")
+        for s, split in zip("abcdef", splits, strict=False)
+    ]
+    return list(read_sheets(write(folder, *lines)).values())
+
+
+@pytest.mark.parametrize("splits", [("train", "test"), ("train", "val"), ("val", "test"), ("", "train", "", "test")])
+def test_one_slide_under_two_ids_on_both_sides_of_the_split_is_refused(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    with pytest.raises(SheetError, match="on both sides of the split: two files hold the same bytes") as caught:
+        check_files(twins(tmp_path, *splits))
+    assert caught.value.found == ", ".join(f"{s} in {split}" for s, split in zip("abcd", splits, strict=False) if split)
+    assert caught.value.mend
+
+
+@pytest.mark.parametrize("splits", [("train", "train"), ("test", ""), ("", ""), ("val", "val")])
+def test_one_slide_under_two_ids_on_one_side_is_told(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    rows = twins(tmp_path, *splits)
+    check_files(rows)
+    assert twin_slides(rows) == {"a": ["b"], "b": ["a"]}
+    assert twin_slides(rows, [r.path for r in rows]) == {}
+
+
+def test_slides_are_the_same_by_their_pixels_file_alone(tmp_path: Path) -> None:
+    assert twin_slides(twins(tmp_path, "train", "test", alike=False)) == {}
+    rows = twins(tmp_path, "train", "test")
+    for row in rows:
+        Path(row.path).rename(Path(row.path).with_suffix(".mrxs"))
+    assert twin_slides([replace(r, path=r.path.replace(".tif", ".mrxs")) for r in rows]) == {}
+
+
+@pytest.mark.parametrize(("name", "data"), [*DRAWN.items(), *EMPTY.items()])
+@pytest.mark.parametrize("alike", [True, False])
+def test_copied_outlines_are_noted_of_another_slide_and_not_of_a_copy_of_it(
+    tmp_path: Path, name: str, data: bytes, alike: bool
+) -> None:
+    rows = twins(tmp_path, "train", "train", alike=alike)
+    for row in rows:
+        Path(row.annotation).write_bytes(data)
+    check_files(rows)
+    told = remarks(rows)
+    # A mask may hold no tumour, and is like others then.
+    drawn = name in DRAWN and b"\0" not in data
+    assert set(told) == (set("ab") if alike or drawn else set())
+    assert all(("outlines" in text) == (not alike) for text in told.values())
+    assert not told or "of b" in told["a"]
+    assert remarks(rows, [path for row in rows for path in (row.path, row.annotation)]) == {}
 
 
 def test_a_path_that_cannot_be_looked_at_is_one_line(tmp_path: Path) -> None:

@@ -90,7 +90,14 @@ def test_any_other_exception_is_called_a_defect_and_points_to_the_log(tmp_path: 
 
 @pytest.mark.parametrize(
     ("code", "words"),
-    [("ENOSPC", "disk is full"), ("EDQUOT", "quota"), ("EROFS", "only be read"), ("EACCES", "permissions")],
+    [
+        ("ENOSPC", "disk is full"),
+        ("EDQUOT", "quota"),
+        ("EROFS", "only be read"),
+        ("EACCES", "permissions"),
+        ("EIO", "does not answer"),
+        ("ENAMETOOLONG", "shorter path"),
+    ],
 )
 def test_what_the_machine_refuses_is_no_defect_and_names_no_path(tmp_path: Path, code: str, words: str) -> None:
     done = run_job(

@@ -9,10 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from drunet.errors import ConfigError, DrunetError
-from drunet.files import check_writable, read_json, whole_file, write_json, write_text
+from drunet.files import check_writable, read_json, same_files, whole_file, write_json, write_text
 
 
 def test_a_file_appears_only_when_the_block_has_ended(tmp_path: Path) -> None:
@@ -80,14 +81,55 @@ def test_what_a_killed_writer_left_is_removed_and_what_others_write_stays(tmp_pa
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     left = tmp_path / f".table.{ended.pid}.part.tsv"
+    # A writer that asks for an ending of its own, as Keras does.
+    with_more = tmp_path / f".table.{ended.pid}.part.weights.tsv"
     of_a_namesake = tmp_path / f".table.{os.getppid()}.part.tsv"
     running = tmp_path / f".table.{os.getpid()}.part.csv"
     stranger, other = tmp_path / ".table.notes.part.tsv.txt", tmp_path / f".table2.{ended.pid}.part.tsv"
-    for path in (left, of_a_namesake, running, stranger, other):
+    for path in (left, with_more, of_a_namesake, running, stranger, other):
         path.write_text("half")
     os.utime(of_a_namesake, (0, 0))
     write_text(tmp_path / "table.tsv", "whole")
     assert {p.name for p in tmp_path.iterdir()} == {"table.tsv", running.name, stranger.name, other.name}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["weights.weights.h5", "model.onnx", "segmentation.tif", "tissue.png", "s.1.2.parquet", "a[1].json", "no_suffix"],
+)
+def test_what_a_killed_writer_left_of_any_result_is_removed_by_the_next(tmp_path: Path, name: str) -> None:
+    target = tmp_path / name
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with whole_file(target) as temporary:
+        left = temporary.with_name(temporary.name.replace(f".{os.getpid()}.", f".{ended.pid}."))
+        temporary.write_text("whole")
+    left.write_text("half")
+    with whole_file(target) as temporary:
+        assert not left.exists() and target.read_text() == "whole"
+        temporary.write_text("again")
+    assert [p.name for p in tmp_path.iterdir()] == [name] and target.read_text() == "again"
+
+
+@pytest.mark.parametrize("raised", [OSError(28, "No space left on device"), MemoryError(), KeyboardInterrupt()])
+def test_a_disk_that_fills_up_leaves_no_empty_file_that_counts_as_done(tmp_path: Path, raised: BaseException) -> None:
+    with pytest.raises(type(raised)), whole_file(tmp_path / "tissue.png") as temporary:
+        temporary.touch()
+        raise raised
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_the_same_bytes_are_found_whatever_they_are_called(tmp_path: Path) -> None:
+    body = np.random.default_rng(0).bytes(3_000_000)
+    # One byte far from the ends and from every sample is another.
+    other = bytearray(body)
+    other[500_000] ^= 1
+    contents = {"a": body, "b": b"", "c": body, "d": bytes(other), "e": body[:-1], "f": b"", "g": b"x", "h": b"y"}
+    contents["i"] = contents["g"]
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+    paths = [str(tmp_path / name) for name in [*contents, "missing"]]
+    assert [[Path(p).name for p in group] for group in same_files(paths)] == [["a", "c"], ["g", "i"]]
 
 
 @pytest.mark.parametrize(

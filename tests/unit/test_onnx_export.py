@@ -161,3 +161,30 @@ def test_the_engine_reads_finished_models_without_the_unsound_fusion(
     expected = np.asarray(model(tiles, training=False))
     session = open_session(tmp_path / "m.onnx", EngineOptions(threads=1), where="m")
     np.testing.assert_allclose(session.run(None, {"input_image": tiles * 255})[0], expected, atol=1e-5)
+
+
+def test_names_do_not_depend_on_how_the_converter_counted() -> None:
+    def graph(add: int, twin: int, order: int) -> onnx.GraphProto:
+        # Two equal constants of which the converter may keep either, and numbers of its own.
+        constants = [
+            onnx.numpy_helper.from_array(np.full(3, v, np.float32), f"const_fold_opt__{n}")
+            for v, n in ((2, twin), (5, add))
+        ]
+        nodes = [
+            onnx.helper.make_node("Mul", ["x", constants[0].name], [f"scaled__{add}:0"], name=f"scaled__{add}"),
+            onnx.helper.make_node("Add", [f"scaled__{add}:0", constants[1].name], ["sum:0"], name="layer/add"),
+            onnx.helper.make_node("Div", ["sum:0", constants[0].name], ["y"], name="divided"),
+        ]
+        values = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [3]) for n in "xy"]
+        return onnx.helper.make_graph(nodes, "g", values[:1], values[1:], constants[::order])
+
+    settled = [graph(8, 9, 1), graph(31, 7, -1)]
+    assert settled[0] != settled[1]
+    for one in settled:
+        onnx_model.settle_names(one)
+    assert settled[0].SerializeToString() == settled[1].SerializeToString()
+    model = onnx.helper.make_model(settled[0], opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    x = np.float32([1, 2, 3])
+    answer = ort.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
+    np.testing.assert_array_equal(answer, (x * 2 + 5) / 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from drunet.annotation.geojson import read_geojson
 from drunet.annotation.parsed import read_parsed, read_provenance
 from drunet.annotation.region import Source
-from drunet.errors import AnnotationError, FailedSlideError, ModelError, SlideError
+from drunet.errors import SLIDE_STATUSES, AnnotationError, FailedSlideError, ModelError, SlideError
 from drunet.export.mask_image import read_mask_image
 from drunet.files import read_json, write_json
 from drunet.heatmap import read_field, read_heatmap
@@ -139,3 +140,9 @@ def test_a_cohort_stops_for_slides_that_failed_and_for_nothing_else() -> None:
     stop_for({})
     with pytest.raises(Exception, match=r"found: s1 \(unreadable\), s2 \(missing\)"):
         stop_for({"s1": "unreadable", "s2": "missing"})
+
+
+def test_the_page_on_messages_explains_every_status() -> None:
+    rows = (Path(__file__).parents[2] / "docs/messages.md").read_text(encoding="utf-8").splitlines()
+    explained = [row.split("`")[1] for row in rows if re.match(r"\| `[a-z_]+` \| ", row)]
+    assert sorted(explained) == sorted(SLIDE_STATUSES)

@@ -193,6 +193,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         r"no output of the model holds probabilities.*`output`",
     ),
     "no such output": ({}, {"output": "prob"}, r"guest\.output: .*no such output \(found: prob\).*It has p"),
+    "a size": ({}, {"size": 64}, r"guest\.size: a classifier takes tiles of one size"),
     "names for inputs": ({}, {"inputs": ["tiles"]}, r"guest\.inputs: a classifier takes one input"),
     "another input": (
         {"inputs": {"age": ["n", 1]}, "tail": [N("Add", ["logits", "age"], ["l"]), N("Softmax", ["l"], ["p"])]},
@@ -319,6 +320,7 @@ IMAGE = np.random.default_rng(8).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
 HEAT = np.random.default_rng(9).random((SIDE, SIDE), np.float32)
 REFINED = HEAT * (0.5 + 0.5 * IMAGE.mean(2) / 255)
 FIRST = {"channels_last": False}
+OPEN = {"side": "s", "outputs": {"p": ["n", "s", "s", 2]}}
 
 TAKEN_REFINERS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
     "as it is": ({}, {}, False),
@@ -337,6 +339,14 @@ TAKEN_REFINERS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
         True,
     ),
     "tumour first": ({"tail": [N("Concat", ["tumour", "background"], ["p"], axis=3)]}, {"tumour_index": 0}, True),
+    "an open side": (OPEN, {"size": SIDE}, True),
+    "open sides of two names": ({**OPEN, "side": None}, {"size": SIDE}, True),
+    "an open side, channels first, scaled, half": (
+        {**OPEN, **FIRST, "scale": 1 / 255, "kind": HALF},
+        {**FIRST, "scale": 1 / 255, "size": SIDE},
+        True,
+    ),
+    "a side that is set as it is": ({}, {"size": SIDE}, False),
     "three classes": (
         {
             "tail": [
@@ -371,7 +381,19 @@ TAKEN_REFINERS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
 REFUSED_REFINERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "not scaled": ({"scale": 1 / 255}, {}, r"no probabilities"),
     "logits": ({"tail": [N("Concat", ["tumour", "heat"], ["p"], axis=3)]}, {}, r"no probabilities.*activation"),
-    "an open side": ({"side": "s"}, {}, r"does not state the side"),
+    "an open side": ({"side": "s"}, {}, r"does not state the side.*Set `size`"),
+    "another side than is set": ({}, {"size": SIDE * 2}, r"takes no square of that side"),
+    "an open side, whose map is half as high": (
+        {
+            **OPEN,
+            "tail": [
+                N("Concat", ["background", "tumour"], ["b"], axis=3),
+                N("AveragePool", ["b"], ["p"], kernel_shape=[2, 1], strides=[2, 1]),
+            ],
+        },
+        {"size": SIDE},
+        r"one map of background and tumour",
+    ),
     "names without channels": ({"names": ("a", "b"), "heat_channels": 3}, {}, r"does not take.*inputs: \[SLIDE"),
     "wrong names": ({}, {"inputs": ["input_image", "heatmap"]}, r"does not take what a refiner is given"),
     "one name": ({}, {"inputs": ["input_image"]}, r"does not take what a refiner is given"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from drunet.settings.training import TrainingSettings
 from drunet.training import checkpoint, loop
 from drunet.training.batch_norm import BatchNormEstimator
 from drunet.training.batches import EpochBatches
-from drunet.training.checkpoint import save_inference_weights
+from drunet.training.checkpoint import alone_in, save_inference_weights
 from drunet.training.loop import Trainer, compute_precision
 
 checkpoint.KEEP_EVERY = 0.0  # a state after every epoch
@@ -263,6 +264,28 @@ def test_a_model_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
     other.wait()
     _, history = fit(folder)
     assert len(history) == 5 and [p.name for p in tmp_path.iterdir()] == ["state"]
+
+
+def test_a_script_holds_its_folder_until_the_states_are_removed(tmp_path: Path) -> None:
+    folder, lock = tmp_path / "state", tmp_path / "state.lock"
+
+    def free() -> bool:
+        with lock.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+    with alone_in(folder, "m1"):
+        fit(folder)
+        assert not free()
+    assert not lock.exists()
+    with pytest.raises(RuntimeError), alone_in(folder, "m1"):
+        raise RuntimeError
+    assert free()
+    with alone_in(folder, "m1"):
+        assert not free()
 
 
 @pytest.mark.parametrize("validated", [True, False])

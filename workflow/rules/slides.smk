@@ -46,6 +46,7 @@ checkpoint list_slides:
     params:
         # Not of `inspect_slide`: moving a slide to another split changes no tissue.
         sheet=[{"split": r.split, "annotation_kind": r.annotation_kind} for r in ROWS.values()],
+        remarks=lambda wildcards: cohort.remarks(ROWS.values(), demo_files()),
         on_bad_slide=config["cohort"]["on_bad_slide"],
         code=lambda wildcards: code("list_slides"),
     resources:

@@ -95,7 +95,11 @@ def _asap_class(group: str | None, parents: dict[str, str], source: Source) -> s
 
 
 def _spline(ring: np.ndarray) -> np.ndarray:
-    """A closed curve through all points, as ASAP draws it: Catmull and Rom's, centripetal, so without loops."""
+    """A closed curve through all points: Catmull and Rom's, centripetal, so without loops.
+
+    It is what ASAP draws (`PolyQtAnnotation::catmullRomToBezier`) but beside its first point, where ASAP leaves out the
+    neighbours on the other side.
+    """
     ring = ring[(ring != np.roll(ring, 1, axis=0)).any(axis=1)]
     if len(ring) < 3 or not np.isfinite(ring).all():
         return ring

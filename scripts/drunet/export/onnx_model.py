@@ -6,6 +6,7 @@ tf2onnx converts; TensorFlow appears by name here because conversion starts from
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ from drunet.training.trained import rebuild
 PARITY_LIMIT = 1e-4
 _CANDIDATES, _COMPARED = 24, 4
 OUTPUT = "probability"
+# How names end that tf2onnx counts, and the number of an output behind them.
+_NUMBERED = re.compile(r"(__\d+)+(:\d+)?$")
 
 
 def export_trained(
@@ -97,6 +100,7 @@ def write_onnx(
         return {OUTPUT: model(scaled[0] if len(scaled) == 1 else dict(zip(names, scaled, strict=True)), training=False)}
 
     proto, _ = tf2onnx.convert.from_function(tf.function(forward), input_signature=signature, opset=opset)
+    settle_names(proto.graph)
     guard_padded_pools(proto)
     for key, value in facts.items():
         proto.metadata_props.add(key=key, value=value)
@@ -115,6 +119,37 @@ def write_onnx(
         "inputs": {tensor.name: list(tensor.shape) for tensor in model.inputs},
         "parameters": int(model.count_params()),
     }
+
+
+def settle_names(graph: onnx.GraphProto) -> None:
+    """Name constants after the nodes that read them and count the converter's own names anew, in place.
+
+    tf2onnx numbers what it makes, and picks one of several equal constants, in the order of Python's sets: two exports
+    of one network would differ in names, and so in their digests. A graph with graphs inside is left as it is.
+    """
+    if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
+        return
+    given = {value.name for value in (*graph.input, *graph.output)}
+    constants = {tensor.name for tensor in graph.initializer}
+    names: dict[str, str] = {}
+
+    def settled(name: str) -> str:
+        if name not in names and name not in given and _NUMBERED.search(name):
+            names[name] = f"{_NUMBERED.sub('', name)}__{len(names)}"
+        return names.get(name, name)
+
+    for node in graph.node:
+        node.name = settled(node.name)
+        for position, name in enumerate(node.input):
+            if name in constants:
+                names.setdefault(name, f"{node.name}/constant_{position}")
+            node.input[position] = settled(name)
+        node.output[:] = [settled(name) for name in node.output]
+    for value in graph.value_info:
+        value.name = settled(value.name)
+    for tensor in graph.initializer:
+        tensor.name = settled(tensor.name)
+    graph.initializer.sort(key=lambda tensor: tensor.name)
 
 
 def guard_padded_pools(proto: onnx.ModelProto) -> None:

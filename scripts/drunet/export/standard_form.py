@@ -49,6 +49,8 @@ def standard_form(path: str, role: str, decided: dict[str, Any], settings: Finis
     if len(model.graph.output) > 1:
         done.append(f"output {output} kept alone")
     if not classifier:
+        if rewriting.fixed_sides(decided["side"], settings.channels_last):
+            done.append(f"side of {decided['side']} px")
         done += rewriting.refiner_inputs(decided, settings)
     value = rewriting.as_float(output)
     if value != output:
@@ -135,6 +137,16 @@ class _Rewriting:
         return self.node(
             "Add", [kept, self.node("Mul", [rest, self.constant(((1 - one) / (classes - 1)).astype(np.float32))])]
         )
+
+    def fixed_sides(self, side: int, channels_last: bool) -> bool:
+        """Fix the sides that a refiner's inputs leave open; whether there were any."""
+        axes = [
+            i.type.tensor_type.shape.dim[k] for i in self.graph.input for k in ((1, 2) if channels_last else (2, 3))
+        ]
+        opened = [axis for axis in axes if axis.dim_value <= 0]
+        for axis in opened:
+            axis.dim_value = side
+        return bool(opened)
 
     def refiner_inputs(self, decided: dict[str, Any], settings: FinishedModel) -> list[str]:
         """Give a refiner the inputs that it is fed by: names, channels last, 0..255, float32."""

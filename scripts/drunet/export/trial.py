@@ -154,6 +154,9 @@ def try_classifier(source: str, size: int, settings: FinishedModel, where: str) 
     if settings.inputs:
         mend = "Leave it out: it names the inputs of a refiner."
         raise trial.refusal("a classifier takes one input", ", ".join(settings.inputs), mend, "inputs")
+    if settings.size:
+        mend = "Leave it out: the side of tiles is `tiles.size`."
+        raise trial.refusal("a classifier takes tiles of one size", settings.size, mend, "size")
     layout = Layout(settings.channels_last, settings.scale, settings.tumour_index)
     name = check_classifier(trial.session, layout, size, where=where, outputs=False)
     tiles = trial_tiles(size)
@@ -199,10 +202,14 @@ def try_refiner(source: str, settings: FinishedModel, where: str) -> dict[str, A
     trial = Trial(open_session(source, EngineOptions(), where=where), settings, where)
     image, heat = _refiner_inputs(trial)
     shape = image.shape[1:] if settings.channels_last else [*image.shape[2:], *image.shape[1:2]]
-    if not isinstance(shape[0], int) or shape[1] != shape[0]:
-        mend = "Export it for one size of square, as [n, s, s, 3]; or set `channels_last: false`."
+    sides: set[Any] = {settings.size if free(side) else side for side in shape[:2]}
+    if sides == {None}:
+        mend = "Set `size` to what it was trained on (published: 1120), or export it for one size: [n, s, s, 3]."
         raise trial.refusal("the model does not state the side of its square", image.shape, mend)
-    side = int(shape[0])
+    if len(sides) > 1 or settings.size not in (None, *sides):
+        mend = "Leave out `size`, or export it for one size of square, as [n, s, s, 3]; or set `channels_last: false`."
+        raise trial.refusal("the model takes no square of that side", image.shape, mend)
+    side = int(sides.pop())
     tiles = trial_tiles(side)[[1, 2]]
     heats = (tiles.mean(axis=3, keepdims=True) / 255).astype(np.float32)
     feeds = []

@@ -24,6 +24,8 @@ class FinishedModel(Block):
     """position of the tumour class in the output"""
     inputs: list[str] = Field(default_factory=list, max_length=2)
     """names of a refiner's inputs, the slide's first, then the heatmap's; left out: by their channels"""
+    size: int | None = Field(default=None, ge=16, le=8192)
+    """side of a refiner's square, px, where its file leaves it open"""
     output: str = ""
     """name of the output with the probabilities; left out: the only one that holds such"""
     licence: str = ""

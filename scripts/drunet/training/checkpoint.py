@@ -24,6 +24,8 @@ from drunet.files import read_json, whole_file, write_json
 
 # Seconds from one state on disk to the next: writing that of a deep network takes longer than a short epoch.
 KEEP_EVERY = 30.0
+# Folders of states in which this process alone trains.
+_held: set[Path] = set()
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
@@ -108,9 +110,14 @@ class State:
 def alone_in(folder: Path, name: str) -> Iterator[None]:
     """Keep others from training in a folder of states: a run may be killed, and its training go on unseen.
 
-    The lock is the operating system's, so that it ends with its process however that ends. `name` is the model's in the
+    The lock is the operating system's, so that it ends with its process however that ends. A process that holds it may
+    ask again: a script holds it until the results are written and the states removed. `name` is the model's in the
     message. Raises ModelError while another process, here or on a machine that shares the disk, trains there.
     """
+    place = folder.absolute()
+    if place in _held:
+        yield
+        return
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("a+", encoding="utf-8") as file:
         try:
@@ -125,7 +132,11 @@ def alone_in(folder: Path, name: str) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
-        yield
+        _held.add(place)
+        try:
+            yield
+        finally:
+            _held.remove(place)
         Path(file.name).unlink(missing_ok=True)
 
 

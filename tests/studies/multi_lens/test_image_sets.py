@@ -170,6 +170,26 @@ def test_claims_beyond_the_limit_are_refused_before_they_cost_memory(write, tmp_
     assert "more than an image set may hold" in message([write("large.zip", zipped(bomb))])
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "train/labels.csv", "train/a/LABELS.CSV", "notes.txt", "a.npz", "x"])
+def test_what_lies_beside_the_images_of_a_zip_is_not_unpacked(write, monkeypatch, name: str) -> None:
+    monkeypatch.setattr(image_sets, "LIMIT", 2000)
+    members = {f"{part}/{c}/1.png": RED for part in ("train", "test") for c in "ab"}
+    stream = io.BytesIO(zipped(members))
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, b"train/a/1.png,a\n" * 10_000)
+    path = write("set.zip", stream.getvalue())
+    unpacked: list[zipfile.ZipInfo] = []
+    extract = zipfile.ZipFile.extractall
+
+    def watched(self: zipfile.ZipFile, folder: str, chosen: list[zipfile.ZipInfo]) -> None:
+        unpacked.extend(chosen)
+        extract(self, folder, chosen)
+
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", watched)
+    training, _ = read_image_sets([path], [path])
+    assert len(training) == 2 and {info.filename for info in unpacked} == set(members)
+
+
 def test_an_npz_whose_header_claims_more_than_it_holds_is_refused(write) -> None:
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": (10**9, 28, 28)})

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from drunet.errors import TrainingDataError
 from drunet.files import whole_file
+from studies.common.images.content import SUFFIXES
 from studies.common.images.folder import find_files, read_image
 
 # Decoded bytes of a file: CIFAR-10 as a whole is 0.2 GB.
@@ -165,9 +166,11 @@ def _read_npz(path: Path, part: str) -> Part:
 
 def _read_zip(path: Path, part: str, both: bool) -> Part:
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
-        _within_limit(sum(info.file_size for info in archive.infolist()), path)
+        # Tables and notes beside the images are not unpacked, however large they are.
+        images = [info for info in archive.infolist() if PurePosixPath(info.filename).suffix.lower() in SUFFIXES]
+        _within_limit(sum(info.file_size for info in images), path)
         # Names that lead out of the folder, by `..` or from the root, are refused or made to lie in it.
-        archive.extractall(folder)
+        archive.extractall(folder, images)
         return _read_folder(Path(folder), part, both, path)
 
 

@@ -4,6 +4,7 @@ from studies.multi_lens.arms import arms_of, folder_states, image_sets_of, train
 
 MULTI_LENS = study("multi_lens")
 LENS_SETS = image_sets_of(MULTI_LENS)
+LENS_WEIGHTS = list(MULTI_LENS["weights"].values()) if isinstance(MULTI_LENS["weights"], dict) else []
 LENS_OUTCOMES = [
     f"<results>/studies/multi_lens/{dataset}/{arm}.{seed}"
     for dataset in LENS_SETS
@@ -34,6 +35,10 @@ rule read_image_set:
     params:
         test_images=MULTI_LENS["test_images"],
         folders=lambda wildcards: folder_states(LENS_SETS[wildcards.dataset]),
+        file_digests=lambda wildcards: own_digests(
+            [path for part in ("training", "test") for path in LENS_SETS[wildcards.dataset].get(part, [])],
+            digests.ends_digest,
+        ),
         seed=config["seed"],
         code=lambda wildcards: study_code("multi_lens", "read_image_set"),
     resources:
@@ -48,7 +53,7 @@ rule read_image_set:
 rule train_lens_arm:
     input:
         images="<results>/studies/multi_lens/{dataset}/images.npz",
-        weights=list(MULTI_LENS["weights"].values()) if isinstance(MULTI_LENS["weights"], dict) else [],
+        weights=LENS_WEIGHTS,
     output:
         outcome="<results>/studies/multi_lens/{dataset}/{arm}.{seed}.json",
         predictions="<results>/studies/multi_lens/{dataset}/{arm}.{seed}.tsv",
@@ -64,6 +69,7 @@ rule train_lens_arm:
         "../../../envs/train.yaml"
     params:
         settings=lambda wildcards: training_settings(MULTI_LENS, wildcards.dataset),
+        weights_digests=lambda wildcards: own_digests(LENS_WEIGHTS),
         seed=config["seed"],
         code=lambda wildcards: study_code(
             "multi_lens", "train_lens_arm", registry.module_of(MULTI_LENS["architecture"])

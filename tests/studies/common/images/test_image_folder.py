@@ -291,6 +291,16 @@ def test_a_wrong_groups_file_is_refused(lungs: Path, tmp_path: Path, text: str, 
         read_groups(groups_file(tmp_path, text), listed(lungs)[0], "groups")
 
 
+def test_a_groups_file_is_no_larger_than_a_table_of_images(
+    lungs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = groups_file(tmp_path, GROUPED + "#" * 2**20)
+    monkeypatch.setattr("studies.common.images.groups.LARGEST_TABLE", 2**20)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: pytest.fail("it was read"))
+    with pytest.raises(ImageSetError, match=r"larger than a table of images can be \(found: 1 MiB\).* At most 1 MiB"):
+        read_groups(path, pd.DataFrame(), "groups")
+
+
 def test_identical_images_belong_to_one_group(lungs: Path, make: Make, tmp_path: Path) -> None:
     make("lung/aca/a0_again.png", 0)
     text = GROUPED + "aca,a0_again.png,{}\n"

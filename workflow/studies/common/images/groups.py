@@ -20,6 +20,8 @@ from studies.common.errors import ImageSetError
 from studies.common.images.folder import read_list
 from studies.common.images.near_duplicates import find_groups, group_facts
 
+# Bytes: a million images by long paths.
+LARGEST_TABLE = 256 << 20
 _SHOWN = 3
 _CLASS = ("label", "class")
 # Columns of sources.tsv that are no numbers.
@@ -79,6 +81,11 @@ def read_columns(
     """Header and rows of a user's table, see `table_rows`; raises `error` if it cannot be read or lacks a column."""
     mend = f"It is a CSV or TSV in UTF-8 with the columns {' and '.join(columns)}."
     try:
+        if (size := Path(path).stat().st_size) > LARGEST_TABLE:
+            found, limit = f"{size / 2**20:.0f} MiB", f"At most {LARGEST_TABLE / 2**20:.0f} MiB are read."
+            raise error(
+                f"{what} is larger than a table of images can be", where=where, found=found, mend=f"{mend} {limit}"
+            )
         table = table_rows(path)
     except (OSError, UnicodeDecodeError, csv.Error) as found:
         raise error(f"{what} cannot be read", where=where, found=type(found).__name__, mend=mend) from None

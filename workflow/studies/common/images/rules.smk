@@ -88,6 +88,7 @@ rule train_image_arm:
         validation_share=lambda wildcards: image_study(wildcards)["validation_share"],
         lesson=image_lesson,
         keep=lambda wildcards: image_tasks.kept_trials(image_study(wildcards), wildcards.task, wildcards.arm),
+        weights_digests=lambda wildcards: own_digests(image_weights(wildcards)),
         seed=config["seed"],
         code=lambda wildcards: study_code("common/images", "train_image_arm", image_arm_module(wildcards)),
     threads: resource("train_image_arm", "threads", 1)

@@ -1,0 +1,92 @@
+"""What differs between the results of two runs, to the byte but for seconds, and what a killed one left over."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import tifffile
+
+
+def differences(undisturbed: Path, taken_up: Path) -> Iterator[str]:
+    """Yield a line for each file below `results` that is missing, too many, empty or different.
+
+    Of logs nothing is compared, of benchmarks their names, and of files that hold seconds all else.
+    """
+    there, here = names(undisturbed), names(taken_up)
+    yield from (f"{name}: missing" for name in sorted(there - here))
+    yield from (f"{name}: left over" for name in sorted(here - there))
+    for name in sorted(there & here):
+        old, new = ((folder / name).read_bytes() for folder in (undisturbed, taken_up))
+        if old and not new:
+            yield f"{name}: empty"
+        elif old != new and not name.startswith("benchmarks/") and content(name, old) != content(name, new):
+            yield f"{name}: other bytes"
+
+
+def left_over(folder: Path) -> Iterator[str]:
+    """Yield a line for each temporary file and lock in a project's folder."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if name.parts[0] == ".snakemake":
+            # What an orphan finished keeps Snakemake's mark of an incomplete file: it is whole, as all that is written.
+            left = len(name.parts) > 2 and name.parts[1] == "locks"
+        else:
+            left = ".part" in name.name or name.suffix == ".lock"
+        if left:
+            yield f"{name}: left over"
+
+
+def names(results: Path) -> set[str]:
+    """Files of a folder of results, but for its logs."""
+    found = (p.relative_to(results) for p in results.rglob("*") if p.is_file())
+    return {name.as_posix() for name in found if name.parts[0] != "logs"}
+
+
+def content(name: str, data: bytes) -> object:
+    """A file without the seconds that it holds, or all of it if it is none that may hold any."""
+    for pattern, without in WITH_SECONDS.items():
+        if re.fullmatch(pattern, name):
+            return without(data)
+    return data
+
+
+def _history(data: bytes) -> object:
+    return pd.read_csv(io.BytesIO(data), sep="\t", dtype=str).drop(columns="seconds").to_csv()
+
+
+def _table(data: bytes) -> object:
+    table = pq.read_table(io.BytesIO(data))
+    return table.to_pandas().to_csv(), {k: _plain(v) for k, v in (table.schema.metadata or {}).items()}
+
+
+def _raster(data: bytes) -> object:
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        tags = {t.name: t.value for t in tiff.pages[0].tags if t.name not in ("StripOffsets", "ImageDescription")}
+        return tiff.pages[0].asarray().tobytes(), tags, _plain(tiff.pages[0].description)
+
+
+def _plain(text: str | bytes) -> object:
+    return {k: v for k, v in json.loads(text).items() if k != "seconds"}
+
+
+def _card(data: bytes) -> object:
+    return re.sub(rb"\| seconds \| .*|, in [0-9.]+ minutes:", b"", data)
+
+
+def _page(data: bytes) -> object:
+    return re.sub(rb'<img src="[^"]*" alt="Time per stage">', b"", data)
+
+
+WITH_SECONDS: dict[str, Callable[[bytes], object]] = {
+    r"models/[^/]+/history\.tsv": _history,
+    r"models/[^/]+/card\.md": _card,
+    r"heatmaps/.+\.parquet": _table,
+    r"heatmaps/.+\.tif": _raster,
+    r"report/report\.html": _page,
+}
