@@ -1,0 +1,100 @@
+"""`python -m torture [KIND or NAME ...] [--keep FOLDER]`: run the corpus, and print what became of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from torture.all_members import ALL
+from torture.corpus import BAD, KINDS, OUTCOMES, TWINS, Member
+from torture.runners import Result, prepare, results, twin_case
+
+
+def chosen_members(asked: Sequence[str]) -> list[Member]:
+    """Of these kinds or names; all where none is asked for."""
+    found = [m for m in ALL if not asked or m.kind in asked or m.name in asked]
+    if unknown := set(asked) - {m.kind for m in found} - {m.name for m in found}:
+        raise SystemExit(f"No such kind or member: {', '.join(sorted(unknown))}. Kinds: {', '.join(KINDS)}.")
+    return found
+
+
+def table_of(ended: Sequence[Result]) -> str:
+    """Kinds by outcomes."""
+    columns = [*OUTCOMES, "leaked"]
+    lines = [f"{'kind':66s}{'files':>6s}" + "".join(f"{name:>13s}" for name in columns)]
+    counts = {kind: Counter[str]() for kind in KINDS}
+    for result in ended:
+        counts[result.member.kind].update([result.outcome, "files", *(["leaked"] if result.leaked else [])])
+    counts["all"] = sum(counts.values(), Counter())
+    for kind, count in counts.items():
+        if count["files"]:
+            title = f"{kind:12s}{KINDS.get(kind, '')}"
+            lines.append(f"{title:66s}{count['files']:6d}" + "".join(f"{count[name]:13d}" for name in columns))
+    return "\n".join(lines)
+
+
+def wrong(ended: Sequence[Result]) -> list[Result]:
+    return [r for r in ended if not r.right or r.outcome in BAD]
+
+
+def run(chosen: Sequence[Member], folder: Path, *, cores: int, keep: Path | None = None, quiet: bool = False) -> list[Result]:
+    """Run members in a folder; raises AssertionError where an intact input is not taken as such."""
+    shared, start, said = folder / "intact", time.monotonic(), 0.0
+    twins = sorted({m.twin for m in chosen if m.twin in TWINS})
+    if failed := prepare(shared, twins):
+        raise AssertionError("\n".join(failed))
+    ended: list[Result] = []
+    for result in results(chosen, folder / "members", shared, cores=cores, keep=keep):
+        ended.append(result)
+        gone = time.monotonic() - start
+        if not quiet and (gone - said > 5 or len(ended) == len(chosen)):
+            said, left = gone, gone / len(ended) * (len(chosen) - len(ended))
+            bad = len(wrong(ended))
+            print(f"{len(ended)} of {len(chosen)}, {gone:.0f} s, {left:.0f} s left, {bad} wrong", flush=True)
+    if keep is not None:
+        write_index(chosen, shared, twins, keep)
+    return ended
+
+
+def write_index(chosen: Sequence[Member], shared: Path, twins: Sequence[str], keep: Path) -> None:
+    """The intact inputs, and a table of what is what, beside a corpus that is kept."""
+    for twin in twins:
+        inputs = twin_case(shared, twin).slide.parent
+        if not (keep / "intact" / twin).exists():
+            (keep / "intact").mkdir(parents=True, exist_ok=True)
+            inputs.rename(keep / "intact" / twin)
+    rows = [(m.name, m.kind, m.twin, " ".join(sorted(m.allowed)), m.undetectable) for m in chosen]
+    lines = ["\t".join(row) for row in [("name", "kind", "intact", "allowed", "undetectable"), *rows]]
+    (keep / "corpus.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="torture", description=__doc__)
+    parser.add_argument("only", nargs="*", help="kinds, or members by name; left out: all")
+    parser.add_argument("--keep", type=Path, help="write the corpus into this folder")
+    parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
+    asked = parser.parse_args()
+    chosen = chosen_members(asked.only)
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="torture") as folder:
+        ended = run(chosen, Path(folder), cores=asked.cores, keep=asked.keep)
+    for result in sorted(ended, key=lambda r: (r.member.kind, r.member.name)):
+        mark = "  " if result.right and result.outcome not in BAD else "! "
+        leaked = f"; LEAKED: {', '.join(result.leaked)}" if result.leaked else ""
+        print(f"{mark}{result.member.name:50s} {result.outcome:12s} {result.seconds:5.1f} s {result.said[:150]}{leaked}")
+    peak = max(ended, key=lambda r: r.peak)
+    print(f"\n{table_of(ended)}\n")
+    print(f"{len(ended)} members in {time.monotonic() - start:.0f} s; peak {peak.peak / 2**30:.2f} GB ({peak.member.name})")
+    bad = wrong(ended)
+    print(f"{len(bad)} wrong." if bad else "None is wrong.")
+    return int(bool(bad))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

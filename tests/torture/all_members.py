@@ -1,0 +1,12 @@
+"""The whole corpus."""
+
+from collections import Counter
+
+from torture import inside, lost, tags
+from torture.corpus import Member
+
+ALL: list[Member] = [
+    *lost.lost_tiles(), *lost.lost_borders(), *tags.odd(), *inside.members_inside(), *tags.names(), *tags.levels(),
+    *tags.resolution(),
+]  # fmt: skip
+TWICE = [name for name, count in Counter(m.name for m in ALL).items() if count > 1]
