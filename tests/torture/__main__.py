@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torture.all_members import ALL
 from torture.corpus import BAD, KINDS, OUTCOMES, TWINS, Member
-from torture.runners import Result, prepare, results, twin_case
+from torture.runners import Result, prepare, results, twin_case, warm
 
 
 def chosen_members(asked: Sequence[str]) -> list[Member]:
@@ -46,6 +46,7 @@ def wrong(ended: Sequence[Result]) -> list[Result]:
 def run(chosen: Sequence[Member], folder: Path, *, cores: int, keep: Path | None = None, quiet: bool = False) -> list[Result]:
     """Run members in a folder; raises AssertionError where an intact input is not taken as such."""
     shared, start, said = folder / "intact", time.monotonic(), 0.0
+    warm(chosen)
     twins = sorted({m.twin for m in chosen if m.twin in TWINS})
     if failed := prepare(shared, twins):
         raise AssertionError("\n".join(failed))

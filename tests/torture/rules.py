@@ -12,10 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import onnx
 import shapely
 import yaml
-from onnx import TensorProto, helper, numpy_helper
 from shapely.geometry import shape
 
 from drunet.annotation.parsed import read_parsed
@@ -89,42 +87,6 @@ def configuration() -> dict[str, Any]:
     return config
 
 
-def save_classifier(path: Path) -> Path:
-    """A network whose answer tells glass (0), tissue (0.35) and tumour (0.95) apart by green, so that no swap is lost.
-
-    [n, side, side, 3] in 0..255 to [n, 2].
-    """
-    numbers = {
-        "axes": np.array([1, 2]),
-        "pick": np.float32([[0], [1], [0]]),
-        "glass": np.float32([215]),
-        "dark": np.float32([112]),
-        "slope": np.float32([4]),
-        "some": np.float32([0.35]),
-        "more": np.float32([0.6]),
-        "one": np.float32([1]),
-    }
-    node = helper.make_node
-    nodes = [node("ReduceMean", ["tiles", "axes"], ["colour"], keepdims=0), node("MatMul", ["colour", "pick"], ["g"])]
-    for name, limit, weight in (("a", "glass", "some"), ("b", "dark", "more")):
-        nodes += [
-            node("Sub", [limit, "g"], [f"{name}1"]),
-            node("Div", [f"{name}1", "slope"], [f"{name}2"]),
-            node("Sigmoid", [f"{name}2"], [f"{name}3"]),
-            node("Mul", [f"{name}3", weight], [name]),
-        ]
-    nodes += [node("Add", ["a", "b"], ["p"]), node("Sub", ["one", "p"], ["q"]), node("Concat", ["q", "p"], ["o"], axis=1)]
-    graph = helper.make_graph(
-        nodes,
-        "tone",
-        [helper.make_tensor_value_info("tiles", TensorProto.FLOAT, ["n", SIDE, SIDE, 3])],
-        [helper.make_tensor_value_info("o", TensorProto.FLOAT, ["n", 2])],
-        [numpy_helper.from_array(value, name) for name, value in numbers.items()],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
-    return path
-
-
 @dataclass
 class Rules:
     """The rules of one slide in a folder of results."""
@@ -133,6 +95,7 @@ class Rules:
     case: Case
     model: Path
     config: dict[str, Any]
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def script(self, name: str, log: str, inputs: Named, output: Named, **params: Any) -> None:
         """Run a rule's script with what Snakemake would hand it; raises Stopped if it ends with a status."""
@@ -181,7 +144,7 @@ class Rules:
         engine = {k: config["inference"][k] for k in ("provider", "precision")}
         taken = Named(**slide, tissue=mask, tiles=tiles, model=str(self.model))
         made = Named(tiles=f"{heat}.parquet", heatmap=heatmap)
-        self.script("classify_tiles", "classify.log", taken, made, **mpp, engine=engine, settings={})
+        self.script("classify_tiles", "classify.log", taken, made, **mpp, engine=engine, settings=self.settings)
         taken = Named(tissue=mask, heatmap=heatmap, refined=[], refiner=[])
         made = Named(mask=str(of_run / "segmentation.tif"), small=small)
         self.script("postprocess", "postprocess.log", taken, made, postprocess=config["postprocess"])
@@ -239,9 +202,7 @@ def own_streams() -> Iterator[None]:
             os.close(stream)
 
 
-def run_rules(case: Case, results: Path, model: Path, **tiles: int) -> Found:
-    """Run a slide's rules, and read what they made."""
-    config = configuration()
-    config["tiles"].update(tiles)
-    Rules(results, case, model, config).run()
+def run_rules(case: Case, results: Path, model: Path, settings: dict[str, Any] | None = None) -> Found:
+    """Run a slide's rules, and read what they made; `settings` of the model as the configuration has them."""
+    Rules(results, case, model, configuration(), settings or {}).run()
     return read_found(results)

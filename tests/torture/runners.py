@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -15,10 +18,11 @@ from pathlib import Path
 
 import cv2
 
-from drunet.errors import DrunetError
+from torture import others
 from torture.corpus import TWINS, Case, Member, copy_of
 from torture.judge import as_words, leaks, verdict
-from torture.rules import Stopped, read_found, run_rules, save_classifier
+from torture.nets import tone
+from torture.rules import ROOT, Stopped, read_found, run_rules
 
 SECONDS = 60.0
 PEAK = 2 << 30
@@ -76,7 +80,23 @@ def made(member: Member, folder: Path, shared: Path) -> Case:
     return member.make(case.slide.parent, case, member.rng()) or case
 
 
-RUNNERS: dict[str, Callable[[Member, Path, Path], Verdict]] = {"slide": run_slide}
+def run_model(member: Member, folder: Path, shared: Path) -> Verdict:
+    return others.run_model(member, folder, shared, twin_case(shared, member.twin))
+
+
+RUNNERS: dict[str, Callable[[Member, Path, Path], Verdict]] = {
+    "slide": run_slide, "model": run_model, "weights": others.run_weights, "zip": others.run_zip, "sheet": others.run_sheet,
+}  # fmt: skip
+
+
+def warm(chosen: Sequence[Member]) -> None:
+    """Import once, before any fork, what the rules' scripts import; Keras where weights are to be read."""
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "scripts").glob("*.py") if "train" not in path.name)
+    for module in sorted(set(re.findall(r"^from (drunet[.\w]*) import", text, re.MULTILINE))):
+        importlib.import_module(module)
+    if any(member.runner == "weights" for member in chosen):
+        importlib.import_module("keras")
+    gc.freeze()
 
 
 # Processes
@@ -87,7 +107,7 @@ def prepare(shared: Path, twins: Sequence[str]) -> list[str]:
 
     def intact_run(twin: str) -> None:
         if not (shared / "tone.onnx").exists():
-            save_classifier(shared / f"{os.getpid()}.onnx").rename(shared / "tone.onnx")
+            tone(shared / f"{os.getpid()}.onnx").rename(shared / "tone.onnx")
         found = run_rules(twin_case(shared, twin), shared / twin / "results", shared / "tone.onnx")
         if found.refused or found.words or found.unreadable or found.unread_mm2:
             raise AssertionError(f"the intact {twin} is not taken as such: {found}")
@@ -137,7 +157,6 @@ def _judged(member: Member, folder: Path, shared: Path) -> None:
         outcome, said = "crash", as_words(error)
     if outcome == "silent" and member.undetectable:
         outcome, said = "undetectable", f"{member.undetectable} ({said})"
-    os.sync if False else None
     leaked = leaks(folder / "results", (folder / "terminal.txt").read_bytes())
     (folder / "result.json").write_text(json.dumps([outcome, said, leaked]))
 
@@ -195,5 +214,3 @@ def _put_away(member: Member, home: Path, keep: Path | None) -> None:
                 shutil.copytree(inputs, keep / member.name, dirs_exist_ok=True)
     shutil.rmtree(home)
 
-
-_ = DrunetError
