@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,21 +31,26 @@ def tiff_resolution(path: Path, coarsest: float) -> list[float] | None:
     return _seen(path, lambda tiff: _stated(tiff.pages.first, coarsest))
 
 
-def resolution_by_levels(path: Path) -> float | None:
-    """µm/px of level 0 (mean of both axes) that the coarser levels' tags agree on, against its own; None if they don't.
+def stated_by_levels(path: Path) -> list[tuple[int, list[float] | None]]:
+    """Width in px, and µm/px across and down, of the levels of a TIFF, the finest first; None where one states none."""
+    return _seen(path, lambda tiff: [(p.imagewidth, _stated(p, _COARSEST_LEVEL)) for p in _tiled(tiff)]) or []
 
-    Writers give each level its own resolution, or all of them that of level 0.
+
+def disagreeing(levels: Sequence[tuple[int, list[float] | None]]) -> float | None:
+    """µm/px of level 0 (mean of both axes) that the coarser levels agree on, against its own; None if they don't.
+
+    `levels` are width and µm/px, as `stated_by_levels` gives them. Writers give each level its own resolution, or all
+    of them that of level 0.
     """
-    levels = _seen(path, lambda tiff: [(page.imagewidth, _stated(page, _COARSEST_LEVEL)) for page in _tiled(tiff)])
     if not levels or levels[0][1] is None:
         return None
     known = [(float(np.mean(both)), levels[0][0] / width) for width, both in levels if both is not None and width]
     own, others = known[0][0], [mpp / factor for mpp, factor in known[1:] if factor > 1]
-    copied = all(1 / _AGREE < mpp / own < _AGREE for mpp, _ in known[1:])
-    if not others or copied or max(others) > _AGREE * min(others):
+    if not own or not others or max(others) > _AGREE * min(others):
         return None
+    copied = all(1 / _AGREE < mpp / own < _AGREE for mpp, _ in known[1:])
     implied = float(np.mean(others))
-    return None if 1 / _AGREE < implied / own < _AGREE else implied
+    return None if copied or 1 / _AGREE < implied / own < _AGREE else implied
 
 
 def missing_tiles(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]] | None:
