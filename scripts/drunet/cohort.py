@@ -24,6 +24,7 @@ OPTIONAL = ("mpp", "cohort")
 # Share of letters in common from which a column is taken for a misspelt one.
 _ALIKE = 0.75
 _LONGEST_ID = 100
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\ud800-\udfff]")
 # Corners in GeoJSON and the XML of ASAP, ImageScope and HALO; anything but text is a mask.
 _OUTLINES = re.compile(rb'"coordinates"\s*:\s*\[\s*[^\s\]]|<Coordinate\b|<Vertex\b|<V\b|\x00')
 
@@ -202,6 +203,9 @@ def _text(path: str) -> str:
 
 
 def _cells(line: str, where: str) -> list[str]:
+    if odd := _CONTROL.search(line):
+        what, mend = "the line holds a control character", "Remove it, or save the sheet as text again."
+        raise SheetError(what, where=where, found=odd.group(), mend=mend)
     try:
         return [cell.strip() for cell in next(csv.reader([line], delimiter="\t", strict=True))]
     except csv.Error as error:
@@ -211,7 +215,9 @@ def _cells(line: str, where: str) -> list[str]:
             return [cell.strip() for cell in raw]
         what = "a cell begins with a quotation mark that does not end with it"
         mend = "Remove the mark, or close it before the next tab; a cell holds no line break."
-        raise SheetError(what, where=where, found=line.strip(), mend=mend) from error
+        # Not the cell itself, nor its neighbours: a patient may be named there.
+        found = f"cell {next(n for n, cell in enumerate(raw, start=1) if cell.count('"') % 2)}"
+        raise SheetError(what, where=where, found=found, mend=mend) from error
 
 
 def _not_a_table(path: str, error: Exception) -> SheetError:
@@ -273,8 +279,8 @@ def check_joined(rows: Iterable[SheetRow], where: str) -> None:
         # Whoever types codes twice types them once in capitals.
         other = patients.setdefault(row.patient_id.casefold(), row) if row.split else row
         if other.split != row.split:
-            named = " or ".join(dict.fromkeys([other.patient_id, row.patient_id]))
-            found = f"patient {named}: {other.slide_id} in {other.split}, {row.slide_id} in {row.split}"
+            # Not the patient, whose name may stand there.
+            found = f"{other.slide_id} in {other.split}, {row.slide_id} in {row.split}"
             mend = "Put all slides of a patient into one split."
             raise SheetError("a patient is on both sides of the split", where=where, found=found, mend=mend)
     for column, what, mend in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 import time
@@ -11,9 +12,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from torture.all_members import ALL
 from torture.corpus import BAD, KINDS, OUTCOMES, TWINS, Member
+from torture.intact import SEED
 from torture.runners import Result, prepare, results, twin_case, warm
+
+# Seconds each, mostly of Python that is started for a trial or for a series, or of files without end.
+LONG = re.compile("^endless/.*(000|mega|blobs|noise|mb)|^models/.*(loop|memory)|bomb|names-1|^weights/.*(many|claims)|300-mm")
 
 
 def chosen_members(asked: Sequence[str]) -> list[Member]:
@@ -41,6 +48,13 @@ def table_of(ended: Sequence[Result]) -> str:
 
 def wrong(ended: Sequence[Result]) -> list[Result]:
     return [r for r in ended if not r.right or r.outcome in BAD]
+
+
+def sample(count: int) -> list[Member]:
+    """So many members of each kind, drawn with a seed; of those that take long, none."""
+    rng = np.random.default_rng(SEED)
+    quick = {kind: [m for m in ALL if m.kind == kind and not LONG.search(m.name)] for kind in KINDS}
+    return [of[i] for of in quick.values() for i in sorted(rng.permutation(len(of))[:count])]
 
 
 def run(chosen: Sequence[Member], folder: Path, *, cores: int, keep: Path | None = None, quiet: bool = False) -> list[Result]:

@@ -104,9 +104,19 @@ def _slide(name: str, **options: Any) -> Callable[[Path], Case]:
     return make
 
 
+def _in_a_corner(folder: Path) -> Case:
+    """Tissue in the first quarter of the slide, at half its size."""
+    image = np.full_like(intact.drawn(), intact.GLASS)
+    image[: intact.HEIGHT // 2, : intact.WIDTH // 2] = intact.levels(intact.drawn(), 2, 2)[1]
+    ring = [[x / 2, y / 2] for x, y in intact.outline()]
+    annotation = intact.write_geojson(folder / f"{intact.NAME}.geojson", [intact.geojson(ring)])
+    return Case(intact.generic(folder / f"{intact.PATIENT}.tif", image), annotation)
+
+
 TWINS: dict[str, Callable[[Path], Case]] = {name: _slide(name) for name in intact.FORMATS}
 TWINS["sparse"] = _slide("dicom", sparse=True)
 TWINS["deflate"] = _slide("generic", codec="deflate")
+TWINS["corner"] = _in_a_corner
 TWINS["big"] = _slide("generic", bigtiff=True)
 
 

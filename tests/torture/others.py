@@ -9,6 +9,7 @@ import numpy as np
 
 from drunet.cohort import check_files, read_sheets
 from drunet.errors import DrunetError
+from drunet.export.adoption import adopt
 from drunet.models.registry import load_weights
 from studies.multi_lens.image_sets import read_image_sets
 from torture import nets, tables
@@ -26,6 +27,8 @@ def run_model(member: Member, folder: Path, shared: Path, case: Case) -> Verdict
     case, path, settings = member.make(inputs, case, member.rng())
     adopted = folder / "results" / "models" / MODEL
     output = Named(model=str(adopted / "model.onnx"), report=str(adopted / "export.json"), card=str(adopted / "card.md"))
+    # Minutes are right for a network of others, not for a corpus.
+    adopt.__kwdefaults__["seconds"] = 20.0  # type: ignore[index]
     rules = Rules(folder / "results", case, path, configuration())
     try:
         rules.script("adopt_onnx", "adopt.log", Named(model=str(path)), output, role="classifier", size=SIDE,

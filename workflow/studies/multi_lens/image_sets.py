@@ -168,6 +168,9 @@ def _read_npz(path: Path, part: str) -> Part:
 def _read_zip(path: Path, part: str, both: bool) -> Part:
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
         _within_limit(sum(info.file_size for info in archive.infolist()), path)
+        if twice := len(archive.namelist()) - len(set(archive.namelist())):
+            mend = "Pack the images anew: which of them counts is not certain."
+            raise _refusal("files of the same name are in the zip", path, f"{twice} too many", mend)
         # Names that lead out of the folder, by `..` or from the root, are refused or made to lie in it.
         archive.extractall(folder)
         return _read_folder(Path(folder), part, both, path)
@@ -213,7 +216,7 @@ def _depth_of_parts(files: Sequence[PurePosixPath]) -> int | None:
 @contextmanager
 def _one_message(path: Path) -> Iterator[None]:
     """Turn any error of a decoder into one message."""
-    decoding = (OSError, ValueError, TypeError, EOFError, SyntaxError, RuntimeError, MemoryError)
+    decoding = (OSError, ValueError, TypeError, EOFError, SyntaxError, RuntimeError, MemoryError, AttributeError)
     try:
         yield
     except (*decoding, struct.error, zlib.error, zipfile.BadZipFile) as error:
