@@ -203,9 +203,6 @@ def _text(path: str) -> str:
 
 
 def _cells(line: str, where: str) -> list[str]:
-    if odd := _CONTROL.search(line):
-        what, mend = "the line holds a control character", "Remove it, or save the sheet as text again."
-        raise SheetError(what, where=where, found=odd.group(), mend=mend)
     try:
         return [cell.strip() for cell in next(csv.reader([line], delimiter="\t", strict=True))]
     except csv.Error as error:
@@ -216,7 +213,7 @@ def _cells(line: str, where: str) -> list[str]:
         what = "a cell begins with a quotation mark that does not end with it"
         mend = "Remove the mark, or close it before the next tab; a cell holds no line break."
         # Not the cell itself, nor its neighbours: a patient may be named there.
-        found = f"cell {next(n for n, cell in enumerate(raw, start=1) if cell.count('"') % 2)}"
+        found = f"cell {next(n for n, cell in enumerate(raw, start=1) if cell.count(chr(34)) % 2)}"
         raise SheetError(what, where=where, found=found, mend=mend) from error
 
 
@@ -251,6 +248,10 @@ def _row(values: Mapping[str, str], where: str, root: Path) -> SheetRow:
             what = f"`{column}` holds a character that Snakemake reads as its own"
             mend = "Rename the file or folder, or link to it by another name."
             raise SheetError(what, where=where, found=odd.group(), mend=mend)
+    for column in (*REQUIRED, *OPTIONAL):
+        if control := _CONTROL.search(values.get(column, "")):
+            what, mend = f"`{column}` holds a control character", "Remove it, or save the sheet as text again."
+            raise SheetError(what, where=where, found=control.group(), mend=mend)
     own = {name: values.get(name, "") for name in ("slide_id", "patient_id", "split", "annotation_kind", "cohort")}
     path, annotation = (
         os.path.normpath(root / os.path.expanduser(values[column])) if values[column] else ""  # noqa: PTH111 - as a shell

@@ -27,14 +27,17 @@ def try_apart(path: Path, slide_id: str) -> None:
     Raises SlideError (``unreadable``) if that happens, or takes without end; other errors are the opener's own.
     """
     try:
-        status = subprocess.run(
+        status = subprocess.run(  # noqa: S603 - this interpreter
             [sys.executable, "-P", "-c", _OPEN, path], capture_output=True, timeout=SECONDS, check=False
         ).returncode
         found = f"signal {-status}" if status < 0 else ""
     except subprocess.TimeoutExpired:
         found = f"no end after {SECONDS} s"
     if found:
-        what, mend = "the series breaks the program that opens it", "Export it again; its headers contradict each other."
+        what, mend = (
+            "the series breaks the program that opens it",
+            "Export it again; its headers contradict each other.",
+        )
         raise SlideError(what, status="unreadable", where=slide_id, found=found, mend=mend)
 
 

@@ -182,7 +182,7 @@ def _differing(slide: Slide, finer: int, coarser: int) -> float:
 
 
 def check_resolution(slide: Slide) -> None:
-    """Refuse a TIFF or DICOM whose own µm/px contradicts those of its levels; raises SlideError (``resolution_missing``)."""
+    """Refuse a TIFF or DICOM whose own µm/px contradicts its levels'; raises SlideError (``resolution_missing``)."""
     own = slide.properties
     stated = {"generic-tiff": tiff.stated_by_levels, "dicom": dicom.stated_by_levels}.get(own.vendor)
     if own.mpp_source != "sheet" and stated and (others := tiff.disagreeing(stated(slide.path))):

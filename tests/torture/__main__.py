@@ -13,14 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-
 from torture.all_members import ALL
 from torture.corpus import BAD, KINDS, OUTCOMES, TWINS, Member
 from torture.intact import SEED
 from torture.runners import Result, prepare, results, twin_case, warm
 
+from drunet.errors import printable
+
 # Seconds each, mostly of Python that is started for a trial or for a series, or of files without end.
-LONG = re.compile("^endless/.*(000|mega|blobs|noise|mb)|^models/.*(loop|memory)|bomb|names-1|^weights/.*(many|claims)|300-mm")
+LONG = re.compile(
+    "^endless/.*(000|mega|blobs|noise|mb)|^models/.*(loop|memory)|bomb|names-1|^weights/.*(many|claims)|300-mm"
+)
 
 
 def chosen_members(asked: Sequence[str]) -> list[Member]:
@@ -50,6 +53,13 @@ def wrong(ended: Sequence[Result]) -> list[Result]:
     return [r for r in ended if not r.right or r.outcome in BAD]
 
 
+def line_of(result: Result) -> str:
+    """A member by name with what happened; wrong ones begin with a mark."""
+    leaked = f"; LEAKED: {', '.join(result.leaked)}" if result.leaked else ""
+    said = printable(result.said, 150) + leaked
+    return f"{'!' if wrong([result]) else ' '} {result.member.name:50s} {result.outcome:12s} {result.seconds:5.1f} s {said}"
+
+
 def sample(count: int) -> list[Member]:
     """So many members of each kind, drawn with a seed; of those that take long, none."""
     rng = np.random.default_rng(SEED)
@@ -57,7 +67,9 @@ def sample(count: int) -> list[Member]:
     return [of[i] for of in quick.values() for i in sorted(rng.permutation(len(of))[:count])]
 
 
-def run(chosen: Sequence[Member], folder: Path, *, cores: int, keep: Path | None = None, quiet: bool = False) -> list[Result]:
+def run(
+    chosen: Sequence[Member], folder: Path, *, cores: int, keep: Path | None = None, quiet: bool = False
+) -> list[Result]:
     """Run members in a folder; raises AssertionError where an intact input is not taken as such."""
     shared, start, said = folder / "intact", time.monotonic(), 0.0
     warm(chosen)
@@ -67,6 +79,8 @@ def run(chosen: Sequence[Member], folder: Path, *, cores: int, keep: Path | None
     ended: list[Result] = []
     for result in results(chosen, folder / "members", shared, cores=cores, keep=keep):
         ended.append(result)
+        if not quiet and wrong([result]):
+            print(line_of(result), flush=True)
         gone = time.monotonic() - start
         if not quiet and (gone - said > 5 or len(ended) == len(chosen)):
             said, left = gone, gone / len(ended) * (len(chosen) - len(ended))
@@ -100,12 +114,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="torture") as folder:
         ended = run(chosen, Path(folder), cores=asked.cores, keep=asked.keep)
     for result in sorted(ended, key=lambda r: (r.member.kind, r.member.name)):
-        mark = "  " if result.right and result.outcome not in BAD else "! "
-        leaked = f"; LEAKED: {', '.join(result.leaked)}" if result.leaked else ""
-        print(f"{mark}{result.member.name:50s} {result.outcome:12s} {result.seconds:5.1f} s {result.said[:150]}{leaked}")
+        print(line_of(result))
     peak = max(ended, key=lambda r: r.peak)
     print(f"\n{table_of(ended)}\n")
-    print(f"{len(ended)} members in {time.monotonic() - start:.0f} s; peak {peak.peak / 2**30:.2f} GB ({peak.member.name})")
+    used = os.times()
+    print(f"{len(ended)} members in {time.monotonic() - start:.0f} s, {used.children_user + used.children_system:.0f} s of "
+          f"processor time; peak {peak.peak / 2**30:.2f} GB ({peak.member.name})")  # fmt: skip
     bad = wrong(ended)
     print(f"{len(bad)} wrong." if bad else "None is wrong.")
     return int(bool(bad))

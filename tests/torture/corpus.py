@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from torture import intact
 from torture.rules import Case
 
@@ -78,7 +77,9 @@ def members(kind: str, twins: str | Sequence[str], damages: Mapping[str, Any], *
     for twin in [twins] if isinstance(twins, str) else twins:
         for name, damage in damages.items():
             make, own = damage if isinstance(damage, tuple) else (damage, {})
-            yield Member(**{"name": f"{kind}/{twin}-{name}", "kind": kind, "twin": twin, "make": make, **options, **own})
+            yield Member(
+                **{"name": f"{kind}/{twin}-{name}", "kind": kind, "twin": twin, "make": make, **options, **own}
+            )
 
 
 def on_slide(damage: Callable[..., Any], *given: Any, **options: Any) -> Damage:
@@ -99,7 +100,9 @@ def _slide(name: str, **options: Any) -> Callable[[Path], Case]:
         # As hospitals name files; the sparse ones lie in formats of the same name.
         path = folder / f"{intact.PATIENT}{intact.SUFFIX[name]}"
         image = intact.drawn()
-        return Case(intact.FORMATS[name](path, image, **options), intact.write_geojson(folder / f"{intact.NAME}.geojson"))
+        return Case(
+            intact.FORMATS[name](path, image, **options), intact.write_geojson(folder / f"{intact.NAME}.geojson")
+        )
 
     return make
 
@@ -124,6 +127,4 @@ def copy_of(twin: Case, target: Path) -> Case:
     """Copy a twin's inputs into a member's own folder, which is named after a patient, too."""
     home = target / f"{intact.NAME}, {intact.PATIENT}"
     shutil.copytree(twin.slide.parent, home)
-    return replace(
-        twin, slide=home / twin.slide.name, annotation=twin.annotation and home / twin.annotation.name
-    )
+    return replace(twin, slide=home / twin.slide.name, annotation=twin.annotation and home / twin.annotation.name)

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import tifffile
 from PIL import Image
-
 from torture.corpus import IDENTICAL, KEPT, REFUSED, Case, Damage, Member, Rng, members
 from torture.intact import CENTRE, HEIGHT, NAME, PATIENT, RADIUS, WIDTH, geojson, outline
 
@@ -115,7 +114,9 @@ def claimed(width: int, height: int) -> bytes:
 # XML
 
 
-def asap(points: Sequence[Sequence[float]], kind: str = "Polygon", group: str = "Tumor", more: str = "", groups: str = "") -> str:
+def asap(
+    points: Sequence[Sequence[float]], kind: str = "Polygon", group: str = "Tumor", more: str = "", groups: str = ""
+) -> str:
     corners = "".join(f'<Coordinate Order="{i}" X="{x}" Y="{y}"/>' for i, (x, y) in enumerate(points))
     one = f'<Annotation Name="{PATIENT}" Type="{kind}" PartOfGroup="{group}"><Coordinates>{corners}</Coordinates></Annotation>'
     return f'<?xml version="1.0"?><ASAP_Annotations><Annotations>{one}{more}</Annotations><AnnotationGroups>{groups}</AnnotationGroups></ASAP_Annotations>'
@@ -126,13 +127,22 @@ def scope(*regions: str, layer: str = 'Name="Tumor"') -> str:
 
 
 def region(points: Sequence[Sequence[float]], more: str = 'Type="0"', element: str = "Vertex") -> str:
-    return f'<Region Text="{PATIENT}" {more}><Vertices>' + "".join(f'<{element} X="{x}" Y="{y}"/>' for x, y in points) + "</Vertices></Region>"
+    return (
+        f'<Region Text="{PATIENT}" {more}><Vertices>'
+        + "".join(f'<{element} X="{x}" Y="{y}"/>' for x, y in points)
+        + "</Vertices></Region>"
+    )
 
 
 EPS = f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 448 320\n%%EndComments\n({NAME}) print flush\n"
 BOX = outline()[:-1]
-ENTITY = f'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM "file://%s">]><ASAP_Annotations>&x;</ASAP_Annotations>'
-LAUGHS = "<!DOCTYPE a [" + '<!ENTITY b0 "ha">' + "".join(f'<!ENTITY b{i} "{f"&b{i - 1};" * 10}">' for i in range(1, 10)) + "]><ASAP_Annotations>&b9;</ASAP_Annotations>"
+ENTITY = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM "file://%s">]><ASAP_Annotations>&x;</ASAP_Annotations>'
+LAUGHS = (
+    "<!DOCTYPE a ["
+    + '<!ENTITY b0 "ha">'
+    + "".join(f'<!ENTITY b{i} "{f"&b{i - 1};" * 10}">' for i in range(1, 10))
+    + "]><ASAP_Annotations>&b9;</ASAP_Annotations>"
+)
 STRANGER: dict[str, Any] = {
     **{f"eps-as-{s}": file(f".{s}", EPS + "showpage\n") for s in ("png", "tif", "tiff")},
     "eps-loop": file(".png", EPS + "{ } loop\n"),
@@ -158,7 +168,9 @@ def _scribble(corners: int, seed: int = 3) -> list[list[float]]:
     return [*points.tolist(), points[0].tolist()]
 
 
-def _circle(corners: int, wobble: float = 0.0, centre: Sequence[float] = CENTRE, radius: float = RADIUS) -> list[list[float]]:
+def _circle(
+    corners: int, wobble: float = 0.0, centre: Sequence[float] = CENTRE, radius: float = RADIUS
+) -> list[list[float]]:
     turn = np.linspace(0, 2 * np.pi, corners)
     far = radius + wobble * np.random.default_rng(5).uniform(-1, 1, corners)
     points = np.array(centre) + far[:, None] * np.stack([np.cos(turn), np.sin(turn)], 1)
@@ -169,7 +181,10 @@ def _circle(corners: int, wobble: float = 0.0, centre: Sequence[float] = CENTRE,
 def _many(count: int, classes: Sequence[str] = ("Tumor",), over: float = 0.6) -> list[Any]:
     side = int(np.ceil(count**0.5))
     step = 500 / side
-    return [geojson(square(580 + step * (i % side), 350 + step * (i // side), step * over), classes[i % len(classes)]) for i in range(count)]
+    return [
+        geojson(square(580 + step * (i % side), 350 + step * (i // side), step * over), classes[i % len(classes)])
+        for i in range(count)
+    ]
 
 
 def _comb(teeth: int) -> list[list[float]]:
@@ -337,7 +352,16 @@ NASTY = {
 
 def _noted(text: str) -> dict[str, Any]:
     """A feature with text in each of its free places, which all readers pass over."""
-    return geojson(id=text, properties={"objectType": "annotation", "name": text, text[:99]: text, "classification": {"name": "Tumor"}, "metadata": {"x": text}})
+    return geojson(
+        id=text,
+        properties={
+            "objectType": "annotation",
+            "name": text,
+            text[:99]: text,
+            "classification": {"name": "Tumor"},
+            "metadata": {"x": text},
+        },
+    )
 
 
 def members_of_drawings() -> Iterator[Member]:
@@ -355,7 +379,10 @@ def members_of_drawings() -> Iterator[Member]:
         held: dict[str, Any] = {
             f"{name}-beside": (features(_noted(text)), {"allowed": IDENTICAL}),
             f"{name}-as-class": (features(geojson(name=text)), {"allowed": REFUSED}),
-            f"{name}-as-type": (features(geojson(), geojson(geometry={"type": text, "coordinates": []})), {"allowed": REFUSED}),
+            f"{name}-as-type": (
+                features(geojson(), geojson(geometry={"type": text, "coordinates": []})),
+                {"allowed": REFUSED},
+            ),
         }
         if name not in ("esc", "nul", "bell", "surrogate"):
             held[f"{name}-as-group"] = (file(".xml", lambda text=text: asap(BOX, group=text)), {"allowed": REFUSED})

@@ -9,7 +9,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-
 from torture import intact, tiffs
 from torture.corpus import Case, Damage, Member, Rng, members, on_slide
 from torture.lost import LOST
@@ -104,7 +103,10 @@ def members_inside() -> Iterator[Member]:
     bits = {f"{p}-flipped": in_tiles(PLACES[p], flipped) for p in ("in-tumour", "row", "all")}
     yield from members("inside", ("ome", "single", "deflate"), bits)
     yield from members("inside", ("generic", "svs"), bits, undetectable=VALID)
-    other = {"in-tumour-other-jpeg": in_tiles(PLACES["in-tumour"], other_jpeg), "row-other-jpeg": in_tiles(PLACES["row"], other_jpeg)}
+    other = {
+        "in-tumour-other-jpeg": in_tiles(PLACES["in-tumour"], other_jpeg),
+        "row-other-jpeg": in_tiles(PLACES["row"], other_jpeg),
+    }
     yield from members("inside", ("generic", "svs"), other, undetectable=VALID)
     coarse = {f"level-1-{c}": in_tiles(PLACES["row"], change, 1) for c, change in CHANGES.items()}
     yield from members("inside", "generic", coarse)
@@ -129,5 +131,9 @@ def members_inside() -> Iterator[Member]:
     yield from members("inside", ("dicom", "ome"), whole)
     cut = {k: v for k, v in whole.items() if k.startswith("cut")}
     yield from members("inside", ("generic", "svs", "single", "sparse"), cut)
-    of_level = {f"level-1-{k}": in_dicom_file(v, level=1) for k, v in files.items() if k.split("-")[-1] in ("30", "40", "55", "60")}
+    of_level = {
+        f"level-1-{k}": in_dicom_file(v, level=1)
+        for k, v in files.items()
+        if k.split("-")[-1] in ("30", "40", "55", "60")
+    }
     yield from members("inside", "dicom", of_level)

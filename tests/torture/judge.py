@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import shapely
-
 from torture.intact import needles
 from torture.rules import Found
 
@@ -42,7 +41,9 @@ def differences(twin: Found, found: Found) -> dict[str, float]:
     other = [cell for cell in cells if not _alike(twin.tiles.get(cell), found.tiles.get(cell))]
     ignored = found.drawn.get("ignore", shapely.Polygon())
     drawn = sum(
-        shapely.difference(shapely.symmetric_difference(twin.drawn.get(k, shapely.Polygon()), found.drawn[k]), ignored).area
+        shapely.difference(
+            shapely.symmetric_difference(twin.drawn.get(k, shapely.Polygon()), found.drawn[k]), ignored
+        ).area
         for k in found.drawn
         if k != "ignore"
     )

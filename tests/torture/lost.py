@@ -8,7 +8,6 @@ from typing import Any
 
 import pydicom
 from pydicom.encaps import encapsulate, generate_frames
-
 from torture import tiffs
 from torture.corpus import KEPT, Member, Rng, members, on_slide
 from torture.intact import TILE
@@ -82,9 +81,13 @@ def lost_tiles() -> Iterator[Member]:
     yield from members("missing", TIFFS, {k: on_slide(tiffs.forget, v) for k, v in LOST.items()})
     yield from members("missing", TIFFS, {f"random-{n}": on_slide(_random, share=n / 100) for n in (3, 10, 25, 60)})
     pyramids = ("generic", "svs", "big")
-    offsets = {f"{k}-offsets": on_slide(tiffs.forget, LOST[k], tag="TileOffsets") for k in ("one", "row", "every-fourth")}
+    offsets = {
+        f"{k}-offsets": on_slide(tiffs.forget, LOST[k], tag="TileOffsets") for k in ("one", "row", "every-fourth")
+    }
     yield from members("missing", pyramids, offsets)
-    of_all = {f"{k}-of-all-levels": on_slide(tiffs.forget_in_all, LOST[k]) for k in ("one", "row", "in-tumour", "first-half")}
+    of_all = {
+        f"{k}-of-all-levels": on_slide(tiffs.forget_in_all, LOST[k]) for k in ("one", "row", "in-tumour", "first-half")
+    }
     yield from members("missing", pyramids, of_all)
     coarse = {
         f"{k}-of-level-{level}": on_slide(tiffs.forget, LOST[k], level=level)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-
 from torture.corpus import IDENTICAL, REFUSED, Case, Damage, Member, Rng, members
 from torture.intact import NAME
 from torture.rules import SIDE
@@ -64,7 +63,9 @@ def tone(path: Path, *, kind: int = FLOAT, shape: list[Any] | None = None, chann
     return path
 
 
-def model(settings: dict[str, Any] | None = None, then: Callable[[Path], Any] = lambda path: None, **options: Any) -> Damage:
+def model(
+    settings: dict[str, Any] | None = None, then: Callable[[Path], Any] = lambda path: None, **options: Any
+) -> Damage:
     """A file of one of the forms of `tone`, changed afterwards by `then`, with settings in the configuration."""
 
     def make(folder: Path, case: Case, rng: Rng) -> tuple[Case, Path, dict[str, Any]]:
@@ -111,7 +112,12 @@ def located(place: str, offset: str = "0", length: str = "12") -> Callable[[Path
 
 
 LOGITS = [ANSWER, N("Log", ["o"], ["l"])]
-HUGE = [N("ConstantOfShape", ["huge"], ["z"]), N("ReduceSum", ["z"], ["s"], keepdims=0), N("Add", ["p", "s"], ["p2"]), N("Concat", ["q", "p2"], ["o"], axis=1)]
+HUGE = [
+    N("ConstantOfShape", ["huge"], ["z"]),
+    N("ReduceSum", ["z"], ["s"], keepdims=0),
+    N("Add", ["p", "s"], ["p2"]),
+    N("Concat", ["q", "p2"], ["o"], axis=1),
+]
 
 
 def _loop() -> list[Any]:

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torture import nets, tables
+from torture.corpus import Case, Member
+from torture.judge import verdict
+from torture.rules import MODEL, SIDE, Named, Rules, Stopped, configuration, read_found, run_rules
 
 from drunet.cohort import check_files, read_sheets
 from drunet.errors import DrunetError
 from drunet.export.adoption import adopt
 from drunet.models.registry import load_weights
 from studies.multi_lens.image_sets import read_image_sets
-from torture import nets, tables
-from torture.corpus import Case, Member
-from torture.judge import verdict
-from torture.rules import MODEL, SIDE, Named, Rules, Stopped, configuration, read_found, run_rules
 
 Verdict = tuple[str, str]
 
@@ -26,7 +26,9 @@ def run_model(member: Member, folder: Path, shared: Path, case: Case) -> Verdict
     inputs.mkdir()
     case, path, settings = member.make(inputs, case, member.rng())
     adopted = folder / "results" / "models" / MODEL
-    output = Named(model=str(adopted / "model.onnx"), report=str(adopted / "export.json"), card=str(adopted / "card.md"))
+    output = Named(
+        model=str(adopted / "model.onnx"), report=str(adopted / "export.json"), card=str(adopted / "card.md")
+    )
     # Minutes are right for a network of others, not for a corpus.
     adopt.__kwdefaults__["seconds"] = 20.0  # type: ignore[index]
     rules = Rules(folder / "results", case, path, configuration())
@@ -95,7 +97,10 @@ def run_sheet(member: Member, folder: Path, shared: Path) -> Verdict:
     facts = [[r.slide_id, r.patient_id, r.split, r.annotation_kind, f"{r.mpp or ''}"] for r in rows]
     whole = [[row[0], row[1], row[3], row[5], row[6]] for row in tables.ROWS]
     other = [(a, b) for a, b in zip(facts, whole, strict=False) if a != b and "patient" not in member.name]
-    files = [Path(r.path).read_bytes() == b"a slide" and bool(r.annotation) == bool(row[4]) for r, row in zip(rows, tables.ROWS, strict=False)]
+    files = [
+        Path(r.path).read_bytes() == b"a slide" and bool(r.annotation) == bool(row[4])
+        for r, row in zip(rows, tables.ROWS, strict=False)
+    ]
     if other or len(facts) != len(whole) or not all(files):
         return "silent", f"{other or len(facts)}"
     return "identical", ""

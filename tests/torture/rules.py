@@ -23,6 +23,10 @@ from drunet.tiles import read_mask, read_table
 
 ROOT = Path(__file__).resolve().parents[2]
 SLIDE_ID, MODEL, RUN = "case_7", "tone", "by_colour"
+OF_A_SLIDE = (
+    "inspect_slide", "list_slides", "extract_tiles", "classify_tiles", "postprocess", "export_geojson",
+    "draw_slide_pictures", "measure", "list_outcomes",
+)  # fmt: skip
 # A generous limit: a slide that breaks early cannot give a wrong result.
 UNREADABLE = 0.3
 SIDE = 32

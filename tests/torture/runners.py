@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-
 from torture import others
 from torture.corpus import TWINS, Case, Member, copy_of
 from torture.judge import as_words, leaks, verdict
 from torture.nets import tone
-from torture.rules import ROOT, Stopped, read_found, run_rules
+from torture.rules import OF_A_SLIDE, ROOT, Stopped, read_found, run_rules
 
-SECONDS = 60.0
+# Of processor time, since other work on a machine is no fault of a reader's; what waits is given longer.
+SECONDS, WAITING = 60.0, 3
 PEAK = 2 << 30
 # Beyond this an allocation fails, before the machine swaps.
 _ADDRESSES = 16 << 30
@@ -91,7 +91,8 @@ RUNNERS: dict[str, Callable[[Member, Path, Path], Verdict]] = {
 
 def warm(chosen: Sequence[Member]) -> None:
     """Import once, before any fork, what the rules' scripts import; Keras where weights are to be read."""
-    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "scripts").glob("*.py") if "train" not in path.name)
+    files = [ROOT / "scripts" / f"{name}.py" for name in (*OF_A_SLIDE, "adopt_onnx")]
+    text = "".join(path.read_text(encoding="utf-8") for path in files)
     for module in sorted(set(re.findall(r"^from (drunet[.\w]*) import", text, re.MULTILINE))):
         importlib.import_module(module)
     if any(member.runner == "weights" for member in chosen):
@@ -162,7 +163,13 @@ def _judged(member: Member, folder: Path, shared: Path) -> None:
 
 
 def results(
-    chosen: Sequence[Member], folder: Path, shared: Path, *, cores: int, keep: Path | None = None, seconds: float = SECONDS
+    chosen: Sequence[Member],
+    folder: Path,
+    shared: Path,
+    *,
+    cores: int,
+    keep: Path | None = None,
+    seconds: float = SECONDS,
 ) -> Iterator[Result]:
     """Run members, so many at a time, and give what became of each as it ends."""
     waiting, running = list(reversed(chosen)), dict[int, tuple[Member, Path, float]]()
@@ -179,7 +186,7 @@ def results(
             for child, (member, home, start) in list(running.items()):
                 ended, status, usage = os.wait4(child, os.WNOHANG)
                 gone = time.monotonic() - start
-                late = not ended and gone > seconds
+                late = not ended and (gone > WAITING * seconds or (gone > seconds and _used(child) > seconds))
                 if late:
                     os.killpg(child, signal.SIGKILL)
                     _, status, usage = os.wait4(child, 0)
@@ -192,6 +199,16 @@ def results(
         for child in running:
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
+
+
+def _used(child: int) -> float:
+    """Seconds of processor time of a process and those children that ended."""
+    try:
+        fields = Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        # Where there is no such folder, the clock counts.
+        return float("inf")
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def _ended(member: Member, home: Path, late: bool, status: int, gone: float, peak: int) -> Result:
@@ -213,4 +230,3 @@ def _put_away(member: Member, home: Path, keep: Path | None) -> None:
             if inputs.is_dir() and inputs.name != "results":
                 shutil.copytree(inputs, keep / member.name, dirs_exist_ok=True)
     shutil.rmtree(home)
-

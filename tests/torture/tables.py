@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-
 from torture.corpus import IDENTICAL, REFUSED, Damage, Member, Rng, members
 from torture.drawings import EPS, claimed, geojson, png
-from torture.intact import NAME, PATIENT
+from torture.intact import PATIENT
 
 COLUMNS = ("slide_id", "patient_id", "path", "split", "annotation", "annotation_kind", "mpp")
 ROWS = [
@@ -38,7 +37,11 @@ def text_of(rows: Rows, header: Sequence[str] = COLUMNS, mark: str = "\t", end: 
     return end.join(mark.join(row) for row in [list(header), *rows]) + end
 
 
-def sheet(change: Callable[[Rows], Any] = lambda rows: None, write: Callable[[Rows], str | bytes] = text_of, files: Callable[[Path], Any] = lambda f: None) -> Damage:
+def sheet(
+    change: Callable[[Rows], Any] = lambda rows: None,
+    write: Callable[[Rows], str | bytes] = text_of,
+    files: Callable[[Path], Any] = lambda f: None,
+) -> Damage:
     """A sheet with changed rows, written in another way, beside files that are changed, too."""
 
     def make(folder: Path, case: None, rng: Rng) -> Path:
@@ -132,7 +135,12 @@ def picture(seed: int, side: int = 16) -> bytes:
     return png(np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8))
 
 
-FILES = {f"{part}/{name}/{i}.png": picture(10 * i + len(part) + len(name)) for part in ("train", "test") for name in ("normal", "tumour") for i in range(3)}
+FILES = {
+    f"{part}/{name}/{i}.png": picture(10 * i + len(part) + len(name))
+    for part in ("train", "test")
+    for name in ("normal", "tumour")
+    for i in range(3)
+}
 Files = dict[str, bytes]
 
 
@@ -184,7 +192,14 @@ def _npy(shape: str, data: bytes = b"", kind: str = "|u1") -> bytes:
 
 
 def npy(name: str, data: bytes) -> Damage:
-    return zipped(lambda files: (files.clear(), files.update({f"{n}.npy": _npy("(1, 2, 2)", bytes(4)) for n in ("x_train", "x_test")}), files.update({f"{n}.npy": _npy("(1,)", b"\0") for n in ("y_train", "y_test")}), files.__setitem__(name, data)))
+    return zipped(
+        lambda files: (
+            files.clear(),
+            files.update({f"{n}.npy": _npy("(1, 2, 2)", bytes(4)) for n in ("x_train", "x_test")}),
+            files.update({f"{n}.npy": _npy("(1,)", b"\0") for n in ("y_train", "y_test")}),
+            files.__setitem__(name, data),
+        )
+    )
 
 
 def _text_bomb() -> bytes:
@@ -252,7 +267,14 @@ ZIPS: dict[str, Any] = {
 def members_of_tables() -> Iterator[Member]:
     yield from members("sheets", "sheet", SHEETS, runner="sheet", allowed=REFUSED)
     yield from members("zips", "images", ZIPS, runner="zip", allowed=REFUSED)
-    texts = {"esc": "\x1b]0;pwned\x07", "bell": "\x07", "c1": "\x9b2J", "right-to-left": "\u202e", "separator": "\u2028", "long": "x" * 3_000_000}
+    texts = {
+        "esc": "\x1b]0;pwned\x07",
+        "bell": "\x07",
+        "c1": "\x9b2J",
+        "right-to-left": "\u202e",
+        "separator": "\u2028",
+        "long": "x" * 3_000_000,
+    }
     for name, text in texts.items():
         held = {f"{name}-in-{column}": cell(1, column, f"a{text}b") for column in ("slide_id", "split", "mpp", "path")}
         held[f"{name}-in-a-column"] = sheet(write=lambda r, t=text: text_of(r, [*COLUMNS[:5], f"annotation{t}", "mpp"]))

@@ -138,7 +138,14 @@ def found(**change: Any) -> Found:
     tissue[5:35, 5:45] = True
     tiles = {(c, r): 0.35 for c in range(20) for r in range(20)}
     drawn = {"tumour": box(100, 100, 300, 300), "non_tumour": box(0, 0, 0, 0), "ignore": box(0, 0, 0, 0)}
-    values = {"mpp": 0.5, "size": (500, 400), "tissue": tissue, "tiles": tiles, "tumour": box(100, 100, 300, 300), "drawn": drawn}
+    values = {
+        "mpp": 0.5,
+        "size": (500, 400),
+        "tissue": tissue,
+        "tiles": tiles,
+        "tumour": box(100, 100, 300, 300),
+        "drawn": drawn,
+    }
     return Found(**{**values, **change})
 
 
@@ -214,5 +221,3 @@ def test_the_table_has_a_row_per_kind_and_a_column_per_outcome() -> None:
     head, row, whole = text.splitlines()
     assert head.split()[2:] == [*OUTCOMES, "leaked"]
     assert row.split()[-10:] == ["2", "1", "0", "0", "1", "0", "0", "0", "0", "1"] and whole.split()[0] == "all"
-
-

@@ -49,7 +49,14 @@ def append(path: Path, data: bytes) -> int:
     return place
 
 
-def set_index(path: Path, chosen: Chosen, *, level: int = 0, tag: str = "TileByteCounts", value: int | Callable[[int, list[int]], int] = 0) -> int:
+def set_index(
+    path: Path,
+    chosen: Chosen,
+    *,
+    level: int = 0,
+    tag: str = "TileByteCounts",
+    value: int | Callable[[int, list[int]], int] = 0,
+) -> int:
     """Overwrite the index's entries of chosen tiles: with a value, or what is made of a tile's place and all entries."""
     page = levels_of(path)[level]
     entry = page.tags[tag]
@@ -73,7 +80,13 @@ def forget_in_all(path: Path, chosen: Chosen) -> None:
         set_index(path, chosen, level=level)
 
 
-def tile_bytes(path: Path, chosen: Chosen, change: Callable[[bytes, np.random.Generator], bytes], rng: np.random.Generator, level: int = 0) -> None:
+def tile_bytes(
+    path: Path,
+    chosen: Chosen,
+    change: Callable[[bytes, np.random.Generator], bytes],
+    rng: np.random.Generator,
+    level: int = 0,
+) -> None:
     """Change the stored bytes of chosen tiles, whose number stays."""
     page = levels_of(path)[level]
     for place in index_of(page, chosen):
