@@ -89,13 +89,13 @@ def _cut_through(slide: Slide, glass: np.ndarray, part: np.ndarray) -> bool:
 
 
 def lost_at_full_resolution(slide: Slide, image: np.ndarray, tissue: np.ndarray) -> np.ndarray:
-    """Where a tissue mask, bool (h, w), has tissue of which level 0 has no pixels; only TIFF tells where.
+    """Where a tissue mask, bool (h, w), has tissue of which level 0 has no pixels, or spoilt ones; only TIFF tells.
 
     `image` is the whole slide, uint8 (h, w, 3), of a coarser level: tiles that are empty there have lost nothing.
     """
     size = slide.properties.width, slide.properties.height
     found = tiff.missing_tiles(slide.path, size)
-    if found is None or not found[0].any():
+    if found is None:
         return np.zeros_like(tissue)
     tiles, side = found
     rows, columns = (
@@ -108,6 +108,7 @@ def lost_at_full_resolution(slide: Slide, image: np.ndarray, tissue: np.ndarray)
     inner = inner if inner.any() else np.ones_like(inner)
     inked = np.bincount(index[inner & stained(image, glass_colour(image[~tissue]))], minlength=tiles.size)
     lost = tiles.ravel() & (inked > _EMPTY * np.bincount(index[inner], minlength=tiles.size))
+    lost[tiff.spoilt_tiles(slide.path, size, np.unique(index[tissue]))] = True
     return np.asarray(tissue & lost[index])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,8 @@ _BROKEN = (
     tifffile.TiffFileError, struct.error, OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
     MemoryError,
 )  # fmt: skip
+# Compression tags of Deflate.
+_DEFLATE = (8, 32946)
 # Resolutions of two levels that differ by less than this (a factor) agree.
 _AGREE = 1.1
 # µm/px of a level; more is a default of image editors, as 72 dpi.
@@ -70,6 +73,35 @@ def missing_tiles(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, tuple[
         return None
 
     return _seen(path, of_size)
+
+
+def spoilt_tiles(path: Path, size: tuple[int, int], wanted: np.ndarray) -> list[int]:
+    """Which of the `wanted` tiles (row-major indices) of the level of a size do not match their check sums.
+
+    Only Deflate has one, which libtiff does not look at: damaged tiles come as other pixels, without an error.
+    """
+
+    def of_size(tiff: tifffile.TiffFile) -> list[int]:
+        page = next(p for p in _tiled(tiff) if (p.imagewidth, p.imagelength) == size)
+        if page.compression not in _DEFLATE:
+            return []
+        held = page.tilelength * page.tilewidth * page.samplesperpixel * max(1, page.bitspersample // 8)
+        return [tile for tile in wanted.tolist() if not _matches(tiff.filehandle, page, tile, held)]
+
+    return _seen(path, of_size) or []
+
+
+def _matches(file: Any, page: tifffile.TiffPage, tile: int, held: int) -> bool:
+    if not page.databytecounts[tile]:
+        return True  # missing, and counted as such
+    file.seek(page.dataoffsets[tile])
+    stream = zlib.decompressobj()
+    try:
+        # No further than the tile's pixels and the sum behind them: it may be a bomb.
+        stream.decompress(file.read(page.databytecounts[tile]), held + 1)
+    except zlib.error:
+        return False
+    return stream.eof
 
 
 def _seen(path: Path, look: Callable[[tifffile.TiffFile], T]) -> T | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +71,7 @@ def partial_of(chosen: tiffs.Chosen, change: Change, level: int) -> Callable[...
 
 
 def index(chosen: tiffs.Chosen, value: Callable[[int, list[int]], int] | int, tag: str) -> Damage:
-    return on_slide(partial(_index, chosen=chosen, value=value, tag=tag))
-
-
-def _index(path: Path, **options: Any) -> None:
-    tiffs.set_index(path, **options)
+    return on_slide(tiffs.set_index, chosen, value=value, tag=tag)
 
 
 def in_dicom_file(change: Callable[[bytes, Rng], bytes], level: int = 0) -> Damage:
