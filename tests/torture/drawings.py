@@ -179,11 +179,13 @@ def _circle(
 
 
 def _many(count: int, classes: Sequence[str] = ("Tumor",), over: float = 0.6) -> list[Any]:
+    """Squares within the tumour; those of another class are so small that they change nothing."""
     side = int(np.ceil(count**0.5))
-    step = 500 / side
+    step = 360 / side
     return [
-        geojson(square(580 + step * (i % side), 350 + step * (i // side), step * over), classes[i % len(classes)])
+        geojson(square(640 + step * (i % side), 420 + step * (i // side), step * over if of == "Tumor" else 0.1), of)
         for i in range(count)
+        for of in [classes[i % len(classes)]]
     ]
 
 
@@ -215,7 +217,7 @@ ENDLESS: dict[str, Any] = {
     "regions-2000-of-two-classes": features(lambda: [geojson(), *_many(2000, ("Tumor", "Stroma"))]),
     "regions-10000-of-two-classes": features(lambda: [geojson(), *_many(10_000, ("Tumor", "Stroma"), 1.4)]),
     "regions-50000": features(lambda: [geojson(), *_many(50_000)]),
-    "regions-2000-all-over": features(lambda: [geojson(_circle(40, 0, CENTRE, 200 + 0.02 * i), ("Tumor", "Stroma")[i % 2]) for i in range(2000)]),
+    "regions-2200-all-over": (features(lambda: [geojson(_circle(40, 0, CENTRE, 200 + 0.02 * i), ("Tumor", "Stroma")[i % 2]) for i in range(2200)]), {"allowed": REFUSED}),
     "same-region-5000-times": features(lambda: [geojson()] * 5000),
     "comb-of-20000": features(lambda: [geojson(_comb(20_000))]),
     "holes-10000": features(lambda: [geojson(geometry={"type": "Polygon", "coordinates": [outline(), *[square(640 + 3.5 * (i % 100), 420 + 3.5 * (i // 100), 2) for i in range(10_000)]]})]),
