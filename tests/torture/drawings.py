@@ -192,7 +192,7 @@ def _many(count: int, classes: Sequence[str] = ("Tumor",), over: float = 0.6) ->
 def _noise(width: int, height: int) -> bytes:
     rng = np.random.default_rng(6)
     # Of so few single pixels that the area stays.
-    return png(((rng.random((height, width)) > 0.04) * painted(width, height)).astype(np.uint8))
+    return png(((rng.random((height, width)) > 0.02) * painted(width, height)).astype(np.uint8))
 
 
 def _blobs(width: int, height: int) -> bytes:
@@ -225,14 +225,14 @@ ENDLESS: dict[str, Any] = {
     "noise-mask": file(".png", lambda: _noise(448, 320)),
     "noise-mask-large": file(".png", lambda: _noise(1344, 960)),
     "blobs-8400": file(".png", lambda: _blobs(8400, 6000)),
-    "mask-178-megapixels-rgb": file(".png", lambda: png(np.zeros((11_270, 15_778, 3), np.uint8), compress_level=1)),
+    "mask-178-megapixels-rgb": file(".png", lambda: png(np.dstack([painted(15_778, 11_270)] * 3), compress_level=1)),
     "mask-claims-a-gigapixel": file(".png", claimed(44_800, 32_000)),
     "mask-claims-2^31": file(".png", claimed(2**31 - 1, 2**31 - 1)),
     "asap-20000": file(".xml", lambda: asap(BOX, more="".join(f'<Annotation Type="Polygon" PartOfGroup="Tumor"><Coordinates>{"".join(f"""<Coordinate Order="{k}" X="{x}" Y="{y}"/>""" for k, (x, y) in enumerate(square(620 + i % 300, 400 + i // 300, 0.5)))}</Coordinates></Annotation>' for i in range(20_000)))),
     "asap-spline-of-20000": file(".xml", lambda: asap(_circle(20_000), "Spline")),
     "asap-groups-in-a-ring": file(".xml", lambda: asap(BOX, group="g0", groups="".join(f'<Group Name="g{i}" PartOfGroup="g{(i + 1) % 5000}"/>' for i in range(5000)))),
     "aperio-corners-300000": file(".xml", lambda: scope(region(_circle(300_000)))),
-    "aperio-ellipses-5000": file(".xml", lambda: scope(*[region(square(620 + i % 250, 420 + i % 240, 40), 'Type="2"') for i in range(5000)])),
+    "aperio-ellipses-5000": file(".xml", lambda: scope(region(BOX), *[region(square(620 + i % 250, 420 + i % 240, 40), 'Type="2"') for i in range(5000)])),
     "xml-nested": file(".xml", lambda: "<a>" * 200_000 + "</a>" * 200_000),
 }  # fmt: skip
 
@@ -259,7 +259,6 @@ FRAMES: dict[str, Any] = {
     "upside-down-twice-the-height": ring(lambda p: p * (1, -1) + (0, 2 * HEIGHT)),
     "negative": ring(lambda p: p * (1, -1)),
     "mirrored": ring(lambda p: p * (-1, 1) + (WIDTH, 0)),
-    "micrometres": ring(lambda p: p * 0.5),
     "millimetres": ring(lambda p: p * 0.0005),
     "quarter": ring(lambda p: p / 4),
     "sixteenth": ring(lambda p: p / 16),
@@ -364,11 +363,12 @@ def members_of_drawings() -> Iterator[Member]:
     yield from members("stranger", "generic", STRANGER, allowed=REFUSED)
     yield from members("endless", "generic", ENDLESS)
     yield from members("believed", "corner", FRAMES, allowed=REFUSED)
-    turned = {k: FRAMES[k] for k in ("upside-down", "mirrored", "micrometres")}
+    turned = {k: FRAMES[k] for k in ("upside-down", "mirrored")}
     yield from members("believed", "generic", turned, allowed=frozenset(), undetectable=SYMMETRIC)
     yield from members("believed", "generic", WRONG, allowed=REFUSED)
     yield from members("believed", "generic", RIGHT, allowed=KEPT)
     told = {"nothing-outlined": (features(), {"undetectable": EMPTY}), "half-the-size": (ring(lambda p: (p - CENTRE) / 2 + CENTRE), {"undetectable": SMALL}),
+            "in-micrometres": (ring(lambda p: p / 2), {"undetectable": SMALL}),
             "aside": (ring(lambda p: p + (150, 0)), {"undetectable": SMALL})}  # fmt: skip
     yield from members("believed", "generic", told, allowed=frozenset())
     for name, text in NASTY.items():

@@ -10,6 +10,7 @@ import re
 import resource
 import shutil
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -148,6 +149,10 @@ def _keep_streams(terminal: Path) -> None:
     for number in (1, 2):
         os.dup2(target, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    # Where a test catches what is printed, Python's own streams are others.
+    sys.stdout, sys.stderr = (
+        os.fdopen(number, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False) for number in (1, 2)
+    )
 
 
 def _judged(member: Member, folder: Path, shared: Path) -> None:
