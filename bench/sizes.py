@@ -20,7 +20,11 @@ AREAS: dict[str, tuple[tuple[str, ...], int | None, int | None]] = {
     "studies: scripts": (("workflow/studies/**/scripts/*.py",), None, None),
     "studies: rules": (("workflow/studies/**/*.smk",), None, None),
     "studies: templates": (("workflow/studies/**/*.j2",), None, None),
-    "tests of the product": (("tests/*.py", "tests/unit/*.py", "tests/rules/*.py", "tests/e2e/*.py"), None, None),
+    "tests of the product": (
+        ("tests/*.py", "tests/unit/*.py", "tests/rules/*.py", "tests/e2e/*.py", "tests/torture/*.py"),
+        None,
+        None,
+    ),
     "tests of studies": (("tests/studies/**/*.py",), None, None),
     "bench": (("bench/*.py",), None, None),
 }
