@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -94,10 +95,7 @@ def run(
 def write_index(chosen: Sequence[Member], shared: Path, twins: Sequence[str], keep: Path) -> None:
     """The intact inputs, and a table of what is what, beside a corpus that is kept."""
     for twin in twins:
-        inputs = twin_case(shared, twin).slide.parent
-        if not (keep / "intact" / twin).exists():
-            (keep / "intact").mkdir(parents=True, exist_ok=True)
-            inputs.rename(keep / "intact" / twin)
+        shutil.copytree(twin_case(shared, twin).slide.parent, keep / "intact" / twin, dirs_exist_ok=True)
     rows = [(m.name, m.kind, m.twin, " ".join(sorted(m.allowed)), m.undetectable) for m in chosen]
     lines = ["\t".join(row) for row in [("name", "kind", "intact", "allowed", "undetectable"), *rows]]
     (keep / "corpus.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
