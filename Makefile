@@ -1,7 +1,7 @@
 # From a bare machine with Python 3.11-3.13 and make to a finished demo. POSIX sh and make 3.81 (macOS) suffice.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test kills lint format schema sizes lock forget clean
+.PHONY: help env demo test torture kills lint format schema sizes lock forget clean
 
 ifneq ($(words $(CURDIR)),1)
 $(error There is a blank in the path of this folder, "$(CURDIR)". The jobs would not start there: move or rename it)
@@ -44,6 +44,9 @@ demo: $(STAMP) ## Run the whole workflow on the embedded demo cohort
 
 test: $(STAMP) ## Run the tests
 	@$(RUN) pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+torture: $(STAMP) ## Run a thousand broken slides and files, and say what became of each
+	@PYTHONPATH=scripts:workflow:tests $(RUN) torture $(ARGS)
 
 kills: $(STAMP) ## Cut runs off at 25 moments, take them up again and compare the results
 	@PYTHONPATH=scripts:workflow:tests $(RUN) kills $(ARGS)

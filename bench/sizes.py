@@ -21,7 +21,7 @@ AREAS: dict[str, tuple[tuple[str, ...], int | None, int | None]] = {
     "studies: rules": (("workflow/studies/**/*.smk",), None, None),
     "studies: templates": (("workflow/studies/**/*.j2",), None, None),
     "tests of the product": (
-        ("tests/*.py", "tests/unit/*.py", "tests/rules/*.py", "tests/e2e/*.py", "tests/kills/*.py"),
+        ("tests/*.py", *(f"tests/{part}/*.py" for part in ("unit", "rules", "e2e", "kills", "torture"))),
         None,
         None,
     ),

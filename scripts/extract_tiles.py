@@ -7,7 +7,7 @@ from drunet.console import job, say
 from drunet.grid import Grid
 from drunet.outcome import late_failure
 from drunet.slide import Slide
-from drunet.tiles import TileRules, read_mask, tile_table, write_labelled_images, write_table
+from drunet.tiles import TileRules, check_detail, read_mask, tile_table, write_labelled_images, write_table
 
 slide_id, on_bad_slide = snakemake.wildcards.slide, snakemake.config["cohort"]["on_bad_slide"]
 with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.rule, on_bad_slide):
@@ -20,6 +20,7 @@ with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.r
     with Slide(inputs.slide, slide_id, snakemake.params.mpp) as slide:
         size = slide.properties.width, slide.properties.height
         grid = Grid(*size, mpp=slide.properties.mpp, tile_mpp=tiles["mpp"], size=tiles["size"], step=tiles["step"])
+        check_detail(grid, where=slide_id)
         annotation = read_parsed(inputs.annotation, slide_id=slide_id, size=size)
         table = tile_table(grid, mask, annotation, TileRules(**snakemake.params.rules))
         if images:

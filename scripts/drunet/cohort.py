@@ -26,6 +26,7 @@ _ALIKE = 0.75
 _LONGEST_ID = 100
 # Small files beside which the pixels lie: two slides may have the same.
 _PIXELS_ELSEWHERE = (".mrxs", ".vms", ".vmu")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\ud800-\udfff]")
 # Corners in GeoJSON and the XML of ASAP, ImageScope and HALO; anything but text is a mask.
 _OUTLINES = re.compile(rb'"coordinates"\s*:\s*\[\s*[^\s\]]|<Coordinate\b|<Vertex\b|<V\b|\x00')
 
@@ -266,7 +267,9 @@ def _cells(line: str, where: str) -> list[str]:
             return [cell.strip() for cell in raw]
         what = "a cell begins with a quotation mark that does not end with it"
         mend = "Remove the mark, or close it before the next tab; a cell holds no line break."
-        raise SheetError(what, where=where, found=line.strip(), mend=mend) from error
+        # Not the cell itself, nor its neighbours: a patient may be named there.
+        found = f"cell {next(n for n, cell in enumerate(raw, start=1) if cell.count(chr(34)) % 2)}"
+        raise SheetError(what, where=where, found=found, mend=mend) from error
 
 
 def _not_a_table(path: str, error: Exception) -> SheetError:
@@ -300,6 +303,10 @@ def _row(values: Mapping[str, str], where: str, root: Path) -> SheetRow:
             what = f"`{column}` holds a character that Snakemake reads as its own"
             mend = "Rename the file or folder, or link to it by another name."
             raise SheetError(what, where=where, found=odd.group(), mend=mend)
+    for column in (*REQUIRED, *OPTIONAL):
+        if control := _CONTROL.search(values.get(column, "")):
+            what, mend = f"`{column}` holds a control character", "Remove it, or save the sheet as text again."
+            raise SheetError(what, where=where, found=control.group(), mend=mend)
     own = {name: values.get(name, "") for name in ("slide_id", "patient_id", "split", "annotation_kind", "cohort")}
     path, annotation = (
         os.path.normpath(root / os.path.expanduser(values[column])) if values[column] else ""  # noqa: PTH111 - as a shell
@@ -328,8 +335,8 @@ def check_joined(rows: Iterable[SheetRow], where: str) -> None:
         # Whoever types codes twice types them once in capitals.
         other = patients.setdefault(row.patient_id.casefold(), row) if row.split else row
         if other.split != row.split:
-            named = " or ".join(dict.fromkeys([other.patient_id, row.patient_id]))
-            found = f"patient {named}: {other.slide_id} in {other.split}, {row.slide_id} in {row.split}"
+            # Not the patient, whose name may stand there.
+            found = f"{other.slide_id} in {other.split}, {row.slide_id} in {row.split}"
             mend = "Put all slides of a patient into one split."
             raise SheetError("a patient is on both sides of the split", where=where, found=found, mend=mend)
     for column, what, mend in (

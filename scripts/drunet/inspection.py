@@ -143,7 +143,8 @@ def find_tissue(slide: Slide, settings: TissueSettings) -> tuple[np.ndarray, np.
 
     Raises SlideError with status ``not_brightfield``, ``no_tissue`` or ``unreadable``.
     """
-    mpp = settings.mpp
+    # More detail than the slide has would be made up.
+    mpp = max(settings.mpp, slide.properties.mpp)
     height, width = slide.shape_at(mpp)
     if height * width > MAX_MASK_PX:
         mpp *= (height * width / MAX_MASK_PX) ** 0.5

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import openslide
 
+from drunet.dicom import is_dicom, try_apart
 from drunet.errors import SlideError
 from drunet.tiff import tiff_resolution
 
@@ -128,6 +129,8 @@ def open_file(path: Path, slide_id: str) -> openslide.OpenSlide:
     try:
         if path.stat().st_size == 0:
             raise OSError("file is empty")
+        if is_dicom(path):
+            try_apart(path, slide_id)
         return openslide.OpenSlide(path)
     except openslide.OpenSlideUnsupportedFormatError:
         what = "the file is in no format that OpenSlide knows, or it is cut short"

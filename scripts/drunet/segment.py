@@ -32,7 +32,7 @@ from drunet.settings.postprocess import PostprocessSettings
 from drunet.settings.tiles import TilesSettings
 from drunet.settings.tissue import TissueSettings
 from drunet.slide import Slide
-from drunet.tiles import TileRules, tile_table
+from drunet.tiles import TileRules, check_detail, tile_table
 
 # As in config.yaml; side and distance of tiles come from the classifier's file.
 _TISSUE = {"method": "gradient", "mpp": 8.0, "gradient_threshold": 3.0, "white_distance": 85.0}
@@ -151,6 +151,7 @@ def segment(
         seen = opened.properties
         size = seen.width, seen.height
         grid = Grid(*size, mpp=seen.mpp, tile_mpp=cutting.mpp, size=cutting.size, step=cutting.step)
+        check_detail(grid, where=name)
         inside, _ = find_tissue(opened, finding)
         table = tile_table(grid, inside, None, TileRules(min_tissue=cutting.min_tissue))
         answer = classify(

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from drunet import dicom, tiff
 from drunet.errors import SlideError
 from drunet.opening import COPY_AGAIN
-from drunet.slide import Slide
-from drunet.tiff import missing_tiles, resolution_by_levels
+from drunet.slide import MAX_READ_PX, Slide
 from drunet.tissue import glass_colour, stained
 
 # Above this share of the tissue without pixels a slide is of no use.
@@ -24,6 +24,9 @@ _PARTS, _EDGE_PLACES = 100, 16
 _EMPTY = 0.03
 # Places where levels are compared, and the side of what is compared, in px of the coarser level.
 _PLACES, _SIDE, _SHIFT = 8, 64, 4
+# Smaller levels have too little to recognise. Below the other side levels are compared as a whole, too: in a window of
+# a small level any two slides are alike. Shares of it that may have other colours: unseen, and at all.
+_SMALLEST, _WHOLE, _OTHERS = 24, 512, (0.03, 0.1)
 # Below this correlation, or with colours further apart, two levels show different things. Sharpening, JPEG and
 # resampling leave it above 0.8 and below 15 grey levels on real slides.
 _ALIKE, _COLOURS = 0.4, 45.0
@@ -86,13 +89,13 @@ def _cut_through(slide: Slide, glass: np.ndarray, part: np.ndarray) -> bool:
 
 
 def lost_at_full_resolution(slide: Slide, image: np.ndarray, tissue: np.ndarray) -> np.ndarray:
-    """Where a tissue mask, bool (h, w), has tissue of which level 0 has no pixels; only TIFF tells where.
+    """Where a tissue mask, bool (h, w), has tissue of which level 0 has no pixels, or spoilt ones; only TIFF tells.
 
     `image` is the whole slide, uint8 (h, w, 3), of a coarser level: tiles that are empty there have lost nothing.
     """
     size = slide.properties.width, slide.properties.height
-    found = missing_tiles(slide.path, size)
-    if found is None or not found[0].any():
+    found = tiff.missing_tiles(slide.path, size)
+    if found is None:
         return np.zeros_like(tissue)
     tiles, side = found
     rows, columns = (
@@ -105,6 +108,7 @@ def lost_at_full_resolution(slide: Slide, image: np.ndarray, tissue: np.ndarray)
     inner = inner if inner.any() else np.ones_like(inner)
     inked = np.bincount(index[inner & stained(image, glass_colour(image[~tissue]))], minlength=tiles.size)
     lost = tiles.ravel() & (inked > _EMPTY * np.bincount(index[inner], minlength=tiles.size))
+    lost[tiff.spoilt_tiles(slide.path, size, np.unique(index[tissue]))] = True
     return np.asarray(tissue & lost[index])
 
 
@@ -122,7 +126,7 @@ def compare_levels(slide: Slide, tissue: np.ndarray) -> list[str]:
     notes = []
     readers = [slide]
     for (finer, _), (coarser, size) in itertools.pairwise(slide.levels):
-        if min(size) < _SIDE:
+        if min(size) < _SMALLEST:
             break
         looks = []
         for x, y in places:
@@ -149,15 +153,40 @@ def compare_levels(slide: Slide, tissue: np.ndarray) -> list[str]:
                 raise SlideError(what, status="unreadable", where=slide.slide_id, found=found, mend=COPY_AGAIN)
             if count:
                 notes.append(f"{found} {what}")
+        if min(size) < _WHOLE and (share := _differing(readers[-1], finer, coarser)) > _OTHERS[0]:
+            found = f"levels {finer} and {coarser}, {share:.0%} of their area"
+            if share > _OTHERS[1]:
+                what = "levels of the slide show different pictures"
+                raise SlideError(what, status="unreadable", where=slide.slide_id, found=found, mend=COPY_AGAIN)
+            notes.append(f"{found} differs")
     for reader in readers[1:]:
         reader.close()
     return notes
 
 
+def _differing(slide: Slide, finer: int, coarser: int) -> float:
+    """Share of a small level that has other colours than the next finer one; 0 if that is not small."""
+    sizes = dict(slide.levels)
+    if np.prod(sizes[finer]) > MAX_READ_PX // 4:
+        return 0.0
+    try:
+        (fine, gone), (coarse, clear) = (slide.region(0, 0, level, sizes[level]) for level in (finer, coarser))
+    except SlideError:
+        return 0.0  # said by those who look at places
+    fine = cv2.resize(fine, sizes[coarser], interpolation=cv2.INTER_AREA)
+    pair = [cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.5) for image in (fine, coarse)]
+    other = np.abs(pair[0] - pair[1]).max(axis=2) > _COLOURS
+    for empty in (gone, clear):
+        if empty is not None:
+            other &= cv2.resize(empty.astype(np.uint8), sizes[coarser], interpolation=cv2.INTER_AREA) == 0
+    return float(other.mean())
+
+
 def check_resolution(slide: Slide) -> None:
-    """Refuse a TIFF whose own µm/px contradicts those of its levels; raises SlideError (``resolution_missing``)."""
+    """Refuse a TIFF or DICOM whose own µm/px contradicts its levels'; raises SlideError (``resolution_missing``)."""
     own = slide.properties
-    if own.mpp_source != "sheet" and own.vendor == "generic-tiff" and (others := resolution_by_levels(slide.path)):
+    stated = {"generic-tiff": tiff.stated_by_levels, "dicom": dicom.stated_by_levels}.get(own.vendor)
+    if own.mpp_source != "sheet" and stated and (others := tiff.disagreeing(stated(slide.path))):
         what = "the resolutions of the slide's levels contradict each other"
         found = f"level 0 {own.mpp:g} µm/px; by the others it has {others:g}"
         mend = "Add a column `mpp` to the sheet with the right value."
@@ -170,8 +199,14 @@ def _look(slide: Slide, finer: int, coarser: int, x: float, y: float) -> str:
     """
     factors = [slide.properties.downsamples[level] for level in (finer, coarser)]
     ratio = factors[1] / factors[0]
-    side = int(min(_SIDE, max(16, 2048 // ratio)))
-    corner = round(x - side / 2 * factors[1]), round(y - side / 2 * factors[1])
+    whole = slide.properties.width, slide.properties.height
+    side = int(min(_SIDE, max(16, 2048 // ratio), max(_SMALLEST, min(whole) / factors[1] / 2)))
+    # Inside the slide, where it may be: near its edge a small level would show nothing else.
+    corner_x, corner_y = (
+        round(max(0.0, min(at - side / 2 * factors[1], end - side * factors[1])))
+        for at, end in zip((x, y), whole, strict=True)
+    )
+    corner = corner_x, corner_y
     fine, gone = slide.region(*corner, finer, (round(side * ratio),) * 2)
     coarse, clear = slide.region(*corner, coarser, (side, side))
     shares = [0.0 if part is None else float(part.mean()) for part in (gone, clear)]

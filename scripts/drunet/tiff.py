@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,8 @@ _BROKEN = (
     tifffile.TiffFileError, struct.error, OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
     MemoryError,
 )  # fmt: skip
+# Compression tags of Deflate.
+_DEFLATE = (8, 32946)
 # Resolutions of two levels that differ by less than this (a factor) agree.
 _AGREE = 1.1
 # µm/px of a level; more is a default of image editors, as 72 dpi.
@@ -31,21 +34,26 @@ def tiff_resolution(path: Path, coarsest: float) -> list[float] | None:
     return _seen(path, lambda tiff: _stated(tiff.pages.first, coarsest))
 
 
-def resolution_by_levels(path: Path) -> float | None:
-    """µm/px of level 0 (mean of both axes) that the coarser levels' tags agree on, against its own; None if they don't.
+def stated_by_levels(path: Path) -> list[tuple[int, list[float] | None]]:
+    """Width in px, and µm/px across and down, of the levels of a TIFF, the finest first; None where one states none."""
+    return _seen(path, lambda tiff: [(p.imagewidth, _stated(p, _COARSEST_LEVEL)) for p in _tiled(tiff)]) or []
 
-    Writers give each level its own resolution, or all of them that of level 0.
+
+def disagreeing(levels: Sequence[tuple[int, list[float] | None]]) -> float | None:
+    """µm/px of level 0 (mean of both axes) that the coarser levels agree on, against its own; None if they don't.
+
+    `levels` are width and µm/px, as `stated_by_levels` gives them. Writers give each level its own resolution, or all
+    of them that of level 0.
     """
-    levels = _seen(path, lambda tiff: [(page.imagewidth, _stated(page, _COARSEST_LEVEL)) for page in _tiled(tiff)])
     if not levels or levels[0][1] is None:
         return None
     known = [(float(np.mean(both)), levels[0][0] / width) for width, both in levels if both is not None and width]
     own, others = known[0][0], [mpp / factor for mpp, factor in known[1:] if factor > 1]
-    copied = all(1 / _AGREE < mpp / own < _AGREE for mpp, _ in known[1:])
-    if not others or copied or max(others) > _AGREE * min(others):
+    if not own or not others or max(others) > _AGREE * min(others):
         return None
+    copied = all(1 / _AGREE < mpp / own < _AGREE for mpp, _ in known[1:])
     implied = float(np.mean(others))
-    return None if 1 / _AGREE < implied / own < _AGREE else implied
+    return None if copied or 1 / _AGREE < implied / own < _AGREE else implied
 
 
 def missing_tiles(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]] | None:
@@ -65,6 +73,35 @@ def missing_tiles(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, tuple[
         return None
 
     return _seen(path, of_size)
+
+
+def spoilt_tiles(path: Path, size: tuple[int, int], wanted: np.ndarray) -> list[int]:
+    """Which of the `wanted` tiles (row-major indices) of the level of a size do not match their check sums.
+
+    Only Deflate has one, which libtiff does not look at: damaged tiles come as other pixels, without an error.
+    """
+
+    def of_size(tiff: tifffile.TiffFile) -> list[int]:
+        page = next(p for p in _tiled(tiff) if (p.imagewidth, p.imagelength) == size)
+        if page.compression not in _DEFLATE:
+            return []
+        held = page.tilelength * page.tilewidth * page.samplesperpixel * max(1, page.bitspersample // 8)
+        return [tile for tile in wanted.tolist() if not _matches(tiff.filehandle, page, tile, held)]
+
+    return _seen(path, of_size) or []
+
+
+def _matches(file: Any, page: tifffile.TiffPage, tile: int, held: int) -> bool:
+    if not page.databytecounts[tile]:
+        return True  # missing, and counted as such
+    file.seek(page.dataoffsets[tile])
+    stream = zlib.decompressobj()
+    try:
+        # No further than the tile's pixels and the sum behind them: it may be a bomb.
+        stream.decompress(file.read(page.databytecounts[tile]), held + 1)
+    except zlib.error:
+        return False
+    return stream.eof
 
 
 def _seen(path: Path, look: Callable[[tifffile.TiffFile], T]) -> T | None:

@@ -22,13 +22,15 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from drunet.annotation import Annotation
-from drunet.errors import DrunetError
+from drunet.errors import DrunetError, SlideError
 from drunet.files import whole_file
 from drunet.grid import Grid
 from drunet.outcome import require_result
 from drunet.slide import Slide
 
 TUMOUR, NON_TUMOUR, UNLABELLED = 1, 0, -1
+# Times that a slide may be coarser than the tiles: beyond, nothing that they should show is in it.
+COARSEST = 4.0
 # Areas are sums of rounded numbers: shares that differ by less are equal, so that none is none.
 # Polygons of more corners are cut before tiles meet them, by halves and at most so often.
 FEW_CORNERS, DEEPEST_CUT = 5000, 24
@@ -55,6 +57,14 @@ class TileRules:
     min_tumour: float = 0.05
     max_non_tumour: float = 0.0
     min_annotated: float = 0.5
+
+
+def check_detail(grid: Grid, *, where: str) -> None:
+    """Refuse a slide whose pixels are far coarser than the tiles'; raises SlideError (``resolution_missing``)."""
+    if grid.mpp > COARSEST * grid.tile_mpp:
+        what, found = "the slide is too coarse for its tiles", f"{grid.mpp:g} µm/px, tiles of {grid.tile_mpp:g} µm/px"
+        mend = "Correct the column `mpp` of the sheet, or export the slide at its full resolution."
+        raise SlideError(what, status="resolution_missing", where=where, found=found, mend=mend)
 
 
 def tile_table(grid: Grid, tissue: np.ndarray, annotation: Annotation | None, rules: TileRules) -> pd.DataFrame:

@@ -31,6 +31,7 @@ PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
 INSTALLING = {
     "make demo",
     "make test",
+    "make torture",
     "make GPU=1 env",
     "make forget",
     "source .venv/bin/activate",

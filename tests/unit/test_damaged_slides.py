@@ -206,6 +206,35 @@ def test_tiles_of_nothing_but_black_are_lost_too(tmp_path: Path) -> None:
             damaged.read(520, 520, (240, 240), 0.5)
 
 
+@pytest.mark.parametrize("change", [lambda d: d[: len(d) // 2] + bytes(len(d) - len(d) // 2), lambda d: d[:-1] + b"x"])
+def test_tiles_that_do_not_match_their_check_sum_are_unread(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    path = levelled(tmp_path / "a.tif", picture(), [picture(), picture()])
+    assert look(path).report["unread_mm2"] == 0
+    with tifffile.TiffFile(path) as tiff:
+        place, count = (
+            tiff.pages.first.tags[name].value[2 * COLUMNS + 3] for name in ("TileOffsets", "TileByteCounts")
+        )
+    data = path.read_bytes()
+    path.write_bytes(data[:place] + change(data[place : place + count]) + data[place + count :])
+    assert look(path).report["unread_mm2"] == pytest.approx((TILE * 0.5) ** 2 / 1e6, rel=0.1)
+
+
+@pytest.mark.parametrize(("change", "told"), [("other", "of their area"), ("same", "")])
+def test_a_level_of_a_few_pixels_is_compared_as_a_whole(tmp_path: Path, change: str, told: str) -> None:
+    def write(path: Path) -> Path:
+        with tifffile.TiffWriter(path) as tiff:
+            for index, factor in enumerate((1, 4, 16)):
+                pixels = cv2.resize(picture(), (WIDTH // factor, HEIGHT // factor), interpolation=cv2.INTER_AREA)
+                # Turned over, in a window of this size it looks alike.
+                pixels = np.ascontiguousarray(pixels[::-1, ::-1]) if index == 2 and change == "other" else pixels
+                scale = {"resolution": (20_000 / factor,) * 2, "resolutionunit": "CENTIMETER", "metadata": None}
+                tiff.write(pixels, tile=(256, 256), photometric="rgb", subfiletype=index > 0, **scale)
+        return path
+
+    report = look(write(tmp_path / "a.tif")).report
+    assert (told in report["reason"]) and (report["status"] == "ok") == (not told)
+
+
 def test_bounds_that_come_from_missing_tiles_move_no_annotation(tmp_path: Path) -> None:
     path = slide(tmp_path / "a.tif")
     for level in range(3):

@@ -20,6 +20,7 @@ from drunet.export.adoption import adopt
 from drunet.export.digests import content_digest, ends_digest, external_files, model_digest
 from drunet.inference import EngineOptions, Layout, check_classifier, open_session, probabilities
 from drunet.refine import refine, refiner_size
+from drunet.report.card import write_finished_card
 from drunet.settings.finished import FinishedModel
 
 TILES = np.random.default_rng(5).integers(0, 256, (7, SIZE, SIZE, 3), np.uint8)
@@ -497,6 +498,15 @@ def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
     source.with_name("net.onnx.data").unlink()
     with pytest.raises(ModelError, match=r"guest: .*not beside it \(found: 'net.onnx.data'\)"):
         take(source)
+
+
+def test_a_card_shows_no_escapes_of_a_strangers_names(tmp_path: Path) -> None:
+    model = onnx.load(classifier(tmp_path / "net.onnx"))
+    model.graph.input[0].name = model.graph.node[0].input[0] = "\x1b[2Jtiles"
+    onnx.save(model, tmp_path / "net.onnx")
+    _, facts = take(tmp_path / "net.onnx")
+    write_finished_card(tmp_path / "card.md", "classifier", facts, {})
+    assert "\x1b" not in (tmp_path / "card.md").read_text() and r"\x1b[2Jtiles" in (tmp_path / "card.md").read_text()
 
 
 def test_the_digest_of_a_file_that_stands_alone_is_its_own(tmp_path: Path) -> None:

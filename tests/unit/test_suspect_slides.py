@@ -290,3 +290,9 @@ def test_a_mask_of_a_large_slide_is_made_coarser_and_said(tmp_path: Path, monkey
     with Slide(slide(tmp_path / "a.tif"), "s") as opened:
         mask, _ = find_tissue(opened, SETTINGS)
         assert mask.size <= 220 and mask.any() and "tissue mask" in opened.notes[0]
+
+
+def test_a_mask_shows_no_more_detail_than_its_slide(tmp_path: Path) -> None:
+    with Slide(slide(tmp_path / "a.tif", mpp=16.0), "s") as opened:
+        mask, _ = find_tissue(opened, SETTINGS)
+    assert mask.shape == (600, 600)

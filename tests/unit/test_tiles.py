@@ -18,7 +18,7 @@ from shapely.affinity import rotate
 from shapely.geometry import MultiPolygon, Point, Polygon
 
 from drunet.annotation import Annotation, Kind, Label, Region
-from drunet.errors import DrunetError
+from drunet.errors import DrunetError, SlideError
 from drunet.grid import Grid
 from drunet.slide import Slide
 from drunet.tiles import (
@@ -26,6 +26,7 @@ from drunet.tiles import (
     TUMOUR,
     UNLABELLED,
     TileRules,
+    check_detail,
     covered_area,
     read_mask,
     read_table,
@@ -315,3 +316,14 @@ def test_labelled_tiles_are_written_as_they_are_read(
     assert picture is not None
     expected = image[128:256, 256:384].reshape(64, 2, 64, 2, 3).mean((1, 3))
     assert np.abs(picture[..., ::-1] - expected).max() <= 0.51
+
+
+@pytest.mark.parametrize(("mpp", "fine"), [(0.25, True), (1.0, True), (4.0, True), (4.1, False), (18.0, False)])
+def test_a_slide_far_coarser_than_its_tiles_is_refused(mpp: float, fine: bool) -> None:
+    grid = Grid(width=1000, height=800, mpp=mpp, tile_mpp=1.0, size=50, step=50)
+    if fine:
+        check_detail(grid, where="case_7")
+    else:
+        with pytest.raises(SlideError, match=r"too coarse.*tiles of 1 µm/px.*`mpp`") as caught:
+            check_detail(grid, where="case_7")
+        assert caught.value.status == "resolution_missing"

@@ -11,6 +11,7 @@ import pandas as pd
 
 import drunet
 from drunet.annotation.provenance import provenance_sentence
+from drunet.errors import printable
 from drunet.files import write_text
 
 TASKS = {
@@ -94,7 +95,7 @@ def write_finished_card(
     """
     decided = facts["decided"]
     shapes = {name: f"{shape}".replace("None", "n", 1) for name, shape in facts["inputs"].items()}
-    inputs = ", ".join(f"`{name}` {shapes[name]} as the {use}" for name, use in decided["inputs"].items())
+    inputs = ", ".join(f"`{printable(name)}` {shapes[name]} as the {use}" for name, use in decided["inputs"].items())
     usual = {"channels_last": True, "scale": 1.0, "tumour_index": 1}
     assumed = ", ".join(f"{key} {settings.get(key, value)}" for key, value in usual.items())
     batch = f"{decided['batch']} at a time; a last batch is filled up" if decided["batch"] else "any number"
@@ -114,7 +115,7 @@ def write_finished_card(
 ## What its trial decided
 
 - Inputs: {inputs}; type {decided["input_type"]}; batch: {batch}
-- Output: `{decided["output"]}`, {decided["classes"]} class{"es" if decided["classes"] > 1 else ""}
+- Output: `{printable(decided["output"])}`, {decided["classes"]} class{"es" if decided["classes"] > 1 else ""}
 - Layers added: {"; ".join(decided["changed"]) or "none, the file is copied byte for byte"}
 - Set or assumed: {assumed}
 

@@ -103,6 +103,21 @@ def test_a_name_in_a_zip_never_leads_out_of_it(write, tmp_path: Path, monkeypatc
     assert {file.name for file in tmp_path.rglob("*")} == {"temporary", "set.zip"}
 
 
+def test_a_name_that_stands_twice_in_a_zip_is_refused(write) -> None:
+    stream = io.BytesIO(zipped({f"{part}/{name}/1.png": RED for part in ("train", "test") for name in ("red", "blue")}))
+    with zipfile.ZipFile(stream, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("train/blue/1.png", BLUE)
+    assert "files of the same name" in message([write("set.zip", stream.getvalue())])
+
+
+def test_an_array_that_is_none_ends_in_one_message(write) -> None:
+    stream = io.BytesIO()
+    np.savez(stream, x_train=np.zeros((2, 4, 4), np.uint8), x_test=np.zeros((2, 4, 4), np.uint8), y_test=np.arange(2))
+    with zipfile.ZipFile(stream, "a") as archive:
+        archive.writestr("y_train.npy", b"words")
+    assert "set.npz" in message([write("set.npz", stream.getvalue())])
+
+
 def test_a_pickle_is_refused_with_the_way_to_convert_it(write, tmp_path: Path, monkeypatch) -> None:
     class Harmful:
         def __reduce__(self) -> tuple[object, ...]:

@@ -169,6 +169,9 @@ def _read_zip(path: Path, part: str, both: bool) -> Part:
         # Tables and notes beside the images are not unpacked, however large they are.
         images = [info for info in archive.infolist() if PurePosixPath(info.filename).suffix.lower() in SUFFIXES]
         _within_limit(sum(info.file_size for info in images), path)
+        if twice := len(images) - len({info.filename for info in images}):
+            mend = "Pack the images anew: which of them counts is not certain."
+            raise _refusal("files of the same name are in the zip", path, f"{twice} too many", mend)
         # Names that lead out of the folder, by `..` or from the root, are refused or made to lie in it.
         archive.extractall(folder, images)
         return _read_folder(Path(folder), part, both, path)
@@ -214,7 +217,7 @@ def _depth_of_parts(files: Sequence[PurePosixPath]) -> int | None:
 @contextmanager
 def _one_message(path: Path) -> Iterator[None]:
     """Turn any error of a decoder into one message."""
-    decoding = (OSError, ValueError, TypeError, EOFError, SyntaxError, RuntimeError, MemoryError)
+    decoding = (OSError, ValueError, TypeError, EOFError, SyntaxError, RuntimeError, MemoryError, AttributeError)
     try:
         yield
     except (*decoding, struct.error, zlib.error, zipfile.BadZipFile) as error:
