@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from studies.common.file_lists import by_name
+from studies.common.page import by_name
 
 
 def test_files_are_shared_out_as_snakemake_expands_them() -> None:

@@ -10,9 +10,8 @@ from drunet.outcome import without_failed
 from drunet.report.figures import save
 from studies.backbones import tables as study
 from studies.common.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles, slide_scores
-from studies.common.file_lists import by_name
 from studies.common.model_figures import cost_scatter
-from studies.common.page import render_section
+from studies.common.page import by_name, render_section
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params

@@ -10,8 +10,7 @@ from drunet.files import read_json, whole_file, write_tsv
 from drunet.outcome import without_failed
 from studies.clustering import tables as study
 from studies.common.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
-from studies.common.file_lists import by_name
-from studies.common.page import render_section
+from studies.common.page import by_name, render_section
 
 with job(snakemake.log[0]):
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params

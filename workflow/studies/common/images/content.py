@@ -36,12 +36,9 @@ def content_state(
             if not name.startswith(".") and name.lower().endswith("" if suffixes is None else suffixes):
                 try:
                     found = Path(place, name).stat()
+                    facts.append((f"{here}/{name}", found.st_size, found.st_mtime_ns))
                 except OSError:
                     facts.append((f"{here}/{name}", -1, -1))
-                else:
-                    facts.append((f"{here}/{name}", found.st_size, found.st_mtime_ns))
-    digest = hashlib.sha256()
-    for file, size, modified in sorted(facts):
-        # No name holds a NUL, so that no two sets of files read alike.
-        digest.update(os.fsencode(file) + f"\0{size}\0{modified}\0".encode())
-    return digest.hexdigest()
+    # No name holds a NUL, so that no two sets of files read alike.
+    lines = (os.fsencode(file) + f"\0{size}\0{modified}\0".encode() for file, size, modified in sorted(facts))
+    return hashlib.sha256(b"".join(lines)).hexdigest()

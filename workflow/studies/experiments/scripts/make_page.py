@@ -6,8 +6,7 @@ from drunet.console import job, progress
 from drunet.files import read_json, read_published, write_tsv
 from drunet.outcome import without_failed
 from drunet.report.figures import save
-from studies.common.file_lists import by_name
-from studies.common.page import render_section
+from studies.common.page import by_name, render_section
 from studies.common.statistics import long_scores
 from studies.experiments import tables as study
 from studies.experiments.pictures import seen_by_runs

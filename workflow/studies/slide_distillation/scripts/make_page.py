@@ -9,9 +9,8 @@ from drunet.files import read_json, write_tsv
 from drunet.outcome import without_failed
 from drunet.report.figures import save
 from studies.common.classifier_arms import DEFAULT_THRESHOLD, arm_metrics, labelled_tiles
-from studies.common.file_lists import by_name
 from studies.common.model_figures import cost_scatter
-from studies.common.page import render_section
+from studies.common.page import by_name, render_section
 from studies.slide_distillation import tables as study
 
 with job(snakemake.log[0]):

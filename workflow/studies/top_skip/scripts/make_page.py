@@ -8,9 +8,8 @@ from drunet.files import read_json, read_published, write_tsv
 from drunet.heatmap import read_field
 from drunet.outcome import without_failed
 from drunet.report.figures import save
-from studies.common.file_lists import by_name
 from studies.common.model_figures import paired_lines
-from studies.common.page import render_section
+from studies.common.page import by_name, render_section
 from studies.common.statistics import long_scores
 from studies.top_skip import tables as study
 
