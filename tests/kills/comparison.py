@@ -16,7 +16,8 @@ import tifffile
 def differences(undisturbed: Path, taken_up: Path) -> Iterator[str]:
     """Yield a line for each file below `results` that is missing, too many, empty or different.
 
-    Of logs nothing is compared, of benchmarks their names, and of files that hold seconds all else.
+    Nothing is compared of logs and benchmarks: a job that is killed when its results are whole is not run again, and
+    has no benchmark. Of files that hold seconds all else is compared.
     """
     there, here = names(undisturbed), names(taken_up)
     yield from (f"{name}: missing" for name in sorted(there - here))
@@ -25,7 +26,7 @@ def differences(undisturbed: Path, taken_up: Path) -> Iterator[str]:
         old, new = ((folder / name).read_bytes() for folder in (undisturbed, taken_up))
         if old and not new:
             yield f"{name}: empty"
-        elif old != new and not name.startswith("benchmarks/") and content(name, old) != content(name, new):
+        elif old != new and content(name, old) != content(name, new):
             yield f"{name}: other bytes"
 
 
@@ -34,7 +35,8 @@ def left_over(folder: Path) -> Iterator[str]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if name.parts[0] == ".snakemake":
-            # What an orphan finished keeps Snakemake's mark of an incomplete file: it is whole, as all that is written.
+            # Results that were whole at the kill, or that an orphan finished, may keep Snakemake's mark of incomplete
+            # files: it looks for such marks before it knows the jobs behind a checkpoint.
             left = len(name.parts) > 2 and name.parts[1] == "locks"
         else:
             left = ".part" in name.name or name.suffix == ".lock"
@@ -43,9 +45,9 @@ def left_over(folder: Path) -> Iterator[str]:
 
 
 def names(results: Path) -> set[str]:
-    """Files of a folder of results, but for its logs."""
+    """Files of a folder of results, but for its logs and benchmarks."""
     found = (p.relative_to(results) for p in results.rglob("*") if p.is_file())
-    return {name.as_posix() for name in found if name.parts[0] != "logs"}
+    return {name.as_posix() for name in found if name.parts[0] not in ("logs", "benchmarks")}
 
 
 def content(name: str, data: bytes) -> object:
