@@ -41,19 +41,13 @@ CUT_OFF = ("ResNet50", "VGG19")
 
 @pytest.fixture(scope="module")
 def trunks() -> dict[str, keras.Model]:
-    """The nine backbones, each at the least size that Keras builds it for: neither layers nor weights hang on it.
-
-    What weights begin with is of no matter here, and drawing a hundred million takes its time.
-    """
-    with pytest.MonkeyPatch.context() as patched:
-        zeros = lambda self, shape, dtype=None, **_: keras.ops.zeros(shape, dtype)  # noqa: E731
-        patched.setattr(keras.initializers.VarianceScaling, "__call__", zeros)
-        return {
-            label: backbones.BACKBONES[row.backbone](
-                include_top=False, weights=None, input_shape=(*2 * [backbones.smallest_input(row.backbone)], 3)
-            )
-            for label, row in NETWORKS.items()
-        }
+    """The nine backbones, each at the least size that Keras builds it for: neither layers nor weights hang on it."""
+    return {
+        label: backbones.BACKBONES[row.backbone](
+            include_top=False, weights=None, input_shape=(*2 * [backbones.smallest_input(row.backbone)], 3)
+        )
+        for label, row in NETWORKS.items()
+    }
 
 
 @pytest.fixture
