@@ -301,6 +301,25 @@ def save_refiner(path: Path, side: int = REFINER_SIDE) -> None:
     _save(path, nodes, inputs, {"p": ["n", side, side, 2]}, [one])
 
 
+def without_softmax(model: Path, path: Path) -> Path:
+    """A copy of a classifier that ends in logits."""
+    copied = onnx.load(model)
+    softmax = copied.graph.node.pop()
+    assert softmax.op_type == "Softmax"
+    copied.graph.output[0].name = softmax.input[0]
+    onnx.save(copied, path)
+    return path
+
+
+def with_open_side(model: Path, path: Path) -> Path:
+    """A copy of a refiner whose file does not say the side of its square."""
+    copied = onnx.load(model)
+    for value in (*copied.graph.input, *copied.graph.output):
+        value.type.tensor_type.shape.dim[1].dim_param = value.type.tensor_type.shape.dim[2].dim_param = "side"
+    onnx.save(copied, path)
+    return path
+
+
 def _save(
     path: Path,
     nodes: Sequence[Any],

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pandas as pd
 import pytest
 import shapely
 import yaml
 from scanned_slide import write_scanned
 from shapely.geometry import shape
-from tiny_cohort import GLASS, PATIENTS, ROOT, TISSUE, TUMOUR, Project, save_classifier
+from tiny_cohort import GLASS, PATIENTS, ROOT, TISSUE, TUMOUR, Project, save_classifier, with_open_side, without_softmax
 
 from drunet import segment as room
 from drunet.errors import ConfigError, DrunetError, ModelError, SlideError
@@ -111,16 +110,8 @@ def test_a_classifier_of_another_layout_is_used_as_it_is_told(finished: Project)
 
 
 def test_a_finished_model_gets_what_it_lacks_as_in_the_workflow(finished: Project, tmp_path: Path) -> None:
-    logits, opened = tmp_path / "logits.onnx", tmp_path / "open.onnx"
-    graph = onnx.load(models(finished)[0])
-    softmax = graph.graph.node.pop()
-    assert softmax.op_type == "Softmax"
-    graph.graph.output[0].name = softmax.input[0]
-    onnx.save(graph, logits)
-    graph = onnx.load(models(finished)[1])
-    for value in (*graph.graph.input, *graph.graph.output):
-        value.type.tensor_type.shape.dim[1].dim_param = value.type.tensor_type.shape.dim[2].dim_param = "side"
-    onnx.save(graph, opened)
+    logits = without_softmax(models(finished)[0], tmp_path / "logits.onnx")
+    opened = with_open_side(models(finished)[1], tmp_path / "open.onnx")
     with pytest.raises(ModelError, match=r"the model's outputs are no prob.*`activation: softmax`"):
         segment(slide_file(finished), logits)
     own = {"classifier": {"activation": "softmax"}, "refiner": {"size": 128}}

@@ -21,6 +21,8 @@ from tiny_cohort import (
     paint_slide,
     save_classifier,
     save_refiner,
+    with_open_side,
+    without_softmax,
 )
 
 from drunet.files import write_json
@@ -149,6 +151,8 @@ def test_every_python_block_of_a_page_runs_in_order(tmp_path: Path) -> None:
     write_json(tmp_path / "annotations/001.geojson", feature_collection(outline))
     save_classifier(tmp_path / "models/classifier.onnx", 64)
     save_refiner(tmp_path / "models/refiner.onnx")
+    without_softmax(tmp_path / "models/classifier.onnx", tmp_path / "models/logits.onnx")
+    with_open_side(tmp_path / "models/refiner.onnx", tmp_path / "models/any_square.onnx")
     (page,) = [page for page in PAGES if blocks(page, "python")]
     code = blocks(page, "python")
     assert "PYTHONPATH=scripts" in page.read_text(encoding="utf-8") and len(code) >= 6

@@ -135,7 +135,7 @@ class Rules:
         own["max_untangled"] = cohort["max_untangled"]
         self.script("inspect_slide", "inspect.log", Named(**inputs), Named(**outputs), **own)
         table, sheet = str(self.results / "slides.tsv"), [{"split": "test", "annotation_kind": case.kind}]
-        listed = {"sheet": sheet, "on_bad_slide": cohort["on_bad_slide"]}
+        listed = {"sheet": sheet, "remarks": {}, "on_bad_slide": cohort["on_bad_slide"]}
         self.script("list_slides", "list.log", Named(status=status), Named(table=table), **listed)
         report = read_json(status)
         if report["status"] != "ok":
