@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,12 @@ def test_an_unknown_cohort_is_refused_with_those_there_are(learning: Project, tm
     done = project.write().dry_run("results/models/tuned/weights.weights.h5")
     assert done.status != 0
     assert "data.cohorts of tuned: unknown cohort: nears. Did you mean near?" in done.output
+
+
+def test_a_cluster_trains_and_segments_the_same_slides_in_one_run(learning: Project) -> None:
+    """No job of several rules waits for a training that waits for one of its own rules: Snakemake refuses that."""
+    done = learning.dry_run("--workflow-profile", str(learning.repository / "profiles/slurm"), "--", "all")
+    assert done.status == 0, done.output
+    assert done.rules()["refine_heatmap"] == len(SLIDES)
+    alone = re.findall(r"Group job classify_slide .*\n\n.*\n +Job \d+: Classifying the tiles of (\w+)", done.output)
+    assert alone and "tested" not in alone, "nothing learns from it: it is segmented in one job"
