@@ -185,6 +185,14 @@ def for_usable(pattern, **wildcards):
     return paths
 
 
+def segmenting_group(wildcards):
+    """The job of a cluster that classifies a slide: its whole segmentation, or for slides that models learn from its own.
+
+    A refiner learns from such a slide's heatmap before it refines it. In one job, that job would wait for itself.
+    """
+    return "segment_slide" if row(wildcards).split == "test" else "classify_slide"
+
+
 def run_classifier_heatmap(wildcards):
     return f"{RESULTS}/heatmaps/{config['runs'][wildcards.run]['classifier']}/{wildcards.slide}.tif"
 
