@@ -98,7 +98,7 @@ def run_sheet(member: Member, folder: Path, shared: Path) -> Verdict:
     whole = [[row[0], row[1], row[3], row[5], row[6]] for row in tables.ROWS]
     other = [(a, b) for a, b in zip(facts, whole, strict=False) if a != b and "patient" not in member.name]
     files = [
-        Path(r.path).read_bytes() == b"a slide" and bool(r.annotation) == bool(row[4])
+        Path(r.path).read_bytes() == f"slide {row[0]}".encode() and bool(r.annotation) == bool(row[4])
         for r, row in zip(rows, tables.ROWS, strict=False)
     ]
     if other or len(facts) != len(whole) or not all(files):

@@ -28,7 +28,7 @@ Rows = list[list[str]]
 
 def write_files(folder: Path) -> None:
     for row in ROWS:
-        (folder / row[2]).write_bytes(b"a slide")
+        (folder / row[2]).write_bytes(f"slide {row[0]}".encode())
         if row[4]:
             (folder / row[4]).write_text(json.dumps(geojson()), encoding="utf-8")
 
