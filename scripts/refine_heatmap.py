@@ -1,10 +1,11 @@
 """Refine a slide's heatmap with the low-resolution network."""
 
 from drunet.console import job
+from drunet.files import read_json
 from drunet.heatmap import read_heatmap, write_field
 from drunet.inference import EngineOptions, open_session
 from drunet.outcome import late_failure
-from drunet.refine import refine, refiner_inputs, refiner_size
+from drunet.refine import refine_slide
 from drunet.slide import Slide
 
 slide_id, on_bad_slide = snakemake.wildcards.slide, snakemake.config["cohort"]["on_bad_slide"]
@@ -13,9 +14,9 @@ with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.r
     heatmap, grid = read_heatmap(snakemake.input.heatmap)
     options = EngineOptions(**snakemake.params.engine, threads=snakemake.threads)
     session = open_session(snakemake.input.model, options, where=run)
-    size = refiner_size(session, where=run)
+    window_mpp = read_json(snakemake.input.facts)["mpp"]
     with Slide(snakemake.input.slide, slide_id, snakemake.params.mpp) as slide:
-        image, heat = refiner_inputs(slide, heatmap, grid, size)
-    refined = refine(session, image, heat, where=run)
-    resolution = (grid.width * grid.mpp / size, grid.height * grid.mpp / size)
+        refined = refine_slide(session, slide, heatmap, grid, mpp=window_mpp, where=run)
+    height, width = refined.shape
+    resolution = (grid.width * grid.mpp / width, grid.height * grid.mpp / height)
     write_field(snakemake.output.refined, refined, resolution, {"slide": slide_id, "grid": grid.to_dict()})

@@ -25,6 +25,7 @@ def segment(
     min_fragment_px: float = 0.0,
     opening_px: int = 7,
     median_px: int = 11,
+    median_first: bool = False,
 ) -> np.ndarray:
     """Threshold, smooth and clean a probability map.
 
@@ -40,6 +41,8 @@ def segment(
         Smaller connected fragments (8-neighbourhood) are removed, before and after smoothing.
     opening_px, median_px : int
         Kernel sides in pixels (paper: 7 and 11); 0 or 1 leaves the step out.
+    median_first : bool
+        The median before the opening (authors' code), not after it (the order in which the paper names them).
 
     Returns
     -------
@@ -63,13 +66,10 @@ def segment(
     with np.errstate(invalid="ignore"):
         mask = np.nan_to_num(probability, nan=-1.0) >= threshold
     mask = filter_components(mask & tissue, min_area=min_fragment_px)
-    if opening_px > 1:
-        mask = _opened(mask, opening_px)
-    if median_px > 1:
-        if median_px % 2 == 0:
-            raise ValueError(f"the median's kernel has an odd side, not {median_px}")
-        # On a binary image the median is the majority; OpenCV's 8-bit median accepts any odd size.
-        mask = cv2.medianBlur(mask.astype(np.uint8) * 255, median_px) > 127
+    steps = [(_opened, opening_px), (_median, median_px)]
+    for step, side in reversed(steps) if median_first else steps:
+        if side > 1:
+            mask = step(mask, side)
     # Smoothing can push an edge over the tissue's, and can cut a fragment in two.
     return filter_components(mask & tissue, min_area=min_fragment_px)
 
@@ -80,6 +80,13 @@ def _opened(mask: np.ndarray, side: int) -> np.ndarray:
     # The mirrored anchor: with an even side OpenCV's own opening would move everything by a pixel.
     mirrored = (side - 1) // 2
     return cv2.dilate(eroded, kernel, anchor=(mirrored, mirrored)) > 0
+
+
+def _median(mask: np.ndarray, side: int) -> np.ndarray:
+    if side % 2 == 0:
+        raise ValueError(f"the median's kernel has an odd side, not {side}")
+    # On a binary image the median is the majority; OpenCV's 8-bit median accepts any odd size.
+    return cv2.medianBlur(mask.astype(np.uint8) * 255, side) > 127
 
 
 def min_fragment_um2(configured: float | None, refiner: Mapping[str, Any], grid: Grid) -> float:
@@ -104,13 +111,13 @@ def segment_slide(
 ) -> np.ndarray:
     """Segment a slide from the refiner's square.
 
-    The square is first undone to the slide's own aspect, with the same number of pixels along the longer side, so that
-    the kernels are as wide as they are high.
+    A square is first undone to the slide's own aspect, with the same number of pixels along the longer side, so that
+    the kernels are as wide as they are high. Kernels given in µm clean a biopsy as they clean a resection.
 
     Parameters
     ----------
-    probability : float32 (s, s)
-        Over the whole slide, stretched.
+    probability : float32 (h, w)
+        Over the whole slide, stretched to a square or not.
     tissue : bool (h, w)
         Over the whole slide, any size.
     grid : Grid
@@ -118,19 +125,32 @@ def segment_slide(
     min_um2 : float
         Smallest fragment kept, in µm².
     settings : PostprocessSettings
-        Of which threshold, opening_px and median_px are read.
+        Of which all but the smallest fragment, `unrefined_px` and `mpp` is read.
 
     Returns
     -------
     bool (h, w)
-        The longer side has s pixels.
+        The longer side has as many pixels as that of `probability`.
     """
-    shape = square_to_slide(probability.shape[0], grid)
+    shape = square_to_slide(max(probability.shape), grid)
     straight = cv2.resize(probability, shape[::-1], interpolation=cv2.INTER_LINEAR)
-    inside = cv2.resize(tissue.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT) > 0
+    allowed = tissue if settings.within_tissue else np.ones_like(tissue)
+    inside = cv2.resize(allowed.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT) > 0
     pixel_um2 = (grid.width * grid.mpp / shape[1]) * (grid.height * grid.mpp / shape[0])
-    steps = settings.model_dump(include={"threshold", "opening_px", "median_px"})
-    return segment(straight, inside, min_fragment_px=min_um2 / pixel_um2, **steps)
+    return segment(
+        straight,
+        inside,
+        threshold=settings.threshold,
+        min_fragment_px=min_um2 / pixel_um2,
+        opening_px=_side_px(settings.opening_um, settings.opening_px, pixel_um2),
+        median_px=_side_px(settings.median_um, settings.median_px, pixel_um2),
+        median_first=settings.order == "median_opening",
+    )
+
+
+def _side_px(um: float | None, px: int, pixel_um2: float) -> int:
+    """Side of a kernel in pixels; one in µm gets the nearest odd side."""
+    return px if um is None else 2 * round((um / pixel_um2**0.5 - 1) / 2) + 1
 
 
 def finest_mask(mask: np.ndarray, grid: Grid, mpp: float) -> tuple[np.ndarray, tuple[float, float]]:

@@ -1,7 +1,8 @@
 """Low-resolution refinement: what the refiner sees, and how it is run on ONNX Runtime.
 
-The refiner sees the whole slide and its heatmap, both stretched to a square (the authors' code; aspect is not kept),
-and answers with a probability on the same square.
+As published, the refiner sees the whole slide and its heatmap, both stretched to a square (the authors' code; aspect is
+not kept), and answers with a probability on the same square. At a physical scale it sees square windows of a fixed
+µm/px instead, each lying half over the next: a biopsy and a resection then look alike to it, and no slide is stretched.
 """
 
 from __future__ import annotations
@@ -15,19 +16,22 @@ from drunet.inference import SUM_ERROR
 from drunet.slide import Slide
 
 IMAGE, HEATMAP = "input_image", "input_pred"
+GLASS = 255
 
 
-def refiner_inputs(slide: Slide, heatmap: np.ndarray, grid: Grid, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Slide and heatmap on the refiner's square.
+def refiner_inputs(
+    slide: Slide, heatmap: np.ndarray, grid: Grid, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slide and heatmap on a raster that covers the slide.
 
     Returns
     -------
-    image : uint8 (size, size, 3)
-    heat : float32 (size, size)
+    image : uint8 (h, w, 3)
+    heat : float32 (h, w)
         In [0, 1]; what was not looked at is 0, as glass is.
     """
-    image = slide.read_whole((size, size))
-    heat = np.nan_to_num(grid.resample_to_slide(heatmap, (size, size), smooth=True), nan=0.0)
+    image = slide.read_whole(shape)
+    heat = np.nan_to_num(grid.resample_to_slide(heatmap, shape, smooth=True), nan=0.0)
     return image, heat.astype(np.float32)
 
 
@@ -49,7 +53,7 @@ def refiner_size(session: ort.InferenceSession, *, where: str) -> int:
 
 
 def refine(session: ort.InferenceSession, image: np.ndarray, heat: np.ndarray, *, where: str) -> np.ndarray:
-    """Run the refiner; returns the foreground probability, float32 (size, size).
+    """Run the refiner on one square; returns the foreground probability, float32 (size, size).
 
     Raises ModelError if the model does not answer [n, s, s, 2] with finite values.
     """
@@ -61,3 +65,73 @@ def refine(session: ort.InferenceSession, image: np.ndarray, heat: np.ndarray, *
         mend = "It needs one output [n, s, s, 2], a softmax with background first."
         raise ModelError("the refiner's output is no map of background and tumour", where=where, found=found, mend=mend)
     return np.ascontiguousarray(answer[0, ..., 1])
+
+
+def refine_slide(
+    session: ort.InferenceSession, slide: Slide, heatmap: np.ndarray, grid: Grid, *, mpp: float | None, where: str
+) -> np.ndarray:
+    """Refine a slide's heatmap.
+
+    Parameters
+    ----------
+    session, where
+        As for `refine`.
+    slide, heatmap, grid
+        The slide, and its heatmap, float32 (rows, columns) of `grid`, NaN where no tile was looked at.
+    mpp : float or None
+        µm/px of the refiner's windows; None: the whole slide, stretched to its square (published).
+
+    Returns
+    -------
+    float32 (h, w)
+        Tumour probability over the whole slide. At a physical scale it is 0 where no tile was looked at, as the heatmap
+        is: pen marks and glass would be judged by a network that has hardly seen any.
+    """
+    side = refiner_size(session, where=where)
+    if mpp is None:
+        return refine(session, *refiner_inputs(slide, heatmap, grid, (side, side)), where=where)
+    shape = scaled_shape(grid, mpp)
+    image, heat = (padded(array, side) for array in refiner_inputs(slide, heatmap, grid, shape))
+    looked = padded(np.isfinite(grid.resample_to_slide(heatmap, shape)), side)
+    weight = _tent(side)
+    total, weights = (np.zeros(heat.shape, np.float32) for _ in range(2))
+    for y in window_starts(heat.shape[0], side):
+        for x in window_starts(heat.shape[1], side):
+            window = np.s_[y : y + side, x : x + side]
+            weights[window] += weight
+            if looked[window].any():
+                total[window] += weight * refine(session, image[window], heat[window], where=where)
+    return np.ascontiguousarray(np.where(looked, total / weights, 0)[: shape[0], : shape[1]])
+
+
+def scaled_shape(grid: Grid, mpp: float) -> tuple[int, int]:
+    """(h, w) of a raster of about `mpp` µm/px that covers the slide."""
+    return max(1, round(grid.height * grid.mpp / mpp)), max(1, round(grid.width * grid.mpp / mpp))
+
+
+def window_starts(length: int, side: int, overlap: float = 0.5) -> list[int]:
+    """Where windows begin along an axis: evenly spread from end to end, each lying over the next by `overlap` or more.
+
+    Examples
+    --------
+    >>> window_starts(300, 128)
+    [0, 57, 114, 172]
+    >>> window_starts(300, 128, overlap=0.0)
+    [0, 86, 172]
+    """
+    count = 1 + int(np.ceil((length - side) / (side * (1 - overlap))))
+    return [int(start) for start in np.linspace(0, length - side, max(count, 1))]
+
+
+def padded(array: np.ndarray, side: int) -> np.ndarray:
+    """An array with at least `side` rows and columns: images go on as glass, all else as zeros."""
+    missing = [(0, max(0, side - n)) for n in array.shape[:2]]
+    if not any(after for _, after in missing):
+        return array
+    return np.pad(array, [*missing, *[(0, 0)] * (array.ndim - 2)], constant_values=GLASS if array.ndim == 3 else 0)
+
+
+def _tent(side: int) -> np.ndarray:
+    """Weight of a window's pixels, float32 (side, side): falls evenly from the middle, so that no seam shows."""
+    slope = 1 - np.abs((np.arange(side) + 0.5) / side * 2 - 1)
+    return np.outer(slope, slope).astype(np.float32)

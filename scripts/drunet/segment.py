@@ -25,7 +25,7 @@ from drunet.heatmap import stitch
 from drunet.inference import EngineOptions, Layout, check_classifier, classify, open_session
 from drunet.inspection import find_tissue
 from drunet.postprocess import min_fragment_um2, segment_slide, unrefined
-from drunet.refine import refine, refiner_inputs, refiner_size
+from drunet.refine import refine_slide, refiner_size
 from drunet.settings.finished import FinishedModel
 from drunet.settings.inference import InferenceSettings
 from drunet.settings.postprocess import PostprocessSettings
@@ -58,8 +58,9 @@ class Segmented:
         As `drunet.tiles.tile_table` gives it, with the column p_tumour (float32).
     heatmap : float32 (rows, columns)
         Tumour probability per tile; NaN where no tile was looked at.
-    refined : float32 (s, s) or None
-        Tumour probability over the whole slide, stretched to a square; None without a refiner.
+    refined : float32 (h, w) or None
+        Tumour probability over the whole slide: its shape, or a square onto which it is stretched; None without a
+        refiner.
     mask : bool (h, w)
         Tumour, over the whole slide.
     outlines : list of Polygon
@@ -112,7 +113,7 @@ def segment(
     tissue, tiles, inference, postprocess : mapping, optional
         What differs from these blocks of config.yaml. Left out, `tiles.size` is the side that the classifier's file
         states, `tiles.step` the same, and `postprocess.min_fragment_um2` what `export.json` beside the refiner says, if
-        it is there, else one heatmap cell.
+        it is there, else one heatmap cell. The scale of the refiner's windows is in that file, too.
 
     Raises
     ------
@@ -146,7 +147,12 @@ def segment(
         refining = _adopted(refiner, "refiner", second, cutting.size, told["refiner"], engine)
     else:
         refining = open_session(refiner, engine, where=second) if refiner else None
-    square = refiner_size(refining, where=second) if refining else cleaning.unrefined_px
+    # The workflow writes there what a refiner was trained on.
+    facts = Path(refiner).with_name("export.json") if refiner else None
+    trained = read_json(facts) if facts and facts.is_file() else {}
+    if refining:
+        refiner_size(refining, where=second)
+        window_mpp = told["refiner"].mpp if "refiner" in told else trained.get("mpp")
     with Slide(slide, name, mpp) as opened:
         seen = opened.properties
         size = seen.width, seen.height
@@ -167,11 +173,10 @@ def segment(
         )
         table["p_tumour"] = answer.p_tumour
         heatmap = stitch(table, grid)
-        refined = refine(refining, *refiner_inputs(opened, heatmap, grid, square), where=second) if refining else None
-    probability = unrefined(heatmap, grid, square) if refined is None else refined
-    # The workflow writes there what a refiner was trained on.
-    facts = Path(refiner).with_name("export.json") if refiner else None
-    trained = read_json(facts) if facts and facts.is_file() else {}
+        refined = None
+        if refining:
+            refined = refine_slide(refining, opened, heatmap, grid, mpp=window_mpp, where=second)
+    probability = unrefined(heatmap, grid, cleaning.unrefined_px) if refined is None else refined
     smallest = min_fragment_um2(cleaning.min_fragment_um2, trained, grid)
     mask = segment_slide(probability, inside, grid, smallest, cleaning)
     return Segmented(grid, inside, table, heatmap, refined, mask, polygons(mask, size))

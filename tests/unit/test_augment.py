@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from published_lenses import distort_reference
+from scipy import ndimage
 
 from drunet.augment.colour import (
     adjust_brightness,
@@ -231,3 +232,38 @@ def test_a_mistaken_key_or_value_is_named_with_its_place(config: Any, key: str, 
 def test_arrays_of_different_size_are_refused() -> None:
     with pytest.raises(ValueError, match="same height"):
         Augmentation()(np.random.default_rng(0), picture(), picture()[1:])
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.5])
+def test_zoom_takes_pixels_from_where_an_affine_map_about_the_middle_says(factor: float) -> None:
+    image = ndimage.gaussian_filter(picture(12, (40, 50, 3)).astype(float), (2, 2, 0)).astype(np.uint8)
+    (found,) = Augmentation.from_config({"zoom": [factor, factor]})(np.random.default_rng(0), image)
+    middle = (np.array(image.shape[:2]) - 1) / 2
+    linear = np.eye(2) / factor
+    expected = [
+        ndimage.affine_transform(image[..., c].astype(float), linear, middle - linear @ middle, order=1, mode="mirror")
+        for c in range(3)
+    ]
+    # OpenCV knows places to a thirty-second of a pixel.
+    np.testing.assert_allclose(found, np.stack(expected, -1), atol=1.5)
+
+
+def test_shear_moves_rows_apart_and_keeps_the_middle() -> None:
+    columns = np.tile(np.arange(101, dtype=np.float32), (101, 1))
+    image = np.zeros((101, 101, 3), np.uint8)
+    shifts = []
+    for seed in range(40):
+        moved = Augmentation(shear=20.0)(np.random.default_rng(seed), image, columns)[1]
+        assert moved[50, 50] == pytest.approx(50, abs=0.05)
+        shifts.append(moved[60, 50] - 50)
+    # Ten rows below the middle a shear by an angle takes from 10 sin(angle) px beside: Keras' convention.
+    assert max(map(abs, shifts)) <= 10 * np.sin(np.deg2rad(20)) + 0.05
+    assert min(shifts) < -1 < 1 < max(shifts)
+
+
+def test_masks_keep_their_edges_and_arrays_their_types() -> None:
+    rng, image = np.random.default_rng(1), picture(13, (30, 30, 3))
+    mask, heat = image[..., 0] > 128, image[..., 1].astype(np.float32)
+    out = Augmentation(zoom=(0.7, 1.4), shear=10.0)(rng, image, mask, heat)
+    assert [array.dtype for array in out] == [np.uint8, bool, np.float32]
+    assert [array.shape for array in out] == [(30, 30, 3), (30, 30), (30, 30)]

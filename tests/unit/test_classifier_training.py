@@ -445,7 +445,7 @@ def test_a_refiner_learns_the_annotated_half_and_remembers_its_smallest_tumour(m
     # 256 x 256 level-0 px of 0.5 µm.
     assert result.facts["smallest_tumour_um2"] == pytest.approx(128 * 128)
     assert result.facts["training_slides"] == ["r1"] and result.facts["validation_slides"] == ["r2"]
-    truth = refiner._load(slides[0], 8, [])[2]
+    truth = refiner._load(slides[0], REFINER.model_copy(update={"options": {"size": 8}}), []).truth
     np.testing.assert_array_equal(truth, np.tile([True] * 4 + [False] * 4, (8, 1)))
 
 
@@ -510,3 +510,17 @@ def test_a_tile_that_breaks_in_training_ends_in_the_slides_name(
 
 
 GETTERS = (lambda s: s.source.path, lambda s: s.tiles, lambda s: s.annotation)
+
+
+def test_a_refiner_at_a_physical_scale_learns_from_windows_that_are_not_stretched(
+    make: MakeSlide, tmp_path: Path
+) -> None:
+    slides = [refiner_slide(make, tmp_path, name) for name in ("r1", "r2")]
+    scaled = REFINER.model_copy(update={"mpp": 4.0, "options": {**REFINER.options, "size": 16}})
+    # 512 x 256 level-0 px of 0.5 µm.
+    field = refiner._load(slides[0], scaled, [])
+    assert field.image.shape == (32, 64, 3) and field.heat.shape == field.looked.shape == (32, 64)
+    np.testing.assert_array_equal(field.truth, np.tile([True] * 32 + [False] * 32, (32, 1)))
+    result = train_refiner("r1", scaled, slides[:1], slides[1:], seed=1, folder=tmp_path / "state")
+    assert result.history["val_dice"].max() > 0.9
+    assert result.facts["mpp"] == 4.0 and result.facts["size"] == 16

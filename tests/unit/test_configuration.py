@@ -130,6 +130,7 @@ OPTIONAL = {
         "channels_last",
         "scale",
         "size",
+        "mpp",
         "tumour_index",
         "inputs",
         "output",
@@ -139,7 +140,19 @@ OPTIONAL = {
     "ListedModel": {"settings"},
     "RuleResources": {"mem_mb", "runtime", "threads"},
     "MultiLensSettings": {"probability", "centres"},
-    "AugmentSettings": {"flip", "quarter_turns", "hue", "contrast", "saturation", "brightness", "multi_lens"},
+    "AugmentSettings": {
+        "flip",
+        "quarter_turns",
+        "zoom",
+        "shear",
+        "hue",
+        "contrast",
+        "saturation",
+        "brightness",
+        "multi_lens",
+    },
+    "RefinerSettings": {"mpp", "loss"},
+    "PostprocessSettings": {"opening_um", "median_um", "order", "within_tissue"},
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from drunet.errors import ConfigError
 from drunet.settings.loss import LossSettings
-from drunet.training.losses import DiceLoss, FocalLoss, ThresholdedDice, classification_loss
+from drunet.training.losses import DiceLoss, FocalLoss, ThresholdedDice, classification_loss, refinement_loss
 
 COUNTS = {"tumour": 10, "non_tumour": 30}
 
@@ -207,3 +207,21 @@ def test_a_wrong_loss_ends_in_one_message(config: dict[str, Any], message: str) 
     with pytest.raises(ConfigError, match=message) as caught:
         loss_of(**config)
     assert "\n" not in str(caught.value)
+
+
+def test_the_loss_of_a_whole_batch_is_one_dice_of_all_its_pixels() -> None:
+    truth, predicted = maps(6)
+    together = dice_by_formula(truth.reshape(1, -1, 1, 2), predicted.reshape(1, -1, 1, 2))
+    assert float(refinement_loss("dice_of_batch")(truth, predicted)) == pytest.approx(1 - together[0], abs=1e-6)
+    assert float(refinement_loss("dice")(truth, predicted)) == float(DiceLoss()(truth, predicted))
+
+
+def test_cross_entropy_is_added_to_dice() -> None:
+    truth, predicted = maps(7)
+    t, p = truth[..., 1].astype(float), predicted[..., 1].astype(float)
+    entropy = -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean()
+    loss = refinement_loss("dice_cross_entropy")
+    dice = float(refinement_loss("dice_of_batch")(truth, predicted))
+    assert float(loss(truth, predicted)) == pytest.approx(dice + entropy, rel=1e-5)
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert float(again(truth, predicted)) == float(loss(truth, predicted))

@@ -222,3 +222,53 @@ def test_the_finest_mask_has_the_resolution_asked_for_but_none_finer_than_the_sl
     assert resolution == pytest.approx((4001 * 0.5 / 1000, 2.0))
     assert fine.mean() == pytest.approx(coarse.mean(), rel=0.01)
     assert finest_mask(coarse, grid, 0.1)[0].shape == (2000, 4001)
+
+
+def test_kernels_in_micrometres_do_the_same_to_a_biopsy_and_to_a_resection() -> None:
+    """A bridge of 40 µm is opened away by a kernel of 60 µm on either slide; in pixels only on one of them."""
+    kept = {}
+    for name, side_um in (("biopsy", 1000), ("resection", 8000)):
+        grid = Grid(side_um * 2, side_um * 2, 0.5, 1.0, 64, 64)
+        pixel = side_um / 500
+        field = np.zeros((500, 500), np.float32)
+        middle = round(500 / pixel)
+        for x in (200, 800):
+            field[round(300 / pixel) : round(700 / pixel), round((x - 150) / pixel) : round((x + 150) / pixel)] = 1
+        half = max(1, round(20 / pixel))
+        field[middle - half : middle + half, round(300 / pixel) : round(700 / pixel)] = 1
+        for kernel in ({"opening_um": 60.0}, {"opening_px": 7}):
+            settings = cleaning(**{"median_px": 0, "opening_px": 0, **kernel})
+            mask = segment_slide(field, np.ones((10, 10), bool), grid, 0.0, settings)
+            kept[name, next(iter(kernel))] = ndimage.label(mask)[1]
+    assert kept["biopsy", "opening_um"] == kept["resection", "opening_um"] == 2
+    assert kept["biopsy", "opening_px"] == 1 and kept["resection", "opening_px"] == 2
+
+
+@pytest.mark.parametrize(("um", "side"), [(0.0, 0), (9.0, 0), (24.0, 3), (47.0, 5), (49.0, 7), (56.0, 7)])
+def test_a_kernel_in_micrometres_has_the_nearest_odd_side(um: float, side: int) -> None:
+    grid = Grid(4000, 4000, 0.5, 1.0, 64, 64)  # 250 px over 2 mm: 8 µm a pixel
+    noise = np.random.default_rng(4).random((250, 250)).astype(np.float32)
+    tissue = np.ones((250, 250), bool)
+    found = segment_slide(noise, tissue, grid, 0.0, cleaning(opening_px=0, median_um=um, threshold=0.4))
+    expected = segment(noise, tissue, threshold=0.4, opening_px=0, median_px=side)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_median_can_come_before_the_opening() -> None:
+    noise = ndimage.gaussian_filter(np.random.default_rng(5).random((120, 120)), 1.5).astype(np.float32)
+    everything, threshold = np.ones(noise.shape, bool), float(np.median(noise))
+    first = noise >= threshold
+    by_median = ndimage.median_filter(first.astype(np.uint8), 5, mode="nearest") > 0
+    opened = ndimage.binary_dilation(
+        ndimage.binary_erosion(by_median, np.ones((3, 3)), border_value=1), np.ones((3, 3))
+    )
+    found = segment(noise, everything, threshold=threshold, opening_px=3, median_px=5, median_first=True)
+    np.testing.assert_array_equal(found, opened)
+    assert (found != segment(noise, everything, threshold=threshold, opening_px=3, median_px=5)).any()
+
+
+def test_what_lies_outside_the_tissue_stays_where_the_paper_leaves_it() -> None:
+    grid, nowhere = Grid(8000, 4000, 0.5, 1.0, 64, 64), np.zeros((25, 50), bool)
+    everywhere_tumour = np.ones((128, 256), np.float32)
+    assert segment_slide(everywhere_tumour, nowhere, grid, 0.0, cleaning(within_tissue=False)).all()
+    assert not segment_slide(everywhere_tumour, nowhere, grid, 0.0, PAPER).any()

@@ -7,13 +7,15 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_onnx import colour_model, refiner_model
 
 from drunet.demo.pyramid import write_pyramid
 from drunet.errors import ModelError
 from drunet.grid import Grid
 from drunet.inference import EngineOptions, open_session
-from drunet.refine import refine, refiner_inputs, refiner_size
+from drunet.refine import refine, refine_slide, refiner_inputs, refiner_size, scaled_shape, window_starts
 from drunet.slide import Slide
 
 WIDTH, HEIGHT = 400, 200
@@ -35,7 +37,7 @@ def slide_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def inputs(path: Path, heatmap: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     with Slide(path, "s1") as slide:
-        return refiner_inputs(slide, heatmap, GRID, size)
+        return refiner_inputs(slide, heatmap, GRID, (size, size))
 
 
 def test_the_refiner_sees_slide_and_heatmap_on_one_square(slide_path: Path) -> None:
@@ -105,3 +107,63 @@ def test_an_answer_of_another_shape_or_without_numbers_is_refused(tmp_path: Path
     model = session(refiner_model(tmp_path / "r.onnx", last=last))
     with pytest.raises(ModelError, match="s1: the refiner's output is no map of background and tumour"):
         refine(model, np.zeros((16, 16, 3), np.uint8), np.full((16, 16), heat, np.float32), where="s1")
+
+
+@given(st.integers(1, 2000), st.integers(16, 256), st.sampled_from([0.0, 0.5, 0.75]))
+def test_windows_cover_an_axis_and_lie_over_each_other(length: int, side: int, overlap: float) -> None:
+    starts = window_starts(max(length, side), side, overlap)
+    assert starts[0] == 0 and starts[-1] == max(length, side) - side
+    gaps = np.diff(starts)
+    assert (gaps <= side * (1 - overlap) + 1).all()
+    # As few as do: with one less some neighbours would lie too far apart.
+    needed = (max(length, side) - side) / (side * (1 - overlap))
+    assert len(starts) == 1 + int(np.ceil(needed))
+
+
+@pytest.mark.parametrize(("side", "mpp"), [(16, 1.0), (32, 2.0), (256, 2.0)], ids=["many", "few", "wider"])
+def test_windows_at_a_physical_scale_are_put_together_without_a_seam(
+    tmp_path: Path, slide_path: Path, side: int, mpp: float
+) -> None:
+    """The model looks at each pixel alone, so the windows' mean is what it says of the whole slide at that scale."""
+    model = session(refiner_model(tmp_path / "r.onnx", size=side))
+    heatmap = np.random.default_rng(1).random(GRID.shape, np.float32)
+    with Slide(slide_path, "s1") as slide:
+        refined = refine_slide(model, slide, heatmap, GRID, mpp=mpp, where="r1")
+        shape = scaled_shape(GRID, mpp)
+        image, heat = refiner_inputs(slide, heatmap, GRID, shape)
+    assert refined.shape == shape == (round(100 / mpp), round(200 / mpp)), "200 x 100 µm, not stretched"
+    assert refined.dtype == np.float32 and refined.flags.c_contiguous
+    np.testing.assert_allclose(refined, heat * (0.5 + 0.5 * image.mean(2) / 255), atol=1e-5)
+
+
+def test_windows_of_glass_alone_are_not_shown_to_the_refiner(tmp_path: Path, slide_path: Path) -> None:
+    class Counted:
+        """A session that counts its runs."""
+
+        def __init__(self, real: ort.InferenceSession) -> None:
+            self.real, self.runs = real, 0
+
+        def get_inputs(self) -> Any:
+            return self.real.get_inputs()
+
+        def run(self, *asked: Any) -> Any:
+            self.runs += 1
+            return self.real.run(*asked)
+
+    model = Counted(session(refiner_model(tmp_path / "r.onnx", size=16)))
+    heatmap = np.full(GRID.shape, np.nan, np.float32)
+    heatmap[0, 0] = 1.0
+    with Slide(slide_path, "s1") as slide:
+        refined = refine_slide(model, slide, heatmap, GRID, mpp=1.0, where="r1")  # type: ignore[arg-type]
+    # The tile is 16 px a side: a window reaches it where it begins before.
+    down, along = (sum(start < 16 for start in window_starts(length, 16)) for length in (100, 200))
+    assert model.runs == down * along < 10
+    assert (refined[:16, :16] > 0).all() and (refined[16:] == 0).all() and (refined[:, 16:] == 0).all()
+
+
+def test_without_a_scale_the_whole_slide_is_one_square(tmp_path: Path, slide_path: Path) -> None:
+    model = session(refiner_model(tmp_path / "r.onnx", size=32))
+    heatmap = np.random.default_rng(2).random(GRID.shape, np.float32)
+    with Slide(slide_path, "s1") as slide:
+        refined = refine_slide(model, slide, heatmap, GRID, mpp=None, where="r1")
+    np.testing.assert_array_equal(refined, refine(model, *inputs(slide_path, heatmap, 32), where="r1"))

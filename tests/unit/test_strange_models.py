@@ -195,6 +195,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "no such output": ({}, {"output": "prob"}, r"guest\.output: .*no such output \(found: prob\).*It has p"),
     "a size": ({}, {"size": 64}, r"guest\.size: a classifier takes tiles of one size"),
+    "a scale": ({}, {"mpp": 8.0}, r"guest\.mpp: a classifier takes tiles of one resolution.*tiles\.mpp"),
     "names for inputs": ({}, {"inputs": ["tiles"]}, r"guest\.inputs: a classifier takes one input"),
     "another input": (
         {"inputs": {"age": ["n", 1]}, "tail": [N("Add", ["logits", "age"], ["l"]), N("Softmax", ["l"], ["p"])]},

@@ -3,6 +3,7 @@ rule refine_heatmap:
         slide=slide_file,
         heatmap=run_classifier_heatmap,
         model=run_refiner("model.onnx"),
+        facts=run_refiner("export.json"),
     output:
         refined="<results>/runs/{run}/{slide}/refined.tif",
     log:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,6 +58,22 @@ def reorient(orientation: Orientation, *arrays: NDArray) -> tuple[NDArray, ...]:
     return tuple(np.ascontiguousarray(np.rot90(array[rows, columns], turns, axes=(0, 1))) for array in arrays)
 
 
+def move(sources: NDArray[np.float64], *arrays: NDArray) -> tuple[NDArray, ...]:
+    """Take arrays (h, w) or (h, w, 3) at the places that an affine map (2, 3) of x and y names.
+
+    Numbers are interpolated, masks (bool) keep their edges; beyond the border the picture is mirrored.
+    """
+
+    def moved(array: NDArray) -> NDArray:
+        mask = array.dtype == bool
+        how = (cv2.INTER_NEAREST if mask else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP
+        given = array.astype(np.uint8) if mask else array
+        out = cv2.warpAffine(given, sources, given.shape[1::-1], flags=how, borderMode=cv2.BORDER_REFLECT_101)
+        return np.asarray(out).astype(array.dtype, copy=False)
+
+    return tuple(moved(array) for array in arrays)
+
+
 @dataclass(frozen=True)
 class MultiLens:
     """How multi-lens distortion is drawn, see `drunet.augment.multi_lens.draw_lenses`, and the share of the samples
@@ -74,13 +91,17 @@ class MultiLens:
 class Augmentation:
     """A callable that changes one sample at random.
 
-    Orientation, of all arrays, comes first, then colour (hue, saturation, contrast, brightness), then lenses. What is
-    left at its default is not done and draws nothing. `hue` and `brightness` are the largest change either way, share
-    of the colour circle and of the full range; `contrast` and `saturation` are ranges of the factor.
+    Orientation, of all arrays, comes first, then zoom and shear, then colour (hue, saturation, contrast, brightness),
+    then lenses. What is left at its default is not done and draws nothing. `zoom` is a range of the factor by which
+    each axis is enlarged, `shear` the largest angle either way, degrees. `hue` and `brightness` are the largest change
+    either way, share of the colour circle and of the full range; `contrast` and `saturation` are ranges of the
+    factor.
     """
 
     flip: bool = False
     quarter_turns: bool = False
+    zoom: tuple[float, float] | None = None
+    shear: float = 0.0
     hue: float = 0.0
     contrast: tuple[float, float] | None = None
     saturation: tuple[float, float] | None = None
@@ -111,6 +132,8 @@ class Augmentation:
             image, *rest = reorient(orientation, image, *others)
         else:
             rest = list(others)
+        if self.zoom or self.shear:
+            image, *rest = move(self._movement(rng, image.shape[:2]), image, *rest)
         arrays = (self._recolour(rng, image), *rest)
         lens = self.multi_lens
         if lens is None or rng.random() >= lens.probability:
@@ -119,6 +142,14 @@ class Augmentation:
         drawn = draw_lenses(rng, size, lens.lenses, lens.radius, lens.strength, centres=lens.centres)
         sources = coordinate_map(size, drawn)
         return tuple(resample(array, sources) for array in arrays)
+
+    def _movement(self, rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float64]:
+        """Where each pixel is taken from, as an affine map (2, 3) of x and y that keeps the middle in its place."""
+        along, down = rng.uniform(*self.zoom, size=2) if self.zoom else (1.0, 1.0)
+        angle = np.deg2rad(rng.uniform(-self.shear, self.shear)) if self.shear else 0.0
+        linear = np.array([[1, -np.sin(angle)], [0, np.cos(angle)]]) / np.array([[along], [down]])
+        middle = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
+        return np.column_stack([linear, middle - linear @ middle])
 
     def _recolour(self, rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         hue = rng.uniform(-self.hue, self.hue) if self.hue else 0.0

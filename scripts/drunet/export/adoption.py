@@ -86,6 +86,7 @@ def adopt(
         "parity": None,
         "parameters": None,
         "training_slides": [],
+        "mpp": settings.mpp,
         "smallest_tumour_um2": None,
     }
 

@@ -157,6 +157,9 @@ def try_classifier(source: str, size: int, settings: FinishedModel, where: str) 
     if settings.size:
         mend = "Leave it out: the side of tiles is `tiles.size`."
         raise trial.refusal("a classifier takes tiles of one size", settings.size, mend, "size")
+    if settings.mpp:
+        mend = "Leave it out: the resolution of tiles is `tiles.mpp`."
+        raise trial.refusal("a classifier takes tiles of one resolution", settings.mpp, mend, "mpp")
     layout = Layout(settings.channels_last, settings.scale, settings.tumour_index)
     name = check_classifier(trial.session, layout, size, where=where, outputs=False)
     tiles = trial_tiles(size)

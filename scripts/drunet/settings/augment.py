@@ -29,6 +29,8 @@ def _not_empty(pair: tuple[int, int]) -> tuple[int, int]:
 ORDERED = (Strict(False), AfterValidator(_ordered))
 _Entry = Annotated[float, Strict(), Field(ge=0)]
 Factors = Annotated[tuple[_Entry, _Entry], *ORDERED]
+_Zoom = Annotated[float, Strict(), Field(ge=0.25, le=4)]
+Zoom = Annotated[tuple[_Zoom, _Zoom], *ORDERED]
 _Strength = Annotated[float, Strict(), Field(ge=-1, le=1)]
 _Radius = Annotated[int, Strict(), Field(ge=1)]
 Radius = Annotated[tuple[_Radius, _Radius], *ORDERED, AfterValidator(_not_empty)]
@@ -56,6 +58,10 @@ class AugmentSettings(Block):
     """whether samples are flipped"""
     quarter_turns: bool | None = None
     """whether samples are turned by multiples of 90°"""
+    zoom: Zoom | None = None
+    """range of the factor by which samples are enlarged, for each axis; what a shrunk one lacks is mirrored"""
+    shear: float | None = Field(default=None, ge=0, le=45)
+    """largest shear either way, degrees"""
     hue: float | None = Field(default=None, ge=0, le=0.5)
     """largest turn of the hue either way, share of the colour circle"""
     contrast: Factors | None = None

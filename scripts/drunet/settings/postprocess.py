@@ -20,6 +20,14 @@ class PostprocessSettings(Block):
     """side of the opening's kernel, px"""
     median_px: Literal[0, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21]
     """side of the median filter's kernel, px, odd"""
+    opening_um: float | None = Field(default=None, ge=0, le=5000)
+    """the same in µm, whatever the slide's size; null: opening_px"""
+    median_um: float | None = Field(default=None, ge=0, le=5000)
+    """the same in µm, whatever the slide's size; null: median_px"""
+    order: Literal["opening_median", "median_opening"] = "opening_median"
+    """which of the two comes first; the paper names the opening first, the authors' code applies the median first"""
+    within_tissue: bool = True
+    """whether what lies outside the tissue mask is cut off, which the paper does not do"""
     unrefined_px: int = Field(ge=64, le=8192)
     """runs without a refiner: longer side of the raster that is cleaned, px"""
     mpp: float = Field(gt=0, le=64)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from drunet.settings.augment import AugmentSettings
 from drunet.settings.base import Block, refusal
@@ -48,6 +48,10 @@ class RefinerSettings(BuiltSettings):
         WithJsonSchema({"type": "object", "required": ["size"], "additionalProperties": True}),
     ]
     """options of the architecture"""
+    mpp: float | None = Field(default=None, gt=0, le=64)
+    """µm/px of the windows that it sees; null: the whole slide stretched to one square, as published"""
+    loss: Literal["dice", "dice_of_batch", "dice_cross_entropy"] = "dice"
+    """dice of each sample; of a whole batch (authors' code); of a whole batch plus cross-entropy"""
     data: RefinerData
     """what it is trained on"""
     training: TrainingSettings

@@ -189,9 +189,14 @@ class SlideBatches(EpochBatches):
         rng = self.augmentation_draws(index)
         if rng is not None and self._augmentation is not None:
             samples = [self._augmentation(rng, *sample) for sample in samples]
-        image, heat, truth = (np.stack(part) for part in zip(*samples, strict=True))
-        inputs: dict[str, np.ndarray] = {
-            "input_image": image.astype(np.float32) / 255,
-            "input_pred": heat[..., None].astype(np.float32),
-        }
-        return inputs, np.stack([~truth, truth], axis=-1).astype(np.float32)
+        return refiner_batch(samples)
+
+
+def refiner_batch(samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """A batch of a refiner from samples of image, heat and truth; see `SlideBatches`."""
+    image, heat, truth = (np.stack(part) for part in zip(*samples, strict=True))
+    inputs: dict[str, np.ndarray] = {
+        "input_image": image.astype(np.float32) / 255,
+        "input_pred": heat[..., None].astype(np.float32),
+    }
+    return inputs, np.stack([~truth, truth], axis=-1).astype(np.float32)

@@ -91,9 +91,17 @@ def _dice(truth: Any, predicted: Any, smooth: float) -> Any:
     return (2.0 * overlap + smooth) / (sizes + smooth)
 
 
+def refinement_loss(name: str) -> keras.losses.Loss:
+    """Build the loss of a refiner: dice, dice_of_batch or dice_cross_entropy, see `DiceLoss`."""
+    return DiceLoss(whole_batch=name != "dice", cross_entropy=name == "dice_cross_entropy")
+
+
 @keras.saving.register_keras_serializable(package="drunet")
 class DiceLoss(keras.losses.Loss):
     """1 - Dice of the foreground, per sample, then the mean over the batch.
+
+    With `whole_batch` it is 1 - Dice of all samples together (authors' code), with `cross_entropy` the mean
+    cross-entropy of the pixels is added: Dice alone hardly tells a probability of 0.6 from one of 0.9.
 
     Dice = (2 sum(t p) + smooth) / (sum(t^2) + sum(p^2) + smooth); `smooth` keeps a sample without foreground defined,
     and its loss at 0 when nothing is predicted. The authors' code sums over the whole batch, which lets one slide with
@@ -101,17 +109,32 @@ class DiceLoss(keras.losses.Loss):
     h, w, 2); `y_true` the same one-hot, or (n, h, w, 1) holding the foreground only.
     """
 
-    def __init__(self, smooth: float = 1.0, name: str = "dice_loss", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        smooth: float = 1.0,
+        *,
+        whole_batch: bool = False,
+        cross_entropy: bool = False,
+        name: str = "dice_loss",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
-        self.smooth = smooth
+        self.smooth, self.whole_batch, self.cross_entropy = smooth, whole_batch, cross_entropy
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Return the loss of each sample (n,)."""
-        return 1.0 - _dice(_foreground(y_true), _foreground(y_pred), self.smooth)
+        """Return the loss of each sample (n,), or (1,) of the whole batch."""
+        truth, predicted = _foreground(y_true), _foreground(y_pred)
+        if self.whole_batch:
+            truth, predicted = (ops.reshape(part, (1, -1)) for part in (truth, predicted))
+        loss = 1.0 - _dice(truth, predicted, self.smooth)
+        if self.cross_entropy:
+            loss += ops.mean(ops.binary_crossentropy(truth, predicted), axis=-1)
+        return loss
 
     def get_config(self) -> dict[str, Any]:
         """Return what builds the loss anew."""
-        return {**super().get_config(), "smooth": self.smooth}
+        own = {"smooth": self.smooth, "whole_batch": self.whole_batch, "cross_entropy": self.cross_entropy}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(package="drunet")

@@ -13,14 +13,15 @@ from drunet.annotation import rasterise
 from drunet.augment.pipeline import Augmentation
 from drunet.errors import TrainingDataError
 from drunet.heatmap import read_heatmap
-from drunet.refine import refiner_inputs
+from drunet.refine import refiner_inputs, scaled_shape
 from drunet.settings.refiner import RefinerSettings
-from drunet.training.batches import SlideBatches
+from drunet.training.batches import EpochBatches, SlideBatches
 from drunet.training.loop import Trainer
-from drunet.training.losses import DiceLoss, ThresholdedDice
+from drunet.training.losses import ThresholdedDice, refinement_loss
 from drunet.training.readers import AnnotatedSlide
 from drunet.training.recipe import identity, new_network, run_facts, slide_facts
 from drunet.training.trained import Trained
+from drunet.training.windows import Field, WindowBatches
 
 
 @dataclass(frozen=True)
@@ -58,28 +59,33 @@ def train_refiner(
         mend = "Mark slides `train` with annotation_kind `wta`; slides.tsv in the results lists what is left out."
         raise TrainingDataError("no usable slide to learn from", where=f"refiners.{name}.data", found=found, mend=mend)
     plan, augmentation = settings.training, Augmentation.from_config(settings.augment)
-    size = settings.options["size"]
     smallest: list[float] = []
-    arrays = [_load(s, size, smallest) for s in training]
-    held_out = [_load(s, size, []) for s in validation]
+    fields = [_load(s, settings, smallest) for s in training]
+    held_out = [_load(s, settings, []) for s in validation]
     if not smallest:
         what = "no training slide of the refiner shows tumour"
         found = ", ".join(s.slide.source.slide_id for s in training)
         mend = "Add wholly annotated slides with tumour."
         raise TrainingDataError(what, where=f"refiners.{name}.data", found=found, mend=mend)
-    shown: dict[str, Any] = {"batch_size": plan.batch_size, "steps": plan.steps_per_epoch, "seed": seed}
     model = new_network(settings, plan, seed, start=start)
     decisive = {"settings": settings.model_dump(), "seed": seed, "code": code}
-    history = Trainer(model, loss=DiceLoss(), metrics=[ThresholdedDice(name="dice")], plan=plan).train(
-        batches=SlideBatches(*_stack(arrays), augmentation=augmentation, **shown),
-        validation=SlideBatches(*_stack(held_out), batch_size=1, seed=seed, fixed=True) if held_out else None,
+    batches = _batches(
+        fields, settings, augmentation=augmentation, batch_size=plan.batch_size, steps=plan.steps_per_epoch, seed=seed
+    )
+    # Windows without tumour have a Dice of 0 or 1 for a pixel more or less: they are judged in batches.
+    fixed: dict[str, Any] = {"batch_size": 1 if settings.mpp is None else plan.batch_size, "fixed": True}
+    trainer = Trainer(model, loss=refinement_loss(settings.loss), metrics=[ThresholdedDice(name="dice")], plan=plan)
+    history = trainer.train(
+        batches=batches,
+        validation=_batches(held_out, settings, seed=seed, **fixed) if held_out else None,
         folder=folder,
         identity=identity([s.files for s in training], [s.files for s in validation], start, **decisive),
         name=name,
     )
     facts = {
         "architecture": settings.architecture,
-        "size": size,
+        "size": settings.options["size"],
+        "mpp": settings.mpp,
         **slide_facts([s.slide for s in training], [s.slide for s in validation]),
         "smallest_tumour_um2": round(min(smallest), 1),
         **run_facts(history, seed),
@@ -87,16 +93,20 @@ def train_refiner(
     return Trained(model, history, facts)
 
 
-def _load(entry: RefinerSlide, size: int, smallest: list[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _load(entry: RefinerSlide, settings: RefinerSettings, smallest: list[float]) -> Field:
     _, grid, annotation = entry.slide.read()
     heatmap, _ = read_heatmap(entry.heatmap)
+    size = settings.options["size"]
+    shape = (size, size) if settings.mpp is None else scaled_shape(grid, settings.mpp)
     with entry.slide.source.open() as slide:
-        image, heat = refiner_inputs(slide, heatmap, grid, size)
+        image, heat = refiner_inputs(slide, heatmap, grid, shape)
     if annotation.smallest_tumour_px2 is not None:
         smallest.append(annotation.smallest_tumour_px2 * grid.mpp**2)
-    return image, heat, rasterise(annotation.tumour, (size, size), slide_size=(grid.width, grid.height))
+    truth = rasterise(annotation.tumour, shape, slide_size=(grid.width, grid.height))
+    return Field(image, heat, truth, np.isfinite(grid.resample_to_slide(heatmap, shape)))
 
 
-def _stack(arrays: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    images, heats, truths = zip(*arrays, strict=True)
-    return np.stack(images), np.stack(heats), np.stack(truths)
+def _batches(fields: Sequence[Field], settings: RefinerSettings, **shown: Any) -> EpochBatches:
+    if settings.mpp is not None:
+        return WindowBatches(fields, settings.options["size"], **shown)
+    return SlideBatches(*(np.stack([getattr(f, part) for f in fields]) for part in ("image", "heat", "truth")), **shown)
