@@ -10,7 +10,10 @@ from drunet.slide import Slide
 from drunet.tiles import read_mask, read_table, write_table
 
 slide_id, on_bad_slide = snakemake.wildcards.slide, snakemake.config["cohort"]["on_bad_slide"]
-with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.rule, on_bad_slide):
+with (
+    job(snakemake.log[0], gpus=snakemake.resources.gpu),
+    late_failure(snakemake.output, slide_id, snakemake.rule, on_bad_slide),
+):
     params = snakemake.params
     # Batch and readers change the speed and not the result, the limit of unreadable tiles only whether there is one:
     # not being params, they classify nothing anew. A limit that is lowered refuses no slide that is classified.

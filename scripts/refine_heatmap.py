@@ -9,7 +9,10 @@ from drunet.refine import refine_slide
 from drunet.slide import Slide
 
 slide_id, on_bad_slide = snakemake.wildcards.slide, snakemake.config["cohort"]["on_bad_slide"]
-with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.rule, on_bad_slide):
+with (
+    job(snakemake.log[0], gpus=snakemake.resources.gpu),
+    late_failure(snakemake.output, slide_id, snakemake.rule, on_bad_slide),
+):
     run = snakemake.wildcards.run
     heatmap, grid = read_heatmap(snakemake.input.heatmap)
     options = EngineOptions(**snakemake.params.engine, threads=snakemake.threads)

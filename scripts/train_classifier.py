@@ -13,7 +13,7 @@ from drunet.training.device import need_gpu
 from drunet.training.distillation import Lesson
 from drunet.training.readers import split_slides
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], gpus=snakemake.resources.gpu):
     need_gpu(snakemake.resources.gpu)
     inputs, params = snakemake.input, snakemake.params
     # Scores are of training slides alone; validation slides have their tile table in that place.

@@ -10,7 +10,7 @@ from drunet.training.device import need_gpu
 from drunet.training.readers import split_slides
 from drunet.training.refiner import RefinerSlide, train_refiner
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], gpus=snakemake.resources.gpu):
     need_gpu(snakemake.resources.gpu)
     inputs, params = snakemake.input, snakemake.params
     training, validation, heatmaps = split_slides(

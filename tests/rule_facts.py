@@ -79,6 +79,12 @@ def check_whole(name: str, rule: Described) -> None:
     assert all(rule["output"].values()), f"{name} has an output without a name"
 
 
+def check_gpus(name: str, rule: Described) -> None:
+    """A job that asks for a GPU is shown it, and no other job is shown any."""
+    source = (Path(rule["file"]).parent / rule["script"]).read_text(encoding="utf-8")
+    assert ("gpus=snakemake.resources.gpu" in source) == ("gpu" in rule["resources"]), name
+
+
 def check_kept_apart(name: str, rule: Described) -> None:
     """Log and benchmark have the wildcards of the outputs, or jobs would overwrite each other's."""
     wanted = set(re.findall(r"{(\w+)", " ".join(rule["output"])))

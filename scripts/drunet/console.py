@@ -52,13 +52,22 @@ def progress(total: int, what: str, unit: str) -> tqdm[Any]:
 
 
 @contextmanager
-def job(log: str | os.PathLike[str]) -> Iterator[None]:
+def job(log: str | os.PathLike[str], gpus: int = 0) -> Iterator[None]:
     """Run a rule's script: its output goes to `log`, and a failure ends in one message on the terminal.
+
+    A job that asked for no GPU sees none: TensorFlow would take all of its memory away from the job that did, at the
+    first number that it computes. One that asked shares its GPU's memory with ONNX Runtime in the same process, and so
+    takes it as it is needed. Both hold as long as nothing has computed yet: importing a library does not.
 
     The libraries underneath write to the process's own streams, so those are redirected, not only Python's. A
     `DrunetError` is shown as it is. Anything else is a defect: its type and message are shown with the log's name. The
     traceback is in the log in both cases. The process then ends with status 1.
     """
+    if gpus:
+        os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
+        os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    else:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     sys.stdout.flush()
     sys.stderr.flush()
     terminal = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace")

@@ -2,7 +2,8 @@
 
 As published, the refiner sees the whole slide and its heatmap, both stretched to a square (the authors' code; aspect is
 not kept), and answers with a probability on the same square. At a physical scale it sees square windows of a fixed
-µm/px instead, each lying half over the next: a biopsy and a resection then look alike to it, and no slide is stretched.
+µm/px instead, each lying half over the next and seen from all eight sides: a biopsy and a resection then look alike to
+it, and no slide is stretched.
 """
 
 from __future__ import annotations
@@ -100,8 +101,18 @@ def refine_slide(
             window = np.s_[y : y + side, x : x + side]
             weights[window] += weight
             if looked[window].any():
-                total[window] += weight * refine(session, image[window], heat[window], where=where)
+                total[window] += weight * _from_all_sides(session, image[window], heat[window], where)
     return np.ascontiguousarray(np.where(looked, total / weights, 0)[: shape[0], : shape[1]])
+
+
+def _from_all_sides(session: ort.InferenceSession, image: np.ndarray, heat: np.ndarray, where: str) -> np.ndarray:
+    """Mean of a window's answers as it is turned by quarters and mirrored; training shows it from any side, too."""
+    total = np.zeros(heat.shape, np.float32)
+    for turns in range(4):
+        for mirrored in (1, -1):
+            shown = (np.ascontiguousarray(np.rot90(array, turns)[:, ::mirrored]) for array in (image, heat))
+            total += np.rot90(refine(session, *shown, where=where)[:, ::mirrored], -turns)
+    return total / 8
 
 
 def scaled_shape(grid: Grid, mpp: float) -> tuple[int, int]:

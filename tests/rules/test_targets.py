@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rule_facts import (
     Described,
+    check_gpus,
     check_kept_apart,
     check_settable,
     check_whole,
@@ -114,6 +115,7 @@ def test_a_rule_has_a_script_of_its_name(rules: dict[str, Described]) -> None:
 def test_every_rule_that_works_has_log_benchmark_environment_and_resources(rules: dict[str, Described]) -> None:
     for name in sorted(STAGES):
         check_whole(name, rules[name])
+        check_gpus(name, rules[name])
 
 
 def test_log_and_benchmark_are_kept_apart_per_output(rules: dict[str, Described]) -> None:

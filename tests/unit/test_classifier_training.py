@@ -516,7 +516,9 @@ def test_a_refiner_at_a_physical_scale_learns_from_windows_that_are_not_stretche
     make: MakeSlide, tmp_path: Path
 ) -> None:
     slides = [refiner_slide(make, tmp_path, name) for name in ("r1", "r2")]
-    scaled = REFINER.model_copy(update={"mpp": 4.0, "options": {**REFINER.options, "size": 16}})
+    plan = REFINER.training.model_copy(update={"batch_size": 4})
+    changes = {"mpp": 4.0, "loss": "dice_cross_entropy", "options": {"size": 16}, "training": plan}
+    scaled = REFINER.model_copy(update=changes)
     # 512 x 256 level-0 px of 0.5 µm.
     field = refiner._load(slides[0], scaled, [])
     assert field.image.shape == (32, 64, 3) and field.heat.shape == field.looked.shape == (32, 64)

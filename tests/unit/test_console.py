@@ -160,3 +160,19 @@ def test_progress_is_lines_that_end_with_the_whole_count(tmp_path: Path) -> None
     assert "120/120 tiles" in lines[-1]
     # Nothing in between: the job took less than the ten seconds between lines.
     assert len(lines) <= 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "seen", "grows"), [("", "-1", "None"), (", gpus=0", "-1", "None"), (", gpus=1", "0,1", "true")]
+)
+def test_a_job_sees_gpus_only_if_it_asked_for_one(tmp_path: Path, asked: str, seen: str, grows: str) -> None:
+    done = run_job(
+        tmp_path,
+        f"""
+        import os
+        os.environ["CUDA_VISIBLE_DEVICES"] = "0,1"  # as Slurm sets it
+        with job("job.log"{asked}):
+            print(os.environ["CUDA_VISIBLE_DEVICES"], os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH"))
+        """,
+    )
+    assert done.status == 0 and done.log.split() == [seen, grows]

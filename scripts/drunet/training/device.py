@@ -8,7 +8,7 @@ from drunet.errors import ProviderError
 
 
 def need_gpu(asked: int) -> None:
-    """Refuse to go on without a GPU where `asked` (GPUs of the job; 0: Keras may take whatever there is) wants one.
+    """Refuse to go on without a GPU where `asked`, the GPUs of the job, wants one.
 
     Keras itself would take the processor without a word. Raises ProviderError.
     """

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rule_facts import (
     Described,
+    check_gpus,
     check_kept_apart,
     check_settable,
     check_whole,
@@ -101,6 +102,7 @@ def test_a_rule_has_a_script_in_its_studys_folder(rules: dict[str, Described]) -
 def test_every_rule_that_works_has_log_benchmark_environment_and_resources(rules: dict[str, Described]) -> None:
     for name in sorted(WORKING):
         check_whole(name, rules[name])
+        check_gpus(name, rules[name])
 
 
 def test_log_and_benchmark_are_kept_apart_per_output(rules: dict[str, Described]) -> None:

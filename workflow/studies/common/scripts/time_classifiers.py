@@ -7,7 +7,7 @@ from drunet.files import read_json, write_tsv
 from drunet.inference import EngineOptions, layout_of
 from studies.common.cost import arithmetic, cost_table, seconds_in_turn
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], gpus=snakemake.resources.gpu):
     inputs, params = snakemake.input, snakemake.params
     # A model is a file, or a folder with a file per trial.
     models = {arm: Path(path, params.get("file", "")) for arm, path in zip(params.arms, inputs.models, strict=True)}

@@ -9,7 +9,7 @@ from studies.common.series import keep_weights
 from studies.ct_boxes.training import train_box_arm
 from studies.ct_boxes.trials import read_slices
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], gpus=snakemake.resources.gpu):
     need_gpu(snakemake.resources.gpu)
     inputs, outputs, params, wildcards = snakemake.input, snakemake.output, snakemake.params, snakemake.wildcards
     state = Path(outputs.predictions).with_suffix(".state")

@@ -10,7 +10,7 @@ from studies.multi_lens.image_sets import read_written_image_sets
 from studies.multi_lens.tables import write_outcome
 from studies.multi_lens.training import identity, train_image_classifier
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], gpus=snakemake.resources.gpu):
     need_gpu(snakemake.resources.gpu)
     wildcards, params = snakemake.wildcards, snakemake.params
     settings = params.settings

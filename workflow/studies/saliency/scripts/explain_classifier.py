@@ -11,7 +11,7 @@ from studies.saliency.explanation import explain, explanation_metrics, read_tile
 from studies.saliency.tables import chosen_table, metrics_table, saliency_figure
 from studies.saliency.tile_choice import choose_tiles
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], gpus=snakemake.resources.gpu):
     need_gpu(snakemake.resources.gpu)
     inputs, params, output = snakemake.input, snakemake.params, snakemake.output
     settings, model_name = params.settings, snakemake.wildcards.model

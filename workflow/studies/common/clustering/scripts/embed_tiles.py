@@ -6,7 +6,7 @@ from drunet.training.device import need_gpu
 from drunet.training.readers import split_slides
 from studies.common.clustering.features import embed_tiles
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], gpus=snakemake.resources.gpu):
     need_gpu(snakemake.resources.gpu)
     inputs, params = snakemake.input, snakemake.params
     training, validation, _ = split_slides(

@@ -8,7 +8,7 @@ from drunet.training.device import need_gpu
 from drunet.training.readers import SlideSource
 from studies.common.clustering.training import train_clustered
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], gpus=snakemake.resources.gpu):
     need_gpu(snakemake.resources.gpu)
     inputs, output, params = snakemake.input, snakemake.output, snakemake.params
     slides = [SlideSource(p, s["slide_id"], s["mpp"]) for p, s in zip(inputs.slides, params.slides, strict=True)]

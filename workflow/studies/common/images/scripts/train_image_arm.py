@@ -11,7 +11,7 @@ from studies.common.images.training import train_arm
 from studies.common.images.view import View
 from studies.common.series import keep_weights
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0], gpus=snakemake.resources.gpu):
     need_gpu(snakemake.resources.gpu)
     inputs, outputs, params, wildcards = snakemake.input, snakemake.output, snakemake.params, snakemake.wildcards
     name = f"{wildcards.study}, {wildcards.task}, {wildcards.arm}"
