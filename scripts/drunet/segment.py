@@ -40,7 +40,8 @@ _TISSUE |= {"min_area_um2": 5000.0, "max_hole_um2": 20000.0, "exclude_pen": True
 _TILES = {"mpp": 1.0, "min_tissue": 0.25, "min_tumour": 0.05, "max_non_tumour": 0.0, "min_annotated": 0.5}
 _TILES |= {"save_images": False}
 _INFERENCE = {"provider": "cpu", "precision": "float32", "batch_size": 32, "readers": 2, "max_unreadable": 0.01}
-_POSTPROCESS = {"threshold": 0.5, "min_fragment_um2": None, "opening_px": 7, "median_px": 11}
+_POSTPROCESS: dict[str, Any] = {"threshold": 0.5, "min_fragment_um2": None, "opening_px": 7, "median_px": 11}
+_POSTPROCESS |= {"opening_um": None, "median_um": None, "order": "opening_median", "within_tissue": True}
 _POSTPROCESS |= {"unrefined_px": 1120, "mpp": 2.0}
 
 
