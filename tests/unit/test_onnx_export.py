@@ -172,19 +172,25 @@ def test_names_do_not_depend_on_how_the_converter_counted() -> None:
         ]
         nodes = [
             onnx.helper.make_node("Mul", ["x", constants[0].name], [f"scaled__{add}:0"], name=f"scaled__{add}"),
-            onnx.helper.make_node("Add", [f"scaled__{add}:0", constants[1].name], ["sum:0"], name="layer/add"),
+            onnx.helper.make_node("Add", [f"scaled__{add}:0", constants[1].name], ["more:0"], name="layer/add"),
+            onnx.helper.make_node("Add", ["more:0", "z"], ["sum:0"], name="layer/both"),
             onnx.helper.make_node("Div", ["sum:0", constants[0].name], ["y"], name="divided"),
         ]
-        values = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [3]) for n in "xy"]
-        return onnx.helper.make_graph(nodes, "g", values[:1], values[1:], constants[::order])
+        lengths = {"x": [f"unk__{add}", 3], "z": [f"unk__{twin}", 3], "y": [f"unk__{order + 5}", 3]}
+        values = {
+            n: onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, sides) for n, sides in lengths.items()
+        }
+        inputs = [values["x"], values["z"]][::order]
+        return onnx.helper.make_graph(nodes, "g", inputs, [values["y"]], constants[::order])
 
     settled = [graph(8, 9, 1), graph(31, 7, -1)]
     assert settled[0] != settled[1]
     for one in settled:
-        onnx_model.settle_names(one)
+        onnx_model.settle_names(one, ["z", "x"])
     assert settled[0].SerializeToString() == settled[1].SerializeToString()
+    assert [value.name for value in settled[0].input] == ["z", "x"]
     model = onnx.helper.make_model(settled[0], opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model, full_check=True)
-    x = np.float32([1, 2, 3])
-    answer = ort.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
-    np.testing.assert_array_equal(answer, (x * 2 + 5) / 2)
+    x, z = np.float32([[1, 2, 3]]), np.float32([[10, 20, 30]])
+    answer = ort.InferenceSession(model.SerializeToString()).run(None, {"x": x, "z": z})[0]
+    np.testing.assert_array_equal(answer, (x * 2 + 5 + z) / 2)

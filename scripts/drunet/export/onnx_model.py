@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -100,7 +100,7 @@ def write_onnx(
         return {OUTPUT: model(scaled[0] if len(scaled) == 1 else dict(zip(names, scaled, strict=True)), training=False)}
 
     proto, _ = tf2onnx.convert.from_function(tf.function(forward), input_signature=signature, opset=opset)
-    settle_names(proto.graph)
+    settle_names(proto.graph, names)
     guard_padded_pools(proto)
     for key, value in facts.items():
         proto.metadata_props.add(key=key, value=value)
@@ -121,12 +121,15 @@ def write_onnx(
     }
 
 
-def settle_names(graph: onnx.GraphProto) -> None:
-    """Name constants after the nodes that read them and count the converter's own names anew, in place.
+def settle_names(graph: onnx.GraphProto, inputs: Sequence[str]) -> None:
+    """Put the inputs into this order, name constants after the nodes that read them and count the converter's own names
+    anew, in place.
 
-    tf2onnx numbers what it makes, and picks one of several equal constants, in the order of Python's sets: two exports
-    of one network would differ in names, and so in their digests. A graph with graphs inside is left as it is.
+    tf2onnx lists inputs, numbers what it makes, and picks one of several equal constants in the order of Python's sets:
+    two exports of one network would differ in names, and so in their digests, and a program that counts the inputs
+    (FAST) would feed the slide where the heatmap belongs. Names in a graph with graphs inside are left as they are.
     """
+    graph.input.sort(key=lambda value: list(inputs).index(value.name))
     if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
         return
     given = {value.name for value in (*graph.input, *graph.output)}
@@ -138,6 +141,13 @@ def settle_names(graph: onnx.GraphProto) -> None:
             names[name] = f"{_NUMBERED.sub('', name)}__{len(names)}"
         return names.get(name, name)
 
+    def settle_lengths(values: Iterable[onnx.ValueInfoProto]) -> None:
+        for value in values:
+            for side in value.type.tensor_type.shape.dim:
+                if side.dim_param:
+                    side.dim_param = settled(side.dim_param)
+
+    settle_lengths([*graph.input, *graph.output])
     for node in graph.node:
         node.name = settled(node.name)
         for position, name in enumerate(node.input):
@@ -147,6 +157,8 @@ def settle_names(graph: onnx.GraphProto) -> None:
         node.output[:] = [settled(name) for name in node.output]
     for value in graph.value_info:
         value.name = settled(value.name)
+    graph.value_info.sort(key=lambda value: value.name)
+    settle_lengths(graph.value_info)
     for tensor in graph.initializer:
         tensor.name = settled(tensor.name)
     graph.initializer.sort(key=lambda tensor: tensor.name)
