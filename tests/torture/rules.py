@@ -114,6 +114,7 @@ class Rules:
             config=self.config,
             rule=name,
             threads=1,
+            resources=SimpleNamespace(gpu=0),
         )
         with own_streams():
             try:
