@@ -190,7 +190,7 @@ def segmenting_group(wildcards):
 
     A refiner learns from such a slide's heatmap before it refines it. In one job, that job would wait for itself.
     """
-    return "segment_slide" if row(wildcards).split == "test" else "classify_slide"
+    return "classify_slide" if row(wildcards).split in ("train", "val") else "segment_slide"
 
 
 def run_classifier_heatmap(wildcards):
