@@ -39,7 +39,7 @@ def measure_slide(
     list of dict
         stage, dsc, iou, hd_um, hd95_um, precision, recall; what is not defined is None.
     """
-    shape = max(1, round(grid.height * grid.mpp / mpp)), max(1, round(grid.width * grid.mpp / mpp))
+    shape = grid.raster(mpp)
     size = (grid.width, grid.height)
     truth = rasterise(annotation.tumour, shape, slide_size=size)
     region = measured_region(annotation, truth, slide_size=size)

@@ -152,6 +152,14 @@ class Grid:
             smoothed = value / weight
         return np.where(np.isfinite(nearest), smoothed, np.nan).astype(np.float32)
 
+    def raster(self, mpp: float) -> tuple[int, int]:
+        """(h, w) of a raster of about `mpp` µm/px that covers the slide.
+
+        >>> Grid(400, 200, mpp=0.5, tile_mpp=1.0, size=64, step=64).raster(4.0)
+        (25, 50)
+        """
+        return max(1, round(self.height * self.mpp / mpp)), max(1, round(self.width * self.mpp / mpp))
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, for tables and tags."""
         return asdict(self)

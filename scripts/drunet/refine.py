@@ -91,7 +91,7 @@ def refine_slide(
     side = refiner_size(session, where=where)
     if mpp is None:
         return refine(session, *refiner_inputs(slide, heatmap, grid, (side, side)), where=where)
-    shape = scaled_shape(grid, mpp)
+    shape = grid.raster(mpp)
     image, heat = (padded(array, side) for array in refiner_inputs(slide, heatmap, grid, shape))
     looked = padded(np.isfinite(grid.resample_to_slide(heatmap, shape)), side)
     weight = _tent(side)
@@ -113,11 +113,6 @@ def _from_all_sides(session: ort.InferenceSession, image: np.ndarray, heat: np.n
             shown = (np.ascontiguousarray(np.rot90(array, turns)[:, ::mirrored]) for array in (image, heat))
             total += np.rot90(refine(session, *shown, where=where)[:, ::mirrored], -turns)
     return total / 8
-
-
-def scaled_shape(grid: Grid, mpp: float) -> tuple[int, int]:
-    """(h, w) of a raster of about `mpp` µm/px that covers the slide."""
-    return max(1, round(grid.height * grid.mpp / mpp)), max(1, round(grid.width * grid.mpp / mpp))
 
 
 def window_starts(length: int, side: int, overlap: float = 0.5) -> list[int]:

@@ -15,7 +15,7 @@ from drunet.demo.pyramid import write_pyramid
 from drunet.errors import ModelError
 from drunet.grid import Grid
 from drunet.inference import EngineOptions, open_session
-from drunet.refine import refine, refine_slide, refiner_inputs, refiner_size, scaled_shape, window_starts
+from drunet.refine import refine, refine_slide, refiner_inputs, refiner_size, window_starts
 from drunet.slide import Slide
 
 WIDTH, HEIGHT = 400, 200
@@ -129,7 +129,7 @@ def test_windows_at_a_physical_scale_are_put_together_without_a_seam(
     heatmap = np.random.default_rng(1).random(GRID.shape, np.float32)
     with Slide(slide_path, "s1") as slide:
         refined = refine_slide(model, slide, heatmap, GRID, mpp=mpp, where="r1")
-        shape = scaled_shape(GRID, mpp)
+        shape = GRID.raster(mpp)
         image, heat = refiner_inputs(slide, heatmap, GRID, shape)
     assert refined.shape == shape == (round(100 / mpp), round(200 / mpp)), "200 x 100 µm, not stretched"
     assert refined.dtype == np.float32 and refined.flags.c_contiguous

@@ -13,7 +13,7 @@ from drunet.annotation import rasterise
 from drunet.augment.pipeline import Augmentation
 from drunet.errors import TrainingDataError
 from drunet.heatmap import read_heatmap
-from drunet.refine import refiner_inputs, scaled_shape
+from drunet.refine import refiner_inputs
 from drunet.settings.refiner import RefinerSettings
 from drunet.training.batches import EpochBatches, SlideBatches
 from drunet.training.loop import Trainer
@@ -97,7 +97,7 @@ def _load(entry: RefinerSlide, settings: RefinerSettings, smallest: list[float])
     _, grid, annotation = entry.slide.read()
     heatmap, _ = read_heatmap(entry.heatmap)
     size = settings.options["size"]
-    shape = (size, size) if settings.mpp is None else scaled_shape(grid, settings.mpp)
+    shape = (size, size) if settings.mpp is None else grid.raster(settings.mpp)
     with entry.slide.source.open() as slide:
         image, heat = refiner_inputs(slide, heatmap, grid, shape)
     if annotation.smallest_tumour_px2 is not None:
