@@ -159,7 +159,7 @@ def test_a_read_of_lost_tissue_is_refused_and_others_are_as_they_were(
 def test_sparse_glass_stays_glass(tmp_path: Path, levels: int, margin: int) -> None:
     image = picture()
     if margin:
-        # A hole in the tissue as large as a tile, as an airspace is.
+        # A hole in the tissue as large as a tile, as alveoli are.
         image[2 * TILE - 6 : 3 * TILE + 6, 3 * TILE - 6 : 4 * TILE + 6] = GLASS
     whole = look(slide(tmp_path / "whole.tif", levels, image))
     path = slide(tmp_path / "a.tif", levels, image)

@@ -26,7 +26,7 @@ class FinishedModel(Block):
     """names of a refiner's inputs, the slide's first, then the heatmap's; left out: by their channels"""
     size: int | None = Field(default=None, ge=16, le=8192)
     """side of a refiner's square, px, where its file leaves it open"""
-    mpp: float | None = Field(default=None, gt=0, le=64)
+    mpp: float | None = Field(default=None, ge=1, le=64)
     """µm/px of a refiner's windows; null: it sees the whole slide, stretched to its square"""
     output: str = ""
     """name of the output with the probabilities; left out: the only one that holds such"""

@@ -48,7 +48,7 @@ class RefinerSettings(BuiltSettings):
         WithJsonSchema({"type": "object", "required": ["size"], "additionalProperties": True}),
     ]
     """options of the architecture"""
-    mpp: float | None = Field(default=None, gt=0, le=64)
+    mpp: float | None = Field(default=None, ge=1, le=64)
     """µm/px of the windows that it sees; null: the whole slide stretched to one square, as published"""
     loss: Literal["dice", "dice_of_batch", "dice_cross_entropy"] = "dice"
     """dice of each sample; of a whole batch (authors' code); of a whole batch plus cross-entropy"""
