@@ -122,7 +122,7 @@ OPTIONAL = {
     "CohortSettings": {"max_untangled"},
     "LearntData": {"clustering", "episodes", "validation_tiles"},
     "ClassifierRecipe": {"distillation"},
-    "TrainingSettings": {"decay", "epsilon"},
+    "TrainingSettings": {"averaging", "decay", "epsilon"},
     "SamplingSettings": {"clusters", "first_model", "tumour", "non_tumour", "hard", "threshold"},
     "LossSettings": {"gamma", "alpha"},
     "FinishedModel": {
