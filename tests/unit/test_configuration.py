@@ -152,7 +152,7 @@ OPTIONAL = {
         "multi_lens",
     },
     "RefinerSettings": {"mpp", "loss"},
-    "PostprocessSettings": {"opening_um", "median_um", "order", "within_tissue"},
+    "PostprocessSettings": {"opening_px", "median_px", "opening_um", "median_um", "order", "within_tissue"},
 }
 
 
