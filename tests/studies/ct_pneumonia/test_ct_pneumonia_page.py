@@ -179,6 +179,7 @@ def test_the_probes_figure_has_networks_apart_from_probes_and_chance_of_the_test
     [
         ({"positive": "cancer"}, "positive"),
         ({"attention": {**settings_of()["attention"], "layers_of": {"resnet": 3}}}, "attention.layers_of.resnet"),
+        ({"attention": {**settings_of()["attention"], "layer": {"inception": "mixed10"}}}, "attention.layer.inception"),
     ],
 )
 def test_a_class_or_an_arm_that_there_is_not_is_refused_by_its_key(change: dict[str, Any], key: str) -> None:

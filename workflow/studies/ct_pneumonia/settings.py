@@ -83,6 +83,8 @@ class AttentionSettings(Block):
     """share of a box that is to be exceeded"""
     score: Score
     """what is differentiated"""
+    layer: dict[str, Text | None]
+    """layer whose map is compared and shown, by arm; null, or an arm not named: the last one with all channels"""
     layers_of: dict[str, Annotated[int | None, Field(ge=1, le=8)]]
     """number of convolutions shown over the depth, by arm; null: none"""
 

@@ -80,7 +80,7 @@ def probe_table(scores: pd.DataFrame, arms: Arms, settings: Mapping[str, Any]) -
 
 
 def coverage_table(tables: Mapping[str, pd.DataFrame], *, resamples: int, seed: int) -> pd.DataFrame:
-    """How each network's last convolution meets the boxes, from coverage.tsv; intervals draw whole patients."""
+    """How the map of a layer of each network meets the boxes, from coverage.tsv; intervals draw whole patients."""
     rows = []
     for label, table in tables.items():
         if table.empty:
@@ -94,6 +94,7 @@ def coverage_table(tables: Mapping[str, pd.DataFrame], *, resamples: int, seed: 
         rows.append(
             {
                 "network": label,
+                "layer": table["layer"].iloc[0],
                 "boxes": len(table),
                 "share of the box covered": shares[0],
                 "share of the image highlighted": shares[1],
@@ -220,17 +221,19 @@ def probe_points(scores: pd.DataFrame, arms: Arms) -> pd.DataFrame:
 
 
 def last_maps_figure(maps: Mapping[str, ArmMaps], shown: pd.DataFrame) -> Figure:
-    """The last convolution of every network, by its shown name, a row per image (Chu et al., figure 3)."""
+    """The map of a layer of every network, by its shown name, a row per image (Chu et al., figure 3)."""
     rows, words = [], []
     for k, image in enumerate(shown.to_dict("records")):
         first = next(iter(maps.values()))
         row = [Panel(first.images[k], boxes=first.boxes_of(k), title="" if k else "image")]
         for label, own in maps.items():
-            row.append(Panel(own.images[k], own.last[k], own.boxes_of(k), title="" if k else label))
+            row.append(
+                Panel(own.images[k], own.last[k], own.boxes_of(k), title="" if k else f"{label}\n{own.last_name}")
+            )
         rows.append(row)
         right = f"correct: {int(image['right'])} of {int(image['networks'])}"
         words.append(f"image {k + 1}\n{right}\nmean p = {image['p']:.2f}")
-    return panel_grid(rows, words, most=_COLUMNS)
+    return panel_grid(rows, words, most=_COLUMNS, letters=6.8)
 
 
 def layers_figure(maps: Mapping[str, ArmMaps]) -> Figure:

@@ -149,7 +149,11 @@ def _check_known(kind: str, names: Iterable[str], known: Collection[str], where:
 def _check_pictures(where: str, settings: Mapping[str, Any]) -> None:
     for key in (name for name in _PICTURES if name in settings):
         block = settings[key]
-        named = {"arm": block["arm"]} if "arm" in block else {f"layers_of.{arm}": arm for arm in block["layers_of"]}
+        named = (
+            {"arm": block["arm"]}
+            if "arm" in block
+            else {f"{by}.{arm}": arm for by in ("layer", "layers_of") for arm in block[by]}
+        )
         for place, arm in named.items():
             _check_known("arm", [arm], settings["arms"], f"{where}.{key}.{place}")
     if ("confused" in settings or "positive" in settings) and len(tasks_of(settings)) > 1:
