@@ -149,9 +149,14 @@ def test_the_page_says_what_a_reader_must_know(made: dict[str, Any], tmp_path: P
     ):
         assert said in text, said
     assert "LC25000" not in text and "patient ID" not in text and "under a random split" in text
-    collected = {**COLLECTED, "without_patient": 12, "passed_over": 3}
+    counts = {"images": 1014, "sources": 101, "of_images": 31000, "of_sources": 355}
+    collected = {**COLLECTED, "without_patient": 12, "passed_over": 3, "drawn": {"Cancer": counts}, "balanced": True}
     page = page_of(made, tmp_path, collected=collected)
     assert "DICOM files without a patient ID: 12." in page and "which were passed over: 3." in page
+    assert (
+        "Of Cancer, 1 014 images of 101 patients or other sources were drawn at random, from 31 000 of 355, to balance"
+        in page
+    )
 
 
 def test_the_size_of_each_network_stands_beside_the_published_one(made: dict[str, Any]) -> None:

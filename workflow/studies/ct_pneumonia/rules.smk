@@ -39,6 +39,7 @@ rule collect_ct_images:
         classes=image_tasks.classes_of(PNEUMONIA),
         window=PNEUMONIA["collect"]["window"],
         max_unreadable=PNEUMONIA["collect"]["max_unreadable"],
+        draw=ct_draw,
         content=ct_content,
         code=lambda wildcards: study_code("ct_pneumonia", "collect_ct_images"),
     resources:

@@ -165,7 +165,14 @@ def page_view(
         "parameters": parameters_table(arms, published, settings),
         **{key: attention[key] for key in ("threshold", "found", "score")},
         "window": settings["collect"]["window"],
-        "collected": {"annotation_without_dicom": 0, "without_patient": 0, "passed_over": 0, **collected},
+        "collected": {
+            "annotation_without_dicom": 0,
+            "without_patient": 0,
+            "passed_over": 0,
+            "drawn": {},
+            "balanced": False,
+            **collected,
+        },
         "untrained": [name for name in settings["tables"]["networks"] if name not in names],
     }
 
