@@ -92,7 +92,9 @@ def page_of(made: dict[str, Any], folder: Path, covered: pd.DataFrame | None = N
         "protocols",
         "roc",
         "probe",
+        "confusion",
         "losses",
+        "accuracies",
         "attention_last",
         "attention_layers",
         "attention_averages",
@@ -175,8 +177,16 @@ def test_the_probes_figure_has_networks_apart_from_probes_and_chance_of_the_test
     tested = made["arms"][0].of("grouped")["label"].value_counts()
     assert tables.chance(made["arms"], made["scores"]) == tested.max() / tested.sum()
     drawn = tables.figures(made["scores"], made["leak"], made["arms"], made["settings"])
-    assert list(drawn) == ["protocols", "roc", "probe", "losses"]
+    assert list(drawn) == ["protocols", "roc", "probe", "confusion", "losses", "accuracies"]
     assert [text.get_text() for text in drawn["probe"].axes[1].texts] == ["chance", "alarm"]
+    part = next(arm for arm in made["arms"] if arm.name == "densenet121").of("grouped")
+    said, own = part["p_Cancer"] > part["p_Non-cancer"], part["label"] == "Cancer"
+    panels = {axes.get_title(loc="left"): axes for axes in drawn["confusion"].axes}
+    panel = panels[f"grouped split, {len(part)} test images\nDenseNet121"]
+    counts = [int(text.get_text().split()[0]) for text in panel.texts]
+    # Rows are true: Non-cancer, Cancer.
+    assert counts == [(~said & ~own).sum(), (said & ~own).sum(), (~said & own).sum(), (said & own).sum()]
+    assert "border alone" not in panels
 
 
 @pytest.mark.parametrize(

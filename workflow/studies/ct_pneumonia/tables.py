@@ -12,17 +12,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from drunet.metrics import summarise
-from studies.common.class_metrics import Roc, roc_curves
+from studies.common.class_metrics import Roc, classes_in, roc_curves
 from studies.common.images import tables as shared
 from studies.common.images.class_figures import (
     PROTOCOL_LOOKS,
     PROTOCOL_NAMES,
+    confusion_matrices,
     loss_curves,
     protocol_dumbbell,
     roc_panels,
 )
 from studies.common.images.protocols import PROTOCOLS
 from studies.common.images.tables import Arms, ImageArm, dumbbell_points, strictest_protocol
+from studies.common.images.tasks import shown_trial
 from studies.common.model_figures import interval_rows
 from studies.common.saliency.attention_figure import Panel, panel_grid
 from studies.common.words import with_interval
@@ -138,11 +140,13 @@ def page_view(
     best = there[int(np.argmax(accuracy))]
     tested, printed = there[0].of(protocol), published["accuracy"].astype(float)
     names, attention = {arm.name for arm in networks}, settings["attention"]
+    explained = shown_trial(settings["tasks"][task]).partition(".")[0]
     return {
         **shared.shared_view(scores, leak, arms, grouping, metrics=("accuracy", "auc")),
         "positive": settings["positive"],
         "drawn": settings["embedded"],
         "protocol": protocol,
+        "explained": explained,
         "strict": protocol == shared.GROUPED,
         "networks": len(there),
         "tested": {"images": len(tested), "groups": tested["group"].nunique()},
@@ -190,12 +194,17 @@ def figures(scores: pd.DataFrame, leak: pd.DataFrame, arms: Arms, settings: Mapp
         for probe in (False, True)
     )
     lines = {"accuracy": {"chance": chance(arms, scores)}, "auc": {"chance": 0.5, "alarm": settings["probe"]["alarm"]}}
+    histories = {arm.label: arm.history for arm in arms if arm.history is not None}
     points, unit = probe_points(scores, networks + probes), " on test images, 95 % interval"
     return {
         "protocols": protocol_dumbbell(dumbbell_points(scores, leak, arms[0].task), FIGURED),
         "roc": roc_panels(roc_curves_of(arms, settings), of=settings["positive"]),
         "probe": interval_rows(points, FIGURED, PROTOCOL_LOOKS, lines, unit=unit, above=len(networks)),
-        "losses": loss_curves({arm.label: arm.history for arm in arms if arm.history is not None}),
+        "confusion": confusion_matrices(
+            shared.matrices(whole_image_arms(arms, settings)), classes_in(arms[0].predictions)
+        ),
+        "losses": loss_curves(histories),
+        "accuracies": loss_curves(histories, "accuracy"),
     }
 
 
