@@ -302,6 +302,12 @@ def test_the_inside_of_the_body_holds_the_lungs_and_not_the_table() -> None:
     assert inside.mean() == pytest.approx(np.pi * 96 * 70 / 256**2, abs=0.03)
     # A figure that is lung to its borders is looked at as a whole, one without any object nowhere.
     assert inside_body(np.full((90, 120), 200, np.uint8)).mean() == 1
+    # Cropped to the lungs, which the borders cut: what is bright is a middle that reaches from top to bottom.
+    cropped = np.full((90, 120), 30, np.uint8)
+    cropped[:, 50:75] = 200
+    assert inside_body(cropped).mean() == 1 and inside_body(cropped[:, :60][:, ::-1]).mean() == 1
+    cropped[80:] = 30
+    assert inside_body(cropped).mean() < 0.2
     assert inside_body(np.zeros((90, 120), np.uint8)).sum() == 0
 
 

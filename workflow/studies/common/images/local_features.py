@@ -53,14 +53,19 @@ def inside_body(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Where a grey CT slice (h, w) shows the inside of the body: uint8, 1 there and 0 elsewhere.
 
     The largest bright object (Otsu's threshold) with all that it encloses, the lungs, less its rim. A scanner's table,
-    a thin bright line, is cut off by an opening. Of a figure that the body fills to its borders nothing is left out.
+    a thin bright line, is cut off by an opening. A figure that is cropped so far that the object reaches from its upper
+    to its lower border shows no table, and lungs that are cut by the borders: nothing of it is left out.
     """
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(max(grey.shape) / 75) + 1,) * 2)
     bright = cv2.morphologyEx(cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[1], cv2.MORPH_OPEN, disc)
     outlines = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
     inside = np.zeros_like(grey)
     if outlines:
-        cv2.drawContours(inside, [max(outlines, key=cv2.contourArea)], -1, 1, -1)
+        body = max(outlines, key=cv2.contourArea)
+        _, top, _, tall = cv2.boundingRect(body)
+        if top < len(disc) and top + tall > len(grey) - len(disc):
+            return np.ones_like(grey)
+        cv2.drawContours(inside, [body], -1, 1, -1)
     return np.asarray(cv2.erode(inside, disc), np.uint8)
 
 
