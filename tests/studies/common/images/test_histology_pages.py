@@ -263,7 +263,7 @@ def test_links_are_called_unchecked_where_no_other_class_was_searched() -> None:
 
 def test_the_note_on_groups_claims_no_precision_and_tells_of_links_that_were_left_out() -> None:
     words = partial("grouping")
-    assert "Of 1 700 pairs of one class drawn at random, few of which share a source, 12 were linked" in words
+    assert "Of 1 700 pairs of one class drawn at random, some of which may share a source, 12 were linked" in words
     assert "How many of the links are right is therefore not known" in words and "left out" not in words
     words = partial("grouping", over_largest=3, bound=20, same_class={"known": True, **check_facts(200, 1)})
     assert "200 pairs of similar images of one class that are known to be of different sources, 1 were linked" in words
