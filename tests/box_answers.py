@@ -44,7 +44,7 @@ def answers(
     rows = []
     for subtype, part in slices.groupby("subtype", sort=False):
         sides = parts_of(part, protocol, share, seed=ord(str(subtype)))
-        for stage in ("source",) if subtype == source else ("untouched", "fine-tuned"):
+        for stage in ("source",) if str(subtype) in source.split("+") else ("untouched", "fine-tuned"):
             own = part.assign(part="untouched" if stage == "untouched" else sides, stage=stage, target=subtype)
             rows.append(own)
     frame = pd.concat(rows, ignore_index=True)

@@ -278,6 +278,19 @@ def test_no_arm_keeps_the_demos_short_training_at_full_scale(config: Json) -> No
             assert merged(study.settings["training"], own.get("training", {}))["epochs"] == usual, f"{name}: {arm}"
 
 
+def test_the_ct_studies_read_as_many_slices_as_published(config: Json) -> None:
+    """Chu et al., sections 2.1 and 3.1; Pravdyvets, sections 3.2 and 3.4."""
+    for overlay in ("full_scale", "full_scale_studies"):
+        config = merged(config, yaml.safe_load((ROOT / f"resources/{overlay}.yaml").read_text(encoding="utf-8")))
+    studies = shipped_studies(config)[0]
+    draw = studies["ct_pneumonia"].settings["collect"]["draw"]
+    assert draw["Cancer"] == {"annotated": True, "patients": 101, "images": 1014}
+    assert draw["Non-cancer"] == {"images": 1014}
+    assert sum(studies["ct_pneumonia"].settings["tasks"]["ct"]["split"]["parts"].values()) == 1014
+    boxes = studies["ct_boxes"].settings
+    assert boxes["slices"]["at_most"] == 1000 and boxes["parts"] == {"training": 800, "test": 200}
+
+
 def test_no_classifier_keeps_a_demos_lack_of_augmentation_at_full_scale(config: Json) -> None:
     """What a study switches off for weak networks comes back; H2G-Net and DRU-Net learn with all of it."""
     for overlay in ("full_scale", "full_scale_studies"):

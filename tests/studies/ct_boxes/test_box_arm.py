@@ -124,6 +124,20 @@ def test_every_stage_leaves_its_predictions(trained: Any, root: Path) -> None:
     assert (divided == 1).all()
 
 
+def test_several_subtypes_are_learnt_together(tmp_path: Path, root: Path) -> None:
+    outcome = run(tmp_path / "state", root, source="A+B", targets=["G"])
+    count = outcome.predictions.groupby(["stage", "subtype", "target", "part"]).size().to_dict()
+    # Of each subtype the same share of patients is tested: one of three, and one of five.
+    assert count == {
+        ("source", "A", "A+B", "training"): 8,
+        ("source", "A", "A+B", "test"): 4,
+        ("source", "B", "A+B", "training"): 16,
+        ("source", "B", "A+B", "test"): 4,
+        ("untouched", "G", "G", "untouched"): 4,
+    }
+    assert outcome.facts["source"] == "A+B" and list(outcome.history["target"].unique()) == ["A+B"]
+
+
 def test_predictions_are_what_the_kept_weights_answer_in_pixels_of_the_slice(trained: Any, root: Path) -> None:
     folder, outcome = trained
     for key, stage in (("source", "untouched"), (tuned_key("A"), "fine-tuned")):
@@ -188,6 +202,8 @@ def test_one_patient_cannot_be_kept_apart(tmp_path: Path, root: Path) -> None:
         run(tmp_path / "state", root, source="G", targets=[])
     with pytest.raises(ImageSetError, match=r"no patient of subtype E"):
         run(tmp_path / "state", root, source="E", targets=[])
+    with pytest.raises(ImageSetError, match=r"too few patients .*1 patient of subtype G"):
+        run(tmp_path / "state", root, source="A+G", targets=[])
 
 
 def test_the_compact_network_learns_where_the_box_is(tmp_path: Path, root: Path) -> None:

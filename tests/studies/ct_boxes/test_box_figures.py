@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -101,10 +102,14 @@ def test_a_page_without_slices_says_so() -> None:
 # Where a network looks
 
 
-def test_without_attention_of_its_own_a_network_has_an_empty_map() -> None:
+def test_without_attention_of_its_own_a_network_has_no_map() -> None:
     inputs = keras.Input((16, 12, 1))
-    found = box_attention(keras.Model(inputs, keras.layers.Flatten()(inputs)), np.ones((2, 16, 12, 1), np.float32))
-    assert found.shape == (2, 16, 12) and not found.any()
+    model = keras.Model(inputs, keras.layers.Flatten()(inputs))
+    assert box_attention(model, np.ones((2, 16, 12, 1), np.float32)) is None
+    shown = picture([18, 12, 33, 24])
+    titles = [axes.get_title() for axes in box_pictures([replace(shown, attention=None)]).axes]
+    # Five panels, and no colour bar either.
+    assert titles == ["slice", "annotated", "predicted", "zoom", "Sobel outline"]
 
 
 def test_attention_of_its_own_is_shown_enlarged() -> None:

@@ -346,9 +346,48 @@ def test_the_settings_that_ship_fit() -> None:
     checked(shipped())
 
 
+def test_subtypes_that_are_learnt_together_are_measured_jointly_and_each(slices: pd.DataFrame, tmp_path: Path) -> None:
+    settings = {**shipped(), "source": ["A", "B"], "targets": ["G"]}
+    checked(settings)
+    networks = [
+        ImageArm(
+            protocol,
+            "simple",
+            "simple CNN (MSE)",
+            None,
+            answers(slices, protocol, MOVED, source="A+B"),
+            history(("G",)),
+            {**facts(), "source": "A+B"},
+        )
+        for protocol in ("random", "grouped")
+    ]
+    made = measured(networks, slices, {**settings, "arms": {**settings["arms"], "compact": None}})
+    made["settings"]["pictures"] = {"arm": "simple", "slices": 4, "protocol": "random"}
+    known = made["scores"].query("arm == 'simple' and protocol == 'grouped'").set_index("metric")
+    own = [known.loc[f"iou_{name}_source_test", "n"] for name in ("A+B", "A", "B")]
+    assert own[0] == own[1] + own[2] > 0 and "iou_A_untouched" not in known.index
+    # The constant is the mean box of what was learnt of both subtypes.
+    constant = next(arm for arm in made["arms"] if arm.name == study.MEAN_BOX and arm.task == "grouped")
+    predictions = networks[1].predictions
+    learnt = predictions.query("stage == 'source' and part == 'training'")["file"]
+    expected = slices[slices["file"].isin(learnt)][list(TRUE)].mean()
+    np.testing.assert_allclose(constant.predictions.query("stage == 'source'")["pxmin"], expected["xmin"])
+    text = page_of(made, tmp_path)
+    assert "(adenocarcinoma and small cell carcinoma, A+B), and does it also work for other subtypes (G)?" in text
+    assert f"The test set has {own[0]} slices" in text and "(random split), each before and after" in text
+    assert not made["scores"].empty and scores_table(made["scores"], made["what"], PUBLISHED).columns[2] != "published"
+    chosen = choose_slices(predictions, "A+B", ["G"], 6)
+    assert [[row["stage"] for row in rows] for _, rows in chosen] == [["source"]] * 4 + [
+        ["untouched", "fine-tuned"]
+    ] * 2
+
+
 @pytest.mark.parametrize(
     ("differs", "said"),
     [
+        ({"source": ["B", "B"]}, "source"),
+        ({"source": ["B", "A"], "targets": ["G", "A"]}, "the source is among the targets (found: A)"),
+        ({"protocols": ["random"], "pictures": {"protocol": "grouped"}}, "pictures of a split that is not run"),
         ({"source": "C"}, "source: the value does not fit (found: 'C'). "),
         ({"targets": ["A", "X"]}, "study_settings.ct_boxes.targets.1: the value does not fit (found: 'X'). "),
         ({"targets": ["A", "B"]}, "the source is among the targets (found: B)"),

@@ -102,6 +102,7 @@ def mapped(tmp_path_factory: pytest.TempPathFactory) -> tuple[ArmMaps, pd.DataFr
             trial="grouped.0",
             positive="Cancer",
             options={"score": "log_odds", "threshold": 0.5, "found": 0.5},
+            layer=None,
             layers=2,
         )
     maps.write(folder / "maps.npz")
@@ -113,7 +114,7 @@ def test_a_map_lies_where_its_evidence_is_and_boxes_are_measured_there(
     mapped: tuple[ArmMaps, pd.DataFrame, Path],
 ) -> None:
     maps, covered, folder = mapped
-    assert maps.layer_names.tolist() == ["first", "second"]
+    assert maps.layer_names.tolist() == ["first", "second"] and str(maps.last_name) == "second"
     np.testing.assert_allclose(maps.last[0], maps.images[0][..., 0] / 255, atol=1e-5)
     assert maps.boxes_of(0).tolist() == [[4, 4, 12, 10]]  # half of the image's size
     assert maps.group_sizes.tolist() == [1, 1, 2] and np.isfinite(maps.groups).all()
@@ -133,7 +134,7 @@ def test_the_table_of_boxes_counts_what_is_found_and_averages_shares(
     _, covered, _ = mapped
     table = tables.coverage_table({"net": covered, "other": covered.iloc[:0]}, resamples=50, seed=0)
     row = table.iloc[0]
-    assert len(table) == 1 and row["boxes"] == 2
+    assert len(table) == 1 and (row["boxes"], row["layer"]) == (2, "second")
     assert row["found"] == "1 of 2" and row["found, of correct images"] == "1 of 1"
     assert row["share of the box covered"].startswith("0.500 (")
     long = tables.coverage_metrics(["ct/net"], [covered], "grouped").set_index("metric")["value"]
@@ -152,5 +153,7 @@ def test_the_figures_of_maps_have_a_picture_for_every_network_and_say_where_ther
         (tables.averages_figure(by_label), 3 * 7),
     ):
         assert sum(bool(axes.get_images()) for axes in figure.axes[:-1]) == pictures
+    titles = [axes.get_title() for axes in tables.last_maps_figure(by_label, shown).axes]
+    assert "network 0\nsecond" in titles
     shallow = {"net": replace(maps, layer_names=maps.layer_names[:0], layers=maps.layers[:0])}
     assert "no layers over the depth" in tables.layers_figure(shallow).axes[0].texts[0].get_text()

@@ -92,7 +92,9 @@ def page_of(made: dict[str, Any], folder: Path, covered: pd.DataFrame | None = N
         "protocols",
         "roc",
         "probe",
+        "confusion",
         "losses",
+        "accuracies",
         "attention_last",
         "attention_layers",
         "attention_averages",
@@ -149,9 +151,14 @@ def test_the_page_says_what_a_reader_must_know(made: dict[str, Any], tmp_path: P
     ):
         assert said in text, said
     assert "LC25000" not in text and "patient ID" not in text and "under a random split" in text
-    collected = {**COLLECTED, "without_patient": 12, "passed_over": 3}
+    counts = {"images": 1014, "sources": 101, "of_images": 31000, "of_sources": 355}
+    collected = {**COLLECTED, "without_patient": 12, "passed_over": 3, "drawn": {"Cancer": counts}, "balanced": True}
     page = page_of(made, tmp_path, collected=collected)
     assert "DICOM files without a patient ID: 12." in page and "which were passed over: 3." in page
+    assert (
+        "Of Cancer, 1 014 images of 101 patients or other sources were drawn at random, from 31 000 of 355, to balance"
+        in page
+    )
 
 
 def test_the_size_of_each_network_stands_beside_the_published_one(made: dict[str, Any]) -> None:
@@ -170,8 +177,16 @@ def test_the_probes_figure_has_networks_apart_from_probes_and_chance_of_the_test
     tested = made["arms"][0].of("grouped")["label"].value_counts()
     assert tables.chance(made["arms"], made["scores"]) == tested.max() / tested.sum()
     drawn = tables.figures(made["scores"], made["leak"], made["arms"], made["settings"])
-    assert list(drawn) == ["protocols", "roc", "probe", "losses"]
+    assert list(drawn) == ["protocols", "roc", "probe", "confusion", "losses", "accuracies"]
     assert [text.get_text() for text in drawn["probe"].axes[1].texts] == ["chance", "alarm"]
+    part = next(arm for arm in made["arms"] if arm.name == "densenet121").of("grouped")
+    said, own = part["p_Cancer"] > part["p_Non-cancer"], part["label"] == "Cancer"
+    panels = {axes.get_title(loc="left"): axes for axes in drawn["confusion"].axes}
+    panel = panels[f"grouped split, {len(part)} test images\nDenseNet121"]
+    counts = [int(text.get_text().split()[0]) for text in panel.texts]
+    # Rows are true: Non-cancer, Cancer.
+    assert counts == [(~said & ~own).sum(), (said & ~own).sum(), (~said & own).sum(), (said & own).sum()]
+    assert "border alone" not in panels
 
 
 @pytest.mark.parametrize(
@@ -179,6 +194,7 @@ def test_the_probes_figure_has_networks_apart_from_probes_and_chance_of_the_test
     [
         ({"positive": "cancer"}, "positive"),
         ({"attention": {**settings_of()["attention"], "layers_of": {"resnet": 3}}}, "attention.layers_of.resnet"),
+        ({"attention": {**settings_of()["attention"], "layer": {"inception": "mixed10"}}}, "attention.layer.inception"),
     ],
 )
 def test_a_class_or_an_arm_that_there_is_not_is_refused_by_its_key(change: dict[str, Any], key: str) -> None:

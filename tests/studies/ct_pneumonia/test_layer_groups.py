@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from keras import layers
 
-from studies.common.saliency.maps import grad_cam
+from studies.common.saliency.maps import find_layer, grad_cam
 from studies.ct_pneumonia.attention import (
     averaged,
     convolutions,
     group_maps,
-    last_convolution,
+    last_layer,
     spread_convolutions,
 )
 
@@ -63,7 +63,7 @@ def test_the_map_of_a_hand_made_network_is_what_its_weights_say(score: str) -> N
     if score == "probability":
         p = model.predict(images, verbose=0)[:, 1]
         expected = expected * (p * (1 - p))[:, None, None]
-    found = grad_cam(model, images, 1, layers=[last_convolution(model)], score=score).branches["only"]
+    found = grad_cam(model, images, 1, layers=[last_layer(model)], score=score).branches["only"]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
     # The other class: what spoke against now speaks for it.
     against = grad_cam(model, images, 0, layers=["only"], score=score).branches["only"]
@@ -73,28 +73,38 @@ def test_the_map_of_a_hand_made_network_is_what_its_weights_say(score: str) -> N
 def test_convolutions_of_all_kinds_are_found_in_order_with_whether_they_learn() -> None:
     found = list(convolutions(two_stages()).items())
     assert found == [("backbone/stem", False), ("backbone/depthwise", True), ("backbone/late", True)]
-    assert last_convolution(two_stages()) == "backbone/late"
+    assert last_layer(two_stages()) == "backbone/late"
 
 
 @pytest.mark.parametrize(
-    ("build", "last", "count"),
+    ("build", "last", "channels", "count"),
     [
         # The counts are the architectures': 16 and 19 layers with weights, of which three are dense.
-        (keras.applications.VGG16, "block5_conv3", 13),
-        (keras.applications.VGG19, "block5_conv4", 16),
-        (keras.applications.ResNet50, "conv5_block3_3_conv", 53),  # 49 + 4 shortcuts
-        (keras.applications.DenseNet121, "conv5_block16_2_conv", 120),  # 121 with weights less the dense one
-        (keras.applications.MobileNetV2, "Conv_1", 52),
+        (keras.applications.VGG16, "block5_conv3", 512, 13),
+        (keras.applications.VGG19, "block5_conv4", 512, 16),
+        (keras.applications.ResNet50, "conv5_block3_out", 2048, 53),  # 49 + 4 shortcuts
+        (keras.applications.DenseNet121, "relu", 1024, 120),  # 121 with weights less the dense one
+        (keras.applications.MobileNetV2, "out_relu", 1280, 52),
+        # The authors' gradcam.py takes mixed10 of this network.
+        (keras.applications.InceptionV3, "mixed10", 2048, 94),
     ],
 )
-def test_the_last_convolution_of_known_architectures_is_found_by_structure(
-    build: object, last: str, count: int
+def test_the_last_layer_with_all_channels_is_found_by_structure(
+    build: object, last: str, channels: int, count: int
 ) -> None:
-    model = build(include_top=False, weights=None, input_shape=(32, 32, 3))  # type: ignore[operator]
-    assert last_convolution(model) == last
+    backbone = build(include_top=False, weights=None, input_shape=(80, 80, 3))  # type: ignore[operator]
+    image = keras.Input((80, 80, 3))
+    enlarged = layers.UpSampling2D(4)(backbone(image))
+    model = keras.Model(image, layers.Dense(2, activation="softmax")(layers.GlobalAveragePooling2D()(enlarged)))
+    assert last_layer(model) == f"{backbone.name}/{last}"
+    assert find_layer(model, last_layer(model)).output.shape[-1] == channels
     assert len(convolutions(model)) == count
     spread = spread_convolutions(model, 5)
-    assert len(spread) == 5 and spread[0] == next(iter(convolutions(model))) and spread[-1] == last
+    assert (
+        len(spread) == 5
+        and spread[0] == next(iter(convolutions(model)))
+        and spread[-1] == list(convolutions(model))[-1]
+    )
 
 
 def test_more_layers_than_there_are_are_all() -> None:

@@ -31,14 +31,15 @@ _SHORT = {SOURCE: "training subtype", TUNED: "fine-tuned"}
 class BoxPicture:
     """A slice, uint8 (h, w), the `row` of the predictions that is shown, and what is written to its left.
 
-    The outline in the predicted box is in px of the image; the attention is float32 (h, w), in [0, 1].
+    The outline in the predicted box is in px of the image; the attention is float32 (h, w), in [0, 1], or None of a
+    network that has none.
     """
 
     row: Mapping[str, Any]
     words: str
     image: NDArray[np.uint8]
     outline: Outline | None
-    attention: NDArray[np.float32]
+    attention: NDArray[np.float32] | None
 
     def box(self, edges: Sequence[str]) -> NDArray[np.float64]:
         """A box, float (4,), xmin, ymin, xmax, ymax in px of the image, from columns of the row."""
@@ -46,7 +47,8 @@ class BoxPicture:
 
 
 def box_pictures(pictures: Sequence[BoxPicture]) -> Figure:
-    """A row per picture: slice, annotated box, predicted box, zoom on the latter, its outline, attention."""
+    """A row per picture: slice, annotated box, predicted box, zoom on the latter, its outline, attention if any."""
+    attentive = any(picture.attention is not None for picture in pictures)
     rows: list[list[Panel | None]] = []
     for picture in pictures:
         image = np.repeat(picture.image[..., None], 3, axis=2)
@@ -60,10 +62,12 @@ def box_pictures(pictures: Sequence[BoxPicture]) -> Figure:
         whole.append(Panel(image, title=next(titles), rings=[(annotated, ANNOTATED, "-"), found]))
         near = [Panel(image, title=next(titles), rings=[found], view=view)]
         near.append(Panel(image, title=next(titles), rings=[(ring, PREDICTED, "-") for ring in outline], view=view))
-        attention = Panel(image, picture.attention, title=next(titles))
         # A box without an area in the slice has nothing to be enlarged.
-        rows.append([*whole, *(near if view else [None, None]), attention])
-    return panel_grid(rows, [picture.words for picture in pictures], nothing="there is no test slice to show")
+        rows.append([*whole, *(near if view else [None, None])])
+        if attentive:
+            rows[-1].append(Panel(image, picture.attention, title=next(titles)))
+    words = [picture.words for picture in pictures]
+    return panel_grid(rows, words, nothing="there is no test slice to show", bar=attentive)
 
 
 def iou_boxes(frame: pd.DataFrame, good: float) -> Figure:

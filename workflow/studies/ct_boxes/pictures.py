@@ -24,7 +24,7 @@ from studies.common.saliency.maps import batches, scaled, unit_range
 from studies.common.series import weights_file
 from studies.ct_boxes import geometry
 from studies.ct_boxes.figures import BoxPicture
-from studies.ct_boxes.tasks import SUBTYPES
+from studies.ct_boxes.tasks import SUBTYPES, subtypes_in
 from studies.ct_boxes.training import read_slice, tuned_key
 from studies.ct_boxes.trials import PREDICTED, SOURCE, TUNED, UNTOUCHED
 
@@ -49,11 +49,12 @@ def choose_slices(
     wanted at equal steps: a single one is the median. The IoU is that of the last stage. Returns slices by file, with
     their rows of the predictions, one per stage, in the order of the stages.
     """
-    subtypes = [source, *targets]
+    learnt = subtypes_in(source)
+    subtypes = [*learnt, *targets]
     chosen: list[tuple[str, list[dict[str, Any]]]] = []
     for place, subtype in enumerate(subtypes):
         number = wanted // len(subtypes) + (place < wanted % len(subtypes))
-        stages = [SOURCE] if subtype == source else [UNTOUCHED, TUNED]
+        stages = [SOURCE] if subtype in learnt else [UNTOUCHED, TUNED]
         own = predictions[predictions["subtype"] == subtype]
         last = own[(own["stage"] == stages[-1]) & (own["part"] == "test")]
         if last.empty:
@@ -82,7 +83,9 @@ def show_slices(
     for row, coarse in zip(rows, _attention(rows, facts, weights, Path(root)), strict=True):
         image = read_image(Path(root) / row["file"])[..., 0]
         outline = sobel_outline(image, [row[edge] for edge in PREDICTED])
-        enlarged = np.asarray(cv2.resize(coarse, image.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+        enlarged = None
+        if coarse is not None:
+            enlarged = np.asarray(cv2.resize(coarse, image.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
         name = SUBTYPES.get(row["subtype"], "").replace(" carcinoma", "")
         words = f"{row['subtype']}, {name}\n{_STAGES[row['stage']]}\nIoU {row['iou']:.2f}"
         shown.append(BoxPicture(row, words, image, outline, enlarged))
@@ -110,27 +113,30 @@ def _fair(rows: pd.DataFrame, number: int) -> list[str]:
 
 def _attention(
     rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], weights: str | os.PathLike[str], root: Path
-) -> list[NDArray[np.float32]]:
-    """Maps at the network's size, one for each row: every network is built once."""
+) -> list[NDArray[np.float32] | None]:
+    """Maps at the network's size, one for each row: every network is built once. None where it has no attention."""
     keys = [tuned_key(str(row["subtype"])) if row["stage"] == TUNED else SOURCE for row in rows]
-    maps: dict[int, NDArray[np.float32]] = {}
+    maps: dict[int, NDArray[np.float32] | None] = dict.fromkeys(range(len(rows)))
     for key in dict.fromkeys(keys):
         own = [place for place, each in enumerate(keys) if each == key]
         seen = np.stack([read_slice(root / rows[place]["file"], facts["size"]) for place in own])
         model = rebuild(facts, weights_file(weights, key))
         found = box_attention(model, scaled(seen[..., None]))
-        maps |= dict(zip(own, found, strict=True))
+        if found is not None:
+            maps |= dict(zip(own, found, strict=True))
     return [maps[place] for place in range(len(rows))]
 
 
-def box_attention(model: keras.Model, images: NDArray[np.float32], *, batch_size: int = 16) -> NDArray[np.float32]:
+def box_attention(
+    model: keras.Model, images: NDArray[np.float32], *, batch_size: int = 16
+) -> NDArray[np.float32] | None:
     """A network's own attention on images float32 (n, h, w, 1), enlarged: float32 (n, h, w) in [0, 1].
 
-    That is the output of its layer `attention`. A network without one has maps of 0: Grad-CAM is not suitable for a
+    That is the output of its layer `attention`. None of a network without one: Grad-CAM is not suitable for a
     dense layer on the flattened map, which has weights for each place, so that a channel has no common weight.
     """
     if all(layer.name != LAYER for layer in model.layers):
-        return np.zeros(images.shape[:3], np.float32)
+        return None
     part = keras.Model(model.inputs[0], model.get_layer(LAYER).output)
     own = [ops.convert_to_numpy(part(batch, training=False)) for batch in batches(images, batch_size)]
     coarse, sides = np.maximum(np.concatenate(own).astype(np.float32).sum(axis=-1), 0), images.shape[2:0:-1]

@@ -4,8 +4,9 @@
 include: "inputs.smk"
 
 
+BOX_SOURCE = box_tasks.source_of(BOXES["source"])
 # `protocol/arm` of the pictures.
-BOX_PICTURES = f"{box_tasks.shown_protocol(BOXES)}/{BOXES['pictures']['arm']}"
+BOX_PICTURES = f"{box_tasks.pictured_protocol(BOXES)}/{BOXES['pictures']['arm']}"
 
 
 rule study_ct_boxes:
@@ -30,7 +31,7 @@ rule collect_ct_slices:
         root=box_folders()[0],
         annotations=box_folders()[1],
         window=BOXES["slices"]["window"],
-        subtypes=[BOXES["source"], *BOXES["targets"]],
+        subtypes=[*box_tasks.subtypes_in(BOX_SOURCE), *BOXES["targets"]],
         rule=BOXES["slices"]["rule"],
         at_most=BOXES["slices"]["at_most"],
         max_unreadable=BOXES["slices"]["max_unreadable"],
@@ -66,7 +67,7 @@ rule train_box_arm:
         "../../../envs/train.yaml"
     params:
         arm=lambda wildcards: box_tasks.arm_settings(BOXES, wildcards.arm),
-        source=BOXES["source"],
+        source=BOX_SOURCE,
         targets=BOXES["targets"],
         parts=BOXES["parts"],
         validation_share=BOXES["validation_share"],
@@ -101,7 +102,7 @@ rule draw_ct_boxes:
     conda:
         "../../../envs/train.yaml"
     params:
-        source=BOXES["source"],
+        source=BOX_SOURCE,
         targets=BOXES["targets"],
         slices=BOXES["pictures"]["slices"],
         code=lambda wildcards: study_code(

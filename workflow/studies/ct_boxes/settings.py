@@ -3,18 +3,19 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from drunet.errors import ConfigError, closest
-from drunet.settings.base import Block, Share, refusal
+from drunet.settings.base import Block, Share, kind_of, refusal
 from studies.common.ct.window import Window
 from studies.common.settings import EACH_ONCE, LABELS_APART, Id, OpenShare, PartsSettings, SetTraining, Text
 from studies.common.user_paths import is_folder
-from studies.ct_boxes.tasks import arm_settings, arms_of, module_of
+from studies.ct_boxes.tasks import arm_settings, arms_of, module_of, source_of, subtypes_in
 from studies.ct_boxes.view import BoxView
 
 # The keys of `studies.ct_boxes.tasks.SUBTYPES`.
 Subtype = Literal["A", "B", "E", "G"]
+Protocol = Literal["random", "grouped"]
 # Networks whose answers are shares of the sides, whatever they are asked for.
 _IN_SHARES = ("compact_box_regressor",)
 
@@ -94,6 +95,8 @@ class PicturesSettings(Block):
     """name under arms"""
     slices: int = Field(ge=1, le=12)
     """slices in all"""
+    protocol: Protocol | None = None
+    """way of splitting that it is of; null: the one with the least leak"""
 
 
 class Settings(Block):
@@ -101,11 +104,14 @@ class Settings(Block):
 
     slices: SlicesSettings
     """which slices, and how they become grey pictures with a box each"""
-    source: Subtype
-    """subtype of the training set"""
+    source: Annotated[
+        Annotated[Subtype, Tag("string")] | Annotated[list[Subtype], Field(min_length=1), *EACH_ONCE, Tag("array")],
+        Discriminator(kind_of),
+    ]
+    """subtype of the training set; or several, which are learnt together"""
     targets: Annotated[list[Subtype], *EACH_ONCE]
     """subtypes that it is tried on and fine-tuned for"""
-    protocols: Annotated[list[Literal["random", "grouped"]], Field(min_length=1), *EACH_ONCE]
+    protocols: Annotated[list[Protocol], Field(min_length=1), *EACH_ONCE]
     """ways of splitting"""
     parts: PartsSettings
     """counts or shares of the source"""
@@ -128,9 +134,13 @@ class Settings(Block):
 
     @model_validator(mode="after")
     def _targets_and_picture(self) -> Self:
-        if self.source in self.targets:
-            mend = "Leave it out of the targets, which are the other subtypes."
-            raise refusal("the source is among the targets", key="targets", found=self.source, mend=mend)
+        for subtype in subtypes_in(source_of(self.source)):
+            if subtype in self.targets:
+                mend = "Leave it out of the targets, which are the other subtypes."
+                raise refusal("the source is among the targets", key="targets", found=subtype, mend=mend)
+        if self.pictures.protocol not in (None, *self.protocols):
+            found, mend = self.pictures.protocol, f"Use one of {', '.join(self.protocols)}, or null."
+            raise refusal("pictures of a split that is not run", key="pictures.protocol", found=found, mend=mend)
         shown, arms = self.pictures.arm, [name for name, arm in self.arms.items() if arm]
         if shown not in arms:
             raise refusal("unknown arm", key="pictures.arm", found=shown, mend=closest(shown, arms))

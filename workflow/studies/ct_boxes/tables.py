@@ -20,7 +20,7 @@ from studies.common.images.tables import Arms, ImageArm
 from studies.common.words import with_interval
 from studies.ct_boxes import trials
 from studies.ct_boxes.geometry import iou
-from studies.ct_boxes.tasks import SUBTYPES, shown_protocol
+from studies.ct_boxes.tasks import SUBTYPES, pictured_protocol, shown_protocol, source_of, subtypes_in
 from studies.ct_boxes.trials import SOURCE, TUNED, UNTOUCHED
 
 TRUE, PREDICTED = list(trials.TRUE), list(trials.PREDICTED)
@@ -31,7 +31,7 @@ _PUBLISHED_COLUMNS = {SOURCE: "iou_after_test", UNTOUCHED: "iou_before", TUNED: 
 
 @dataclass(frozen=True)
 class Judged:
-    """The slices of a subtype at a stage that an IoU is measured on: the whole set or the test part."""
+    """The slices of a subtype, or several (`A+B`), at a stage whose IoU is measured: the whole set or the test part."""
 
     subtype: str
     stage: str
@@ -52,7 +52,7 @@ class Judged:
 
     def rows(self, predictions: pd.DataFrame) -> pd.DataFrame:
         """Its rows of an arm's predictions."""
-        here = (predictions["stage"] == self.stage) & (predictions["subtype"] == self.subtype)
+        here = (predictions["stage"] == self.stage) & predictions["subtype"].isin(subtypes_in(self.subtype))
         return predictions[here if self.whole or self.stage == UNTOUCHED else here & (predictions["part"] == "test")]
 
     def published(self, table: pd.DataFrame, source: str) -> str:
@@ -66,9 +66,10 @@ class Judged:
         return str(known[column].get(self.subtype, ""))
 
 
-def judged(source: str, targets: Sequence[str]) -> list[Judged]:
-    """All that the study measures, in the order of the thesis."""
-    found = [Judged(source, SOURCE)]
+def judged(source: str | Sequence[str], targets: Sequence[str]) -> list[Judged]:
+    """All that the study measures, in the order of the thesis; subtypes that are learnt together jointly, then each."""
+    learnt = source_of(source)
+    found = [Judged(name, SOURCE) for name in dict.fromkeys([learnt, *subtypes_in(learnt)])]
     for target in targets:
         found += [Judged(target, UNTOUCHED), Judged(target, TUNED, whole=True), Judged(target, TUNED)]
     return found
@@ -168,7 +169,7 @@ def _learnt(arm: ImageArm, stage: str, subtype: str, slices: pd.DataFrame) -> pd
         return slices[slices["file"].isin(set(own.loc[own["part"] != "test", "file"]))]
     source = Judged(str(arm.facts["source"]), SOURCE)
     tested = set(source.rows(arm.predictions)["file"])
-    return slices[(slices["subtype"] == source.subtype) & ~slices["file"].isin(tested)]
+    return slices[slices["subtype"].isin(subtypes_in(source.subtype)) & ~slices["file"].isin(tested)]
 
 
 def page_view(
@@ -187,23 +188,25 @@ def page_view(
     published.tsv, as text. `matching`, `slices`: matching.json and slices.tsv. `settings`: the study's, as of
     `studies.common.study_settings.without_paths`.
     """
-    source, targets, protocol = settings["source"], list(settings["targets"]), shown_protocol(settings)
+    source, targets, protocol = source_of(settings["source"]), list(settings["targets"]), shown_protocol(settings)
+    learnt = subtypes_in(source)
     networks = [arm for arm in arms if arm.history is not None]
     once = list({arm.name: arm for arm in networks}.values())
     means = scores[(scores["protocol"] == protocol) & (scores["metric"] == what[0].metric)].set_index("arm")
     ious = means[["label", "mean", "low", "high"]].to_dict("index")
-    of_source = leak[leak["stage"] == SOURCE].set_index("protocol")
+    of_source = leak[(leak["stage"] == SOURCE) & (leak["subtype"] == source)].set_index("protocol")
     counts = slices.groupby("subtype").agg(slices=("file", "size"), patients=("patient", "nunique")).reset_index()
-    used = slices[slices["subtype"].isin([source, *targets])]
+    used = slices[slices["subtype"].isin([*learnt, *targets])]
     centre, width = (settings["slices"]["window"][key] for key in ("centre", "width"))
     shown = settings["arms"][settings["pictures"]["arm"]]
     skipped = {f"{arm.task}: {t}: {why}" for arm in networks for t, why in arm.facts.get("skipped", {}).items()}
     return {
         **{key: settings[key] for key in ("size", "protocols", "good", "embedded")},
         "source": source,
-        "source_name": SUBTYPES[source],
+        "source_names": [SUBTYPES[subtype] for subtype in learnt],
         "targets": targets,
         "protocol": protocol,
+        "pictured": pictured_protocol(settings),
         "used": {"slices": len(used), "patients": used["patient"].nunique()},
         "tested": of_source.loc[protocol].to_dict(),
         "ious": [ious[arm.name] for arm in once if arm.name in ious],

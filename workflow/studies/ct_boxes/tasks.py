@@ -1,6 +1,6 @@
 """Subtypes, arms and jobs of the study of tumour boxes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drunet.models import registry
@@ -14,7 +14,19 @@ SUBTYPES = {
     "E": "large cell carcinoma",
     "G": "squamous cell carcinoma",
 }
+# Between subtypes that are learnt together, in the name of their set.
+_JOINT = "+"
 _UNDECISIVE = ("label", "training", "fine_tuning")
+
+
+def source_of(source: str | Sequence[str]) -> str:
+    """Name of the set that is learnt: its subtype, or several, `A+B`."""
+    return source if isinstance(source, str) else _JOINT.join(source)
+
+
+def subtypes_in(name: str) -> list[str]:
+    """The subtypes of a set that is called as by `source_of`."""
+    return name.split(_JOINT)
 
 
 def arms_of(settings: Mapping[str, Any]) -> list[str]:
@@ -45,8 +57,13 @@ def keys_of(settings: Mapping[str, Any]) -> list[str]:
 
 
 def shown_protocol(settings: Mapping[str, Any]) -> str:
-    """The protocol that pictures are of: the one without a leak, if it was run."""
+    """The protocol that the page speaks of first: the one without a leak, if it was run."""
     return max(settings["protocols"], key=PROTOCOLS.index)
+
+
+def pictured_protocol(settings: Mapping[str, Any]) -> str:
+    """The protocol that the figure of slices is of: as the settings say, or `shown_protocol`."""
+    return settings["pictures"].get("protocol") or shown_protocol(settings)
 
 
 def module_of(settings: Mapping[str, Any], arm: str) -> str:

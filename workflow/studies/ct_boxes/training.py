@@ -31,6 +31,7 @@ from studies.common.images.folder import read_image
 from studies.common.images.training import pace, without_names
 from studies.common.images.view import resized
 from studies.common.series import Series
+from studies.ct_boxes.tasks import subtypes_in
 from studies.ct_boxes.trials import HISTORY, SOURCE, TUNED, UNTOUCHED, divide, prediction_rows, sides_of, true_boxes
 from studies.ct_boxes.view import BoxView
 
@@ -55,7 +56,8 @@ def train_box_arm(
     keep_mb: float = 1500,
     code: str = "",
 ) -> Trained:
-    """Train on the source's slices, predict those of the targets, fine-tune on each target, and predict again.
+    """Train on the source's slices (of one subtype, or several: `A+B`), predict those of the targets, fine-tune on each
+    target, and predict again.
 
     `arm` is what `studies.ct_boxes.tasks.arm_settings` gives, `slices` what `studies.ct_boxes.trials.read_slices`
     reads, `root` the folder of the pictures, `size` the side of the square that they are resized to, px (published:
@@ -82,7 +84,7 @@ def train_box_arm(
     first = divided(source, parts=parts)
     tuned, skipped = _tuned(divided, targets, arm["fine_tuning"]["parts"])
     # What is kept of the source's training holds its answers for the targets, which decide nothing of the training.
-    read = slices[slices["subtype"].isin([source, *targets])]
+    read = slices[slices["subtype"].isin([*subtypes_in(source), *targets])]
 
     compute_precision(plan.precision)
     builder = {"size": size, "seed": seed, **arm["options"]}

@@ -12,6 +12,7 @@ from drunet.console import say
 from studies.common.errors import ImageSetError
 from studies.common.images.splits import PART_NAMES, split_of
 from studies.ct_boxes import geometry
+from studies.ct_boxes.tasks import subtypes_in
 
 SOURCE, UNTOUCHED, TUNED = "source", "untouched", "fine-tuned"
 TRUE = geometry.COORDINATES
@@ -37,15 +38,19 @@ def divide(
     seed: int,
     where: str,
 ) -> pd.DataFrame:
-    """The slices of a subtype, renumbered, with their part; no validation where there are too few patients (slices).
+    """The slices of a subtype, or of several (`A+B`), renumbered, with their part.
+
+    There is no validation where there are too few patients (slices).
 
     `slices` has subtype and patient, a row per slice. The `protocol` is "random", by slice, as published, or "grouped",
     by patient. `parts` are counts or shares of training and test, and of validation if wanted; where they name none,
     `validation_share` of the training set is set aside. Raises ImageSetError if there are too few slices, or patients,
     for training and test.
     """
-    own = slices[slices["subtype"] == subtype].reset_index(drop=True)
-    images, count = own.assign(label=subtype, group=own["patient"]), _units(own, protocol)
+    learnt = subtypes_in(subtype)
+    own = slices[slices["subtype"].isin(learnt)].reset_index(drop=True)
+    images = own.assign(label=own["subtype"], group=own["patient"])
+    count, subtype = min((_units(own[own["subtype"] == each], protocol), each) for each in learnt)
     if count < 2:
         unit = "patient" if protocol == "grouped" else "slice"
         found = f"{count or 'no'} {unit} of subtype {subtype}"

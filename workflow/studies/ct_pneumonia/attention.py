@@ -17,7 +17,15 @@ from drunet.training.trained import rebuild
 from studies.common.class_metrics import trial_of, with_calls
 from studies.common.images.folder import read_image
 from studies.common.images.view import View
-from studies.common.saliency.maps import ScoreKind, grad_cam, scaled, unit_range, walk
+from studies.common.saliency.maps import (
+    ScoreKind,
+    default_layers,
+    find_layer,
+    grad_cam,
+    scaled,
+    unit_range,
+    walk,
+)
 from studies.common.series import weights_file
 from studies.ct_pneumonia.attention_maps import COVERAGE, ArmMaps, coverage, seen_box
 
@@ -26,6 +34,8 @@ _Seen: TypeAlias = tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.int6
 # Groups of convolutions, by whether they learn.
 GROUPS = {"frozen": (False,), "trainable": (True,), "all": (False, True)}
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
+# Layers that hold what another one gave, at other places.
+_PLACES_ALONE = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D, keras.layers.UpSampling2D)
 
 
 def choose_images(
@@ -76,34 +86,37 @@ def map_arm(
     trial: str,
     positive: str,
     options: Mapping[str, Any],
+    layer: str | None,
     layers: int | None,
 ) -> tuple[ArmMaps, pd.DataFrame]:
     """All maps of one network, and how they meet the boxes (file, xmin, ymin, xmax, ymax; px of the image).
 
     `facts`, `weights` and `predictions` are what its training left; `shown` and `covered` come from `choose_images`.
-    The `positive` class is explained, whatever the network predicts; so many `layers` are shown over the depth. The
-    table has a row per box: file, group, box (its number), right (whether the network is correct), and `coverage` by
-    the last convolution.
+    The `positive` class is explained, whatever the network predicts, at the `layer` of that name (None: `last_layer`);
+    so many `layers` are shown over the depth. The table has a row per box: file, group, box (its number), layer, right
+    (whether the network is correct), and `coverage` by the map of the layer. Raises ModelError for an unknown layer.
     """
     model, view = rebuild(facts, weights_file(weights, trial)), View.of(facts["view"], "view")
     index, score = list(facts["classes"]).index(positive), options["score"]
-    maps = _maps(model, _seen(shown["file"], root, view, boxes), index, score, layers)
+    last = layer or last_layer(model)
+    maps = _maps(model, _seen(shown["file"], root, view, boxes), index, score, last, layers)
     called = with_calls(trial_of(predictions, trial)).set_index("file")["called"]
     rows = []
     if len(covered):
-        last, (images, edges, owner) = last_convolution(model), _seen(covered["file"], root, view, boxes)
+        images, edges, owner = _seen(covered["file"], root, view, boxes)
         say(f"comparing the boxes of {len(covered)} images with the map of {_last_part(last)}")
         found = grad_cam(model, scaled(images), index, layers=[last], score=score, batch_size=8).branches[last]
         for k, (file, group) in enumerate(covered[["file", "group"]].to_numpy()):
             for number, box in enumerate(edges[owner == k]):
                 met = coverage(found[k], box, threshold=options["threshold"], least=options["found"])
-                rows.append({"file": file, "group": group, "box": number, "right": called[file] == positive, **met})
+                told = {"layer": _last_part(last), "right": called[file] == positive}
+                rows.append({"file": file, "group": group, "box": number, **told, **met})
     return maps, pd.DataFrame(rows, columns=list(COVERAGE))
 
 
-def _maps(model: keras.Model, seen: _Seen, index: int, score: ScoreKind, layers: int | None) -> ArmMaps:
+def _maps(model: keras.Model, seen: _Seen, index: int, score: ScoreKind, last: str, layers: int | None) -> ArmMaps:
     """All maps of the images that are shown."""
-    (images, boxes, owner), last, learning = seen, last_convolution(model), convolutions(model)
+    (images, boxes, owner), learning = seen, convolutions(model)
     pixels = scaled(images)
     asked = spread_convolutions(model, layers) if layers else []
     found = grad_cam(model, pixels, index, layers=[*dict.fromkeys([*asked, last])], score=score, batch_size=4)
@@ -116,6 +129,7 @@ def _maps(model: keras.Model, seen: _Seen, index: int, score: ScoreKind, layers:
         boxes,
         owner,
         found_by[last],
+        np.array(_last_part(last), dtype=np.str_),
         np.stack([found_by[name] for name in asked]) if asked else np.zeros((0, *images.shape[:3]), np.float32),
         np.array([_last_part(name) for name in asked], dtype=np.str_),
         groups,
@@ -149,13 +163,18 @@ def convolutions(model: keras.Model) -> dict[str, bool]:
     return {path: bool(layer.trainable) for path, layer in walk(model) if isinstance(layer, _CONVOLUTIONS)}
 
 
-def last_convolution(model: keras.Model) -> str:
-    """Path of the last of `convolutions`: where Grad-CAM is usually taken, found without a list of names.
+def last_layer(model: keras.Model) -> str:
+    """Path of the last layer that holds all channels which are pooled: where Grad-CAM is taken if no layer is named.
 
-    In a network that ends in several branches side by side (InceptionV3, InceptionResNetV2's blocks) it lies in one of
-    them, and says nothing of the others; the model's own output holds all (`saliency.maps.default_layers`).
+    Found without a list of names. The last convolution need not be that: in InceptionV3 it is one of several branches
+    (192 of 2,048 channels), in DenseNet121 what one layer adds (32 of 1,024), in ResNet50 a branch before its addition.
+    Layers that pool or enlarge hold nothing new, and fewer or no more places.
     """
-    return list(convolutions(model))[-1]
+    pooled = default_layers(model)[-1]
+    shape = find_layer(model, pooled).output.shape
+    own = [(path, layer) for path, layer in walk(model) if not isinstance(layer, (keras.Model, *_PLACES_ALONE))]
+    found = [path for path, layer in own if len(layer.output.shape) == 4 and layer.output.shape[-1] == shape[-1]]
+    return found[-1] if found else pooled
 
 
 def spread_convolutions(model: keras.Model, count: int) -> list[str]:

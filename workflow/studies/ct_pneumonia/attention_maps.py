@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from drunet.files import whole_file
 from studies.common.images.view import View
 
-COVERAGE = ("file", "group", "box", "right", "share", "highlighted", "found")
+COVERAGE = ("file", "group", "box", "layer", "right", "share", "highlighted", "found")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,8 @@ class ArmMaps:
     images: NDArray[np.uint8]  # (k, side, side, 3)
     boxes: NDArray[np.float64]  # (m, 4), px of the view
     owner: NDArray[np.int64]  # (m,), which image each box is of
-    last: NDArray[np.float32]  # (k, side, side), of the last convolution
+    last: NDArray[np.float32]  # (k, side, side), of the layer that is explained
+    last_name: NDArray[np.str_]  # (), what it is called
     layers: NDArray[np.float32]  # (layers, k, side, side)
     layer_names: NDArray[np.str_]  # (layers,)
     groups: NDArray[np.float32]  # (3, side, side)
@@ -54,7 +55,7 @@ class ArmMaps:
 
 def read_coverage(path: str | Path) -> pd.DataFrame:
     """Read a coverage.tsv: `COVERAGE`, a row per box."""
-    return pd.read_csv(path, sep="\t", dtype={"file": str, "group": str, "right": bool, "found": bool})
+    return pd.read_csv(path, sep="\t", dtype={"file": str, "group": str, "layer": str, "right": bool, "found": bool})
 
 
 def seen_box(view: View, box: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:

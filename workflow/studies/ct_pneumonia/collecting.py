@@ -17,7 +17,7 @@ from PIL import Image
 
 from drunet.console import progress, say
 from studies.common.ct.annotation import NO_ANNOTATIONS, Annotations, find_annotations
-from studies.common.ct.dicom import is_directory, read_slice
+from studies.common.ct.dicom import SliceIds, is_directory, read_ids, read_slice
 from studies.common.ct.facts import FACTS, dicom_facts, picture_facts
 from studies.common.ct.files import UserFiles, check_unreadable, find_user_files, is_dicom
 from studies.common.ct.window import Window
@@ -26,6 +26,7 @@ from studies.common.images.content import SUFFIXES
 from studies.common.images.folder import PARTS, read_image
 from studies.common.images.groups import path_ends, read_columns
 from studies.common.user_paths import whole_folder
+from studies.ct_pneumonia.selection import ClassDraw, choose
 
 SOURCE_COLUMNS = ("file", "label", "source", "part", *FACTS)
 
@@ -40,6 +41,17 @@ class _Read:
     patient_tag: str | None = None
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """Class of each image that was drawn, by its number; what was met on the way, and counts by class."""
+
+    labels: dict[int, str]
+    uids: set[str] = field(repr=False)
+    passed_over: int
+    duplicates: int
+    counts: dict[str, dict[str, int]]
+
+
 def collect_images(
     root: str | Path,
     classes: Sequence[str],
@@ -50,6 +62,9 @@ def collect_images(
     sources: str | Path | None,
     max_unreadable: float,
     where: str,
+    draw: Mapping[str, ClassDraw | None] | None = None,
+    balance: bool = False,
+    seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Write the images of each class as 8-bit grey PNG in their stored size.
 
@@ -64,33 +79,44 @@ def collect_images(
     study, else the series. `max_unreadable` is the share of images that may be unreadable, and of matching annotations
     that may be unusable.
 
+    Of a class that `draw` names only what it says is read, drawn by `seed`; with `balance` all classes are brought to
+    the size of the smallest one. For this the headers of all its DICOM files are read first.
+
     Returns a row per image: file (`Cancer/00017.png`), label, source ("" or a number), part ("" or its name), and facts
     of the original; a row per box; unreadable numbers; and counts. Raises CtError.
     """
     files = find_user_files(root, f"{where}.root")
-    labels = _labels(files, classes)
-    parts = _parts(files, labels)
+    everything = _labels(files, classes)
     notes = find_annotations(find_user_files(annotations, f"{where}.annotations")) if annotations else NO_ANNOTATIONS
-    known = _read_sources(sources, files, labels, f"{where}.sources") if sources else {}
+    known = _read_sources(sources, files, everything, f"{where}.sources") if sources else {}
+    unknown: list[tuple[int, str]] = []
+    plans = {label: plan for label, plan in (draw or {}).items() if plan}
+    drawn = _draw(files, everything, plans, notes, known, unknown, balance=balance, seed=seed, limit=max_unreadable)
+    labels = drawn.labels
+    parts = _parts(files, labels)
     unreadable: list[tuple[int, str]] = []
     with whole_folder(folder) as new:
         kept, passed_over = _convert(new, files, labels, window, unreadable)
         check_unreadable(files, unreadable, len(labels), max_unreadable)
         boxes, counts = _boxes(kept, labels, notes, max_unreadable)
+    unreadable += unknown
     table = _table(kept, labels, parts, known)
     uids = [read.uid for read in kept.values() if read.uid]
     facts: dict[str, Any] = {
         "images": len(table),
         "classes": {name: int((table["label"] == name).sum()) for name in classes},
         "dicom": int((table["format"] == "dicom").sum()),
-        "duplicates": len(uids) - len(set(uids)),
+        "duplicates": len(uids) - len(set(uids)) + drawn.duplicates,
         "annotated": int(boxes["file"].nunique()),
         "sources": int(table.loc[table["source"] != "", "source"].nunique()),
         "without_source": int((table["source"] == "").sum()),
         "without_patient": sum(read.patient_tag not in (None, "PatientID") for read in kept.values()),
         "unreadable": len(unreadable),
-        "passed_over": passed_over,
+        "passed_over": passed_over + drawn.passed_over,
         **counts,
+        "annotation_without_dicom": len(set(notes.numbers) - drawn.uids - set(uids)),
+        "drawn": drawn.counts,
+        "balanced": balance,
     }
     say(f"{len(table)} images of {len(classes)} classes")
     return table, boxes, pd.DataFrame(unreadable, columns=["number", "reason"]), facts
@@ -116,6 +142,92 @@ def _labels(files: UserFiles, classes: Sequence[str]) -> dict[int, str]:
             mend = f"Fill or remove it. Images are DICOM or end in {', '.join(SUFFIXES)}."
             raise CtError("a class folder holds no image", where=files.where, found=name, mend=mend)
     return labels
+
+
+def _draw(
+    files: UserFiles,
+    labels: dict[int, str],
+    plans: Mapping[str, ClassDraw],
+    notes: Annotations,
+    known: Mapping[int, str],
+    unreadable: list[tuple[int, str]],
+    *,
+    balance: bool,
+    seed: int,
+    limit: float,
+) -> _Drawn:
+    """Draw images of the classes that have a plan, or of all to balance them; other classes stay whole."""
+    looked = [number for number, label in labels.items() if balance or label in plans]
+    heads, pictures, passed_over, duplicates = _look_through(files, looked, unreadable)
+    check_unreadable(files, unreadable, len(looked), limit)
+    boxes, _ = notes.matching({ids.uid: (ids.columns, ids.rows) for ids in heads.values()}, limit)
+    patients = {**dict.fromkeys(pictures, ""), **{number: _patient(ids) for number, ids in heads.items()}}
+    texts = {number: text or f"file {number}" for number, text in _sources(patients, known).items()}
+    chosen: dict[int, str] = {}
+    counts: dict[str, dict[str, int]] = {}
+    drawn: dict[str, list[int]] = {}
+    for label in dict.fromkeys(labels[number] for number in looked):
+        plan = plans.get(label, ClassDraw())
+        own = {number: text for number, text in texts.items() if labels[number] == label}
+        if plan.annotated:
+            own = {number: text for number, text in own.items() if number in heads and boxes.get(heads[number].uid)}
+        drawn[label] = choose(own, plan, _random(seed, label))
+        _check_drawn(plan, own, drawn[label], f"{files.where.removesuffix('.root')}.draw.{label}")
+        counts[label] = {"of_images": len(own), "of_sources": len(set(own.values()))}
+    least = ClassDraw(images=min(map(len, drawn.values())) or None) if balance else ClassDraw()
+    for label, numbers in drawn.items():
+        left = choose({number: texts[number] for number in numbers}, least, _random(seed, label))
+        chosen |= dict.fromkeys(left, label)
+        counts[label] |= {"images": len(left), "sources": len({texts[number] for number in left})}
+    whole = set(labels) - set(looked)
+    kept = {number: label for number, label in labels.items() if number in whole or number in chosen}
+    return _Drawn(kept, {ids.uid for ids in heads.values()}, passed_over, duplicates, counts)
+
+
+def _look_through(
+    files: UserFiles, numbers: Sequence[int], unreadable: list[tuple[int, str]]
+) -> tuple[dict[int, SliceIds], list[int], int, int]:
+    """IDs of every CT slice, without duplicates; pictures; the numbers of files of another kind, and of duplicates."""
+    heads: dict[int, SliceIds] = {}
+    pictures: list[int] = []
+    uids: set[str] = set()
+    other = duplicates = 0
+    with progress(len(numbers), f"Looking through {files.where}", "files") as bar:
+        for number in numbers:
+            bar.update()
+            if not _is_slice(files.path(number)):
+                pictures.append(number)
+                continue
+            try:
+                ids = read_ids(files.path(number), files.label(number))
+            except CtError as error:
+                unreadable.append((number, error.what))
+                continue
+            if not ids.is_ct:
+                other += 1
+            elif ids.uid in uids:
+                duplicates += 1
+            else:
+                uids.add(ids.uid)
+                heads[number] = ids
+    return heads, pictures, other, duplicates
+
+
+def _random(seed: int, label: str) -> np.random.Generator:
+    """What is drawn of one class depends on no other."""
+    return np.random.default_rng([seed, *label.encode()])
+
+
+def _check_drawn(plan: ClassDraw, own: Mapping[int, str], chosen: Sequence[int], where: str) -> None:
+    """Refuse a draw that comes out smaller than it was asked for."""
+    kind = "annotated CT slices" if plan.annotated else "images"
+    for key, count in (("patients", len(set(own.values()))), ("images", len(chosen))):
+        if (wanted := getattr(plan, key)) is not None and count < wanted:
+            mend = (
+                "Ask for no more than there are, or set it to null; `draw: {CLASS: null}` takes all images of a class."
+            )
+            found = f"{kind} of {count} patients" if key == "patients" else f"{count} {kind}"
+            raise CtError(f"fewer {key} than are to be drawn", where=f"{where}.{key}", found=found, mend=mend)
 
 
 def _parts(files: UserFiles, labels: Mapping[int, str]) -> dict[int, str]:
@@ -161,12 +273,15 @@ def _read(path: Path, where: str, window: Window) -> tuple[NDArray[np.uint8], _R
         ct = read_slice(path, where)
         height, width = ct.hu.shape
         facts = dicom_facts(path, width, height, ct.bits)
-        # Its own UID groups a slice with no other: its source is unknown.
-        patient = "" if ct.ids.patient_tag == "SOPInstanceUID" else ct.ids.patient
-        return window.grey(ct.hu), _Read(facts, ct.ids.uid, patient, ct.ids.patient_tag)
+        return window.grey(ct.hu), _Read(facts, ct.ids.uid, _patient(ct.ids), ct.ids.patient_tag)
     pixels = read_image(path)
     grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
     return grey, _Read(picture_facts(path, pixels))
+
+
+def _patient(ids: SliceIds) -> str:
+    """What tells slices of one patient; "" where nothing does, for its own UID groups a slice with no other."""
+    return "" if ids.patient_tag == "SOPInstanceUID" else ids.patient
 
 
 def _is_slice(path: Path) -> bool:

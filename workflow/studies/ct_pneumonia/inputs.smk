@@ -19,6 +19,14 @@ def ct_images(key):
     return path
 
 
+def ct_draw(wildcards):
+    """What is drawn of a user's files, and by which seed; nothing where all are taken, as of the drawn set."""
+    named = PNEUMONIA["collect"]
+    if not named["root"] or not (named["draw"] or named["balance"]):
+        return None
+    return {"draw": named["draw"], "balance": named["balance"], "seed": config["seed"]}
+
+
 def ct_content(wildcards):
     """State of a user's files: one that is added or replaced in place is noticed. DICOM files need no suffix."""
     named = PNEUMONIA["collect"]

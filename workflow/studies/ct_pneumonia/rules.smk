@@ -39,6 +39,7 @@ rule collect_ct_images:
         classes=image_tasks.classes_of(PNEUMONIA),
         window=PNEUMONIA["collect"]["window"],
         max_unreadable=PNEUMONIA["collect"]["max_unreadable"],
+        draw=ct_draw,
         content=ct_content,
         code=lambda wildcards: study_code("ct_pneumonia", "collect_ct_images"),
     resources:
@@ -73,7 +74,8 @@ rule map_ct_attention:
     params:
         trial=PNEUMONIA_TRIAL,
         positive=PNEUMONIA["positive"],
-        options={key: value for key, value in PNEUMONIA["attention"].items() if key != "layers_of"},
+        options={key: value for key, value in PNEUMONIA["attention"].items() if key not in ("layer", "layers_of")},
+        layer=lambda wildcards: PNEUMONIA["attention"]["layer"].get(wildcards.arm),
         layers=lambda wildcards: PNEUMONIA["attention"]["layers_of"].get(wildcards.arm),
         code=lambda wildcards: study_code(
             "ct_pneumonia", "map_ct_attention", image_tasks.module_of(PNEUMONIA, f"{PNEUMONIA_TASK}/{wildcards.arm}")

@@ -6,13 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from drunet.errors import ConfigError, closest
 from drunet.settings.base import Block, Share, kind_of
 from drunet.settings.network import Weights
 from studies.common.ct.window import Window
 from studies.common.images.settings import ArmsSettings, ImageStudy
-from studies.common.images.tasks import check_tasks
+from studies.common.images.tasks import check_tasks, classes_of
 from studies.common.settings import Id, Score, SomeShare, Text
 from studies.ct_pneumonia.network_table import with_networks
+from studies.ct_pneumonia.selection import ClassDraw
 
 _Size = Annotated[int, Field(ge=32, le=1024)]
 
@@ -30,6 +32,10 @@ class CollectSettings(Block):
     """window of DICOM files"""
     max_unreadable: Share
     """share of unreadable files above which it stops"""
+    draw: dict[str, ClassDraw | None] = Field(default_factory=dict)
+    """what is drawn of a class at random, by its name; null, or a class not named: all images"""
+    balance: bool = False
+    """bring all classes to the size of the smallest one, at random"""
 
 
 class NetworksSettings(Block):
@@ -83,6 +89,8 @@ class AttentionSettings(Block):
     """share of a box that is to be exceeded"""
     score: Score
     """what is differentiated"""
+    layer: dict[str, Text | None]
+    """layer whose map is compared and shown, by arm; null, or an arm not named: the last one with all channels"""
     layers_of: dict[str, Annotated[int | None, Field(ge=1, le=8)]]
     """number of convolutions shown over the depth, by arm; null: none"""
 
@@ -110,4 +118,8 @@ def completed(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     settings = with_networks(settings, Path(__file__).parent, where)
     ArmsSettings.among(settings, where)
     check_tasks(name, settings)
+    known = classes_of(settings)
+    if wrong := [label for label in settings["collect"]["draw"] if label not in known]:
+        mend = closest(wrong[0], known)
+        raise ConfigError("unknown class", where=f"{where}.collect.draw", found=wrong[0], mend=mend)
     return settings

@@ -12,17 +12,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from drunet.metrics import summarise
-from studies.common.class_metrics import Roc, roc_curves
+from studies.common.class_metrics import Roc, classes_in, roc_curves
 from studies.common.images import tables as shared
 from studies.common.images.class_figures import (
     PROTOCOL_LOOKS,
     PROTOCOL_NAMES,
+    confusion_matrices,
     loss_curves,
     protocol_dumbbell,
     roc_panels,
 )
 from studies.common.images.protocols import PROTOCOLS
 from studies.common.images.tables import Arms, ImageArm, dumbbell_points, strictest_protocol
+from studies.common.images.tasks import shown_trial
 from studies.common.model_figures import interval_rows
 from studies.common.saliency.attention_figure import Panel, panel_grid
 from studies.common.words import with_interval
@@ -80,7 +82,7 @@ def probe_table(scores: pd.DataFrame, arms: Arms, settings: Mapping[str, Any]) -
 
 
 def coverage_table(tables: Mapping[str, pd.DataFrame], *, resamples: int, seed: int) -> pd.DataFrame:
-    """How each network's last convolution meets the boxes, from coverage.tsv; intervals draw whole patients."""
+    """How the map of a layer of each network meets the boxes, from coverage.tsv; intervals draw whole patients."""
     rows = []
     for label, table in tables.items():
         if table.empty:
@@ -94,6 +96,7 @@ def coverage_table(tables: Mapping[str, pd.DataFrame], *, resamples: int, seed: 
         rows.append(
             {
                 "network": label,
+                "layer": table["layer"].iloc[0],
                 "boxes": len(table),
                 "share of the box covered": shares[0],
                 "share of the image highlighted": shares[1],
@@ -137,11 +140,13 @@ def page_view(
     best = there[int(np.argmax(accuracy))]
     tested, printed = there[0].of(protocol), published["accuracy"].astype(float)
     names, attention = {arm.name for arm in networks}, settings["attention"]
+    explained = shown_trial(settings["tasks"][task]).partition(".")[0]
     return {
         **shared.shared_view(scores, leak, arms, grouping, metrics=("accuracy", "auc")),
         "positive": settings["positive"],
         "drawn": settings["embedded"],
         "protocol": protocol,
+        "explained": explained,
         "strict": protocol == shared.GROUPED,
         "networks": len(there),
         "tested": {"images": len(tested), "groups": tested["group"].nunique()},
@@ -164,7 +169,14 @@ def page_view(
         "parameters": parameters_table(arms, published, settings),
         **{key: attention[key] for key in ("threshold", "found", "score")},
         "window": settings["collect"]["window"],
-        "collected": {"annotation_without_dicom": 0, "without_patient": 0, "passed_over": 0, **collected},
+        "collected": {
+            "annotation_without_dicom": 0,
+            "without_patient": 0,
+            "passed_over": 0,
+            "drawn": {},
+            "balanced": False,
+            **collected,
+        },
         "untrained": [name for name in settings["tables"]["networks"] if name not in names],
     }
 
@@ -182,12 +194,17 @@ def figures(scores: pd.DataFrame, leak: pd.DataFrame, arms: Arms, settings: Mapp
         for probe in (False, True)
     )
     lines = {"accuracy": {"chance": chance(arms, scores)}, "auc": {"chance": 0.5, "alarm": settings["probe"]["alarm"]}}
+    histories = {arm.label: arm.history for arm in arms if arm.history is not None}
     points, unit = probe_points(scores, networks + probes), " on test images, 95 % interval"
     return {
         "protocols": protocol_dumbbell(dumbbell_points(scores, leak, arms[0].task), FIGURED),
         "roc": roc_panels(roc_curves_of(arms, settings), of=settings["positive"]),
         "probe": interval_rows(points, FIGURED, PROTOCOL_LOOKS, lines, unit=unit, above=len(networks)),
-        "losses": loss_curves({arm.label: arm.history for arm in arms if arm.history is not None}),
+        "confusion": confusion_matrices(
+            shared.matrices(whole_image_arms(arms, settings)), classes_in(arms[0].predictions)
+        ),
+        "losses": loss_curves(histories),
+        "accuracies": loss_curves(histories, "accuracy"),
     }
 
 
@@ -220,17 +237,19 @@ def probe_points(scores: pd.DataFrame, arms: Arms) -> pd.DataFrame:
 
 
 def last_maps_figure(maps: Mapping[str, ArmMaps], shown: pd.DataFrame) -> Figure:
-    """The last convolution of every network, by its shown name, a row per image (Chu et al., figure 3)."""
+    """The map of a layer of every network, by its shown name, a row per image (Chu et al., figure 3)."""
     rows, words = [], []
     for k, image in enumerate(shown.to_dict("records")):
         first = next(iter(maps.values()))
         row = [Panel(first.images[k], boxes=first.boxes_of(k), title="" if k else "image")]
         for label, own in maps.items():
-            row.append(Panel(own.images[k], own.last[k], own.boxes_of(k), title="" if k else label))
+            row.append(
+                Panel(own.images[k], own.last[k], own.boxes_of(k), title="" if k else f"{label}\n{own.last_name}")
+            )
         rows.append(row)
         right = f"correct: {int(image['right'])} of {int(image['networks'])}"
         words.append(f"image {k + 1}\n{right}\nmean p = {image['p']:.2f}")
-    return panel_grid(rows, words, most=_COLUMNS)
+    return panel_grid(rows, words, most=_COLUMNS, letters=6.8)
 
 
 def layers_figure(maps: Mapping[str, ArmMaps]) -> Figure:

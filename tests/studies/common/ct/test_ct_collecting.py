@@ -27,6 +27,7 @@ from studies.common.images.content import content_state
 from studies.common.images.folder import list_images, read_image, read_list, write_list
 from studies.ct_boxes.collecting import choose_box, collect_slices, subtype_letter
 from studies.ct_pneumonia.collecting import collect_images
+from studies.ct_pneumonia.selection import ClassDraw, choose
 
 REAL = Path(__file__).parents[4] / ".." / "shared" / "data" / "ct"
 LUNG = Window(centre=-600, width=1500)
@@ -429,6 +430,84 @@ def test_a_slice_that_names_no_patient_is_its_studys_or_seriess_and_else_of_no_k
     sources = found.sources.loc[found.sources["label"] == "Cancer", "source"]
     assert sorted(sources) == ["", "", "1", "1"]
     assert (found.facts["without_patient"], found.facts["without_source"]) == (4, 6)
+
+
+@pytest.fixture
+def collection(tmp_path: Path, classes: Path) -> Path:
+    """Cancer as a collection: five patients of 2, 3, 4, 5 and 6 slices, all but the first of each with a box."""
+    shutil.rmtree(classes)
+    for p in range(5):
+        own = classes / "Cancer" / f"Lung_Dx-A000{p}"
+        for k in range(p + 2):
+            ids: dict[str, Any] = {"SOPInstanceUID": uid_of(100 * p + k), "PatientID": f"Lung_Dx-A000{p}"}
+            write_slice(own / f"1-{k}.dcm", body(k), **ids)
+            if k:
+                write_voc(tmp_path / "notes" / f"A000{p}", uid_of(100 * p + k), BOX)
+        pet: dict[str, Any] = {"SOPClassUID": uids.PositronEmissionTomographyImageStorage, "Modality": "PT"}
+        write_slice(own / "pet.dcm", body(1), SOPInstanceUID=uid_of(900 + p), **pet)
+    # A slice that was looked at and has no tumour, and one that is there twice.
+    write_voc(tmp_path / "notes", uid_of(400))
+    write_slice(classes / "Cancer" / "again.dcm", body(1), SOPInstanceUID=uid_of(401), PatientID="Lung_Dx-A0004")
+    for k in range(12):
+        path = classes / "Non-cancer" / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 30), k, np.uint8)).save(path)
+    return tmp_path / "notes"
+
+
+def test_patients_and_annotated_slices_are_drawn_from_a_collection(gather: Run, collection: Path) -> None:
+    everything = gather(annotations=collection)
+    assert everything.facts["classes"]["Cancer"] == 21 and everything.facts["passed_over"] == 5
+    plan = ClassDraw(annotated=True, patients=4, images=7)
+    found = gather(annotations=collection, draw={"Cancer": plan}, seed=3)
+    cancer = found.sources[found.sources["label"] == "Cancer"]
+    # In rounds: of four patients two or, where there is only one, that one, until there are seven.
+    assert len(cancer) == 7 and cancer["source"].nunique() == 4 and cancer["source"].value_counts().max() <= 3
+    assert set(found.boxes["file"]) == set(cancer["file"])
+    assert found.facts["classes"] == {"Non-cancer": 12, "Cancer": 7}
+    counts = {"passed_over": 5, "unreadable": 0, "duplicates": 1, "annotation_without_dicom": 1, "without_patient": 0}
+    assert {key: found.facts[key] for key in counts} == counts
+    # 1 + 2 + 3 + 4 + 5 slices have a box; the empty annotation is none.
+    assert found.facts["drawn"] == {"Cancer": {"of_images": 15, "of_sources": 5, "images": 7, "sources": 4}}
+    again = gather(annotations=collection, draw={"Cancer": plan}, seed=3)
+    pd.testing.assert_frame_equal(found.sources, again.sources)
+    others = [gather(annotations=collection, draw={"Cancer": plan}, seed=s).sources["file"].tolist() for s in range(4)]
+    assert len({tuple(files) for files in others}) > 1
+
+
+def test_classes_are_balanced_by_whole_rounds_of_patients(gather: Run, collection: Path) -> None:
+    found = gather(annotations=collection, balance=True, seed=1)
+    assert found.facts["classes"] == {"Non-cancer": 12, "Cancer": 12}
+    cancer = found.sources[found.sources["label"] == "Cancer"]
+    # 2, 3, 4, 5 and 6 slices: two rounds of five, and two more.
+    assert sorted(cancer["source"].value_counts()) == [2, 2, 2, 3, 3]
+    plans = {"Cancer": ClassDraw(annotated=True), "Non-cancer": ClassDraw(images=9)}
+    found = gather(annotations=collection, draw=plans, balance=True, seed=1)
+    assert found.facts["classes"] == {"Non-cancer": 9, "Cancer": 9} and len(found.boxes) == 9
+
+
+@pytest.mark.parametrize(
+    ("plan", "match"),
+    [
+        ({"annotated": True, "patients": 6}, r"draw\.Cancer\.patients: fewer .*annotated CT slices of 5 patients"),
+        ({"annotated": True, "images": 16}, r"draw\.Cancer\.images: fewer .*15 annotated CT slices"),
+        ({"per_patient": 2, "images": 11}, r"draw\.Cancer\.images: fewer .*10 images"),
+    ],
+)
+def test_a_draw_of_more_than_there_is_is_refused(
+    gather: Run, collection: Path, tmp_path: Path, plan: dict[str, Any], match: str
+) -> None:
+    refused(gather, f"collect.{match}", tmp_path, annotations=collection, draw={"Cancer": ClassDraw(**plan)})
+
+
+def test_rounds_take_one_image_of_each_patient_in_turn() -> None:
+    sources = {n: "a" if n < 10 else "b" if n < 12 else "c" for n in range(15)}
+    drawn = choose(sources, ClassDraw(images=8), np.random.default_rng(0))
+    assert drawn == sorted(set(drawn))
+    assert pd.Series([sources[n] for n in drawn]).value_counts().to_dict() == {"a": 3, "b": 2, "c": 3}
+    few = choose(sources, ClassDraw(patients=2, per_patient=1), np.random.default_rng(0))
+    assert len(few) == len({sources[n] for n in few}) == 2
+    assert choose(sources, ClassDraw(), np.random.default_rng(0)) == list(range(15))
 
 
 def test_a_quote_in_a_table_swallows_no_row(gather: Run, classes: Path, tmp_path: Path) -> None:

@@ -245,7 +245,7 @@ def partial(name: str, **grouping: Any) -> str:
 def test_the_note_on_groups_tells_of_the_check() -> None:
     words = partial("grouping")
     assert "1 765 pairs of similar images of one class were compared, and 901 of them were linked" in words
-    assert "0 were linked (with 95 % confidence at most 0.17 %)" in words and "at least 99.7 % of the links" in words
+    assert "0 were linked (with 95 % confidence at most 0.17 %)" in words and "12 were linked (at most 1.14 %)" in words
     assert "some leak in the grouped split" in words
     known = partial("grouping", source="file")
     assert (
@@ -256,9 +256,18 @@ def test_the_note_on_groups_tells_of_the_check() -> None:
 
 def test_links_are_called_unchecked_where_no_other_class_was_searched() -> None:
     """Of a study of CT the images of one class alone may be of unknown source."""
-    words = partial("grouping", check={**check_facts(0, 0, 1765, 901), "examples": []})
-    assert "The links are unchecked: no other class was searched" in words
+    words = partial("grouping", check={**check_facts(0, 0), "examples": []})
+    assert "No other class was searched" in words
     assert "As a check" not in words and "100 %" not in words
+
+
+def test_the_note_on_groups_claims_no_precision_and_tells_of_links_that_were_left_out() -> None:
+    words = partial("grouping")
+    assert "Of 1 700 pairs of one class drawn at random, some of which may share a source, 12 were linked" in words
+    assert "How many of the links are right is therefore not known" in words and "left out" not in words
+    words = partial("grouping", over_largest=3, bound=20, same_class={"known": True, **check_facts(200, 1)})
+    assert "200 pairs of similar images of one class that are known to be of different sources, 1 were linked" in words
+    assert "3 links would have made a group larger than 20 images and were left out" in words
 
 
 def test_the_table_of_trainings_shows_where_networks_were_trained_otherwise(distilled: dict[str, Any]) -> None:

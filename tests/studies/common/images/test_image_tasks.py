@@ -64,6 +64,19 @@ def test_pictures_show_the_honest_protocol(settings: dict[str, Any]) -> None:
     assert image_tasks.shown_trial({**task, "protocols": ["random"]}) == "random.0"
 
 
+def test_the_protocol_that_is_shown_can_be_chosen_among_those_of_the_task(settings: dict[str, Any]) -> None:
+    task = settings["tasks"]["lung"]
+    assert image_tasks.shown_trial({**task, "shown": "random"}) == "random.0"
+    task["shown"] = "random"
+    assert image_tasks.kept_trials(settings, "lung", "resnet101") == ["random.0"]
+    for arm in settings["arms"].values():
+        arm["only"] = None
+    image_tasks.check_tasks("study", settings)
+    task["shown"] = "given"
+    with pytest.raises(DrunetError, match=r"tasks\.lung\.shown: unknown protocol of this task \(found: given\)"):
+        image_tasks.check_tasks("study", settings)
+
+
 def test_all_weights_of_a_teacher_are_kept_and_one_of_any_other(settings: dict[str, Any]) -> None:
     assert image_tasks.kept_trials(settings, "lung", "resnet50") == ["random.0", "grouped.0", "grouped.1"]
     assert image_tasks.kept_trials(settings, "lung", "resnet101") == ["grouped.0"]

@@ -63,7 +63,7 @@ def confusion_matrices(groups: Mapping[str, Mapping[str, NDArray]], classes: lis
         figure.supxlabel("predicted class", fontsize=9.5)
         figure.supylabel("true class", fontsize=9.5)
         shades = ScalarMappable(matplotlib.colors.Normalize(0, 100), _SHARES)
-        place: Any = {"fraction": 0.02, "aspect": 18, "pad": 0.01, "shrink": min(1.0, 2.0 / height), "anchor": (0, 1)}
+        place: Any = {"fraction": 0.02, "aspect": 18, "pad": 0.025, "shrink": min(1.0, 2.0 / height), "anchor": (0, 1)}
         bar = figure.colorbar(shades, ax=grid.ravel().tolist(), **place)
         bar.set_label("share of the true class (%)", fontsize=8.5)
         bar.ax.tick_params(labelsize=8.5)

@@ -160,7 +160,8 @@ def sourced_groups(
     groups = ("s" + sources).where(known, "")
     searched = None
     if not known.all():
-        found, searched = find_groups(images[~known].reset_index(drop=True), root, **search)
+        others = images.assign(source=sources)[known]
+        found, searched = find_groups(images[~known].reset_index(drop=True), root, **search, known=others)
         groups[~known] = ("n" + found.astype(str)).to_numpy()
     whole, joined = _joined(groups, images["digest"])
     facts: dict[str, Any] = dict(group_facts(images.assign(group=whole)))

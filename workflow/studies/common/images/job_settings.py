@@ -21,6 +21,10 @@ class Match(Block):
     """largest magnification of one image against the other"""
     inliers: int = Field(ge=4)
     """features in different places that must fit the similarity; more: fewer links, and surer ones"""
+    correlation: float = Field(default=0.0, ge=0, lt=1)
+    """least correlation of the two pictures, laid over each other, without their low frequencies; 0: not looked at"""
+    body_only: bool = False
+    """of a CT slice, look inside the body alone: many patients have the same scanner's table under them"""
 
 
 class NearDuplicates(Match):
@@ -34,7 +38,10 @@ class NearDuplicates(Match):
     """SIFT features of an image, the strongest ones"""
     check_pairs: int | None = Field(default=None, ge=1)
     """pairs of different classes that the comparison is tried on, where every link is a false one; null: as many as
-    pairs of one class were compared, which doubles the time"""
+    pairs of one class were compared, which triples the time; as many random pairs of one class are tried"""
+    largest: int | None = Field(default=None, ge=2)
+    """images of a group at most, identical ones aside; links beyond that are left out, the weakest first, and counted;
+    null: any number"""
 
 
 class Lesson(Block):

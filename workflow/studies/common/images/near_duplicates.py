@@ -3,15 +3,13 @@
 Augmented sets (LC25000: some 20 variants of each of 250 sources a class) leak through a split by image. Here each image
 is compared with those of its class that look most like it (by colour), a pair is linked if local features of one are
 found again in the other where a similarity puts them, and what links hold together is a group. How often the comparison
-errs is measured on images of different classes, which share no source.
-
-The features are SIFT (Lowe, 2004) on a small grey image, matched by the ratio test; the similarity (shift, turn, one
-scale) is found by RANSAC. A mirrored SIFT descriptor is a permutation of the descriptor: nothing is computed twice.
+errs is measured on images of different classes, which share no source. What only images of one class have in common
+(one scanner's table under many patients) is invisible there: pairs of one class are tried too, such as are known to be
+of different sources, or else any.
 """
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,57 +26,67 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from drunet.console import progress, say
 from studies.common.images.folder import read_image
 from studies.common.images.job_settings import Match, NearDuplicates
+from studies.common.images.local_features import Features, fitting_features, local_features, small_grey
 
 CONFIDENCE = 0.95
+# Images of known source that are looked at for a check of links within classes.
+_MOST_KNOWN = 300
 # Bins of lightness, red-green and blue-yellow (CIELAB), and px of the thumbnail that they count.
 _BINS, _THUMBNAIL = (16, 12, 12), 64
 # Rows of likeness at a time, and pairs in a thread's turn: both only bound memory.
 _ROWS, _TURN = 1024, 256
-# A descriptor is a histogram over 4 x 4 places and 8 directions, all relative to the feature's own direction. Mirroring
-# turns the rows round, and the directions' sense.
-MIRRORED = np.arange(128).reshape(4, 4, 8)[::-1][:, :, (-np.arange(8)) % 8].ravel()
-_MOST_TRIES, _CONFIDENCE = 500, 0.995
-
-
-@dataclass(frozen=True, eq=False)
-class Features:
-    """Local features of an image, `width` px wide: places (n, 2), px; descriptors (n, 128), as whole values."""
-
-    places: NDArray[np.float32]
-    descriptors: NDArray[np.uint8]
-    width: int
-
-    def __len__(self) -> int:
-        return len(self.places)
 
 
 def find_groups(
-    images: pd.DataFrame, root: str | Path, settings: NearDuplicates, seed: int, *, threads: int | None = None
+    images: pd.DataFrame,
+    root: str | Path,
+    settings: NearDuplicates,
+    seed: int,
+    *,
+    threads: int | None = None,
+    known: pd.DataFrame | None = None,
 ) -> tuple[pd.Series, dict[str, Any]]:
     """Find the groups of images (file, label, digest) that stem from one source.
 
-    Identical images always share a group; no group spans classes. `seed` draws the pairs of the check. Memory: some 50
-    kB an image. Returns the group of each image, and facts: images, groups, largest, singletons, pairs_compared, links,
-    identical (images that repeat another one), featureless (too even to be compared), check (see `check_facts`).
+    Identical images always share a group; no group spans classes. `seed` draws the pairs of the checks, `known` (file,
+    label, source) are other images, whose source is known: links between those of one class and several sources are
+    false. Memory: some 50 kB an image, and 130 kB more where pixels are compared. Returns the group of each image, and
+    facts: images, groups, largest, singletons, pairs_compared, links, over_largest (links left out by `within_bound`),
+    bound, identical (images that repeat another one), featureless (too even to be compared), check (pairs of different
+    classes, see `check_facts`), same_class (the same of pairs of one class; known: whether they are of different
+    sources, else they are drawn at random and some links among them are right).
     """
-    labels = images["label"].to_numpy()
+    labels, rng = images["label"].to_numpy(), np.random.default_rng(seed)
+    others = _others(known, labels, seed)
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        features, colours = _look(images, Path(root), settings, pool)
+        features, every = _look(pd.concat([images["file"], others["file"]]), Path(root), settings, pool)
+        colours = every[: len(images)]
         pairs = candidate_pairs(colours, labels, settings.candidates)
-        links = pairs[_compare(features, pairs, settings, pool, "Comparing look-alikes") > 0]
+        fits = _compare(features, pairs, settings, pool, "Comparing look-alikes")
         strange = candidate_pairs(colours, labels, settings.candidates, other_class=True)
-        wanted = min(settings.check_pairs or len(pairs), len(strange))
-        strange = strange[np.sort(np.random.default_rng(seed).choice(len(strange), wanted, replace=False))]
+        tried = settings.check_pairs or len(pairs)
+        strange = strange[np.sort(rng.choice(len(strange), min(tried, len(strange)), replace=False))]
         false = strange[_compare(features, strange, settings, pool, "Checking on other classes") > 0]
-    same = identical_pairs(images["digest"])
-    groups = _named(images, np.concatenate([links, same]))
+        sources = others["source"].to_numpy()
+        apart = candidate_pairs(every[len(images) :], others["label"].to_numpy(), settings.candidates)
+        apart = apart[sources[apart[:, 0]] != sources[apart[:, 1]]]
+        drawn = apart[rng.permutation(len(apart))[:tried]] + len(images)
+        if not len(apart):
+            drawn = random_pairs(labels, tried, rng)
+        linked = int((_compare(features, drawn, settings, pool, "Checking within classes") > 0).sum())
+    links, same = pairs[fits > 0], identical_pairs(images["digest"])
+    kept = within_bound(links, fits[fits > 0], same, len(images), settings.largest)
+    groups = _named(images, np.concatenate([links[kept], same]))
     facts: dict[str, Any] = {
         **group_facts(images.assign(group=groups)),
         "pairs_compared": len(pairs),
         "links": len(links),
+        "over_largest": int((~kept).sum()),
+        "bound": settings.largest,
         "identical": len(same),
-        "featureless": sum(len(own) < settings.inliers for own in features),
-        "check": check_facts(len(strange), len(false), len(pairs), len(links)),
+        "featureless": sum(len(own) < settings.inliers for own in features[: len(images)]),
+        "check": check_facts(len(strange), len(false)),
+        "same_class": {"known": len(apart) > 0, **check_facts(len(drawn), linked)},
     }
     facts["check"]["examples"] = [[images["file"].iloc[i] for i in pair] for pair in false[:3]]
     if len(false):
@@ -95,23 +103,61 @@ def group_facts(images: pd.DataFrame) -> dict[str, int]:
     return {**counts, "singletons": int((sizes == 1).sum()), "spanning": int((classes > 1).sum())}
 
 
-def check_facts(tried: int, false_links: int, compared: int, links: int) -> dict[str, Any]:
-    """What trying the comparison on `tried` pairs of different classes, which share no source, says of its links.
+def check_facts(tried: int, false_links: int) -> dict[str, Any]:
+    """What trying the comparison on `tried` pairs of different sources says of its links.
 
-    These are the nearest in colour, thus harder than pairs at random; two sources of one class may be more alike still.
-    The bound on the rate is the one-sided one of 95 % (Clopper and Pearson); precision is the share of links that it
-    leaves.
+    The bound on the rate is the one-sided one of 95 % (Clopper and Pearson). It holds for pairs like these: those of
+    different classes say nothing of pairs of one class, which may have more in common.
     """
     at_most = 1.0 if false_links >= tried else float(beta.ppf(CONFIDENCE, false_links + 1, tried - false_links))
-    expected = at_most * compared
-    return {
-        "pairs": tried,
-        "false_links": false_links,
-        "rate": false_links / tried if tried else None,
-        "rate_at_most": at_most,
-        "false_links_at_most": expected,
-        "precision_at_least": max(0.0, 1 - expected / links) if links else None,
-    }
+    rate = false_links / tried if tried else None
+    return {"pairs": tried, "false_links": false_links, "rate": rate, "rate_at_most": at_most}
+
+
+def random_pairs(labels: NDArray[Any], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """About `count` pairs of different images of one class, drawn at random: sorted pairs (m, 2), each once."""
+    first = rng.integers(len(labels), size=count)
+    second = np.empty_like(first)
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        rows = labels[first] == label
+        second[rows] = rng.choice(own, int(rows.sum()))
+    pairs = np.sort(np.column_stack([first, second]), axis=1)
+    return np.unique(pairs[first != second], axis=0)
+
+
+def within_bound(
+    links: NDArray[np.int64], fits: NDArray[np.int64], same: NDArray[np.int64], count: int, largest: int | None
+) -> NDArray[np.bool_]:
+    """Which links (m, 2) of `count` images are kept, so that no group has more than `largest` images (None: all are).
+
+    The strongest ones, by how many features fit, come first. One that would make a group larger is left out, and with
+    it what it would have joined: a chain of chance links breaks at its weakest ones. Identical images, `same`, are one
+    group whatever its size.
+    """
+    kept = np.ones(len(links), dtype=bool)
+    if largest is None:
+        return kept
+    parent, size = list(range(count)), [1] * count
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = i = parent[parent[i]]
+        return i
+
+    def join(i: int, j: int, most: int) -> bool:
+        i, j = root(i), root(j)
+        if i != j and size[i] + size[j] > most:
+            return False
+        if i != j:
+            parent[j], size[i] = i, size[i] + size[j]
+        return True
+
+    for i, j in same.tolist():
+        join(i, j, count)
+    for row in np.argsort(-fits, kind="stable"):
+        kept[row] = join(int(links[row, 0]), int(links[row, 1]), largest)
+    return kept
 
 
 def colour_signature(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -150,21 +196,30 @@ def identical_pairs(digests: pd.Series) -> NDArray[np.int64]:
 
 
 def _look(
-    images: pd.DataFrame, root: Path, settings: NearDuplicates, pool: ThreadPoolExecutor
+    files: pd.Series, root: Path, settings: NearDuplicates, pool: ThreadPoolExecutor
 ) -> tuple[list[Features], NDArray[np.float32]]:
     """Local features and colours of every image."""
 
     def look(file: str) -> tuple[Features, NDArray[np.float32]]:
         image = read_image(root / file)
-        return local_features(small_grey(image, settings.size), settings.features), colour_signature(image)
+        how = {"body_only": settings.body_only, "detailed": settings.correlation > 0}
+        return local_features(small_grey(image, settings.size), settings.features, **how), colour_signature(image)
 
     features, colours = [], []
-    with progress(len(images), "Looking for features", "images") as bar:
-        for own, colour in pool.map(look, images["file"]):
+    with progress(len(files), "Looking for features", "images") as bar:
+        for own, colour in pool.map(look, files):
             features.append(own)
             colours.append(colour)
             bar.update()
     return features, np.stack(colours)
+
+
+def _others(known: pd.DataFrame | None, labels: NDArray[Any], seed: int) -> pd.DataFrame:
+    """Some images of known source that are of the classes `labels`: file, label, source."""
+    if known is None:
+        return pd.DataFrame({key: np.empty(0, dtype=str) for key in ("file", "label", "source")})
+    own = known[known["label"].isin(set(labels))].reset_index(drop=True)
+    return own.sample(min(len(own), _MOST_KNOWN), random_state=seed).reset_index(drop=True)
 
 
 def _compare(
@@ -185,80 +240,12 @@ def _compare(
 
 def _named(images: pd.DataFrame, links: NDArray[np.int64]) -> pd.Series:
     """Groups named by their class and a number, in the order of their first images."""
-    graph = sparse.coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(len(images), len(images)))
-    components = connected_components(graph, directed=False)[1]
+    components = connected_components(_graph(links, len(images)), directed=False)[1]
     firsts = pd.DataFrame({"label": images["label"].to_numpy()}, index=components)
     firsts = firsts[~firsts.index.duplicated()]
     names = firsts["label"] + "." + (firsts.groupby("label").cumcount() + 1).astype(str).str.zfill(5)
     return pd.Series(names[components].to_numpy(), index=images.index, name="group", dtype=str)
 
 
-def small_grey(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """An RGB image (h, w, 3) as grey with `size` px on its longer side."""
-    height, width = image.shape[:2]
-    scale = size / max(height, width)
-    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return np.asarray(cv2.resize(grey, shape, interpolation=way), dtype=np.uint8)
-
-
-def local_features(grey: NDArray[np.uint8], most: int) -> Features:
-    """At most about `most` SIFT features of a grey image (h, w), the strongest ones; an even image has none."""
-    points, descriptors = cv2.SIFT.create(nfeatures=most).detectAndCompute(grey, None)
-    if descriptors is None or not len(points):
-        return Features(np.empty((0, 2), np.float32), np.empty((0, 128), np.uint8), grey.shape[1])
-    places = np.array([point.pt for point in points], dtype=np.float32)
-    return Features(places, np.rint(descriptors).clip(0, 255).astype(np.uint8), grey.shape[1])
-
-
-def fitting_features(first: Features, second: Features, match: Match) -> int:
-    """Features, in different places, that one similarity brings together; 0 if fewer than `match.inliers`."""
-    if min(len(first), len(second)) < match.inliers:
-        return 0
-    own = unit_descriptors(first.descriptors)
-    for mirrored in (False, True):
-        other = unit_descriptors(second.descriptors[:, MIRRORED] if mirrored else second.descriptors)
-        rows, columns = _found_again(own @ other.T, match.ratio)
-        if len(rows) < match.inliers:
-            continue
-        target = second.places[columns]
-        if mirrored:
-            target = np.column_stack([second.width - 1 - target[:, 0], target[:, 1]])
-        count = _inliers(first.places[rows], target, match)
-        if count >= match.inliers:
-            return count
-    return 0
-
-
-def unit_descriptors(descriptors: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Descriptors as square roots of shares, of length 1 (RootSIFT; Arandjelović and Zisserman, 2012): float32."""
-    values = descriptors.astype(np.float32)
-    return np.asarray(np.sqrt(values / np.maximum(values.sum(axis=1, keepdims=True), 1)), dtype=np.float32)
-
-
-def _found_again(likeness: NDArray[np.float32], ratio: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of the pairs that are each other's nearest and pass the ratio test; `likeness` is a cosine."""
-    count = np.arange(len(likeness))
-    nearest = likeness.argmax(axis=1)
-    best = likeness[count, nearest]
-    mutual = likeness.argmax(axis=0)[nearest] == count
-    likeness[count, nearest] = -1
-    second = likeness.max(axis=1)
-    # Of unit vectors the squared distance is 2 - 2 cos.
-    rows = np.flatnonzero(mutual & (1 - best < ratio**2 * (1 - second)))
-    return rows, nearest[rows]
-
-
-def _inliers(first: NDArray[np.float32], second: NDArray[np.float32], match: Match) -> int:
-    search: Any = {"method": cv2.RANSAC, "maxIters": _MOST_TRIES, "confidence": _CONFIDENCE}
-    matrix: Any
-    matrix, fits = cv2.estimateAffinePartial2D(first, second, ransacReprojThreshold=match.tolerance, **search)
-    if matrix is None:
-        return 0
-    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-    if not 1 / match.max_scale <= scale <= match.max_scale:
-        return 0
-    # SIFT gives a place several features, one for each of its directions: they are one observation.
-    chosen = fits.ravel() > 0
-    return min(len(np.unique(np.rint(places[chosen]), axis=0)) for places in (first, second))
+def _graph(pairs: NDArray[np.int64], count: int) -> sparse.csr_array:
+    return sparse.csr_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))

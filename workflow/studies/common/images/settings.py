@@ -91,6 +91,8 @@ class TaskSettings(Block):
         told_by("parts", "PartsSplit", "FoldsSplit"),
     ]
     """{folds, run}, or {parts}"""
+    shown: Protocol | None = None
+    """protocol whose training pictures, exports and times are of; null: the one with the least leak"""
 
 
 class OnlySettings(Block):

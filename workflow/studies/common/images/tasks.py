@@ -79,16 +79,15 @@ def trials_of(task: Mapping[str, Any]) -> list[str]:
 
 
 def shown_trial(task: Mapping[str, Any]) -> str:
-    """The training that pictures and exported models are taken from: the first of the most honest protocol."""
-    protocol = max(task["protocols"], key=PROTOCOLS.index)
+    """The training that pictures and exports are of: the first of the `shown` protocol, or the most honest one."""
+    protocol = task.get("shown") or max(task["protocols"], key=PROTOCOLS.index)
     return trials_of({**task, "protocols": [protocol]})[0]
 
 
 def kept_trials(settings: Mapping[str, Any], task: str, arm: str) -> list[str]:
     """The trainings whose weights are kept: all of a teacher's, else the one that is shown."""
     teaches = any(settings["arms"][other].get("teacher") == arm for other in arms_of(settings, task))
-    own = arm_task(settings, task, arm)
-    return trials_of(own) if teaches else [shown_trial(own)]
+    return trials_of(arm_task(settings, task, arm)) if teaches else [shown_trial(tasks_of(settings)[task])]
 
 
 def pictured(settings: Mapping[str, Any], key: str) -> str | None:
@@ -149,7 +148,11 @@ def _check_known(kind: str, names: Iterable[str], known: Collection[str], where:
 def _check_pictures(where: str, settings: Mapping[str, Any]) -> None:
     for key in (name for name in _PICTURES if name in settings):
         block = settings[key]
-        named = {"arm": block["arm"]} if "arm" in block else {f"layers_of.{arm}": arm for arm in block["layers_of"]}
+        named = (
+            {"arm": block["arm"]}
+            if "arm" in block
+            else {f"{by}.{arm}": arm for by in ("layer", "layers_of") for arm in block[by]}
+        )
         for place, arm in named.items():
             _check_known("arm", [arm], settings["arms"], f"{where}.{key}.{place}")
     if ("confused" in settings or "positive" in settings) and len(tasks_of(settings)) > 1:
@@ -168,6 +171,7 @@ def _check_pictures(where: str, settings: Mapping[str, Any]) -> None:
 
 def _check_task(where: str, settings: Mapping[str, Any], task: str, block: Mapping[str, Any]) -> None:
     _check_known("arm", block["arms"], settings["arms"], f"{where}.arms")
+    _check_known("protocol of this task", [p for p in [block.get("shown")] if p], block["protocols"], f"{where}.shown")
     split = block["split"]
     count = split.get("folds", 1)
     if wrong := [fold for p in block["protocols"] for fold in folds_of(split, p) if fold >= count]:

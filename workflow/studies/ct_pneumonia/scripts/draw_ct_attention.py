@@ -1,4 +1,4 @@
-"""Draw where the networks see evidence for cancer: last convolutions, layers over the depth, averages."""
+"""Draw where the networks see evidence for cancer: last layers, layers over the depth, averages."""
 
 import pandas as pd
 

@@ -14,7 +14,7 @@ with job(snakemake.log[0]):
     counts = {key: options[key] for key in ("images", "coverage_images")}
     shown, covered = choose_images([pd.read_parquet(path) for path in inputs.answers], boxes, **asked, **counts)
     facts, answers = read_json(inputs.facts), pd.read_parquet(inputs.predictions)
-    how = {**asked, "options": options, "layers": params.layers}
+    how = {**asked, "options": options, "layer": params.get("layer"), "layers": params.layers}
     maps, coverage = map_arm(facts, inputs.weights, inputs.images, boxes, shown, covered, answers, **how)
     maps.write(output.maps)
     write_tsv(coverage, output.coverage)
