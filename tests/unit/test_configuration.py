@@ -122,7 +122,8 @@ OPTIONAL = {
     "CohortSettings": {"max_untangled"},
     "LearntData": {"clustering", "episodes", "validation_tiles"},
     "ClassifierRecipe": {"distillation"},
-    "TrainingSettings": {"decay", "epsilon"},
+    "NetworkSettings": {"trainable_layers"},
+    "TrainingSettings": {"decay", "epsilon", "keep", "min_delta", "l2"},
     "SamplingSettings": {"clusters", "first_model", "tumour", "non_tumour", "hard", "threshold"},
     "LossSettings": {"gamma", "alpha"},
     "FinishedModel": {

@@ -200,6 +200,7 @@ def page_view(
     skipped = {f"{arm.task}: {t}: {why}" for arm in networks for t, why in arm.facts.get("skipped", {}).items()}
     return {
         **{key: settings[key] for key in ("size", "protocols", "good", "embedded")},
+        "keep": settings["training"].get("keep", "best_loss"),
         "source": source,
         "source_name": SUBTYPES[source],
         "targets": targets,

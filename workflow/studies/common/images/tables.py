@@ -180,6 +180,14 @@ def per_class_table(arms: Arms) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+def starts_of(arms: Arms) -> dict[str, list[str]]:
+    """Networks by the weights that they start from: "random", "ImageNet" or "from a file"."""
+    found: dict[str, list[str]] = {}
+    for arm in {arm.name: arm for arm in arms if arm.history is not None}.values():
+        found.setdefault(_STARTS.get(str(arm.facts["weights"]), "from a file"), []).append(arm.label)
+    return found
+
+
 def training_table(arms: Arms) -> pd.DataFrame:
     """How each network was trained: its size and start, the usual settings, and those in which the networks differ."""
     networks = list({arm.name: arm for arm in arms if arm.history is not None}.values())
@@ -299,5 +307,7 @@ def shared_view(
         "folds": folds_of_scores(scores),
         "splits": split_table(scores, leak, metrics=metrics),
         "training": training_table(arms),
+        # That of the study; where arms differ, the table of trainings says so.
+        "keep": next(a.facts["training"].get("keep", "best_loss") for a in arms if a.history is not None),
         "grouping": {"search": None, **grouping},
     }

@@ -16,7 +16,7 @@ from drunet.files import sha256
 from drunet.inference import EngineOptions
 from drunet.settings.network import NetworkSettings
 from drunet.settings.training import TrainingSettings
-from drunet.training.distillation import DistillationLoss, LabelledAccuracy, OnnxTeacher
+from drunet.training.distillation import DistillationLoss, LabelledAccuracy, LabelledF1, OnnxTeacher
 from drunet.training.recipe import new_network
 from drunet.training.trained import Trained, builder_options
 from studies.common.images.batches import ImageBatches, Originals, probabilities
@@ -87,7 +87,11 @@ def train_arm(
     decisive = [without_names(arm), classes, split, view.settings(), validation_share, lesson, seed]
     decisive += [images.to_csv(index=False), [sha256(file) for file in starting_files(arm)], code]
     loss = DistillationLoss(taught.temperature, taught.weight) if taught else "categorical_crossentropy"
-    series = Series(model, loss=loss, metric=LabelledAccuracy, folder=folder, decisive=decisive)
+
+    def measured() -> list[Any]:
+        return [LabelledAccuracy(), LabelledF1()]
+
+    series = Series(model, loss=loss, metrics=measured, folder=folder, decisive=decisive)
     done = []
     for trial in trials:
         file, label = taught_by.get(trial.key), f"{name}, {trial.protocol} {trial.fold}"
