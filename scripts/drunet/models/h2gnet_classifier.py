@@ -1,7 +1,7 @@
 """The patch-wise classifier of H2G-Net, which DRU-Net is compared with: MobileNetV2 and a small head.
 
-Source: DRU-Net, "Model training" (the H2G-Net runs); layers from the authors' repository of H2G-Net. Published on tiles
-of 256 px.
+Source: Pedersen et al. 2022 for the backbone and tiles of 256 px; their repository has no patch-wise classifier, and
+the width of the head and its dropout are stated nowhere.
 """
 
 from __future__ import annotations

@@ -40,3 +40,5 @@ class NetworkSettings(BuiltSettings):
 
     freeze_fraction: Share
     """share of each backbone's layers that are not trained, counted from the input"""
+    trainable_layers: int | None = Field(default=None, ge=0)
+    """only so many of each backbone's layers are trained, counted from the output; null: freeze_fraction decides"""
