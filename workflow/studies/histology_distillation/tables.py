@@ -156,6 +156,7 @@ def page_view(
         "pictured": shared.label_of(arms, settings["attention"]["arm"]),
         "drawn": settings["images"]["root"] is None,
         "unreadable": unreadable,
+        "starts": shared.starts_of(arms),
         "prior": any(arm.history is None for arm in arms),
         "lacking": _left_out(arms, settings),
     }

@@ -126,11 +126,24 @@ def test_the_long_table_names_tasks_folds_and_costs(distilled: dict[str, Any]) -
     assert "seconds_per_epoch" not in set(long.loc[long["arm"] == "lung/svm", "metric"])
 
 
+def test_the_page_says_who_starts_otherwise_and_that_the_last_epoch_is_tested(tmp_path: Path) -> None:
+    settings = small(["resnet18", "mfstudentlnet", "resnet50", "svm"])
+    settings["arms"]["resnet50"]["weights"] = "imagenet"
+    settings["training"]["keep"] = "last"
+    page = made("histology_distillation", settings, tmp_path / "page")
+    assert page["view"]["starts"] == {"random": ["ResNet18", "MFStudentLNet"], "ImageNet": ["ResNet50"]}
+    said = "random weights: ResNet18, MFStudentLNet; ImageNet weights: ResNet50. Tian et al. 2024 name ImageNet weights"
+    assert said in page["text"] and "on equal terms: " not in page["text"]
+    assert "The tested weights are those of the last epoch." in page["text"]
+
+
 def test_the_page_of_the_distillation_study_says_what_a_reader_must_know(distilled: dict[str, Any]) -> None:
     for said in (
         "Under the random split 100 % of the test images come from a source that is also in the training set, under "
         "the grouped split 0 %.",
         "could not be read: 2.",
+        "All networks start alike, so that Tables 3 and 4 compare them on equal terms: from random weights.",
+        "The tested weights are those of the epoch with the lowest loss in validation, or in training where nothing",
         "gamma of 0.7",
         "R_K",
         "They have no medical meaning",
