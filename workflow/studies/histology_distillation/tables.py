@@ -93,6 +93,8 @@ def figures(
         if table.figure and (own := arms_in(name, arms, settings)):
             drawn[f"confusion_{name}"] = confusion_matrices(shared.matrices(own), classes_in(own[0].predictions))
             drawn[f"roc_{name}"] = roc_panels(shared.macro_curves(own), of="mean over classes")
+            protocol = shared.strictest_protocol(scores, own[0].task)
+            drawn[f"roc_classes_{name}"] = roc_panels(shared.class_curves(own, protocol))
     return drawn
 
 
@@ -142,12 +144,15 @@ def page_view(
                 "title": table.title,
                 "words": table.words,
                 "figure": table.figure,
+                "protocol": shared.strictest_protocol(scores, own[0].task),
                 "table": shared.beside_published(scores, own, _as_compared(published[name]), seconds=table.seconds),
                 "folds": shared.folds_of_scores(scores[scores["key"].isin([arm.key for arm in own])]),
             }
             for name, table in TABLES.items()
             if (own := arms_in(name, arms, settings))
         ],
+        "times": shared.training_times(scores, there, shared.strictest_protocol(scores, main)),
+        "times_protocol": shared.strictest_protocol(scores, main),
         "cost": shared.cost_of([arm for arm in arms if arm.task == timed], cost),
         "timing": cost.iloc[0].to_dict(),
         "timed": timed.replace("_", " "),

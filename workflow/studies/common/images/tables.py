@@ -252,6 +252,23 @@ def macro_curves(arms: Arms) -> dict[str, dict[str, class_metrics.Roc]]:
     return panels
 
 
+def class_curves(arms: Arms, protocol: str) -> dict[str, dict[str, class_metrics.Roc]]:
+    """ROC curves of each class against the rest, mean over folds, by model; for `roc_panels`."""
+    return {arm.label: class_metrics.roc_curves(arm.of(protocol)) for arm in arms if len(arm.of(protocol))}
+
+
+def training_times(scores: pd.DataFrame, arms: Arms, protocol: str) -> pd.DataFrame:
+    """What the trainings of a network took under one protocol (medians over folds), beside its accuracy there."""
+    accuracy: Any = scores[(scores["protocol"] == protocol) & (scores["metric"] == "accuracy")].set_index("key")
+    rows = []
+    for arm in (arm for arm in arms if arm.history is not None and arm.key in accuracy.index):
+        by = arm.history[arm.history["protocol"] == protocol].groupby("fold")["seconds"]
+        row = {"network": arm.label, "trainable (million)": round(arm.facts["trainable_parameters"] / 1e6, 2)}
+        row |= {"epochs": by.size().median(), "s per epoch": by.median().median(), "minutes": by.sum().median() / 60}
+        rows.append({**row, "accuracy": score(accuracy.loc[arm.key])})
+    return pd.DataFrame(rows)
+
+
 def dumbbell_points(scores: pd.DataFrame, leak: pd.DataFrame, task: str) -> pd.DataFrame:
     """What `protocol_dumbbell` draws of one task."""
     here = scores[scores["task"] == task].assign(arm=lambda own: own["label"])
