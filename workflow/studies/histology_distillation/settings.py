@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from drunet.settings.base import Block
 from studies.common.images.job_settings import Lesson
-from studies.common.images.settings import ArmsSettings, ImageStudy
+from studies.common.images.settings import FolderStudy
 from studies.common.images.tasks import check_tasks
 from studies.common.settings import TimingSettings
 
@@ -17,7 +17,7 @@ class AttentionSettings(Block):
     """name under arms"""
 
 
-class Settings(ImageStudy, ArmsSettings):
+class Settings(FolderStudy):
     """Settings of study_histology_distillation."""
 
     starts: Literal["own", "random"]

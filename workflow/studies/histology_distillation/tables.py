@@ -108,6 +108,7 @@ def page_view(
     *,
     grouping: Mapping[str, Any],
     unreadable: int,
+    external: Mapping[str, Any] | None = None,
     picture: bool = True,
 ) -> dict[str, Any]:
     """What `page.md.j2` names; `cost` is cost.tsv of the first task, `picture` whether there is attention.png."""
@@ -161,6 +162,7 @@ def page_view(
         "pictured": shared.label_of(arms, settings["attention"]["arm"]),
         "drawn": settings["images"]["root"] is None,
         "unreadable": unreadable,
+        "external": external,
         "starts": shared.starts_of(arms),
         "prior": any(arm.history is None for arm in arms),
         "lacking": _left_out(arms, settings),

@@ -49,6 +49,8 @@ rule report_histology_resnet50:
         predictions=of_arms("histology_resnet50", "predictions.parquet"),
         facts=of_arms("histology_resnet50", "training.json"),
         histories=of_arms("histology_resnet50", "history.tsv", image_tasks.networks_of),
+        external=external_files("histology_resnet50", "external.parquet"),
+        external_facts=external_facts("histology_resnet50"),
         picture=expand(
             "<results>/studies/histology_resnet50/figures/{name}.png",
             name=["confused", "saliency"] if RESNET50_ARM else [],
@@ -70,6 +72,7 @@ rule report_histology_resnet50:
         settings=RESNET50,
         arms=arm_keys("histology_resnet50"),
         networks=arm_keys("histology_resnet50", image_tasks.networks_of),
+        tested=image_tasks.external_keys(RESNET50),
         seed=config["seed"],
         code=lambda wildcards: study_code("histology_resnet50", "make_page"),
     resources:

@@ -69,6 +69,7 @@ def page_view(
     *,
     grouping: Mapping[str, Any],
     unreadable: int,
+    external: Mapping[str, Any] | None = None,
     picture: bool,
 ) -> dict[str, Any]:
     """What `page.md.j2` names; `published` is as of `fine_tuning_table`, `picture` whether there are saliency maps."""
@@ -107,6 +108,7 @@ def page_view(
         "pictured": shared.label_of(arms, confused["arm"]),
         "drawn": settings["images"]["root"] is None,
         "unreadable": unreadable,
+        "external": external,
     }
 
 

@@ -261,7 +261,9 @@ def training_times(scores: pd.DataFrame, arms: Arms, protocol: str) -> pd.DataFr
     """What the trainings of a network took under one protocol (medians over folds), beside its accuracy there."""
     accuracy: Any = scores[(scores["protocol"] == protocol) & (scores["metric"] == "accuracy")].set_index("key")
     rows = []
-    for arm in (arm for arm in arms if arm.history is not None and arm.key in accuracy.index):
+    for arm in arms:
+        if arm.history is None or arm.key not in accuracy.index:
+            continue
         by = arm.history[arm.history["protocol"] == protocol].groupby("fold")["seconds"]
         row = {"network": arm.label, "trainable (million)": round(arm.facts["trainable_parameters"] / 1e6, 2)}
         row |= {"epochs": by.size().median(), "s per epoch": by.median().median(), "minutes": by.sum().median() / 60}
