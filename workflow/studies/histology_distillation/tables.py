@@ -89,11 +89,11 @@ def figures(
             points, unit="ms per image (log scale)", score="accuracy on test images (± sd over folds)"
         ),
     }
-    for name, table in TABLES.items():
-        if table.figure and (own := arms_in(name, arms, settings)):
+    for name in TABLES:
+        if own := arms_in(name, arms, settings):
             drawn[f"confusion_{name}"] = confusion_matrices(shared.matrices(own), classes_in(own[0].predictions))
             drawn[f"roc_{name}"] = roc_panels(shared.macro_curves(own), of="mean over classes")
-            protocol = shared.strictest_protocol(scores, own[0].task)
+            protocol = _strictest(scores, own)
             drawn[f"roc_classes_{name}"] = roc_panels(shared.class_curves(own, protocol))
     return drawn
 
@@ -145,7 +145,7 @@ def page_view(
                 "title": table.title,
                 "words": table.words,
                 "figure": table.figure,
-                "protocol": shared.strictest_protocol(scores, own[0].task),
+                "protocol": _strictest(scores, own),
                 "table": shared.beside_published(scores, own, _as_compared(published[name]), seconds=table.seconds),
                 "folds": shared.folds_of_scores(scores[scores["key"].isin([arm.key for arm in own])]),
             }
@@ -167,6 +167,11 @@ def page_view(
         "prior": any(arm.history is None for arm in arms),
         "lacking": _left_out(arms, settings),
     }
+
+
+def _strictest(scores: pd.DataFrame, arms: Arms) -> str:
+    """The protocol with the least leak that any of these models of one task was run under."""
+    return shared.strictest_protocol(scores[scores["key"].isin([arm.key for arm in arms])], arms[0].task)
 
 
 def _left_out(arms: Arms, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
