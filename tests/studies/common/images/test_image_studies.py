@@ -17,7 +17,13 @@ SOURCES, VERSIONS = 6, 2
 CLASSES = ("stripes", "spots")
 LISTED = "results/studies/histology_distillation/images.tsv"
 STUDY: dict[str, Any] = {
-    "images": {"root": "patches", "groups": "patches/groups.csv", "external": "others"},
+    "images": {
+        "root": "patches",
+        "groups": "patches/groups.csv",
+        "external": "others",
+        # Waves are alike wherever they come from: only the copies are the same pictures.
+        "near_duplicates": {"inliers": 200},
+    },
     "tasks": {
         "lung": {"classes": list(CLASSES), "split": {"folds": 2, "run": [0]}, "arms": ["cnn", "mfstudentlnet", "knn"]},
         "lung_and_colon": None,

@@ -43,7 +43,8 @@ def list_external(
     related = near >= 0
     kept = found[~related].reset_index(drop=True)
     if lost := [name for name in classes if name not in set(kept["label"])]:
-        what, mend = "every image of a class shares its source with one of the study's own", "Add images of others."
+        what = "every image of a class shares its source with one of the study's own"
+        mend = "Add images of others; where these are others, raise `near_duplicates.inliers`."
         raise ImageSetError(what, where=where, found=lost[0], mend=mend)
     groups, _ = find_groups(kept, external, settings, seed, threads=threads)
     first = [found.loc[related, "file"].iloc[0], own["file"].iloc[near[related][0]]] if related.any() else []
