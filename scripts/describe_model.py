@@ -10,7 +10,8 @@ from drunet.report.figures import save, training_curves
 with job(snakemake.log[0]):
     name, facts = snakemake.wildcards.model, read_json(snakemake.input.facts)
     history = pd.read_csv(snakemake.input.history, sep="\t")
-    save(training_curves(history, f"Training of {name}"), snakemake.output.curves)
+    keep = facts["settings"]["training"].get("keep", "best_loss")
+    save(training_curves(history, f"Training of {name}", keep), snakemake.output.curves)
     write_card(
         snakemake.output.card,
         name=name,

@@ -1,18 +1,28 @@
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from architectures import tiny_backbone
+from keras.src.applications import efficientnet_v2
 
 from drunet.errors import ModelError
-from drunet.models import backbones, registry
+from drunet.models import backbones, dr_fused, registry
 from drunet.models.backbone_classifier import build_backbone_classifier
 from drunet.models.backbones import weight_sources
 from drunet.models.h2gnet_classifier import build_h2gnet_classifier
+from drunet.models.image_normalisation import normalised
+from drunet.models.names import APPLICATIONS, OWN_SCALING
 from drunet.training.checkpoint import save_inference_weights
+
+# Where Keras keeps a network under another name than its own.
+MODULES = {"ResNet101": "resnet", "ResNet50": "resnet", "ResNet50V2": "resnet_v2", "ResNet101V2": "resnet_v2"}
+MODULES |= {"InceptionV3": "inception_v3", "InceptionResNetV2": "inception_resnet_v2", "MobileNetV2": "mobilenet_v2"}
+MODULES |= {"DenseNet121": "densenet", "DenseNet201": "densenet"}
 
 
 @pytest.fixture
@@ -32,6 +42,48 @@ def test_only_inceptionv3_is_shown_more_pixels_than_there_are(small_backbones: N
     # What is seen is the same picture, larger: an even field stays even and in range.
     enlarged = build_backbone_classifier(64, backbone="inceptionv3").get_layer("inceptionv3_enlarged")
     np.testing.assert_allclose(np.asarray(enlarged(np.full((1, 64, 64, 3), 0.7, np.float32))), 0.7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", backbones.BACKBONES)
+def test_its_own_scaling_is_that_of_keras_own_preprocessing(name: str) -> None:
+    """Keras' `preprocess_input`, or for EfficientNetV2 the layers that it has in the graph, on 0..255."""
+    image = np.random.default_rng(0).random((1, 33, 33, 3)).astype(np.float32)
+    kind = APPLICATIONS[name]
+    if kind.startswith("EfficientNetV2"):
+        # One block stands for all: what comes before it is decided by the name.
+        named = f"efficientnetv2-{kind.removeprefix('EfficientNetV2').lower()}"
+        blocks = efficientnet_v2.DEFAULT_BLOCKS_ARGS[named][:1]
+        shape = {"include_top": False, "weights": None, "input_shape": (33, 33, 3), "blocks_args": blocks}
+        whole = efficientnet_v2.EfficientNetV2(1.0, 1.0, 33, name=named, **shape)
+        expected = 255 * image
+        for layer in whole.layers:
+            if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
+                expected = layer(expected)
+    else:
+        module = importlib.import_module(f"keras.applications.{MODULES.get(kind, name)}")
+        expected = module.preprocess_input(255 * image)
+    found = normalised(image, "own", name)
+    # S to L divide by 128 where [-1, 1] takes 127.5.
+    np.testing.assert_allclose(np.asarray(found), np.asarray(expected), atol=0.01, rtol=1e-4)
+
+
+def test_each_branch_of_dr_fused_may_have_its_own_scaling(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, str] = {}
+
+    def noted(image: Any, how: str, backbone: str, name: str) -> Any:
+        seen[name] = how if how == "none" else OWN_SCALING[backbone]
+        return image
+
+    monkeypatch.setattr(dr_fused, "normalised", noted)
+    monkeypatch.setattr(dr_fused, "features", lambda network, name, image, **_: keras.layers.Conv2D(2, 3)(image))
+    for normalise, both in (("own", ("imagenet", "symmetric")), ("none", ("none", "none"))):
+        dr_fused.build_dr_fused(32, normalise=normalise)
+        assert (seen["densenet201_normalised"], seen["resnet101v2_normalised"]) == both
+
+
+def test_a_network_on_no_backbone_has_no_scaling_of_its_own() -> None:
+    with pytest.raises(ModelError, match=r"'normalise' is out of range.*none, imagenet, symmetric, caffe\."):
+        registry.build("plain_cnn", size=32, normalise="own")
 
 
 def test_a_backbone_is_whole_or_ends_at_its_cut(small_backbones: None) -> None:

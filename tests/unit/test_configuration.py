@@ -122,7 +122,8 @@ OPTIONAL = {
     "CohortSettings": {"max_untangled"},
     "LearntData": {"clustering", "episodes", "validation_tiles"},
     "ClassifierRecipe": {"distillation"},
-    "TrainingSettings": {"averaging", "decay", "epsilon"},
+    "NetworkSettings": {"trainable_layers"},
+    "TrainingSettings": {"averaging", "decay", "epsilon", "keep", "min_delta", "l2"},
     "SamplingSettings": {"clusters", "first_model", "tumour", "non_tumour", "hard", "threshold"},
     "LossSettings": {"gamma", "alpha"},
     "FinishedModel": {
@@ -491,3 +492,9 @@ def test_one_key_in_two_blocks_and_what_others_refuse_are_let_through(tmp_path: 
 @pytest.mark.parametrize("name", ["config.yaml", "resources/full_scale.yaml", "resources/full_scale_studies.yaml"])
 def test_no_configuration_that_ships_repeats_a_key(name: str) -> None:
     check_repeated_keys([ROOT / name])
+
+
+def test_one_key_says_which_layers_learn(config: Json) -> None:
+    accepted(put(config, "classifiers.dr_fused.trainable_layers", 8))
+    both = put(put(config, "classifiers.dr_fused.trainable_layers", 8), "classifiers.dr_fused.freeze_fraction", 0.3)
+    assert "two keys say which layers learn" in str(refused(both))

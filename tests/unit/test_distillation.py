@@ -7,10 +7,11 @@ import keras
 import numpy as np
 import pytest
 from scipy.special import log_softmax, rel_entr, softmax
+from sklearn.metrics import f1_score
 from tiny_onnx import SIZE, by_hand, colour_model
 
 from drunet.errors import ModelError
-from drunet.training.distillation import DistillationLoss, LabelledAccuracy, OnnxTeacher
+from drunet.training.distillation import DistillationLoss, LabelledAccuracy, LabelledF1, OnnxTeacher
 
 
 def by_formula(y: np.ndarray, p: np.ndarray, temperature: float, weight: float) -> np.ndarray:
@@ -148,7 +149,8 @@ def test_impossible_options_are_refused(wrong: dict[str, float]) -> None:
 def test_loss_and_metric_survive_being_written_down() -> None:
     loss = keras.losses.deserialize(keras.losses.serialize(DistillationLoss(3.0, 0.2)))
     assert (loss.temperature, loss.weight) == (3.0, 0.2)
-    assert isinstance(keras.metrics.deserialize(keras.metrics.serialize(LabelledAccuracy())), LabelledAccuracy)
+    for metric in (LabelledAccuracy, LabelledF1):
+        assert isinstance(keras.metrics.deserialize(keras.metrics.serialize(metric())), metric)
 
 
 def test_accuracy_counts_labelled_samples_only() -> None:
@@ -163,6 +165,23 @@ def test_accuracy_counts_labelled_samples_only() -> None:
     weighted = LabelledAccuracy()
     weighted.update_state(label, p, sample_weight=np.array([3.0, 1.0, 1.0, 0.0], np.float32))
     assert float(weighted.result()) == pytest.approx(3 / 4)
+
+
+def test_f1_is_the_mean_over_classes_of_labelled_samples() -> None:
+    rng = np.random.default_rng(3)
+    p = rng.dirichlet(np.ones(3), 40).astype(np.float32)
+    own, counts = rng.integers(0, 3, 40), rng.random(40) > 0.2
+    label = np.eye(3, dtype=np.float32)[own] * counts[:, None]
+    expected = f1_score(own[counts], p.argmax(axis=1)[counts], average="macro")
+    for y in (label, np.concatenate([label, p], axis=1)):
+        metric = LabelledF1()
+        for half in (slice(0, 25), slice(25, 40)):
+            metric.update_state(y[half], p[half])
+        assert float(metric.result()) == pytest.approx(expected, abs=1e-5)
+    weights, weighted = rng.random(40).astype(np.float32), LabelledF1()
+    weighted.update_state(label, p, sample_weight=weights)
+    expected = f1_score(own, p.argmax(axis=1), average="macro", sample_weight=weights * counts)
+    assert float(weighted.result()) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_teacher_answers_for_pictures_in_0_to_1_whatever_its_file_wants(tmp_path: Path) -> None:

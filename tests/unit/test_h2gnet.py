@@ -38,6 +38,16 @@ def test_a_mistaken_option_of_the_classifier_is_refused(change: dict[str, Any], 
         registry.build("h2gnet_classifier", **{"size": 64, **change})
 
 
+def test_so_many_layers_of_the_classifiers_backbone_learn() -> None:
+    """The authors' notebook fixes `layers[:-12]` of a network with a head of four: eight of the backbone learn."""
+    model = registry.build("h2gnet_classifier", size=32, trainable_layers=8)
+    trunk = model.get_layer("mobilenetv2").layers
+    assert [layer.name for layer in trunk if layer.trainable] == [layer.name for layer in trunk[-8:]]
+    assert trunk[-8].name == "block_16_depthwise" and len(model.layers) - 2 == 4
+    with pytest.raises(ModelError, match="two options say which layers learn"):
+        registry.build("h2gnet_classifier", size=32, trainable_layers=8, freeze_fraction=0.5)
+
+
 # ---- the refiner
 
 

@@ -198,6 +198,16 @@ def test_training_curves_mark_the_epoch_that_was_kept(inputs: page.ReportInputs)
     by_label = {line.get_label(): line for line in figure.axes[0].lines}
     assert list(by_label["validation"].get_ydata()) == [3.0, 1.0, 2.0]
     assert figure.axes[0].lines[-1].get_xdata()[0] == 2
+    figure = figures.training_curves(inputs.histories["dr_fused"], "dr_fused", "last")
+    assert figure.axes[0].lines[-1].get_xdata()[0] == 3
+
+
+def test_the_epoch_that_was_kept_follows_the_setting() -> None:
+    history = pd.DataFrame({"loss": [3, 2, 1, 1], "val_loss": [3, 1, 2, 2], "val_f1": [0.1, 0.2, 0.4, 0.3], "f1": 0.5})
+    assert figures.kept_epoch(history) == (1, "val_loss")
+    assert figures.kept_epoch(history, "best_f1") == (2, "val_f1")
+    assert figures.kept_epoch(history[["loss"]]) == (2, "loss")
+    assert figures.kept_epoch(history, "last") == (3, "")
 
 
 def test_run_times_are_summed_per_stage(inputs: page.ReportInputs) -> None:

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from drunet.errors import ConfigError, ModelError, TrainingDataError
-from drunet.settings.training import TrainingSettings
+from drunet.settings.training import ClasslessTraining, TrainingSettings
 from drunet.training import checkpoint, loop
 from drunet.training.batch_norm import BatchNormEstimator
 from drunet.training.batches import EpochBatches
@@ -544,3 +544,114 @@ def test_a_loss_that_stays_the_same_is_no_better(tmp_path: Path) -> None:
     _, history = fit(tmp_path / "state", model, learning_rate=1e-30, patience=2, epochs=9)
     # The first is the best, and two more are waited for.
     assert len(set(history["val_loss"])) == 1 and history["epoch"].tolist() == [1, 2, 3]
+
+
+# Of five epochs the lowest loss is the second's, the highest accuracy the fourth's, the highest F1 the third's.
+TOLD = {
+    "loss": [0.9, 0.4, 0.5, 0.6, 0.5],
+    "accuracy": [0.5, 0.6, 0.7, 0.9, 0.8],
+    "f1": [0.5, 0.7, 0.9, 0.8, 0.6],
+}
+
+
+def played(folder: Path, validated: bool = True, killed_after: int = 99, **options: Any) -> tuple[int, int]:
+    """Epochs that are run, and the one whose weights are kept, where the epochs' scores are `TOLD`."""
+    image = keras.Input((1,))
+    model = keras.Model(image, keras.layers.Dense(1, use_bias=False)(image))
+    prefix = "val_" if validated else ""
+
+    def fit(*_: Any, callbacks: list[Any], initial_epoch: int, epochs: int, **__: Any) -> None:
+        model.stop_training = False
+        callbacks[0].set_model(model)
+        for epoch in range(initial_epoch, epochs):
+            model.set_weights([np.full((1, 1), epoch + 1.0)])
+            logs = {"loss": 1.0 + epoch, "accuracy": 0.1 * epoch, "f1": -0.1 * epoch}
+            callbacks[0].on_epoch_end(epoch, logs | {f"{prefix}{name}": row[epoch] for name, row in TOLD.items()})
+            if epoch + 1 == killed_after:
+                raise Killed
+            if model.stop_training:
+                return
+
+    model.fit = fit
+    trainer = Trainer(model, loss="mse", metrics=[], plan=TrainingSettings.of({**PLAN, **options}, "here"))
+    batches, validation = Points(), Points(fixed=True) if validated else None
+    trainer._estimator = lambda batches: 0  # type: ignore[assignment]
+    history = trainer.train(batches=batches, validation=validation, folder=folder, identity="one", name="m1")
+    return len(history), int(model.get_weights()[0][0, 0])
+
+
+KEPT = {"best_loss": 2, "best_accuracy": 4, "best_f1": 3, "last": 5}
+
+
+@pytest.mark.parametrize("validated", [True, False])
+@pytest.mark.parametrize(("keep", "epoch"), KEPT.items())
+def test_the_weights_that_are_kept_are_those_that_keep_names(
+    tmp_path: Path, keep: str, epoch: int, validated: bool
+) -> None:
+    assert played(tmp_path / "state", validated, keep=keep) == (5, epoch)
+    assert TrainingSettings.of(PLAN, "here").keep == "best_loss"
+
+
+@pytest.mark.parametrize("every", [0.0, 1e6])
+@pytest.mark.parametrize("moment", [1, 3, 4])
+@pytest.mark.parametrize(("keep", "epoch"), KEPT.items())
+def test_a_training_that_was_killed_keeps_the_same_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str, epoch: int, moment: int, every: float
+) -> None:
+    monkeypatch.setattr(checkpoint, "KEEP_EVERY", every)
+    with pytest.raises(Killed):
+        played(tmp_path / "state", killed_after=moment, keep=keep)
+    assert played(tmp_path / "state", keep=keep) == (5, epoch)
+
+
+@pytest.mark.parametrize(
+    ("keep", "run", "kept"), [("best_loss", 4, 2), ("best_f1", 5, 3), ("best_accuracy", 5, 4), ("last", 4, 4)]
+)
+def test_early_stopping_watches_what_keep_names(tmp_path: Path, keep: str, run: int, kept: int) -> None:
+    # With a patience of 2: the loss has its last gain in epoch 2, F1 in 3, accuracy in 4.
+    assert played(tmp_path / "state", keep=keep, patience=2) == (run, kept)
+
+
+def test_a_gain_below_min_delta_is_kept_but_not_waited_for(tmp_path: Path) -> None:
+    # As Keras' EarlyStopping: accuracy gains 0.1 over what it last stopped to compare with only in epoch 3, 0.2 in 4.
+    assert played(tmp_path / "one", keep="best_accuracy", patience=2, min_delta=0.15) == (5, 4)
+    assert played(tmp_path / "two", keep="best_accuracy", patience=2, min_delta=0.25) == (3, 3)
+    assert played(tmp_path / "all", keep="best_loss", patience=2, min_delta=0.6) == (3, 2)
+    early = keras.callbacks.EarlyStopping(monitor="val_accuracy", patience=2, min_delta=0.25, mode="max")
+    early.set_model(network())
+    early.on_train_begin()
+    for epoch, value in enumerate(TOLD["accuracy"][:3]):
+        early.model.stop_training = False
+        early.on_epoch_end(epoch, {"val_accuracy": value})
+    assert early.model.stop_training and early.stopped_epoch == 2
+
+
+def test_a_score_that_is_not_measured_cannot_be_kept_by(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"m1: this training does not measure.*best_f1"):
+        fit(tmp_path / "state", keep="best_f1")
+
+
+def test_what_predicts_no_class_is_not_kept_by_one() -> None:
+    assert ClasslessTraining.of({**PLAN, "keep": "last"}, "here").keep == "last"
+    with pytest.raises(ConfigError, match=r"here\.keep: .*best_accuracy"):
+        ClasslessTraining.of({**PLAN, "keep": "best_accuracy"}, "here")
+
+
+def test_l2_adds_the_squares_of_the_convolutions_that_learn(tmp_path: Path) -> None:
+    def build() -> keras.Model:
+        keras.utils.set_random_seed(1)
+        x = image = keras.Input((6,))
+        x = keras.layers.Conv2D(3, 2, name="fixed", trainable=False)(keras.layers.Reshape((2, 3, 1))(x))
+        inner = keras.Input(x.shape[1:])
+        nested = keras.Model(inner, keras.layers.Conv2D(2, 1, name="learns")(inner), name="nested")
+        return keras.Model(image, keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(nested(x))))
+
+    options = {"epochs": 1, "learning_rate": 1e-30, "reestimate_batches": 0}
+    plain, weighed = (fit(tmp_path / f"{l2}", build(), l2=l2, **options) for l2 in (0.0, 0.04))
+    kernel = weighed[0].get_layer("nested").get_layer("learns").kernel
+    added = 0.04 * float(np.square(np.asarray(kernel)).sum())
+    assert added > 1e-3
+    for column in ("loss", "val_loss"):
+        assert weighed[1][column].iloc[0] - plain[1][column].iloc[0] == pytest.approx(added, rel=1e-3), column
+    # The next plan of the same model says so anew.
+    assert fit(tmp_path / "again", weighed[0], **options)[1]["val_loss"].iloc[0] == plain[1]["val_loss"].iloc[0]

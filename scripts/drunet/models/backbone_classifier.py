@@ -11,7 +11,7 @@ from typing import Unpack
 import keras
 from keras import layers
 
-from drunet.models.backbones import check_backbone, check_what_learns, features, weight_sources
+from drunet.models.backbones import check_backbone, features, weight_sources
 from drunet.models.dr_fused import head
 from drunet.models.image_normalisation import normalised
 from drunet.models.options import Network, Shared, whole_check
@@ -25,7 +25,6 @@ def build_backbone_classifier(
     normalise: str = "none",
     dense_units: int = 512,
     dropout: float = 0.4,
-    trainable_layers: int | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
     """Build the classifier.
@@ -41,14 +40,11 @@ def build_backbone_classifier(
     cut : str or None
         Layer at which the backbone ends; None for all of it but the top.
     normalise : str
-        "none" as DRU-Net's authors do; which one Keras' own weights were trained with is said in
-        `drunet.models.backbones`.
+        "none" as DRU-Net's authors do; "own": as in the training of Keras' ImageNet weights.
     dense_units : int
         Width of the hidden layer; 0 for none, so that the softmax stands on the pooled features.
     dropout : float
         Rate behind the pooling, in [0, 1).
-    trainable_layers : int or None
-        Only so many layers of the backbone learn, counted from its output, in place of `freeze_fraction`.
     **shared
         See `drunet.models.options.Network`.
 
@@ -66,11 +62,10 @@ def build_backbone_classifier(
     network = Network("backbone", size, dropout=dropout, normalise=normalise, **shared)
     check_backbone(backbone, network.where)
     network.check(dense_units=whole_check(dense_units, 0))
-    check_what_learns(network, trainable_layers)
     sources = weight_sources(network.weights, [backbone])
     image = network.image()
-    seen = normalised(image, normalise)
-    x = features(network, backbone, seen, sources=sources, cut=cut, trainable_layers=trainable_layers)
+    seen = normalised(image, normalise, backbone)
+    x = features(network, backbone, seen, sources=sources, cut=cut)
     x = layers.GlobalAveragePooling2D(name=f"{backbone}_pool")(x)
     x = head(x, dense_units, dropout, network.classes)
     return keras.Model(image, x, name=network.name)

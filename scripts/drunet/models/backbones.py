@@ -1,8 +1,7 @@
 """Backbones from Keras' applications: built without their top, cut, frozen, with the weights that are asked for.
 
 What they see is up to the architecture: RGB in [0, 1], as the authors' code feeds both branches of DR-fused, or scaled
-by `models.image_normalisation`. Keras trained its ImageNet weights with `caffe` (VGG, ResNet), `imagenet`
-(DenseNet, EfficientNetV2-B) and `symmetric` (ResNetV2, MobileNet, Inception, Xception, EfficientNetV2-S to L).
+by `models.image_normalisation`, perhaps as in the training of Keras' ImageNet weights (`models.names.OWN_SCALING`).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from keras import layers
 
 from drunet.errors import ModelError, closest, spelt_alike
 from drunet.models.names import APPLICATIONS
-from drunet.models.options import SMALLEST, Network, Weights, refuse_unfit, whole
+from drunet.models.options import SMALLEST, Network, Weights
 from drunet.models.trunk import prepare_trunk
 
 
@@ -41,17 +40,6 @@ def check_backbone(name: str, where: str) -> None:
     """Refuse a backbone that there is not; raises ModelError."""
     if name not in BACKBONES:
         raise ModelError("unknown backbone", where=where, found=name, mend=closest(name, BACKBONES))
-
-
-def check_what_learns(network: Network, trainable_layers: int | None) -> None:
-    """Refuse a number of layers that is none, or that stands beside a share that is held fixed; raises ModelError."""
-    fits = trainable_layers is None or whole(trainable_layers, 0)
-    mend = "Use null, or a whole number of at least 0."
-    refuse_unfit(network.where, {"trainable_layers": (trainable_layers, fits, mend)})
-    if trainable_layers is not None and network.freeze_fraction:
-        found = f"trainable_layers {trainable_layers}, freeze_fraction {network.freeze_fraction}"
-        mend = "Leave 'freeze_fraction' at 0, or 'trainable_layers' at null."
-        raise ModelError("two options say which layers learn", where=network.where, found=found, mend=mend)
 
 
 def weight_sources(weights: Weights, names: Iterable[str]) -> dict[str, str | None]:
@@ -81,14 +69,13 @@ def features(
     *,
     sources: Mapping[str, str | None],
     cut: str | None = None,
-    trainable_layers: int | None = None,
 ) -> Any:
     """Pass an image, (n, size, size, 3), through a backbone: symbolic tensor (n, h, w, channels).
 
     Parameters
     ----------
     network : Network
-        Whose `freeze_fraction` and `batch_norm_momentum` the backbone follows.
+        Whose `freeze_fraction`, `trainable_layers` and `batch_norm_momentum` the backbone follows.
     name : str
         A key of `BACKBONES`, and the name of the layer that it becomes. An image that is smaller than it bears
         (Inception: 75 px, Xception: 71 px) is first enlarged bilinearly, in the graph.
@@ -96,8 +83,6 @@ def features(
         From `weight_sources`, of all backbones of the network.
     cut : str or None
         Layer at which the backbone ends; None for all of it but the top.
-    trainable_layers : int or None
-        See `drunet.models.trunk.prepare_trunk`.
 
     Raises
     ------
@@ -110,7 +95,7 @@ def features(
     whole = _application(name, max(size, needed), sources, network.where)
     trunk = whole if cut is None else _truncated(whole, name, cut, network.where)
     trunk.name = name
-    prepare_trunk(trunk, network, trainable_layers)
+    prepare_trunk(trunk, network)
     return trunk(image)
 
 

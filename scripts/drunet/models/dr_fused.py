@@ -1,7 +1,7 @@
 """DR-fused, the patch-wise classifier of DRU-Net: truncated DenseNet201 and ResNet101V2 side by side.
 
 Source: DRU-Net, "Patch-wise classifier"; cuts, head and scaling from the authors' repository. Both branches take RGB
-scaled to [0, 1], not the preprocessing of Keras' own applications.
+scaled to [0, 1], not the preprocessing of Keras' own applications, unless `normalise` says so.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import keras
 from keras import layers
 
 from drunet.models.backbones import features, weight_sources
+from drunet.models.image_normalisation import normalised
 from drunet.models.options import Network, Shared, whole_check
 
 
@@ -22,6 +23,7 @@ def build_dr_fused(
     resnet_cut: str = "conv4_block9_1_bn",
     dense_units: int = 512,
     dropout: float = 0.4,
+    normalise: str = "none",
     **shared: Unpack[Shared],
 ) -> keras.Model:
     """Build the classifier.
@@ -36,6 +38,8 @@ def build_dr_fused(
         Width of the hidden layer.
     dropout : float
         Rate before the hidden layer, in [0, 1).
+    normalise : str
+        "none" as the authors do; "own": each branch as in the training of Keras' ImageNet weights; or one for both.
     **shared
         See `drunet.models.options.Network`.
 
@@ -50,14 +54,15 @@ def build_dr_fused(
     ModelError
         For an option out of range, a cut that names no layer, or weights that cannot be had or do not fit.
     """
-    network = Network("dr_fused", size, dropout=dropout, **shared)
+    network = Network("dr_fused", size, dropout=dropout, normalise=normalise, **shared)
     network.check(dense_units=whole_check(dense_units))
     cuts = {"densenet201": densenet_cut, "resnet101v2": resnet_cut}
     sources = weight_sources(network.weights, cuts)
     image = network.image()
     pooled = []
     for name, cut in cuts.items():
-        x = features(network, name, image, sources=sources, cut=cut)
+        seen = normalised(image, normalise, name, f"{name}_normalised")
+        x = features(network, name, seen, sources=sources, cut=cut)
         pooled.append(layers.GlobalAveragePooling2D(name=f"{name}_pool")(x))
     x = layers.Concatenate(name="fused")(pooled)
     x = head(x, dense_units, dropout, network.classes)

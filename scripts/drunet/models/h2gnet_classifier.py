@@ -1,7 +1,7 @@
 """The patch-wise classifier of H2G-Net, which DRU-Net is compared with: MobileNetV2 and a small head.
 
-Source: DRU-Net, "Model training" (the H2G-Net runs). The head, Dense 100 and dropout 0.5, is chosen here: neither paper
-nor the public repositories show it. Published on tiles of 256 px.
+Source: Pedersen et al. 2022 for the backbone and tiles of 256 px. Their repository holds no patch-wise classifier: of
+the width of the head and its dropout no source was found.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from drunet.models.names import OWN_SCALING
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
@@ -51,6 +53,10 @@ class ImageNormalisation(keras.layers.Layer):
         return {**super().get_config(), "scheme": self.scheme}
 
 
-def normalised(image: Any, how: str) -> Any:
-    """Pass an image through `ImageNormalisation`, the layer `normalised`; "none" leaves it alone."""
-    return image if how == "none" else ImageNormalisation(how, name="normalised")(image)
+def normalised(image: Any, how: str, backbone: str | None = None, name: str = "normalised") -> Any:
+    """Pass an image through `ImageNormalisation`, a layer of that name; "none" leaves it alone.
+
+    "own" is how the pixels were scaled that Keras' ImageNet weights of the `backbone` were trained with.
+    """
+    how = OWN_SCALING[backbone] if how == "own" and backbone else how
+    return image if how == "none" else ImageNormalisation(how, name=name)(image)

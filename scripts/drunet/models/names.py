@@ -10,5 +10,11 @@ _KINDS = (
     "DenseNet201",
 )  # fmt: skip
 APPLICATIONS = {kind.lower().removesuffix("b0"): kind for kind in _KINDS}
-# See `drunet.models.image_normalisation`.
-NORMALISATIONS = ("none", "imagenet", "symmetric", "caffe")
+# See `drunet.models.image_normalisation`; "own" is that of a backbone in `OWN_SCALING`.
+NORMALISATIONS = ("none", "imagenet", "symmetric", "caffe", "own")
+# How pixels were scaled when Keras' ImageNet weights were trained: "caffe" is 0..255 in the order B, G, R.
+_CAFFE = ("vgg16", "vgg19", "resnet50", "resnet101")
+_IMAGENET = ("densenet121", "densenet201", "efficientnetv2", "efficientnetv2b1", "efficientnetv2b2", "efficientnetv2b3")
+OWN_SCALING = {
+    name: "caffe" if name in _CAFFE else "imagenet" if name in _IMAGENET else "symmetric" for name in APPLICATIONS
+}

@@ -24,6 +24,7 @@ class Shared(TypedDict, total=False):
     weights: Weights
     classes: int
     freeze_fraction: float
+    trainable_layers: int | None
     batch_norm_momentum: float | None
     seed: int
 
@@ -42,11 +43,13 @@ class Network:
         afterwards.
     dropout : float
         Rate, in [0, 1).
-    normalise : {"none", "imagenet", "symmetric", "caffe"}
+    normalise : {"none", "imagenet", "symmetric", "caffe", "own"}
         How pixels are scaled inside the graph, see `drunet.models.image_normalisation`.
     freeze_fraction : float
         Share of the layers before the head (of each backbone) that is held fixed, counted from the input. A frozen
         batch normalisation also uses its moving averages, in training too.
+    trainable_layers : int or None
+        Only so many of these layers (of each backbone) learn, counted from the output, in place of `freeze_fraction`.
     batch_norm_momentum : float or None
         Of every batch normalisation, in [0, 1); None keeps Keras' own, 0.99.
     seed : int
@@ -60,6 +63,7 @@ class Network:
     dropout: float = 0.0
     normalise: str = "none"
     freeze_fraction: float = 0.0
+    trainable_layers: int | None = None
     batch_norm_momentum: float | None = None
     seed: int = 0
     norm: dict[str, Any] = field(init=False)
@@ -76,20 +80,26 @@ class Network:
 
     def check(self, *, on_backbone: bool = True, **more: Check) -> None:
         """Refuse the first option that does not fit, of the shared ones and then of `more`; raises ModelError."""
-        share = self.freeze_fraction
+        share, learning = self.freeze_fraction, self.trainable_layers
+        fits, mend = learning is None or whole(learning, 0), "Use null, or a whole number of at least 0."
         checks: dict[str, Check] = {
             "size": size_check(self.size),
             "classes": whole_check(self.classes, 2),
             "dropout": rate_check(self.dropout),
             "freeze_fraction": (share, share == 1 or within(share, 0, 1), "Use a share from 0 to 1."),
+            "trainable_layers": (learning, fits, mend),
             "batch_norm_momentum": momentum_check(self.batch_norm_momentum),
         }
-        known = f"Use one of {', '.join(NORMALISATIONS)}."
-        checks["normalise"] = self.normalise, self.normalise in NORMALISATIONS, known
+        known = [how for how in NORMALISATIONS if on_backbone or how != "own"]
+        checks["normalise"] = self.normalise, self.normalise in known, f"Use one of {', '.join(known)}."
         if not on_backbone:
             start = "Use random; to begin with a whole trained model, name its weights file as the model's `weights`."
             checks["weights"] = (self.weights, self.weights == "random", start)
         refuse_unfit(self.where, {**checks, **more})
+        if learning is not None and share:
+            found = f"trainable_layers {learning}, freeze_fraction {share}"
+            mend = "Leave 'freeze_fraction' at 0, or 'trainable_layers' at null."
+            raise ModelError("two options say which layers learn", where=self.where, found=found, mend=mend)
 
     def image(self) -> Any:
         """The network's input; what is built from here on draws its weights by the seed."""

@@ -9,13 +9,13 @@ from drunet.errors import ModelError
 from drunet.models.options import Network
 
 
-def prepare_trunk(trunk: keras.Model, network: Network, trainable_layers: int | None = None) -> None:
+def prepare_trunk(trunk: keras.Model, network: Network) -> None:
     """Hold the first layers of a trunk fixed and set the momentum of its batch normalisations, in place.
 
-    The network's `freeze_fraction` and `batch_norm_momentum` count; with `trainable_layers` only so many layers learn,
-    counted from the output. Raises ModelError if more layers are to learn than there are.
+    The network's `freeze_fraction` or `trainable_layers` and its `batch_norm_momentum` count. Raises ModelError if more
+    layers are to learn than there are.
     """
-    count = len(trunk.layers)
+    count, trainable_layers = len(trunk.layers), network.trainable_layers
     if trainable_layers is not None and trainable_layers > count:
         mend = f"{trunk.name} has {count} layers: use null for all of them, or 0 to {count}."
         raise ModelError("'trainable_layers' is out of range", where=network.where, found=trainable_layers, mend=mend)

@@ -13,6 +13,7 @@ import drunet
 from drunet.annotation.provenance import provenance_sentence
 from drunet.errors import printable
 from drunet.files import write_text
+from drunet.report.figures import kept_epoch
 
 TASKS = {
     "classifier": "Patch-wise classifier: the probability that a tile shows lung tumour.",
@@ -39,11 +40,11 @@ def write_card(
     """
     settings = facts["settings"]
     task = TASKS["refiner" if "classifier" in settings else "classifier"]
-    watched = "val_loss" if "val_loss" in history else "loss"
-    best = history.iloc[int(history[watched].to_numpy().argmin())]
-    result = "\n".join(f"| {k} | {v:.4g} |" for k, v in best.items())
+    kept, watched = kept_epoch(history, settings["training"].get("keep", "best_loss"))
+    chosen = f"Best of {len(history)} epochs by {watched}" if watched else f"Last of {len(history)} epochs"
+    result = "\n".join(f"| {k} | {v:.4g} |" for k, v in history.iloc[kept].items())
     slides = ", ".join(facts["training_slides"])
-    held_out = ", ".join(facts["validation_slides"]) or "none: the training loss decided"
+    held_out = ", ".join(facts["validation_slides"]) or "none"
     counts = facts.get("samples_per_epoch")
     samples = f"\n- Samples per epoch: {counts['tumour']} tumour, {counts['non_tumour']} non-tumour" if counts else ""
     taught = f"\n- {_taught(facts['distillation'])}" if facts.get("distillation") else ""
@@ -66,7 +67,7 @@ def write_card(
 
 ## Result
 
-Best of {len(history)} epochs by {watched}, in {history["seconds"].sum() / 60:.1f} minutes:
+{chosen}, in {history["seconds"].sum() / 60:.1f} minutes:
 
 | | |
 |---|---|

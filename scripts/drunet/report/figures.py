@@ -26,6 +26,7 @@ from drunet.files import whole_file
 from drunet.metrics import area_under_roc
 from drunet.report.tables import STAGES, VALUE_NAMES, ordered, require_columns, stage_name
 from drunet.report.words import duration
+from drunet.settings.training import WATCHED
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; its yellow is too pale for lines on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -109,10 +110,22 @@ def box_plot(metrics_frame: pd.DataFrame, value: str = "dsc") -> Figure:
     return figure
 
 
-def training_curves(history_frame: pd.DataFrame, title: str) -> Figure:
+def kept_epoch(history: pd.DataFrame, keep: str = "best_loss") -> tuple[int, str]:
+    """Position of the epoch whose weights were kept, and the column of history.tsv that decided, "" for the last one.
+
+    `keep` is that of `drunet.settings.training.TrainingSettings`.
+    """
+    column = WATCHED[keep] if f"val_{WATCHED[keep]}" not in history else f"val_{WATCHED[keep]}"
+    watched = history[column].astype(float)
+    if keep == "last" or not watched.notna().any():
+        return len(history) - 1, ""
+    return int(watched.argmin() if keep == "best_loss" else watched.argmax()), column
+
+
+def training_curves(history_frame: pd.DataFrame, title: str, keep: str = "best_loss") -> Figure:
     """Loss and one further metric by epoch, training beside validation, from history.tsv.
 
-    The dotted line is the epoch of the lowest validation loss (training loss where there is no validation).
+    The dotted line is the epoch whose weights were kept, see `kept_epoch`.
     """
     require_columns(history_frame, ("epoch", "loss"), "history")
     curves = [c for c in history_frame.columns if c not in ("epoch", "seconds") and not str(c).startswith("val_")]
@@ -126,10 +139,7 @@ def training_curves(history_frame: pd.DataFrame, title: str) -> Figure:
             if f"val_{curve}" in history_frame.columns:
                 values = history_frame[f"val_{curve}"].to_numpy(dtype=float)
                 _curve(axes, epoch, values, "validation", PALETTE[1])
-            losses = history_frame["val_loss" if "val_loss" in history_frame.columns else "loss"].astype(float)
-            if losses.notna().any():
-                best = float(history_frame["epoch"].iloc[int(losses.argmin())])
-                axes.axvline(best, color=MUTED, linewidth=1.0, linestyle=(0, (1, 2)))
+            axes.axvline(epoch[kept_epoch(history_frame, keep)[0]], color=MUTED, linewidth=1.0, linestyle=(0, (1, 2)))
             axes.grid(axis="y")
             axes.set_xlabel("epoch")
             axes.set_ylabel(str(curve).replace("_", " "))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from drunet.settings.base import Block, Share, kind_of
+from drunet.settings.base import Block, Share, kind_of, refusal
 
 Weights = Annotated[
     Annotated[str, Tag("string")] | Annotated[dict[str, str], Field(min_length=1), Tag("object")],
@@ -40,3 +40,14 @@ class NetworkSettings(BuiltSettings):
 
     freeze_fraction: Share
     """share of each backbone's layers that are not trained, counted from the input"""
+    trainable_layers: int | None = Field(default=None, ge=0)
+    """only so many of each backbone's layers are trained, counted from the output; null: freeze_fraction decides"""
+
+    @model_validator(mode="after")
+    def _one_says_what_learns(self) -> Self:
+        if self.trainable_layers is not None and self.freeze_fraction:
+            mend = "Leave freeze_fraction at 0, or trainable_layers at null."
+            raise refusal(
+                "two keys say which layers learn", key="trainable_layers", found=self.trainable_layers, mend=mend
+            )
+        return self

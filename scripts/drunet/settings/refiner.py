@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from drunet.settings.augment import AugmentSettings
 from drunet.settings.base import Block, refusal
 from drunet.settings.network import BuiltSettings, Cohorts, Weights
-from drunet.settings.training import TrainingSettings
+from drunet.settings.training import ClasslessTraining
 
 
 def _whole_outlines(kinds: list[str]) -> list[str]:
@@ -54,7 +54,7 @@ class RefinerSettings(BuiltSettings):
     """dice of each sample; of a whole batch (authors' code); of a whole batch plus cross-entropy"""
     data: RefinerData
     """what it is trained on"""
-    training: TrainingSettings
+    training: ClasslessTraining
     """optimiser, length and early stopping"""
     augment: AugmentSettings | None
     """augmentation of slide, heatmap and mask alike; null: none"""

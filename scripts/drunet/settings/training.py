@@ -10,6 +10,9 @@ from drunet.settings.base import Block, refusal
 
 _WITH_EPSILON = ("adam", "adamax")
 
+# What a training watches, for each value of `keep`.
+WATCHED = {"best_loss": "loss", "best_accuracy": "accuracy", "best_f1": "f1", "last": "loss"}
+
 
 class DecaySettings(Block):
     """A learning rate that falls in steps."""
@@ -34,7 +37,7 @@ class TrainingSettings(Block):
     steps_per_epoch: int | None = Field(ge=1)
     """null: every sample once"""
     patience: int = Field(ge=1)
-    """early stopping: epochs without a lower loss, of validation or, where there is none, of training"""
+    """early stopping: epochs without a gain in what `keep` names, in validation or, where there is none, in training"""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
     """Keras' dtype policy of the layers"""
     reestimate_batches: int = Field(ge=0)
@@ -45,6 +48,13 @@ class TrainingSettings(Block):
     epsilon: float | None = Field(default=None, gt=0)
     """adam and adamax: added to the root of the second moment; large, it turns them towards plain descent with
     momentum; null: Keras' own, 1e-7"""
+    keep: Literal["best_loss", "best_accuracy", "best_f1", "last"] = "best_loss"
+    """the epoch whose weights are kept: that of the lowest loss, of the highest accuracy or F1 (mean over classes), of
+    validation or, where there is none, of training; or the last one, and early stopping watches the loss"""
+    min_delta: float = Field(default=0.0, ge=0)
+    """early stopping: a gain that is not larger counts as none"""
+    l2: float = Field(default=0.0, ge=0)
+    """added to the loss: so many times the squares of the kernels of convolutions that learn"""
 
     averaging: float | None = Field(default=None, gt=0, lt=1)
     """share of itself that a running average of the weights keeps at every step (0.98: of some 50 steps); it is judged
@@ -62,3 +72,11 @@ class TrainingSettings(Block):
         if self.decay is None:
             return self.learning_rate
         return float(self.learning_rate * self.decay.factor ** (epoch // self.decay.epochs))
+
+
+class ClasslessTraining(TrainingSettings):
+    """How long and how a network is trained that predicts no class."""
+
+    keep: Literal["best_loss", "last"] = "best_loss"
+    """the epoch whose weights are kept: that of the lowest loss, of validation or, where there is none, of training; or
+    the last one"""

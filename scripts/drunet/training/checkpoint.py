@@ -45,6 +45,9 @@ def save_inference_weights(model: keras.Model, path: Path) -> None:
 class State:
     """What a restart needs, on disk (weights, optimiser, best weights, history), and the best weights in memory.
 
+    `best` is the least that was watched so far, `mark` what early stopping compares with, `wait` its epochs since, and
+    `kept` the epoch, from 1, of the best weights.
+
     Weights are written under the number of their epoch; the record, written last, names the files that belong to it. A
     kill at any moment leaves the old record with its files, or the new one with its own.
     """
@@ -52,7 +55,7 @@ class State:
     def __init__(self, model: keras.Model, folder: Path, identity: str) -> None:
         self.model, self.folder, self.identity = model, folder, identity
         self.history: list[dict[str, float]] = []
-        self.best, self.wait = math.inf, 0
+        self.best, self.mark, self.wait, self.kept = math.inf, math.inf, 0, 0
         self._best_file: str | None = None
         self._best_weights: list[np.ndarray] | None = None
         self._written = time.perf_counter()
@@ -64,8 +67,8 @@ class State:
             return
         # A compiled model's weights file holds the optimiser's state too.
         model.load_weights(folder / stored["weights"])
-        self.history, self.best, self.wait = stored["history"], stored["best"], stored["wait"]
-        self._best_file = stored["best_weights"]
+        self.history, self.best, self.mark = stored["history"], stored["best"], stored["mark"]
+        self.wait, self.kept, self._best_file = stored["wait"], stored["kept"], stored["best_weights"]
 
     def keep(self, improved: bool, go_on: Callable[[], None] | None = None) -> None:
         """Remember the best weights, and write the state if it is time to.
@@ -73,7 +76,7 @@ class State:
         `go_on` gives the model the weights that training goes on with, where those that were judged are others.
         """
         if improved:
-            self._best_weights, self._best_file = self.model.get_weights(), None
+            self._best_weights, self._best_file, self.kept = self.model.get_weights(), None, len(self.history)
         if go_on is not None:
             go_on()
         if time.perf_counter() - self._written < KEEP_EVERY:
@@ -84,7 +87,7 @@ class State:
             self._best_file = latest
         elif self._best_file is None:
             # The best weights were not written themselves.
-            self._best_file = f"best{len(self.history) - self.wait}.weights.h5"
+            self._best_file = f"best{self.kept}.weights.h5"
             current = self.model.get_weights()
             self.load_best()
             save_weights(self.model, self.folder / self._best_file)
@@ -95,7 +98,9 @@ class State:
             "best_weights": self._best_file,
             "history": self.history,
             "best": self.best,
+            "mark": self.mark,
             "wait": self.wait,
+            "kept": self.kept,
         }
         write_json(self.folder / "state.json", record)
         for path in self.folder.glob("*.weights.h5"):

@@ -16,7 +16,14 @@ from drunet.settings.classifier import ClassifierRecipe
 from drunet.settings.training import TrainingSettings
 from drunet.tiles import TileRules, read_table
 from drunet.training.batches import TileBatches, class_counts
-from drunet.training.distillation import DistillationLoss, LabelBatches, LabelledAccuracy, Lesson, TaughtBatches
+from drunet.training.distillation import (
+    DistillationLoss,
+    LabelBatches,
+    LabelledAccuracy,
+    LabelledF1,
+    Lesson,
+    TaughtBatches,
+)
 from drunet.training.loop import Trainer
 from drunet.training.losses import classification_loss
 from drunet.training.readers import AnnotatedSlide, TileReader, crop_sources, need_slides, tile_shape, tissue_tiles
@@ -47,7 +54,7 @@ def train_classifier(
     settings : ClassifierRecipe
         An entry under `classifiers` in the configuration.
     training, validation : lists of AnnotatedSlide
-        With no validation slides the training loss decides which weights are best, and when to stop.
+        With no validation slides the scores of training decide which weights are best, and when to stop.
     seed : int
         Of weights, sampling and augmentation. On one machine the same inputs give the same weights; another processor
         or number of threads adds floating-point sums in another order.
@@ -94,7 +101,7 @@ def train_classifier(
     learnt = _learnt_files(training, scores) + ([[lesson.file]] if lesson else [])
     decisive = {"settings": settings.model_dump(), "seed": seed, "rules": asdict(rules), "code": code}
     decisive["teacher"] = lesson and lesson.teacher.how
-    history = Trainer(model, loss=loss, metrics=[metric], plan=plan).train(
+    history = Trainer(model, loss=loss, metrics=[metric, LabelledF1()], plan=plan).train(
         batches=batches,
         validation=checks,
         folder=folder,

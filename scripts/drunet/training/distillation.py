@@ -99,6 +99,26 @@ class LabelledAccuracy(keras.metrics.Mean):
         super().update_state(right, sample_weight=counted)
 
 
+@keras.saving.register_keras_serializable(package="drunet")
+class LabelledF1(keras.metrics.F1Score):
+    """Mean over classes of the F1 of the likeliest class (DRU-Net, "Model training"); else as `LabelledAccuracy`."""
+
+    def __init__(self, name: str = "f1", dtype: Any = None) -> None:
+        super().__init__(average="macro", name=name, dtype=dtype)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take in a batch; as `LabelledAccuracy.update_state`."""
+        label = ops.cast(y_true, self.dtype)[:, : y_pred.shape[-1]]
+        counted = ops.sum(label, axis=-1)
+        if sample_weight is not None:
+            counted = counted * ops.cast(sample_weight, self.dtype)
+        super().update_state(label, y_pred, counted)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what builds the metric anew."""
+        return {"name": self.name, "dtype": self.dtype}
+
+
 def _cross_entropy(label: Any, predicted: Any) -> Any:
     """Cross-entropy (n,); 0, and no gradient, where the label is all zeros.
 

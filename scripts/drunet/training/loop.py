@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from drunet.console import say
-from drunet.errors import TrainingDataError
-from drunet.settings.training import TrainingSettings
-from drunet.training.batch_norm import BatchNormEstimator
+from drunet.errors import ConfigError, TrainingDataError
+from drunet.settings.training import WATCHED, TrainingSettings
+from drunet.training.batch_norm import BatchNormEstimator, layers_of
 from drunet.training.checkpoint import State, alone_in
 
 OPTIMISERS = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax, "sgd": keras.optimizers.SGD}
@@ -39,6 +39,8 @@ class Trainer:
 
     def __init__(self, model: keras.Model, *, loss: Any, metrics: Sequence[Any], plan: TrainingSettings) -> None:
         self.model, self.plan = model, plan
+        for convolution in layers_of(model, keras.layers.Conv2D):
+            convolution.kernel.regularizer = keras.regularizers.L2(plan.l2) if plan.l2 else None
         model.compile(optimizer=new_optimiser(plan), loss=loss, metrics=list(metrics))
         model.optimizer.build(model.trainable_variables)
         self._estimator = BatchNormEstimator(model)
@@ -54,8 +56,8 @@ class Trainer:
             variable.assign(first)
 
     def train(self, *, batches: Any, validation: Any | None, folder: Path, identity: str, name: str) -> pd.DataFrame:
-        """Train once, in place; the model ends with its best weights. Gives epoch (from 1), loss, val_loss, metrics,
-        seconds.
+        """Train once, in place; the model ends with the weights that the plan keeps. Gives epoch (from 1), loss,
+        val_loss, metrics, seconds.
 
         A copy of everything that training needs is kept in `folder`, which the caller removes when its outputs are
         written: after an epoch, twice a minute at most. Killed and started again with the same `identity`, a digest of
@@ -65,12 +67,14 @@ class Trainer:
         Parameters
         ----------
         batches, validation : EpochBatches
-            Without validation the training loss decides which weights are best, and when to stop.
+            Without validation the scores of training decide which weights are best, and when to stop.
         name : str
             How progress lines call the model.
 
         Raises
         ------
+        ConfigError
+            If the plan watches a score that this training does not measure.
         TrainingDataError
             If the loss, a metric, or one of them in validation, becomes NaN or infinite.
         ModelError
@@ -82,7 +86,7 @@ class Trainer:
     def _train(self, batches: Any, validation: Any | None, folder: Path, identity: str, name: str) -> pd.DataFrame:
         model, plan = self.model, self.plan
         state = State(model, folder, identity)
-        watched = "val_loss" if validation is not None else "loss"
+        watched = WATCHED[plan.keep] if validation is None else f"val_{WATCHED[plan.keep]}"
         keeper = _Keeper(state, batches, plan, name, watched, self._estimator)
         try:
             model.fit(
@@ -155,6 +159,10 @@ class _Keeper(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         values = {k: float(v) for k, v in (logs or {}).items()}
+        if self._watched not in values:
+            what, where = "this training does not measure what `keep` asks for", f"training of {self._name}"
+            mend = "Set `keep` of its training to best_loss, best_accuracy or last."
+            raise ConfigError(what, where=where, found=self._plan.keep, mend=mend)
         seconds = time.perf_counter() - self._begun
         lost = [f"{k} {v}" for k, v in values.items() if not math.isfinite(v)]
         if lost:
@@ -164,16 +172,20 @@ class _Keeper(keras.callbacks.Callback):
             raise TrainingDataError(what, where=f"training of {self._name}, epoch {epoch + 1}", found=found, mend=mend)
         state = self._state
         state.history.append({"epoch": epoch + 1, **values, "seconds": round(seconds, 2)})
-        watched = values[self._watched]
+        # Less is better: scores are negated.
+        watched = values[self._watched] * (1 if self._watched.endswith("loss") else -1)
         improved = watched < state.best
-        state.best, state.wait = (watched, 0) if improved else (state.best, state.wait + 1)
+        state.best = min(watched, state.best)
+        gained = watched < state.mark - self._plan.min_delta
+        state.mark, state.wait = (watched, 0) if gained else (state.mark, state.wait + 1)
+        chosen = improved or self._plan.keep == "last"
         if self._plan.averaging is None:
-            state.keep(improved)
+            state.keep(chosen)
         else:
-            if self._watched == "loss":
+            if not self._watched.startswith("val_"):
                 # Without validation the average was not put in for it.
                 self._exchange_average()
-            state.keep(improved, self._exchange_average)
+            state.keep(chosen, self._exchange_average)
         self._say(epoch + 1, values)
         if state.wait >= self._plan.patience:
             self.model.stop_training = True
@@ -182,6 +194,7 @@ class _Keeper(keras.callbacks.Callback):
         spent = [row["seconds"] for row in self._state.history]
         left = round(float(np.median(spent[-5:])) * (self._plan.epochs - epoch))
         numbers = ", ".join(f"{k} {v:.3f}" for k, v in values.items())
-        note = "" if self._state.wait == 0 else f", best {self._state.best:.3f} {self._state.wait} epochs ago"
+        ago = epoch - self._state.kept
+        note = f", best {abs(self._state.best):.3f} {ago} epochs ago" if ago else ""
         time_left = f"at most {left // 60}:{left % 60:02d} left"
         say(f"{self._name}: epoch {epoch}/{self._plan.epochs}, {numbers}{note}, {time_left}")

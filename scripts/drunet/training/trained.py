@@ -67,7 +67,8 @@ def builder_options(settings: BuiltSettings, seed: int, size: int | None = None)
     if not isinstance(settings, NetworkSettings):
         return own
     weights = "random" if starts_whole(settings.weights) else settings.weights
-    return {"size": size, "weights": weights, "freeze_fraction": settings.freeze_fraction, **own}
+    learning = {} if settings.trainable_layers is None else {"trainable_layers": settings.trainable_layers}
+    return {"size": size, "weights": weights, "freeze_fraction": settings.freeze_fraction, **learning, **own}
 
 
 def rebuild(facts: Mapping[str, Any], weights: str | os.PathLike[str] | None = None) -> Any:

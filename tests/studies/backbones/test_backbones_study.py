@@ -85,11 +85,19 @@ def test_published_scores_stand_beside_the_measured_as_printed(metrics: pd.DataF
     assert table["F1"].iloc[1].startswith(f"{f1['value'].iloc[0]:.2f} (")
 
 
-def page(folder: Path, metrics: pd.DataFrame, cost: pd.DataFrame, published: pd.DataFrame) -> str:
+def page(
+    folder: Path,
+    metrics: pd.DataFrame,
+    cost: pd.DataFrame,
+    published: pd.DataFrame,
+    scaling: tuple[str, str] = ("none",) * 2,
+) -> str:
     (folder / "figures").mkdir(parents=True)
     figure = cost_scatter(study.points(metrics, cost, ARMS), unit="ms", score="F1")
     save(figure, folder / "figures/f1_against_time.png")
-    view = study.page_view(metrics, cost, arms=ARMS, published=published, size=64)
+    view = study.page_view(
+        metrics, cost, arms=ARMS, published=published, size=64, scaling=dict(zip(ARMS, scaling, strict=True))
+    )
     return render_section(folder, Path(study.__file__).with_name("page.md.j2"), view).text
 
 
@@ -104,6 +112,29 @@ def test_the_page_names_the_best_and_the_fastest(
     undefined = metrics.assign(value=metrics["value"].where(~metrics["metric"].str.startswith("f1")))
     words = page(tmp_path / "c", undefined, cost.assign(threads=0), published)
     assert "F1 is defined for none of them" in words and "(cpu, all cores)" in words
+
+
+@pytest.mark.parametrize(
+    ("scaling", "said", "cells"),
+    [
+        (("none", "none"), "Every network sees RGB in [0, 1]", ["RGB in [0, 1]"] * 2),
+        (("own", "own"), "scaled as in the training of its ImageNet weights", ["as its ImageNet weights"] * 2),
+        (("caffe", ""), "scaled in different ways", ["caffe", "as its file"]),
+    ],
+)
+def test_the_page_says_what_the_networks_see(
+    metrics: pd.DataFrame,
+    cost: pd.DataFrame,
+    published: pd.DataFrame,
+    tmp_path: Path,
+    scaling: tuple[str, str],
+    said: str,
+    cells: list[str],
+) -> None:
+    assert said in page(tmp_path / "a", metrics, cost, published, scaling)
+    given = dict(zip(ARMS, scaling, strict=True))
+    view = study.page_view(metrics, cost, arms=ARMS, published=published, size=64, scaling=given)
+    assert view["cost"]["pixels"].tolist() == cells
 
 
 def test_names_in_the_figure_cover_neither_each_other_nor_an_interval() -> None:

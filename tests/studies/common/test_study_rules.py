@@ -54,6 +54,8 @@ WORK = {
     "common/clustering": {"embed_tiles", "cluster_tiles", "train_clustered"},
     "common/ct": {"make_ct_set"},
     "common/images": {
+        "answer_external",
+        "list_external",
         "list_images",
         "make_patch_set",
         "train_image_arm",

@@ -224,6 +224,7 @@ def test_the_page_is_whole(made: dict[str, Any], tmp_path: Path) -> None:
         "−160 to 240 HU",
         "It does not tell whether there is a tumour",
         "It is not a segmentation, and nobody has checked it",
+        "The weights of the epoch with the lowest loss are tested",
         "the network's own attention map",
         "at equal steps from all test slices, sorted by their final IoU; a single slice is the median",
     ):
@@ -231,6 +232,12 @@ def test_the_page_is_whole(made: dict[str, Any], tmp_path: Path) -> None:
     assert all(said in page for said in (*OF_BOTH, *OF_TARGETS))
     assert "patient ID" not in page and "No fine-tuning" not in page
     assert (tmp_path / "report.html").read_text(encoding="utf-8").count("<figure") == 4
+
+
+def test_the_page_says_that_the_last_epoch_is_tested(made: dict[str, Any], tmp_path: Path) -> None:
+    training = {**made["settings"]["training"], "keep": "last"}
+    page = page_of({**made, "settings": {**made["settings"], "training": training}}, tmp_path)
+    assert "The weights of the last epoch are tested." in page and "lowest loss" not in page
 
 
 def test_slices_that_name_no_patient_are_told_of(made: dict[str, Any], tmp_path: Path) -> None:
@@ -426,6 +433,8 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(differs: dict[str, Any
         {"parts": {"train": 3}},
         {"arms": {"simple": {"loss": "l2"}}},
         {"arms": {"simple": {"coordinates": "px"}}},
+        {"training": {"keep": "best_accuracy"}},
+        {"arms": {"simple": {"fine_tuning": {"training": {"keep": "best_f1"}}}}},
     ],
 )
 def test_a_typing_error_is_found_by_the_models(differs: dict[str, Any]) -> None:

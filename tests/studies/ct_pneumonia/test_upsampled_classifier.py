@@ -69,7 +69,7 @@ def head_parameters(width: int, dense: list[int]) -> int:
 def test_the_layers_that_learn_are_as_many_as_in_the_authors_code(trunks: dict[str, keras.Model]) -> None:
     found = {}
     for label, trunk in trunks.items():
-        prepare_trunk(trunk, Network("test", 32), NETWORKS[label].trainable_layers)
+        prepare_trunk(trunk, Network("test", 32, trainable_layers=NETWORKS[label].trainable_layers))
         learning = [layer.trainable for layer in trunk.layers]
         assert learning == sorted(learning)  # the fixed ones come first
         found[label] = (sum(learning), len(learning))

@@ -68,6 +68,10 @@ rule compare_backbones:
         bootstrap=BACKBONES["bootstrap"],
         slides=lambda wildcards: [s for s in measured_rows(wildcards) if s["split"] == "test"],
         size=config["tiles"]["size"],
+        scaling={
+            name: settings_of(arm["classifier"]).get("options", {"normalise": ""}).get("normalise", "none")
+            for name, arm in BACKBONE_ARMS.items()
+        },
         seed=config["seed"],
         code=lambda wildcards: study_code("backbones", "make_page"),
     resources:

@@ -10,7 +10,9 @@ from studies.common.classifier_arms import DEFAULT_THRESHOLD, wide, with_interva
 Arms = Mapping[str, Mapping[str, Any]]
 
 _SCORES = {"f1": "F1", "precision": "precision", "recall": "recall"}
-_COSTS = {"backbone": "backbone", "parameters": "parameters (million)", "gflops": "GFLOPs per tile"}
+# What a network's option `normalise` makes of its tiles.
+PIXELS = {"none": "RGB in [0, 1]", "own": "as its ImageNet weights", "": "as its file"}
+_COSTS = {"backbone": "backbone", "pixels": "pixels", "parameters": "parameters (million)", "gflops": "GFLOPs per tile"}
 _COSTS |= {"ms_per_tile": "ms per tile (median)", "fastest": "fastest (ms)", "slowest": "slowest (ms)"}
 
 
@@ -45,12 +47,19 @@ def points(metrics: pd.DataFrame, cost: pd.DataFrame, arms: Arms) -> pd.DataFram
 
 
 def page_view(
-    metrics: pd.DataFrame, cost: pd.DataFrame, *, arms: Arms, published: pd.DataFrame, size: int
+    metrics: pd.DataFrame,
+    cost: pd.DataFrame,
+    *,
+    arms: Arms,
+    published: pd.DataFrame,
+    size: int,
+    scaling: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What `page.md.j2` names; `size` is a tile's side in px."""
+    """What `page.md.j2` names; `size` is a tile's side in px, `scaling` the option `normalise` of each arm."""
     scores, drawn = wide(metrics), points(metrics, cost, arms)
     labels = [arms[a]["label"] for a in cost["arm"]]
-    shown = cost.assign(backbone=labels, parameters=cost["parameters"] / 1e6)[list(_COSTS)]
+    pixels = [PIXELS.get(scaling[a], scaling[a]) for a in cost["arm"]]
+    shown = cost.assign(backbone=labels, pixels=pixels, parameters=cost["parameters"] / 1e6)[list(_COSTS)]
     return {
         **{key: int(scores[key].iloc[0]) for key in ("tiles", "slides", "patients")},
         "threshold": DEFAULT_THRESHOLD,
@@ -58,6 +67,7 @@ def page_view(
         "best": drawn.iloc[int(drawn["score"].fillna(-1).argmax())].to_dict(),
         "fastest": drawn.iloc[int(drawn["ms"].argmin())].to_dict(),
         "size": size,
+        "scaling": sorted(set(scaling.values())),
         "engine": cost.iloc[0].to_dict(),
         "scores": scores_table(metrics, arms, published),
         "cost": shown.rename(columns=_COSTS),

@@ -20,14 +20,14 @@ class Series:
     """Trainings of one network in one job: one that is finished is not done again, and one that was killed goes on.
 
     They share what is traced for the first of them, as long as the plan is the same, and begin with the weights that
-    `model` has now. `metric` makes a new metric for each plan: in the first epoch Keras would not reset one that has
+    `model` has now. `metrics` makes new ones for each plan: in the first epoch Keras would not reset one that has
     been used. `folder` is for state and results, `decisive` holds all that decides every result (JSON values).
     """
 
     def __init__(
-        self, model: keras.Model, *, loss: Any, metric: Callable[[], Any], folder: Path, decisive: Sequence[Any]
+        self, model: keras.Model, *, loss: Any, metrics: Callable[[], list[Any]], folder: Path, decisive: Sequence[Any]
     ) -> None:
-        self.model, self._loss, self._metric = model, loss, metric
+        self.model, self._loss, self._metrics = model, loss, metrics
         self._folder, self._decisive = folder, [*decisive, keras.__version__]
         self._trainer: Trainer | None = None
         self._beginning, self._begun = model.get_weights(), False
@@ -63,7 +63,7 @@ class Series:
         self, plan: TrainingSettings, data: Callable[[], tuple[Any, Any | None]], **training: Any
     ) -> pd.DataFrame:
         if self._trainer is None or self._trainer.plan != plan:
-            self._trainer = Trainer(self.model, loss=self._loss, metrics=[self._metric()], plan=plan)
+            self._trainer = Trainer(self.model, loss=self._loss, metrics=self._metrics(), plan=plan)
         if self._begun:
             self._trainer.start_over(self._beginning)
         self._begun = True

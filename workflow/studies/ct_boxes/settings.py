@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from drunet.errors import ConfigError, closest
 from drunet.settings.base import Block, Share, kind_of, refusal
+from drunet.settings.training import ClasslessTraining
 from studies.common.ct.window import Window
 from studies.common.settings import EACH_ONCE, LABELS_APART, Id, OpenShare, PartsSettings, SetTraining, Text
 from studies.common.user_paths import is_folder
@@ -99,6 +100,10 @@ class PicturesSettings(Block):
     """way of splitting that it is of; null: the one with the least leak"""
 
 
+class BoxTraining(ClasslessTraining, SetTraining):
+    """How long and how a network is trained on slices."""
+
+
 class Settings(Block):
     """Settings of study_ct_boxes."""
 
@@ -119,7 +124,7 @@ class Settings(Block):
     """share of the learnt set that decides when to stop"""
     size: int = Field(ge=32, multiple_of=16)
     """side of the square that a network sees, px"""
-    training: SetTraining
+    training: BoxTraining
     """how a network learns"""
     fine_tuning: FineTuning
     """how the network goes on learning on each target"""
@@ -158,8 +163,8 @@ def completed(name: str, settings: Mapping[str, Any]) -> None:
     for arm in arms_of(settings):
         module_of(settings, arm)
         own, place = arm_settings(settings, arm), f"{where}.arms.{arm}"
-        plan = SetTraining.of(own["training"], f"{place}.training")
-        tuning = SetTraining.of(own["fine_tuning"]["training"], f"{place}.fine_tuning.training")
+        plan = BoxTraining.of(own["training"], f"{place}.training")
+        tuning = BoxTraining.of(own["fine_tuning"]["training"], f"{place}.fine_tuning.training")
         # A network is built once, in one precision.
         if tuning.precision != plan.precision:
             place, mend = f"{place}.fine_tuning.training.precision", f"Use {plan.precision}, or change both."

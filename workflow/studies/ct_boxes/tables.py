@@ -202,6 +202,7 @@ def page_view(
     skipped = {f"{arm.task}: {t}: {why}" for arm in networks for t, why in arm.facts.get("skipped", {}).items()}
     return {
         **{key: settings[key] for key in ("size", "protocols", "good", "embedded")},
+        "keep": settings["training"].get("keep", "best_loss"),
         "source": source,
         "source_names": [SUBTYPES[subtype] for subtype in learnt],
         "targets": targets,

@@ -102,7 +102,7 @@ def train_box_arm(
 
     decisive = [without_names(arm), size, source, list(targets), protocol, dict(parts), validation_share, seed]
     decisive += [read.to_csv(index=False), code, [sha256(Path(root) / file) for file in read["file"]]]
-    series = Series(model, loss=loss, metric=MeanBoxIou, folder=folder, decisive=decisive)
+    series = Series(model, loss=loss, metrics=lambda: [MeanBoxIou()], folder=folder, decisive=decisive)
     trained = series.train(SOURCE, f"{name}, {source}", plan, partial(data.of, first, plan), first_rows)
     done = [(SOURCE, SOURCE, source, *trained)]
     series.go_on_from(SOURCE)

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 import keras
 from keras import layers
 
-from drunet.models.backbones import check_backbone, check_what_learns, features, weight_sources
+from drunet.models.backbones import check_backbone, features, weight_sources
 from drunet.models.image_normalisation import normalised
 from drunet.models.options import Network, Shared, whole, whole_check
 from studies.common.models.plain_cnn import switch_check
@@ -25,7 +25,6 @@ def build_upsampled_classifier(
     dropout: float = 0.3,
     first_dropout: bool = True,
     upsampling: int = 4,
-    trainable_layers: int | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
     """Build the classifier: `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, classes).
@@ -39,8 +38,7 @@ def build_upsampled_classifier(
 
     Nearest `upsampling` leaves the mean of a map what it was: the layer changes no answer, and stands here because the
     published networks have it; 1 leaves it out. `dropout` is behind every hidden layer and, unless `first_dropout` is
-    false (published: in Xception), before the first. With `trainable_layers` only so many layers of the backbone learn,
-    counted from its output, in place of `freeze_fraction` (the authors' code counts so). Further options:
+    false (published: in Xception), before the first. The authors' code counts `trainable_layers`. Further options:
     `drunet.models.options.Network`. Raises ModelError.
     """
     network = Network("upsampled_classifier", size, dropout=dropout, normalise=normalise, **shared)
@@ -51,11 +49,10 @@ def build_upsampled_classifier(
         first_dropout=switch_check(first_dropout),
         upsampling=whole_check(upsampling),
     )
-    check_what_learns(network, trainable_layers)
     sources = weight_sources(network.weights, [backbone])
     image = network.image()
-    seen = normalised(image, normalise)
-    x = features(network, backbone, seen, sources=sources, trainable_layers=trainable_layers)
+    seen = normalised(image, normalise, backbone)
+    x = features(network, backbone, seen, sources=sources)
     if upsampling > 1:
         x = layers.UpSampling2D(upsampling, interpolation="nearest", name="upsampled")(x)
     x = layers.GlobalAveragePooling2D(name=f"{backbone}_pool")(x)

@@ -49,6 +49,8 @@ rule report_histology_distillation:
         predictions=of_arms("histology_distillation", "predictions.parquet"),
         facts=of_arms("histology_distillation", "training.json"),
         histories=of_arms("histology_distillation", "history.tsv", image_tasks.networks_of),
+        external=external_files("histology_distillation", "external.parquet"),
+        external_facts=external_facts("histology_distillation"),
         costs=expand("<results>/studies/histology_distillation/{task}/cost.tsv", task=DISTILLED_TIMED),
         picture="<results>/studies/histology_distillation/figures/attention.png" if DISTILLED_ARM else [],
         template=str(STUDIES_FOLDER / "histology_distillation/page.md.j2"),
@@ -72,6 +74,7 @@ rule report_histology_distillation:
         tasks=DISTILLED_TIMED,
         arms=arm_keys("histology_distillation"),
         networks=arm_keys("histology_distillation", image_tasks.networks_of),
+        tested=image_tasks.external_keys(DISTILLED),
         seed=config["seed"],
         code=lambda wildcards: study_code("histology_distillation", "make_page"),
     resources:

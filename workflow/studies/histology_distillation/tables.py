@@ -89,10 +89,12 @@ def figures(
             points, unit="ms per image (log scale)", score="accuracy on test images (± sd over folds)"
         ),
     }
-    for name, table in TABLES.items():
-        if table.figure and (own := arms_in(name, arms, settings)):
+    for name in TABLES:
+        if own := arms_in(name, arms, settings):
             drawn[f"confusion_{name}"] = confusion_matrices(shared.matrices(own), classes_in(own[0].predictions))
             drawn[f"roc_{name}"] = roc_panels(shared.macro_curves(own), of="mean over classes")
+            protocol = _strictest(scores, own)
+            drawn[f"roc_classes_{name}"] = roc_panels(shared.class_curves(own, protocol))
     return drawn
 
 
@@ -106,6 +108,7 @@ def page_view(
     *,
     grouping: Mapping[str, Any],
     unreadable: int,
+    external: Mapping[str, Any] | None = None,
     picture: bool = True,
 ) -> dict[str, Any]:
     """What `page.md.j2` names; `cost` is cost.tsv of the first task, `picture` whether there is attention.png."""
@@ -142,12 +145,15 @@ def page_view(
                 "title": table.title,
                 "words": table.words,
                 "figure": table.figure,
+                "protocol": _strictest(scores, own),
                 "table": shared.beside_published(scores, own, _as_compared(published[name]), seconds=table.seconds),
                 "folds": shared.folds_of_scores(scores[scores["key"].isin([arm.key for arm in own])]),
             }
             for name, table in TABLES.items()
             if (own := arms_in(name, arms, settings))
         ],
+        "times": shared.training_times(scores, there, shared.strictest_protocol(scores, main)),
+        "times_protocol": shared.strictest_protocol(scores, main),
         "cost": shared.cost_of([arm for arm in arms if arm.task == timed], cost),
         "timing": cost.iloc[0].to_dict(),
         "timed": timed.replace("_", " "),
@@ -156,9 +162,16 @@ def page_view(
         "pictured": shared.label_of(arms, settings["attention"]["arm"]),
         "drawn": settings["images"]["root"] is None,
         "unreadable": unreadable,
+        "external": external,
+        "starts": shared.starts_of(arms),
         "prior": any(arm.history is None for arm in arms),
         "lacking": _left_out(arms, settings),
     }
+
+
+def _strictest(scores: pd.DataFrame, arms: Arms) -> str:
+    """The protocol with the least leak that any of these models of one task was run under."""
+    return shared.strictest_protocol(scores[scores["key"].isin([arm.key for arm in arms])], arms[0].task)
 
 
 def _left_out(arms: Arms, settings: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ rule draw_confused_pairs:
         drawn=[] if RESNET50["images"]["root"] else DRAWN_PATCHES,
     output:
         figure="<results>/studies/histology_resnet50/figures/confused.png",
+        saliency="<results>/studies/histology_resnet50/figures/saliency.png",
     log:
         "<logs>/draw_confused_pairs.log",
     benchmark:
@@ -35,7 +36,7 @@ rule draw_confused_pairs:
         mem_mb=resource("draw_confused_pairs", "mem_mb", 4000),
         runtime=resource("draw_confused_pairs", "runtime", 20),
     message:
-        "Showing malignant images taken for the other cancer"
+        "Drawing saliency maps of all classes, and of malignant images taken for the other cancer"
     script:
         "scripts/draw_confused_pairs.py"
 
@@ -48,7 +49,12 @@ rule report_histology_resnet50:
         predictions=of_arms("histology_resnet50", "predictions.parquet"),
         facts=of_arms("histology_resnet50", "training.json"),
         histories=of_arms("histology_resnet50", "history.tsv", image_tasks.networks_of),
-        picture="<results>/studies/histology_resnet50/figures/confused.png" if RESNET50_ARM else [],
+        external=external_files("histology_resnet50", "external.parquet"),
+        external_facts=external_facts("histology_resnet50"),
+        picture=expand(
+            "<results>/studies/histology_resnet50/figures/{name}.png",
+            name=["confused", "saliency"] if RESNET50_ARM else [],
+        ),
         template=str(STUDIES_FOLDER / "histology_resnet50/page.md.j2"),
         partials=IMAGE_PARTIALS,
         published=str(STUDIES_FOLDER / "histology_resnet50/published.tsv"),
@@ -66,6 +72,7 @@ rule report_histology_resnet50:
         settings=RESNET50,
         arms=arm_keys("histology_resnet50"),
         networks=arm_keys("histology_resnet50", image_tasks.networks_of),
+        tested=image_tasks.external_keys(RESNET50),
         seed=config["seed"],
         code=lambda wildcards: study_code("histology_resnet50", "make_page"),
     resources:

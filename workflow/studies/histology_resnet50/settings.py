@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from drunet.settings.base import Block
-from studies.common.images.settings import ArmsSettings, ImageStudy
+from studies.common.images.settings import FolderStudy
 from studies.common.images.tasks import check_tasks
 from studies.common.settings import EACH_ONCE
 
@@ -23,7 +23,7 @@ class ConfusedSettings(Block):
     """images in all"""
 
 
-class Settings(ImageStudy, ArmsSettings):
+class Settings(FolderStudy):
     """Settings of study_histology_resnet50."""
 
     confused: ConfusedSettings

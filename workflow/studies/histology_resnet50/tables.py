@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from drunet.report.words import number
 from studies.common.class_metrics import SCORES, classes_in, count_confused
 from studies.common.images import tables as shared
-from studies.common.images.class_figures import confusion_matrices, loss_curves, protocol_dumbbell
+from studies.common.images.class_figures import confusion_matrices, loss_curves, protocol_dumbbell, roc_panels
 from studies.common.images.tables import Arms, ImageArm
 from studies.common.words import percent
 
@@ -49,10 +49,11 @@ def confused_metrics(arms: Arms, malignant: Sequence[str]) -> pd.DataFrame:
 
 
 def figures(scores: pd.DataFrame, leak: pd.DataFrame, arms: Arms) -> dict[str, Figure]:
-    """All figures of the study but those of confused images, by file name without suffix."""
+    """All figures of the study but those of saliency, by file name without suffix."""
     histories = {arm.label: arm.history for arm in arms if arm.history is not None}
     return {
         "protocols": protocol_dumbbell(shared.dumbbell_points(scores, leak, arms[0].task)),
+        "roc": roc_panels(shared.class_curves(arms, shared.strictest_protocol(scores, arms[0].task))),
         "confusion": confusion_matrices(shared.matrices(arms), classes_in(arms[0].predictions)),
         "losses": loss_curves(histories),
         "accuracies": loss_curves(histories, "accuracy"),
@@ -68,9 +69,10 @@ def page_view(
     *,
     grouping: Mapping[str, Any],
     unreadable: int,
+    external: Mapping[str, Any] | None = None,
     picture: bool,
 ) -> dict[str, Any]:
-    """What `page.md.j2` names; `published` is as of `fine_tuning_table`, `picture` whether there is confused.png."""
+    """What `page.md.j2` names; `published` is as of `fine_tuning_table`, `picture` whether there are saliency maps."""
     task, confused = arms[0].task, settings["confused"]
     protocol, accuracy = shared.strictest_protocol(scores, task), scores[scores["metric"] == "accuracy"]
     by_key: dict[Any, Any] = {p: part.set_index("key").to_dict("index") for p, part in accuracy.groupby("protocol")}
@@ -100,11 +102,13 @@ def page_view(
         },
         "leak": shared.leak_of(leak, task),
         "published": fine_tuning_table(scores, arms, published, confused["classes"]),
+        "times": shared.training_times(scores, arms, protocol),
         "per_class": shared.per_class_table(arms),
         "picture": picture,
         "pictured": shared.label_of(arms, confused["arm"]),
         "drawn": settings["images"]["root"] is None,
         "unreadable": unreadable,
+        "external": external,
     }
 
 

@@ -14,10 +14,11 @@ import yaml
 from image_answers import GROUPING, LUNG, answers, costs, image_list, write_study
 from jinja2 import Environment
 from PIL import Image
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, roc_auc_score
 
 from drunet.files import read_published
 from studies.common.class_metrics import called, confused, confusion, count_confused, surest, truth
+from studies.common.images import pictures
 from studies.common.images import tables as study
 from studies.common.images.near_duplicates import check_facts
 from studies.common.images.pictures import decision_maps, layer_attention
@@ -53,7 +54,7 @@ def made(name: str, settings: dict[str, Any], folder: Path, **more: Any) -> dict
     options = {"grouping": GROUPING, "unreadable": 2, "picture": True, **more}
     if name == "histology_resnet50":
         view = resnet50.page_view(scores, leak, arms, settings, PRINTED, **options)
-        drawn = {"confused", *resnet50.figures(scores, leak, arms)}
+        drawn = {"confused", "saliency", *resnet50.figures(scores, leak, arms)}
     else:
         cost = pd.read_csv(found["costs"][0], sep="\t")
         view = distillation.page_view(scores, leak, arms, cost, settings, PUBLISHED, **options)
@@ -126,11 +127,24 @@ def test_the_long_table_names_tasks_folds_and_costs(distilled: dict[str, Any]) -
     assert "seconds_per_epoch" not in set(long.loc[long["arm"] == "lung/svm", "metric"])
 
 
+def test_the_page_says_who_starts_otherwise_and_that_the_last_epoch_is_tested(tmp_path: Path) -> None:
+    settings = small(["resnet18", "mfstudentlnet", "resnet50", "svm"])
+    settings["arms"]["resnet50"]["weights"] = "imagenet"
+    settings["training"]["keep"] = "last"
+    page = made("histology_distillation", settings, tmp_path / "page")
+    assert page["view"]["starts"] == {"random": ["ResNet18", "MFStudentLNet"], "ImageNet": ["ResNet50"]}
+    said = "random weights: ResNet18, MFStudentLNet; ImageNet weights: ResNet50. Tian et al. 2024 name ImageNet weights"
+    assert said in page["text"] and "on equal terms: " not in page["text"]
+    assert "The tested weights are those of the last epoch." in page["text"]
+
+
 def test_the_page_of_the_distillation_study_says_what_a_reader_must_know(distilled: dict[str, Any]) -> None:
     for said in (
         "Under the random split 100 % of the test images come from a source that is also in the training set, under "
         "the grouped split 0 %.",
         "could not be read: 2.",
+        "All networks start alike, so that Tables 3 and 4 compare them on equal terms: from random weights.",
+        "The tested weights are those of the epoch with the lowest loss in validation, or in training where nothing",
         "gamma of 0.7",
         "R_K",
         "They have no medical meaning",
@@ -213,6 +227,43 @@ def test_confused_images_are_one_per_source_and_few_per_pair() -> None:
     assert set(chosen["label"]) | set(chosen["called"]) <= set(MALIGNANT)
     counts = confusion(frame)
     assert count_confused(frame, MALIGNANT) == (counts[0, 2] + counts[2, 0], counts.sum())
+
+
+def test_every_class_has_its_roc_curve(distilled: dict[str, Any]) -> None:
+    arms = [arm for arm in distilled["arms"] if arm.task == "lung"]
+    curves = study.class_curves(arms, "random")
+    assert list(curves) == [arm.label for arm in arms] and list(curves["ResNet18"]) == list(LUNG)
+    parts = [part for _, part in arms[0].of("random").groupby("fold")]
+    expected = [roc_auc_score(part["label"] == "lung_n", part["p_lung_n"]) for part in parts]
+    assert curves["ResNet18"]["lung_n"].auc == pytest.approx(np.mean(expected))
+
+
+def test_the_time_of_trainings_is_the_median_over_folds(distilled: dict[str, Any]) -> None:
+    table = distilled["view"]["times"].set_index("network")
+    assert list(table.index) == ["ResNet18", "+ FPN", "MFStudentLNet", "ResNet50"]
+    # Six epochs of 2.1 to 2.6 s in fold 0, five of 2.1 to 2.5 s in fold 1.
+    row = table.loc["ResNet18"]
+    assert (row["epochs"], row["s per epoch"]) == (5.5, pytest.approx((2.35 + 2.3) / 2))
+    assert row["minutes"] == pytest.approx((14.1 + 11.5) / 2 / 60) and row["trainable (million)"] == 1.2
+    assert row["accuracy"] == distilled["view"]["splits"].set_index("model")["accuracy, grouped"].iloc[0]
+
+
+def test_saliency_is_shown_of_every_class_the_benign_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = answers(image_list(), {"random": 1.0}, run=[0])
+    for file in frame["file"]:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 40), "pink").save(tmp_path / file)
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 32, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, activation="relu")(image))
+    model = keras.Model(image, keras.layers.Dense(3, activation="softmax")(x))
+    monkeypatch.setattr(pictures, "rebuild", lambda facts, weights: model)
+    facts = {"view": settings_of("histology_resnet50")["view"]}
+    figure = pictures.surest_figure(frame, facts, tmp_path, tmp_path, "random.0")
+    rows = [axes.get_ylabel() for axes in figure.axes if "true:" in axes.get_ylabel()]
+    assert [row.splitlines()[0] for row in rows[:3]] == [f"true: {name}" for name in LUNG]
+    assert [row.splitlines()[-1] for row in rows] == ["right"] * 3 + ["wrong"]
+    assert {"image", "gradient", "Grad-CAM"} <= {axes.get_title() for axes in figure.axes}
 
 
 def test_each_image_is_explained_for_its_own_class() -> None:

@@ -17,7 +17,13 @@ SOURCES, VERSIONS = 6, 2
 CLASSES = ("stripes", "spots")
 LISTED = "results/studies/histology_distillation/images.tsv"
 STUDY: dict[str, Any] = {
-    "images": {"root": "patches", "groups": "patches/groups.csv"},
+    "images": {
+        "root": "patches",
+        "groups": "patches/groups.csv",
+        "external": "others",
+        # Waves are alike wherever they come from: only the copies are the same pictures.
+        "near_duplicates": {"inliers": 200},
+    },
     "tasks": {
         "lung": {"classes": list(CLASSES), "split": {"folds": 2, "run": [0]}, "arms": ["cnn", "mfstudentlnet", "knn"]},
         "lung_and_colon": None,
@@ -49,6 +55,10 @@ def patches(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Proje
                 file = f"deep/{label}/{source}_{version}.png"
                 Image.fromarray(image).save(project.folder / "patches" / file)
                 rows.append({"file": file, "group": f"{label}_{source}"})
+        (project.folder / "others" / label).mkdir(parents=True)
+        for source in range(3):
+            Image.fromarray(patch(rng, label)).save(project.folder / f"others/{label}/{source}.png")
+        shutil.copy(project.folder / f"patches/deep/{label}/0_0.png", project.folder / f"others/{label}/copy.png")
     pd.DataFrame(rows).to_csv(project.folder / "patches/groups.csv", index=False)
     return project.write()
 
@@ -65,14 +75,19 @@ def test_a_folder_of_images_becomes_a_page(patches: Project, tmp_path: Path) -> 
     metrics = pd.read_csv(study / "metrics.tsv", sep="\t")
     assert list(metrics.columns) == ["arm", "protocol", "repeat", "metric", "value"]
     assert {name.rpartition("/")[2] for name in metrics["arm"]} == {"cnn", "mfstudentlnet", "knn"}
-    assert set(metrics["protocol"]) == {"random", "grouped", "cost"}
+    assert set(metrics["protocol"]) == {"random", "grouped", "cost", "external"}
+    elsewhere = pd.read_csv(study / "external.tsv", sep="\t")
+    assert not elsewhere["file"].str.contains("copy").any() and set(elsewhere["label"]) == set(CLASSES)
+    for arm in ("cnn", "mfstudentlnet"):
+        assert pd.read_parquet(study / f"lung/{arm}/external.parquet")["file"].tolist() == elsewhere["file"].tolist()
+    assert not (study / "lung/knn/external.parquet").exists()
     for arm in ("cnn", "mfstudentlnet", "knn"):
         answers = pd.read_parquet(study / f"lung/{arm}/predictions.parquet")
         for _, fold in answers[answers["protocol"] == "grouped"].groupby("fold"):
             assert len(fold) == len(images) // 2
             assert np.allclose(fold[[f"p_{label}" for label in CLASSES]].sum(axis=1), 1, atol=1e-5)
     page = (study / "report.html").read_text(encoding="utf-8")
-    assert "The published split leaks" in page
+    assert "The published split leaks" in page and "Test on the second folder: " in page
     assert not project.leftovers()
     again = project.dry_run("study_histology_distillation")
     assert "Nothing to be done" in again.output, again.output

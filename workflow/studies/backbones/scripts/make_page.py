@@ -27,5 +27,5 @@ with job(snakemake.log[0]):
     points = study.points(metrics, cost, arms)
     save(cost_scatter(points, unit="ms per tile (log scale)", score="F1 (95 % interval)"), output.figure, dpi=200)
     published = read_published(inputs.published)
-    view = study.page_view(metrics, cost, arms=arms, published=published, size=params.size)
+    view = study.page_view(metrics, cost, arms=arms, published=published, size=params.size, scaling=params.scaling)
     render_section(Path(output.section).parent, Path(inputs.template), view)

@@ -21,6 +21,7 @@ from drunet.sampling import Crops
 from drunet.settings.network import NetworkSettings
 from drunet.settings.training import TrainingSettings
 from drunet.tiles import read_table
+from drunet.training.distillation import LabelledF1
 from drunet.training.loop import Trainer
 from drunet.training.readers import SlideSource, TileReader
 from drunet.training.recipe import identity, new_network, run_facts
@@ -114,7 +115,7 @@ def train_clustered(
     batches: ClassBatches | Episodes
     checks: ClassBatches | Episodes | None
     loss: Any = "categorical_crossentropy"
-    metrics: list[Any] = ["accuracy"]
+    metrics: list[Any] = ["accuracy", LabelledF1()]
     if episodes is None:
         batches = over_classes(tiles=learnt, steps=plan.steps_per_epoch)
         checks = over_classes(tiles=kept, fixed=True) if len(kept) else None

@@ -44,6 +44,24 @@ def image_lesson(wildcards):
     return {"distillation": image_study(wildcards)["distillation"], "engine": engine}
 
 
+def external_classes(wildcards):
+    """Classes of the first task, which a second folder has too."""
+    return next(iter(image_tasks.tasks_of(image_study(wildcards)).values()))["classes"]
+
+
+def external_content(wildcards):
+    return content_state(image_study(wildcards)["images"]["external"], external_classes(wildcards))
+
+
+def external_files(study, file):
+    """A file of each network that is tested on a second folder; nothing where there is none."""
+    return [f"{RESULTS}/studies/{study}/{key}/{file}" for key in image_tasks.external_keys(IMAGE_STUDIES[study])]
+
+
+def external_facts(study):
+    return collected(study, "external.json") if image_tasks.external_keys(IMAGE_STUDIES[study]) else []
+
+
 def image_content(wildcards):
     """State of a user's images: one that is replaced in place is noticed too."""
     root = image_study(wildcards)["images"]["root"]

@@ -95,6 +95,39 @@ def find_groups(
     return groups, facts
 
 
+def relatives(
+    images: pd.DataFrame,
+    root: str | Path,
+    others: pd.DataFrame,
+    other_root: str | Path,
+    settings: NearDuplicates,
+    *,
+    threads: int | None = None,
+) -> NDArray[np.int64]:
+    """Position in `images` of one that shares its source with each of `others`; -1 where there is none, int64 (n,).
+
+    Both have file, label and digest. An image is compared with those of its class that are nearest to it in colour.
+    """
+    pictures = pd.Series(np.arange(len(images)), index=images["digest"].to_numpy())
+    same = others["digest"].map(pictures[~pictures.index.duplicated()]).fillna(-1).to_numpy(np.int64)
+    pairs = [np.empty((0, 2), np.int64)]
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        features, colours = _look(images["file"], Path(root), settings, pool)
+        strange, shades = _look(others["file"], Path(other_root), settings, pool)
+        for label in np.unique(others["label"]):
+            rows, columns = (np.flatnonzero(frame["label"] == label) for frame in (others, images))
+            nearest = min(settings.candidates, len(columns))
+            for some in np.split(rows, range(_ROWS, len(rows), _ROWS)) if nearest else ():
+                chosen = np.argpartition(-(shades[some] @ colours[columns].T), nearest - 1, axis=1)[:, :nearest]
+                pairs.append(np.column_stack([np.repeat(some, nearest), columns[chosen.ravel()]]))
+        compared = np.concatenate(pairs)
+        places = compared + np.array([0, len(strange)])
+        linked = compared[_compare([*strange, *features], places, settings, pool, "Comparing the two folders") > 0]
+    found = np.full(len(others), -1, dtype=np.int64)
+    found[linked[::-1, 0]] = linked[::-1, 1]
+    return np.where(same >= 0, same, found)
+
+
 def group_facts(images: pd.DataFrame) -> dict[str, int]:
     """Counts of images (label, group): images, groups, largest, singletons, spanning (groups of several classes)."""
     sizes = images["group"].value_counts()

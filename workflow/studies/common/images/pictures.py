@@ -55,6 +55,18 @@ def confused_figure(
     return image_maps(images, [_lines(row) for row in chosen.to_dict("records")], maps)
 
 
+def surest_figure(
+    predictions: pd.DataFrame, facts: Mapping[str, Any], weights: str | Path, root: str | Path, trial: str
+) -> Figure:
+    """Saliency maps for the predicted class of the surest images of each class, and of the surest mistake."""
+    chosen = surest(trial_of(predictions, trial))
+    images = _seen(root, chosen["file"], facts)
+    maps = decision_maps(
+        rebuild(facts, weights_file(weights, trial)), scaled(images), chosen["index"].to_numpy(np.int64)
+    )
+    return image_maps(images, [f"{_lines(row)}\n{row['kind']}" for row in chosen.to_dict("records")], maps)
+
+
 def _seen(root: str | Path, files: Sequence[str] | pd.Series, facts: Mapping[str, Any]) -> NDArray:
     """Images as the network was tested on them, uint8 (n, size, size, 3)."""
     view = View.of(facts["view"], "view")

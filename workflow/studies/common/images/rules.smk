@@ -163,6 +163,67 @@ rule export_image_arm:
         "scripts/export_image_arm.py"
 
 
+rule list_external:
+    input:
+        images="<results>/studies/{study}/images.tsv",
+        drawn=drawn_images,
+    output:
+        images="<results>/studies/{study}/external.tsv",
+        facts="<results>/studies/{study}/external.json",
+    log:
+        "<logs>/list_external/{study}.log",
+    benchmark:
+        "<benchmarks>/list_external/{study}.tsv"
+    conda:
+        "../../../../envs/data.yaml"
+    params:
+        root=image_root,
+        external=lambda wildcards: image_study(wildcards)["images"]["external"],
+        classes=external_classes,
+        max_unreadable=lambda wildcards: image_study(wildcards)["images"]["max_unreadable"],
+        near_duplicates=lambda wildcards: image_study(wildcards)["images"]["near_duplicates"],
+        content=external_content,
+        seed=config["seed"],
+        code=lambda wildcards: study_code("common/images", "list_external"),
+    threads: resource("list_external", "threads", 2)
+    resources:
+        mem_mb=resource("list_external", "mem_mb", 4000),
+        runtime=resource("list_external", "runtime", 120),
+    message:
+        "Listing the second folder of images of {wildcards.study}"
+    script:
+        "scripts/list_external.py"
+
+
+rule answer_external:
+    input:
+        weights="<results>/studies/{study}/{task}/{arm}/weights",
+        facts="<results>/studies/{study}/{task}/{arm}/training.json",
+        images="<results>/studies/{study}/external.tsv",
+    output:
+        answers="<results>/studies/{study}/{task}/{arm}/external.parquet",
+    log:
+        "<logs>/answer_external/{study}/{task}/{arm}.log",
+    benchmark:
+        "<benchmarks>/answer_external/{study}/{task}/{arm}.tsv"
+    wildcard_constraints:
+        arm=of_image_studies(image_tasks.networks_of),
+    conda:
+        "../../../../envs/train.yaml"
+    params:
+        external=lambda wildcards: image_study(wildcards)["images"]["external"],
+        trial=lambda wildcards: image_tasks.shown_trial(image_task(wildcards)),
+        code=lambda wildcards: study_code("common/images", "answer_external", image_arm_module(wildcards)),
+    threads: resource("answer_external", "threads", 1)
+    resources:
+        mem_mb=resource("answer_external", "mem_mb", 4000),
+        runtime=resource("answer_external", "runtime", 60),
+    message:
+        "Testing {wildcards.arm} of {wildcards.task} ({wildcards.study}) on the second folder of images"
+    script:
+        "scripts/answer_external.py"
+
+
 rule time_image_arms:
     input:
         models=lambda wildcards: arm_files(wildcards.study, wildcards.task, "onnx", image_tasks.networks_of),

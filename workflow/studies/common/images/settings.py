@@ -45,6 +45,13 @@ class ImagesSettings(Block):
     """how near-duplicates are looked for"""
 
 
+class FolderSettings(ImagesSettings):
+    """Which images, and which others the networks are tested on once."""
+
+    external: Text | None
+    """second folder with a folder per class of the first task, which every network is tested on once; null: none"""
+
+
 class ImageView(View):
     """How an image is brought to a network."""
 
@@ -165,3 +172,10 @@ class ImageStudy(Block):
     """how an image is brought to the network"""
     training: SetTraining
     """how long and how to train"""
+
+
+class FolderStudy(ImageStudy, ArmsSettings):
+    """Settings of a study on a folder of images, with its arms."""
+
+    images: FolderSettings
+    """which images, which belong together, and which others the networks are tested on"""

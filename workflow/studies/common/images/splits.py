@@ -19,7 +19,8 @@ from studies.common.images.protocols import folds_of
 PART_NAMES = ("training", "validation", "test")
 # Keeps the draw of validation images apart from that of folds and parts, which use the same seed.
 _VALIDATION_STREAM = 23
-HISTORY = ("protocol", "fold", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
+_SCORES = ("loss", "accuracy", "f1")
+HISTORY = ("protocol", "fold", "epoch", *_SCORES, *(f"val_{score}" for score in _SCORES), "seconds")
 
 
 @dataclass(frozen=True, eq=False)

@@ -180,6 +180,14 @@ def per_class_table(arms: Arms) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+def starts_of(arms: Arms) -> dict[str, list[str]]:
+    """Networks by the weights that they start from: "random", "ImageNet" or "from a file"."""
+    found: dict[str, list[str]] = {}
+    for arm in {arm.name: arm for arm in arms if arm.history is not None}.values():
+        found.setdefault(_STARTS.get(str(arm.facts["weights"]), "from a file"), []).append(arm.label)
+    return found
+
+
 def training_table(arms: Arms) -> pd.DataFrame:
     """How each network was trained: its size and start, the usual settings, and those in which the networks differ."""
     networks = list({arm.name: arm for arm in arms if arm.history is not None}.values())
@@ -244,6 +252,25 @@ def macro_curves(arms: Arms) -> dict[str, dict[str, class_metrics.Roc]]:
     return panels
 
 
+def class_curves(arms: Arms, protocol: str) -> dict[str, dict[str, class_metrics.Roc]]:
+    """ROC curves of each class against the rest, mean over folds, by model; for `roc_panels`."""
+    return {arm.label: class_metrics.roc_curves(arm.of(protocol)) for arm in arms if len(arm.of(protocol))}
+
+
+def training_times(scores: pd.DataFrame, arms: Arms, protocol: str) -> pd.DataFrame:
+    """What the trainings of a network took under one protocol (medians over folds), beside its accuracy there."""
+    accuracy: Any = scores[(scores["protocol"] == protocol) & (scores["metric"] == "accuracy")].set_index("key")
+    rows = []
+    for arm in arms:
+        if arm.history is None or arm.key not in accuracy.index:
+            continue
+        by = arm.history[arm.history["protocol"] == protocol].groupby("fold")["seconds"]
+        row = {"network": arm.label, "trainable (million)": round(arm.facts["trainable_parameters"] / 1e6, 2)}
+        row |= {"epochs": by.size().median(), "s per epoch": by.median().median(), "minutes": by.sum().median() / 60}
+        rows.append({**row, "accuracy": score(accuracy.loc[arm.key])})
+    return pd.DataFrame(rows)
+
+
 def dumbbell_points(scores: pd.DataFrame, leak: pd.DataFrame, task: str) -> pd.DataFrame:
     """What `protocol_dumbbell` draws of one task."""
     here = scores[scores["task"] == task].assign(arm=lambda own: own["label"])
@@ -299,5 +326,7 @@ def shared_view(
         "folds": folds_of_scores(scores),
         "splits": split_table(scores, leak, metrics=metrics),
         "training": training_table(arms),
+        # That of the study; where arms differ, the table of trainings says so.
+        "keep": next(a.facts["training"].get("keep", "best_loss") for a in arms if a.history is not None),
         "grouping": {"search": None, **grouping},
     }

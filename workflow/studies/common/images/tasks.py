@@ -73,6 +73,12 @@ def arm_task(settings: Mapping[str, Any], task: str, arm: str) -> dict[str, Any]
     return {"classes": block["classes"], "protocols": protocols, "split": split}
 
 
+def external_keys(settings: Mapping[str, Any]) -> list[str]:
+    """`task/arm` of the networks that are tested on a second folder: those of the first task, if there is one."""
+    task = next(iter(tasks_of(settings)))
+    return [f"{task}/{arm}" for arm in networks_of(settings, task)] if settings["images"].get("external") else []
+
+
 def trials_of(task: Mapping[str, Any]) -> list[str]:
     """`protocol.fold` of each of a task's trainings; parts have one fold, 0."""
     return [f"{protocol}.{fold}" for protocol in task["protocols"] for fold in folds_of(task["split"], protocol)]
@@ -121,7 +127,7 @@ def check_tasks(name: str, settings: Mapping[str, Any]) -> None:
 
 
 def _check_paths(where: str, settings: Mapping[str, Any]) -> None:
-    named = {f"images.{key}": settings["images"][key] for key in ("root", "groups")}
+    named = {f"images.{key}": settings["images"].get(key) for key in ("root", "groups", "external")}
     if "collect" in settings:
         if taken := [key for key, path in named.items() if path is not None]:
             mend = "Leave it null, and name your files under `collect`."

@@ -16,12 +16,12 @@ from drunet.files import sha256
 from drunet.inference import EngineOptions
 from drunet.settings.network import NetworkSettings
 from drunet.settings.training import TrainingSettings
-from drunet.training.distillation import DistillationLoss, LabelledAccuracy, OnnxTeacher
+from drunet.training.distillation import DistillationLoss, LabelledAccuracy, LabelledF1, OnnxTeacher
 from drunet.training.recipe import new_network
-from drunet.training.trained import Trained, builder_options
+from drunet.training.trained import Trained, builder_options, rebuild
 from studies.common.images.batches import ImageBatches, Originals, probabilities
 from studies.common.images.job_settings import Lesson, starting_files
-from studies.common.images.splits import HISTORY, Trial, class_numbers, draw_trials, images_of, prediction_rows
+from studies.common.images.splits import HISTORY, Split, Trial, class_numbers, draw_trials, images_of, prediction_rows
 from studies.common.images.view import View
 from studies.common.series import Series
 
@@ -87,7 +87,11 @@ def train_arm(
     decisive = [without_names(arm), classes, split, view.settings(), validation_share, lesson, seed]
     decisive += [images.to_csv(index=False), [sha256(file) for file in starting_files(arm)], code]
     loss = DistillationLoss(taught.temperature, taught.weight) if taught else "categorical_crossentropy"
-    series = Series(model, loss=loss, metric=LabelledAccuracy, folder=folder, decisive=decisive)
+
+    def measured() -> list[Any]:
+        return [LabelledAccuracy(), LabelledF1()]
+
+    series = Series(model, loss=loss, metrics=measured, folder=folder, decisive=decisive)
     done = []
     for trial in trials:
         file, label = taught_by.get(trial.key), f"{name}, {trial.protocol} {trial.fold}"
@@ -116,6 +120,21 @@ def train_arm(
         "trials": [{**trial.facts(images, classes), **pace(h)} for trial, _, h in done],
     }
     return Trained(None, pd.concat(curves, ignore_index=True), facts, predictions)
+
+
+def external_answers(
+    facts: Mapping[str, Any], weights: str | Path, images: pd.DataFrame, root: str | Path, *, threads: int = 1
+) -> pd.DataFrame:
+    """What a trained arm predicts for images (file, label, group) of another folder, as one trial `external.0`.
+
+    `facts` are what `train_arm` left, `weights` those of one of its trials.
+    """
+    classes, view, none = list(facts["classes"]), View.of(facts["view"], "view"), np.empty(0, np.int64)
+    shown: dict[str, Any] = {"classes": len(classes), "view": view, "seed": facts["seed"], "threads": threads}
+    shown |= {"batch_size": facts["training"]["batch_size"], "originals": Originals(root, 0), "fixed": True}
+    batches = ImageBatches(images["file"].tolist(), class_numbers(images, classes), **shown)
+    trial = Trial("external", 0, Split(none, none, np.arange(len(images))), 0.0)
+    return prediction_rows(images, trial, classes, probabilities(rebuild(facts, weights), batches))
 
 
 def without_names(arm: Mapping[str, Any]) -> dict[str, Any]:
