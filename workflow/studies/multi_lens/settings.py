@@ -200,4 +200,5 @@ def _all_but_strength(config: Mapping[str, Any], run: str) -> dict[str, Any]:
         **{f"augment.{key}": value for key, value in augment.items() if key != "multi_lens"},
         **{f"multi_lens.{key}": v for key, v in (augment.get("multi_lens") or {}).items() if key != "strength"},
         **{f"refiner.{key}": value for key, value in refiner.items() if key != "classifier"},
+        **{f"run.{key}": value for key, value in parts.items() if key not in ("classifier", "refiner")},
     }
