@@ -22,7 +22,8 @@ def learnt(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     classifier["data"].update(annotation_kinds=["wta"])
     unet.update(classifier="tone", weights="refiner.weights.h5")
     project.config["classifiers"]["dr_fused"], project.config["refiners"]["unet"] = classifier, unet
-    project.config["study_settings"] = {"multi_lens": {"weights": {"densenet121": "backbone.weights.h5"}}}
+    weights = {"densenet121": "backbone.weights.h5"}
+    project.config["study_settings"] = {"multi_lens": {"weights": weights, "slides": None}}
     project.rows = [{**project.row(SLIDE), "split": "train"}]
     for name in ("classifier", "refiner", "backbone"):
         (project.folder / f"{name}.weights.h5").write_bytes(b"one")

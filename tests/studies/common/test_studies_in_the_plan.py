@@ -39,18 +39,40 @@ def test_studies_makes_those_that_have_ground_and_says_which_it_leaves_out(finis
     left_out = [line.split(": ")[1] for line in said]
     assert len(left_out) == len(set(left_out)), "each once"
     assert {"experiments", "scoring_sheet and study_scores", "study_slide_distillation"} <= set(left_out)
-    assert "study_multi_lens" not in left_out
+    assert "study_ct_boxes" not in left_out
     assert "unknown model" in next(line for line in said if line.startswith("left out: experiments: "))
-    assert "left out" not in finished.dry_run("study_multi_lens").output
+    assert "left out" not in finished.dry_run("study_ct_boxes").output
+
+
+def test_a_study_whose_part_on_slides_is_left_out_needs_no_models(finished: Project, tmp_path: Path) -> None:
+    # The tiny cohort has no dr_fused for the models of that part to be like.
+    project = finished.copy_to(tmp_path / "project")
+    assert "study_multi_lens cannot be made with this configuration" in project.dry_run("study_multi_lens").output
+    project.config["study_settings"] = {"multi_lens": {"slides": None}}
+    planned = project.write().dry_run("study_multi_lens")
+    assert planned.status == 0, planned.output
+    assert "train_lens_arm" in planned.rules() and "train_classifier" not in planned.rules()
+
+
+def test_a_study_whose_part_on_images_is_left_out_trains_on_slides_alone(new_project: Project) -> None:
+    new_project.config = yaml.safe_load((new_project.repository / "config.yaml").read_text(encoding="utf-8"))
+    new_project.config["cohort"]["sheet"] = str(new_project.repository / "resources/demo/slides.tsv")
+    off = {"datasets": {"digits": None}, "sweep": {"datasets": []}}
+    new_project.config["study_settings"] = {"multi_lens": off}
+    planned = new_project.write().dry_run("study_multi_lens")
+    assert planned.status == 0, planned.output
+    assert not {"read_image_set", "train_lens_arm", "time_lenses"} & set(planned.rules())
+    # Those without lenses, of two strengths, and the configuration's own.
+    assert planned.rules()["train_classifier"] == 5
 
 
 def test_a_mistyped_setting_of_a_study_stops_studies_and_nothing_else(finished: Project, tmp_path: Path) -> None:
     project = finished.copy_to(tmp_path / "project")
     # One that would fit, and one that has no ground anyway.
-    project.config["study_settings"] = {"multi_lens": {"repeets": 1}, "experiments": {"pictures": 2}}
+    project.config["study_settings"] = {"ct_boxes": {"bootstrp": 1}, "experiments": {"pictures": 2}}
     done = project.write().dry_run("studies")
     assert done.status != 0
-    assert "study_settings.multi_lens: unknown key (found: repeets). Did you mean repeats?" in done.output
+    assert "study_settings.ct_boxes: unknown key (found: bootstrp). Did you mean bootstrap?" in done.output
     assert "left out" not in done.output
     assert project.dry_run("all").status == 0
 

@@ -44,7 +44,9 @@ from studies.multi_lens.training import (
 )
 
 ROOT = Path(__file__).resolve().parents[3]
-SETTINGS = yaml.safe_load((ROOT / "workflow/studies/multi_lens/settings.yaml").read_text(encoding="utf-8"))
+WHOLE = yaml.safe_load((ROOT / "workflow/studies/multi_lens/settings.yaml").read_text(encoding="utf-8"))
+# The part on images alone.
+SETTINGS = {k: v for k, v in WHOLE.items() if k not in ("classifiers", "runs")} | {"slides": None}
 PUBLISHED = pd.read_csv(ROOT / "resources/published/drunet_multi_lens.tsv", sep="\t", dtype=str, keep_default_na=False)
 COLOURS = {"hue": 0.08, "contrast": [0.7, 1.3], "saturation": [0.7, 1.3], "brightness": 0.1}
 LENSES = MultiLens(lenses=3, radius=(6, 12), strength=(-0.4, 0.4))
@@ -351,7 +353,8 @@ def test_the_page_tells_the_change_beside_what_limits_it(compared, tmp_path: Pat
     times = pd.DataFrame({"round": [1, 1], "form": ["without", "layer"], "seconds": [2.0, 2.1]})
     template = ROOT / "workflow/studies/multi_lens/page.md.j2"
     view = multi_lens.page_view(comparison, outcomes, times, SETTINGS)
-    section = render_section(tmp_path, template, view)
+    whole = {"settings": SETTINGS, "slides": None, "images": view}
+    section = render_section(tmp_path, template, whole)
     said = section.text
     assert "densenet121 was trained on 20 % of the training images of each set at 32 px" in said
     assert "with 4 lenses of strength ±0.4, for 3 seeds per set" in said
@@ -363,8 +366,9 @@ def test_the_page_tells_the_change_beside_what_limits_it(compared, tmp_path: Pat
     costs = view["costs"].set_index("variant")["overhead (%)"]
     assert costs["lenses in the model"] == pytest.approx(5)
     many = pd.concat([unswept.assign(seed=unswept["seed"] + 3 * k) for k in range(2)])
-    unlimited = multi_lens.page_view(comparison, many, times, {**SETTINGS, "weights": "imagenet"})
-    section = render_section(tmp_path, template, unlimited)
+    whole |= {"settings": {**SETTINGS, "weights": "imagenet"}}
+    whole["images"] = multi_lens.page_view(comparison, many, times, whole["settings"])
+    section = render_section(tmp_path, template, whole)
     assert section.html.count("<img") == 2 and not strength_sweep(unswept).axes[0].lines
     assert "cannot give" not in section.text and "random weights" not in section.text
 

@@ -76,6 +76,9 @@ def load_studies(
     for name in names:
         settings = _settings(read_yaml(folder / name / "settings.yaml"), given.get(name, {}))
         blocks = {key: settings.pop(key) or {} for key in MODEL_BLOCKS if key in settings}
+        if settings.get("slides", True) is None:
+            # Without its part on slides a study wants no model, and the configuration need have no ground for one.
+            blocks = {key: {} for key in blocks}
         for kind, model in ((kind, model) for kind, block in blocks.items() for model in block):
             if owners.setdefault((kind, model), name) != name:
                 where, mend = f"study_settings.{name}.{kind}", "Rename one of them."

@@ -1,4 +1,4 @@
-"""Sets of images of the study, its arms by lens strength, and the settings of each."""
+"""Runs on slides and sets of images of the study, their arms by lens strength, and the settings of each."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,27 @@ _TRAINING = (
     *("architecture", "options", "weights", "freeze_fraction", "batch_norm_momentum", "size"),
     *("share", "validation_share", "multi_lens", "augment", "training"),
 )
+# Results of either part, in the study's folder, by the name that the page's rule gives them.
+_ON_SLIDES = {"slides": "slides.tsv", "slide_tests": "slide_tests.tsv", "training_times": "training_times.tsv"}
+_ON_SLIDES |= {"slide_pairs": "figures/slide_pairs.png", "slide_sweep": "figures/slide_sweep.png"}
+_ON_IMAGES = {"comparison": "comparison.tsv", "pairs": "figures/pairs.png", "sweep": "figures/sweep.png"}
+
+
+def results_of(*, slides: object, images: object) -> dict[str, str]:
+    """Files of the parts that are made, beside those of every page, by name."""
+    return (_ON_SLIDES if slides else {}) | (_ON_IMAGES if images else {})
+
+
+def networks_of(settings: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Runs on slides by network: the one without lenses, the one with, and those of further strengths."""
+    networks = (settings["slides"] or {"networks": {}})["networks"]
+    return {name: list(runs) for name, runs in networks.items() if runs}
+
+
+def largest_strength(classifier: Mapping[str, Any]) -> float:
+    """Largest strength of a lens, either way, that a classifier of the configuration is trained with; 0: no lenses."""
+    drawn = (classifier["augment"] or {}).get("multi_lens")
+    return max(map(abs, drawn["strength"])) if drawn and drawn["lenses"] else 0.0
 
 
 def image_sets_of(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -1,8 +1,14 @@
 """Multi-lens distortion with and without, by strength, and its cost: `snakemake --cores N study_multi_lens`."""
 
-from studies.multi_lens.arms import arms_of, folder_states, image_sets_of, training_settings
+from studies.multi_lens.arms import arms_of, folder_states, image_sets_of
+from studies.multi_lens.arms import largest_strength, networks_of, results_of, training_settings
 
 MULTI_LENS = study("multi_lens")
+# On slides: runs by network, each once, and its classifier by run.
+LENS_NETWORKS = networks_of(MULTI_LENS)
+LENS_RUNS = list(dict.fromkeys(run for runs in LENS_NETWORKS.values() for run in runs))
+LENS_CLASSIFIERS = {run: config["runs"][run]["classifier"] for run in LENS_RUNS}
+# On sets of small images.
 LENS_SETS = image_sets_of(MULTI_LENS)
 LENS_WEIGHTS = list(MULTI_LENS["weights"].values()) if isinstance(MULTI_LENS["weights"], dict) else []
 LENS_OUTCOMES = [
@@ -11,6 +17,10 @@ LENS_OUTCOMES = [
     for arm in arms_of(MULTI_LENS, dataset)
     for seed in range(MULTI_LENS["repeats"])
 ]
+LENS_RESULTS = {
+    name: f"<results>/studies/multi_lens/{file}"
+    for name, file in results_of(slides=LENS_RUNS, images=LENS_SETS).items()
+}
 
 
 rule study_multi_lens:
@@ -143,15 +153,17 @@ rule report_multi_lens:
     input:
         outcomes=[f"{path}.json" for path in LENS_OUTCOMES],
         predictions=[f"{path}.tsv" for path in LENS_OUTCOMES],
-        times="<results>/studies/multi_lens/step_times.tsv",
+        times="<results>/studies/multi_lens/step_times.tsv" if LENS_SETS else [],
+        measured=lambda wildcards: expand(
+            "<results>/runs/{run}/{slide}/metrics.json", run=LENS_RUNS, slide=slides_in("test") if LENS_RUNS else []
+        ),
+        histories=[f"<results>/models/{model}/history.tsv" for model in LENS_CLASSIFIERS.values()],
         grid="<results>/studies/multi_lens/figures/grid.png",
         published=str(RESOURCES / "published/drunet_multi_lens.tsv"),
         template=str(STUDIES_FOLDER / "multi_lens/page.md.j2"),
     output:
+        **LENS_RESULTS,
         metrics="<results>/studies/multi_lens/metrics.tsv",
-        comparison="<results>/studies/multi_lens/comparison.tsv",
-        pairs="<results>/studies/multi_lens/figures/pairs.png",
-        sweep="<results>/studies/multi_lens/figures/sweep.png",
         section="<results>/studies/multi_lens/section.json",
         page=report("<results>/studies/multi_lens/report.html", category="Studies"),
     log:
@@ -162,6 +174,16 @@ rule report_multi_lens:
         "../../../envs/data.yaml"
     params:
         settings=MULTI_LENS,
+        networks={
+            network: {run: largest_strength(config["classifiers"][LENS_CLASSIFIERS[run]]) for run in runs}
+            for network, runs in LENS_NETWORKS.items()
+        },
+        runs=LENS_RUNS,
+        refiners=[config["runs"][run]["refiner"] for run in LENS_RUNS],
+        lenses=config["classifiers"][LENS_CLASSIFIERS[LENS_RUNS[1]]]["augment"]["multi_lens"] if LENS_RUNS else None,
+        slides=lambda wildcards: ([s for s in measured_rows(wildcards) if s["split"] == "test"] if LENS_RUNS else []),
+        measure={k: config["measure"][k] for k in ("threshold", "bootstrap")},
+        seed=config["seed"],
         code=lambda wildcards: study_code("multi_lens", "make_page"),
     resources:
         mem_mb=resource("report_multi_lens", "mem_mb", 2000),

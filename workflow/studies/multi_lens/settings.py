@@ -9,9 +9,9 @@ from drunet.errors import ConfigError, closest
 from drunet.settings.augment import AugmentSettings, Radius
 from drunet.settings.base import Block, refusal
 from drunet.settings.network import NetworkSettings, Weights
-from studies.common.settings import Id, SetTraining, SomeShare, Text, told_by
+from studies.common.settings import EACH_ONCE, Id, SetTraining, SomeShare, Text, told_by
 from studies.common.user_paths import is_there
-from studies.multi_lens.arms import image_sets_of
+from studies.multi_lens.arms import image_sets_of, largest_strength, networks_of
 
 _Files = Annotated[list[Text], Field(min_length=1, max_length=1)]
 
@@ -100,9 +100,18 @@ class PictureSettings(Block):
     """largest strength of a lens either way"""
 
 
+class SlideSettings(Block):
+    """Which runs are compared on slides."""
+
+    networks: Annotated[dict[Text, Annotated[list[Text], Field(min_length=2), *EACH_ONCE] | None], Field(min_length=1)]
+    """runs by network: the one without lenses, the one with, further strengths; null leaves a network out"""
+
+
 class Settings(NetworkSettings):
     """Settings of study_multi_lens."""
 
+    slides: SlideSettings | None
+    """which runs are compared on slides; null: none"""
     datasets: Annotated[dict[Id, ImageSet], Field(min_length=1)]
     """sets of images by name: files for training and test, {embedded: digits}, or null to leave the set out"""
     repeats: int = Field(ge=1, le=100)
@@ -134,9 +143,9 @@ class Settings(NetworkSettings):
 
     @model_validator(mode="after")
     def _known_sets(self) -> Self:
-        if not any(self.datasets.values()):
-            mend = "Name files, or {embedded: digits}."
-            raise refusal("no set of images is left", key="datasets", found="null", mend=mend)
+        if not any(self.datasets.values()) and not (self.slides and any(self.slides.networks.values())):
+            mend = "Name files or {embedded: digits}, or networks under `slides`."
+            raise refusal("no set of images is left, and no network on slides", key="datasets", found="null", mend=mend)
         for name in self.sweep.datasets:
             if name not in self.datasets:
                 mend = closest(name, self.datasets)
@@ -145,10 +154,51 @@ class Settings(NetworkSettings):
 
 
 def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Refuse sets of images that are not there (raises ConfigError)."""
+    """Refuse sets of images that are not there, and runs that differ in more than lenses (raises ConfigError)."""
     for name, files in image_sets_of(settings).items():
         for part in ("training", "test"):
             for path in (path for path in files.get(part, []) if not is_there(path)):
                 where = f"study_settings.multi_lens.datasets.{name}.{part}"
                 mend = "Correct the path; relative ones start in the working directory."
                 raise ConfigError("the file is not there", where=where, found=path, mend=mend)
+    for network, runs in networks_of(settings).items():
+        _check_network(runs, config, f"study_settings.multi_lens.slides.networks.{network}")
+
+
+def _check_network(runs: list[str], config: Mapping[str, Any], where: str) -> None:
+    for run in runs:
+        if run not in config["runs"]:
+            raise ConfigError("unknown run", where=where, found=run, mend=closest(run, config["runs"]))
+        if "onnx" in config["classifiers"][config["runs"][run]["classifier"]]:
+            mend = "Name runs whose classifier is trained here."
+            raise ConfigError("a finished classifier tells nothing of lenses", where=where, found=run, mend=mend)
+    classifiers = [config["classifiers"][config["runs"][run]["classifier"]] for run in runs]
+    strengths = [largest_strength(classifier) for classifier in classifiers]
+    if strengths[0] or 0 in strengths[1:] or len(set(strengths)) < len(runs):
+        found = ", ".join(f"{run} ±{strength:g}" for run, strength in zip(runs, strengths, strict=True))
+        mend = "Name the run without lenses first, then one for each strength."
+        what = "the first run must be without lenses, and the others must have lenses of different strengths"
+        raise ConfigError(what, where=where, found=found, mend=mend)
+    compared = {run: _all_but_strength(config, run) for run in runs}
+    usual = compared[runs[1]]
+    for run, own in compared.items():
+        keys = [key for key in sorted({*usual, *own}) if own.get(key) != usual.get(key)]
+        if other := [key for key in keys if run != runs[0] or not key.startswith("multi_lens.")]:
+            mend = f"Give it what {runs[1]} has, so that the comparison tells what lenses do."
+            found = f"{run}: {', '.join(other)}"
+            raise ConfigError("runs differ in more than the strength of lenses", where=where, found=found, mend=mend)
+
+
+def _all_but_strength(config: Mapping[str, Any], run: str) -> dict[str, Any]:
+    """Settings of a run's classifier and refiner, but for the lenses' strength and whose heatmaps the refiner saw."""
+    parts = config["runs"][run]
+    classifier = config["classifiers"][parts["classifier"]]
+    augment = classifier["augment"] or {}
+    refiner = config["refiners"][parts["refiner"]] if parts["refiner"] else {}
+    return {
+        **{key: value for key, value in classifier.items() if key != "augment"},
+        **{f"augment.{key}": value for key, value in augment.items() if key != "multi_lens"},
+        **{f"multi_lens.{key}": v for key, v in (augment.get("multi_lens") or {}).items() if key != "strength"},
+        **{f"refiner.{key}": value for key, value in refiner.items() if key != "classifier"},
+        **{f"run.{key}": value for key, value in parts.items() if key not in ("classifier", "refiner")},
+    }

@@ -148,14 +148,13 @@ def relative_cost(times: pd.DataFrame) -> pd.DataFrame:
 def page_view(
     table: pd.DataFrame, outcomes: pd.DataFrame, times: pd.DataFrame, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What `page.md.j2` names; `table` is from `compare`, `times` from `measure_step_times`, `settings` are the
-    study's.
+    """What `page.md.j2` names of the part on images; `table` is from `compare`, `times` from `measure_step_times`,
+    `settings` are the study's.
     """
     lens, seeds = settings["multi_lens"], outcomes["seed"].nunique()
     sets = [files for files in settings["datasets"].values() if files]
     low, high = lenses_of(lens, settings["strength"], settings["size"]).radius
     return {
-        "settings": settings,
         "network": settings["options"].get("backbone", settings["architecture"]),
         "shares": [f"{100 * s:g} %" for s in sorted({files.get("share", settings["share"]) for files in sets})],
         "seeds": seeds,
@@ -229,24 +228,36 @@ def paired_dots(outcomes: pd.DataFrame, published: Mapping[str, tuple[float, flo
 
 def strength_sweep(outcomes: pd.DataFrame) -> Figure:
     """Macro F1 by maximum strength (Fig. 5): mean over seeds, and a band of one standard deviation on either side."""
-    swept = swept_sets(outcomes)
+    named = outcomes.rename(columns={"dataset": "series", "f1_macro": "value"})
+    return sweep_figure({"macro F1 (test set)": named}, "seed")
+
+
+def sweep_figure(panels: Mapping[str, pd.DataFrame], unit: str) -> Figure:
+    """Scores by maximum strength of the lenses, a panel each by the label of its axis: mean and standard deviation.
+
+    A panel's frame has columns series, strength and value (NaN: not defined), a row per `unit`. A series of two
+    strengths or fewer is no sweep and not drawn.
+    """
+    frame = next(iter(panels.values()))
+    swept = [str(name) for name, own in frame.groupby("series", sort=False) if own["strength"].nunique() > 2]
     with matplotlib.rc_context(STYLE):
-        figure, (axes,) = new_figure(3.3)
+        figure, axes_row = new_figure(3.3, panels=len(panels) if swept else 1)
         if not swept:
-            return nothing_drawn(figure, axes, "no set was trained with several strengths")
-        for i, dataset in enumerate(swept):
-            here = outcomes[outcomes["dataset"] == dataset]
-            by = here.groupby("strength")["f1_macro"].agg(["mean", "std", "count"])
-            at, mean, spread = by.index.to_numpy(), by["mean"].to_numpy(), by["std"].fillna(0).to_numpy()
-            colour = PALETTE[i % len(PALETTE)]
-            axes.fill_between(at, mean - spread, mean + spread, color=colour, alpha=0.16, linewidth=0)
-            axes.plot(at, mean, marker="o", color=colour, label=f"{dataset} (n = {int(by['count'].min())} seeds)")
-            axes.plot(here["strength"], here["f1_macro"], ".", color=colour, markersize=4, alpha=0.6)
-        axes.axvspan(0.2, 0.4, color=MUTED, alpha=0.10, linewidth=0, zorder=0, label="best in Oskouei et al. 2025")
-        axes.xaxis.set_major_locator(MultipleLocator(0.2))
-        axes.xaxis.set_major_formatter(lambda value, _: "none" if abs(value) < 1e-9 else f"±{value:g}")
-        axes.grid(axis="y")
-        axes.set_xlabel("maximum strength of the lenses")
-        axes.set_ylabel("macro F1 (test set)")
-        figure.legend(loc="outside upper left", ncols=3)
+            return nothing_drawn(figure, axes_row[0], "nothing was trained with several strengths")
+        for axes, (label, frame) in zip(axes_row, panels.items(), strict=True):
+            for i, name in enumerate(swept):
+                here = frame[frame["series"] == name]
+                by = here.groupby("strength")["value"].agg(["mean", "std", "count"])
+                at, mean, spread = by.index.to_numpy(), by["mean"].to_numpy(), by["std"].fillna(0).to_numpy()
+                colour = PALETTE[i % len(PALETTE)]
+                axes.fill_between(at, mean - spread, mean + spread, color=colour, alpha=0.16, linewidth=0)
+                axes.plot(at, mean, marker="o", color=colour, label=f"{name} (n = {int(by['count'].min())} {unit}s)")
+                axes.plot(here["strength"], here["value"], ".", color=colour, markersize=4, alpha=0.6)
+            axes.axvspan(0.2, 0.4, color=MUTED, alpha=0.10, linewidth=0, zorder=0, label="best in Oskouei et al. 2025")
+            axes.xaxis.set_major_locator(MultipleLocator(0.2))
+            axes.xaxis.set_major_formatter(lambda value, _: "none" if abs(value) < 1e-9 else f"±{value:g}")
+            axes.grid(axis="y")
+            axes.set_xlabel("maximum strength of the lenses")
+            axes.set_ylabel(label)
+        figure.legend(*axes_row[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     return figure
