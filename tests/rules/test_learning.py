@@ -73,6 +73,22 @@ def test_folds_of_a_fine_tuned_model_all_start_from_the_same_weights(learning: P
     assert "dr_fused.fold" not in done.output
 
 
+def test_two_passes_and_the_refiner_behind_them_are_one_plan(learning: Project, tmp_path: Path) -> None:
+    project = learning.copy_to(tmp_path / "project")
+    published = yaml.safe_load((learning.repository / "resources/full_scale.yaml").read_text(encoding="utf-8"))
+    models = project.config["classifiers"]
+    models["dr_fused"]["data"]["sampling"] = published["classifiers"]["dr_fused"]["data"]["sampling"]
+    models["dr_fused_first"] = published["classifiers"]["dr_fused_first"]
+    project.config["refiners"]["unet"]["classifier"] = "dr_fused"
+    project.config["runs"] = {"one": {"classifier": "dr_fused", "refiner": "unet"}}
+    done = project.write().dry_run("results/runs/one/tested/segmentation.geojson")
+    assert done.status == 0, done.output
+    trained = re.findall(r"Training the \w+ (\S+)", done.output)
+    # Which areas are hard, a model says that has not seen their slide; the imbalance and the refiner follow.
+    assert set(trained[:2]) == {"dr_fused_first.fold0of2", "dr_fused_first.fold1of2"}
+    assert trained[2:] == ["dr_fused", "unet"]
+
+
 def test_a_refiner_gets_no_heatmap_of_a_patient_that_the_start_of_its_classifier_has_seen(
     learning: Project, tmp_path: Path
 ) -> None:

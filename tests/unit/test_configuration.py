@@ -20,7 +20,7 @@ from drunet.errors import ConfigError, closest
 from drunet.fingerprint import reached
 from drunet.settings.base import Block
 from drunet.settings.config import Configuration
-from drunet.settings.merging import check_repeated_keys, merged
+from drunet.settings.merging import check_repeated_keys, merged, resolve_models
 from drunet.settings.references import check_references
 from drunet.settings.renamed import Renamed
 from drunet.settings.resources import check_rules
@@ -123,7 +123,7 @@ OPTIONAL = {
     "LearntData": {"clustering", "episodes", "validation_tiles"},
     "ClassifierRecipe": {"distillation"},
     "TrainingSettings": {"decay", "epsilon"},
-    "SamplingSettings": {"clusters", "first_model", "tumour", "non_tumour", "hard", "threshold"},
+    "SamplingSettings": {"crops_per_area", "clusters", "first_model", "tumour", "non_tumour", "hard", "threshold"},
     "LossSettings": {"gamma", "alpha"},
     "FinishedModel": {
         "sha256",
@@ -174,7 +174,7 @@ def test_the_configuration_that_ships_is_valid(config: Json) -> None:
 @pytest.mark.parametrize("overlay", sorted((ROOT / "resources").glob("*.yaml")), ids=lambda p: p.name)
 def test_overlays_that_ship_are_valid_on_top_of_it(overlay: Path, config: Json) -> None:
     changed = merged(config, yaml.safe_load(overlay.read_text(encoding="utf-8")))
-    accepted(changed)
+    accepted(resolve_models(changed))
 
 
 # Mistakes
