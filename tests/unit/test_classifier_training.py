@@ -194,6 +194,29 @@ def test_the_card_names_slides_digest_and_settings(trained: Trained, tmp_path: P
     assert str(tmp_path) not in card
 
 
+def test_a_model_of_parts_that_whole_annotations_stop_says_so_in_the_log_and_on_the_card(
+    make: MakeSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = [make("psa1", 1, "psa", tumor=LEFT.buffer(-20), normal=RIGHT.buffer(-20))]
+    short = {**by_strategy("as_is"), "training": {**PLAN, "epochs": 1, "steps_per_epoch": 1}}
+
+    def learnt(validation: str, **data: Any) -> tuple[bool, bool]:
+        settings = {**short, "data": {**short["data"], "annotation_kinds": ["psa"], **data}}
+        own = {"tumor": LEFT.buffer(-20), "normal": RIGHT.buffer(-20)} if validation == "psa" else {}
+        held_out = [make(f"val_{validation}", 3, validation, **own)]
+        result = train(tmp_path / f"{validation}{len(data)}", parts, held_out, settings=settings)
+        path, facts = tmp_path / "card.md", {**result.facts, "settings": SETTINGS}
+        write_card(path, name="c1", facts=facts, history=result.history, weights_sha256="")
+        card = "a test on their cohort is not external" in path.read_text(encoding="utf-8")
+        assert card == result.facts["validated_on_wta"]
+        return card, "c1: no validation slide is partially annotated" in capsys.readouterr().err
+
+    assert learnt("wta") == (True, True)
+    assert learnt("psa") == (False, False)
+    # Who asked for it is not warned; the card says it all the same.
+    assert learnt("wta", validation_kinds=["wta"]) == (True, False)
+
+
 def test_the_exported_model_separates_the_textures_in_the_engine(
     trained: Trained, make: MakeSlide, tmp_path: Path
 ) -> None:

@@ -421,6 +421,13 @@ def test_partial_annotations_are_explained_where_one_was_used(kind: str, status:
     assert any("partially annotated" in line for line in collect.notes(pd.DataFrame([slide]))) == noted
 
 
+def test_a_model_that_slides_of_another_kind_stopped_is_noted() -> None:
+    slides = pd.DataFrame(columns=["slide_id", "split", "annotation_origin", "annotation_kind", "status"])
+    exports = [{"name": "one", "validated_on_wta": True}, {"name": "two", "validated_on_wta": False}, {"name": "old"}]
+    said = [line for line in collect.notes(slides, exports) if "not external" in line]
+    assert len(said) == 1 and said[0].startswith("one learnt from partially annotated slides")
+
+
 def test_a_slide_that_failed_late_is_listed_with_its_final_state(tmp_path: Path) -> None:
     failure = FailedSlideError("gone", stage="classify_tiles", status="unreadable", where="b", found=3, mend="Mend it.")
     write_outcome([tmp_path / "b1.json", tmp_path / "b2.json"], failure)

@@ -78,10 +78,23 @@ def training_slides(model):
 
 
 def validation_slides(model):
-    """Slides that decide when to stop: the validation split, of the kinds learnt from if it has such."""
-    kinds, cohorts = settings_of(model)["data"]["annotation_kinds"], checked_cohorts(model)
-    own = annotated_slides("val", kinds, cohorts)
-    return own or (annotated_slides("val", ["wta"], cohorts) if "psa" in kinds else [])
+    """Slides that decide when to stop: the validation split, of the kinds that are asked for, or learnt from if it has
+    such."""
+    data, cohorts = settings_of(model)["data"], checked_cohorts(model)
+    asked = data.get("validation_kinds")
+    own = annotated_slides("val", asked or data["annotation_kinds"], cohorts)
+    if asked and not own:
+        raise WorkflowError(
+            f"data.validation_kinds of {model}: no usable slide of split val is annotated so (found: {', '.join(asked)}). "
+            "Mark one `val`, name the other kind, or write null."
+        )
+    return own or (annotated_slides("val", ["wta"], cohorts) if "psa" in data["annotation_kinds"] else [])
+
+
+def validated_on_other_kinds(model):
+    """Whether a trained classifier learns from one kind of annotation, and is stopped by another."""
+    kinds = [] if is_finished(model) else settings_of(model)["data"]["annotation_kinds"]
+    return bool(kinds) and any(ALL_ROWS[s].annotation_kind not in kinds for s in validation_slides(model))
 
 
 def starting_model(model):

@@ -44,6 +44,8 @@ def write_card(
     result = "\n".join(f"| {k} | {v:.4g} |" for k, v in best.items())
     slides = ", ".join(facts["training_slides"])
     held_out = ", ".join(facts["validation_slides"]) or "none: the training loss decided"
+    if facts.get("validated_on_wta"):
+        held_out += ". They are wholly annotated, the training slides partially: a test on their cohort is not external"
     counts = facts.get("samples_per_epoch")
     samples = f"\n- Samples per epoch: {counts['tumour']} tumour, {counts['non_tumour']} non-tumour" if counts else ""
     taught = f"\n- {_taught(facts['distillation'])}" if facts.get("distillation") else ""
