@@ -89,6 +89,34 @@ def test_two_passes_and_the_refiner_behind_them_are_one_plan(learning: Project, 
     assert trained[2:] == ["dr_fused", "unet"]
 
 
+def test_a_run_without_a_refiner_takes_the_smallest_tumour_of_the_one_that_it_names(
+    learning: Project, tmp_path: Path
+) -> None:
+    project = learning.copy_to(tmp_path / "project")
+    mask = "results/runs/plain/tested/segmentation.tif"
+    for named, trained in ((None, 0), ("unet", 1)):
+        project.config["runs"]["plain"] = {"classifier": "tuned", "refiner": None, "smallest_tumour_of": named}
+        done = project.write().dry_run(mask)
+        assert done.status == 0, done.output
+        assert done.rules().get("train_refiner", 0) == trained and "refine_heatmap" not in done.rules()
+    project.config["runs"]["plain"]["smallest_tumour_of"] = "unnet"
+    refused = project.write().dry_run(mask)
+    assert refused.status != 0
+    assert "runs.plain.smallest_tumour_of: unknown refiner (found: unnet). Did you mean unet?" in refused.output
+
+
+def test_validation_slides_that_are_asked_for_have_to_be_there(learning: Project, tmp_path: Path) -> None:
+    project = learning.copy_to(tmp_path / "project")
+    data = project.config["classifiers"]["tuned"]["data"]
+    data["validation_kinds"] = ["wta"]
+    assert project.write().dry_run("results/models/tuned/weights.weights.h5").status == 0
+    data["validation_kinds"] = ["psa"]
+    refused = project.write().dry_run("results/models/tuned/weights.weights.h5")
+    assert refused.status != 0
+    said = "data.validation_kinds of tuned: no usable slide of split val is annotated so (found: psa)."
+    assert said in refused.output and "Traceback (most recent call last)" not in refused.output
+
+
 def test_a_refiner_gets_no_heatmap_of_a_patient_that_the_start_of_its_classifier_has_seen(
     learning: Project, tmp_path: Path
 ) -> None:

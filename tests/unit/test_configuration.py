@@ -120,7 +120,7 @@ def test_every_setting_is_described(schema: Json) -> None:
 OPTIONAL = {
     "Configuration": {"version", "resources", "model_lists", "model_folder", "studies", "study_settings"},
     "CohortSettings": {"max_untangled"},
-    "LearntData": {"clustering", "episodes", "validation_tiles"},
+    "LearntData": {"clustering", "episodes", "validation_kinds", "validation_tiles"},
     "ClassifierRecipe": {"distillation"},
     "TrainingSettings": {"decay", "epsilon"},
     "SamplingSettings": {"crops_per_area", "clusters", "first_model", "tumour", "non_tumour", "hard", "threshold"},
@@ -152,6 +152,8 @@ OPTIONAL = {
         "multi_lens",
     },
     "RefinerSettings": {"mpp", "loss"},
+    "RunSettings": {"clustering", "smallest_tumour_of"},
+    "ClusteringSettings": {"clusters", "min_heat", "smoothing_px", "px"},
     "PostprocessSettings": {"opening_um", "median_um", "order", "within_tissue"},
 }
 

@@ -68,6 +68,8 @@ def check_references(settings: Configuration) -> None:
         _known(f"runs.{run}.classifier", parts.classifier, classifiers, "classifier")
         if parts.refiner is not None:
             _known(f"runs.{run}.refiner", parts.refiner, refiners, "refiner")
+        if parts.smallest_tumour_of is not None:
+            _known(f"runs.{run}.smallest_tumour_of", parts.smallest_tumour_of, refiners, "refiner")
     for name, refiner in refiners.items():
         if isinstance(refiner, FinishedModel):
             continue
