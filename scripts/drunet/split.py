@@ -1,7 +1,4 @@
-"""Fill in the column `split` of a sample sheet by chance: `PYTHONPATH=scripts python -m drunet.split SHEET NEW_SHEET`.
-
-Oskouei et al. 2025, "Model training": 97 slides into 51, 26 and 20, those with holes of tissue cores in the test.
-"""
+"""Fill in the column `split` of a sample sheet by chance: `PYTHONPATH=scripts python -m drunet.split SHEET NEW_SHEET`."""
 
 from __future__ import annotations
 
@@ -16,6 +13,7 @@ from drunet.cohort import SheetRow, read_sheets
 from drunet.errors import DrunetError, SheetError, closest
 from drunet.files import whole_file
 
+# Oskouei et al. 2025, "Model training": 97 slides at random, but those with holes of tissue cores in the test.
 PUBLISHED = {"train": 51, "val": 26, "test": 20}
 
 
@@ -28,16 +26,15 @@ def split_patients(
     slides are placed first, each where most slides are lacking. Raises SheetError for an unknown slide in `test`.
     """
     patients: defaultdict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        if row.annotation:
-            patients[row.patient_id.casefold()].append(row.slide_id)
+    for row in filter(lambda row: row.annotation, rows):
+        patients[row.patient_id.casefold()].append(row.slide_id)
     known = {slide: patient for patient, slides in patients.items() for slide in slides}
     if unknown := [slide for slide in test if slide not in known]:
         raise SheetError("no such annotated slide", where="--test", found=unknown[0], mend=closest(unknown[0], known))
     lacking = {split: count * len(known) / sum(counts.values()) for split, count in counts.items()}
     forced, names = {known[slide] for slide in test}, sorted(patients)
     drawn = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
-    result = {}
+    result: dict[str, str] = {}
     for patient in sorted(drawn, key=lambda name: (name not in forced, -len(patients[name]))):
         split = "test" if patient in forced else max(lacking, key=lacking.__getitem__)
         lacking[split] -= len(patients[patient])
