@@ -1,4 +1,4 @@
-"""Fill in the column `split` of a sample sheet by chance: `PYTHONPATH=scripts python -m drunet.split SHEET NEW_SHEET`."""
+"""Fill in the column `split` of a sheet by chance: `PYTHONPATH=scripts python -m drunet.split SHEET NEW_SHEET`."""
 
 from __future__ import annotations
 
