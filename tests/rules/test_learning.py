@@ -117,6 +117,28 @@ def test_validation_slides_that_are_asked_for_have_to_be_there(learning: Project
     assert said in refused.output and "Traceback (most recent call last)" not in refused.output
 
 
+def test_a_model_of_no_epochs_needs_its_weights_and_no_slide(learning: Project, tmp_path: Path) -> None:
+    project = learning.copy_to(tmp_path / "project")
+    models = project.config["classifiers"]
+    (project.folder / "released.h5").touch()
+    models["dr_fused"] |= {"weights": "released.h5", "training": {**models["dr_fused"]["training"], "epochs": 0}}
+    models["dr_fused"]["data"]["cohorts"] = ["breast"]
+    models["tuned"]["training"] = {"epochs": 3}
+    # No slide is of the cohort that its settings name, and nothing is asked of it: not even its tiles.
+    done = project.write().dry_run("results/models/dr_fused/weights.weights.h5")
+    assert done.status == 0, done.output
+    assert done.rules() == {"train_classifier": 1, "total": 2} or "extract_tiles" not in done.rules()
+    # What starts from it, and the refiner behind that, learn as ever; it has seen none of their patients.
+    done = project.dry_run("results/models/unet/weights.weights.h5")
+    assert done.status == 0, done.output
+    assert "tuned.fold0of2" in done.output and "dr_fused.fold" not in done.output
+    models["dr_fused"]["weights"] = "random"
+    refused = project.write().dry_run("results/models/dr_fused/weights.weights.h5")
+    assert refused.status != 0
+    said = "classifiers.dr_fused.weights: a model that is not trained (epochs: 0) needs weights (found: random)"
+    assert said in refused.output
+
+
 def test_a_refiner_gets_no_heatmap_of_a_patient_that_the_start_of_its_classifier_has_seen(
     learning: Project, tmp_path: Path
 ) -> None:

@@ -28,6 +28,11 @@ def is_finished(model):
     return "onnx" in settings_of(model)
 
 
+def is_kept(model):
+    """Whether a model is taken as it came: nothing is learnt, whatever slides its settings name."""
+    return not is_finished(model) and settings_of(model)["training"]["epochs"] == 0
+
+
 def annotated_slides(split, kinds, cohorts=None):
     """Slides of a split, annotated in one of these ways; `cohorts` null: of the sheet, else of the cohorts of this name.
 
@@ -53,10 +58,10 @@ def checked_cohorts(model):
 
 
 def base_training_slides(classifier):
-    settings = settings_of(classifier)
-    if "onnx" in settings:
+    if is_finished(classifier) or is_kept(classifier):
         return []
-    return annotated_slides("train", settings["data"]["annotation_kinds"], checked_cohorts(classifier))
+    kinds = settings_of(classifier)["data"]["annotation_kinds"]
+    return annotated_slides("train", kinds, checked_cohorts(classifier))
 
 
 def fold_of(classifier, slide):
@@ -80,6 +85,8 @@ def training_slides(model):
 def validation_slides(model):
     """Slides that decide when to stop: the validation split, of the kinds that are asked for, or learnt from if it has
     such."""
+    if is_kept(model):
+        return []
     data, cohorts = settings_of(model)["data"], checked_cohorts(model)
     asked = data.get("validation_kinds")
     own = annotated_slides("val", asked or data["annotation_kinds"], cohorts)

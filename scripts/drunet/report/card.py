@@ -39,11 +39,9 @@ def write_card(
     """
     settings = facts["settings"]
     task = TASKS["refiner" if "classifier" in settings else "classifier"]
-    watched = "val_loss" if "val_loss" in history else "loss"
-    best = history.iloc[int(history[watched].to_numpy().argmin())]
-    result = "\n".join(f"| {k} | {v:.4g} |" for k, v in best.items())
-    slides = ", ".join(facts["training_slides"])
-    held_out = ", ".join(facts["validation_slides"]) or "none: the training loss decided"
+    slides = ", ".join(facts["training_slides"]) or "not known, the weights are as they came"
+    none = "none: the training loss decided" if len(history) else "none"
+    held_out = ", ".join(facts["validation_slides"]) or none
     if facts.get("validated_on_wta"):
         held_out += ". They are wholly annotated, the training slides partially: a test on their cohort is not external"
     counts = facts.get("samples_per_epoch")
@@ -68,11 +66,7 @@ def write_card(
 
 ## Result
 
-Best of {len(history)} epochs by {watched}, in {history["seconds"].sum() / 60:.1f} minutes:
-
-| | |
-|---|---|
-{result}
+{_result(history)}
 
 ## Limits
 
@@ -128,6 +122,16 @@ No trial can tell whether the class and the scale are right: look at tiles and t
 Measured on the slides named in the report, and on nothing else. For research; not a medical device.
 """,
     )
+
+
+def _result(history: pd.DataFrame) -> str:
+    if history.empty:
+        return "Nothing was trained here."
+    watched = "val_loss" if "val_loss" in history else "loss"
+    best = history.iloc[int(history[watched].to_numpy().argmin())]
+    rows = "\n".join(f"| {k} | {v:.4g} |" for k, v in best.items())
+    minutes = history["seconds"].sum() / 60
+    return f"Best of {len(history)} epochs by {watched}, in {minutes:.1f} minutes:\n\n| | |\n|---|---|\n{rows}"
 
 
 def _taught(lesson: Mapping[str, Any]) -> str:

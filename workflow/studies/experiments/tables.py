@@ -79,6 +79,8 @@ def learnt_from(models: Mapping[str, Mapping[str, Any]], name: str | None) -> st
     if "onnx" in settings:
         return "a finished model"
     data, weights = settings["data"], settings["weights"]
+    if settings.get("training", {}).get("epochs") == 0:
+        return learnt_from(models, weights["model"]) if isinstance(weights, Mapping) else "a weights file, as it is"
     kinds = " and ".join(kind.upper() for kind in data["annotation_kinds"])
     strategy = data.get("sampling", {}).get("strategy", "as_is")
     how = kinds if strategy == "as_is" else f"{kinds}, {strategy.replace('_', ' ')}"
