@@ -19,7 +19,7 @@ from drunet.files import read_published, write_json, write_tsv
 from drunet.metrics import summarise
 from drunet.outcome import write_outcome
 from drunet.report import collect, figures, page, tables, words
-from drunet.report.comparison import PUBLISHED
+from drunet.report.comparison import PUBLISHED, experiments_table
 
 PAPERS = {path.stem: read_published(path) for path in (Path(__file__).parents[2] / "resources/published").glob("*.tsv")}
 HOSTILE = "<script>alert('x')</script>"
@@ -275,6 +275,18 @@ def test_published_figures_keep_their_digits() -> None:
     backbones = PAPERS["drunet_backbones"].set_index("architecture")
     assert backbones.loc["InceptionV3", "f1"] == "0.90"
     assert PAPERS["drunet_experiments"].set_index("experiment").loc["X", "dsc_mean"] == "0.91"
+
+
+def test_runs_stand_above_the_papers_with_what_refines_them() -> None:
+    """Of VIII and IX the paper names no refiner, which is not the same as none."""
+    dsc = pd.DataFrame({"run": ["a", "b", "c"], "stage": "segmentation", "mean": 0.5, "median": 0.5})
+    runs = {"a": {"classifier": "x", "refiner": "unet"}, "b": {"classifier": "x", "refiner": None}}
+    runs["c"] = {**runs["b"], "clustering": {}}
+    table = experiments_table(PAPERS["drunet_experiments"], dsc=dsc, iou=dsc, runs=runs).set_index("name")
+    assert table.loc[["a", "b", "c"], "refiner"].tolist() == ["unet", "none", "clustering"]
+    assert table.loc["X", "refiner"] == "drunet_unet, Bergen (WTA)" and "VIII" not in table.index
+    few = PAPERS["drunet_experiments"].set_index("experiment").loc[["VIII", "IX"], ["refiner", "refiner_data"]]
+    assert (few == "").all(axis=None)
 
 
 # --- what the page says first
