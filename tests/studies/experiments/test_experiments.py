@@ -106,6 +106,13 @@ def test_what_a_model_learnt_from_is_told_from_its_first_start_on() -> None:
     sampling = {"strategy": "induced_imbalance"}
     hard = {"breast": {**MODELS["breast"], "data": {**MODELS["breast"]["data"], "sampling": sampling}}}
     assert study.learnt_from(hard, "breast") == "breast (PSA, induced imbalance)"
+    sampling["crops_per_area"] = "one"
+    assert study.learnt_from(hard, "breast") == "breast (PSA, induced imbalance, one crop of each area)"
+    # What is not trained has learnt from nothing that its settings name.
+    kept = {**MODELS, "kept": {**MODELS["few_shot"], "training": {"epochs": 0}}}
+    kept["tuned"] = {**MODELS["unet_tuned"], "weights": {"model": "kept"}}
+    assert study.learnt_from(kept, "kept") == "a weights file, as it is"
+    assert study.learnt_from(kept, "tuned") == "a weights file, as it is, then this cohort (WTA)"
 
 
 def test_every_experiment_has_its_scores_with_and_without_refiner(scores: pd.DataFrame, runs: pd.DataFrame) -> None:

@@ -82,8 +82,9 @@ def learnt_from(models: Mapping[str, Mapping[str, Any]], name: str | None) -> st
     if settings.get("training", {}).get("epochs") == 0:
         return learnt_from(models, weights["model"]) if isinstance(weights, Mapping) else "a weights file, as it is"
     kinds = " and ".join(kind.upper() for kind in data["annotation_kinds"])
-    strategy = data.get("sampling", {}).get("strategy", "as_is")
-    how = kinds if strategy == "as_is" else f"{kinds}, {strategy.replace('_', ' ')}"
+    sampling = {"strategy": "as_is", **data.get("sampling", {})}
+    how = kinds if sampling["strategy"] == "as_is" else f"{kinds}, {sampling['strategy'].replace('_', ' ')}"
+    how += ", one crop of each area" if sampling.get("crops_per_area") == "one" else ""
     own = f"{', '.join(data.get('cohorts') or ['this cohort'])} ({how})"
     if isinstance(weights, Mapping) and "model" in weights:
         return f"{learnt_from(models, weights['model'])}, then {own}"
