@@ -1,9 +1,9 @@
 """The crops of a training epoch.
 
 Whole tumour annotation (WTA): every labelled tile of the grid, once per epoch. Partial selective annotation (PSA): a
-random crop inside every marked region, once per epoch (paper, "Data augmentation"). Unless it is taken once as there, a
-region that holds several tiles counts as that many samples: area, not the annotator's way of dividing it, then decides
-its weight.
+random crop inside every marked region, drawn anew in every epoch. The paper takes one of each ("Data augmentation"), as
+`once_each` does; else a region that holds several tiles counts as that many samples, so that area, not the annotator's
+way of dividing it, decides its weight.
 """
 
 from __future__ import annotations

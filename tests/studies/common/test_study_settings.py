@@ -362,6 +362,25 @@ def test_the_runs_learn_at_full_scale_from_what_the_paper_says(config: Json) -> 
     assert {arms[arm]["classifier"] for arm in ("psa_induced_imbalance", "wta_strata")} == {"dr_fused", "dr_fused_wta"}
 
 
+@pytest.mark.parametrize("scale", ["demo", "full"])
+def test_released_weights_take_the_place_of_the_pretrained_networks(scale: str, config: Json, tmp_path: Path) -> None:
+    """Run I is then H2G-Net as it came, without breast slides, and the others go on from it."""
+    given = {"weights": str(tmp_path / "released.h5"), "training": {"epochs": 0}}
+    (tmp_path / "released.h5").touch()
+    block = {"classifiers": {"h2gnet_pretrained": given}, "refiners": {"h2gnet_unet_pretrained": given}}
+    config = at_full_scale(config) if scale == "full" else config
+    config["study_settings"] = merged(
+        config.get("study_settings", {}), {"experiments": {**block, "learning_sheet": None, "learning_root": None}}
+    )
+    studies, everything = shipped_studies(config)
+    assert studies["experiments"].problem is None and studies["experiments"].rows == {}
+    for kind, models in block.items():
+        for name in models:
+            assert everything[kind][name]["training"]["epochs"] == 0
+            others = [m for m in everything[kind].values() if start_of(m["weights"]) == name]
+            assert others and all(m["training"]["epochs"] > 0 for m in others)
+
+
 def test_a_refiner_of_a_run_learnt_from_the_heatmaps_of_the_runs_classifier(config: Json) -> None:
     """Or is the pretrained one, or follows the same classifier: else it would meet heatmaps of a kind it never saw."""
     studies, everything = shipped_studies(config)
