@@ -3,6 +3,7 @@
 from drunet.console import job
 from drunet.export.onnx_model import export_trained
 from drunet.files import read_json, sha256, write_json
+from drunet.refine import SCALE
 
 with job(snakemake.log[0]):
     facts = read_json(snakemake.input.facts)
@@ -12,6 +13,7 @@ with job(snakemake.log[0]):
         snakemake.output.model,
         opset=snakemake.params.opset,
         name=snakemake.wildcards.model,
+        metadata={SCALE: str(facts["mpp"])} if facts.get("mpp") else None,
     )
     write_json(
         snakemake.output.report,

@@ -18,6 +18,7 @@ from drunet.slide import Slide
 
 IMAGE, HEATMAP = "input_image", "input_pred"
 GLASS = 255
+SCALE = "mpp"  # key in the metadata of a refiner that is exported here
 
 
 def refiner_inputs(
@@ -53,6 +54,20 @@ def refiner_size(session: ort.InferenceSession, *, where: str) -> int:
     return int(image[0])
 
 
+def window_scale(session: ort.InferenceSession, told: float | None, *, where: str) -> float | None:
+    """µm/px of a refiner's windows: as told, or as its file states; None if neither says: it sees slides as a whole.
+
+    Raises ModelError where the two differ.
+    """
+    stated = session.get_modelmeta().custom_metadata_map.get(SCALE)
+    if stated is None or told == float(stated):
+        return told
+    if told is not None:
+        what, mend = "the refiner was trained at another scale", "Leave `mpp` out: the file states it."
+        raise ModelError(what, where=where, found=f"mpp {told:g}, trained at {stated}", mend=mend)
+    return float(stated)
+
+
 def refine(session: ort.InferenceSession, image: np.ndarray, heat: np.ndarray, *, where: str) -> np.ndarray:
     """Run the refiner on one square; returns the foreground probability, float32 (size, size).
 
@@ -80,7 +95,8 @@ def refine_slide(
     slide, heatmap, grid
         The slide, and its heatmap, float32 (rows, columns) of `grid`, NaN where no tile was looked at.
     mpp : float or None
-        µm/px of the refiner's windows; None: the whole slide, stretched to its square (published).
+        µm/px of the refiner's windows. None: as the model's file states; where it states none, the whole slide is
+        stretched to the square (published).
 
     Returns
     -------
@@ -88,7 +104,7 @@ def refine_slide(
         Tumour probability over the whole slide. At a physical scale it is 0 where no tile was looked at, as the heatmap
         is: pen marks and glass would be judged by a network that has hardly seen any.
     """
-    side = refiner_size(session, where=where)
+    side, mpp = refiner_size(session, where=where), window_scale(session, mpp, where=where)
     if mpp is None:
         return refine(session, *refiner_inputs(slide, heatmap, grid, (side, side)), where=where)
     shape = grid.raster(mpp)

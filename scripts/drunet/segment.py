@@ -25,7 +25,7 @@ from drunet.heatmap import stitch
 from drunet.inference import EngineOptions, Layout, check_classifier, classify, open_session
 from drunet.inspection import find_tissue
 from drunet.postprocess import min_fragment_um2, segment_slide, unrefined
-from drunet.refine import refine_slide, refiner_size
+from drunet.refine import refine_slide, refiner_size, window_scale
 from drunet.settings.finished import FinishedModel
 from drunet.settings.inference import InferenceSettings
 from drunet.settings.postprocess import PostprocessSettings
@@ -41,7 +41,7 @@ _TILES = {"mpp": 1.0, "min_tissue": 0.25, "min_tumour": 0.05, "max_non_tumour": 
 _TILES |= {"save_images": False}
 _INFERENCE = {"provider": "cpu", "precision": "float32", "batch_size": 32, "readers": 2, "max_unreadable": 0.01}
 _POSTPROCESS: dict[str, Any] = {"threshold": 0.5, "min_fragment_um2": None, "opening_px": 7, "median_px": 11}
-_POSTPROCESS |= {"opening_um": None, "median_um": None, "order": "opening_median", "within_tissue": True}
+_POSTPROCESS |= {"opening_um": 24.0, "median_um": 24.0, "order": "opening_median", "within_tissue": True}
 _POSTPROCESS |= {"unrefined_px": 1120, "mpp": 2.0}
 
 
@@ -114,7 +114,7 @@ def segment(
     tissue, tiles, inference, postprocess : mapping, optional
         What differs from these blocks of config.yaml. Left out, `tiles.size` is the side that the classifier's file
         states, `tiles.step` the same, and `postprocess.min_fragment_um2` what `export.json` beside the refiner says, if
-        it is there, else one heatmap cell. The scale of the refiner's windows is in that file, too.
+        it is there, else one heatmap cell. The refiner's own file states the scale of its windows.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def segment(
     trained = read_json(facts) if facts and facts.is_file() else {}
     if refining:
         refiner_size(refining, where=second)
-        window_mpp = told["refiner"].mpp if "refiner" in told else trained.get("mpp")
+        window_mpp = window_scale(refining, told["refiner"].mpp if "refiner" in told else None, where=second)
     with Slide(slide, name, mpp) as opened:
         seen = opened.properties
         size = seen.width, seen.height

@@ -46,7 +46,6 @@ def make_learning_project(folder: Path, repository: Path) -> Project:
     learnt["training"].update(plan)
     unet.update(classifier="tone")
     unet["options"].update(size=64)
-    unet["augment"]["multi_lens"].update(radius=[17, 28])
     unet["training"].update(plan)
     project.config["classifiers"]["plain"] = learnt
     project.config["refiners"] = {"unet": unet}

@@ -68,6 +68,7 @@ ROWS = [
         (16, 16, 2),
         CONVOLVED + TOP_SKIP,
     ),
+    Row("drunet_unet", {"size": 16, "residual": True}, image_and_heatmap(16), (16, 16, 2), CONCATENATED),
     Row("h2gnet_classifier", {"size": 64}, image(64), (2,), MOBILENETV2 + dense(1280, 100, 2), onnx=False),
     Row("h2gnet_classifier", {"size": 32}, image(32), (2,), TINY + dense(TINY_CHANNELS, 100, 2), tiny=True),
     Row("h2gnet_unet", {"size": 1024}, image_and_heatmap(1024), (1024, 1024, 2), 11_572_562, onnx=False),

@@ -122,7 +122,7 @@ OPTIONAL = {
     "CohortSettings": {"max_untangled"},
     "LearntData": {"clustering", "episodes", "validation_kinds", "validation_tiles"},
     "ClassifierRecipe": {"distillation"},
-    "TrainingSettings": {"decay", "epsilon"},
+    "TrainingSettings": {"averaging", "decay", "epsilon"},
     "SamplingSettings": {"crops_per_area", "clusters", "first_model", "tumour", "non_tumour", "hard", "threshold"},
     "LossSettings": {"gamma", "alpha"},
     "FinishedModel": {
@@ -154,7 +154,7 @@ OPTIONAL = {
     "RefinerSettings": {"mpp", "loss"},
     "RunSettings": {"clustering", "smallest_tumour_of"},
     "ClusteringSettings": {"clusters", "min_heat", "smoothing_px", "px"},
-    "PostprocessSettings": {"opening_um", "median_um", "order", "within_tissue"},
+    "PostprocessSettings": {"opening_px", "median_px", "opening_um", "median_um", "order", "within_tissue"},
 }
 
 

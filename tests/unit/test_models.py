@@ -153,6 +153,23 @@ def test_the_refiner_skips_where_the_layout_says() -> None:
     assert (dropout.rate, dropout.input._keras_history.operation.name) == (0.3, "encoder_3_conv_1")
 
 
+def test_a_residual_refiner_begins_with_the_heatmap_and_changes_it_by_what_it_learns() -> None:
+    rng = np.random.default_rng(1)
+    image, heat = rng.random((2, 16, 16, 3)), rng.uniform(0.02, 0.98, (2, 16, 16, 1))
+    heat[0, 0, :2, 0] = (0.0, 1.0)
+    model = build_drunet_unet(16, residual=True)
+    begun = model.predict([image, heat], verbose=0)
+    np.testing.assert_allclose(begun[..., 1], np.clip(heat[..., 0], 0.01, 0.99), atol=1e-6)
+    # A change of the log odds by 1.5 everywhere, by hand.
+    model.get_layer("change").bias.assign([0.5, 2.0])
+    odds = heat / (1 - heat) * np.exp(1.5)
+    changed = model.predict([image, heat], verbose=0)[..., 1:]
+    inside = (heat > 0) & (heat < 1)
+    np.testing.assert_allclose(changed[inside], (odds / (1 + odds))[inside], atol=1e-5)
+    with pytest.raises(ModelError, match="residual"):
+        build_drunet_unet(16, residual=True, classes=3)
+
+
 def test_a_momentum_is_that_of_every_normalisation_of_the_refiner() -> None:
     model = build_drunet_unet(16, batch_norm_momentum=0.9)
     assert {norm.momentum for norm in batch_norms(model)} == {0.9}

@@ -5,6 +5,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from drunet.demo.pyramid import write_pyramid
 from drunet.errors import ModelError
 from drunet.grid import Grid
 from drunet.inference import EngineOptions, open_session
-from drunet.refine import refine, refine_slide, refiner_inputs, refiner_size, window_starts
+from drunet.refine import refine, refine_slide, refiner_inputs, refiner_size, window_scale, window_starts
 from drunet.slide import Slide
 
 WIDTH, HEIGHT = 400, 200
@@ -146,6 +147,9 @@ def test_windows_of_glass_alone_are_not_shown_to_the_refiner(tmp_path: Path, sli
         def get_inputs(self) -> Any:
             return self.real.get_inputs()
 
+        def get_modelmeta(self) -> Any:
+            return self.real.get_modelmeta()
+
         def run(self, *asked: Any) -> Any:
             self.runs += 1
             return self.real.run(*asked)
@@ -167,3 +171,30 @@ def test_without_a_scale_the_whole_slide_is_one_square(tmp_path: Path, slide_pat
     with Slide(slide_path, "s1") as slide:
         refined = refine_slide(model, slide, heatmap, GRID, mpp=None, where="r1")
     np.testing.assert_array_equal(refined, refine(model, *inputs(slide_path, heatmap, 32), where="r1"))
+
+
+@pytest.fixture
+def trained_at_2(tmp_path: Path) -> ort.InferenceSession:
+    """A refiner whose file states the scale of its windows."""
+    proto = onnx.load(refiner_model(tmp_path / "r.onnx", size=16))
+    proto.metadata_props.add(key="mpp", value="2.0")
+    onnx.save(proto, tmp_path / "r.onnx")
+    return session(tmp_path / "r.onnx")
+
+
+def test_a_refiner_works_at_the_scale_that_its_file_states(
+    trained_at_2: ort.InferenceSession, slide_path: Path
+) -> None:
+    heatmap = np.random.default_rng(3).random(GRID.shape, np.float32)
+    with Slide(slide_path, "s1") as slide:
+        untold, told = (refine_slide(trained_at_2, slide, heatmap, GRID, mpp=mpp, where="r1") for mpp in (None, 2.0))
+    assert untold.shape == GRID.raster(2.0)
+    np.testing.assert_array_equal(untold, told)
+
+
+def test_another_scale_than_the_files_own_is_refused(trained_at_2: ort.InferenceSession, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"r1: the refiner was trained at another scale \(found: mpp 8, trained at 2"):
+        window_scale(trained_at_2, 8.0, where="r1")
+    (tmp_path / "other").mkdir()
+    silent = session(refiner_model(tmp_path / "other" / "r.onnx"))
+    assert [window_scale(silent, told, where="r1") for told in (None, 8.0)] == [None, 8.0]

@@ -126,6 +126,12 @@ def with_or_without(validated: bool) -> dict[str, Any]:
     return {} if validated else {"validation": None}
 
 
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder, batches = tmp_path_factory.mktemp("averaged") / "state", Points()
+    return Run(*fit(folder, batches=batches, averaging=0.8), folder, batches.seen)
+
+
 def test_the_history_has_a_row_an_epoch_and_the_promised_columns(runs: dict[bool, Run]) -> None:
     for validated, columns in ((True, {"val_loss", "val_accuracy"}), (False, set())):
         history = runs[validated].history
@@ -162,14 +168,26 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-    ("moment", "call", "validated"),
-    [("write_json", 2, True), ("save_weights", 4, True), ("write_json", 5, False)],
-    ids=["between weights and record", "before weights", "in the last epoch"],
+    ("moment", "call", "kind"),
+    [
+        ("write_json", 2, "validated"),
+        ("save_weights", 4, "validated"),
+        ("write_json", 5, "not validated"),
+        ("write_json", 3, "averaged"),
+    ],
+    ids=["between weights and record", "before weights", "in the last epoch", "with averaged weights"],
 )
 def test_a_killed_training_goes_on_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: dict[bool, Run], moment: str, call: int, validated: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    runs: dict[bool, Run],
+    averaged: Run,
+    moment: str,
+    call: int,
+    kind: str,
 ) -> None:
-    settings, straight = with_or_without(validated), runs[validated]
+    settings = {"averaging": 0.8} if kind == "averaged" else with_or_without(kind == "validated")
+    straight = averaged if kind == "averaged" else runs[kind == "validated"]
     real, calls = getattr(checkpoint, moment), iter(range(1, 99))
 
     def killing(*args: Any) -> None:
@@ -187,14 +205,45 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
+@pytest.mark.parametrize("validated", [True, False], ids=["validated", "not validated"])
+def test_an_average_of_the_weights_is_judged_and_kept_while_the_weights_go_on(tmp_path: Path, validated: bool) -> None:
+    def one_step_an_epoch(epochs: int, **more: Any) -> tuple[keras.Model, keras.Model, pd.DataFrame]:
+        """The model that is kept, the one that training would go on with, and the history."""
+        batches, folder = Points(), tmp_path / f"{epochs} {more}"
+        batches.steps = 1
+        settings = {**with_or_without(validated), **more, "epochs": epochs}
+        model, history = fit(folder, batches=batches, **settings)
+        latest = network()
+        latest.compile(loop.new_optimiser(TrainingSettings.of({**PLAN, **more}, "here")))
+        latest.optimizer.build(latest.trainable_variables)
+        latest.load_weights(folder / f"epoch{epochs}.weights.h5")
+        return model, latest, history
+
+    def trainable(model: keras.Model) -> list[np.ndarray]:
+        return [weight.numpy() for weight in model.trainable_variables]
+
+    steps = [trainable(one_step_an_epoch(epochs)[1]) for epochs in (1, 2, 3)]
+    average, averages = steps[0], [steps[0]]
+    for step in steps[1:]:
+        average = [0.8 * a + 0.2 * w for a, w in zip(average, step, strict=True)]
+        averages.append(average)
+    model, latest, history = one_step_an_epoch(3, averaging=0.8)
+    best = int(history["val_loss" if validated else "loss"].idxmin())
+    for kept, expected in zip(trainable(model), averages[best], strict=True):
+        np.testing.assert_allclose(kept, expected, rtol=1e-5, atol=1e-7)
+    for going_on, expected in zip(trainable(latest), steps[2], strict=True):
+        np.testing.assert_array_equal(going_on, expected)
+    assert not np.allclose(averages[2][0], steps[2][0])
+
+
 def test_states_that_skip_epochs_never_overwrite_the_one_on_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: dict[bool, Run]
 ) -> None:
     keep, write, records = checkpoint.State.keep, checkpoint.write_json, iter(range(1, 99))
 
-    def at_even_epochs(state: Any, improved: bool) -> None:
+    def at_even_epochs(state: Any, *improved: Any) -> None:
         monkeypatch.setattr(checkpoint, "KEEP_EVERY", 0.0 if len(state.history) in (2, 4) else 1e6)
-        keep(state, improved)
+        keep(state, *improved)
 
     def killing(*args: Any) -> None:
         if next(records) == 2:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from drunet.models.options import Network, rate_check, within
 
 FUSIONS = ("concatenate", "convolve")
+SURE = 0.01  # of a residual: a heatmap is believed no more than this, so that it can be changed
 
 
 def build_drunet_unet(
@@ -21,6 +22,7 @@ def build_drunet_unet(
     *,
     fusion: str = "concatenate",
     top_skip: bool = False,
+    residual: bool = False,
     spatial_dropout: float = 0.3,
     classes: int = 2,
     batch_norm_momentum: float | None = None,
@@ -37,6 +39,9 @@ def build_drunet_unet(
         three channels first (authors' code).
     top_skip : bool
         Add the skip connection at full resolution, which the paper leaves out for smoother outlines.
+    residual : bool
+        Answer with a change of the heatmap: what the network gives is added to the heatmap's log odds, so that the
+        heatmap comes out as it went in before anything is learnt. Not in the paper; for two classes.
     spatial_dropout : float
         Rate in the third block, in [0, 1).
     classes : int
@@ -62,6 +67,7 @@ def build_drunet_unet(
     network.check(
         size=(size, within(size, 8) and size % 8 == 0, "Use a multiple of 8."),
         fusion=(fusion, fusion in FUSIONS, f"Use one of: {', '.join(FUSIONS)}."),
+        residual=(residual, classes == 2 or not residual, "Leave it out, or take two classes."),
         spatial_dropout=rate_check(spatial_dropout),
     )
     image, norm = network.image(), network.norm
@@ -88,8 +94,18 @@ def build_drunet_unet(
     x = _decoder_block(x, 8, skips[0] if top_skip else None, "decoder_1", norm)
 
     # A softmax in half precision loses what mixed precision must keep.
-    x = layers.Conv2D(classes, 3, padding="same", activation="softmax", dtype="float32", name="probabilities")(x)
+    if residual:
+        x = layers.Conv2D(classes, 3, padding="same", kernel_initializer="zeros", dtype="float32", name="change")(x)
+        x = layers.Softmax(dtype="float32", name="probabilities")(x + _log_odds(heatmap))
+    else:
+        x = layers.Conv2D(classes, 3, padding="same", activation="softmax", dtype="float32", name="probabilities")(x)
     return keras.Model([image, heatmap], x, name=network.name)
+
+
+def _log_odds(heatmap: Any) -> Any:
+    """Log probability of background and of tumour, up to what a softmax takes out again; (n, h, w, 2)."""
+    sure = ops.cast(ops.clip(heatmap, SURE, 1 - SURE), "float32")
+    return ops.concatenate([ops.log(1 - sure), ops.log(sure)], axis=-1)
 
 
 def _conv(x: Any, filters: int, name: str) -> Any:

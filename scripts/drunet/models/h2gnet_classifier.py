@@ -1,7 +1,7 @@
 """The patch-wise classifier of H2G-Net, which DRU-Net is compared with: MobileNetV2 and a small head.
 
-Source: DRU-Net, "Model training" (the H2G-Net runs); layers from the authors' repository of H2G-Net. Published on tiles
-of 256 px.
+Source: DRU-Net, "Model training" (the H2G-Net runs). The head, Dense 100 and dropout 0.5, is chosen here: neither paper
+nor the public repositories show it. Published on tiles of 256 px.
 """
 
 from __future__ import annotations

@@ -46,6 +46,10 @@ class TrainingSettings(Block):
     """adam and adamax: added to the root of the second moment; large, it turns them towards plain descent with
     momentum; null: Keras' own, 1e-7"""
 
+    averaging: float | None = Field(default=None, gt=0, lt=1)
+    """share of itself that a running average of the weights keeps at every step (0.98: of some 50 steps); it is judged
+    and kept in place of the weights, which swing about it (Polyak and Juditsky 1992); null: the weights themselves"""
+
     @model_validator(mode="after")
     def _epsilon_has_an_optimiser(self) -> Self:
         if self.epsilon is not None and self.optimiser not in _WITH_EPSILON:

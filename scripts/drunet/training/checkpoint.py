@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,18 +67,23 @@ class State:
         self.history, self.best, self.wait = stored["history"], stored["best"], stored["wait"]
         self._best_file = stored["best_weights"]
 
-    def keep(self, improved: bool) -> None:
-        """Remember the best weights, and write the state if it is time to."""
+    def keep(self, improved: bool, go_on: Callable[[], None] | None = None) -> None:
+        """Remember the best weights, and write the state if it is time to.
+
+        `go_on` gives the model the weights that training goes on with, where those that were judged are others.
+        """
         if improved:
             self._best_weights, self._best_file = self.model.get_weights(), None
+        if go_on is not None:
+            go_on()
         if time.perf_counter() - self._written < KEEP_EVERY:
             return
         latest = f"epoch{len(self.history)}.weights.h5"
         save_weights(self.model, self.folder / latest)
-        if improved:
+        if improved and go_on is None:
             self._best_file = latest
         elif self._best_file is None:
-            # The best epoch was not written itself.
+            # The best weights were not written themselves.
             self._best_file = f"best{len(self.history) - self.wait}.weights.h5"
             current = self.model.get_weights()
             self.load_best()

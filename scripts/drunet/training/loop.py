@@ -23,7 +23,9 @@ OPTIMISERS = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax, 
 
 def new_optimiser(plan: TrainingSettings) -> keras.optimizers.Optimizer:
     """Return the optimiser as it is before the first step."""
-    options = {} if plan.epsilon is None else {"epsilon": plan.epsilon}
+    options: dict[str, Any] = {} if plan.epsilon is None else {"epsilon": plan.epsilon}
+    if plan.averaging is not None:
+        options |= {"use_ema": True, "ema_momentum": plan.averaging}
     return OPTIMISERS[plan.optimiser](plan.learning_rate, **options)
 
 
@@ -138,6 +140,8 @@ class _Keeper(keras.callbacks.Callback):
         self._begun = time.perf_counter()
 
     def on_test_begin(self, logs: Any = None) -> None:
+        if self._plan.averaging is not None:
+            self._exchange_average()
         self.reestimate()
 
     def reestimate(self) -> None:
@@ -145,6 +149,14 @@ class _Keeper(keras.callbacks.Callback):
         count = min(self._plan.reestimate_batches, len(self._batches))
         if count:
             self._estimator(self._batches.inputs(i) for i in range(count))
+
+    def _exchange_average(self) -> None:
+        """Give the model the running average of its weights to be judged with, or its own back to go on with."""
+        averages = self.model.optimizer._model_variables_moving_average
+        for weight, average in zip(self.model.trainable_variables, averages, strict=True):
+            own = np.array(keras.ops.convert_to_numpy(weight))
+            weight.assign(average)
+            average.assign(own)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         values = {k: float(v) for k, v in (logs or {}).items()}
@@ -160,7 +172,13 @@ class _Keeper(keras.callbacks.Callback):
         watched = values[self._watched]
         improved = watched < state.best
         state.best, state.wait = (watched, 0) if improved else (state.best, state.wait + 1)
-        state.keep(improved)
+        if self._plan.averaging is None:
+            state.keep(improved)
+        else:
+            if self._watched == "loss":
+                # Without validation the average was not put in for it.
+                self._exchange_average()
+            state.keep(improved, self._exchange_average)
         self._say(epoch + 1, values)
         if state.wait >= self._plan.patience:
             self.model.stop_training = True

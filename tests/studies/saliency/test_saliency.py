@@ -35,7 +35,7 @@ from studies.common.saliency.maps import (
 from studies.saliency import settings as rules
 from studies.saliency.explanation import Explanation, explain, explanation_metrics, read_tiles
 from studies.saliency.tables import chosen_table, metrics_table, page_view, saliency_figure
-from studies.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE, choose_tiles
+from studies.saliency.tile_choice import FALSE_POSITIVE, TRUE_POSITIVE, choose_tiles, picked_tiles
 
 SIDE = 8
 LEGAL_SCORES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -336,6 +336,30 @@ def test_tiles_that_were_not_read_or_not_labelled_are_never_chosen() -> None:
     assert len(choose_tiles(tiles.iloc[:0], true_positives=1, false_positives=1, threshold=0.5)) == 0
 
 
+def test_tiles_that_were_picked_are_shown_and_no_others() -> None:
+    tiles = table([("a", 1, 0.9), ("a", 0, 0.99), ("b", 1, 0.6), ("b", 1, 0.3), ("c", -1, 0.9)])
+    places = [{"slide": s, "column": c, "row": 0} for s, c in (("b", 20), ("a", 0), ("a", 10))]
+    chosen = picked_tiles(tiles, places, 0.5)
+    assert chosen["p_tumour"].tolist() == [0.99, 0.9, 0.6]
+    assert chosen["kind"].tolist() == [FALSE_POSITIVE, TRUE_POSITIVE, TRUE_POSITIVE]
+    assert set(choose_tiles(tiles, true_positives=1, false_positives=0, threshold=0.5)) == set(chosen)
+
+
+@pytest.mark.parametrize(
+    ("slide", "column", "found"),
+    [
+        ("b", 30, "b, column 30, row 0: label 1, probability 0.30"),
+        ("c", 40, "label -1, probability 0.90"),
+        ("c", 0, "c, column 0, row 0: label nan"),
+    ],
+    ids=["called non-tumour", "not labelled", "not there"],
+)
+def test_a_picked_tile_that_is_no_positive_is_refused(slide: str, column: int, found: str) -> None:
+    tiles = table([("a", 1, 0.9), ("a", 0, 0.99), ("b", 1, 0.6), ("b", 1, 0.3), ("c", -1, 0.9)])
+    with pytest.raises(ConfigError, match=found):
+        picked_tiles(tiles, [{"slide": slide, "column": column, "row": 0}], 0.5)
+
+
 def test_tiles_are_joined_by_place_and_read_where_they_lie(
     tmp_path: Path, colours: Callable[..., np.ndarray], lossless_slide: Callable[..., Path]
 ) -> None:
@@ -427,7 +451,14 @@ def test_the_page_says_how_many_tiles_were_found_and_what_is_in_doubt(tmp_path: 
     )
     (tmp_path / "figures").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "figures/net.png")
-    asked = {"true_positives": 2, "false_positives": 3, "split": "test", "score": "log_odds", "baseline": "white"}
+    asked = {
+        "true_positives": 2,
+        "false_positives": 3,
+        "split": "test",
+        "score": "log_odds",
+        "baseline": "white",
+        "tiles": [],
+    }
 
     def page(**metrics: float) -> tuple[dict[str, Any], str]:
         view = page_view([("net", chosen_table(chosen), metrics_table("net", "test", metrics))], asked)
@@ -441,5 +472,10 @@ def test_the_page_says_how_many_tiles_were_found_and_what_is_in_doubt(tmp_path: 
     assert "miss up to 31 %" in said and "other probabilities" in said and "do not show where tumour is" in said
     assert view["models"][0]["tiles"]["tile"].tolist() == ["a", "b"]
     assert view["checks"]["net"].tolist() == ["2", "31.0 %", "2e-01", "0.50"]
+    asked["tiles"] = [{"slide": "a", "column": 1, "row": 2}]
+    picked = page(**metrics)[1]
+    assert "that the configuration names" in picked and "highest probabilities" not in picked
+    assert "were found" not in picked and "come from" not in picked
+    asked["tiles"] = []
     sound = page(**{**metrics, "integration_gap": 0.01, "probability_difference": 1e-6})[1]
     assert "miss up" not in sound and "other probabilities" not in sound

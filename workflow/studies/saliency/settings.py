@@ -10,6 +10,17 @@ from drunet.settings.base import Block
 from studies.common.settings import Names, Score, Text
 
 
+class NamedTile(Block):
+    """A tile that somebody picked, by its place in the grid, as tiles.parquet counts it."""
+
+    slide: Text
+    """slide_id"""
+    column: int
+    """of the grid"""
+    row: int
+    """of the grid"""
+
+
 class Settings(Block):
     """Settings of study_saliency."""
 
@@ -21,6 +32,8 @@ class Settings(Block):
     """tumour tiles called tumour"""
     false_positives: int = Field(ge=0, le=13)
     """other tiles called tumour"""
+    tiles: list[NamedTile] = Field(default_factory=list)
+    """these and no others, for each model; empty: those of the highest probabilities"""
     apart: int = Field(ge=1)
     """columns or rows between tiles of one kind and slide"""
     score: Score

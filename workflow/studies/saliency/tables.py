@@ -46,18 +46,19 @@ def page_view(explained: Sequence[Explained], settings: Mapping[str, Any]) -> di
         value = dict(zip(metrics["metric"], metrics["value"].astype(float), strict=True))
         gap = value.get("integration_gap", 0.0)
         counts = {kind: int((tiles["kind"] == kind).sum()) for kind in KINDS}
-        wanted = {kind: settings[f"{kind.replace(' ', '_')}s"] for kind in KINDS}
+        picked = bool(settings["tiles"])
+        wanted = {kind: 0 if picked else settings[f"{kind.replace(' ', '_')}s"] for kind in KINDS}
         models.append(
             {
                 "name": model,
                 "tiles": tiles,
-                "slides": tiles["slide"].nunique(),
+                "slides": 0 if picked else tiles["slide"].nunique(),
                 "lacking": [(kind, n, wanted[kind]) for kind, n in counts.items() if n < wanted[kind]],
                 "gap": gap if gap > _GAP else None,
                 "differs": value.get("probability_difference", 0.0) > _DIFFERENCE,
             }
         )
-    shown = ("split", "score", "baseline")
+    shown = ("split", "score", "baseline", "tiles")
     return {"models": models, "checks": _checks(explained), **{key: settings[key] for key in shown}}
 
 

@@ -1,12 +1,14 @@
 """Choice of tiles: true and false positives of high probability, from different slides and places."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from drunet.errors import ConfigError
 from drunet.tiles import NON_TUMOUR, TUMOUR
 
 FALSE_POSITIVE, TRUE_POSITIVE = "false positive", "true positive"
@@ -40,6 +42,23 @@ def choose_tiles(
         return ranked.iloc[:0].assign(kind=pd.Series(dtype=str))
     candidates = pd.concat(parts, ignore_index=True)
     chosen = candidates.iloc[_from_most_slides(candidates, wanted)]
+    return chosen.sort_values(["kind", "p_tumour"], ascending=[True, False], kind="stable").reset_index(drop=True)
+
+
+def picked_tiles(tiles: pd.DataFrame, picked: Sequence[Mapping[str, Any]], threshold: float) -> pd.DataFrame:
+    """The tiles that somebody picked by slide, column and row, in the order and with the columns of `choose_tiles`.
+
+    Raises ConfigError for one that is not there or is neither a true nor a false positive.
+    """
+    kinds = {label: kind for kind, label in KINDS.items()}
+    chosen = pd.DataFrame(list(picked)).merge(tiles, on=["slide", "column", "row"], how="left")
+    chosen["kind"] = chosen["label"].map(kinds).where(chosen["p_tumour"] >= threshold)
+    for tile in chosen[chosen["kind"].isna()].itertuples():
+        place = f"{tile.slide}, column {tile.column}, row {tile.row}"
+        found = f"{place}: label {tile.label:g}, probability {tile.p_tumour:.2f}"
+        mend = "Pick tiles of tiles.parquet with label 1 or 0 that are classified as tumour."
+        what = "a picked tile is neither a true nor a false positive"
+        raise ConfigError(what, where="study_settings.saliency.tiles", found=found, mend=mend)
     return chosen.sort_values(["kind", "p_tumour"], ascending=[True, False], kind="stable").reset_index(drop=True)
 
 

@@ -9,7 +9,7 @@ from drunet.training.trained import rebuild
 from studies.common.classifier_arms import classified_tiles
 from studies.saliency.explanation import explain, explanation_metrics, read_tiles
 from studies.saliency.tables import chosen_table, metrics_table, saliency_figure
-from studies.saliency.tile_choice import choose_tiles
+from studies.saliency.tile_choice import choose_tiles, picked_tiles
 
 with job(snakemake.log[0], gpus=snakemake.resources.gpu):
     need_gpu(snakemake.resources.gpu)
@@ -17,11 +17,12 @@ with job(snakemake.log[0], gpus=snakemake.resources.gpu):
     settings, model_name = params.settings, snakemake.wildcards.model
     facts = read_json(inputs.facts)
     slides, (paths, tables, heatmaps) = without_failed(params.slides, inputs.slides, inputs.tiles, inputs.heatmaps)
-    chosen = choose_tiles(
-        classified_tiles([s["slide_id"] for s in slides], tables, heatmaps),
-        threshold=params.threshold,
-        **{key: settings[key] for key in ("true_positives", "false_positives", "apart")},
-    )
+    classified = classified_tiles([s["slide_id"] for s in slides], tables, heatmaps)
+    if settings["tiles"]:
+        chosen = picked_tiles(classified, settings["tiles"], params.threshold)
+    else:
+        wanted = {key: settings[key] for key in ("true_positives", "false_positives", "apart")}
+        chosen = choose_tiles(classified, threshold=params.threshold, **wanted)
     sources = {s["slide_id"]: (path, s["mpp"]) for s, path in zip(slides, paths, strict=True)}
     images = read_tiles(chosen, sources, facts["size"], facts["mpp"])
     say(f"Explaining {model_name} on {len(chosen)} tiles")
