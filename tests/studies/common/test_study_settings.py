@@ -20,6 +20,7 @@ import studies
 from drunet.cohort import SheetRow
 from drunet.demo.slides import SLIDES
 from drunet.errors import ConfigError, DrunetError, SheetError
+from drunet.models import registry
 from drunet.settings.merging import merged, resolve_models
 from drunet.settings.references import start_of
 from drunet.settings.sampling import SamplingSettings
@@ -360,6 +361,15 @@ def test_the_runs_learn_at_full_scale_from_what_the_paper_says(config: Json) -> 
     names |= {"wta_oversample": "oversample", "wta_undersample": "undersample", "wta_strata": "strata"}
     assert {arm: sampling[arms[arm]["classifier"]].strategy for arm in names} == names
     assert {arms[arm]["classifier"] for arm in ("psa_induced_imbalance", "wta_strata")} == {"dr_fused", "dr_fused_wta"}
+
+
+@pytest.mark.parametrize("scale", ["demo", "full"])
+def test_every_refiner_that_ships_can_be_built(scale: str, config: Json) -> None:
+    """Whether options fit an architecture is known only when it is built, hours after the settings were read."""
+    refiners = shipped_studies(at_full_scale(config) if scale == "full" else config)[1]["refiners"]
+    built = {json.dumps([model["architecture"], model["options"]], sort_keys=True) for model in refiners.values()}
+    for architecture, options in map(json.loads, built):
+        assert registry.build(architecture, **options).inputs[0].shape[1] == options["size"]
 
 
 @pytest.mark.parametrize("scale", ["demo", "full"])
