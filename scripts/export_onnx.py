@@ -23,6 +23,7 @@ with job(snakemake.log[0]):
             "architecture": facts["architecture"],
             "sha256": sha256(snakemake.output.model),
             "training_slides": facts["training_slides"],
+            "validated_on_wta": facts.get("validated_on_wta", False),
             "mpp": facts.get("mpp"),
             "smallest_tumour_um2": facts.get("smallest_tumour_um2"),
         },

@@ -14,10 +14,11 @@ with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.r
     inputs, settings = snakemake.input, PostprocessSettings.of(snakemake.params.postprocess, "postprocess")
     heatmap, grid = read_heatmap(inputs.heatmap)
     if inputs.refined:
-        probability, refiner = read_field(inputs.refined)[0], read_json(inputs.refiner)
+        probability = read_field(inputs.refined)[0]
     else:
-        probability, refiner = unrefined(heatmap, grid, settings.unrefined_px), {}
-    smallest = min_fragment_um2(settings.min_fragment_um2, refiner, grid)
+        probability = unrefined(heatmap, grid, settings.unrefined_px)
+    known = read_json(inputs.refiner) if inputs.refiner else {}
+    smallest = min_fragment_um2(settings.min_fragment_um2, known, grid)
     mask = segment_slide(probability, read_mask(inputs.tissue), grid, smallest, settings)
     # Enlarging rounds the mask's edge: exports are traced from the mask itself.
     write_mask(snakemake.output.small, mask)

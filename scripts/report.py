@@ -32,6 +32,7 @@ with job(snakemake.log[0]):
     results = [(o.run, o.slide, o.overlay) for o in overlays]
     results += [(run, row["slide"], path) for (run, row), path in zip(measured, inputs.measured, strict=True)]
     histories = {m: pd.read_csv(path, sep="\t") for m, path in zip(params.trained, inputs.histories, strict=True)}
+    exports = [read_json(path) for path in inputs.exports]
     slides = final_states(read_slides(inputs.slides), results)
     write_page(
         snakemake.output.page,
@@ -43,13 +44,13 @@ with job(snakemake.log[0]):
             overlays=[o for o in overlays if not outcome_of(o.overlay)],
             histories=histories,
             runtimes=run_times(params.benchmarks),
-            models=[model_row(read_json(path)) for path in inputs.exports],
+            models=[model_row(export) for export in exports],
             sections=[read_section(path) for path in inputs.sections],
             versions=versions(),
             published={Path(path).stem: read_published(path) for path in inputs.published},
             runs=params.runs,
             tiles=held_out_tiles(measured, inputs.measured, classifiers),
-            notes=notes(slides),
+            notes=notes(slides, exports),
             threshold=params.threshold,
             resamples=params.resamples,
             seed=params.seed,

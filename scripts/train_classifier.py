@@ -12,6 +12,7 @@ from drunet.training.classifier import train_classifier
 from drunet.training.device import need_gpu
 from drunet.training.distillation import Lesson
 from drunet.training.readers import split_slides
+from drunet.training.recipe import as_it_came
 
 with job(snakemake.log[0], gpus=snakemake.resources.gpu):
     need_gpu(snakemake.resources.gpu)
@@ -23,6 +24,7 @@ with job(snakemake.log[0], gpus=snakemake.resources.gpu):
     )
     state = Path(snakemake.output.weights).parent / ".state"
     settings = ClassifierRecipe.of(params.settings, f"classifiers.{snakemake.wildcards.model}")
+    start = next(iter(inputs.weights), None) if isinstance(inputs.weights, list) else inputs.weights
     lesson = None
     if settings.distillation:
         lesson = Lesson.read(
@@ -35,19 +37,23 @@ with job(snakemake.log[0], gpus=snakemake.resources.gpu):
         )
     # Until the states are gone: whoever began to train before that would lose them on the way.
     with alone_in(state, snakemake.wildcards.model):
-        trained = train_classifier(
-            snakemake.wildcards.model,
-            settings,
-            training,
-            validation,
-            rules=TileRules(**params.rules),
-            seed=params.seed,
-            folder=state,
-            scores=scores[: len(training)],
-            start=next(iter(inputs.weights), None) if isinstance(inputs.weights, list) else inputs.weights,
-            lesson=lesson,
-            code=params.code,
-        )
+        if settings.training.epochs:
+            trained = train_classifier(
+                snakemake.wildcards.model,
+                settings,
+                training,
+                validation,
+                rules=TileRules(**params.rules),
+                seed=params.seed,
+                folder=state,
+                scores=scores[: len(training)],
+                start=start,
+                lesson=lesson,
+                code=params.code,
+            )
+        else:
+            shape = {key: params.tile[key] for key in ("size", "mpp")}
+            trained = as_it_came(settings, shape, seed=params.seed, start=start)
         output = snakemake.output
         trained.write(weights=output.weights, history=output.history, facts=output.facts, settings=params.settings)
         shutil.rmtree(state)

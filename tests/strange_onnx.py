@@ -63,6 +63,7 @@ def refiner(
     batch: Any = "n",
     side: Any = SIDE,
     heat_channels: Any = 1,
+    joined: bool = False,
 ) -> Path:
     """Heatmap times (0.5 + 0.5 * grey / 255) as `tumour` [n, s, s, 1], and what is left to 1 as `background`."""
     axis = 3 if channels_last else 1
@@ -84,6 +85,10 @@ def refiner(
         *(tail or [N("Concat", ["background", "tumour"], ["p"], axis=axis)]),
     ]
     taken = [(names[0], kind, shape(3)), (names[1], kind, shape(heat_channels))]
+    if joined:
+        numbers["parts"] = np.array([3, 1])
+        nodes.insert(0, N("Split", ["four", "parts"], list(names), axis=axis))
+        taken = [("four", kind, shape(4))]
     return _save(path, nodes, taken, outputs or {"p": shape(2)}, numbers, 18, 9)
 
 

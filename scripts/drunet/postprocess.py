@@ -92,8 +92,9 @@ def _median(mask: np.ndarray, side: int) -> np.ndarray:
 def min_fragment_um2(configured: float | None, refiner: Mapping[str, Any], grid: Grid) -> float:
     """Area in µm² under which a fragment is removed.
 
-    The configured value, else the smallest tumour annotated in the refiner's training slides (paper), else, for a
-    finished model whose training is not known, one cell of the heatmap: nothing smaller was resolved.
+    The configured value, else the smallest tumour annotated in the training slides of a refiner (paper: in the ground
+    truth), else, where there is none or its training is not known, one cell of the heatmap: nothing smaller was
+    resolved.
     """
     if configured is not None:
         return configured

@@ -73,6 +73,72 @@ def test_folds_of_a_fine_tuned_model_all_start_from_the_same_weights(learning: P
     assert "dr_fused.fold" not in done.output
 
 
+def test_two_passes_and_the_refiner_behind_them_are_one_plan(learning: Project, tmp_path: Path) -> None:
+    project = learning.copy_to(tmp_path / "project")
+    published = yaml.safe_load((learning.repository / "resources/full_scale.yaml").read_text(encoding="utf-8"))
+    models = project.config["classifiers"]
+    models["dr_fused"]["data"]["sampling"] = published["classifiers"]["dr_fused"]["data"]["sampling"]
+    models["dr_fused_first"] = published["classifiers"]["dr_fused_first"]
+    project.config["refiners"]["unet"]["classifier"] = "dr_fused"
+    project.config["runs"] = {"one": {"classifier": "dr_fused", "refiner": "unet"}}
+    done = project.write().dry_run("results/runs/one/tested/segmentation.geojson")
+    assert done.status == 0, done.output
+    trained = re.findall(r"Training the \w+ (\S+)", done.output)
+    # Which areas are hard, a model says that has not seen their slide; the imbalance and the refiner follow.
+    assert set(trained[:2]) == {"dr_fused_first.fold0of2", "dr_fused_first.fold1of2"}
+    assert trained[2:] == ["dr_fused", "unet"]
+
+
+def test_a_run_without_a_refiner_takes_the_smallest_tumour_of_the_one_that_it_names(
+    learning: Project, tmp_path: Path
+) -> None:
+    project = learning.copy_to(tmp_path / "project")
+    mask = "results/runs/plain/tested/segmentation.tif"
+    for named, trained in ((None, 0), ("unet", 1)):
+        project.config["runs"]["plain"] = {"classifier": "tuned", "refiner": None, "smallest_tumour_of": named}
+        done = project.write().dry_run(mask)
+        assert done.status == 0, done.output
+        assert done.rules().get("train_refiner", 0) == trained and "refine_heatmap" not in done.rules()
+    project.config["runs"]["plain"]["smallest_tumour_of"] = "unnet"
+    refused = project.write().dry_run(mask)
+    assert refused.status != 0
+    assert "runs.plain.smallest_tumour_of: unknown refiner (found: unnet). Did you mean unet?" in refused.output
+
+
+def test_validation_slides_that_are_asked_for_have_to_be_there(learning: Project, tmp_path: Path) -> None:
+    project = learning.copy_to(tmp_path / "project")
+    data = project.config["classifiers"]["tuned"]["data"]
+    data["validation_kinds"] = ["wta"]
+    assert project.write().dry_run("results/models/tuned/weights.weights.h5").status == 0
+    data["validation_kinds"] = ["psa"]
+    refused = project.write().dry_run("results/models/tuned/weights.weights.h5")
+    assert refused.status != 0
+    said = "data.validation_kinds of tuned: no usable slide of split val is annotated so (found: psa)."
+    assert said in refused.output and "Traceback (most recent call last)" not in refused.output
+
+
+def test_a_model_of_no_epochs_needs_its_weights_and_no_slide(learning: Project, tmp_path: Path) -> None:
+    project = learning.copy_to(tmp_path / "project")
+    models = project.config["classifiers"]
+    (project.folder / "released.h5").touch()
+    models["dr_fused"] |= {"weights": "released.h5", "training": {**models["dr_fused"]["training"], "epochs": 0}}
+    models["dr_fused"]["data"]["cohorts"] = ["breast"]
+    models["tuned"]["training"] = {"epochs": 3}
+    # No slide is of the cohort that its settings name, and nothing is asked of it: not even its tiles.
+    done = project.write().dry_run("results/models/dr_fused/weights.weights.h5")
+    assert done.status == 0, done.output
+    assert done.rules() == {"train_classifier": 1, "total": 2} or "extract_tiles" not in done.rules()
+    # What starts from it, and the refiner behind that, learn as ever; it has seen none of their patients.
+    done = project.dry_run("results/models/unet/weights.weights.h5")
+    assert done.status == 0, done.output
+    assert "tuned.fold0of2" in done.output and "dr_fused.fold" not in done.output
+    models["dr_fused"]["weights"] = "random"
+    refused = project.write().dry_run("results/models/dr_fused/weights.weights.h5")
+    assert refused.status != 0
+    said = "classifiers.dr_fused.weights: a model that is not trained (epochs: 0) needs weights (found: random)"
+    assert said in refused.output
+
+
 def test_a_refiner_gets_no_heatmap_of_a_patient_that_the_start_of_its_classifier_has_seen(
     learning: Project, tmp_path: Path
 ) -> None:

@@ -1,6 +1,8 @@
-"""A run without a refiner."""
+"""Runs without a refiner: of the heatmap itself, and refined by clustering."""
 
 from __future__ import annotations
+
+import json
 
 import pandas as pd
 from tiny_cohort import Project
@@ -25,3 +27,23 @@ def test_a_run_without_a_refiner_outlines_the_heatmap_and_shares_it(own_copy: Pr
     for run in ("plain", "by_colour"):
         captions = [figure for figure in page.split("<figure")[1:] if f", {run}" in figure.partition("</figure")[0]]
         assert len(captions) == 3
+
+
+def test_a_run_is_refined_by_clustering_without_a_model_and_exported_as_any_other(own_copy: Project) -> None:
+    clustering = {"smoothing_px": 5, "px": 300}
+    own_copy.config["runs"]["clustered"] = {"classifier": "tone", "refiner": None, "clustering": clustering}
+    done = own_copy.write().run("metrics", "exports")
+    assert done.status == 0, done.output
+    made = {"cluster_heatmap": 3, "postprocess": 3, "export_geojson": 3, "draw_slide_pictures": 3, "measure": 2}
+    assert {rule: count for rule, count in done.rules().items() if rule in {*made, "refine_heatmap"}} == made
+    folder = own_copy.results / "runs/clustered"
+    metrics = pd.read_csv(folder / "metrics.tsv", sep="\t")
+    assert list(metrics["stage"].unique()) == ["heatmap", "refined", "segmentation"]
+    assert metrics.loc[metrics["stage"] == "refined", "dsc"].min() > 0.8
+    # The outlines of one that nobody annotated: a start for who does.
+    outlines = json.loads((folder / "unlabelled/segmentation.geojson").read_text(encoding="utf-8"))
+    assert outlines["features"] and outlines["features"][0]["properties"]["classification"]["name"] == "Tumor"
+    # Other settings cluster anew, and nothing else is refined again.
+    clustering["clusters"] = 4
+    again = own_copy.write().dry_run("exports").rules()
+    assert again["cluster_heatmap"] == 3 and "refine_heatmap" not in again and "classify_tiles" not in again

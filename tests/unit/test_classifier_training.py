@@ -26,6 +26,7 @@ from drunet.inference import EngineOptions, classify, open_session
 from drunet.models import registry
 from drunet.outcome import write_outcome
 from drunet.report.card import write_card
+from drunet.report.figures import training_curves
 from drunet.settings.classifier import ClassifierRecipe
 from drunet.settings.network import NetworkSettings, starts_whole
 from drunet.settings.refiner import RefinerSettings
@@ -35,9 +36,9 @@ from drunet.training import checkpoint, classifier, loop, refiner
 from drunet.training.checkpoint import save_inference_weights
 from drunet.training.classifier import train_classifier
 from drunet.training.readers import AnnotatedSlide, SlideSource, split_slides
-from drunet.training.recipe import identity
+from drunet.training.recipe import as_it_came, identity
 from drunet.training.refiner import RefinerSlide, train_refiner
-from drunet.training.trained import Trained, builder_options
+from drunet.training.trained import Trained, builder_options, rebuild
 
 checkpoint.KEEP_EVERY = 0.0  # a state after every epoch
 
@@ -192,6 +193,53 @@ def test_the_card_names_slides_digest_and_settings(trained: Trained, tmp_path: P
     assert f"| epoch | {best['epoch']:.4g} |" in card and f"| val_loss | {best['val_loss']:.4g} |" in card
     assert json.loads(card.partition("```json\n")[2].partition("```")[0]) == SETTINGS
     assert str(tmp_path) not in card
+
+
+def test_a_model_of_parts_that_whole_annotations_stop_says_so_in_the_log_and_on_the_card(
+    make: MakeSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = [make("psa1", 1, "psa", tumor=LEFT.buffer(-20), normal=RIGHT.buffer(-20))]
+    short = {**by_strategy("as_is"), "training": {**PLAN, "epochs": 1, "steps_per_epoch": 1}}
+
+    def learnt(validation: str, **data: Any) -> tuple[bool, bool]:
+        settings = {**short, "data": {**short["data"], "annotation_kinds": ["psa"], **data}}
+        own = {"tumor": LEFT.buffer(-20), "normal": RIGHT.buffer(-20)} if validation == "psa" else {}
+        held_out = [make(f"val_{validation}", 3, validation, **own)]
+        result = train(tmp_path / f"{validation}{len(data)}", parts, held_out, settings=settings)
+        path, facts = tmp_path / "card.md", {**result.facts, "settings": SETTINGS}
+        write_card(path, name="c1", facts=facts, history=result.history, weights_sha256="")
+        card = "a test on their cohort is not external" in path.read_text(encoding="utf-8")
+        assert card == result.facts["validated_on_wta"]
+        return card, "c1: no validation slide is partially annotated" in capsys.readouterr().err
+
+    assert learnt("wta") == (True, True)
+    assert learnt("psa") == (False, False)
+    # Who asked for it is not warned; the card says it all the same.
+    assert learnt("wta", validation_kinds=["wta"]) == (True, False)
+
+
+def test_a_model_of_no_epochs_is_what_it_starts_from(trained: Trained, tmp_path: Path) -> None:
+    save_inference_weights(trained.model, tmp_path / "given.weights.h5")
+    block = {**SETTINGS, "weights": str(tmp_path / "given.weights.h5"), "training": {**PLAN, "epochs": 0}}
+    kept = as_it_came(
+        ClassifierRecipe.of(block, "c2"), {"size": 16, "mpp": 1.0}, seed=9, start=str(tmp_path / "given.weights.h5")
+    )
+    paths = {name: tmp_path / name for name in ("w.weights.h5", "history.tsv", "facts.json")}
+    weights, history, facts = paths.values()
+    kept.write(weights=weights, history=history, facts=facts, settings=block)
+    again = rebuild(json.loads(facts.read_text(encoding="utf-8")), weights)
+    for one, same in zip(trained.model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, same)
+    told = json.loads(facts.read_text(encoding="utf-8"))
+    assert told["training_slides"] == [] and told["epochs"] == 0
+    # What is read back from the table draws and describes a model without epochs.
+    table = pd.read_csv(history, sep="\t")
+    write_card(tmp_path / "card.md", name="c2", facts=told, history=table, weights_sha256="")
+    card = (tmp_path / "card.md").read_text(encoding="utf-8")
+    assert "Nothing was trained here." in card and "not known, the weights are as they came" in card
+    assert "training loss decided" not in card
+    drawn = training_curves(table, "c2").axes[0]
+    assert [text.get_text() for text in drawn.texts] == ["c2: nothing was trained"]
 
 
 def test_the_exported_model_separates_the_textures_in_the_engine(

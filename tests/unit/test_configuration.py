@@ -20,7 +20,7 @@ from drunet.errors import ConfigError, closest
 from drunet.fingerprint import reached
 from drunet.settings.base import Block
 from drunet.settings.config import Configuration
-from drunet.settings.merging import check_repeated_keys, merged
+from drunet.settings.merging import check_repeated_keys, merged, resolve_models
 from drunet.settings.references import check_references
 from drunet.settings.renamed import Renamed
 from drunet.settings.resources import check_rules
@@ -120,11 +120,11 @@ def test_every_setting_is_described(schema: Json) -> None:
 OPTIONAL = {
     "Configuration": {"version", "resources", "model_lists", "model_folder", "studies", "study_settings"},
     "CohortSettings": {"max_untangled"},
-    "LearntData": {"clustering", "episodes", "validation_tiles"},
+    "LearntData": {"clustering", "episodes", "validation_kinds", "validation_tiles"},
     "ClassifierRecipe": {"distillation"},
     "NetworkSettings": {"trainable_layers"},
     "TrainingSettings": {"averaging", "decay", "epsilon", "keep", "min_delta", "l2"},
-    "SamplingSettings": {"clusters", "first_model", "tumour", "non_tumour", "hard", "threshold"},
+    "SamplingSettings": {"crops_per_area", "clusters", "first_model", "tumour", "non_tumour", "hard", "threshold"},
     "LossSettings": {"gamma", "alpha"},
     "FinishedModel": {
         "sha256",
@@ -153,6 +153,8 @@ OPTIONAL = {
         "multi_lens",
     },
     "RefinerSettings": {"mpp", "loss"},
+    "RunSettings": {"clustering", "smallest_tumour_of"},
+    "ClusteringSettings": {"clusters", "min_heat", "smoothing_px", "px"},
     "PostprocessSettings": {"opening_px", "median_px", "opening_um", "median_um", "order", "within_tissue"},
 }
 
@@ -175,7 +177,7 @@ def test_the_configuration_that_ships_is_valid(config: Json) -> None:
 @pytest.mark.parametrize("overlay", sorted((ROOT / "resources").glob("*.yaml")), ids=lambda p: p.name)
 def test_overlays_that_ship_are_valid_on_top_of_it(overlay: Path, config: Json) -> None:
     changed = merged(config, yaml.safe_load(overlay.read_text(encoding="utf-8")))
-    accepted(changed)
+    accepted(resolve_models(changed))
 
 
 # Mistakes

@@ -19,7 +19,7 @@ from drunet.files import read_published, write_json, write_tsv
 from drunet.metrics import summarise
 from drunet.outcome import write_outcome
 from drunet.report import collect, figures, page, tables, words
-from drunet.report.comparison import PUBLISHED
+from drunet.report.comparison import PUBLISHED, experiments_table
 
 PAPERS = {path.stem: read_published(path) for path in (Path(__file__).parents[2] / "resources/published").glob("*.tsv")}
 HOSTILE = "<script>alert('x')</script>"
@@ -287,6 +287,18 @@ def test_published_figures_keep_their_digits() -> None:
     assert PAPERS["drunet_experiments"].set_index("experiment").loc["X", "dsc_mean"] == "0.91"
 
 
+def test_runs_stand_above_the_papers_with_what_refines_them() -> None:
+    """Of VIII and IX the paper names no refiner, which is not the same as none."""
+    dsc = pd.DataFrame({"run": ["a", "b", "c"], "stage": "segmentation", "mean": 0.5, "median": 0.5})
+    runs = {"a": {"classifier": "x", "refiner": "unet"}, "b": {"classifier": "x", "refiner": None}}
+    runs["c"] = {**runs["b"], "clustering": {}}
+    table = experiments_table(PAPERS["drunet_experiments"], dsc=dsc, iou=dsc, runs=runs).set_index("name")
+    assert table.loc[["a", "b", "c"], "refiner"].tolist() == ["unet", "none", "clustering"]
+    assert table.loc["X", "refiner"] == "drunet_unet, Bergen (WTA)" and "VIII" not in table.index
+    few = PAPERS["drunet_experiments"].set_index("experiment").loc[["VIII", "IX"], ["refiner", "refiner_data"]]
+    assert (few == "").all(axis=None)
+
+
 # --- what the page says first
 
 
@@ -429,6 +441,13 @@ def test_a_test_slide_annotated_with_a_models_help_is_named() -> None:
 def test_partial_annotations_are_explained_where_one_was_used(kind: str, status: str, noted: bool) -> None:
     slide = {"slide_id": "a", "split": "test", "annotation_origin": "drawn", "annotation_kind": kind, "status": status}
     assert any("partially annotated" in line for line in collect.notes(pd.DataFrame([slide]))) == noted
+
+
+def test_a_model_that_slides_of_another_kind_stopped_is_noted() -> None:
+    slides = pd.DataFrame(columns=["slide_id", "split", "annotation_origin", "annotation_kind", "status"])
+    exports = [{"name": "one", "validated_on_wta": True}, {"name": "two", "validated_on_wta": False}, {"name": "old"}]
+    said = [line for line in collect.notes(slides, exports) if "not external" in line]
+    assert len(said) == 1 and said[0].startswith("one learnt from partially annotated slides")
 
 
 def test_a_slide_that_failed_late_is_listed_with_its_final_state(tmp_path: Path) -> None:

@@ -69,6 +69,27 @@ def test_dividing_a_region_by_hand_does_not_change_its_weight() -> None:
     assert len(whole) == len(halves) == len(apart) == 100
 
 
+def test_taken_once_every_region_gives_one_crop_whatever_its_size_and_a_tile_is_one_anyhow() -> None:
+    # Four tumour areas of 16 tiles each, five non-tumour areas as large as a tile: by area 64 to 5, by number 4 to 5.
+    large = [("tumour", shapely.box(x, 0, x + 4 * SIDE, 4 * SIDE)) for x in (0, 700, 1400, 2100)]
+    small = [("non_tumour", shapely.box(x, 1000, x + SIDE, 1000 + SIDE)) for x in (0, 300, 600, 900, 1200)]
+    source = RegionCrops(0, marked(*large, *small), GRID, TileRules())  # type: ignore[arg-type]
+    assert Counter(draw_epoch([source], 0, 0).label.tolist()) == {1: 64, 0: 5}
+    once = source.once_each()
+    epochs = [draw_epoch([once], 0, epoch) for epoch in range(3)]
+    assert [Counter(crops.label.tolist()) for crops in epochs] == [{1: 4, 0: 5}] * 3
+    # Each area has its own crop, at another place in every epoch.
+    for crops in epochs:
+        middles = [Point(x + SIDE / 2, y + SIDE / 2) for x, y in zip(crops.x, crops.y, strict=True)]
+        assert all(sum(area.buffer(1).contains(m) for m in middles) == 1 for _, area in large)
+    assert len({tuple(sorted(crops.x[crops.label == 1])) for crops in epochs}) == 3
+    # What is chosen from it stays as it is taken, and the slide itself is left as it was.
+    assert len(once.only([0, 4]).draw(np.random.default_rng(0))) == 2
+    assert len(source.draw(np.random.default_rng(0))) == 69
+    grid_tiles = GridTiles(0, tiles([TUMOUR, NON_TUMOUR, NON_TUMOUR]))
+    assert len(grid_tiles.once_each().draw(np.random.default_rng(0))) == 3
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000))
 def test_crops_keep_the_rules_wherever_the_regions_are(seed: int) -> None:

@@ -374,6 +374,29 @@ def test_a_strategy_is_found_by_its_name_and_told_its_options(tmp_path: Path) ->
     assert len(induced.sources[0].labels) == 9
 
 
+def test_crops_per_area_one_goes_with_every_strategy_and_shows_the_classes_in_the_numbers_that_were_chosen() -> None:
+    # Tumour areas of 16 tiles beside non-tumour areas of one: 40 : 50 of areas is 40 : 50 of crops all the same.
+    large: list[tuple[Label, tuple[int, int]]] = [("tumour", (c, r)) for c in (0, 5) for r in (0, 5)]
+    small: list[tuple[Label, tuple[int, int]]] = [("non_tumour", (c, r)) for c in (11, 13, 15) for r in (0, 2)]
+    regions = (*annotated(*large, tiles=4).regions, *annotated(*small, tiles=1).regions)
+    source = regions_of(Annotation("psa", regions))
+    by_number = {"as_is": {1: 4, 0: 6}, "oversample": {1: 6, 0: 6}, "undersample": {1: 4, 0: 4}}
+    for strategy, expected in by_number.items():
+        block = {"strategy": strategy, "crops_per_area": "one"}
+        once = sampled(
+            [source], LearningSlides(["s0"], [], [], 50.0), SamplingSettings.of(block, "here"), seed=1, where="here"
+        )
+        assert Counter(draw_epoch(once.sources, 0, 0, balance=once.balance).label.tolist()) == expected
+        assert once.facts == block
+    (kept,), _ = chosen_of([source.once_each()], [scored(np.full(GRID.shape, 0.1))], tumour=4, non_tumour=5, hard=0)
+    assert Counter(draw_epoch([kept], 0, 0).label.tolist()) == {1: 4, 0: 5}
+
+
+def test_an_overlays_first_model_can_be_taken_back() -> None:
+    # Blocks of configuration files merge: a key can be set to null, and never be removed.
+    assert SamplingSettings.of({"strategy": "as_is", "first_model": None}, "here").first_model is None
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -334,6 +334,13 @@ TAKEN_REFINERS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
     "scaled, half": ({"scale": 1 / 255, "kind": HALF}, {"scale": 1 / 255}, True),
     "other names": ({"names": ("thumbnail", "gradient")}, {}, True),
     "other names, other order by name": ({"names": ("a", "b")}, {"inputs": ["a", "b"]}, True),
+    "one picture of four channels": ({"joined": True, "names": ("rgb", "heatmap")}, {}, True),
+    "four channels, scaled, half, an open side": (
+        {**OPEN, "joined": True, "names": ("rgb", "heatmap"), "scale": 1 / 255, "kind": HALF},
+        {"scale": 1 / 255, "size": SIDE},
+        True,
+    ),
+    "four channels first": ({**FIRST, "joined": True, "names": ("rgb", "heatmap")}, FIRST, True),
     "channels first": (FIRST, FIRST, True),
     "channels first, scaled, batch of two": (
         {**FIRST, "scale": 1 / 255, "batch": 2},

@@ -79,6 +79,11 @@ def equal(one: keras.Model, other: keras.Model) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
 
 
+def test_a_model_that_has_to_be_trained_is_told_that_no_epochs_are_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"m1: training\.epochs: this model cannot be taken as it is \(found: 0\)"):
+        fit(tmp_path / "state", epochs=0)
+
+
 def test_every_dropout_draws_anew_in_every_epoch_and_the_same_again() -> None:
     x = image = keras.Input((6,))
     for _ in range(2):

@@ -207,9 +207,25 @@ def run_refiner(file):
     return path
 
 
+def run_smallest_tumour(wildcards):
+    """What says how small a tumour can be: the facts of the run's own refiner, or of the one that it names."""
+    run = config["runs"][wildcards.run]
+    refiner = run.get("smallest_tumour_of") or run["refiner"]
+    return f"{RESULTS}/models/{refiner}/export.json" if refiner else []
+
+
+def is_clustered(run):
+    return config["runs"][run].get("clustering") is not None
+
+
 def run_refined(wildcards):
     refined = f"{RESULTS}/runs/{wildcards.run}/{wildcards.slide}/refined.tif"
-    return refined if config["runs"][wildcards.run]["refiner"] else []
+    return refined if config["runs"][wildcards.run]["refiner"] or is_clustered(wildcards.run) else []
+
+
+def clustered_runs():
+    """A pattern of the runs that are refined by clustering."""
+    return "|".join(re.escape(run) for run in config["runs"] if is_clustered(run)) or "(?!)"
 
 
 def measured_slides():

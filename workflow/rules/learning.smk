@@ -28,6 +28,11 @@ def is_finished(model):
     return "onnx" in settings_of(model)
 
 
+def is_kept(model):
+    """Whether a model is taken as it came: nothing is learnt, whatever slides its settings name."""
+    return not is_finished(model) and settings_of(model)["training"]["epochs"] == 0
+
+
 def annotated_slides(split, kinds, cohorts=None):
     """Slides of a split, annotated in one of these ways; `cohorts` null: of the sheet, else of the cohorts of this name.
 
@@ -53,10 +58,10 @@ def checked_cohorts(model):
 
 
 def base_training_slides(classifier):
-    settings = settings_of(classifier)
-    if "onnx" in settings:
+    if is_finished(classifier) or is_kept(classifier):
         return []
-    return annotated_slides("train", settings["data"]["annotation_kinds"], checked_cohorts(classifier))
+    kinds = settings_of(classifier)["data"]["annotation_kinds"]
+    return annotated_slides("train", kinds, checked_cohorts(classifier))
 
 
 def fold_of(classifier, slide):
@@ -78,10 +83,25 @@ def training_slides(model):
 
 
 def validation_slides(model):
-    """Slides that decide when to stop: the validation split, of the kinds learnt from if it has such."""
-    kinds, cohorts = settings_of(model)["data"]["annotation_kinds"], checked_cohorts(model)
-    own = annotated_slides("val", kinds, cohorts)
-    return own or (annotated_slides("val", ["wta"], cohorts) if "psa" in kinds else [])
+    """Slides that decide when to stop: the validation split, of the kinds that are asked for, or learnt from if it has
+    such."""
+    if is_kept(model):
+        return []
+    data, cohorts = settings_of(model)["data"], checked_cohorts(model)
+    asked = data.get("validation_kinds")
+    own = annotated_slides("val", asked or data["annotation_kinds"], cohorts)
+    if asked and not own:
+        raise WorkflowError(
+            f"data.validation_kinds of {model}: no usable slide of split val is annotated so (found: {', '.join(asked)}). "
+            "Mark one `val`, name the other kind, or write null."
+        )
+    return own or (annotated_slides("val", ["wta"], cohorts) if "psa" in data["annotation_kinds"] else [])
+
+
+def validated_on_other_kinds(model):
+    """Whether a trained classifier learns from one kind of annotation, and is stopped by another."""
+    kinds = [] if is_finished(model) else settings_of(model)["data"]["annotation_kinds"]
+    return bool(kinds) and any(ALL_ROWS[s].annotation_kind not in kinds for s in validation_slides(model))
 
 
 def starting_model(model):

@@ -1,5 +1,5 @@
 USED_CLASSIFIERS = list(dict.fromkeys(run["classifier"] for run in RUNS.values()))
-USED_MODELS = list(dict.fromkeys(m for run in RUNS.values() for m in run.values() if m))
+USED_MODELS = list(dict.fromkeys(run[part] for run in RUNS.values() for part in ("classifier", "refiner") if run[part]))
 
 
 rule report:

@@ -28,12 +28,45 @@ rule refine_heatmap:
         "../../scripts/refine_heatmap.py"
 
 
+rule cluster_heatmap:
+    input:
+        slide=slide_file,
+        heatmap=run_classifier_heatmap,
+    output:
+        refined="<results>/runs/{run}/{slide}/refined.tif",
+    log:
+        "<logs>/cluster_heatmap/{run}/{slide}.log",
+    benchmark:
+        "<benchmarks>/cluster_heatmap/{run}/{slide}.tsv"
+    wildcard_constraints:
+        run=clustered_runs(),
+    group:
+        "segment_slide"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        mpp=slide_mpp,
+        clustering=lambda wildcards: config["runs"][wildcards.run]["clustering"],
+        seed=config["seed"],
+        code=lambda wildcards: code("cluster_heatmap"),
+    resources:
+        mem_mb=resource("cluster_heatmap", "mem_mb", 3000),
+        runtime=resource("cluster_heatmap", "runtime", 20),
+    message:
+        "Clustering the heatmap of {wildcards.slide} in run {wildcards.run}"
+    script:
+        "../../scripts/cluster_heatmap.py"
+
+
+ruleorder: cluster_heatmap > refine_heatmap
+
+
 rule postprocess:
     input:
         tissue="<results>/slides/{slide}/tissue.png",
         heatmap=run_classifier_heatmap,
         refined=run_refined,
-        refiner=run_refiner("export.json"),
+        refiner=run_smallest_tumour,
     output:
         mask="<results>/runs/{run}/{slide}/segmentation.tif",
         small="<results>/runs/{run}/{slide}/segmentation.png",

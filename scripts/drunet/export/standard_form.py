@@ -36,6 +36,32 @@ def place(source: str, target: str, where: str, *, whole: bool) -> list[str]:
     return ["weights taken into the file"]
 
 
+def divided_input(path: str, where: str, *, channels_last: bool) -> list[str]:
+    """Give a refiner of one picture of four channels, as H2G-Net's, an input for the slide and one for the heatmap.
+
+    The channels are taken for red, green, blue and heatmap. Returns what was changed; other files are left alone.
+    """
+    try:
+        model = onnx.load(path)
+    except Exception:  # protobuf's own, or none of its weights: the trial says what is wrong
+        return []
+    graph, axis = model.graph, 3 if channels_last else 1
+    constants = {tensor.name for tensor in graph.initializer}
+    taken = [i for i in graph.input if i.name not in constants]
+    shape = [d.dim_value or d.dim_param or None for d in taken[0].type.tensor_type.shape.dim] if taken else []
+    if len(taken) != 1 or len(shape) != 4 or shape[axis] != 4:
+        return []
+    kind = taken[0].type.tensor_type.elem_type
+    for name, channels in ((IMAGE, 3), (HEATMAP, 1)):
+        own = [channels if k == axis else side for k, side in enumerate(shape)]
+        graph.input.append(helper.make_tensor_value_info(name, kind, own))
+    graph.input.remove(taken[0])
+    joined = helper.make_node("Concat", [IMAGE, HEATMAP], [taken[0].name], name=f"{_NEW}joined", axis=axis)
+    graph.node.insert(0, joined)
+    _save(model, path, where)
+    return [f"input {taken[0].name} of four channels divided into slide and heatmap"]
+
+
 def standard_form(path: str, role: str, decided: dict[str, Any], settings: FinishedModel, where: str) -> list[str]:
     """Add to a model what it lacks: one output of probabilities that sum to 1, a refiner's inputs and layout.
 

@@ -303,7 +303,7 @@ def decide(asked: dict[str, Any]) -> dict[str, Any]:
 
     Raises ModelError if it does not fit.
     """
-    from drunet.export.standard_form import place, standard_form
+    from drunet.export.standard_form import divided_input, place, standard_form
 
     target, where, role = asked["target"], asked["where"], asked["role"]
     settings = FinishedModel.of(asked["settings"], where)
@@ -311,6 +311,7 @@ def decide(asked: dict[str, Any]) -> dict[str, Any]:
     if role == "classifier":
         decided = try_classifier(target, asked["size"], settings, where)
     else:
+        changed += divided_input(target, where, channels_last=settings.channels_last)
         decided = try_refiner(target, settings, where)
     added = standard_form(target, role, decided, settings, where)
     if added:

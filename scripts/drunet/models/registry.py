@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from drunet.errors import ModelError, spelt_alike
+from drunet.models.legacy_weights import is_legacy, load_legacy
 from drunet.models.options import Shared
 
 # Strings and not functions: adding an architecture touches neither the other files nor what they import.
@@ -65,7 +66,7 @@ def _options_of(builder: Callable[..., Any]) -> dict[str, bool]:
 
 
 def load_weights(model: Any, path: str | os.PathLike[str]) -> None:
-    """Read the weights of a whole model from a `.weights.h5` file written by `model.save_weights`.
+    """Read the weights of a whole model from a `.weights.h5` file written by `model.save_weights`, or Keras 2's `.h5`.
 
     Raises ModelError if the file is not there, cannot be read or belongs to another architecture or other options.
     """
@@ -75,7 +76,13 @@ def load_weights(model: Any, path: str | os.PathLike[str]) -> None:
     mend = "Use the weights with the architecture and the options that they were trained with."
     try:
         held = _arrays_in(path)
-        model.load_weights(path)
+        if is_legacy(path):
+            load_legacy(model, path)
+            held = len(model.weights)
+        else:
+            model.load_weights(path)
+    except ModelError:
+        raise
     except Exception as error:  # h5py and Keras raise a dozen kinds at damaged files
         raise ModelError(f"does not fit the model '{model.name}', or is damaged", where=where, mend=mend) from error
     # Keras loads what it finds a place for: the weights of a larger network would pass in silence.

@@ -40,11 +40,11 @@ def write_card(
     """
     settings = facts["settings"]
     task = TASKS["refiner" if "classifier" in settings else "classifier"]
-    kept, watched = kept_epoch(history, settings["training"].get("keep", "best_loss"))
-    chosen = f"Best of {len(history)} epochs by {watched}" if watched else f"Last of {len(history)} epochs"
-    result = "\n".join(f"| {k} | {v:.4g} |" for k, v in history.iloc[kept].items())
-    slides = ", ".join(facts["training_slides"])
-    held_out = ", ".join(facts["validation_slides"]) or "none"
+    slides = ", ".join(facts["training_slides"]) or "not known, the weights are as they came"
+    none = "none: the training loss decided" if len(history) else "none"
+    held_out = ", ".join(facts["validation_slides"]) or none
+    if facts.get("validated_on_wta"):
+        held_out += ". They are wholly annotated, the training slides partially: a test on their cohort is not external"
     counts = facts.get("samples_per_epoch")
     samples = f"\n- Samples per epoch: {counts['tumour']} tumour, {counts['non_tumour']} non-tumour" if counts else ""
     taught = f"\n- {_taught(facts['distillation'])}" if facts.get("distillation") else ""
@@ -67,11 +67,7 @@ def write_card(
 
 ## Result
 
-{chosen}, in {history["seconds"].sum() / 60:.1f} minutes:
-
-| | |
-|---|---|
-{result}
+{_result(history, settings["training"].get("keep", "best_loss"))}
 
 ## Limits
 
@@ -127,6 +123,16 @@ No trial can tell whether the class and the scale are right: look at tiles and t
 Measured on the slides named in the report, and on nothing else. For research; not a medical device.
 """,
     )
+
+
+def _result(history: pd.DataFrame, keep: str) -> str:
+    if history.empty:
+        return "Nothing was trained here."
+    kept, watched = kept_epoch(history, keep)
+    chosen = f"Best of {len(history)} epochs by {watched}" if watched else f"Last of {len(history)} epochs"
+    rows = "\n".join(f"| {k} | {v:.4g} |" for k, v in history.iloc[kept].items())
+    minutes = history["seconds"].sum() / 60
+    return f"{chosen}, in {minutes:.1f} minutes:\n\n| | |\n|---|---|\n{rows}"
 
 
 def _taught(lesson: Mapping[str, Any]) -> str:

@@ -91,13 +91,19 @@ def model_row(export: Mapping[str, Any]) -> dict[str, Any]:
     return own | {"learnt from": f"{len(slides)} slides" if slides else "not known", "sha256": export["sha256"]}
 
 
-def notes(slides: pd.DataFrame) -> list[str]:
-    """Sentences that a reader needs to judge the figures; `slides` is slides.tsv."""
+def notes(slides: pd.DataFrame, exports: Iterable[Mapping[str, Any]] = ()) -> list[str]:
+    """Sentences that a reader needs to judge the figures; `slides` is slides.tsv, `exports` the models' export.json."""
     lines = [
         "A slide without annotated tumour counts as Dice 1 when nothing is outlined on it, and as 0 when anything is.",
     ]
     if ((slides["annotation_kind"] == "psa") & (slides["status"] == "ok")).any():
         lines.append("On partially annotated slides only the marked regions count, and no distances are given.")
+    lines += [
+        f"{model['name']} learnt from partially annotated slides; wholly annotated ones decided which epoch was best. "
+        "If the test slides are of their cohort, the test is not external."
+        for model in exports
+        if model.get("validated_on_wta")
+    ]
     lines += [
         f"The annotation of {row['slide_id']} began as a model's outline ({row['annotation_origin']}): "
         "it flatters the model that it came from, and its kin."

@@ -25,7 +25,7 @@ _COMPARED = ("drunet_experiments", "drunet_backbones")
 
 
 def experiments_table(
-    published: pd.DataFrame, *, dsc: pd.DataFrame, iou: pd.DataFrame, runs: Mapping[str, Mapping[str, str]]
+    published: pd.DataFrame, *, dsc: pd.DataFrame, iou: pd.DataFrame, runs: Mapping[str, Mapping[str, Any]]
 ) -> pd.DataFrame:
     """Runs of this cohort above the paper's experiments.
 
@@ -66,14 +66,14 @@ def other_tables(published: Mapping[str, pd.DataFrame]) -> list[tuple[str, Marku
     ]
 
 
-def _measured_run(run: str, dsc: pd.DataFrame, iou: pd.DataFrame, parts: Mapping[str, str]) -> dict[str, str]:
+def _measured_run(run: str, dsc: pd.DataFrame, iou: pd.DataFrame, parts: Mapping[str, Any]) -> dict[str, str]:
     here, overlap = dsc[dsc["run"] == run], iou[iou["run"] == run]
     final = final_stage(here)
     return {
         "source": MEASURED,
         "name": run,
         "classifier": parts.get("classifier", ""),
-        "refiner": parts.get("refiner") or "none",
+        "refiner": parts.get("refiner") or ("none" if parts.get("clustering") is None else "clustering"),
         "before": number(_score(here, "heatmap", "mean") if final != "heatmap" else None),
         "mean": number(_score(here, final, "mean")),
         "median": number(_score(here, final, "median")),
@@ -82,7 +82,7 @@ def _measured_run(run: str, dsc: pd.DataFrame, iou: pd.DataFrame, parts: Mapping
 
 
 def _published_experiment(row: Mapping[Any, Any]) -> dict[str, str]:
-    refiner = "none" if row["refiner"] == "none" else f"{row['refiner']}, {row['refiner_data']}"
+    refiner = ", ".join(part for part in (row["refiner"], row["refiner_data"]) if part)
     return {
         "source": PUBLISHED,
         "name": row["experiment"],

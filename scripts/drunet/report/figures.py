@@ -132,6 +132,9 @@ def training_curves(history_frame: pd.DataFrame, title: str, keep: str = "best_l
     curves = [c for c in curves if pd.api.types.is_numeric_dtype(history_frame[c])][:2]
     epoch = history_frame["epoch"].to_numpy()
     with matplotlib.rc_context(STYLE):
+        if history_frame.empty:
+            figure, (axes,) = new_figure(1.0)
+            return nothing_drawn(figure, axes, f"{title}: nothing was trained")
         figure, panels = new_figure(2.9, panels=len(curves))
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
         for axes, curve in zip(panels, curves, strict=True):

@@ -82,7 +82,7 @@ class ReportInputs:
     versions: dict[str, str] = field(default_factory=dict)
     published: dict[str, pd.DataFrame] = field(default_factory=dict)
     notes: Sequence[str] = ()
-    runs: dict[str, dict[str, str]] = field(default_factory=dict)
+    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     tiles: dict[str, pd.DataFrame] = field(default_factory=dict)
     threshold: float = 0.5
     resamples: int = 2000

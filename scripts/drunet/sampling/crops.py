@@ -1,8 +1,9 @@
 """The crops of a training epoch.
 
 Whole tumour annotation (WTA): every labelled tile of the grid, once per epoch. Partial selective annotation (PSA): a
-random crop inside every marked region, once per epoch (paper, "Data augmentation"); a region that holds several tiles
-counts as that many samples, so that area, not the annotator's way of dividing it, decides its weight.
+random crop inside every marked region, drawn anew in every epoch. The paper takes one of each ("Data augmentation"), as
+`once_each` does; else a region that holds several tiles counts as that many samples, so that area, not the annotator's
+way of dividing it, decides its weight.
 """
 
 from __future__ import annotations
@@ -101,6 +102,10 @@ class GridTiles:
         other._crops = self._crops.take(np.asarray(list(chosen), np.int64))
         return other
 
+    def once_each(self) -> GridTiles:
+        """The same slide: a tile is one crop anyhow."""
+        return self
+
 
 class RegionCrops:
     """Random crops inside the marked regions of one slide, drawn anew for every epoch, always as many.
@@ -112,7 +117,7 @@ class RegionCrops:
     """
 
     def __init__(self, slide: int, annotation: Annotation, grid: Grid, rules: TileRules) -> None:
-        self._slide, self._grid, self._rules = slide, grid, rules
+        self._slide, self._grid, self._rules, self._by_area = slide, grid, rules, True
         self._side = grid.size * grid.downsample
         self._tumour, self._ignore = annotation.tumour, annotation.ignore
         self._regions: list[tuple[BaseGeometry, int, tuple[int, int]]] = []
@@ -124,10 +129,10 @@ class RegionCrops:
                     self._regions.append((part, label, reserve))
 
     def draw(self, rng: np.random.Generator) -> Crops:
-        """One crop per region, or as many as tiles fit into its area."""
+        """As many crops of each region as tiles fit into its area, at least one; one of each after `once_each`."""
         crops = []
         for region, own, reserve in self._regions:
-            for _ in range(max(1, round(region.area / self._side**2))):
+            for _ in range(max(1, round(region.area / self._side**2)) if self._by_area else 1):
                 fitting = (c for c in self._corners(rng, region, _MAX_DRAWS) if self._fits(region, own, c))
                 crops.append((*next(fitting, reserve), own))
         x, y, label = np.array(crops, np.int64).reshape(-1, 3).T
@@ -166,6 +171,12 @@ class RegionCrops:
         """The same slide with some of its areas."""
         other = copy.copy(self)
         other._regions = [self._regions[i] for i in chosen]
+        return other
+
+    def once_each(self) -> RegionCrops:
+        """The same slide, with one crop of each area an epoch, whatever its size (paper)."""
+        other = copy.copy(self)
+        other._by_area = False
         return other
 
     def _reserve(self, region: BaseGeometry, label: int) -> tuple[int, int] | None:

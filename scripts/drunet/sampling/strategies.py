@@ -47,13 +47,17 @@ def sampled(
     Raises TrainingDataError if the slides do not show what the strategy needs.
     """
     name = settings.strategy
+    taken: dict[str, Any] = {"strategy": name}
+    if settings.crops_per_area == "one":
+        sources = [source.once_each() for source in sources]
+        taken["crops_per_area"] = "one"
     if name == "strata":
         colours = TileColours(slides.openers, slides.side_um)
         strata = TissueStrata(colours, draw_epoch(sources, seed, 0), clusters=settings.clusters, seed=seed, where=where)
-        return Sampling(list(sources), strata, {"strategy": name, "clusters": strata.facts})
+        return Sampling(list(sources), strata, {**taken, "clusters": strata.facts})
     if name == "induced_imbalance":
         scored = [scored_tiles(path) for path in slides.scores]
         asked = settings.model_dump(include={"tumour", "non_tumour", "hard", "threshold"})
         kept, facts = induce_imbalance(sources, scored, slides.slide_ids, **asked, seed=seed, where=where)
-        return Sampling(kept, None, {"strategy": name, "first_model": settings.first_model, **facts})
-    return Sampling(list(sources), _BALANCES.get(name), {"strategy": name})
+        return Sampling(kept, None, {**taken, "first_model": settings.first_model, **facts})
+    return Sampling(list(sources), _BALANCES.get(name), taken)

@@ -24,6 +24,9 @@ class LearntData(Block):
     """names in the sheet's column cohort; null: every slide of cohort.sheet"""
     sampling: SamplingSettings
     """which of the labelled tiles an epoch shows"""
+    validation_kinds: list[Literal["wta", "psa"]] | None = Field(default=None, min_length=1)
+    """annotations of the validation slides, of which there must be some; null: annotation_kinds, or wta where a psa
+    model has no such slides, which the log, the card and the page say"""
     validation_tiles: int | None = Field(default=None, ge=1)
     """largest number of tiles that decide which epoch was best, drawn once; null: all"""
     clustering: dict[str, Any] | None = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Discriminator, Tag
+from pydantic import Discriminator, Tag, model_validator
 
-from drunet.settings.base import Block
+from drunet.settings.base import Block, refusal
 from drunet.settings.classifier import ClassifierSettings
+from drunet.settings.clustering import ClusteringSettings
 from drunet.settings.finished import FinishedModel
 from drunet.settings.refiner import RefinerSettings
 
@@ -18,7 +19,19 @@ class RunSettings(Block):
     classifier: str
     """a key under classifiers"""
     refiner: str | None
-    """a key under refiners; null: outlines directly from the heatmap"""
+    """a key under refiners; null: outlines directly from the heatmap, or by clustering"""
+    clustering: ClusteringSettings | None = None
+    """refinement by clustering, which needs no training; null: none"""
+    smallest_tumour_of: str | None = None
+    """a refiner, whose training slides say which fragments are too small (postprocess.min_fragment_um2: null), so that
+    several runs are cleaned alike; null: this run's own"""
+
+    @model_validator(mode="after")
+    def _one_refinement(self) -> Self:
+        if self.refiner is not None and self.clustering is not None:
+            mend = "Set `refiner: null`, or leave `clustering` out."
+            raise refusal("a run is refined once", key="clustering", found=f"refiner {self.refiner} too", mend=mend)
+        return self
 
 
 def _is_finished(model: Any) -> bool:

@@ -15,7 +15,8 @@ class PostprocessSettings(Block):
     threshold: Share
     """a pixel is tumour at this probability or above"""
     min_fragment_um2: float | None = Field(ge=0, allow_inf_nan=True)
-    """smaller fragments are removed, µm²; null: the smallest tumour annotated in the training slides"""
+    """smaller fragments are removed, µm²; null: the smallest tumour annotated in the training slides of the run's
+    refiner or `smallest_tumour_of`; where there is neither, or they are not known, one cell of the heatmap"""
     opening_px: int = Field(default=7, ge=0, le=255)
     """side of the opening's kernel, px; published 7"""
     median_px: Literal[0, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21] = 11

@@ -16,6 +16,7 @@ from drunet.models import registry
 from drunet.settings.classifier import ClassifierSettings
 from drunet.settings.config import Configuration
 from drunet.settings.finished import FinishedModel
+from drunet.settings.network import starts_whole
 from drunet.settings.refiner import RefinerSettings
 
 _FOLD_NAME = re.compile(r"\.fold\d+of\d+$")
@@ -68,6 +69,8 @@ def check_references(settings: Configuration) -> None:
         _known(f"runs.{run}.classifier", parts.classifier, classifiers, "classifier")
         if parts.refiner is not None:
             _known(f"runs.{run}.refiner", parts.refiner, refiners, "refiner")
+        if parts.smallest_tumour_of is not None:
+            _known(f"runs.{run}.smallest_tumour_of", parts.smallest_tumour_of, refiners, "refiner")
     for name, refiner in refiners.items():
         if isinstance(refiner, FinishedModel):
             continue
@@ -79,6 +82,10 @@ def check_references(settings: Configuration) -> None:
         for name, model in models.items():
             if not isinstance(model, FinishedModel):
                 registry.module_of(model.architecture)
+                if not model.training.epochs and not starts_whole(model.weights):
+                    where, mend = f"{kind}.{name}.weights", "Name a whole model's file or {model: NAME}, or train."
+                    what = "a model that is not trained (epochs: 0) needs weights"
+                    raise ConfigError(what, where=where, found=model.weights, mend=mend)
                 _check_start(models, kind, name)
     _check_chains(
         classifiers,

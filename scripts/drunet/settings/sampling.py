@@ -23,6 +23,8 @@ class SamplingSettings(Block):
 
     strategy: Literal["as_is", "oversample", "undersample", "strata", "induced_imbalance"]
     """which of the labelled tiles an epoch shows"""
+    crops_per_area: Literal["by_area", "one"] = "by_area"
+    """crops of a marked region in an epoch: as many as tiles fit into its area; or one, as in the paper"""
     clusters: int = Field(default=4, ge=2, le=32)
     """strata: number of tissue clusters by colour"""
     first_model: str | None = None
@@ -39,7 +41,8 @@ class SamplingSettings(Block):
     @model_validator(mode="after")
     def _own_options(self) -> Self:
         name, own = self.strategy, STRATEGIES[self.strategy]
-        if foreign := sorted(self.model_fields_set - {"strategy", *own}):
+        given = {key for key in self.model_fields_set if getattr(self, key) is not None}
+        if foreign := sorted(given - {"strategy", "crops_per_area", *own}):
             raise refusal(
                 f"the strategy {name} has no such option",
                 found=", ".join(foreign),

@@ -32,8 +32,8 @@ class TrainingSettings(Block):
     """step size"""
     batch_size: int = Field(ge=1)
     """samples per step"""
-    epochs: int = Field(ge=1)
-    """largest number of epochs"""
+    epochs: int = Field(ge=0)
+    """largest number of epochs; 0, of a classifier or refiner: the weights that it starts from, as they are"""
     steps_per_epoch: int | None = Field(ge=1)
     """null: every sample once"""
     patience: int = Field(ge=1)

@@ -10,7 +10,7 @@ from typing import Any
 
 from drunet.augment.pipeline import Augmentation
 from drunet.console import say
-from drunet.sampling import Source, draw_epoch
+from drunet.sampling import GridTiles, Source, draw_epoch
 from drunet.sampling.strategies import LearningSlides, Sampling, sampled
 from drunet.settings.classifier import ClassifierRecipe
 from drunet.settings.training import TrainingSettings
@@ -93,9 +93,14 @@ def train_classifier(
 
     reader = TileReader(sources, augmentation=augmentation, **shape)
     checker = TileReader([s.source for s in validation], **shape)
+    held_out = crop_sources(validation, rules)
+    # Partially annotated slides are cropped from in their regions, wholly annotated ones give the tiles of a grid.
+    fallen_back = settings.data.annotation_kinds == ["psa"] and any(isinstance(s, GridTiles) for s in held_out)
+    if fallen_back and settings.data.validation_kinds is None:
+        say(f"{name}: no validation slide is partially annotated; wholly annotated ones decide which epoch is best")
     tissue = tissue_tiles([read_table(s.tiles)[0] for s in training], rules) if lesson else None
     batches = _batches(reader, sampling, plan, seed, lesson, tissue)
-    checks = _validation(checker, crop_sources(validation, rules), settings, seed + 1, lesson)
+    checks = _validation(checker, held_out, settings, seed + 1, lesson)
 
     model = new_network(settings, plan, seed, shape["size"], start=start)
     learnt = _learnt_files(training, scores) + ([[lesson.file]] if lesson else [])
@@ -114,6 +119,7 @@ def train_classifier(
         **slide_facts(training, validation),
         "samples_per_epoch": batches.class_counts(),
         "validation_samples": checks.class_counts() if checks else None,
+        "validated_on_wta": fallen_back,
         "sampling": sampling.facts,
         "loss": loss_facts,
         **run_facts(history, seed),

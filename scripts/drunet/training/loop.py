@@ -79,7 +79,12 @@ class Trainer:
             If the loss, a metric, or one of them in validation, becomes NaN or infinite.
         ModelError
             If another process trains in this folder.
+        ConfigError
+            If the plan has no epochs.
         """
+        if not self.plan.epochs:
+            what, mend = "this model cannot be taken as it is", "Use 1 or more."
+            raise ConfigError(what, where=f"{name}: training.epochs", found=0, mend=mend)
         with alone_in(folder, name):
             return self._train(batches, validation, folder, identity, name)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,12 +11,14 @@ import pandas as pd
 from drunet.annotation.provenance import summarise_provenance
 from drunet.files import sha256
 from drunet.models import registry
+from drunet.settings.classifier import ClassifierRecipe
 from drunet.settings.network import BuiltSettings, starts_whole
+from drunet.settings.refiner import RefinerSettings
 from drunet.settings.training import TrainingSettings
 from drunet.training.checkpoint import digest
 from drunet.training.loop import compute_precision
 from drunet.training.readers import AnnotatedSlide
-from drunet.training.trained import builder_options
+from drunet.training.trained import Trained, builder_options
 
 
 def new_network(
@@ -47,6 +49,19 @@ def identity(
     """Digest of all that decides a result: each slide's files, its side, the start, Keras' version, and JSON values."""
     digests = [[[sha256(file) for file in files] for files in slides] for slides in (training, validation)]
     return digest([decisive, keras.__version__, digests, sha256(start) if start else None])
+
+
+def as_it_came(
+    settings: ClassifierRecipe | RefinerSettings, shape: Mapping[str, Any], *, seed: int, start: str | None
+) -> Trained:
+    """A model that is not trained here (`training.epochs: 0`): the weights that it starts from.
+
+    `shape` has the `size` (px) and `mpp` (µm/px) of what it sees; the rest is as for `new_network`.
+    """
+    model = new_network(settings, settings.training, seed, shape["size"], start=start)
+    history = pd.DataFrame(columns=["epoch", "loss", "seconds"])
+    facts = {"architecture": settings.architecture, **shape, **slide_facts([], []), **run_facts(history, seed)}
+    return Trained(model, history, facts)
 
 
 def slide_facts(training: Sequence[AnnotatedSlide], validation: Sequence[AnnotatedSlide]) -> dict[str, Any]:

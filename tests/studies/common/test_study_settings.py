@@ -20,8 +20,10 @@ import studies
 from drunet.cohort import SheetRow
 from drunet.demo.slides import SLIDES
 from drunet.errors import ConfigError, DrunetError, SheetError
-from drunet.settings.merging import merged
+from drunet.models import registry
+from drunet.settings.merging import merged, resolve_models
 from drunet.settings.references import start_of
+from drunet.settings.sampling import SamplingSettings
 from studies.common.study_settings import MODEL_BLOCKS, Study, join_sheets, load_studies, without_paths
 from studies.ct_pneumonia.network_table import with_networks
 
@@ -257,11 +259,15 @@ def test_any_value_in_any_place_is_taken_or_refused_in_one_line(name: str) -> No
     assert refused > number / 2
 
 
+def at_full_scale(config: Json, *overlays: str) -> Json:
+    for overlay in overlays or ("full_scale", "full_scale_studies"):
+        config = merged(config, yaml.safe_load((ROOT / f"resources/{overlay}.yaml").read_text(encoding="utf-8")))
+    return resolve_models(config)
+
+
 @pytest.mark.parametrize("overlays", [["full_scale"], ["full_scale", "full_scale_studies"]])
 def test_the_full_scale_studies_fit_too(overlays: list[str], config: Json) -> None:
-    for overlay in overlays:
-        config = merged(config, yaml.safe_load((ROOT / f"resources/{overlay}.yaml").read_text(encoding="utf-8")))
-    studies, everything = shipped_studies(config)
+    studies, everything = shipped_studies(at_full_scale(config, *overlays))
     problems = {name: study.problem for name, study in studies.items() if study.problem}
     # A refiner's options are written out in full: the study's own overlay lets them follow the configuration's.
     assert set(problems) == ({"top_skip"} if overlays == ["full_scale"] else set()), problems
@@ -270,8 +276,7 @@ def test_the_full_scale_studies_fit_too(overlays: list[str], config: Json) -> No
 
 
 def test_no_arm_keeps_the_demos_short_training_at_full_scale(config: Json) -> None:
-    for overlay in ("full_scale", "full_scale_studies"):
-        config = merged(config, yaml.safe_load((ROOT / f"resources/{overlay}.yaml").read_text(encoding="utf-8")))
+    config = at_full_scale(config)
     for name, study in shipped_studies(config)[0].items():
         for arm, own in study.settings.get("arms", {}).items() if "images" in study.settings else ():
             usual = study.settings["training"]["epochs"]
@@ -293,8 +298,7 @@ def test_the_ct_studies_read_as_many_slices_as_published(config: Json) -> None:
 
 def test_no_classifier_keeps_a_demos_lack_of_augmentation_at_full_scale(config: Json) -> None:
     """What a study switches off for weak networks comes back; H2G-Net and DRU-Net learn with all of it."""
-    for overlay in ("full_scale", "full_scale_studies"):
-        config = merged(config, yaml.safe_load((ROOT / f"resources/{overlay}.yaml").read_text(encoding="utf-8")))
+    config = at_full_scale(config)
     classifiers = shipped_studies(config)[1]["classifiers"]
     usual = config["classifiers"]["dr_fused"]["augment"]
     for name, settings in classifiers.items():
@@ -341,6 +345,67 @@ def test_the_ten_runs_of_the_paper_differ_as_its_table_says(config: Json) -> Non
     assert [part[0] for part in table["VIII"][:1]] == ["prototypes"] and table["VIII"][1] == ()
     assert [part[0] for part in table["IX"][:1]] == ["clustered"] and table["IX"][1] == ()
     assert table["X"] == (("dr_fused", "lung", "psa", "from scratch"), ("drunet_unet", "lung", "wta", "from scratch"))
+
+
+def test_the_runs_learn_at_full_scale_from_what_the_paper_says(config: Json) -> None:
+    """Oskouei et al. 2025: X by two passes over areas in numbers (Model training), WTA over strata (Discussion)."""
+    studies, everything = shipped_studies(at_full_scale(config))
+    labels, runs, classifiers = (
+        studies["experiments"].settings["labels"],
+        everything["runs"],
+        everything["classifiers"],
+    )
+    sampling = {
+        name: SamplingSettings.of(model["data"]["sampling"], name) for name, model in classifiers.items() if model
+    }
+    x = runs[labels["X"]]
+    own = sampling[x["classifier"]]
+    assert (own.strategy, own.tumour, own.non_tumour, own.hard) == ("induced_imbalance", 40, 50, 10)
+    assert own.crops_per_area == "one"
+    first = classifiers[own.first_model]
+    assert sampling[own.first_model].strategy == "as_is" and first["data"]["annotation_kinds"] == ["psa"]
+    # But for what they learn from, the two are one.
+    assert {**first, "data": None} == {**classifiers[x["classifier"]], "data": None}
+    # The run goes on to a refiner that learns from this classifier's heatmaps of whole outlines.
+    refiner = everything["refiners"][x["refiner"]]
+    assert refiner["classifier"] == x["classifier"] and refiner["data"]["annotation_kinds"] == ["wta"]
+    for label in ("II", "IV", "V"):
+        wta = sampling[runs[labels[label]]["classifier"]]
+        assert (wta.strategy, wta.clusters) == ("strata", 4), label
+    # The strategies are compared by the models that the runs train anyway, each by its own strategy.
+    arms = studies["sampling"].settings["arms"]
+    names = {"psa": "as_is", "psa_induced_imbalance": "induced_imbalance", "wta": "as_is", "wta_threshold": "as_is"}
+    names |= {"wta_oversample": "oversample", "wta_undersample": "undersample", "wta_strata": "strata"}
+    assert {arm: sampling[arms[arm]["classifier"]].strategy for arm in names} == names
+    assert {arms[arm]["classifier"] for arm in ("psa_induced_imbalance", "wta_strata")} == {"dr_fused", "dr_fused_wta"}
+
+
+@pytest.mark.parametrize("scale", ["demo", "full"])
+def test_every_refiner_that_ships_can_be_built(scale: str, config: Json) -> None:
+    """Whether options fit an architecture is known only when it is built, hours after the settings were read."""
+    refiners = shipped_studies(at_full_scale(config) if scale == "full" else config)[1]["refiners"]
+    built = {json.dumps([model["architecture"], model["options"]], sort_keys=True) for model in refiners.values()}
+    for architecture, options in map(json.loads, built):
+        assert registry.build(architecture, **options).inputs[0].shape[1] == options["size"]
+
+
+@pytest.mark.parametrize("scale", ["demo", "full"])
+def test_released_weights_take_the_place_of_the_pretrained_networks(scale: str, config: Json, tmp_path: Path) -> None:
+    """Run I is then H2G-Net as it came, without breast slides, and the others go on from it."""
+    given = {"weights": str(tmp_path / "released.h5"), "training": {"epochs": 0}}
+    (tmp_path / "released.h5").touch()
+    block = {"classifiers": {"h2gnet_pretrained": given}, "refiners": {"h2gnet_unet_pretrained": given}}
+    config = at_full_scale(config) if scale == "full" else config
+    config["study_settings"] = merged(
+        config.get("study_settings", {}), {"experiments": {**block, "learning_sheet": None, "learning_root": None}}
+    )
+    studies, everything = shipped_studies(config)
+    assert studies["experiments"].problem is None and studies["experiments"].rows == {}
+    for kind, models in block.items():
+        for name in models:
+            assert everything[kind][name]["training"]["epochs"] == 0
+            others = [m for m in everything[kind].values() if start_of(m["weights"]) == name]
+            assert others and all(m["training"]["epochs"] > 0 for m in others)
 
 
 def test_a_refiner_of_a_run_learnt_from_the_heatmaps_of_the_runs_classifier(config: Json) -> None:

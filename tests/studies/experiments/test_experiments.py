@@ -106,6 +106,13 @@ def test_what_a_model_learnt_from_is_told_from_its_first_start_on() -> None:
     sampling = {"strategy": "induced_imbalance"}
     hard = {"breast": {**MODELS["breast"], "data": {**MODELS["breast"]["data"], "sampling": sampling}}}
     assert study.learnt_from(hard, "breast") == "breast (PSA, induced imbalance)"
+    sampling["crops_per_area"] = "one"
+    assert study.learnt_from(hard, "breast") == "breast (PSA, induced imbalance, one crop of each area)"
+    # What is not trained has learnt from nothing that its settings name.
+    kept = {**MODELS, "kept": {**MODELS["few_shot"], "training": {"epochs": 0}}}
+    kept["tuned"] = {**MODELS["unet_tuned"], "weights": {"model": "kept"}}
+    assert study.learnt_from(kept, "kept") == "a weights file, as it is"
+    assert study.learnt_from(kept, "tuned") == "a weights file, as it is, then this cohort (WTA)"
 
 
 def test_every_experiment_has_its_scores_with_and_without_refiner(scores: pd.DataFrame, runs: pd.DataFrame) -> None:
@@ -130,7 +137,8 @@ def test_a_margin_belongs_to_the_last_stage_alone(scores: pd.DataFrame) -> None:
 
 def test_tests_compare_runs_on_their_last_stage_and_classifiers_once(scores: pd.DataFrame) -> None:
     tests = study.tests_table(scores, LABELS, RUNS).set_index(["family", "arm_a", "arm_b"])
-    assert list(tests.loc["with refiner"].index) == [("I", "III"), ("I", "VIII"), ("III", "VIII")]
+    # VIII has no refinement: Fig. 3 of the paper and its tests are of runs that have one.
+    assert list(tests.loc["with refiner"].index) == [("I", "III")]
     # I and III share a classifier, whose heatmaps would be compared with themselves.
     assert list(tests.loc["without refiner"].index) == [("I, III", "VIII")]
     # VIII has no refiner whose effect there could be.
@@ -142,10 +150,20 @@ def test_tests_compare_runs_on_their_last_stage_and_classifiers_once(scores: pd.
 def test_p_values_are_those_of_the_slides_and_corrected_within_a_family(scores: pd.DataFrame) -> None:
     tests = study.tests_table(scores, LABELS, RUNS)
     last = scores[scores["stage"] == "segmentation"].pivot_table(index="slide", columns="experiment", values="dsc")
-    row = tests[(tests["family"] == "with refiner") & (tests["arm_a"] == "I") & (tests["arm_b"] == "VIII")].iloc[0]
-    assert row["p"] == pytest.approx(wilcoxon(last["I"], last["VIII"]).pvalue)
+    row = tests[(tests["family"] == "with refiner") & (tests["arm_a"] == "I") & (tests["arm_b"] == "III")].iloc[0]
+    assert row["p"] == pytest.approx(wilcoxon(last["I"], last["III"]).pvalue)
     for _, family in tests.groupby("family"):
         assert family["p_holm"].to_numpy() == pytest.approx(holm(family["p"].to_numpy()))
+
+
+def test_a_run_that_is_refined_by_clustering_is_one_with_a_refinement(scores: pd.DataFrame) -> None:
+    clustered = {**RUNS, "bare": {**RUNS["bare"], "clustering": {}}}
+    tests = study.tests_table(scores, LABELS, clustered).set_index(["family", "arm_a", "arm_b"])
+    assert list(tests.loc["with refiner"].index) == [("I", "III"), ("I", "VIII"), ("III", "VIII")]
+    assert ("VIII with refiner", "VIII without") in tests.loc["refiner and post-processing"].index
+    assert set(study.named_after(scores, LABELS, clustered)["experiment"]) == {"I", "III", "VIII"}
+    table = study.runs_table(scores, LABELS, clustered, MODELS, resamples=10, seed=1).set_index("experiment")
+    assert table.loc["VIII", ["refiner", "refiner_data", "fragments_of"]].tolist() == ["clustering", "", "none"]
 
 
 def test_the_long_table_holds_every_defined_score_once(scores: pd.DataFrame) -> None:
@@ -235,15 +253,15 @@ def test_the_share_counts_the_margin_alone() -> None:
 
 
 def test_boxes_show_every_slide_the_mean_and_the_published_mean(scores: pd.DataFrame) -> None:
-    named = study.named_after(scores)
+    named = study.named_after(scores, LABELS, RUNS)
     figure = run_boxes(named, {"I  one": 0.76}, "8 slides")
     axes = figure.axes[0]
-    assert [t.get_text() for t in axes.get_yticklabels()] == ["I  one", "III  three", "VIII  bare"]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["I  one", "III  three"]
     drawn = np.concatenate([np.asarray(c.get_offsets())[:, 0] for c in axes.collections])
     assert sorted(drawn) == pytest.approx(sorted(named["dsc"]))
     diamonds = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_marker() == "D"]
     means = named.groupby("name", sort=False)["dsc"].mean()
-    expected = [(means.iloc[0], 0), (0.76, 0), (means.iloc[1], 1), (means.iloc[2], 2)]
+    expected = [(means.iloc[0], 0), (0.76, 0), (means.iloc[1], 1)]
     assert np.array(diamonds) == pytest.approx(np.array(expected))
     assert "8 slides" in figure.get_supxlabel()
 
@@ -255,8 +273,8 @@ def test_runs_that_share_a_classifier_share_a_box(scores: pd.DataFrame) -> None:
 
 
 def test_a_run_without_a_score_says_so(scores: pd.DataFrame) -> None:
-    axes = run_boxes(study.named_after(scores).assign(dsc=np.nan), {}, "slides").axes[0]
-    assert [t.get_text() for t in axes.texts] == ["not defined"] * 3
+    axes = run_boxes(study.named_after(scores, LABELS, RUNS).assign(dsc=np.nan), {}, "slides").axes[0]
+    assert [t.get_text() for t in axes.texts] == ["not defined"] * 2
 
 
 def test_the_grid_has_a_place_per_run_and_slide_and_leaves_unknown_ones_empty() -> None:
@@ -292,8 +310,9 @@ def test_the_page_says_what_came_out_and_shows_published_figures_apart(
     seconds = study.seconds_table(benchmarks, LABELS, RUNS, ["S0"])
     tests = study.tests_table(scores, LABELS, RUNS)
 
-    def rendered(runs: pd.DataFrame) -> tuple[dict[str, Any], str]:
-        view = page.page_view(runs, tests, seconds, PUBLISHED, band_um=200.0)
+    def rendered(runs: pd.DataFrame, **more: Any) -> tuple[dict[str, Any], str]:
+        told = {"fragment_um2": None, "validated_on_wta": [], **more}
+        view = page.page_view(runs, tests, seconds, PUBLISHED, band_um=200.0) | told
         return view, render_section(figures, Path(page.__file__).with_name("page.md.j2"), view).text
 
     view, words = rendered(runs)
@@ -312,3 +331,14 @@ def test_the_page_says_what_came_out_and_shows_published_figures_apart(
     assert "slides as independent" in words
     bare = rendered(runs.drop(columns=[c for c in runs if c.startswith("margin")]))
     assert "Margin called tumour" not in bare[1]
+    assert "Runs without a refinement (VIII) are in the figure without refiner" in words
+    # Runs that are cleaned by different sizes are no fair comparison, and the page says which.
+    assert "confounds the comparison" in words and "unet (I); unet_tuned (III); none (VIII)." in " ".join(words.split())
+    alike = rendered(runs.assign(fragments_of="unet", refiner="unet"))[1]
+    assert "smallest tumour annotated in the training slides of unet" in " ".join(alike.split())
+    assert "confounds" not in alike and "Runs without a refinement" not in alike
+    assert "smaller than one cell of the heatmap" in " ".join(rendered(runs.assign(fragments_of="none"))[1].split())
+    fixed = rendered(runs, fragment_um2=5000.0)[1]
+    assert "Every run removes fragments under 5" in fixed and "confounds" not in fixed
+    assert "the test is not external" not in words
+    assert "breast: learnt from partially annotated slides" in rendered(runs, validated_on_wta=["breast"])[1]

@@ -147,6 +147,9 @@ def test_what_an_arm_learns_from_is_said_in_numbers(compared: Any) -> None:
     table = learnt_table({**ARMS, "finished": {"classifier": "c"}}, FACTS, {**compared[2], "finished": 0.5})
     row = table.set_index("arm")
     assert row.loc["psa", ["annotation", "sampling", "loss"]].tolist() == ["PSA", "induced imbalance", "cross-entropy"]
+    once = {**FACTS, "a": {**FACTS["a"], "sampling": {**FACTS["a"]["sampling"], "crops_per_area": "one"}}}
+    said = learnt_table(ARMS, once, compared[2]).set_index("arm")["sampling"]
+    assert said["psa"] == "induced imbalance, one crop of each area"
     assert row.loc["wta", "loss"] == "focal, γ 2, weights 0.50 : 2.00"
     assert row.loc["wta", ["tumour", "non_tumour"]].tolist() == [40, 50]
     assert row.loc["wta_threshold", "threshold"] == 0.61

@@ -49,6 +49,12 @@ rule compare_runs:
         models={**config["classifiers"], **config["refiners"]},
         slides=lambda wildcards: [s for s in measured_rows(wildcards) if s["split"] == EXPERIMENTS["split"]],
         mpp=lambda wildcards: [ROWS[s].mpp for s in slides_in(EXPERIMENTS["split"])],
+        validated_on_wta=lambda wildcards: [
+            m
+            for m in dict.fromkeys(config["runs"][run]["classifier"] for run in EXPERIMENT_RUNS)
+            if validated_on_other_kinds(m)
+        ],
+        fragment_um2=config["postprocess"]["min_fragment_um2"],
         counting={"mpp": config["measure"]["mpp"], "band_um": EXPERIMENTS["band_um"]},
         picture_px=700,
         benchmarks=f"{RESULTS}/benchmarks",

@@ -32,12 +32,18 @@ SLIDE_STAGES = {
     "extract_tiles": "tiles",
     "classify_tiles": "classification",
     "refine_heatmap": "refinement",
+    "cluster_heatmap": "clustering",
     "postprocess": "mask",
     "export_geojson": "outline",
     "draw_slide_pictures": "pictures",
 }
 _PER_CLASSIFIER = ("classify_tiles",)
-_PER_RUN = ("refine_heatmap", "postprocess", "export_geojson", "draw_slide_pictures")
+_PER_RUN = ("refine_heatmap", "cluster_heatmap", "postprocess", "export_geojson", "draw_slide_pictures")
+
+
+def is_refined(run: Mapping[str, Any]) -> bool:
+    """Whether a run refines its heatmap, by a network or by clustering."""
+    return bool(run["refiner"]) or run.get("clustering") is not None
 
 
 def score_table(
@@ -73,9 +79,12 @@ def learnt_from(models: Mapping[str, Mapping[str, Any]], name: str | None) -> st
     if "onnx" in settings:
         return "a finished model"
     data, weights = settings["data"], settings["weights"]
+    if settings.get("training", {}).get("epochs") == 0:
+        return learnt_from(models, weights["model"]) if isinstance(weights, Mapping) else "a weights file, as it is"
     kinds = " and ".join(kind.upper() for kind in data["annotation_kinds"])
-    strategy = data.get("sampling", {}).get("strategy", "as_is")
-    how = kinds if strategy == "as_is" else f"{kinds}, {strategy.replace('_', ' ')}"
+    sampling = {"strategy": "as_is", **data.get("sampling", {})}
+    how = kinds if sampling["strategy"] == "as_is" else f"{kinds}, {sampling['strategy'].replace('_', ' ')}"
+    how += ", one crop of each area" if sampling.get("crops_per_area") == "one" else ""
     own = f"{', '.join(data.get('cohorts') or ['this cohort'])} ({how})"
     if isinstance(weights, Mapping) and "model" in weights:
         return f"{learnt_from(models, weights['model'])}, then {own}"
@@ -93,9 +102,9 @@ def runs_table(
 ) -> pd.DataFrame:
     """A row per experiment: what it is made of, and its scores without refiner (`before_…`) and at the end.
 
-    Returns columns experiment, run, classifier, classifier_data, refiner, refiner_data, slides, patients, then per
-    score mean, sd, median, low and high (95 % bootstrap interval of the mean, by patient); for distances and the margin
-    also n, the slides that have one.
+    Returns columns experiment, run, classifier, classifier_data, refiner, refiner_data, fragments_of (the refiner whose
+    training slides say which fragments are too small), slides, patients, then per score mean, sd, median, low and high
+    (95 % bootstrap interval of the mean, by patient); for distances and the margin also n, the slides that have one.
     """
     wanted = [(BEFORE, "before_dsc", "dsc"), (BEFORE, "before_iou", "iou")]
     wanted += [(AFTER, score, score) for score in ("dsc", "iou", "hd_um", "hd95_um", "margin") if score in scores]
@@ -111,6 +120,9 @@ def runs_table(
         for part in ("classifier", "refiner"):
             name = runs[run][part]
             row |= {part: name or "none", f"{part}_data": learnt_from(models, name)}
+        if runs[run].get("clustering") is not None:
+            row["refiner"] = "clustering"
+        row["fragments_of"] = runs[run].get("smallest_tumour_of") or runs[run]["refiner"] or "none"
         row |= {"slides": counted["slide"].nunique(), "patients": counted["patient_id"].nunique()}
         for stage, prefix, score in wanted:
             table = summaries[score]
@@ -126,15 +138,15 @@ def tests_table(scores: pd.DataFrame, labels: Mapping[str, str], runs: Runs, val
     """Wilcoxon's signed-rank tests of a score between runs on the same slides, Holm's correction within each family.
 
     Returns columns family, score, and the columns of `studies.common.statistics.paired_tests`. Families: `with refiner`
-    (all pairs of experiments, last stage), `without refiner` (all pairs of classifiers, heatmaps), `refiner and
-    post-processing` (per run that has a refiner, last stage against heatmap).
+    (all pairs of experiments that have a refinement, last stage), `without refiner` (all pairs of classifiers,
+    heatmaps), `refiner and post-processing` (per run that has a refinement, last stage against heatmap).
     """
-    after, before = scores[scores["stage"] == AFTER], scores[scores["stage"] == BEFORE]
+    before = scores[scores["stage"] == BEFORE]
     # Two experiments may show one run: it is tested once.
-    refined = list({run: experiment for experiment, run in labels.items() if runs[run]["refiner"]}.values())
+    refined = list({run: experiment for experiment, run in labels.items() if is_refined(runs[run])}.values())
     within = [_effect_of_refiner(scores[scores["experiment"] == experiment], value) for experiment in refined]
     families = {
-        "with refiner": paired_tests(after, arm="experiment", value=value),
+        "with refiner": paired_tests(named_after(scores, labels, runs), arm="experiment", value=value),
         "without refiner": paired_tests(_one_per_classifier(before, labels, runs), arm="experiment", value=value),
     }
     if within:
@@ -144,9 +156,9 @@ def tests_table(scores: pd.DataFrame, labels: Mapping[str, str], runs: Runs, val
     return joined[["family", "score", *families["with refiner"].columns]]
 
 
-def named_after(scores: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the last stage, with the column name for a figure: `II  run`."""
-    after = scores[scores["stage"] == AFTER]
+def named_after(scores: pd.DataFrame, labels: Mapping[str, str], runs: Runs) -> pd.DataFrame:
+    """Rows of the last stage of the experiments with a refinement; with the column name, for a figure: `II  run`."""
+    after = scores[(scores["stage"] == AFTER) & scores["experiment"].map(lambda e: is_refined(runs[labels[e]]))]
     return after.assign(name=after["experiment"] + "  " + after["run"])
 
 
@@ -211,7 +223,7 @@ def draw_figures(
     empty run; `published` is drunet_experiments.tsv, as text.
     """
     counted = f"{scores['slide'].nunique()} slides of {scores['patient_id'].nunique()} patients"
-    boxes = {"with_refiner": ("dsc_mean", named_after(scores))}
+    boxes = {"with_refiner": ("dsc_mean", named_after(scores, labels, runs))}
     boxes["without_refiner"] = "dsc_mean_without_refiner", named_before(scores, labels, runs)
     figures = {
         name: run_boxes(rows, published_of(rows, published, column), counted) for name, (column, rows) in boxes.items()
@@ -229,8 +241,12 @@ def run_boxes(scores: pd.DataFrame, published: Mapping[str, float], slides: str)
 def page_view(
     runs: pd.DataFrame, tests: pd.DataFrame, seconds: pd.DataFrame, published: pd.DataFrame, *, band_um: float
 ) -> dict[str, Any]:
-    """What `page.md.j2` names; `band_um` is the width of the margin in which false positives are counted."""
+    """What `page.md.j2` names, but for `fragment_um2` (of the post-processing) and `validated_on_wta` (classifiers).
+
+    `band_um` is the width of the margin in which false positives are counted.
+    """
     judged = runs[runs["dsc_mean"].notna()]
+    fragments = runs.groupby("fragments_of", sort=False)["experiment"].agg(", ".join).to_dict()
     makings = runs[["experiment", "run", "classifier", "classifier_data", "refiner", "refiner_data"]]
     return {
         "slides": int(runs["slides"].max()),
@@ -240,6 +256,8 @@ def page_view(
         "after": AFTER,
         "band_um": band_um if "margin_mean" in runs else None,
         "slides_as_independent": SLIDES_AS_INDEPENDENT,
+        "unrefined": list(runs.loc[runs["refiner"] == "none", "experiment"]),
+        "fragments": fragments,
         "runs": makings.rename(columns={"classifier_data": "trained on", "refiner_data": "refiner trained on"}),
         "scores": _scores(runs, published),
         "seconds": _seconds(seconds, published),

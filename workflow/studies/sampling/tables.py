@@ -64,7 +64,10 @@ def learnt_table(arms: Facts, facts: Facts, thresholds: Mapping[str, float]) -> 
         row: dict[str, Any] = {"arm": name, "threshold": thresholds[name]}
         if known := facts.get(arm["classifier"]):
             row["annotation"] = marks_of(known["settings"])
-            row["sampling"] = known.get("sampling", {"strategy": "over clusters"})["strategy"].replace("_", " ")
+            sampling = known.get("sampling", {"strategy": "over clusters"})
+            row["sampling"] = sampling["strategy"].replace("_", " ")
+            if sampling.get("crops_per_area") == "one":
+                row["sampling"] += ", one crop of each area"
             row["loss"] = ", ".join(_loss_parts(known["loss"])) if "loss" in known else ""
             row |= {kind: known["samples_per_epoch"][kind] for kind in ("tumour", "non_tumour")}
         rows.append(row)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from drunet.annotation import Annotation
 from drunet.annotation.parsed import write_parsed
@@ -32,7 +33,15 @@ from studies.common.clustering.batches import ClassBatches, Episodes
 from studies.common.clustering.features import embed_tiles, load_start, rebuild
 from studies.common.clustering.prototypes import Prototypes, label_sums
 from studies.common.clustering.settings import EpisodePlan
-from studies.common.clustering.training import PrototypicalLoss, QueryAccuracy, class_means, train_clustered
+from studies.common.clustering.tiles import TRAINING
+from studies.common.clustering.training import (
+    ClusteredSlides,
+    PrototypicalLoss,
+    QueryAccuracy,
+    class_means,
+    some_of_each,
+    train_clustered,
+)
 
 checkpoint.KEEP_EVERY = 0.0  # a state after every epoch
 
@@ -213,7 +222,8 @@ def test_a_mistake_in_the_episodes_is_named(change: dict[str, Any], message: str
 # ---- loss
 
 
-def test_the_loss_is_snells_worked_in_numpy() -> None:
+@pytest.mark.parametrize("distance", ["squared", "euclidean"])
+def test_the_loss_is_snells_worked_in_numpy(distance: str) -> None:
     rng = np.random.default_rng(0)
     ways, shots, queries = 3, 2, 4
     points = rng.normal(size=(ways * (shots + queries), 5)).astype(np.float32)
@@ -221,15 +231,47 @@ def test_the_loss_is_snells_worked_in_numpy() -> None:
     centres = np.stack([points[:6][classes[:6] == k].mean(0) for k in range(ways)])
     losses, right = [], []
     for point, k in zip(points[6:], classes[6:], strict=True):
-        d = ((point - centres) ** 2).sum(1) / 1.7
+        d = np.linalg.norm(point - centres, axis=1) ** (2 if distance == "squared" else 1) / 1.7
         losses.append(d[k] + np.log(np.exp(-d).sum()))
         right.append(d.argmin() == k)
     target = np.eye(ways, dtype=np.float32)[classes]
-    loss = PrototypicalLoss(shots, temperature=1.7)
+    loss = PrototypicalLoss(shots, temperature=1.7, distance=distance)
     assert float(loss(target, points)) == pytest.approx(np.mean(losses), rel=1e-5)
     accuracy = QueryAccuracy(shots)
     accuracy.update_state(target, points)
     assert float(accuracy.result()) == pytest.approx(np.mean(right))
+
+
+def test_a_query_on_its_prototype_has_a_gradient() -> None:
+    """The root's own is infinite there, and one such query would end the training."""
+    points = keras.Variable(np.zeros((4, 3), np.float32))
+    with tf.GradientTape() as tape:
+        loss = PrototypicalLoss(1, distance="euclidean")(np.eye(2, dtype=np.float32)[[0, 1, 0, 1]], points)
+    assert np.isfinite(np.asarray(tape.gradient(loss, points.value))).all()
+
+
+@pytest.mark.parametrize("kind", ["all", "shots"])
+def test_prototypes_come_from_all_tiles_or_from_the_shots_alone(
+    kind: str, source: SlideSource, clusters: str, tmp_path: Path
+) -> None:
+    changed = {"data": {**SETTINGS["data"], "episodes": {**EPISODES, "prototypes": kind}}}
+    trained = run("prototypes", source, clusters, tmp_path / "state", settings=changed)
+    assert trained.facts["prototypes"] == kind
+    learnt = ClusteredSlides.read(clusters, [source], 5, "here").tiles(TRAINING)
+    shown = learnt if kind == "all" else some_of_each(learnt, EPISODES["shots"], 3)
+    assert len(shown) == (80 if kind == "all" else 3 * 2)
+    embedder = keras.Model(trained.model.input, trained.model.get_layer("embedding").output)
+    embedded = embedder.predict(TileReader([source], size=SIZE, mpp=1.0).read(shown), verbose=0)
+    expected = np.stack([embedded[shown.label == k].mean(axis=0) for k in range(3)])
+    (found,) = trained.model.get_layer("prototypes").get_weights()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_shots_are_of_every_class_none_twice_and_of_the_seed() -> None:
+    some = some_of_each(crops(), 4, 3)
+    assert np.bincount(some.label).tolist() == [4, 4, 4]
+    assert len(set(zip(some.x.tolist(), some.y.tolist(), strict=True))) == 12
+    assert some.x.tolist() == some_of_each(crops(), 4, 3).x.tolist() != some_of_each(crops(), 4, 4).x.tolist()
 
 
 def test_prototypes_are_the_classes_means() -> None:

@@ -61,6 +61,18 @@ def test_a_temperature_makes_the_softmax_less_sure() -> None:
     np.testing.assert_allclose(np.asarray(hot(points)), [[-0.25, -1]])
 
 
+def test_distances_are_plain_where_the_options_say_so() -> None:
+    centres = np.array([[0.0, 0.0], [4.0, 3.0]], np.float32)
+    layer = Prototypes(2, temperature=2.0, distance="euclidean")
+    layer.build((None, 2))
+    layer.set_weights([centres])
+    np.testing.assert_allclose(np.asarray(layer(np.zeros((1, 2), np.float32))), [[0, -2.5]], atol=1e-5)
+    model = registry.build("prototypes", size=32, labels=LABELS, seed=1, distance="euclidean")
+    assert model.get_layer("prototypes").distance == "euclidean"
+    with pytest.raises(ModelError, match=r"'distance' is out of range .*Use one of squared, euclidean"):
+        registry.build("prototypes", size=32, labels=LABELS, distance="cosine")
+
+
 def test_the_head_over_clusters_sums_its_classes(many: keras.Model) -> None:
     classes = keras.Model(many.input, many.get_layer("classes").output).predict(pictures(), verbose=0)
     assert classes.shape == (3, 3)

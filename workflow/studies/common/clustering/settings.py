@@ -40,6 +40,8 @@ class EpisodePlan(Block):
     """episodes per epoch; the published 100 are those of all epochs"""
     ways: int | None = Field(ge=2)
     """classes per episode, where there are so many; null: all"""
+    prototypes: Literal["all", "shots"] = "all"
+    """tiles whose mean embeddings are the prototypes in the end: all of a class, or as many as it has shots"""
 
     @property
     def tiles(self) -> int:

@@ -29,12 +29,14 @@ from drunet.training.trained import Trained
 from studies.common.clustering.batches import ClassBatches, Episodes, episode_classes
 from studies.common.clustering.clustered import CLASSES
 from studies.common.clustering.features import embed, load_start
-from studies.common.clustering.prototypes import EMBEDDING, PROTOTYPES, squared_distances
+from studies.common.clustering.prototypes import EMBEDDING, PROTOTYPES, logits
 from studies.common.clustering.settings import EpisodePlan
 from studies.common.clustering.tiles import TRAINING, VALIDATION, TissueClasses, tissue_classes
 
 # Validation episodes per training episode: their classes are fewer and the loss is a mean.
 _VALIDATED = 4
+# Keeps the draw of shots for prototypes apart from those of the episodes, which use the same seed.
+_SHOTS = 13
 # What is remembered of the tiles: all of it stands in the facts of their table.
 _LEARNT_FROM = ("size", "mpp", "training_slides", "validation_slides", "annotation_provenance")
 
@@ -89,11 +91,11 @@ def train_clustered(
     """Train a classifier of architecture `clustered` or `prototypes` (DRU-Net, runs IX and VIII).
 
     Episodes teach the embedding of `prototypes`. Then each class gets its prototype: the mean embedding of all its
-    training tiles, not augmented. `settings` are an entry under `classifiers`, `slides` those of training, then of
-    validation, `clusters` the file of their clustered tiles, `least` the training tiles that a class needs: `min_tiles`
-    of the model that made the clusters, or what an episode takes of a class, if that is more. `start` holds the files
-    `weights` and `facts` of the trained model that the backbone comes from; the rest is as for
-    `drunet.training.classifier.train_classifier`.
+    training tiles, or of as many as an episode has shots (`data.episodes.prototypes`), not augmented. `settings` are an
+    entry under `classifiers`, `slides` those of training, then of validation, `clusters` the file of their clustered
+    tiles, `least` the training tiles that a class needs: `min_tiles` of the model that made the clusters, or what an
+    episode takes of a class, if that is more. `start` holds the files `weights` and `facts` of the trained model that
+    the backbone comes from; the rest is as for `drunet.training.classifier.train_classifier`.
 
     Raises ConfigError if sampling or loss are others than as is and cross-entropy, or the episodes do not fit,
     TrainingDataError if a label has too few tiles.
@@ -122,7 +124,8 @@ def train_clustered(
     else:
         batches = Episodes(reader, learnt, plan=episodes, seed=seed)
         checks = validation_episodes(reader, kept, episodes, seed + 1)
-        loss = PrototypicalLoss(episodes.shots, model.get_layer(PROTOTYPES).temperature)
+        layer = model.get_layer(PROTOTYPES)
+        loss = PrototypicalLoss(episodes.shots, layer.temperature, layer.distance)
         metrics = [QueryAccuracy(episodes.shots)]
     taught = model.get_layer(EMBEDDING if episodes else CLASSES).output
     learner = keras.Model(model.inputs, taught, name=model.name)
@@ -146,7 +149,10 @@ def train_clustered(
     if isinstance(batches, ClassBatches):
         drawn = batches.order()
     else:
-        plain = over_classes(tiles=learnt, fixed=True)
+        shown = (
+            learnt if episodes is None or episodes.prototypes == "all" else some_of_each(learnt, episodes.shots, seed)
+        )
+        plain = over_classes(tiles=shown, fixed=True)
         found = class_means(embed(learner, plain, f"{name}: prototypes"), plain.tiles.label, where)
         model.get_layer(PROTOTYPES).set_weights([found])
         drawn = np.concatenate([batches.draw(i).ravel() for i in range(len(batches))])
@@ -155,6 +161,7 @@ def train_clustered(
     facts["validation_samples"] = data.count(checks.tiles.label) if checks else None
     if isinstance(batches, Episodes) and episodes:
         facts["episodes"] = {"ways": batches.ways, "shots": episodes.shots, "queries": episodes.queries}
+        facts["prototypes"] = episodes.prototypes
     return Trained(model, history, facts)
 
 
@@ -173,32 +180,34 @@ def _refuse_other_balance(name: str, settings: Mapping[str, Any]) -> None:
             raise ConfigError(what, where=where, found=value, mend=mend)
 
 
-def episode_logits(y_true: Any, y_pred: Any, shots: int, temperature: float) -> tuple[Any, Any]:
+def episode_logits(
+    y_true: Any, y_pred: Any, shots: int, temperature: float = 1.0, distance: str = "squared"
+) -> tuple[Any, Any]:
     """Classes, one-hot, and logits of an episode's queries, both (ways queries, ways).
 
     `y_true` is one-hot, (ways (shots + queries), ways), the shots first, `y_pred` the embeddings, (…, d). Logits are
-    negative squared distances from the classes' mean shots, over the temperature.
+    negative distances from the classes' mean shots, over the temperature.
     """
     support = y_true.shape[-1] * shots
     prototypes = ops.matmul(ops.transpose(y_true[:support]), y_pred[:support]) / shots
-    return y_true[support:], -squared_distances(y_pred[support:], prototypes) / temperature
+    return y_true[support:], logits(y_pred[support:], prototypes, temperature, distance)
 
 
 class PrototypicalLoss(keras.losses.Loss):
     """Cross-entropy of an episode's queries over their distances from the classes' prototypes.
 
-    Shapes are as for `episode_logits`; a batch is one episode. Prototypes are the means of `shots` tiles per class; the
-    `temperature` is the model's.
+    Shapes are as for `episode_logits`; a batch is one episode. Prototypes are the means of `shots` tiles per class;
+    `temperature` and `distance` are the model's.
     """
 
-    def __init__(self, shots: int, temperature: float = 1.0) -> None:
+    def __init__(self, shots: int, temperature: float = 1.0, distance: str = "squared") -> None:
         super().__init__(name="prototypical_loss")
-        self.shots, self.temperature = shots, temperature
+        self.shots, self.temperature, self.distance = shots, temperature, distance
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return the loss of each query."""
-        truth, logits = episode_logits(y_true, y_pred, self.shots, self.temperature)
-        return ops.categorical_crossentropy(truth, logits, from_logits=True)
+        truth, answers = episode_logits(y_true, y_pred, self.shots, self.temperature, self.distance)
+        return ops.categorical_crossentropy(truth, answers, from_logits=True)
 
 
 class QueryAccuracy(keras.metrics.Mean):
@@ -210,9 +219,16 @@ class QueryAccuracy(keras.metrics.Mean):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take in an episode; shapes as for `episode_logits`."""
-        truth, logits = episode_logits(ops.cast(y_true, self.dtype), ops.cast(y_pred, self.dtype), self.shots, 1.0)
-        right = ops.equal(ops.argmax(truth, axis=-1), ops.argmax(logits, axis=-1))
+        truth, answers = episode_logits(ops.cast(y_true, self.dtype), ops.cast(y_pred, self.dtype), self.shots)
+        right = ops.equal(ops.argmax(truth, axis=-1), ops.argmax(answers, axis=-1))
         super().update_state(ops.cast(right, self.dtype))
+
+
+def some_of_each(tiles: Crops, count: int, seed: int) -> Crops:
+    """Draw `count` tiles of every class, none twice: the shots of a prototype."""
+    rng = np.random.default_rng([seed, _SHOTS])
+    drawn = [rng.choice(np.flatnonzero(tiles.label == k), count, replace=False) for k in np.unique(tiles.label)]
+    return tiles.take(np.concatenate(drawn))
 
 
 def class_means(embeddings: np.ndarray, classes: np.ndarray, where: str) -> np.ndarray:

@@ -52,4 +52,5 @@ with job(snakemake.log[0]):
     for name, figure in study.draw_figures(scores, pictures, labels, runs, published).items():
         save(figure, output[name], dpi=200)
     view = study.page_view(table, tests, seconds, published, band_um=settings["band_um"])
+    view |= {"fragment_um2": params.fragment_um2, "validated_on_wta": params.validated_on_wta}
     render_section(Path(output.section).parent, Path(inputs.template), view)
