@@ -21,6 +21,7 @@ from studies.common.page import render_section
 from studies.common.study_settings import without_paths
 from studies.ct_pneumonia import tables
 from studies.ct_pneumonia.network_table import with_networks
+from studies.ct_pneumonia.settings import completed
 
 HOME = Path(__file__).parents[3] / "workflow/studies/ct_pneumonia"
 PUBLISHED = read_published(HOME / "published.tsv")
@@ -200,6 +201,16 @@ def test_the_probes_figure_has_networks_apart_from_probes_and_chance_of_the_test
 def test_a_class_or_an_arm_that_there_is_not_is_refused_by_its_key(change: dict[str, Any], key: str) -> None:
     with pytest.raises(ConfigError, match=rf"study_settings\.ct_pneumonia\.{key}"):
         image_tasks.check_tasks("ct_pneumonia", {**settings_of(), **change})
+
+
+def test_a_draw_of_a_class_that_there_is_not_is_refused() -> None:
+    plain = yaml.safe_load((HOME / "settings.yaml").read_text(encoding="utf-8"))
+    plain["collect"]["draw"] = {"cancer": {"images": 3}}
+    with pytest.raises(ConfigError, match=r"collect\.draw: unknown class \(found: cancer\)\. Did you mean Cancer"):
+        completed("ct_pneumonia", plain)
+    # Of a study on other classes nothing is drawn where nothing is asked for.
+    plain["collect"]["draw"] = {"Benign": None}
+    completed("ct_pneumonia", plain)
 
 
 def test_a_study_of_probes_alone_is_refused() -> None:

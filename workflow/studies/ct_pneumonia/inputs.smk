@@ -22,7 +22,7 @@ def ct_images(key):
 def ct_draw(wildcards):
     """What is drawn of a user's files, and by which seed; nothing where all are taken, as of the drawn set."""
     named = PNEUMONIA["collect"]
-    if not named["root"] or not (named["draw"] or named["balance"]):
+    if not named["root"] or not (any(named["draw"].values()) or named["balance"]):
         return None
     return {"draw": named["draw"], "balance": named["balance"], "seed": config["seed"]}
 

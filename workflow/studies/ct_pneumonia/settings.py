@@ -119,7 +119,7 @@ def completed(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     ArmsSettings.among(settings, where)
     check_tasks(name, settings)
     known = classes_of(settings)
-    if wrong := [label for label in settings["collect"]["draw"] if label not in known]:
+    if wrong := [label for label, plan in settings["collect"]["draw"].items() if plan and label not in known]:
         mend = closest(wrong[0], known)
         raise ConfigError("unknown class", where=f"{where}.collect.draw", found=wrong[0], mend=mend)
     return settings
