@@ -118,11 +118,24 @@ def test_every_setting_is_described(schema: Json) -> None:
 # Means something for one strategy, loss or architecture only; or is read as null where it is absent, so that
 # configurations of before go on.
 OPTIONAL = {
-    "Configuration": {"version", "resources", "model_lists", "model_folder", "studies", "study_settings"},
+    "Configuration": {"version", "encoders", "resources", "model_lists", "model_folder", "studies", "study_settings"},
     "CohortSettings": {"max_untangled"},
-    "LearntData": {"clustering", "episodes", "validation_tiles"},
+    "LearntSlides": {"validation_tiles"},
+    "LearntData": {"clustering", "episodes"},
     "ClassifierRecipe": {"distillation"},
-    "TrainingSettings": {"decay", "epsilon"},
+    "HeadTraining": {"decay", "epsilon"},
+    "EncoderSettings": {
+        "sha256",
+        "channels_last",
+        "size",
+        "scale",
+        "mean",
+        "deviation",
+        "output",
+        "pooling",
+        "patches_from",
+        "kept",
+    },
     "SamplingSettings": {"clusters", "first_model", "tumour", "non_tumour", "hard", "threshold"},
     "LossSettings": {"gamma", "alpha"},
     "FinishedModel": {

@@ -90,7 +90,7 @@ rule describe_model:
     benchmark:
         "<benchmarks>/describe_model/{model}.tsv"
     wildcard_constraints:
-        model=trained_names("classifiers", "refiners"),
+        model=f"{trained_names('classifiers', 'refiners')}|{head_names()}",
     conda:
         "../../envs/train.yaml"
     params:

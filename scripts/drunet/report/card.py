@@ -46,6 +46,12 @@ def write_card(
     held_out = ", ".join(facts["validation_slides"]) or "none: the training loss decided"
     counts = facts.get("samples_per_epoch")
     samples = f"\n- Samples per epoch: {counts['tumour']} tumour, {counts['non_tumour']} non-tumour" if counts else ""
+    begun = f"Starting weights: {settings.get('weights')}"
+    if encoder := facts.get("encoder"):
+        begun = (
+            f"Head on the features of the encoder {encoder['name']}, a finished ONNX file: its training slides are not "
+            f"known\n- Encoder given (SHA-256): `{encoder['sha256']}`"
+        )
     taught = f"\n- {_taught(facts['distillation'])}" if facts.get("distillation") else ""
     write_text(
         path,
@@ -54,7 +60,7 @@ def write_card(
 {task}
 
 - Architecture: {facts["architecture"]}
-- Starting weights: {settings["weights"]}{taught}
+- {begun}{taught}
 - Weights (SHA-256): `{weights_sha256}`
 - Made with drunet {drunet.__version__}, Keras {facts["keras"]}, seed {facts["seed"]}
 

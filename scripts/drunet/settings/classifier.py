@@ -15,17 +15,22 @@ from drunet.settings.sampling import SamplingSettings
 from drunet.settings.training import TrainingSettings
 
 
-class LearntData(Block):
-    """What a classifier is trained on."""
+class LearntSlides(Block):
+    """Which slides a classifier is trained on."""
 
     annotation_kinds: list[Literal["wta", "psa"]] = Field(min_length=1)
     """which annotations are used: wta (whole tumour outlined), psa (parts marked)"""
     cohorts: Cohorts
     """names in the sheet's column cohort; null: every slide of cohort.sheet"""
-    sampling: SamplingSettings
-    """which of the labelled tiles an epoch shows"""
     validation_tiles: int | None = Field(default=None, ge=1)
     """largest number of tiles that decide which epoch was best, drawn once; null: all"""
+
+
+class LearntData(LearntSlides):
+    """What a classifier is trained on."""
+
+    sampling: SamplingSettings
+    """which of the labelled tiles an epoch shows"""
     clustering: dict[str, Any] | None = None
     """how classes are found for few-shot and many-shot models"""
     episodes: dict[str, Any] | None = None

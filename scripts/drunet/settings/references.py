@@ -15,6 +15,7 @@ from drunet.errors import ConfigError, closest
 from drunet.models import registry
 from drunet.settings.classifier import ClassifierSettings
 from drunet.settings.config import Configuration
+from drunet.settings.encoder import EncoderHead, EncoderSettings
 from drunet.settings.finished import FinishedModel
 from drunet.settings.refiner import RefinerSettings
 
@@ -22,7 +23,8 @@ _FOLD_NAME = re.compile(r"\.fold\d+of\d+$")
 # Options that decide nothing about the arrays of weights: a fine-tuned model may differ from its start in them.
 _FREE_OPTIONS = {"size", "dropout", "spatial_dropout"}
 
-Trained = ClassifierSettings | RefinerSettings
+TrainedClassifier = ClassifierSettings | EncoderHead
+Trained = TrainedClassifier | RefinerSettings
 Models = Mapping[str, Trained | FinishedModel]
 
 
@@ -68,6 +70,9 @@ def check_references(settings: Configuration) -> None:
         _known(f"runs.{run}.classifier", parts.classifier, classifiers, "classifier")
         if parts.refiner is not None:
             _known(f"runs.{run}.refiner", parts.refiner, refiners, "refiner")
+    for name, classifier in classifiers.items():
+        if isinstance(classifier, EncoderHead):
+            _known(f"classifiers.{name}.encoder", classifier.encoder, settings.encoders, "encoder")
     for name, refiner in refiners.items():
         if isinstance(refiner, FinishedModel):
             continue
@@ -111,7 +116,7 @@ def check_model_files(settings: Configuration) -> None:
     ------
     ConfigError
     """
-    for kind, models in _both(settings):
+    for kind, models in (*_both(settings), ("encoders", settings.encoders)):
         for name, model in models.items():
             for key, path in _named_files(model):
                 # Listed models are fetched when needed. `isfile` raises nothing where no folder may be entered.
@@ -140,9 +145,9 @@ def _both(settings: Configuration) -> list[tuple[str, Models]]:
 
 
 def _check_chains(
-    classifiers: Mapping[str, ClassifierSettings | FinishedModel],
+    classifiers: Mapping[str, TrainedClassifier | FinishedModel],
     key: str,
-    next_of: Callable[[ClassifierSettings], str | None],
+    next_of: Callable[[TrainedClassifier], str | None],
     what: str,
     mend: str,
 ) -> None:
@@ -199,8 +204,8 @@ def _network(model: Trained) -> str:
     return f"{model.architecture} {options or ''}".strip()
 
 
-def _named_files(model: Trained | FinishedModel) -> list[tuple[str, str]]:
-    if isinstance(model, FinishedModel):
+def _named_files(model: Trained | FinishedModel | EncoderSettings) -> list[tuple[str, str]]:
+    if isinstance(model, FinishedModel | EncoderSettings):
         return [("onnx", model.onnx)]
     if isinstance(model.weights, str):
         return [] if model.weights in ("random", "imagenet") else [("weights", model.weights)]

@@ -20,8 +20,8 @@ class DecaySettings(Block):
     """after every so many epochs"""
 
 
-class TrainingSettings(Block):
-    """How long and how a network is trained; see `drunet.training.loop.train`."""
+class HeadTraining(Block):
+    """How long and how a head on kept features is trained; see `drunet.training.loop.Trainer`."""
 
     optimiser: Literal["adam", "adamax", "sgd"]
     """name of the optimiser"""
@@ -35,11 +35,6 @@ class TrainingSettings(Block):
     """null: every sample once"""
     patience: int = Field(ge=1)
     """early stopping: epochs without a lower loss, of validation or, where there is none, of training"""
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
-    """Keras' dtype policy of the layers"""
-    reestimate_batches: int = Field(ge=0)
-    """batches over which batch-norm statistics are re-estimated before every validation, and at the end where there is
-    none; 0: the moving averages, which lag behind the weights in short runs"""
     decay: DecaySettings | None = None
     """decay of the learning rate; null: constant"""
     epsilon: float | None = Field(default=None, gt=0)
@@ -58,3 +53,13 @@ class TrainingSettings(Block):
         if self.decay is None:
             return self.learning_rate
         return float(self.learning_rate * self.decay.factor ** (epoch // self.decay.epochs))
+
+
+class TrainingSettings(HeadTraining):
+    """How long and how a network is trained; see `drunet.training.loop.Trainer`."""
+
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
+    """Keras' dtype policy of the layers"""
+    reestimate_batches: int = Field(ge=0)
+    """batches over which batch-norm statistics are re-estimated before every validation, and at the end where there is
+    none; 0: the moving averages, which lag behind the weights in short runs"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -85,6 +85,16 @@ def split_slides(
     joined = [AnnotatedSlide(*parts) for parts in zip(sources, tiles, annotations, strict=True)]
     count = sum(place < training for place, _ in kept)
     return joined[:count], joined[count:], further
+
+
+class CropReader(Protocol):
+    """What a network is shown of crops, float32 (n, …), and the error that stopped it."""
+
+    failure: SlideError | None
+
+    def read(self, crops: Crops, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Read crops; what is random is drawn from the generator."""
+        ...
 
 
 class TileReader:

@@ -38,7 +38,7 @@ class Settings(Block):
 def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     """Refuse classifiers that have no gradients (raises ConfigError)."""
     where, classifiers = "study_settings.saliency.models", config["classifiers"]
-    trained = {name for name, model in classifiers.items() if "onnx" not in model}
+    trained = {name for name, model in classifiers.items() if not {"onnx", "encoder"} & set(model)}
     for name in settings["models"]:
         if name not in trained:
             mend = f"Name a classifier that is trained here: {', '.join(sorted(trained)) or 'there is none'}."
