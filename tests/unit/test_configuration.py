@@ -158,6 +158,7 @@ OPTIONAL = {
         "quarter_turns",
         "zoom",
         "shear",
+        "hed",
         "hue",
         "contrast",
         "saturation",
