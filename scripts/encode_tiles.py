@@ -6,6 +6,7 @@ from drunet.grid import Grid
 from drunet.inference import EngineOptions, open_session
 from drunet.outcome import late_failure
 from drunet.slide import Slide
+from drunet.stains import density_change
 from drunet.tiles import read_mask, read_table
 
 slide_id, on_bad_slide = snakemake.wildcards.slide, snakemake.config["cohort"]["on_bad_slide"]
@@ -19,10 +20,11 @@ with (
     options = EngineOptions(**params.engine, **others, threads=snakemake.threads)
     table, facts = read_table(inputs.tiles)
     grid, tissue = Grid.from_dict(facts["grid"]), read_mask(inputs.tissue)
+    density = density_change(inputs.stains, params.stains)
     write_features(
         snakemake.output.features,
         open_session(inputs.encoder, options, where=snakemake.wildcards.encoder),
-        lambda: Slide(inputs.slide, slide_id, params.mpp, tissue),
+        lambda: Slide(inputs.slide, slide_id, params.mpp, tissue, density),
         table,
         kept=params.kept,
         size=grid.size,

@@ -22,6 +22,7 @@ with job(snakemake.log[0]):
             "sha256": sha256(snakemake.output.model),
             "training_slides": facts["training_slides"],
             "mpp": facts.get("mpp"),
+            **{key: facts[key] for key in ("stain_normalisation",) if key in facts},
             "smallest_tumour_um2": facts.get("smallest_tumour_um2"),
         },
     )

@@ -122,7 +122,8 @@ OPTIONAL = {
     "CohortSettings": {"max_untangled"},
     "LearntSlides": {"validation_tiles"},
     "LearntData": {"clustering", "episodes"},
-    "ClassifierRecipe": {"distillation"},
+    "ClassifierRecipe": {"distillation", "stain_normalisation"},
+    "StainNormalisation": {"haematoxylin", "eosin", "maximum"},
     "HeadTraining": {"decay", "epsilon"},
     "EncoderSettings": {
         "sha256",
@@ -135,6 +136,7 @@ OPTIONAL = {
         "pooling",
         "patches_from",
         "kept",
+        "stain_normalisation",
     },
     "SamplingSettings": {"clusters", "first_model", "tumour", "non_tumour", "hard", "threshold"},
     "LossSettings": {"gamma", "alpha"},

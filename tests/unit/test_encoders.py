@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto
 from tiny_encoder import CLASS, FEATURES, SIDE, patches_by_hand, save_encoder
 
-from drunet.errors import ConfigError, DrunetError, ModelError, SlideError
+from drunet.errors import ConfigError, DrunetError, FailedSlideError, ModelError, SlideError
 from drunet.export.adoption import adopt
 from drunet.export.head import head_opset, join
 from drunet.export.onnx_model import export_trained
@@ -24,6 +24,7 @@ from drunet.grid import Grid
 from drunet.inference import EngineOptions, Layout, check_classifier, open_session, probabilities
 from drunet.models import registry
 from drunet.models.encoder_head import standardise
+from drunet.outcome import write_outcome
 from drunet.sampling import Crops
 from drunet.settings.encoder import EncoderSettings, HeadRecipe
 from drunet.tiles import write_table
@@ -202,6 +203,13 @@ def test_features_of_no_tile_and_of_other_tiles_are_known_as_such(tmp_path: Path
     empty = kept_in(tmp_path / "f.npy", encoder, [])
     assert open_features(tmp_path / "f.npy", empty).shape == (0, FEATURES)
     with pytest.raises(DrunetError, match="do not belong together"):
+        open_features(tmp_path / "f.npy", pd.DataFrame({"x": [1], "y": [1]}))
+
+
+def test_what_became_of_a_slide_that_broke_is_not_taken_for_its_features(tmp_path: Path) -> None:
+    broken = FailedSlideError("cut", stage="encode_tiles", status="unreadable", where="s1", found=None, mend="-")
+    write_outcome([tmp_path / "f.npy"], broken)
+    with pytest.raises(FailedSlideError, match="cut"):
         open_features(tmp_path / "f.npy", pd.DataFrame({"x": [1], "y": [1]}))
 
 

@@ -12,7 +12,7 @@ rule adopt_encoder:
         "../../envs/infer.yaml"
     params:
         size=config["tiles"]["size"],
-        settings=lambda wildcards: {k: v for k, v in config["encoders"][wildcards.encoder].items() if k != "kept"},
+        settings=adopted_settings,
         digest=lambda wildcards: own_digests(config["encoders"][wildcards.encoder]["onnx"], digests.model_digest),
         code=lambda wildcards: code("adopt_encoder", "drunet.export.trial"),
     resources:
@@ -29,6 +29,7 @@ rule encode_tiles:
         slide=slide_file,
         tissue="<results>/slides/{slide}/tissue.png",
         tiles="<results>/slides/{slide}/tiles.parquet",
+        stains=lambda wildcards: slide_stains(config["encoders"][wildcards.encoder]),
         encoder="<results>/encoders/{encoder}/encoder.onnx",
     output:
         features="<results>/features/{encoder}/{slide}.npy",
@@ -42,6 +43,7 @@ rule encode_tiles:
         mpp=slide_mpp,
         engine={k: config["inference"][k] for k in ("provider", "precision")},
         kept=lambda wildcards: kept_type(wildcards.encoder),
+        stains=lambda wildcards: config["encoders"][wildcards.encoder].get("stain_normalisation"),
         code=lambda wildcards: code("encode_tiles"),
     threads: resource("encode_tiles", "threads", 8)
     resources:

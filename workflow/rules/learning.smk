@@ -46,6 +46,12 @@ def learning_features(wildcards):
     return expand(f"{RESULTS}/features/{encoder_of(wildcards.model)}/{{slide}}.npy", slide=learning_slides(wildcards))
 
 
+def adopted_settings(wildcards):
+    """What of an encoder's settings its adoption depends on."""
+    later = ("kept", "stain_normalisation")
+    return {k: v for k, v in config["encoders"][wildcards.encoder].items() if k not in later}
+
+
 def kept_type(encoder):
     """In which type an encoder's features are kept."""
     return config["encoders"][encoder].get("kept", "float16")
@@ -162,6 +168,15 @@ def learning_heatmaps(wildcards):
     """For every slide the heatmap of a classifier that did not learn from it."""
     classifier = settings_of(wildcards.model)["classifier"]
     return [f"{RESULTS}/heatmaps/{unseen_by(classifier, s)}/{s}.tif" for s in learning_slides(wildcards)]
+
+
+def slide_stains(settings):
+    """The file with a slide's stains, of a model that sees them normalised; none for any other."""
+    return [f"{RESULTS}/slides/{{slide}}/stains.json"] if settings.get("stain_normalisation") else []
+
+
+def learning_stains(wildcards):
+    return expand(slide_stains(settings_of(wildcards.model)), slide=learning_slides(wildcards))
 
 
 def learning_rows(wildcards):

@@ -5,6 +5,7 @@ rule train_classifier:
         annotations=learning_files("<results>/slides/{slide}/annotation.parquet"),
         weights=starting_weights,
         scores=learning_scores,
+        stains=learning_stains,
         teacher=teacher_file,
     output:
         weights="<results>/models/{model}/weights.weights.h5",

@@ -56,12 +56,14 @@ def join(
         found = f"opset {opset}: {(str(error).splitlines() or [type(error).__name__])[0][:160]}"
         mend = f"Export the encoder for an opset from {_OPSETS[0]} to {_OPSETS[1]}, and smaller than 2 GB."
         raise ModelError("the head cannot be joined to the encoder", where=where, found=found, mend=mend) from error
+    # An encoder may fill much of the memory.
+    del first
     del joined.metadata_props[:]
     for key, value in metadata.items():
         joined.metadata_props.add(key=key, value=value)
     with whole_file(target) as temporary:
         save(joined, os.fspath(temporary), where)
-        del first, joined
+        del joined
         parity, kept_parity = _parities(encoder, head, temporary, size, kept, where)
         if not (parity <= _PARITY and kept_parity <= _KEPT_PARITY):
             found = f"largest difference {parity:.2g}, with features kept as {kept} {kept_parity:.2g}"
@@ -80,7 +82,7 @@ def _parities(
 ) -> tuple[float, float]:
     """Largest differences of a joined model from encoder and head, without and with features kept in between."""
     tiles, options, layout = trial_tiles(size), EngineOptions(), Layout()
-    # One after the other: an encoder may fill half of the memory.
+    # One after the other, for the same reason.
     session = open_session(joined, options, where=where)
     answer = probabilities(session, check_classifier(session, layout, size, where=where), tiles, layout, where)
     session = open_session(encoder, options, where=where)

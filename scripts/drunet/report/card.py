@@ -52,6 +52,9 @@ def write_card(
             f"Head on the features of the encoder {encoder['name']}, a finished ONNX file: its training slides are not "
             f"known\n- Encoder given (SHA-256): `{encoder['sha256']}`"
         )
+    if stains := facts.get("stain_normalisation"):
+        left = ", ".join(stains["not_normalised"]) or "none"
+        begun += f"\n- Stains of its tiles are normalised ({stains['method']}); not on training slides: {left}"
     taught = f"\n- {_taught(facts['distillation'])}" if facts.get("distillation") else ""
     write_text(
         path,

@@ -12,6 +12,7 @@ from drunet.settings.distillation import DistillationSettings
 from drunet.settings.loss import LossSettings
 from drunet.settings.network import Cohorts, NetworkSettings
 from drunet.settings.sampling import SamplingSettings
+from drunet.settings.stains import StainNormalisation
 from drunet.settings.training import TrainingSettings
 
 
@@ -57,6 +58,8 @@ class ClassifierRecipe(NetworkSettings):
     """optimiser, length and early stopping"""
     augment: AugmentSettings | None
     """augmentation of the tiles; null: none"""
+    stain_normalisation: StainNormalisation | None = None
+    """what every tile goes through, in training and later; null: tiles as they are"""
 
     @model_validator(mode="after")
     def _loss_beside_a_teacher(self) -> Self:

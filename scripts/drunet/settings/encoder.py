@@ -9,6 +9,7 @@ from pydantic import Field, Strict, model_validator
 from drunet.settings.base import Block, refusal
 from drunet.settings.classifier import LearntSlides
 from drunet.settings.loss import LossSettings
+from drunet.settings.stains import StainNormalisation
 from drunet.settings.training import HeadTraining
 
 _Mean = Annotated[float, Strict(), Field(ge=-1000, le=1000)]
@@ -38,6 +39,8 @@ class EncoderSettings(Block):
     """how tokens [n, tokens, features] become one row; mean: over the tokens from patches_from on, or over a map"""
     patches_from: int | None = Field(default=None, ge=0)
     """position of the first token of a patch, behind the class token and registers; null: 0 for mean, else 1"""
+    stain_normalisation: StainNormalisation | None = None
+    """what every tile goes through before the encoder sees it; null: tiles as they are"""
     kept: Literal["float16", "float32"] = "float16"
     """type of the features that are kept per slide"""
 

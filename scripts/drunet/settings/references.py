@@ -99,6 +99,12 @@ def check_references(settings: Configuration) -> None:
         "circular `teacher` reference",
         "Name another, or let one of them learn from labels alone: `distillation: null`.",
     )
+    for name, classifier in classifiers.items():
+        lesson = classifier.distillation if isinstance(classifier, ClassifierSettings) else None
+        if lesson and _stains(settings, lesson.teacher) != _stains(settings, name):
+            what, where = "a teacher sees other stains than its student", f"classifiers.{name}.stain_normalisation"
+            mend = "Give both the same `stain_normalisation`."
+            raise ConfigError(what, where=where, found=f"teacher: {lesson.teacher}", mend=mend)
     both = sorted(set(classifiers) & set(refiners))
     if both:
         raise ConfigError(
@@ -196,6 +202,14 @@ def _check_same_network(model: Trained, start: Trained, where: str, name: str) -
             found=f"{name}: {there}; here: {here}",
             mend="Start from a model with the same architecture and options, or from random weights.",
         )
+
+
+def _stains(settings: Configuration, name: str) -> object:
+    """What a classifier does to the stains of its tiles."""
+    model = settings.classifiers[name]
+    if isinstance(model, EncoderHead):
+        return settings.encoders[model.encoder].stain_normalisation
+    return None if isinstance(model, FinishedModel) else model.stain_normalisation
 
 
 def _network(model: Trained) -> str:

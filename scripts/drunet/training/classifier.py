@@ -26,6 +26,7 @@ from drunet.training.readers import (
     TileReader,
     crop_sources,
     need_slides,
+    stain_facts,
     tile_shape,
     tissue_tiles,
 )
@@ -104,6 +105,8 @@ def train_classifier(
     learnt = _learnt_files(training, scores) + ([[lesson.file]] if lesson else [])
     decisive = {"settings": settings.model_dump(), "seed": seed, "rules": asdict(rules), "code": code}
     decisive["teacher"] = lesson and lesson.teacher.how
+    densities = [slide.source.density for slide in (*training, *validation)]
+    decisive["densities"] = [None if density is None else density.tolist() for density in densities]
     history = Trainer(model, loss=loss, metrics=[metric], plan=plan).train(
         batches=batches,
         validation=checks,
@@ -119,6 +122,7 @@ def train_classifier(
         "validation_samples": checks.class_counts() if checks else None,
         "sampling": sampling.facts,
         "loss": loss_facts,
+        **stain_facts(training, settings.stain_normalisation),
         **run_facts(history, seed),
     }
     if lesson is not None and isinstance(batches, TaughtBatches):
