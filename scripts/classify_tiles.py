@@ -7,6 +7,7 @@ from drunet.heatmap import stitch, write_heatmap
 from drunet.inference import EngineOptions, classify, layout_of, open_session
 from drunet.outcome import late_failure
 from drunet.slide import Slide
+from drunet.stains import density_change
 from drunet.tiles import read_mask, read_table, write_table
 
 slide_id, on_bad_slide = snakemake.wildcards.slide, snakemake.config["cohort"]["on_bad_slide"]
@@ -21,9 +22,10 @@ with (
     options = EngineOptions(**params.engine, **others, threads=snakemake.threads)
     table, facts = read_table(snakemake.input.tiles)
     grid, tissue = Grid.from_dict(facts["grid"]), read_mask(snakemake.input.tissue)
+    density = density_change(snakemake.input.stains, params.stains)
     result = classify(
         open_session(snakemake.input.model, options, where=snakemake.wildcards.model),
-        lambda: Slide(snakemake.input.slide, slide_id, params.mpp, tissue),
+        lambda: Slide(snakemake.input.slide, slide_id, params.mpp, tissue, density),
         table["x"].to_numpy(),
         table["y"].to_numpy(),
         size=grid.size,
@@ -38,6 +40,7 @@ with (
         "model_sha256": sha256(snakemake.input.model),
         "provider": options.provider,
         "precision": options.precision,
+        **({"stains_normalised": density is not None} if params.stains else {}),
         "tiles": len(table),
         "unreadable": result.unreadable,
         "seconds": round(result.seconds, 3),

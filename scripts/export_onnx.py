@@ -25,6 +25,7 @@ with job(snakemake.log[0]):
             "training_slides": facts["training_slides"],
             "validated_on_wta": facts.get("validated_on_wta", False),
             "mpp": facts.get("mpp"),
+            **{key: facts[key] for key in ("stain_normalisation",) if key in facts},
             "smallest_tumour_um2": facts.get("smallest_tumour_um2"),
         },
     )

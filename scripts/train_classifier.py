@@ -11,7 +11,7 @@ from drunet.training.checkpoint import alone_in
 from drunet.training.classifier import train_classifier
 from drunet.training.device import need_gpu
 from drunet.training.distillation import Lesson
-from drunet.training.readers import split_slides
+from drunet.training.readers import normalised, split_slides
 from drunet.training.recipe import as_it_came
 
 with job(snakemake.log[0], gpus=snakemake.resources.gpu):
@@ -19,11 +19,15 @@ with job(snakemake.log[0], gpus=snakemake.resources.gpu):
     inputs, params = snakemake.input, snakemake.params
     # Scores are of training slides alone; validation slides have their tile table in that place.
     scores = [*inputs.scores, *inputs.tiles[params.training :]] if inputs.scores else []
-    training, validation, scores = split_slides(
-        params.slides, params.training, inputs.slides, inputs.tiles, inputs.annotations, scores
+    training, validation, further = split_slides(
+        params.slides, params.training, inputs.slides, inputs.tiles, inputs.annotations, [*scores, *inputs.stains]
     )
+    count, kept = len(training), len(training) + len(validation)
+    scores, stains = (further[:kept], further[kept:]) if scores else ([], further)
     state = Path(snakemake.output.weights).parent / ".state"
     settings = ClassifierRecipe.of(params.settings, f"classifiers.{snakemake.wildcards.model}")
+    training = normalised(training, stains[:count], settings.stain_normalisation)
+    validation = normalised(validation, stains[count:], settings.stain_normalisation)
     start = next(iter(inputs.weights), None) if isinstance(inputs.weights, list) else inputs.weights
     lesson = None
     if settings.distillation:
@@ -46,7 +50,7 @@ with job(snakemake.log[0], gpus=snakemake.resources.gpu):
                 rules=TileRules(**params.rules),
                 seed=params.seed,
                 folder=state,
-                scores=scores[: len(training)],
+                scores=scores[:count],
                 start=start,
                 lesson=lesson,
                 code=params.code,

@@ -233,13 +233,34 @@ def classify(
     layout = layout or Layout()
     name = check_classifier(session, layout, size, where=where)
     p_tumour = np.full(len(x), np.nan, np.float32)
-    unreadable = 0
     start = time.perf_counter()
-    batches = _read_ahead(open_reader, x, y, size, mpp, options)
-    with closing(batches), progress(len(x), where, "tiles") as bar:
+    with closing(streamed(open_reader, x, y, size=size, mpp=mpp, options=options, where=where)) as batches:
         for index, tiles, readable in batches:
             probability = probabilities(session, name, tiles, layout, where)
             p_tumour[index] = np.where(readable, probability[: len(index)], np.nan)
+    return Classified(p_tumour, int(np.isnan(p_tumour).sum()), time.perf_counter() - start)
+
+
+def streamed(
+    open_reader: Callable[[], Slide],
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    size: int,
+    mpp: float,
+    options: EngineOptions,
+    where: str,
+) -> Generator[tuple[np.ndarray, np.ndarray, np.ndarray], None, None]:
+    """Yield batches of a slide's tiles that threads read ahead, saying how far it is; arguments as for `classify`.
+
+    A batch is (indices, int; tiles, uint8 (n, size, size, 3); readable, bool). Raises SlideError, with status
+    ``unreadable``, if more than `options.max_unreadable` of the tiles cannot be read.
+    """
+    unreadable = 0
+    batches = _read_ahead(open_reader, x, y, size, mpp, options)
+    with closing(batches), progress(len(x), where, "tiles") as bar:
+        for index, tiles, readable in batches:
+            yield index, tiles, readable
             unreadable += int(len(index) - readable.sum())
             # At once: on a broken slide every further tile would cost opening it again.
             if unreadable > options.max_unreadable * len(x):
@@ -248,7 +269,6 @@ def classify(
                 mend = "Copy or export the slide again; `inference.max_unreadable` sets the limit."
                 raise SlideError(what, status="unreadable", where=where, found=found, mend=mend)
             bar.update(len(index))
-    return Classified(p_tumour, unreadable, time.perf_counter() - start)
 
 
 def probabilities(

@@ -16,6 +16,7 @@ import openslide
 from drunet.errors import SlideError
 from drunet.grid import nearest_finer_level
 from drunet.opening import COPY_AGAIN, SlideProperties, open_file, properties_of, unreadable, usable_levels
+from drunet.stains import through_density
 
 # No single read decodes more than this many pixels, which bounds memory at about half a gigabyte.
 MAX_READ_PX = 2**26
@@ -32,7 +33,8 @@ class Slide:
 
     `path` is a file that OpenSlide reads, `slide_id` how messages call it; `mpp`, µm/px from the sample sheet, wins
     over what the file says. With `tissue`, bool (h, w) over the whole slide, `read` refuses regions of which too much
-    tissue is missing in the file. Raises SlideError with status ``missing``, ``unreadable`` or ``resolution_missing``.
+    tissue is missing in the file; with `density`, float (3, 3), it changes the stains of what it reads, see
+    `drunet.stains`. Raises SlideError with status ``missing``, ``unreadable`` or ``resolution_missing``.
 
     Attributes
     ----------
@@ -48,8 +50,9 @@ class Slide:
         slide_id: str,
         mpp: float | None = None,
         tissue: np.ndarray | None = None,
+        density: np.ndarray | None = None,
     ) -> None:
-        self.slide_id, self._tissue, self.notes = slide_id, tissue, list[str]()
+        self.slide_id, self._tissue, self._density, self.notes = slide_id, tissue, density, list[str]()
         path = Path(path)
         if not path.is_file():
             mend = "Correct `path` in the sheet, or `cohort.root` in the configuration."
@@ -115,7 +118,7 @@ class Slide:
             rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
         if self._tissue is not None:
             self._refuse_lost(rgb, clear, (x, y), downsample, self._tissue)
-        return rgb
+        return rgb if self._density is None else through_density(rgb, self._density)
 
     def read_whole(self, shape: tuple[int, int]) -> np.ndarray:
         """The whole slide stretched to uint8 (h, w, 3), from the nearest finer level, resized by area."""

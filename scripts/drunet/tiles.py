@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ COARSEST = 4.0
 # Polygons of more corners are cut before tiles meet them, by halves and at most so often.
 FEW_CORNERS, DEEPEST_CUT = 5000, 24
 _SLACK = 1e-9
+_SAMPLE, _MOST_PIXELS = 64, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,24 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
         mend = "Delete it and run the workflow again."
         raise DrunetError("the mask cannot be read", where=os.fspath(path), mend=mend)
     return np.asarray(picture > 127)
+
+
+def tissue_pixels(open_slide: Callable[[], Slide], table: pd.DataFrame, grid: Grid, seed: int) -> np.ndarray:
+    """Pixels, uint8 (n, 3), of at most 64 tiles drawn from a slide's table; those that cannot be read are passed over.
+
+    Of the pixels at most a million, evenly spread, come back.
+    """
+    chosen = np.sort(np.random.default_rng(seed).choice(len(table), min(_SAMPLE, len(table)), replace=False))
+    parts, slide = [np.zeros((0, 3), np.uint8)], open_slide()
+    for x, y in table[["x", "y"]].to_numpy(np.int64)[chosen].tolist():
+        try:
+            parts.append(slide.read(x, y, (grid.size, grid.size), grid.tile_mpp).reshape(-1, 3))
+        except SlideError:
+            slide.close()
+            slide = open_slide()
+    slide.close()
+    pixels = np.concatenate(parts)
+    return pixels[:: -(-len(pixels) // _MOST_PIXELS) or 1]
 
 
 def write_labelled_images(slide: Slide, table: pd.DataFrame, grid: Grid, folder: str | os.PathLike[str]) -> None:

@@ -110,7 +110,9 @@ def test_an_architecture_is_what_its_row_says(row: Row, monkeypatch: pytest.Monk
 
 
 def test_every_architecture_of_the_product_has_a_row_and_one_that_is_exported() -> None:
-    assert {row.name for row in ROWS} == {row.name for row in ROWS if row.onnx} == set(ARCHITECTURES)
+    # A head takes features, and no pictures: it has tests of its own.
+    seeing = set(ARCHITECTURES) - {"encoder_head"}
+    assert {row.name for row in ROWS} == {row.name for row in ROWS if row.onnx} == seeing
 
 
 def test_the_published_size_of_h2g_nets_refiner_is_the_one_worked_out_by_hand() -> None:

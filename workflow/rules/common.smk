@@ -115,6 +115,7 @@ pathvars:
 wildcard_constraints:
     slide=ID_PATTERN,
     model=ID_PATTERN,
+    encoder=ID_PATTERN,
 
 
 def row(wildcards):

@@ -3,6 +3,7 @@ rule classify_tiles:
         slide=slide_file,
         tissue="<results>/slides/{slide}/tissue.png",
         tiles="<results>/slides/{slide}/tiles.parquet",
+        stains=lambda wildcards: slide_stains(settings_of(wildcards.model)),
         model="<results>/models/{model}/model.onnx",
     output:
         tiles="<results>/heatmaps/{model}/{slide}.parquet",
@@ -21,6 +22,7 @@ rule classify_tiles:
         settings=lambda wildcards: {
             k: v for k, v in settings_of(wildcards.model).items() if k in ("channels_last", "scale", "tumour_index")
         },
+        stains=lambda wildcards: settings_of(wildcards.model).get("stain_normalisation"),
         code=lambda wildcards: code("classify_tiles"),
     threads: resource("classify_tiles", "threads", 8)
     resources:

@@ -33,6 +33,35 @@ def is_kept(model):
     return not is_finished(model) and settings_of(model)["training"]["epochs"] == 0
 
 
+def encoder_of(model):
+    """The encoder whose features a classifier learns from; None for one that sees tiles itself."""
+    return settings_of(model).get("encoder")
+
+
+def encoder_file(file):
+    """A file of a classifier's encoder."""
+    return lambda wildcards: f"{RESULTS}/encoders/{encoder_of(wildcards.model)}/{file}"
+
+
+def features_file(wildcards):
+    return f"{RESULTS}/features/{encoder_of(wildcards.model)}/{wildcards.slide}.npy"
+
+
+def learning_features(wildcards):
+    return expand(f"{RESULTS}/features/{encoder_of(wildcards.model)}/{{slide}}.npy", slide=learning_slides(wildcards))
+
+
+def adopted_settings(wildcards):
+    """What of an encoder's settings its adoption depends on."""
+    later = ("kept", "stain_normalisation")
+    return {k: v for k, v in config["encoders"][wildcards.encoder].items() if k not in later}
+
+
+def kept_type(encoder):
+    """In which type an encoder's features are kept."""
+    return config["encoders"][encoder].get("kept", "float16")
+
+
 def annotated_slides(split, kinds, cohorts=None):
     """Slides of a split, annotated in one of these ways; `cohorts` null: of the sheet, else of the cohorts of this name.
 
@@ -161,6 +190,15 @@ def learning_heatmaps(wildcards):
     return [f"{RESULTS}/heatmaps/{unseen_by(classifier, s)}/{s}.tif" for s in learning_slides(wildcards)]
 
 
+def slide_stains(settings):
+    """The file with a slide's stains, of a model that sees them normalised; none for any other."""
+    return [f"{RESULTS}/slides/{{slide}}/stains.json"] if settings.get("stain_normalisation") else []
+
+
+def learning_stains(wildcards):
+    return expand(slide_stains(settings_of(wildcards.model)), slide=learning_slides(wildcards))
+
+
 def learning_rows(wildcards):
     return [{"slide_id": s, "mpp": ALL_ROWS[s].mpp} for s in learning_slides(wildcards)]
 
@@ -230,16 +268,25 @@ def architecture_module(model):
 
 
 def trained_names(*kinds):
-    """A pattern of the models that are trained here, folds of classifiers included."""
-    names = [re.escape(n) for kind in kinds for n, settings in config[kind].items() if "onnx" not in settings]
-    folds = r"(\.fold\d+of\d+)?" if "classifiers" in kinds else ""
-    return f"({'|'.join(names)}){folds}" if names else "(?!)"
+    """A pattern of the models that are trained here as a whole, folds of classifiers included."""
+    settings = {n: s for kind in kinds for n, s in config[kind].items()}
+    return pattern([n for n, s in settings.items() if "onnx" not in s and "encoder" not in s], "classifiers" in kinds)
+
+
+def head_names():
+    """A pattern of the classifiers whose head alone is trained here, folds included."""
+    return pattern([n for n, settings in config["classifiers"].items() if "encoder" in settings], True)
+
+
+def pattern(names, folds=False):
+    """A pattern of names, or of folds of them too; of nothing where there are none."""
+    fold = r"(\.fold\d+of\d+)?" if folds else ""
+    return f"({'|'.join(map(re.escape, names))}){fold}" if names else "(?!)"
 
 
 def finished_names():
     """A pattern of the models that come as finished ONNX files."""
-    both = {**config["classifiers"], **config["refiners"]}
-    return "|".join(re.escape(n) for n, settings in both.items() if "onnx" in settings) or "(?!)"
+    return pattern([n for n, s in {**config["classifiers"], **config["refiners"]}.items() if "onnx" in s])
 
 
 def shown_slides():

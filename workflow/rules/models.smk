@@ -5,6 +5,7 @@ rule train_classifier:
         annotations=learning_files("<results>/slides/{slide}/annotation.parquet"),
         weights=starting_weights,
         scores=learning_scores,
+        stains=learning_stains,
         teacher=teacher_file,
     output:
         weights="<results>/models/{model}/weights.weights.h5",
@@ -90,7 +91,7 @@ rule describe_model:
     benchmark:
         "<benchmarks>/describe_model/{model}.tsv"
     wildcard_constraints:
-        model=trained_names("classifiers", "refiners"),
+        model=f"{trained_names('classifiers', 'refiners')}|{head_names()}",
     conda:
         "../../envs/train.yaml"
     params:

@@ -26,3 +26,31 @@ rule extract_tiles:
         "Listing the tiles of {wildcards.slide}"
     script:
         "../../scripts/extract_tiles.py"
+
+
+rule estimate_stains:
+    input:
+        slide=slide_file,
+        tissue="<results>/slides/{slide}/tissue.png",
+        tiles="<results>/slides/{slide}/tiles.parquet",
+    output:
+        stains="<results>/slides/{slide}/stains.json",
+    log:
+        "<logs>/estimate_stains/{slide}.log",
+    benchmark:
+        "<benchmarks>/estimate_stains/{slide}.tsv"
+    group:
+        "prepare_slide"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        mpp=slide_mpp,
+        seed=config["seed"],
+        code=lambda wildcards: code("estimate_stains"),
+    resources:
+        mem_mb=resource("estimate_stains", "mem_mb", 2000),
+        runtime=resource("estimate_stains", "runtime", 20),
+    message:
+        "Estimating the stains of {wildcards.slide}"
+    script:
+        "../../scripts/estimate_stains.py"

@@ -14,6 +14,7 @@ from drunet.augment.colour import adjust_brightness, adjust_contrast, adjust_hue
 from drunet.augment.multi_lens import coordinate_map, draw_lenses, resample
 from drunet.settings.augment import AugmentSettings
 from drunet.settings.base import Block
+from drunet.stains import jitter_hed
 
 
 @dataclass(frozen=True)
@@ -88,20 +89,31 @@ class MultiLens:
 
 
 @dataclass(frozen=True)
+class HedJitter:
+    """Largest change either way of the amount of haematoxylin, eosin and DAB, see `drunet.stains.jitter_hed`: `sigma`
+    of the factor, which is around 1, `bias` of what is added, in density.
+    """
+
+    sigma: tuple[float, float, float]
+    bias: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class Augmentation:
     """A callable that changes one sample at random.
 
-    Orientation, of all arrays, comes first, then zoom and shear, then colour (hue, saturation, contrast, brightness),
-    then lenses. What is left at its default is not done and draws nothing. `zoom` is a range of the factor by which
-    each axis is enlarged, `shear` the largest angle either way, degrees. `hue` and `brightness` are the largest change
-    either way, share of the colour circle and of the full range; `contrast` and `saturation` are ranges of the
-    factor.
+    Orientation, of all arrays, comes first, then zoom and shear, then colour (stains, hue, saturation, contrast,
+    brightness), then lenses. What is left at its default is not done and draws nothing. `zoom` is a range of the factor
+    by which each axis is enlarged, `shear` the largest angle either way, degrees. `hue` and `brightness` are the
+    largest change either way, share of the colour circle and of the full range; `contrast` and `saturation` are ranges
+    of the factor.
     """
 
     flip: bool = False
     quarter_turns: bool = False
     zoom: tuple[float, float] | None = None
     shear: float = 0.0
+    hed: HedJitter | None = None
     hue: float = 0.0
     contrast: tuple[float, float] | None = None
     saturation: tuple[float, float] | None = None
@@ -117,6 +129,8 @@ class Augmentation:
         values = _given(AugmentSettings.of({} if config is None else config, where))
         if lens := values.get("multi_lens"):
             values["multi_lens"] = MultiLens(**_given(lens))
+        if hed := values.get("hed"):
+            values["hed"] = HedJitter(**_given(hed))
         return cls(**values)
 
     def __call__(self, rng: np.random.Generator, image: NDArray[np.uint8], *others: NDArray) -> tuple[NDArray, ...]:
@@ -152,6 +166,9 @@ class Augmentation:
         return np.column_stack([linear, middle - linear @ middle])
 
     def _recolour(self, rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self.hed:
+            sigma, bias = np.array(self.hed.sigma), np.array(self.hed.bias)
+            image = jitter_hed(image, rng.uniform(1 - sigma, 1 + sigma), rng.uniform(-bias, bias))
         hue = rng.uniform(-self.hue, self.hue) if self.hue else 0.0
         saturation = rng.uniform(*self.saturation) if self.saturation else 1.0
         if self.hue or self.saturation:

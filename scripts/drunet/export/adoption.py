@@ -12,6 +12,7 @@ from typing import Any
 from drunet.errors import ModelError
 from drunet.export.digests import external_files, external_names, model_digest
 from drunet.files import sha256, whole_file
+from drunet.settings.encoder import EncoderSettings
 from drunet.settings.finished import FinishedModel
 
 # A graph may never end; the largest networks of the field take some seconds for the tiles of a trial.
@@ -25,10 +26,10 @@ def adopt(
     name: str,
     role: str,
     size: int,
-    settings: FinishedModel,
+    settings: FinishedModel | EncoderSettings,
     seconds: float = TRIAL_SECONDS,
 ) -> dict[str, Any]:
-    """Take a model into place if it fits its role, ``classifier`` or ``refiner``.
+    """Take a model into place if it fits its role, ``classifier``, ``refiner`` or ``encoder``.
 
     It is tried on tiles made from a seed, in a process of its own. A file in the workflow's form is copied byte for
     byte; another gets the layers that are missing, see `drunet.export.standard_form`.
@@ -37,7 +38,7 @@ def adopt(
     ----------
     size : int
         Side of a tile in pixels, which a classifier has to take.
-    settings : FinishedModel
+    settings : FinishedModel or EncoderSettings
         Its entry in the configuration.
     seconds : float
         After which a trial is given up.
@@ -86,7 +87,7 @@ def adopt(
         "parity": None,
         "parameters": None,
         "training_slides": [],
-        "mpp": settings.mpp,
+        "mpp": getattr(settings, "mpp", None),
         "smallest_tumour_um2": None,
     }
 

@@ -21,6 +21,7 @@ from onnx import helper, numpy_helper
 
 from drunet.errors import ModelError
 from drunet.files import whole_file
+from drunet.models.encoder_head import FEATURES, typical_features
 from drunet.refine import HEATMAP
 from drunet.training.trained import rebuild
 
@@ -43,16 +44,16 @@ def export_trained(
 ) -> dict[str, Any]:
     """Export a model from the facts that its training left; see `write_onnx` for what is returned and raised.
 
-    Pictures go in as 0..255: the graph itself divides by 255 (authors' code: x / 255 for both branches). `facts` and
-    `weights` are as for `drunet.training.trained.rebuild`; `model` is the network itself, where it is built already and
-    holds its weights. The file keeps `name`, the architecture and `metadata`.
+    Pictures go in as 0..255, features as they are: the graph itself divides by 255 (authors' code: x / 255 for both
+    branches). `facts` and `weights` are as for `drunet.training.trained.rebuild`; `model` is the network itself, where
+    it is built already and holds its weights. The file keeps `name`, the architecture and `metadata`.
     """
     model = model or rebuild(facts, weights)
     return write_onnx(
         model,
         path,
         opset=opset,
-        scales={tensor.name: 1.0 if tensor.name == HEATMAP else 1 / 255 for tensor in model.inputs},
+        scales={tensor.name: 1.0 if tensor.name in (HEATMAP, FEATURES) else 1 / 255 for tensor in model.inputs},
         facts={"model": name, "architecture": facts["architecture"], **(metadata or {})},
         seed=facts["seed"],
     )
@@ -74,7 +75,7 @@ def write_onnx(
     model : keras.Model
         Inputs named, channels last, in [0, 1]; one softmax output.
     scales : mapping of input name to float
-        Factor that the graph applies to that input: 1/255 for a picture fed as 0..255, 1 for a probability.
+        Factor that the graph applies to that input: 1/255 for a picture fed as 0..255, 1 for a probability or features.
     facts : mapping
         Kept in the file's metadata.
     seed : int
@@ -204,7 +205,11 @@ def _parity(
     session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(seed)
     shapes = {n: tuple(t.shape[1:]) for n, t in zip(names, model.inputs, strict=True)}
-    candidates = [{n: _picture(rng, shape) for n, shape in shapes.items()} for _ in range(_CANDIDATES)]
+
+    def sample(name: str) -> np.ndarray:
+        return typical_features(model, rng) if name == FEATURES else _picture(rng, shapes[name])
+
+    candidates = [{n: sample(n) for n in names} for _ in range(_CANDIDATES)]
 
     def answer(samples: list[dict[str, np.ndarray]]) -> np.ndarray:
         raw = {n: np.stack([s[n] for s in samples]) / np.float32(scales[n]) for n in names}

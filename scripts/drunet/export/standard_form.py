@@ -32,7 +32,7 @@ def place(source: str, target: str, where: str, *, whole: bool) -> list[str]:
         found = str(error).splitlines()[0].replace(str(Path(source).parent), "")[:160]
         mend = "Export it again, or correct its path in the configuration."
         raise ModelError("the file cannot be loaded as an ONNX model", where=where, found=found, mend=mend) from error
-    _save(model, target, where)
+    save(model, target, where)
     return ["weights taken into the file"]
 
 
@@ -58,7 +58,7 @@ def divided_input(path: str, where: str, *, channels_last: bool) -> list[str]:
     graph.input.remove(taken[0])
     joined = helper.make_node("Concat", [IMAGE, HEATMAP], [taken[0].name], name=f"{_NEW}joined", axis=axis)
     graph.node.insert(0, joined)
-    _save(model, path, where)
+    save(model, path, where)
     return [f"input {taken[0].name} of four channels divided into slide and heatmap"]
 
 
@@ -69,7 +69,7 @@ def standard_form(path: str, role: str, decided: dict[str, Any], settings: Finis
     """
     model = onnx.load(path)
     done: list[str] = []
-    rewriting = _Rewriting(model.graph)
+    rewriting = Rewriting(model.graph)
     classifier = role == "classifier"
     output, classes = decided["output"], decided["classes"]
     if len(model.graph.output) > 1:
@@ -114,11 +114,12 @@ def standard_form(path: str, role: str, decided: dict[str, Any], settings: Finis
         return []
     shape = [decided["batch"] or "n", *([] if classifier else [decided["side"]] * 2), classes]
     rewriting.finish(value, shape)
-    _save(model, path, where)
+    save(model, path, where)
     return done
 
 
-def _save(model: Any, path: str, where: str) -> None:
+def save(model: Any, path: str, where: str) -> None:
+    """Write a model; raises ModelError where one file cannot hold it."""
     try:
         onnx.save(model, path)
     except Exception as error:  # ValueError, or protobuf's own, beyond 2 GB
@@ -126,8 +127,8 @@ def _save(model: Any, path: str, where: str) -> None:
         raise ModelError(what, where=where, found=type(error).__name__, mend=mend) from error
 
 
-class _Rewriting:
-    """A graph to which layers are added at its ends."""
+class Rewriting:
+    """A graph to which layers are added at its ends: `front` ones between an input and what read it."""
 
     def __init__(self, graph: Any) -> None:
         self.graph = graph
@@ -135,21 +136,25 @@ class _Rewriting:
         self._count = 0
 
     def name(self) -> str:
+        """A new name."""
         self._count += 1
         return f"{_NEW}{self._count}"
 
     def constant(self, value: np.ndarray) -> str:
+        """Name of a new constant."""
         name = self.name()
         self.graph.initializer.append(numpy_helper.from_array(value, name))
         return name
 
     def node(self, kind: str, inputs: list[str], *, front: bool = False, result: str = "", **attributes: Any) -> str:
+        """Add a layer; the name of its answer."""
         result = result or self.name()
         node = helper.make_node(kind, inputs, [result], name=self.name(), **attributes)
         self._front.append(node) if front else self.graph.node.append(node)
         return result
 
     def as_float(self, output: str) -> str:
+        """Name of an output as float32."""
         kind = next(o.type.tensor_type.elem_type for o in self.graph.output if o.name == output)
         return output if kind == TensorProto.FLOAT else self.node("Cast", [output], to=TensorProto.FLOAT)
 
@@ -186,7 +191,7 @@ class _Rewriting:
                 continue
             inside = f"{_NEW}inside_{name}"
             for node in self.graph.node:
-                _rename(node, old.name, inside)
+                rename(node, old.name, inside)
             value = name
             if scaled:
                 factor = self.constant(np.array([settings.scale], np.float32))
@@ -212,7 +217,7 @@ class _Rewriting:
         self.graph.output.append(helper.make_tensor_value_info(value, TensorProto.FLOAT, shape))
 
 
-def _rename(node: Any, old: str, new: str) -> None:
+def rename(node: Any, old: str, new: str) -> None:
     """Rename a value in a node and in the graphs inside it."""
     for k, name in enumerate(node.input):
         if name == old:
@@ -220,4 +225,4 @@ def _rename(node: Any, old: str, new: str) -> None:
     for attribute in node.attribute:
         for graph in [attribute.g, *attribute.graphs]:
             for inner in graph.node:
-                _rename(inner, old, new)
+                rename(inner, old, new)

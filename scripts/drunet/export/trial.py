@@ -18,6 +18,7 @@ import numpy as np
 from drunet.errors import DrunetError, ModelError
 from drunet.inference import SUM_ERROR, EngineOptions, Layout, check_classifier, free, open_session, probabilities
 from drunet.refine import HEATMAP, IMAGE, refine, refiner_size
+from drunet.settings.encoder import EncoderSettings
 from drunet.settings.finished import FinishedModel
 
 TILES = 8
@@ -46,10 +47,10 @@ def trial_tiles(size: int) -> np.ndarray:
 
 @dataclass
 class Trial:
-    """A model that is tried: its session, what is set, and its name in messages."""
+    """A model that is tried: its session, what is set (its entry in the configuration), and its name in messages."""
 
     session: Any
-    settings: FinishedModel
+    settings: Any
     where: str
 
     def __post_init__(self) -> None:
@@ -306,8 +307,13 @@ def decide(asked: dict[str, Any]) -> dict[str, Any]:
     from drunet.export.standard_form import divided_input, place, standard_form
 
     target, where, role = asked["target"], asked["where"], asked["role"]
-    settings = FinishedModel.of(asked["settings"], where)
     changed = place(asked["source"], target, where, whole=asked["beside"])
+    if role == "encoder":
+        from drunet.export.encoder import encoder_form
+
+        encoder = encoder_form(target, asked["size"], EncoderSettings.of(asked["settings"], where), where)
+        return {**encoder, "changed": changed + encoder["changed"]}
+    settings = FinishedModel.of(asked["settings"], where)
     if role == "classifier":
         decided = try_classifier(target, asked["size"], settings, where)
     else:

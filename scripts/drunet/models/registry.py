@@ -21,6 +21,7 @@ ARCHITECTURES: dict[str, str] = {
     "h2gnet_classifier": "drunet.models.h2gnet_classifier:build_h2gnet_classifier",
     "h2gnet_unet": "drunet.models.h2gnet_unet:build_h2gnet_unet",
     "backbone": "drunet.models.backbone_classifier:build_backbone_classifier",
+    "encoder_head": "drunet.models.encoder_head:build_encoder_head",
 }
 
 # More than any network's file has: characters in the name of an array, and arrays and groups.

@@ -47,6 +47,15 @@ def write_card(
         held_out += ". They are wholly annotated, the training slides partially: a test on their cohort is not external"
     counts = facts.get("samples_per_epoch")
     samples = f"\n- Samples per epoch: {counts['tumour']} tumour, {counts['non_tumour']} non-tumour" if counts else ""
+    begun = f"Starting weights: {settings.get('weights')}"
+    if encoder := facts.get("encoder"):
+        begun = (
+            f"Head on the features of the encoder {encoder['name']}, a finished ONNX file: its training slides are not "
+            f"known\n- Encoder given (SHA-256): `{encoder['sha256']}`"
+        )
+    if stains := facts.get("stain_normalisation"):
+        left = ", ".join(stains["not_normalised"]) or "none"
+        begun += f"\n- Stains of its tiles are normalised ({stains['method']}); not on training slides: {left}"
     taught = f"\n- {_taught(facts['distillation'])}" if facts.get("distillation") else ""
     write_text(
         path,
@@ -55,7 +64,7 @@ def write_card(
 {task}
 
 - Architecture: {facts["architecture"]}
-- Starting weights: {settings["weights"]}{taught}
+- {begun}{taught}
 - Weights (SHA-256): `{weights_sha256}`
 - Made with drunet {drunet.__version__}, Keras {facts["keras"]}, seed {facts["seed"]}
 

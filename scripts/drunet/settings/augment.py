@@ -32,6 +32,7 @@ Factors = Annotated[tuple[_Entry, _Entry], *ORDERED]
 _Zoom = Annotated[float, Strict(), Field(ge=0.25, le=4)]
 Zoom = Annotated[tuple[_Zoom, _Zoom], *ORDERED]
 _Strength = Annotated[float, Strict(), Field(ge=-1, le=1)]
+_Share = Annotated[float, Strict(), Field(ge=0, le=1)]
 _Radius = Annotated[int, Strict(), Field(ge=1)]
 Radius = Annotated[tuple[_Radius, _Radius], *ORDERED, AfterValidator(_not_empty)]
 
@@ -51,6 +52,15 @@ class MultiLensSettings(Block):
     """where centres may lie; inside: no lens crosses the border; null: anywhere"""
 
 
+class HedSettings(Block):
+    """Random amounts of stains; see `drunet.augment.pipeline.HedJitter`."""
+
+    sigma: Annotated[tuple[_Share, _Share, _Share], Strict(False)]
+    """largest change of the factor on haematoxylin, eosin and DAB; published: 0.05 each"""
+    bias: Annotated[tuple[_Share, _Share, _Share], Strict(False)]
+    """largest amount of each that is added or taken away, optical density (base 10)"""
+
+
 class AugmentSettings(Block):
     """Random changes of one training sample; see `drunet.augment.pipeline.Augmentation`."""
 
@@ -62,6 +72,8 @@ class AugmentSettings(Block):
     """range of the factor by which samples are enlarged, for each axis; what a shrunk one lacks is mirrored"""
     shear: float | None = Field(default=None, ge=0, le=45)
     """largest shear either way, degrees"""
+    hed: HedSettings | None = None
+    """random amounts of stains; null: none"""
     hue: float | None = Field(default=None, ge=0, le=0.5)
     """largest turn of the hue either way, share of the colour circle"""
     contrast: Factors | None = None

@@ -12,23 +12,29 @@ from drunet.settings.distillation import DistillationSettings
 from drunet.settings.loss import LossSettings
 from drunet.settings.network import Cohorts, NetworkSettings
 from drunet.settings.sampling import SamplingSettings
+from drunet.settings.stains import StainNormalisation
 from drunet.settings.training import TrainingSettings
 
 
-class LearntData(Block):
-    """What a classifier is trained on."""
+class LearntSlides(Block):
+    """Which slides a classifier is trained on."""
 
     annotation_kinds: list[Literal["wta", "psa"]] = Field(min_length=1)
     """which annotations are used: wta (whole tumour outlined), psa (parts marked)"""
     cohorts: Cohorts
     """names in the sheet's column cohort; null: every slide of cohort.sheet"""
-    sampling: SamplingSettings
-    """which of the labelled tiles an epoch shows"""
     validation_kinds: list[Literal["wta", "psa"]] | None = Field(default=None, min_length=1)
     """annotations of the validation slides, of which there must be some; null: annotation_kinds, or wta where a psa
     model has no such slides, which the log, the card and the page say"""
     validation_tiles: int | None = Field(default=None, ge=1)
     """largest number of tiles that decide which epoch was best, drawn once; null: all"""
+
+
+class LearntData(LearntSlides):
+    """What a classifier is trained on."""
+
+    sampling: SamplingSettings
+    """which of the labelled tiles an epoch shows"""
     clustering: dict[str, Any] | None = None
     """how classes are found for few-shot and many-shot models"""
     episodes: dict[str, Any] | None = None
@@ -55,6 +61,8 @@ class ClassifierRecipe(NetworkSettings):
     """optimiser, length and early stopping"""
     augment: AugmentSettings | None
     """augmentation of the tiles; null: none"""
+    stain_normalisation: StainNormalisation | None = None
+    """what every tile goes through, in training and later; null: tiles as they are"""
 
     @model_validator(mode="after")
     def _loss_beside_a_teacher(self) -> Self:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from drunet.settings.base import Block
 from drunet.settings.cohort import CohortSettings
+from drunet.settings.encoder import EncoderSettings
 from drunet.settings.export import ExportSettings
 from drunet.settings.inference import InferenceSettings
 from drunet.settings.measure import MeasureSettings
@@ -38,6 +39,8 @@ class Configuration(Block):
     """tissue mask"""
     tiles: TilesSettings
     """grid of the tiles, and how they are labelled"""
+    encoders: dict[Id, EncoderSettings] = Field(default_factory=dict)
+    """finished encoders by name, whose features classifiers with `encoder: NAME` learn from"""
     classifiers: Annotated[dict[Id, Classifier], Field(min_length=1)]
     """patch-wise classifiers by name"""
     refiners: Annotated[dict[Id, Refiner], Field(min_length=1)]

@@ -19,7 +19,17 @@ except ImportError:
     from yaml import SafeLoader  # type: ignore[assignment]
 
 # Blocks that mean something only as a whole: a part of another model's would be a mixture of the two.
-_WHOLE = ("options", "weights", "multi_lens", "sampling", "clustering", "loss", "distillation")
+_WHOLE = (
+    "options",
+    "weights",
+    "multi_lens",
+    "hed",
+    "stain_normalisation",
+    "sampling",
+    "clustering",
+    "loss",
+    "distillation",
+)
 
 
 def read_yaml(path: Path) -> Any:
@@ -81,8 +91,8 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any], whole: Iterable[str
 def resolve_models(config: Mapping[str, Any]) -> dict[str, Any]:
     """Write out models that say `like: NAME`: everything as in that model but for what they say themselves.
 
-    `options`, `weights`, `loss`, `distillation`, `data.sampling`, `data.clustering` and `augment.multi_lens` are taken
-    whole or not at all, and options never from another architecture.
+    `options`, `weights`, `loss`, `distillation`, `data.sampling`, `data.clustering`, `augment.multi_lens`,
+    `augment.hed` and `stain_normalisation` are taken whole or not at all, and options never from another architecture.
 
     Raises
     ------

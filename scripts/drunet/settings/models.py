@@ -9,6 +9,7 @@ from pydantic import Discriminator, Tag, model_validator
 from drunet.settings.base import Block, refusal
 from drunet.settings.classifier import ClassifierSettings
 from drunet.settings.clustering import ClusteringSettings
+from drunet.settings.encoder import EncoderHead
 from drunet.settings.finished import FinishedModel
 from drunet.settings.refiner import RefinerSettings
 
@@ -38,9 +39,19 @@ def _is_finished(model: Any) -> bool:
     return isinstance(model, FinishedModel) or (isinstance(model, dict) and "onnx" in model)
 
 
+def _kind_of_classifier(model: Any) -> str:
+    if _is_finished(model):
+        return "FinishedModel"
+    told = model if isinstance(model, dict) else {"encoder": getattr(model, "encoder", None)}
+    head = told.get("encoder") is not None or told.get("architecture") == "encoder_head"
+    return "EncoderHead" if head else "ClassifierSettings"
+
+
 Classifier = Annotated[
-    Annotated[ClassifierSettings, Tag("ClassifierSettings")] | Annotated[FinishedModel, Tag("FinishedModel")],
-    Discriminator(lambda model: "FinishedModel" if _is_finished(model) else "ClassifierSettings"),
+    Annotated[ClassifierSettings, Tag("ClassifierSettings")]
+    | Annotated[EncoderHead, Tag("EncoderHead")]
+    | Annotated[FinishedModel, Tag("FinishedModel")],
+    Discriminator(_kind_of_classifier),
 ]
 Refiner = Annotated[
     Annotated[RefinerSettings, Tag("RefinerSettings")] | Annotated[FinishedModel, Tag("FinishedModel")],

@@ -15,6 +15,7 @@ from drunet.errors import ConfigError, closest
 from drunet.models import registry
 from drunet.settings.classifier import ClassifierSettings
 from drunet.settings.config import Configuration
+from drunet.settings.encoder import EncoderHead, EncoderSettings
 from drunet.settings.finished import FinishedModel
 from drunet.settings.network import starts_whole
 from drunet.settings.refiner import RefinerSettings
@@ -23,7 +24,8 @@ _FOLD_NAME = re.compile(r"\.fold\d+of\d+$")
 # Options that decide nothing about the arrays of weights: a fine-tuned model may differ from its start in them.
 _FREE_OPTIONS = {"size", "dropout", "spatial_dropout"}
 
-Trained = ClassifierSettings | RefinerSettings
+TrainedClassifier = ClassifierSettings | EncoderHead
+Trained = TrainedClassifier | RefinerSettings
 Models = Mapping[str, Trained | FinishedModel]
 
 
@@ -71,6 +73,9 @@ def check_references(settings: Configuration) -> None:
             _known(f"runs.{run}.refiner", parts.refiner, refiners, "refiner")
         if parts.smallest_tumour_of is not None:
             _known(f"runs.{run}.smallest_tumour_of", parts.smallest_tumour_of, refiners, "refiner")
+    for name, classifier in classifiers.items():
+        if isinstance(classifier, EncoderHead):
+            _known(f"classifiers.{name}.encoder", classifier.encoder, settings.encoders, "encoder")
     for name, refiner in refiners.items():
         if isinstance(refiner, FinishedModel):
             continue
@@ -101,6 +106,12 @@ def check_references(settings: Configuration) -> None:
         "circular `teacher` reference",
         "Name another, or let one of them learn from labels alone: `distillation: null`.",
     )
+    for name, classifier in classifiers.items():
+        lesson = classifier.distillation if isinstance(classifier, ClassifierSettings) else None
+        if lesson and _stains(settings, lesson.teacher) != _stains(settings, name):
+            what, where = "a teacher sees other stains than its student", f"classifiers.{name}.stain_normalisation"
+            mend = "Give both the same `stain_normalisation`."
+            raise ConfigError(what, where=where, found=f"teacher: {lesson.teacher}", mend=mend)
     both = sorted(set(classifiers) & set(refiners))
     if both:
         raise ConfigError(
@@ -118,7 +129,7 @@ def check_model_files(settings: Configuration) -> None:
     ------
     ConfigError
     """
-    for kind, models in _both(settings):
+    for kind, models in (*_both(settings), ("encoders", settings.encoders)):
         for name, model in models.items():
             for key, path in _named_files(model):
                 # Listed models are fetched when needed. `isfile` raises nothing where no folder may be entered.
@@ -147,9 +158,9 @@ def _both(settings: Configuration) -> list[tuple[str, Models]]:
 
 
 def _check_chains(
-    classifiers: Mapping[str, ClassifierSettings | FinishedModel],
+    classifiers: Mapping[str, TrainedClassifier | FinishedModel],
     key: str,
-    next_of: Callable[[ClassifierSettings], str | None],
+    next_of: Callable[[TrainedClassifier], str | None],
     what: str,
     mend: str,
 ) -> None:
@@ -200,14 +211,22 @@ def _check_same_network(model: Trained, start: Trained, where: str, name: str) -
         )
 
 
+def _stains(settings: Configuration, name: str) -> object:
+    """What a classifier does to the stains of its tiles."""
+    model = settings.classifiers[name]
+    if isinstance(model, EncoderHead):
+        return settings.encoders[model.encoder].stain_normalisation
+    return None if isinstance(model, FinishedModel) else model.stain_normalisation
+
+
 def _network(model: Trained) -> str:
     """What decides which arrays of weights a model has, as text."""
     options = {k: v for k, v in sorted(model.options.items()) if k not in _FREE_OPTIONS}
     return f"{model.architecture} {options or ''}".strip()
 
 
-def _named_files(model: Trained | FinishedModel) -> list[tuple[str, str]]:
-    if isinstance(model, FinishedModel):
+def _named_files(model: Trained | FinishedModel | EncoderSettings) -> list[tuple[str, str]]:
+    if isinstance(model, FinishedModel | EncoderSettings):
         return [("onnx", model.onnx)]
     if isinstance(model.weights, str):
         return [] if model.weights in ("random", "imagenet") else [("weights", model.weights)]

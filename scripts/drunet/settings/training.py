@@ -23,8 +23,8 @@ class DecaySettings(Block):
     """after every so many epochs"""
 
 
-class TrainingSettings(Block):
-    """How long and how a network is trained; see `drunet.training.loop.train`."""
+class HeadTraining(Block):
+    """How long and how a head on kept features is trained; see `drunet.training.loop.Trainer`."""
 
     optimiser: Literal["adam", "adamax", "sgd"]
     """name of the optimiser"""
@@ -32,17 +32,12 @@ class TrainingSettings(Block):
     """step size"""
     batch_size: int = Field(ge=1)
     """samples per step"""
-    epochs: int = Field(ge=0)
-    """largest number of epochs; 0, of a classifier or refiner: the weights that it starts from, as they are"""
+    epochs: int = Field(ge=1)
+    """largest number of epochs"""
     steps_per_epoch: int | None = Field(ge=1)
     """null: every sample once"""
     patience: int = Field(ge=1)
     """early stopping: epochs without a gain in what `keep` names, in validation or, where there is none, in training"""
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
-    """Keras' dtype policy of the layers"""
-    reestimate_batches: int = Field(ge=0)
-    """batches over which batch-norm statistics are re-estimated before every validation, and at the end where there is
-    none; 0: the moving averages, which lag behind the weights in short runs"""
     decay: DecaySettings | None = None
     """decay of the learning rate; null: constant"""
     epsilon: float | None = Field(default=None, gt=0)
@@ -53,9 +48,6 @@ class TrainingSettings(Block):
     validation or, where there is none, of training; or the last one, and early stopping watches the loss"""
     min_delta: float = Field(default=0.0, ge=0)
     """early stopping: a gain that is not larger counts as none"""
-    l2: float = Field(default=0.0, ge=0)
-    """added to the loss: so many times the squares of the kernels of convolutions that learn"""
-
     averaging: float | None = Field(default=None, gt=0, lt=1)
     """share of itself that a running average of the weights keeps at every step (0.98: of some 50 steps); it is judged
     and kept in place of the weights, which swing about it (Polyak and Juditsky 1992); null: the weights themselves"""
@@ -72,6 +64,20 @@ class TrainingSettings(Block):
         if self.decay is None:
             return self.learning_rate
         return float(self.learning_rate * self.decay.factor ** (epoch // self.decay.epochs))
+
+
+class TrainingSettings(HeadTraining):
+    """How long and how a network is trained; see `drunet.training.loop.Trainer`."""
+
+    epochs: int = Field(ge=0)
+    """largest number of epochs; 0, of a classifier or refiner: the weights that it starts from, as they are"""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
+    """Keras' dtype policy of the layers"""
+    reestimate_batches: int = Field(ge=0)
+    """batches over which batch-norm statistics are re-estimated before every validation, and at the end where there is
+    none; 0: the moving averages, which lag behind the weights in short runs"""
+    l2: float = Field(default=0.0, ge=0)
+    """added to the loss: so many times the squares of the kernels of convolutions that learn"""
 
 
 class ClasslessTraining(TrainingSettings):

@@ -16,7 +16,7 @@ import numpy as np
 from drunet.augment.pipeline import Augmentation
 from drunet.errors import DrunetError
 from drunet.sampling import Balance, Crops, Source, draw_epoch
-from drunet.training.readers import TileReader
+from drunet.training.readers import CropReader
 
 
 class EpochBatches(keras.utils.PyDataset, ABC):
@@ -31,12 +31,12 @@ class EpochBatches(keras.utils.PyDataset, ABC):
     streams : mapping of str to tuple of int
         Named streams of random draws, and what is appended to their seeds: draws of one stream never repeat those of
         another of the same seed, epoch and place.
-    reader : TileReader or None
+    reader : CropReader or None
         Where a dataset reads slides: it keeps the error that stopped it.
     """
 
     streams: ClassVar[Mapping[str, tuple[int, ...]]] = {"order": (), "augmentation": (7,)}
-    reader: TileReader | None = None
+    reader: CropReader | None = None
 
     def __init__(
         self, count: int, *, batch_size: int, seed: int, steps: int | None = None, fixed: bool = False
@@ -104,11 +104,11 @@ class TileBatches(EpochBatches):
     (float32 (n, size, size, 3) in [0, 1], float32 (n, 2) one-hot)
     """
 
-    reader: TileReader
+    reader: CropReader
 
     def __init__(
         self,
-        reader: TileReader,
+        reader: CropReader,
         sources: Sequence[Source],
         *,
         samples: int | None = None,

@@ -13,6 +13,7 @@ from drunet.console import say
 from drunet.sampling import GridTiles, Source, draw_epoch
 from drunet.sampling.strategies import LearningSlides, Sampling, sampled
 from drunet.settings.classifier import ClassifierRecipe
+from drunet.settings.encoder import HeadRecipe
 from drunet.settings.training import TrainingSettings
 from drunet.tiles import TileRules, read_table
 from drunet.training.batches import TileBatches, class_counts
@@ -26,7 +27,16 @@ from drunet.training.distillation import (
 )
 from drunet.training.loop import Trainer
 from drunet.training.losses import classification_loss
-from drunet.training.readers import AnnotatedSlide, TileReader, crop_sources, need_slides, tile_shape, tissue_tiles
+from drunet.training.readers import (
+    AnnotatedSlide,
+    CropReader,
+    TileReader,
+    crop_sources,
+    need_slides,
+    stain_facts,
+    tile_shape,
+    tissue_tiles,
+)
 from drunet.training.recipe import identity, new_network, run_facts, slide_facts
 from drunet.training.trained import Trained
 
@@ -100,12 +110,15 @@ def train_classifier(
         say(f"{name}: no validation slide is partially annotated; wholly annotated ones decide which epoch is best")
     tissue = tissue_tiles([read_table(s.tiles)[0] for s in training], rules) if lesson else None
     batches = _batches(reader, sampling, plan, seed, lesson, tissue)
-    checks = _validation(checker, held_out, settings, seed + 1, lesson)
+    kind = LabelBatches if lesson else TileBatches
+    checks = validation_batches(kind, checker, held_out, settings, seed + 1)
 
     model = new_network(settings, plan, seed, shape["size"], start=start)
     learnt = _learnt_files(training, scores) + ([[lesson.file]] if lesson else [])
     decisive = {"settings": settings.model_dump(), "seed": seed, "rules": asdict(rules), "code": code}
     decisive["teacher"] = lesson and lesson.teacher.how
+    densities = [slide.source.density for slide in (*training, *validation)]
+    decisive["densities"] = [None if density is None else density.tolist() for density in densities]
     history = Trainer(model, loss=loss, metrics=[metric, LabelledF1()], plan=plan).train(
         batches=batches,
         validation=checks,
@@ -122,6 +135,7 @@ def train_classifier(
         "validated_on_wta": fallen_back,
         "sampling": sampling.facts,
         "loss": loss_facts,
+        **stain_facts(training, settings.stain_normalisation),
         **run_facts(history, seed),
     }
     if lesson is not None and isinstance(batches, TaughtBatches):
@@ -159,13 +173,16 @@ def _batches(
     return TileBatches(reader, sampling.sources, samples=samples, **own)
 
 
-def _validation(
-    reader: TileReader, sources: Sequence[Source], settings: ClassifierRecipe, seed: int, lesson: Lesson | None
+def validation_batches(
+    kind: type[TileBatches],
+    reader: CropReader,
+    sources: Sequence[Source],
+    settings: ClassifierRecipe | HeadRecipe,
+    seed: int,
 ) -> TileBatches | None:
     """The same crops in every epoch, at most so many, drawn once; None where there are none."""
     if not sources:
         return None
-    kind = LabelBatches if lesson else TileBatches
     batches = partial(kind, reader, sources, batch_size=settings.training.batch_size, seed=seed, fixed=True)
     every, at_most = batches(), settings.data.validation_tiles
     if at_most is not None and len(every.crops) > at_most:

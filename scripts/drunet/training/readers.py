@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,21 +17,24 @@ from drunet.errors import SlideError, TrainingDataError
 from drunet.grid import Grid
 from drunet.outcome import without_failed
 from drunet.sampling import Crops, GridTiles, RegionCrops, Source
+from drunet.settings.stains import StainNormalisation
 from drunet.slide import Slide
+from drunet.stains import density_change
 from drunet.tiles import UNLABELLED, TileRules, read_table
 
 
 @dataclass(frozen=True)
 class SlideSource:
-    """Where a slide's pixels come from."""
+    """Where a slide's pixels come from, and what becomes of its stains."""
 
     path: str
     slide_id: str
     mpp: float | None = None
+    density: np.ndarray | None = field(default=None, compare=False)
 
     def open(self) -> Slide:
         """Open the slide; the caller closes it."""
-        return Slide(self.path, self.slide_id, self.mpp)
+        return Slide(self.path, self.slide_id, self.mpp, density=self.density)
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,27 @@ def split_slides(
     joined = [AnnotatedSlide(*parts) for parts in zip(sources, tiles, annotations, strict=True)]
     count = sum(place < training for place, _ in kept)
     return joined[:count], joined[count:], further
+
+
+def normalised(
+    slides: Sequence[AnnotatedSlide], stains: Sequence[str], settings: StainNormalisation | None
+) -> list[AnnotatedSlide]:
+    """The slides with their stains normalised, where that is asked for, by a file with the stains of each."""
+    if settings is None:
+        return list(slides)
+    changes = [density_change([file], settings) for file in stains]
+    pairs = zip(slides, changes, strict=True)
+    return [replace(slide, source=replace(slide.source, density=change)) for slide, change in pairs]
+
+
+class CropReader(Protocol):
+    """What a network is shown of crops, float32 (n, …), and the error that stopped it."""
+
+    failure: SlideError | None
+
+    def read(self, crops: Crops, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Read crops; what is random is drawn from the generator."""
+        ...
 
 
 class TileReader:
@@ -162,6 +186,14 @@ def tissue_tiles(tables: Sequence[pd.DataFrame], rules: TileRules) -> Crops:
         x, y = (table.loc[table["tissue_fraction"] >= rules.min_tissue, axis].to_numpy(np.int64) for axis in "xy")
         parts.append(Crops(np.full(len(x), slide), x, y, np.full(len(x), UNLABELLED)))
     return Crops.join(parts)
+
+
+def stain_facts(slides: Sequence[AnnotatedSlide], settings: StainNormalisation | None) -> dict[str, Any]:
+    """What to remember of the normalisation of stains, JSON values: nothing where there is none."""
+    if settings is None:
+        return {}
+    unchanged = [s.source.slide_id for s in slides if s.source.density is None]
+    return {"stain_normalisation": {**settings.model_dump(), "not_normalised": unchanged}}
 
 
 def need_slides(training: Sequence[AnnotatedSlide], name: str) -> None:

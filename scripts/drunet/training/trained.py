@@ -79,7 +79,8 @@ def rebuild(facts: Mapping[str, Any], weights: str | os.PathLike[str] | None = N
     that it starts at random. Raises ModelError if the weights do not fit the facts.
     """
     options: dict[str, Any] = {}
-    if settings := facts.get("settings"):
+    # A head on an encoder's features starts from no weights: all that builds it is in `builder`.
+    if (settings := facts.get("settings")) and "weights" in settings:
         kind = NetworkSettings if "freeze_fraction" in settings else BuiltSettings
         # Starting weights are about to be overwritten: they need not be there any more.
         built = kind.among({**settings, "weights": "random"}, "settings")

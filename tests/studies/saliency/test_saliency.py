@@ -441,7 +441,7 @@ def test_the_figure_says_what_it_shows() -> None:
 def test_only_classifiers_that_are_trained_here_are_explained() -> None:
     config = {"classifiers": {"dr_fused": {"architecture": "dr_fused"}, "fin": {"onnx": "a.onnx"}}}
     rules.check({"models": ["dr_fused"]}, config)
-    with pytest.raises(ConfigError, match=r"finished ONNX model has no gradients \(found: fin\)"):
+    with pytest.raises(ConfigError, match=r"no gradients in the pixels of tiles as they are \(found: fin\)"):
         rules.check({"models": ["fin"]}, config)
 
 

@@ -51,8 +51,8 @@ class Settings(Block):
 def check(settings: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     """Refuse classifiers that have no gradients (raises ConfigError)."""
     where, classifiers = "study_settings.saliency.models", config["classifiers"]
-    trained = {name for name, model in classifiers.items() if "onnx" not in model}
+    trained = {n for n, m in classifiers.items() if not any(map(m.get, ("onnx", "encoder", "stain_normalisation")))}
     for name in settings["models"]:
         if name not in trained:
             mend = f"Name a classifier that is trained here: {', '.join(sorted(trained)) or 'there is none'}."
-            raise ConfigError("a finished ONNX model has no gradients", where=where, found=name, mend=mend)
+            raise ConfigError("no gradients in the pixels of tiles as they are", where=where, found=name, mend=mend)

@@ -54,9 +54,13 @@ def test_the_products_own_architectures_are_left_to_the_product() -> None:
     [
         (
             {"architecture": "clustered", "distillation": {"teacher": "big"}},
-            "classifiers.small.distillation: a model over clusters learns from no teacher (found: clustered)",
+            "classifiers.small.distillation: a model over clusters has no teacher, nor other stains (found: clustered)",
         ),
         ({"architecture": "prototypes", "distillation": {"teacher": "big"}}, "(found: prototypes)"),
+        (
+            {"architecture": "prototypes", "stain_normalisation": {"method": "macenko"}},
+            "classifiers.small.stain_normalisation: a model over clusters",
+        ),
         (
             {"architecture": "prototypes", "weights": {"model": "big"}},
             "classifiers.small.weights.model: the model to start from is another network (found: big: dr_fused). "

@@ -30,9 +30,9 @@ def check_classifiers(classifiers: Mapping[str, Mapping[str, Any]]) -> None:
     over_clusters = clustered_models(classifiers)
     for name, settings in classifiers.items():
         where, own, start = f"classifiers.{name}", settings.get("architecture", ""), start_of(settings.get("weights"))
-        if name in over_clusters and settings.get("distillation"):
-            what, mend = "a model over clusters learns from no teacher", "Use null, or another architecture."
-            raise ConfigError(what, where=f"{where}.distillation", found=own, mend=mend)
+        if name in over_clusters and (key := next(filter(settings.get, ("distillation", "stain_normalisation")), None)):
+            what, mend = "a model over clusters has no teacher, nor other stains", "Use null, or another architecture."
+            raise ConfigError(what, where=f"{where}.{key}", found=own, mend=mend)
         fitting = (*STARTS, own) if name in over_clusters else (own,)
         if start and own not in registry.ARCHITECTURES and classifiers[start]["architecture"] not in fitting:
             what, found = "the model to start from is another network", classifiers[start]["architecture"]
