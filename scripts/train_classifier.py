@@ -56,8 +56,7 @@ with job(snakemake.log[0], gpus=snakemake.resources.gpu):
                 code=params.code,
             )
         else:
-            shape = {key: params.tile[key] for key in ("size", "mpp")}
-            trained = as_it_came(settings, shape, seed=params.seed, start=start)
+            trained = as_it_came(settings, {k: params.tile[k] for k in ("size", "mpp")}, seed=params.seed, start=start)
         output = snakemake.output
         trained.write(weights=output.weights, history=output.history, facts=output.facts, settings=params.settings)
-        shutil.rmtree(state)
+        shutil.rmtree(state, ignore_errors=not settings.training.epochs)

@@ -39,4 +39,4 @@ with job(snakemake.log[0], gpus=snakemake.resources.gpu):
             trained = as_it_came(settings, shape, seed=params.seed, start=start)
         output = snakemake.output
         trained.write(weights=output.weights, history=output.history, facts=output.facts, settings=params.settings)
-        shutil.rmtree(state)
+        shutil.rmtree(state, ignore_errors=not settings.training.epochs)

@@ -237,7 +237,7 @@ def test_a_model_of_no_epochs_is_what_it_starts_from(trained: Trained, tmp_path:
     write_card(tmp_path / "card.md", name="c2", facts=told, history=table, weights_sha256="")
     card = (tmp_path / "card.md").read_text(encoding="utf-8")
     assert "Nothing was trained here." in card and "not known, the weights are as they came" in card
-    assert "training loss decided" not in card
+    assert "training loss decided" not in card and "Annotations: not known." in card
     drawn = training_curves(table, "c2").axes[0]
     assert [text.get_text() for text in drawn.texts] == ["c2: nothing was trained"]
 

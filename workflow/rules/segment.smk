@@ -43,7 +43,7 @@ rule cluster_heatmap:
     group:
         "segment_slide"
     conda:
-        "../../envs/data.yaml"
+        "../../envs/infer.yaml"
     params:
         mpp=slide_mpp,
         clustering=lambda wildcards: config["runs"][wildcards.run]["clustering"],

@@ -121,6 +121,8 @@ def summarise_provenance(found: Mapping[str, Provenance]) -> dict[str, Any]:
 def provenance_sentence(summary: Mapping[str, Any]) -> str:
     """`summarise_provenance` in words, for a model card."""
     total = summary["drawn"] + summary["corrected"] + summary["unedited"]
+    if not total:
+        return "not known."
     if not summary["sources"]:
         return f"All {total} annotations were drawn, as far as their files say."
     sources = "; ".join(f"{count} from {source}" for source, count in summary["sources"].items())

@@ -21,6 +21,7 @@ from drunet.cohort import SheetRow
 from drunet.demo.slides import SLIDES
 from drunet.errors import ConfigError, DrunetError, SheetError
 from drunet.models import registry
+from drunet.settings.clustering import ClusteringSettings
 from drunet.settings.merging import merged, resolve_models
 from drunet.settings.references import start_of
 from drunet.settings.sampling import SamplingSettings
@@ -372,6 +373,18 @@ def test_the_runs_learn_at_full_scale_from_what_the_paper_says(config: Json) -> 
     for label in ("II", "IV", "V"):
         wta = sampling[runs[labels[label]]["classifier"]]
         assert (wta.strategy, wta.clusters) == ("strata", 4), label
+    # Authors' code, FewShot.py: plain distances from the means of two shots; ClustringRefinement.py: its own numbers.
+    few = classifiers["few_shot"]
+    assert few["options"] == {"temperature": 1.0, "distance": "euclidean"}
+    episodes = few["data"]["episodes"]
+    assert (episodes["shots"], episodes["queries"], episodes["prototypes"]) == (2, 3, "shots")
+    assert episodes["count"] * few["training"]["epochs"] == 100
+    for label in ("VIII", "IX"):
+        clustering = ClusteringSettings.of(runs[labels[label]]["clustering"], label)
+        assert (clustering.clusters, clustering.min_heat, clustering.smoothing_px) == (3, 0.7, 79)
+    # Paper, Post-processing: one threshold, the smallest area in the ground truth.
+    refiners = {runs[run].get("smallest_tumour_of") or runs[run]["refiner"] for run in labels.values()}
+    assert refiners == {x["refiner"]}
     # The strategies are compared by the models that the runs train anyway, each by its own strategy.
     arms = studies["sampling"].settings["arms"]
     names = {"psa": "as_is", "psa_induced_imbalance": "induced_imbalance", "wta": "as_is", "wta_threshold": "as_is"}
