@@ -100,7 +100,14 @@ architecture | h2gnet_classifier | H2G-Net: MobileNetV2
 training.learning_rate | 0.0001 | H2G-Net
 training.batch_size | 64 | H2G-Net
 weights | imagenet | chosen
+training.epochs | 200 | Oskouei, Model training
+training.patience | 40 | code, ManyShotTransferLearning.ipynb
 [classifiers.h2gnet_wta]
+training.learning_rate | 0.0001 | H2G-Net
+training.batch_size | 64 | H2G-Net
+augment.multi_lens.lenses | 4 | code, Generator.py
+augment.multi_lens.strength | [-0.4, 0.4] | code, Generator.py
+augment.multi_lens.probability | 1.0 | code, Generator.py: every image
 weights.model | h2gnet_pretrained | Oskouei, Table 2, II: fine-tuned
 data.annotation_kinds | [wta] | Oskouei, Table 2, II: the Bergen cohort
 data.validation_tiles | null | Oskouei, Model training: all of 26 slides
@@ -108,11 +115,16 @@ training.epochs | 200 | Oskouei, Model training
 training.steps_per_epoch | null | Oskouei, Data augmentation: each image once per epoch
 augment.multi_lens.radius | [40, 70] | code, Generator.py
 [classifiers.h2gnet_psa]
+training.learning_rate | 0.0001 | H2G-Net
+training.batch_size | 64 | H2G-Net
 weights.model | h2gnet_pretrained | Oskouei, Table 2, VI: fine-tuned
 data.annotation_kinds | [psa] | Oskouei, Table 2, VI: NLCB
 training.epochs | 200 | Oskouei, Model training
 augment.multi_lens.radius | [80, 110] | code, ManyShotTransferLearning.ipynb
 [classifiers.dr_fused_wta]
+augment.multi_lens.lenses | 4 | code, Generator.py
+augment.multi_lens.strength | [-0.4, 0.4] | code, Generator.py
+augment.multi_lens.probability | 1.0 | code, Generator.py: every image
 data.annotation_kinds | [wta] | Oskouei, Table 2, V: the Bergen cohort
 data.validation_tiles | null | Oskouei, Model training: all of 26 slides
 training.epochs | 200 | Oskouei, Model training
@@ -123,6 +135,9 @@ augment.multi_lens.radius | [40, 70] | code, Generator.py
 weights | imagenet | Oskouei, Table 2: a pre-trained MobileNetV2
 data.episodes.shots | 2 | code, FewShot.py
 data.episodes.queries | 3 | code, FewShot.py
+data.episodes.count | 20 | code, FewShot.py: 100 episodes, here five epochs of 20
+training.epochs | 5 | code, FewShot.py: 100 episodes, here five epochs of 20
+augment.multi_lens.radius | [80, 110] | code, FewShot.py, where lenses are commented out
 data.annotation_kinds | [psa] | Oskouei, Table 2, VIII: NLCB
 [classifiers.many_shot]
 weights | imagenet | Oskouei, Table 2: a pre-trained MobileNetV2
@@ -142,6 +157,8 @@ training.epochs | 300 | Oskouei, Model training
 [refiners.unet_top_skip]
 options.size | 1120 | Oskouei, Refinement network
 options.top_skip | true | Oskouei, Experiments: the connection that the paper removes
+options.fusion | concatenate | Oskouei, Refinement network
+options.spatial_dropout | 0.3 | code, Build_Unet.py
 
 [classifiers.backbone_dr_fused]
 architecture | dr_fused | Oskouei, Table 5: proposed DR-fused
@@ -173,12 +190,21 @@ tumour | 40 | Oskouei, Model training: 40 areas
 non_tumour | 50 | Oskouei, Model training: 50 areas
 hard | 10 | Oskouei, Model training: 10 slightly above the threshold
 [classifiers.sampling_wta]
+architecture | dr_fused | Oskouei, Model training: the patch-wise classifier
+weights | imagenet | Oskouei, Patch-wise classifier
+training.optimiser | adamax | Oskouei, Model training
+training.steps_per_epoch | null | Oskouei, Data augmentation: each image once per epoch
+training.patience | 40 | code, ManyShotTransferLearning.ipynb
+data.annotation_kinds | [wta] | Oskouei, Discussion: sampling from whole annotations
 training.epochs | 200 | Oskouei, Model training
 training.learning_rate | 0.0001 | Oskouei, Model training
 augment.multi_lens.radius | [40, 70] | code, Generator.py
 [classifiers]
 sampling_wta_strata.data.sampling.clusters | 4 | code, ClusteringForTissueBalancing.py
 sampling_wta_focal.loss.name | focal | Oskouei, Discussion
+sampling_wta_oversample.data.sampling.strategy | oversample | Oskouei, Discussion
+sampling_wta_undersample.data.sampling.strategy | undersample | Oskouei, Discussion
+sampling_wta_weights.loss.class_weights | balanced | Oskouei, Discussion: a weighted loss function
 
 [studies.multi_lens]
 options.backbone | densenet121 | Oskouei, Table 4
@@ -207,21 +233,35 @@ cost.size | 224 | code, ManyShotTransferLearning.ipynb
 cost.batch_size | 16 | code, ManyShotTransferLearning.ipynb
 picture.medium | 0.4 | chosen; Oskouei, Fig. 2: a medium setting
 slides.networks.H2G-Net | [lenses_h2g_none, lenses_h2g_40] | Oskouei, Table 4: without and with
+training.patience | 40 | chosen, as DR-fused
+training.batch_size | 16 | chosen, as DR-fused
+sweep.strengths | [0.2, 0.6, 0.8, 1.0] | chosen
 [classifiers.lenses_dru_none]
 augment.multi_lens | null | Oskouei, Table 4: without
 training.epochs | 200 | Oskouei, Model training
+[classifiers.lenses_dru_60.augment.multi_lens]
+strength | [-0.6, 0.6] | chosen
+[classifiers.lenses_dru_80.augment.multi_lens]
+strength | [-0.8, 0.8] | chosen
 [classifiers.lenses_dru_20.augment.multi_lens]
 strength | [-0.2, 0.2] | Oskouei, Results: best from 0.2
 radius | [80, 110] | code, ManyShotTransferLearning.ipynb
 [classifiers.lenses_dru_100.augment.multi_lens]
+radius | [80, 110] | code, ManyShotTransferLearning.ipynb
+probability | 1.0 | code, ManyShotTransferLearning.ipynb: every image
+lenses | 4 | code, ManyShotTransferLearning.ipynb
 strength | [-1.0, 1.0] | chosen: the strongest that does not turn places over
 [classifiers.lenses_h2g_40]
 architecture | h2gnet_classifier | Oskouei, Table 4: H2G-Net
 data.annotation_kinds | [psa] | Oskouei, Table 4: NLCB
 augment.multi_lens.strength | [-0.4, 0.4] | code, ManyShotTransferLearning.ipynb
 training.learning_rate | 0.0001 | H2G-Net
+weights | imagenet | chosen
 training.batch_size | 64 | H2G-Net
 training.epochs | 200 | Oskouei, Model training
+[refiners]
+lenses_unet_dru_none.classifier | lenses_dru_none | chosen: the heatmaps of its own classifier
+lenses_unet_h2g_40.classifier | lenses_h2g_40 | chosen: the heatmaps of its own classifier
 
 [studies.histology_distillation]
 tasks.lung.classes | [lung_aca, lung_n, lung_scc] | Tian, Data acquisition
@@ -249,6 +289,7 @@ tables.generalisation | [mobilenet, cnn, resnet101, vit, resnet50, densenet121, 
 [studies.histology_resnet50]
 tasks.lung.split.parts | {training: 10200, validation: 2550, test: 2250} | ResNet-50, Method Summary
 view.size | 224 | ResNet-50, Component map: 224 x 224 x 3
+view.short_side | 224 | ResNet-50, Critical path: images resized to 224 x 224
 training.batch_size | 25 | ResNet-50, Method Summary
 training.learning_rate | 0.001 | ResNet-50, Method Summary
 training.epochs | 25 | ResNet-50, Method Summary: 25 at most
@@ -259,11 +300,14 @@ options.dense_units | 128 | ResNet-50, Method Summary: Dense(128)
 weights | imagenet | ResNet-50, Method Summary
 [studies.histology_resnet50.arms]
 frozen.freeze_fraction | 1.0 | ResNet-50, Next Checks: frozen backbone
+frozen.weights | imagenet | ResNet-50, Method Summary
+last_20.weights | imagenet | ResNet-50, Method Summary
 last_20.options.trainable_layers | 20 | ResNet-50, Next Checks: the last 20 layers
 
 [studies.ct_pneumonia]
 tasks.ct.split.parts | {training: 714, validation: 150, test: 150} | Chu, 2.2, of each class
 networks.freeze | published | Chu's code, its layers by network; Chu, 2.3: 70 %
+networks.weights | imagenet | Chu, 2.3
 view.rotation | 10.0 | Chu's code
 view.shift | 0.2 | Chu's code
 view.zoom | 0.2 | Chu's code

@@ -1,4 +1,4 @@
-"""The part of the multi-lens study on slides: which runs may be compared, scores, tests, times, figures, page."""
+"""The part of the multi-lens study on slides: which runs may be compared, scores, tests, figures, page."""
 
 from __future__ import annotations
 
@@ -207,20 +207,11 @@ def test_the_table_has_scores_over_all_tiles_beside_the_published_ones(scores: p
     assert row["Dice, final"].startswith(f"{mean:.3f} (")
 
 
-def test_the_overhead_is_of_epochs_after_the_first() -> None:
-    def history(*seconds: float) -> pd.DataFrame:
-        return pd.DataFrame({"epoch": range(1, len(seconds) + 1), "seconds": seconds})
-
-    histories = {"plain": history(90, 10, 12, 11), "usual": history(10, 12, 13, 12.1), "none": history(8.0)}
-    histories |= {"some": history(9.0), "much": history(4.0)}
-    times = study.training_times(NETWORKS, histories)
-    assert times["seconds"].tolist() == [11, 12.1, 8, 9, 4]
-    assert times["epochs"].tolist() == [3, 3, 1, 1, 1]
-    assert times["overhead (%)"].tolist() == pytest.approx([0, 10, 0, 12.5, -50])
-    assert (times["fastest"].iloc[1], times["slowest"].iloc[1]) == (12, 13)
-
-
 # Figures and page
+
+
+def timed(**lenses: Any) -> dict[str, Any]:
+    return {"architecture": "dr_fused", "options": {}, "augment": {"multi_lens": lenses}}
 
 
 def rendered(folder: Path, scores: pd.DataFrame, **changes: Any) -> str:
@@ -228,10 +219,10 @@ def rendered(folder: Path, scores: pd.DataFrame, **changes: Any) -> str:
     (folder / "figures").mkdir(exist_ok=True)
     for name in ("grid", "slide_pairs", "slide_sweep"):
         Image.new("RGB", (9, 9)).save(folder / f"figures/{name}.png")
-    times = pd.DataFrame({"network": ["DRU-Net"], "lenses": ["±0.4"], "seconds": [1.5], "overhead (%)": [7.7]})
-    view = study.page_view(scores, study.compare(scores, PUBLISHED, resamples=50, seed=1), tests, times, PUBLISHED)
+    view = study.page_view(scores, study.compare(scores, PUBLISHED, resamples=50, seed=1), tests, PUBLISHED)
     whole = {"settings": SETTINGS, "images": None, "slides": view, "refiners": ["unet"]}
-    whole["lenses"] = {"lenses": 4, "probability": 0.5}
+    whole["timed"] = timed(lenses=4, probability=0.5)
+    whole["costs"] = pd.DataFrame({"variant": ["no lenses"], "overhead (%)": [0.0]})
     return render_section(folder, ROOT / "workflow/studies/multi_lens/page.md.j2", whole | changes).text
 
 
@@ -242,11 +233,12 @@ def test_the_page_tells_both_networks_and_what_limits_the_comparison(scores: pd.
     assert "280 labelled tiles of 8 test slides (4 patients)" in said
     row = study.slide_tests(scores).set_index(["network", "score", "lenses"]).loc[("own", "dsc", "±0.4")]
     assert f"own, final Dice, mean of slides: {row['mean_b']:.3f} without lenses, {row['mean_a']:.3f} with ±0.4" in said
-    assert "One refiner, unet, refines" in said and "published: +8 %" in said
+    assert "One refiner, unet, refines" in said
+    assert "Training time per step of dr_fused at 64 px" in said and "(published: +8 %)" in said
     # Table 4: the p value of DRU-Net, beside the one test that it belongs to.
     assert said.count("0.0241") == 1 and "On sets of small images" not in said
     assert "One refiner" not in rendered(tmp_path, scores, refiners=["a", "b"])
-    assert "per tile in" not in rendered(tmp_path, scores, lenses={"lenses": 4, "probability": None})
+    assert "per tile in" not in rendered(tmp_path, scores, timed=timed(lenses=4, probability=None))
 
 
 def test_the_figures_show_pairs_with_the_published_f1_and_a_sweep_where_there_is_one(scores: pd.DataFrame) -> None:

@@ -352,8 +352,9 @@ def test_the_page_tells_the_change_beside_what_limits_it(compared, tmp_path: Pat
         save(figure, tmp_path / f"figures/{name}.png", dpi=60)
     times = pd.DataFrame({"round": [1, 1], "form": ["without", "layer"], "seconds": [2.0, 2.1]})
     template = ROOT / "workflow/studies/multi_lens/page.md.j2"
-    view = multi_lens.page_view(comparison, outcomes, times, SETTINGS)
-    whole = {"settings": SETTINGS, "slides": None, "images": view}
+    view = multi_lens.page_view(comparison, outcomes, SETTINGS)
+    costs = multi_lens.relative_cost(times)
+    whole = {"settings": SETTINGS, "slides": None, "images": view, "costs": costs, "timed": SETTINGS}
     section = render_section(tmp_path, template, whole)
     said = section.text
     assert "densenet121 was trained on 20 % of the training images of each set at 32 px" in said
@@ -363,11 +364,11 @@ def test_the_page_tells_the_change_beside_what_limits_it(compared, tmp_path: Pat
     assert "cannot give a p value below 0.25" in said and "radii are 11–15 px: [80, 110) px" in said
     assert "random weights" in said and "other seeds may give the opposite" in said
     assert section.html.count("<img") == 3 and "hollow diamonds" in said
-    costs = view["costs"].set_index("variant")["overhead (%)"]
-    assert costs["lenses in the model"] == pytest.approx(5)
+    assert "Training time per step of densenet121" in said and "lenses in the model" in said
+    assert costs.set_index("variant").loc["lenses in the model", "overhead (%)"] == pytest.approx(5)
     many = pd.concat([unswept.assign(seed=unswept["seed"] + 3 * k) for k in range(2)])
     whole |= {"settings": {**SETTINGS, "weights": "imagenet"}}
-    whole["images"] = multi_lens.page_view(comparison, many, times, whole["settings"])
+    whole["images"] = multi_lens.page_view(comparison, many, whole["settings"])
     section = render_section(tmp_path, template, whole)
     assert section.html.count("<img") == 2 and not strength_sweep(unswept).axes[0].lines
     assert "cannot give" not in section.text and "random weights" not in section.text
@@ -399,6 +400,30 @@ def test_forms_are_timed_in_turn(tiny: None, monkeypatch: pytest.MonkeyPatch) ->
     firsts = times.groupby("round")["form"].first().tolist()
     assert len(set(firsts)) == 3
     assert (times["seconds"] > 0).all()
+
+
+def test_given_tiles_are_timed_without_and_with_lenses_in_the_pipeline_alone(
+    tiny: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build, rest = registry.build, {"weights": "random", "freeze_fraction": 0.0, "batch_norm_momentum": None}
+    monkeypatch.setattr(lens_training.registry, "build", lambda name, **options: build(name, **options, **rest))
+    seen: list[tuple[np.ndarray, Augmentation]] = []
+
+    class Seen(ImageBatches):
+        def __init__(self, images: np.ndarray, labels: np.ndarray, **options: Any) -> None:
+            seen.append((images, options["augmentation"]))
+            super().__init__(images, labels, **options)
+
+    monkeypatch.setattr(lens_training, "ImageBatches", Seen)
+    tiles = np.full((4, 32, 32, 3), 7, np.uint8)
+    augment = {"flip": True, "multi_lens": {"lenses": 9, "radius": [2, 4], "strength": [-0.1, 0.1]}}
+    cost = {"size": 32, "batch_size": 2, "steps": 2, "rounds": 2}
+    settings = {"architecture": "tiny", "options": {}, "augment": augment, "cost": cost}
+    times = lens_training.measure_step_times(settings, LENSES, 1, tiles, ("without", "pipeline"))
+    assert times.groupby("form").size().to_dict() == {"without": 2, "pipeline": 2}
+    assert all(images is tiles for images, _ in seen)
+    assert [augmentation.multi_lens for _, augmentation in seen] == [None, LENSES]
+    assert all(augmentation.flip for _, augmentation in seen)
 
 
 def test_a_patch_shows_most_tumour_or_else_most_tissue() -> None:

@@ -17,7 +17,7 @@ _TRAINING = (
     *("share", "validation_share", "multi_lens", "augment", "training"),
 )
 # Results of either part, in the study's folder, by the name that the page's rule gives them.
-_ON_SLIDES = {"slides": "slides.tsv", "slide_tests": "slide_tests.tsv", "training_times": "training_times.tsv"}
+_ON_SLIDES = {"slides": "slides.tsv", "slide_tests": "slide_tests.tsv"}
 _ON_SLIDES |= {"slide_pairs": "figures/slide_pairs.png", "slide_sweep": "figures/slide_sweep.png"}
 _ON_IMAGES = {"comparison": "comparison.tsv", "pairs": "figures/pairs.png", "sweep": "figures/sweep.png"}
 

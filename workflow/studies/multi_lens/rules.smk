@@ -4,10 +4,11 @@ from studies.multi_lens.arms import arms_of, folder_states, image_sets_of
 from studies.multi_lens.arms import largest_strength, networks_of, results_of, training_settings
 
 MULTI_LENS = study("multi_lens")
-# On slides: runs by network, each once, and its classifier by run.
+# On slides: runs by network, and each once.
 LENS_NETWORKS = networks_of(MULTI_LENS)
 LENS_RUNS = list(dict.fromkeys(run for runs in LENS_NETWORKS.values() for run in runs))
-LENS_CLASSIFIERS = {run: config["runs"][run]["classifier"] for run in LENS_RUNS}
+# The classifier with lenses of the first network, whose training is timed; without any, the network of the images.
+LENS_TIMED = config["classifiers"][config["runs"][LENS_RUNS[1]]["classifier"]] if LENS_RUNS else MULTI_LENS
 # On sets of small images.
 LENS_SETS = image_sets_of(MULTI_LENS)
 LENS_WEIGHTS = list(MULTI_LENS["weights"].values()) if isinstance(MULTI_LENS["weights"], dict) else []
@@ -96,6 +97,9 @@ rule train_lens_arm:
 
 
 rule time_lenses:
+    input:
+        slide=lambda wildcards: [ROWS[s].path for s in shown_slide()],
+        tiles=lambda wildcards: expand("<results>/slides/{slide}/tiles.parquet", slide=shown_slide()),
     output:
         times="<results>/studies/multi_lens/step_times.tsv",
     log:
@@ -105,9 +109,13 @@ rule time_lenses:
     conda:
         "../../../envs/train.yaml"
     params:
+        slide=lambda wildcards: shown_slide()[0],
+        mpp=lambda wildcards: ROWS[shown_slide()[0]].mpp,
+        tile_mpp=config["tiles"]["mpp"],
         settings={k: MULTI_LENS[k] for k in ("architecture", "options", "multi_lens", "strength", "augment", "cost")},
+        classifier={k: LENS_TIMED[k] for k in ("architecture", "options", "augment")} if LENS_RUNS else None,
         seed=config["seed"],
-        code=lambda wildcards: study_code("multi_lens", "time_lenses", registry.module_of(MULTI_LENS["architecture"])),
+        code=lambda wildcards: study_code("multi_lens", "time_lenses", registry.module_of(LENS_TIMED["architecture"])),
     # All cores: nothing else of this workflow may run beside a measurement.
     threads: workflow.resource_settings.cores or 8
     resources:
@@ -153,11 +161,10 @@ rule report_multi_lens:
     input:
         outcomes=[f"{path}.json" for path in LENS_OUTCOMES],
         predictions=[f"{path}.tsv" for path in LENS_OUTCOMES],
-        times="<results>/studies/multi_lens/step_times.tsv" if LENS_SETS else [],
+        times="<results>/studies/multi_lens/step_times.tsv",
         measured=lambda wildcards: expand(
             "<results>/runs/{run}/{slide}/metrics.json", run=LENS_RUNS, slide=slides_in("test") if LENS_RUNS else []
         ),
-        histories=[f"<results>/models/{model}/history.tsv" for model in LENS_CLASSIFIERS.values()],
         grid="<results>/studies/multi_lens/figures/grid.png",
         published=str(RESOURCES / "published/drunet_multi_lens.tsv"),
         template=str(STUDIES_FOLDER / "multi_lens/page.md.j2"),
@@ -175,12 +182,12 @@ rule report_multi_lens:
     params:
         settings=MULTI_LENS,
         networks={
-            network: {run: largest_strength(config["classifiers"][LENS_CLASSIFIERS[run]]) for run in runs}
+            network: {r: largest_strength(config["classifiers"][config["runs"][r]["classifier"]]) for r in runs}
             for network, runs in LENS_NETWORKS.items()
         },
         runs=LENS_RUNS,
         refiners=[config["runs"][run]["refiner"] for run in LENS_RUNS],
-        lenses=config["classifiers"][LENS_CLASSIFIERS[LENS_RUNS[1]]]["augment"]["multi_lens"] if LENS_RUNS else None,
+        timed={k: LENS_TIMED[k] for k in ("architecture", "options", "augment")},
         slides=lambda wildcards: ([s for s in measured_rows(wildcards) if s["split"] == "test"] if LENS_RUNS else []),
         measure={k: config["measure"][k] for k in ("threshold", "bootstrap")},
         seed=config["seed"],

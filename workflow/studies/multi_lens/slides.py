@@ -1,7 +1,7 @@
-"""Multi-lens distortion on slides: scores by network and strength, tests over slides, training time, the page's view.
+"""Multi-lens distortion on slides: scores by network and strength, tests over slides, and the page's view.
 
-Source: Oskouei et al. 2025, Table 4 (last rows), Fig. 5, and Results (training time). The runs of a network differ in
-the lenses of their classifier alone.
+Source: Oskouei et al. 2025, Table 4 (last rows) and Fig. 5. The runs of a network differ in the lenses of their
+classifier alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -108,26 +108,6 @@ def compare(scores: pd.DataFrame, published: pd.DataFrame, *, resamples: int, se
     return pd.DataFrame(rows)
 
 
-def training_times(networks: Networks, histories: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Seconds per epoch of each classifier's training by run, and what lenses add to them.
-
-    The first epoch holds compilation and does not count where there are others. Columns network, lenses, epochs (that
-    count), seconds (median), fastest, slowest and overhead (%), against the network's first run.
-    """
-    rows = []
-    for network, runs in networks.items():
-        usual = None
-        for run, strength in runs.items():
-            seconds = histories[run]["seconds"].to_numpy(dtype=float)
-            seconds = seconds[1:] if len(seconds) > 1 else seconds
-            middle = float(np.median(seconds))
-            usual = middle if usual is None else usual
-            row = {"network": network, "lenses": lenses_word(strength), "epochs": len(seconds), "seconds": middle}
-            row |= {"fastest": seconds.min(), "slowest": seconds.max(), "overhead (%)": 100 * (middle / usual - 1)}
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
 def lenses_word(strength: float) -> str:
     """A variant in words."""
     return f"±{strength:g}" if strength else "none"
@@ -163,7 +143,7 @@ def slide_sweep(scores: pd.DataFrame) -> Figure:
 
 
 def page_view(
-    scores: pd.DataFrame, table: pd.DataFrame, tests: pd.DataFrame, times: pd.DataFrame, published: pd.DataFrame
+    scores: pd.DataFrame, table: pd.DataFrame, tests: pd.DataFrame, published: pd.DataFrame
 ) -> dict[str, Any]:
     """What `page.md.j2` names of the part on slides, from the tables of this module."""
     # Of each score and network the first test is of the run that the paper's table compares.
@@ -181,7 +161,6 @@ def page_view(
         "changes": compared.to_dict("records"),
         "table": table,
         "tests": shown.assign(score=tests["score"].map(SCORES), **{"p (paper)": stated}, **noted),
-        "times": times,
         "swept": bool((scores.groupby("network")["strength"].nunique() > 2).any()),
         "slides_as_independent": SLIDES_AS_INDEPENDENT,
     }

@@ -145,12 +145,8 @@ def relative_cost(times: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["variant", "ms_per_step", *quartiles])
 
 
-def page_view(
-    table: pd.DataFrame, outcomes: pd.DataFrame, times: pd.DataFrame, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What `page.md.j2` names of the part on images; `table` is from `compare`, `times` from `measure_step_times`,
-    `settings` are the study's.
-    """
+def page_view(table: pd.DataFrame, outcomes: pd.DataFrame, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What `page.md.j2` names of the part on images; `table` is from `compare`, `settings` are the study's."""
     lens, seeds = settings["multi_lens"], outcomes["seed"].nunique()
     sets = [files for files in settings["datasets"].values() if files]
     low, high = lenses_of(lens, settings["strength"], settings["size"]).radius
@@ -161,7 +157,6 @@ def page_view(
         "changes": list(zip(table["dataset"], table["change"], strict=True)),
         "higher": int((table["change"] > 0).sum()),
         "comparison": table,
-        "costs": relative_cost(times),
         "has_published": bool((table["published_with"] != "").any()),
         "swept": bool(swept_sets(outcomes)),
         "radius": (low, high - 1),

@@ -147,18 +147,26 @@ def train_image_classifier(
     return history, np.argmax(model.predict(batches(test, fixed=True), verbose=0), axis=1)
 
 
-def measure_step_times(settings: Mapping[str, Any], lenses: MultiLens, seed: int) -> pd.DataFrame:
+def measure_step_times(
+    settings: Mapping[str, Any],
+    lenses: MultiLens,
+    seed: int,
+    images: NDArray[np.uint8] | None = None,
+    forms: Sequence[str] = FORMS,
+) -> pd.DataFrame:
     """Time short epochs of training, every form once a round, in an order that changes from round to round.
 
-    `settings` are architecture, options, augment and cost of the study's; all forms have the same augmentation. An
-    epoch has so many `steps`; one round more comes first and does not count. Published: 224 px, batch size 16. Returns
-    columns round, form and seconds (per step, an epoch's start included).
+    `settings` are architecture, options, augment and cost of the study's; all forms have the same augmentation but for
+    lenses. An epoch has so many `steps`; one round more comes first and does not count. Published: 224 px, batch size
+    16. `images`, (steps · batch size, size, size, 3), are random where there are none. Returns columns round, form and
+    seconds (per step, an epoch's start included).
     """
     size, batch_size, steps, rounds = (settings["cost"][key] for key in ("size", "batch_size", "steps", "rounds"))
     rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (steps * batch_size, size, size, 3), dtype=np.uint8)
+    if images is None:
+        images = rng.integers(0, 256, (steps * batch_size, size, size, 3), dtype=np.uint8)
     labels = rng.integers(0, 2, len(images))
-    plain = Augmentation.from_config(settings["augment"])
+    plain = replace(Augmentation.from_config(settings["augment"]), multi_lens=None)
 
     def batches(augmentation: Augmentation) -> ImageBatches:
         return ImageBatches(images, labels, size=size, batch_size=batch_size, seed=seed, augmentation=augmentation)
@@ -170,15 +178,13 @@ def measure_step_times(settings: Mapping[str, Any], lenses: MultiLens, seed: int
         return model
 
     usual = compiled(replace(lenses, lenses=0))
-    trained = {
-        "without": (usual, batches(plain)),
-        "layer": (compiled(lenses), batches(plain)),
-        "pipeline": (usual, batches(replace(plain, multi_lens=lenses))),
-    }
+    trained = {"without": (usual, batches(plain)), "pipeline": (usual, batches(replace(plain, multi_lens=lenses)))}
+    if "layer" in forms:
+        trained["layer"] = (compiled(lenses), batches(plain))
     rows = []
-    with progress((rounds + 1) * len(FORMS), "timing of training", "epochs") as bar:
+    with progress((rounds + 1) * len(forms), "timing of training", "epochs") as bar:
         for turn in range(rounds + 1):
-            for form in np.roll(FORMS, turn).tolist():
+            for form in np.roll(forms, turn).tolist():
                 model, data = trained[form]
                 begun = time.perf_counter()
                 model.fit(data, epochs=1, verbose=0, shuffle=False)
