@@ -42,6 +42,7 @@ STAGES = {
     "train_head",
     "join_encoder",
     "classify_features",
+    "cluster_heatmap",
     "train_refiner",
     "refine_heatmap",
     "postprocess",
