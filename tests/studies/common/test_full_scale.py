@@ -32,7 +32,6 @@ SOURCES = {
 }
 TABLE = """
 tissue.method | gradient | Oskouei, Model training: a threshold on color gradients
-
 [tiles]
 mpp | 1.0 | chosen: 10x, as H2G-Net's tiles
 size | 224 | Oskouei, Data augmentation: a 224 x 224-pixel section
@@ -40,7 +39,6 @@ step | 224 | Oskouei, Model training: slides were divided into tiles
 min_tissue | 0.25 | Oskouei, Model training: more than 25 % tissue
 min_tumour | 0.05 | Oskouei, Model training: a minimum of 5 % tumor area
 max_non_tumour | 0.0 | Oskouei, Model training: only tiles with no tumor
-
 [classifiers.dr_fused]
 architecture | dr_fused | Oskouei, Patch-wise classifier: DenseNet201 and ResNet101V2, fused
 weights | imagenet | Oskouei, Patch-wise classifier: pre-trained on ImageNet
@@ -64,7 +62,6 @@ augment.multi_lens.lenses | 4 | code, ManyShotTransferLearning.ipynb
 augment.multi_lens.radius | [80, 110] | code, ManyShotTransferLearning.ipynb
 augment.multi_lens.strength | [-0.4, 0.4] | code, ManyShotTransferLearning.ipynb; Oskouei, Results: best 0.2 to 0.4
 augment.multi_lens.probability | 1.0 | code, ManyShotTransferLearning.ipynb: every image
-
 [refiners.unet]
 architecture | drunet_unet | Oskouei, Refinement network: a lightweight U-Net
 classifier | dr_fused | Oskouei, Proposed method: heatmaps of the patch-wise classifier
@@ -86,13 +83,11 @@ augment.multi_lens.lenses | 6 | code, SegmentationTraining.py
 augment.multi_lens.radius | [300, 500] | code, SegmentationTraining.py
 augment.multi_lens.strength | [-0.4, 0.4] | code, SegmentationTraining.py
 augment.multi_lens.probability | 1.0 | code, SegmentationTraining.py: every image
-
 [postprocess]
 min_fragment_um2 | null | Oskouei, Post-processing: the smallest area annotated
 opening_px | 7 | Oskouei, Post-processing: a kernel of 7 x 7
 median_px | 11 | Oskouei, Post-processing: a kernel of 11 x 11
 order | opening_median | Oskouei, Post-processing; code, PostProcess.py: the other way round
-
 [studies.experiments]
 split | test | Oskouei, Table 2: the same 20 slides of the test set
 [classifiers.h2gnet_pretrained]
@@ -153,13 +148,11 @@ training.epochs | 300 | Oskouei, Model training
 [refiners.unet_on_wta]
 options.size | 1120 | Oskouei, Refinement network
 training.epochs | 300 | Oskouei, Model training
-
 [refiners.unet_top_skip]
 options.size | 1120 | Oskouei, Refinement network
 options.top_skip | true | Oskouei, Experiments: the connection that the paper removes
 options.fusion | concatenate | Oskouei, Refinement network
 options.spatial_dropout | 0.3 | code, Build_Unet.py
-
 [classifiers.backbone_dr_fused]
 architecture | dr_fused | Oskouei, Table 5: proposed DR-fused
 training.optimiser | adamax | Oskouei, Model training
@@ -176,14 +169,12 @@ backbone_inceptionv3.options.backbone | inceptionv3 | Oskouei, Table 5
 backbone_densenet201.options.backbone | densenet201 | Oskouei, Table 5
 backbone_vgg19.training.epochs | 200 | Oskouei, Model training
 backbone_densenet201.weights | imagenet | Oskouei, Patch-wise classifier: pre-trained on ImageNet
-
 [studies.saliency]
 true_positives | 3 | Oskouei, Fig. 7: d, e and f
 false_positives | 3 | Oskouei, Fig. 7: a, b and c
 [studies.scores]
 readers | [reader_1, reader_2] | Oskouei, Qualitative model assessment: two pathologists
 scored_runs | [drunet] | Oskouei, Qualitative model assessment
-
 [classifiers.sampling_psa_induced.data.sampling]
 strategy | induced_imbalance | Oskouei, Model training
 tumour | 40 | Oskouei, Model training: 40 areas
@@ -205,7 +196,6 @@ sampling_wta_focal.loss.name | focal | Oskouei, Discussion
 sampling_wta_oversample.data.sampling.strategy | oversample | Oskouei, Discussion
 sampling_wta_undersample.data.sampling.strategy | undersample | Oskouei, Discussion
 sampling_wta_weights.loss.class_weights | balanced | Oskouei, Discussion: a weighted loss function
-
 [studies.multi_lens]
 options.backbone | densenet121 | Oskouei, Table 4
 weights | imagenet | Oskouei, Experiments: a pre-trained DenseNet121
@@ -262,7 +252,6 @@ training.epochs | 200 | Oskouei, Model training
 [refiners]
 lenses_unet_dru_none.classifier | lenses_dru_none | chosen: the heatmaps of its own classifier
 lenses_unet_h2g_40.classifier | lenses_h2g_40 | chosen: the heatmaps of its own classifier
-
 [studies.histology_distillation]
 tasks.lung.classes | [lung_aca, lung_n, lung_scc] | Tian, Data acquisition
 tasks.lung.split | {folds: 5, run: [0, 1, 2, 3, 4]} | Tian, Experiment setup: five-fold cross-validation
@@ -285,7 +274,6 @@ arms.mfstudentlnet.teacher | resnet50 | Tian, Ablation experiment results: ResNe
 arms.resnet50.weights | imagenet | Tian, before Methods: the teacher is a pre-trained ResNet50
 arms.vit.options | {patch: 16, width: 768, depth: 12, heads: 12} | chosen: ViT-B/16
 tables.generalisation | [mobilenet, cnn, resnet101, vit, resnet50, densenet121, mfstudentlnet] | Tian, Table 4
-
 [studies.histology_resnet50]
 tasks.lung.split.parts | {training: 10200, validation: 2550, test: 2250} | ResNet-50, Method Summary
 view.size | 224 | ResNet-50, Component map: 224 x 224 x 3
@@ -303,7 +291,6 @@ frozen.freeze_fraction | 1.0 | ResNet-50, Next Checks: frozen backbone
 frozen.weights | imagenet | ResNet-50, Method Summary
 last_20.weights | imagenet | ResNet-50, Method Summary
 last_20.options.trainable_layers | 20 | ResNet-50, Next Checks: the last 20 layers
-
 [studies.ct_pneumonia]
 tasks.ct.split.parts | {training: 714, validation: 150, test: 150} | Chu, 2.2, of each class
 networks.freeze | published | Chu's code, its layers by network; Chu, 2.3: 70 %
@@ -338,7 +325,6 @@ resnet101.training | {learning_rate: 0.00001, epsilon: 0.01} | Chu's code
 vgg16.training | {learning_rate: 0.000005, epsilon: 0.01} | Chu's code
 vgg19.training | {learning_rate: 0.000005, epsilon: 0.005} | Chu's code
 xception.training | {learning_rate: 0.0001, epsilon: 0.1} | Chu's code; Chu, 2.3: up to 0.1
-
 [studies.ct_boxes]
 size | 512 | Pravdyvets, 3.2: 512 by 512
 source | B | Pravdyvets, 3.2: subtype B
@@ -354,7 +340,6 @@ arms.simple.loss | mse | Pravdyvets, 3.2
 fine_tuning.parts | {training: 80, test: 20} | Pravdyvets, 3.4: an 80/20 split
 fine_tuning.training.epochs | 100 | Pravdyvets, 3.4
 good | 0.7 | Pravdyvets, 3.4: any IoU over 0.7
-
 [classifiers.student_64]
 training.learning_rate | 0.001 | Tian, Table 1
 training.decay | {factor: 0.8, epochs: 10} | Tian, Table 1
