@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from drunet.errors import SheetError, spelt_alike
-from drunet.files import ID_PATTERN, same_files
+from drunet.files import LONGEST_ID, is_safe_id, same_files
 
 # An ID becomes a folder name and a wildcard: letters, digits, dot, dash, underscore, and no way out of a folder.
 SPLITS = ("train", "val", "test", "")
@@ -23,7 +23,6 @@ REQUIRED = ("slide_id", "patient_id", "path", "split", "annotation", "annotation
 OPTIONAL = ("mpp", "cohort")
 # Share of letters in common from which a column is taken for a misspelt one.
 _ALIKE = 0.75
-_LONGEST_ID = 100
 # Small files beside which the pixels lie: two slides may have the same.
 _PIXELS_ELSEWHERE = (".mrxs", ".vms", ".vmu")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\ud800-\udfff]")
@@ -58,20 +57,6 @@ class SheetRow:
     annotation_kind: str
     mpp: float | None = None
     cohort: str = ""
-
-
-def is_safe_id(value: str) -> bool:
-    """Whether an ID may become a folder name and a wildcard.
-
-    It stands beside tables in a folder, and Snakemake takes a text that ends in twenty equal parts for a loop.
-
-    Examples
-    --------
-    >>> is_safe_id("lung_001"), is_safe_id("../lung"), is_safe_id("Müller"), is_safe_id("metrics.tsv")
-    (True, False, False, False)
-    """
-    looks_safe = len(value) <= _LONGEST_ID and re.fullmatch(ID_PATTERN, value)
-    return bool(looks_safe) and not re.search(r"\.(tsv|json|parquet)$|(.+?)\2{19}$", value, re.IGNORECASE)
 
 
 def read_sheets(paths: str | Sequence[str], root: str | None = None) -> dict[str, SheetRow]:
@@ -286,7 +271,7 @@ def _row(values: Mapping[str, str], where: str, root: Path) -> SheetRow:
         found = values["slide_id"]
         mend = (
             "Use letters, digits, dash, underscore and, between them, single dots; begin with a letter or digit; "
-            f"at most {_LONGEST_ID} characters, not the same ones over and over, and no ending of a table's."
+            f"at most {LONGEST_ID} characters, not the same ones over and over, and no ending of a table's."
         )
         raise SheetError("a slide_id is not safe to use as a folder name", where=where, found=found, mend=mend)
     for column, legal in (("split", SPLITS), ("annotation_kind", KINDS)):

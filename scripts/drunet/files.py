@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,9 +21,24 @@ if TYPE_CHECKING:
 
 # Names that are safe as file and folder names, and in messages.
 ID_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-]))*"
+LONGEST_ID = 100
 
 _A_DAY = 24 * 3600.0
 _SAMPLE = 1 << 16
+
+
+def is_safe_id(value: str) -> bool:
+    """Whether an ID may become a folder name and a wildcard.
+
+    It stands beside tables in a folder, and Snakemake takes a text that ends in twenty equal parts for a loop.
+
+    Examples
+    --------
+    >>> is_safe_id("lung_001"), is_safe_id("../lung"), is_safe_id("Müller"), is_safe_id("metrics.tsv")
+    (True, False, False, False)
+    """
+    looks_safe = len(value) <= LONGEST_ID and re.fullmatch(ID_PATTERN, value)
+    return bool(looks_safe) and not re.search(r"\.(tsv|json|parquet)$|(.+?)\2{19}$", value, re.IGNORECASE)
 
 
 @contextmanager

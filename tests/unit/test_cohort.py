@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drunet.cohort import REQUIRED, SheetRow, check_files, is_safe_id, patient_folds, read_sheets, remarks, twin_slides
+from drunet.cohort import REQUIRED, SheetRow, check_files, patient_folds, read_sheets, remarks, twin_slides
 from drunet.errors import SheetError
-from drunet.files import ID_PATTERN
+from drunet.files import ID_PATTERN, is_safe_id
 
 HEADER = "\t".join(REQUIRED)
 GOOD = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from drunet.files import LONGEST_ID, is_safe_id
 from drunet.settings.base import Block
 from drunet.settings.cohort import CohortSettings
 from drunet.settings.encoder import EncoderSettings
@@ -19,8 +20,16 @@ from drunet.settings.resources import ResourcesSettings
 from drunet.settings.tiles import TilesSettings
 from drunet.settings.tissue import TissueSettings
 
-# A name becomes a folder and a wildcard; the same as `drunet.cohort.ID_PATTERN`, without a look ahead.
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9](?:\.?[A-Za-z0-9_-])*$")]
+
+def _safe(name: str) -> str:
+    if not is_safe_id(name):
+        raise ValueError(name)
+    return name
+
+
+# A name becomes a folder and a wildcard. The pattern is for editors: that of `is_safe_id`, without a look ahead.
+_PATTERN = r"^[A-Za-z0-9](?:\.?[A-Za-z0-9_-])*$"
+Id = Annotated[str, Field(pattern=_PATTERN, max_length=LONGEST_ID), AfterValidator(_safe)]
 
 
 class Configuration(Block):

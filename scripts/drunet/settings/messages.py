@@ -17,7 +17,10 @@ from drunet.settings.schema import schema_of
 
 Json = Mapping[str, Any]
 
-FOLDER_NAME = "Use letters, digits, dash, underscore and, between them, single dots; begin with a letter or digit."
+FOLDER_NAME = (
+    "Use letters, digits, dash, underscore and, between them, single dots; begin with a letter or digit; at most 100 "
+    "characters, and no ending of a table's."
+)
 TYPES = {
     "object": "a mapping",
     "array": "a list",
