@@ -146,10 +146,12 @@ class Rules:
         cut = {k: config["tiles"][k] for k in ("mpp", "size", "step")}
         taken = Named(**slide, tissue=mask, annotation=parsed)
         self.script("extract_tiles", "tiles.log", taken, Named(tiles=tiles), **mpp, tiles=cut, rules=rules)
-        engine = {k: config["inference"][k] for k in ("provider", "precision")}
-        taken = Named(**slide, tissue=mask, tiles=tiles, model=str(self.model))
+        engine, plain = {k: config["inference"][k] for k in ("provider", "precision")}, {"stains": None}
+        taken = Named(**slide, tissue=mask, tiles=tiles, model=str(self.model), stains=[])
         made = Named(tiles=f"{heat}.parquet", heatmap=heatmap)
-        self.script("classify_tiles", "classify.log", taken, made, **mpp, engine=engine, settings=self.settings)
+        self.script(
+            "classify_tiles", "classify.log", taken, made, **mpp, engine=engine, settings=self.settings, **plain
+        )
         taken = Named(tissue=mask, heatmap=heatmap, refined=[], refiner=[])
         made = Named(mask=str(of_run / "segmentation.tif"), small=small)
         self.script("postprocess", "postprocess.log", taken, made, postprocess=config["postprocess"])

@@ -19,6 +19,7 @@ from drunet.settings.postprocess import PostprocessSettings
 EIGHT = np.ones((3, 3), bool)
 BARE: dict[str, Any] = {"opening_px": 0, "median_px": 0}
 SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8"))["postprocess"]
+SHIPPED |= {"opening_um": None, "median_um": None}  # kernels are in px, but where a test says µm
 
 
 def cleaning(**changes: object) -> PostprocessSettings:
