@@ -4,10 +4,10 @@ from drunet.console import job
 from drunet.features import classify_features, open_features
 from drunet.files import sha256
 from drunet.grid import Grid
-from drunet.heatmap import stitch, write_heatmap
+from drunet.heatmap import write_classified
 from drunet.inference import EngineOptions, open_session
 from drunet.outcome import late_failure
-from drunet.tiles import read_table, write_table
+from drunet.tiles import read_table
 
 slide_id, on_bad_slide = snakemake.wildcards.slide, snakemake.config["cohort"]["on_bad_slide"]
 with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.rule, on_bad_slide):
@@ -16,13 +16,5 @@ with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.r
     grid = Grid.from_dict(facts["grid"])
     session = open_session(inputs.head, EngineOptions(threads=1), where=model)
     result = classify_features(session, open_features(inputs.features, table), where=model)
-    classified = table[["column", "row"]].assign(p_tumour=result.p_tumour)
-    facts = {
-        "model": model,
-        "model_sha256": sha256(inputs.head),
-        "tiles": len(table),
-        "unreadable": result.unreadable,
-        "seconds": round(result.seconds, 3),
-    }
-    write_table(snakemake.output.tiles, classified, {"slide": slide_id, "grid": grid.to_dict(), **facts})
-    write_heatmap(snakemake.output.heatmap, stitch(classified, grid), grid, {"slide": slide_id, **facts})
+    facts = {"slide": slide_id, "model": model, "model_sha256": sha256(inputs.head)}
+    write_classified(snakemake.output.tiles, snakemake.output.heatmap, table, result, grid, facts)

@@ -3,12 +3,12 @@
 from drunet.console import job
 from drunet.files import sha256
 from drunet.grid import Grid
-from drunet.heatmap import stitch, write_heatmap
+from drunet.heatmap import write_classified
 from drunet.inference import EngineOptions, classify, layout_of, open_session
 from drunet.outcome import late_failure
 from drunet.slide import Slide
 from drunet.stains import density_change
-from drunet.tiles import read_mask, read_table, write_table
+from drunet.tiles import read_mask, read_table
 
 slide_id, on_bad_slide = snakemake.wildcards.slide, snakemake.config["cohort"]["on_bad_slide"]
 with (
@@ -34,16 +34,12 @@ with (
         layout=layout_of(params.settings),
         where=slide_id,
     )
-    classified = table[["column", "row"]].assign(p_tumour=result.p_tumour)
     facts = {
+        "slide": slide_id,
         "model": snakemake.wildcards.model,
         "model_sha256": sha256(snakemake.input.model),
         "provider": options.provider,
         "precision": options.precision,
         **({"stains_normalised": density is not None} if params.stains else {}),
-        "tiles": len(table),
-        "unreadable": result.unreadable,
-        "seconds": round(result.seconds, 3),
     }
-    write_table(snakemake.output.tiles, classified, {"slide": slide_id, "grid": grid.to_dict(), **facts})
-    write_heatmap(snakemake.output.heatmap, stitch(classified, grid), grid, {"slide": slide_id, **facts})
+    write_classified(snakemake.output.tiles, snakemake.output.heatmap, table, result, grid, facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,10 @@ from drunet.errors import DrunetError
 from drunet.files import whole_file
 from drunet.grid import Grid
 from drunet.outcome import require_result
+from drunet.tiles import write_table
+
+if TYPE_CHECKING:
+    from drunet.inference import Classified
 
 
 def stitch(table: pd.DataFrame, grid: Grid) -> np.ndarray:
@@ -92,6 +96,25 @@ def write_heatmap(path: str | os.PathLike[str], heatmap: np.ndarray, grid: Grid,
     """Write a heatmap with its grid: µm/px in the resolution tags, grid and offset (level-0 px) in the description."""
     side = grid.step * grid.tile_mpp
     write_field(path, heatmap, (side, side), {"grid": grid.to_dict(), "offset_px": [0, 0], **facts})
+
+
+def write_classified(
+    tiles: str | os.PathLike[str],
+    heatmap: str | os.PathLike[str],
+    table: pd.DataFrame,
+    result: Classified,
+    grid: Grid,
+    facts: Mapping[str, Any],
+) -> None:
+    """Write the probabilities of a slide's tiles (column, row), as a table and as a heatmap.
+
+    Both keep `facts`, the number of tiles and of unreadable ones, and the seconds.
+    """
+    classified = table[["column", "row"]].assign(p_tumour=result.p_tumour)
+    counts = {"tiles": len(table), "unreadable": result.unreadable, "seconds": round(result.seconds, 3)}
+    facts = {**facts, **counts}
+    write_table(tiles, classified, {"grid": grid.to_dict(), **facts})
+    write_heatmap(heatmap, stitch(classified, grid), grid, facts)
 
 
 def read_heatmap(path: str | os.PathLike[str]) -> tuple[np.ndarray, Grid]:
