@@ -24,6 +24,7 @@ include: "workflow/rules/common.smk"
 # The studies add their models and runs before the product's rules are read.
 include: "workflow/studies/common/studies.smk"
 include: "workflow/rules/learning.smk"
+include: "workflow/rules/features.smk"
 include: "workflow/rules/demo.smk"
 include: "workflow/rules/slides.smk"
 include: "workflow/rules/tiles.smk"

@@ -33,35 +33,6 @@ def is_kept(model):
     return not is_finished(model) and settings_of(model)["training"]["epochs"] == 0
 
 
-def encoder_of(model):
-    """The encoder whose features a classifier learns from; None for one that sees tiles itself."""
-    return settings_of(model).get("encoder")
-
-
-def encoder_file(file):
-    """A file of a classifier's encoder."""
-    return lambda wildcards: f"{RESULTS}/encoders/{encoder_of(wildcards.model)}/{file}"
-
-
-def features_file(wildcards):
-    return f"{RESULTS}/features/{encoder_of(wildcards.model)}/{wildcards.slide}.npy"
-
-
-def learning_features(wildcards):
-    return expand(f"{RESULTS}/features/{encoder_of(wildcards.model)}/{{slide}}.npy", slide=learning_slides(wildcards))
-
-
-def adopted_settings(wildcards):
-    """What of an encoder's settings its adoption depends on."""
-    later = ("kept", "stain_normalisation")
-    return {k: v for k, v in config["encoders"][wildcards.encoder].items() if k not in later}
-
-
-def kept_type(encoder):
-    """In which type an encoder's features are kept."""
-    return config["encoders"][encoder].get("kept", "float16")
-
-
 def annotated_slides(split, kinds, cohorts=None):
     """Slides of a split, annotated in one of these ways; `cohorts` null: of the sheet, else of the cohorts of this name.
 
@@ -271,11 +242,6 @@ def trained_names(*kinds):
     """A pattern of the models that are trained here as a whole, folds of classifiers included."""
     settings = {n: s for kind in kinds for n, s in config[kind].items()}
     return pattern([n for n, s in settings.items() if "onnx" not in s and "encoder" not in s], "classifiers" in kinds)
-
-
-def head_names():
-    """A pattern of the classifiers whose head alone is trained here, folds included."""
-    return pattern([n for n, settings in config["classifiers"].items() if "encoder" in settings], True)
 
 
 def pattern(names, folds=False):
