@@ -224,6 +224,13 @@ def paint_slide(path: Path, seed: int, aperio: bool = False) -> np.ndarray:
     return outline
 
 
+def labelled_slide(folder: Path, slide_id: str, patient: str, split: str, seed: int) -> dict[str, str]:
+    """Write a slide with the outline of its tumour, and return its row of the sheet."""
+    outline = paint_slide(folder / f"{slide_id}.tif", seed)
+    write_json(folder / f"{slide_id}.geojson", feature_collection(outline))
+    return sheet_row(slide_id, patient, f"{slide_id}.tif", split=split, labelled=True)
+
+
 def lose_tiles(path: Path, numbers: Sequence[int]) -> None:
     """Take tiles of the finest level out of a TIFF, as a lost block of a disk does: OpenSlide reads them as glass."""
     with tifffile.TiffFile(path) as tiff:

@@ -6,13 +6,9 @@ import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from tiny_cohort import Project, feature_collection, make_project, picture, sheet_row
-
-from drunet.demo.pyramid import write_pyramid
-from drunet.files import write_json
+from tiny_cohort import Project, labelled_slide, make_project
 
 # Slide: patient and split. One patient has two slides, which belong on the same side.
 SLIDES = {
@@ -34,10 +30,7 @@ def inspected(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Pro
     project.config["classifiers"]["dr_fused"]["data"].update(annotation_kinds=["wta"], cross_fit_folds=FOLDS)
     project.rows = []
     for number, (slide_id, (patient, split)) in enumerate(SLIDES.items()):
-        image, outline = picture(np.random.default_rng(number))
-        write_pyramid(project.folder / f"slides/{slide_id}.tif", image, 1.0)
-        write_json(project.folder / f"slides/{slide_id}.geojson", feature_collection(outline))
-        project.rows.append(sheet_row(slide_id, patient, f"{slide_id}.tif", split=split, labelled=True))
+        project.rows.append(labelled_slide(project.folder / "slides", slide_id, patient, split, number))
     looked = project.write().run("inspect")
     assert looked.status == 0, looked.output
     return project

@@ -11,11 +11,9 @@ import pandas as pd
 import pytest
 import tifffile
 import yaml
-from tiny_cohort import ROOT, Project, feature_collection, make_project, picture, sheet_row
+from tiny_cohort import ROOT, Project, labelled_slide, make_project
 from tiny_encoder import FEATURES, SIDE, save_encoder
 
-from drunet.demo.pyramid import write_pyramid
-from drunet.files import write_json
 from drunet.inference import EngineOptions, Layout, classify, open_session
 from drunet.slide import Slide
 from drunet.tiles import read_table
@@ -54,10 +52,7 @@ def taught(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Projec
     project.config["runs"] = {"guest": {"classifier": "guest", "refiner": None}}
     project.rows = []
     for number, (slide_id, (patient, split)) in enumerate(SLIDES.items()):
-        image, outline = picture(np.random.default_rng(number))
-        write_pyramid(project.folder / f"slides/{slide_id}.tif", image, 1.0)
-        write_json(project.folder / f"slides/{slide_id}.geojson", feature_collection(outline))
-        project.rows.append(sheet_row(slide_id, patient, f"{slide_id}.tif", split=split, labelled=True))
+        project.rows.append(labelled_slide(project.folder / "slides", slide_id, patient, split, number))
     done = project.write().run("results/heatmaps/guest/x1.tif", "models")
     assert done.status == 0, done.output
     assert sorted(p.stem for p in (project.results / "features/conv").glob("*")) == sorted(SLIDES)

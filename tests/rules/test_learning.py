@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from tiny_cohort import Project, feature_collection, make_project, picture, sheet_row
+from tiny_cohort import Project, labelled_slide, make_project
 
-from drunet.demo.pyramid import write_pyramid
-from drunet.files import write_json
 from drunet.models import registry
 
 # Slide: patient, split, cohort.
@@ -40,10 +38,7 @@ def learning(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Proj
     project.config["runs"] = {"one": {"classifier": "tuned", "refiner": "unet"}}
     project.rows = []
     for number, (slide_id, (patient, split, cohort)) in enumerate(SLIDES.items()):
-        image, outline = picture(np.random.default_rng(number))
-        write_pyramid(project.folder / f"slides/{slide_id}.tif", image, 1.0)
-        write_json(project.folder / f"slides/{slide_id}.geojson", feature_collection(outline))
-        row = sheet_row(slide_id, patient, f"{slide_id}.tif", split=split, labelled=True)
+        row = labelled_slide(project.folder / "slides", slide_id, patient, split, number)
         project.rows.append({**row, "cohort": cohort})
     looked = project.write().run("inspect")
     assert looked.status == 0, looked.output
