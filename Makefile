@@ -97,6 +97,7 @@ $(STAMP): $(LOCK)
 	@rm -f $(VENV)/.installed-*; : > $(VENV)/.installing; : > $(LOG)
 	@echo 'Installing $(LOCK) into $(VENV): several gigabytes, some minutes; the log is $(LOG)'
 	@$(INSTALL)
+	@$(INSTALL_DRUNET)
 	@rm -f $(VENV)/.installing; : > $@
 
 # An environment that is whole and in range is kept, and only what the lock changed is installed.
@@ -149,3 +150,7 @@ if [ "$$(tail -n 1 $(LOG))" = 'install failed' ]; then \
 fi; \
 echo 'Installed.'
 endef
+
+# The command `drunet`, which follows every change of this folder.
+INSTALL_DRUNET = $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-index --no-deps \
+  --no-build-isolation --editable . >> $(LOG) 2>&1 || { tail -n 5 $(LOG) >&2; exit 1; }

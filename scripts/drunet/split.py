@@ -1,4 +1,4 @@
-"""Fill in the column `split` of a sheet by chance: `PYTHONPATH=scripts python -m drunet.split SHEET NEW_SHEET`."""
+"""Fill in the column `split` of a sheet by chance: `drunet split SHEET NEW_SHEET`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from drunet.cohort import SheetRow, read_sheets
-from drunet.errors import DrunetError, SheetError, closest
+from drunet.errors import SheetError, closest
 from drunet.files import whole_file
 
 # Oskouei et al. 2025, "Model training": 97 slides at random, but those with holes of tissue cores in the test.
@@ -52,15 +52,17 @@ def filled(sheet: str, splits: Mapping[str, str]) -> str:
     return "\n".join(map("\t".join, lines))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the new sheet; everything but the column `split` stays as it is."""
-    parser = argparse.ArgumentParser(prog="drunet.split", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `drunet split` is asked with."""
     parser.add_argument("sheet", help="tab-separated, with at least the columns slide_id and split")
     parser.add_argument("new_sheet", help="beside the old one, as relative paths start at the sheet's folder")
     parser.add_argument("--counts", nargs=3, type=int, default=list(PUBLISHED.values()), metavar=tuple(PUBLISHED))
     parser.add_argument("--test", nargs="*", default=[], metavar="SLIDE", help="slides for the test, whatever is drawn")
     parser.add_argument("--seed", type=int, default=20240917)
-    asked = parser.parse_args(arguments)
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Write the new sheet; everything but the column `split` stays as it is. Raises DrunetError."""
     counts = dict(zip(PUBLISHED, asked.counts, strict=True))
     try:
         text = Path(asked.sheet).read_text(encoding="utf-8-sig")
@@ -70,9 +72,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows = list(read_sheets(str(temporary)).values())
             splits = split_patients(rows, counts, test=asked.test, seed=asked.seed)
             temporary.write_text(filled(text, splits), encoding="utf-8")
-    except (DrunetError, OSError, ValueError) as error:
-        raise SystemExit(f"ERROR  {asked.sheet}: {error}") from None
-
-
-if __name__ == "__main__":
-    main()
+    except (OSError, ValueError) as error:
+        raise SheetError(str(error), where=asked.sheet, mend="Hand in a tab-separated sheet of slides.") from None
+    return 0

@@ -110,8 +110,8 @@ def test_conda_environments_together_hold_every_runtime_dependency() -> None:
         for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]:
             held |= {canonicalize_name(Requirement(p).name) for p in entry["pip"]} if isinstance(entry, dict) else set()
     wanted = {canonicalize_name(Requirement(line).name) for line in project()["dependencies"]}
-    # It runs the workflow, not its jobs: it stays in the environment that it is started from.
-    assert wanted - held == {"snakemake"}
+    # They run the workflow and show it, and none of its jobs: they stay in the environment that it is started from.
+    assert wanted - held == {"snakemake", "rich", "starlette", "uvicorn"}
 
 
 def snakemake_options() -> set[str]:
@@ -291,8 +291,9 @@ def test_an_install_cut_short_is_begun_afresh_and_a_whole_one_is_kept(bare_folde
     python = stand_in(bare_folder, "python3.12", PYTHON.format(pip='echo "$*" >> installs'))
     assert makefile("env", bare_folder, PYTHON=python).returncode == 0
     installs = (bare_folder / "installs").read_text(encoding="utf-8").splitlines()
-    assert len(installs) == 2
-    assert all("--require-hashes" in call and "--no-deps" in call for call in installs)
+    *locked, own = installs
+    assert len(locked) == 2 and all("--require-hashes" in call and "--no-deps" in call for call in locked)
+    assert "--no-index" in own and own.endswith("--editable .")
 
     makefile("env", bare_folder, PYTHON=python)
     assert (bare_folder / "installs").read_text(encoding="utf-8").splitlines() == installs
@@ -300,7 +301,7 @@ def test_an_install_cut_short_is_begun_afresh_and_a_whole_one_is_kept(bare_folde
     later = (bare_folder / ".venv" / ".installed-requirements.lock").stat().st_mtime + 60
     os.utime(bare_folder / "envs" / "requirements.lock", (later, later))
     makefile("env", bare_folder, PYTHON=python)
-    assert len((bare_folder / "installs").read_text(encoding="utf-8").splitlines()) == 4
+    assert len((bare_folder / "installs").read_text(encoding="utf-8").splitlines()) == 6
     assert (bare_folder / "venvs").read_text(encoding="utf-8") == "made\n"
 
     (bare_folder / ".venv" / ".installing").touch()

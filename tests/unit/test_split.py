@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from drunet.cli import main
 from drunet.cohort import SheetRow, read_sheets
 from drunet.errors import SheetError
-from drunet.split import PUBLISHED, main, split_patients
+from drunet.split import PUBLISHED, split_patients
 
 
 def rows(*slides_of: int, annotated: bool = True) -> list[SheetRow]:
@@ -57,14 +58,14 @@ def test_slides_without_annotation_are_in_no_split() -> None:
         split_patients(rows(2), PUBLISHED, test=["s0_O"], seed=0)
 
 
-def test_a_sheet_keeps_all_but_its_splits(tmp_path: Path) -> None:
+def test_a_sheet_keeps_all_but_its_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     header = "slide_id\tpatient_id\tpath\tsplit\tannotation\tannotation_kind\tmpp\tscanner"
     lines = ["# our slides", header]
     # Both slides of a patient in different splits: what is drawn anew may be wrong.
     lines += [f"s{i}\tp{i // 2}\ts{i}.tif\t{['train', 'test'][i % 2]}\ts{i}.geojson\twta\t0.5\tA" for i in range(8)]
     lines += ["", "bare\tq\tbare.tif\ttrain\t\t\t\tB"]
     (tmp_path / "old.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    main([str(tmp_path / "old.tsv"), str(tmp_path / "new.tsv"), "--counts", "4", "2", "2", "--test", "s5"])
+    main(["split", str(tmp_path / "old.tsv"), str(tmp_path / "new.tsv"), "--counts", "4", "2", "2", "--test", "s5"])
     new = (tmp_path / "new.tsv").read_text(encoding="utf-8")
     written = read_sheets(str(tmp_path / "new.tsv"))
     assert Counter(row.split for row in written.values()) == {"train": 4, "val": 2, "test": 2, "": 1}
@@ -80,6 +81,7 @@ def test_a_sheet_keeps_all_but_its_splits(tmp_path: Path) -> None:
         bad = tmp_path / f"{said[:5]}.tsv"
         if text:
             bad.write_text(text, encoding="utf-8")
-        with pytest.raises(SystemExit, match=said):
-            main([str(bad), str(tmp_path / "never.tsv")])
+        assert main(["split", str(bad), str(tmp_path / "never.tsv")]) == 1
+        printed = capsys.readouterr().err
+        assert said in printed and printed.count("\n") == 1
     assert not (tmp_path / "never.tsv").exists()
