@@ -45,5 +45,5 @@ rule all:
         expand("<results>/models/{model}/card.md", model=USED_MODELS),
         [f"<results>/models/{m}/tiles.png" for m in USED_CLASSIFIERS if is_finished(m)],
         for_usable("<results>/heatmaps/{model}/{slide}.tif", model=USED_CLASSIFIERS),
-        for_usable("<results>/runs/{run}/{slide}/{file}", run=RUNS, file=EXPORTS),
+        rules.exports.input,
         PAGES,

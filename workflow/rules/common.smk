@@ -27,7 +27,7 @@ from drunet.export import digests, listed
 from drunet.files import ID_PATTERN, check_writable
 from drunet.fingerprint import fingerprint
 from drunet.models import registry
-from drunet.settings import merging, references, resources
+from drunet.settings import export, merging, references, resources
 
 
 def checked_config():
@@ -184,6 +184,13 @@ def for_usable(pattern, **wildcards):
         return expand(pattern, slide=usable_slides(), **wildcards)
 
     return paths
+
+
+def asked_exports(files):
+    """Files of the formats that the configuration asks for; `files`: format -> files."""
+    return [
+        file for name in export.ExportSettings.of(config["export"], "export").formats for file in files.get(name, [])
+    ]
 
 
 def segmenting_group(wildcards):

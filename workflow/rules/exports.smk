@@ -1,7 +1,12 @@
 """Formats for other programs and for the eye: each a rule of its own, and none that another rule waits for."""
 
-# Of every slide and run. A new format is a rule below and its file here; nothing that comes before runs again.
-EXPORTS = ["segmentation.geojson", "overlay.jpg", "heatmap.jpg"]
+# Files of each format in `export.formats`: of a slide and run, and of a run as a whole. A new format is a rule below, its
+# files here and its name in the settings; nothing that comes before runs again.
+SLIDE_EXPORTS = {
+    "geojson": ["segmentation.geojson"],
+    "pictures": ["overlay.jpg", "heatmap.jpg"],
+}
+RUN_EXPORTS = {}
 
 
 rule export_geojson:

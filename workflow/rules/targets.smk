@@ -40,7 +40,8 @@ rule segment:
 
 rule exports:
     input:
-        for_usable("<results>/runs/{run}/{slide}/{file}", run=RUNS, file=EXPORTS),
+        for_usable("<results>/runs/{run}/{slide}/{file}", run=RUNS, file=asked_exports(SLIDE_EXPORTS)),
+        expand("<results>/runs/{run}/{file}", run=RUNS, file=asked_exports(RUN_EXPORTS)),
 
 
 rule metrics:

@@ -1,6 +1,8 @@
-"""Settings of the ONNX export."""
+"""Settings of the exports."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import Field
 
@@ -8,7 +10,9 @@ from drunet.settings.base import Block
 
 
 class ExportSettings(Block):
-    """How trained models are exported."""
+    """How trained models and results are exported."""
 
     opset: int = Field(ge=13, le=18)
     """ONNX operator set"""
+    formats: list[Literal["geojson", "pictures"]] = ["geojson", "pictures"]
+    """what the target `exports` makes of every slide and run"""
