@@ -103,6 +103,8 @@ def _serve_snakemake() -> None:
     import snakemake.script
     import yaml  # noqa: F401
 
+    # Finds and imports all plugins.
+    snakemake.cli.get_argument_parser()
     gc.freeze()
     for line in sys.stdin:
         asked = json.loads(line)

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import re
+import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from drunet.files import whole_file
 
 # Files that a module may read from its own folder; another template of the folder may be named in a template.
 _DATA_SUFFIXES = (".j2", ".html", ".css", ".tsv", ".yaml")
@@ -27,7 +33,7 @@ def fingerprint(script: Path, roots: Iterable[Path], modules: Iterable[str] = ()
     `roots` are the folders that hold first-party packages, `modules` the names of further ones, such as an architecture
     that is found by name and not by an import.
     """
-    folders = tuple(roots)
+    folders, known = tuple(roots), len(_remembered)
     digest = hashlib.sha256(_read(script).code.encode())
     for name in sorted(reached(script, folders, modules)):
         path = _file(name, folders)
@@ -38,7 +44,19 @@ def fingerprint(script: Path, roots: Iterable[Path], modules: Iterable[str] = ()
         for data in _data_files(path):
             digest.update(data.name.encode())
             digest.update(data.read_bytes())
+    if _memory and len(_remembered) > known:
+        # It only saves time: a folder that cannot be written, or does not exist yet, is none to complain of.
+        with suppress(OSError), whole_file(_memory[-1]) as temporary:
+            temporary.write_text(json.dumps(_remembered), encoding="utf-8")
     return digest.hexdigest()[:16]
+
+
+def remember_in(file: Path) -> None:
+    """Keep in a file what is read of modules: parsing them all takes half a second of every start."""
+    _memory.append(file)
+    with suppress(OSError, ValueError):
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        _remembered.update(kept if isinstance(kept, dict) and len(kept) < _MOST_REMEMBERED else {})
 
 
 def reached(script: Path, roots: Iterable[Path], modules: Iterable[str] = ()) -> set[str]:
@@ -103,11 +121,18 @@ def _data_files(module: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Source:
-    """What counts of a file: its code as text, its imports (level, module, names), and texts that may name files."""
+    """What counts of a file: a digest of its code, its imports (level, module, names), texts that may name files."""
 
     code: str
-    imports: tuple[tuple[int, str, tuple[str, ...]], ...]
-    named: tuple[str, ...]
+    imports: list[tuple[int, str, list[str]]]
+    named: list[str]
+
+
+# What was read of modules, by a digest of their text, and the file that keeps it.
+_remembered: dict[str, Any] = {}
+_memory: list[Path] = []
+# Every version of every module would be kept for ever.
+_MOST_REMEMBERED = 2000
 
 
 def _read(path: Path) -> _Source:
@@ -117,20 +142,27 @@ def _read(path: Path) -> _Source:
 @cache
 def _parsed(path: Path, changed: int) -> _Source:
     """A file as it stood when it was last changed: most scripts reach the same modules."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=path.name)
-    imports: list[tuple[int, str, tuple[str, ...]]] = []
+    text = path.read_text(encoding="utf-8")
+    # Versions of Python write the same code differently.
+    key = hashlib.sha256(f"{sys.version} {text}".encode()).hexdigest()
+    with suppress(KeyError, TypeError):
+        return _Source(**_remembered[key])
+    tree = ast.parse(text, filename=path.name)
+    imports: list[tuple[int, str, list[str]]] = []
     named: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            imports += [(0, alias.name, ()) for alias in node.names]
+            imports += [(0, alias.name, []) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            imports.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
+            imports.append((node.level, node.module or "", [alias.name for alias in node.names]))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(_DATA_SUFFIXES):
             named.add(node.value)
         elif isinstance(node, _WITH_DOCSTRINGS):
             # Below a field, a string describes it.
             node.body = [part for part in node.body if not _is_text(part)] or [ast.Pass()]
-    return _Source(ast.unparse(tree), tuple(imports), tuple(sorted(named)))
+    source = _Source(hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), imports, sorted(named))
+    _remembered[key] = vars(source)
+    return source
 
 
 def _is_text(statement: ast.AST) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from drunet.fingerprint import fingerprint, reached
+from drunet import fingerprint as fingerprints
+from drunet.fingerprint import fingerprint, reached, remember_in
 from drunet.models import registry
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -211,3 +213,36 @@ def test_postprocessing_reaches_no_training_and_training_reaches_its_architectur
     training = reached(SCRIPTS / "train_classifier.py", ROOTS, [architecture])
     assert {"drunet.training.classifier", "drunet.sampling", "drunet.slide", architecture} <= training
     assert architecture not in reached(SCRIPTS / "train_classifier.py", ROOTS)
+
+
+# What is kept between starts
+
+
+def test_what_is_kept_of_modules_gives_the_same_digest_and_follows_every_edit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, kept = House(tmp_path / "house"), tmp_path / "kept.json"
+    first = house.digest()
+
+    def started_again() -> None:
+        monkeypatch.setattr(fingerprints, "_remembered", {})
+        monkeypatch.setattr(fingerprints, "_memory", [])
+        fingerprints._parsed.cache_clear()
+        remember_in(kept)
+
+    started_again()
+    assert house.digest() == first and kept.is_file()
+    started_again()
+    with monkeypatch.context() as without:
+        without.setattr(fingerprints.ast, "parse", None)
+        assert house.digest() == first
+    house.edit("drunet/late.py", "3", "4")
+    edited = house.digest()
+    assert edited != first
+    started_again()
+    house.edit("drunet/late.py", "4", "3")
+    assert house.digest() == first
+    for damage in ("[]", "{", '{"a": 1}', json.dumps({key: {"code": 1} for key in json.loads(kept.read_text())})):
+        kept.write_text(damage)
+        started_again()
+        assert house.digest() == first, damage

@@ -25,7 +25,7 @@ from drunet import cohort
 from drunet.errors import DrunetError, closest
 from drunet.export import digests, listed
 from drunet.files import ID_PATTERN, check_writable
-from drunet.fingerprint import fingerprint
+from drunet.fingerprint import fingerprint, remember_in
 from drunet.models import registry
 from drunet.settings import export, merging, references, resources
 
@@ -70,6 +70,7 @@ def demo_files():
     return [f"{DEMO}/{s}{suffix}" for s in DEMO_SLIDES for suffix in (".tif", ".geojson")]
 
 
+remember_in(Path(".snakemake/fingerprints.json"))
 DEMO = "results/demo"
 DEMO_SLIDES = list(cohort.read_sheets([str(p) for p in sorted((RESOURCES / "demo").glob("*.tsv"))], DEMO))
 LISTED = listed_models()

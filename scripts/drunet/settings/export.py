@@ -14,5 +14,5 @@ class ExportSettings(Block):
 
     opset: int = Field(ge=13, le=18)
     """ONNX operator set"""
-    formats: list[Literal["geojson", "pictures"]] = ["geojson", "pictures"]
+    formats: list[Literal["geojson", "pictures"]] = Field(["geojson", "pictures"])
     """what the target `exports` makes of every slide and run"""
