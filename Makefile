@@ -42,8 +42,8 @@ demo: $(STAMP) ## Run the whole workflow on the embedded demo cohort
 	@$(RUN) snakemake --cores $(CORES) $(ARGS)
 	@set -- results/report/*.html; printf '\nDone. The report: %s\n' "$$1"
 
-test: $(STAMP) ## Run the tests
-	@$(RUN) pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+test: $(STAMP) ## Run the tests; ALL=1: with those that run a study or cohort of their own
+	@$(RUN) pytest --numprocesses $(WORKERS) --dist loadfile $(if $(ALL),-m '') $(ARGS)
 
 torture: $(STAMP) ## Run a thousand broken slides and files, and say what became of each
 	@PYTHONPATH=scripts:workflow:tests $(RUN) torture $(ARGS)

@@ -149,6 +149,7 @@ def test_a_provider_that_is_not_there_fails_instead_of_falling_back(own_copy: Pr
     assert own_copy.leftovers() == []
 
 
+@pytest.mark.whole_run
 @pytest.mark.timeout(120)
 def test_imagenet_weights_without_a_network_are_named_as_the_cause(own_copy: Project, tmp_path: Path) -> None:
     shipped = yaml.safe_load((own_copy.repository / "config.yaml").read_text(encoding="utf-8"))

@@ -18,6 +18,8 @@ from drunet.inference import EngineOptions, Layout, classify, open_session
 from drunet.slide import Slide
 from drunet.tiles import read_table
 
+pytestmark = pytest.mark.whole_run
+
 SLIDES = {"t1": ("pa", "train"), "t2": ("pb", "train"), "v1": ("pc", "val"), "x1": ("pd", "test")}
 HEAD = {
     "architecture": "encoder_head",

@@ -14,6 +14,8 @@ from tiny_cohort import Project, kill_group, make_project
 
 from drunet.files import read_json
 
+pytestmark = pytest.mark.whole_run
+
 SLIDE = "tumour_a"
 
 

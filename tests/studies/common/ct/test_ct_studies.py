@@ -95,6 +95,7 @@ def one_message(done: Any, *words: str) -> None:
     assert "Traceback (most recent call last)" not in done.output
 
 
+@pytest.mark.whole_run
 @pytest.mark.timeout(600)
 def test_series_and_boxes_become_a_page(scans: Project, tmp_path: Path) -> None:
     project = scans.copy_to(tmp_path / "project")
@@ -116,6 +117,7 @@ def test_series_and_boxes_become_a_page(scans: Project, tmp_path: Path) -> None:
     assert "Nothing to be done" in project.dry_run("study_ct_boxes").output
 
 
+@pytest.mark.whole_run
 @pytest.mark.timeout(600)
 def test_two_classes_of_images_become_a_page(scans: Project, tmp_path: Path) -> None:
     project = scans.copy_to(tmp_path / "project")

@@ -63,6 +63,7 @@ def patches(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Proje
     return project.write()
 
 
+@pytest.mark.whole_run
 @pytest.mark.timeout(600)
 def test_a_folder_of_images_becomes_a_page(patches: Project, tmp_path: Path) -> None:
     project = patches.copy_to(tmp_path / "project")
