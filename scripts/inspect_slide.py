@@ -22,6 +22,8 @@ with job(snakemake.log[0]):
         classes=params.classes,
         geojson_frame=params.geojson_frame,
         max_untangled=params.max_untangled,
+        region=snakemake.input.get("region"),
+        own_tissue=snakemake.input.get("own_tissue"),
     )
     if found.failure:
         write_outcome([output.tissue, output.outline, output.annotation], found.failure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import operator
 import os
 import re
 import stat
@@ -20,7 +21,9 @@ from drunet.files import LONGEST_ID, is_safe_id, same_files
 SPLITS = ("train", "val", "test", "")
 KINDS = ("wta", "psa", "")
 REQUIRED = ("slide_id", "patient_id", "path", "split", "annotation", "annotation_kind")
-OPTIONAL = ("mpp", "cohort")
+OPTIONAL = ("mpp", "cohort", "region", "tissue")
+# Files, whose relative paths start at the root.
+FILES = ("path", "annotation", "region", "tissue")
 # Share of letters in common from which a column is taken for a misspelt one.
 _ALIKE = 0.75
 # Small files beside which the pixels lie: two slides may have the same.
@@ -37,8 +40,9 @@ class SheetRow:
     Attributes
     ----------
     slide_id, patient_id : str
-    path, annotation : str
-        Relative to the working directory or absolute; no annotation is an empty text.
+    path, annotation, region, tissue : str
+        Files, relative to the working directory or absolute; empty where there is none. Only the region is looked at;
+        the tissue is taken for what is found otherwise.
     split : str
         ``train``, ``val``, ``test`` or empty (segment only).
     annotation_kind : str
@@ -57,6 +61,8 @@ class SheetRow:
     annotation_kind: str
     mpp: float | None = None
     cohort: str = ""
+    region: str = ""
+    tissue: str = ""
 
 
 def read_sheets(paths: str | Sequence[str], root: str | None = None) -> dict[str, SheetRow]:
@@ -93,14 +99,14 @@ def check_files(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) 
     outlines nothing: it says that they hold no tumour.
     """
     made, rows = set(made_by_workflow), list(rows)
-    wanted = [(row.slide_id, path) for row in rows for path in (row.path, row.annotation) if path]
+    wanted = [(row.slide_id, path) for row in rows for column in FILES if (path := getattr(row, column))]
     problems = ((slide, path, _problem(path)) for slide, path in wanted if path not in made)
     missing = [(slide, path, problem) for slide, path, problem in problems if problem is not None]
     if missing:
         first = "; ".join(f"{slide}: {path}{problem}" for slide, path, problem in missing[:3])
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         what = f"{len(missing)} file{'s' * (len(missing) > 1)} of the sheet cannot be found"
-        mend = "Correct `path` or `annotation` in the sheet, or `cohort.root`, where relative paths start."
+        mend = "Correct the path in the sheet, or `cohort.root`, where relative paths start."
         raise SheetError(what, where="cohort.sheet", found=first + more, mend=mend)
     _check_twins(rows, made)
 
@@ -202,7 +208,7 @@ def _records(path: str) -> list[tuple[int, Mapping[str, str]]]:
     lacking = [c for c in REQUIRED if c not in header]
     if lacking:
         what = f"the sheet lacks the column{'s' * (len(lacking) > 1)} {', '.join(lacking)}"
-        mend = f"Its header needs {', '.join(REQUIRED)}, separated by tabs; `mpp` and `cohort` may be added."
+        mend = f"Its header needs {', '.join(REQUIRED)}, separated by tabs; {', '.join(OPTIONAL)} may be added."
         raise SheetError(what, where=path, found=", ".join(header)[:200] or "nothing", mend=mend)
     _check_spelling(header, path)
     if len(set(header)) < len(header):
@@ -283,8 +289,8 @@ def _row(values: Mapping[str, str], where: str, root: Path) -> SheetRow:
         found = f"annotation '{values['annotation']}', annotation_kind '{values['annotation_kind']}'"
         mend = "Fill in both (wta: the whole tumour is outlined, psa: parts are marked) or neither."
         raise SheetError("`annotation` and `annotation_kind` go together", where=where, found=found, mend=mend)
-    for column in ("path", "annotation"):
-        if odd := re.search(r"[{}<>\x00-\x1f]", values[column]):
+    for column in FILES:
+        if odd := re.search(r"[{}<>\x00-\x1f]", values.get(column, "")):
             what = f"`{column}` holds a character that Snakemake reads as its own"
             mend = "Rename the file or folder, or link to it by another name."
             raise SheetError(what, where=where, found=odd.group(), mend=mend)
@@ -293,11 +299,12 @@ def _row(values: Mapping[str, str], where: str, root: Path) -> SheetRow:
             what, mend = f"`{column}` holds a control character", "Remove it, or save the sheet as text again."
             raise SheetError(what, where=where, found=control.group(), mend=mend)
     own = {name: values.get(name, "") for name in ("slide_id", "patient_id", "split", "annotation_kind", "cohort")}
-    path, annotation = (
-        os.path.normpath(root / os.path.expanduser(values[column])) if values[column] else ""  # noqa: PTH111 - as a shell
-        for column in ("path", "annotation")
-    )
-    return SheetRow(**own, path=path, annotation=annotation, mpp=_mpp(values.get("mpp", ""), where))
+    given = {column: values.get(column, "") for column in FILES}
+    files = {
+        column: os.path.normpath(root / os.path.expanduser(file)) if file else ""  # noqa: PTH111 - as a shell
+        for column, file in given.items()
+    }
+    return SheetRow(**own, **files, mpp=_mpp(values.get("mpp", ""), where))
 
 
 def _mpp(value: str, where: str) -> float | None:
@@ -327,15 +334,12 @@ def check_joined(rows: Iterable[SheetRow], where: str) -> None:
     for column, what, mend in (
         ("slide_id", "two slide_ids differ in capitals alone", "Rename one: some disks take them for one folder."),
         ("path", "a slide file stands in two rows", "Keep one: learnt from or measured twice, a slide counts twice."),
-        (
-            "annotation",
-            "an annotation stands in two rows",
-            "Give each slide its own: outlines count in its pixels.",
-        ),
+        ("region", "a region stands in two rows", "Give each slide its own: outlines count in its pixels."),
+        ("tissue", "an outline of tissue stands in two rows", "Give each slide its own: it counts in its pixels."),
     ):
         seen: dict[str, SheetRow] = {}
-        for row in together:
-            key = row.slide_id.casefold() if column == "slide_id" else os.path.realpath(row.path)
-            other = seen.setdefault(key, row)
+        for row in filter(operator.attrgetter(column), together):
+            value = getattr(row, column)
+            other = seen.setdefault(value.casefold() if column == "slide_id" else os.path.realpath(value), row)
             if other is not row:
                 raise SheetError(what, where=where, found=f"{other.slide_id} and {row.slide_id}", mend=mend)

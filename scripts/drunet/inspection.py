@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import shapely
+from shapely.geometry import MultiPolygon, Polygon
 
-from drunet.annotation import Annotation, outline, read_annotation
-from drunet.annotation.fit import fit_to_tissue
+from drunet.annotation import Annotation, outline, rasterise, read_annotation, read_area
+from drunet.annotation.fit import check_frame, fit_to_tissue
+from drunet.annotation.outline import polygons_of
 from drunet.annotation.provenance import Provenance, provenance_of
 from drunet.annotation.region import MAX_UNTANGLED, Region
 from drunet.console import say
@@ -31,6 +34,8 @@ COLUMNS = (
 )  # fmt: skip
 # A tissue mask of more pixels is made at a coarser resolution, which bounds memory at about 2 GB.
 MAX_MASK_PX = 25_000_000
+# Grey levels below the glass from which something is there.
+FAINT = 8
 _COPY = "Copy or export it again; the log of `inspect_slide` says where it failed."
 
 
@@ -64,11 +69,14 @@ def inspect(
     classes: Mapping[str, Sequence[str]],
     geojson_frame: str,
     max_untangled: float = MAX_UNTANGLED,
+    region: str | None = None,
+    own_tissue: str | None = None,
 ) -> Inspected:
     """Look at a slide once, before anything is spent on it; later stages read what was found.
 
     `mpp` (µm/px), the path of the annotation and its kind are as the sample sheet has them; `tissue`, `classes`,
-    `geojson_frame` and `max_untangled` as the configuration has them under `tissue` and `cohort`.
+    `geojson_frame` and `max_untangled` as the configuration has them under `tissue` and `cohort`; `region` and
+    `own_tissue` are the files in the sheet's columns `region` and `tissue`.
     """
     facts: dict[str, Any] = {"slide_id": slide_id}
     drawn = provenance = None
@@ -87,7 +95,14 @@ def inspect(
                 "geojson_origin": list(origin),
             }
             check_resolution(slide)
-            mask, unread = find_tissue(slide, tissue)
+            frame: dict[str, Any] = {"where": slide_id, "width": properties.width, "height": properties.height}
+            frame |= {"origin": origin, "max_untangled": max_untangled}
+            size = properties.width, properties.height
+            given = read_area(own_tissue, **frame) if own_tissue else None
+            mask, unread = find_tissue(slide, tissue, given)
+            if region:
+                looked_at = read_area(region, **frame)
+                mask, unread = _within(slide, looked_at, mask, unread)
             # Overviews come from small levels: the last tile at full resolution is what a cut file lacks.
             slide.read(properties.width - 256, properties.height - 256, (256, 256), properties.mpp)
             cell = properties.width / mask.shape[1], properties.height / mask.shape[0]
@@ -103,19 +118,17 @@ def inspect(
             drawn = read_annotation(
                 annotation,
                 kind=kind,
-                where=slide_id,
-                width=properties.width,
-                height=properties.height,
                 classes=classes,
-                origin=origin,
-                max_untangled=max_untangled,
+                **frame,
             )
-            size = properties.width, properties.height
             facts["annotation_mended"] = fit_to_tissue(drawn, mask, where=slide_id, size=size, mpp=properties.mpp)
             if unread.any():
                 # Nothing is learnt or measured where nothing could be seen.
                 hidden = Region(outline(unread, *cell), "unread", "ignore")
                 drawn = replace(drawn, regions=(*drawn.regions, hidden))
+            if region:
+                outside = Region(polygons_of(shapely.box(0, 0, *size) - looked_at), "outside the region", "ignore")
+                drawn = replace(drawn, regions=(*drawn.regions, outside))
             provenance = provenance_of(annotation, slide_id)
             facts["annotation_origin"] = str(provenance)
             if provenance.how == "unedited":
@@ -126,9 +139,9 @@ def inspect(
         return _unusable(facts, error.status, reason_of(error), error.mend)
     except AnnotationError as error:
         # File names may hold a patient's name, and this goes into tables and the report.
-        reason, mend = (
-            text.replace(Path(str(annotation)).name, "annotation") for text in (reason_of(error), error.mend)
-        )
+        reason, mend = reason_of(error), error.mend
+        for column, file in (("annotation", annotation), ("region", region), ("tissue", own_tissue)):
+            reason, mend = (text.replace(Path(file).name, column) if file else text for text in (reason, mend))
         return _unusable(facts, "annotation_unusable", reason, mend)
     except Exception as error:  # whatever a strange file brings about concerns this slide alone
         _log(error)
@@ -137,11 +150,17 @@ def inspect(
     return Inspected({**facts, "status": "ok", "reason": "", "mend": ""}, None, mask, drawn, provenance)
 
 
-def find_tissue(slide: Slide, settings: TissueSettings) -> tuple[np.ndarray, np.ndarray]:
+def find_tissue(
+    slide: Slide, settings: TissueSettings, given: Polygon | MultiPolygon | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Tissue mask of a slide, and where that is tissue of which the file has no pixels: bool (h, w) at
     `settings.mpp`, or coarser if the mask would have more than `MAX_MASK_PX`.
 
-    Raises SlideError with status ``not_brightfield``, ``no_tissue`` or ``unreadable``.
+    What somebody drew, `given` in level-0 pixels, is the tissue instead of what would be found; it has to lie on what
+    would be found, or at least on what is darker than the glass.
+
+    Raises AnnotationError for a drawing that lies on glass, and SlideError with status ``not_brightfield``,
+    ``no_tissue`` or ``unreadable``.
     """
     # More detail than the slide has would be made up.
     mpp = max(settings.mpp, slide.properties.mpp)
@@ -152,6 +171,15 @@ def find_tissue(slide: Slide, settings: TissueSettings) -> tuple[np.ndarray, np.
     image, missing = slide.overview(slide.shape_at(mpp))
     check_brightfield(image, where=slide.slide_id)
     mask = tissue_mask(image, **{**dict(settings), "mpp": mpp})
+    if given is not None:
+        size = slide.properties.width, slide.properties.height
+        faint = image.min(axis=2) < np.percentile(image.min(axis=2), 95) - FAINT
+        what = "tissue: the outlines lie"
+        check_frame(given, mask | faint, where=slide.slide_id, size=size, mpp=slide.properties.mpp, what=what)
+        drawn = rasterise(given, mask.shape, slide_size=size)
+        held = f"it holds {(drawn & mask).sum() / mask.sum():.0%} of what" if mask.any() else "nothing"
+        slide.notes.append(f"the tissue is as drawn; {held} would have been found")
+        mask = drawn
     unread = lost_at_full_resolution(slide, image, mask)
     if (lost := missing_tissue(slide, image, missing)) is not None:
         mask, unread = mask | lost, unread | lost
@@ -160,6 +188,20 @@ def find_tissue(slide: Slide, settings: TissueSettings) -> tuple[np.ndarray, np.
         found = None if missing is None else f"{missing.mean():.0%} of the slide has no pixels"
         raise SlideError("no tissue was found", status="no_tissue", where=slide.slide_id, found=found, mend=mend)
     return mask, unread
+
+
+def _within(
+    slide: Slide, region: Polygon | MultiPolygon, mask: np.ndarray, unread: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What of the tissue lies in the region to look at; raises AnnotationError if nothing does."""
+    size = slide.properties.width, slide.properties.height
+    inside = rasterise(region, (mask.shape[0], mask.shape[1]), slide_size=size)
+    if not (inside & mask).any():
+        check_frame(region, mask, where=slide.slide_id, size=size, mpp=slide.properties.mpp, what="region: it lies")
+        mend = "Draw it larger, or leave the cell empty."
+        raise AnnotationError("region: there is no tissue in it", where=slide.slide_id, mend=mend)
+    slide.notes.append(f"looked at in its region alone: {(inside & mask).sum() / mask.sum():.0%} of the tissue")
+    return inside & mask, inside & unread
 
 
 def status_table(reports: Sequence[Mapping[str, Any]], remarks: Mapping[str, str] | None = None) -> pd.DataFrame:

@@ -145,7 +145,7 @@ MISTAKES: dict[str, tuple[Mistake, tuple[str, str, str, str]]] = {
     ),
     "slide that is not there": (
         cell("tumour_b", "path", "nowhere.tif"),
-        ("cohort.sheet:", "1 file of the sheet cannot be found", "tumour_b: slides/nowhere.tif", "Correct `path`"),
+        ("cohort.sheet:", "1 file of the sheet cannot be found", "tumour_b: slides/nowhere.tif", "Correct the path"),
     ),
     "patient in two splits": (
         lambda p: p.row("tumour_b").update(patient_id=p.row("tumour_a")["patient_id"], split="train"),

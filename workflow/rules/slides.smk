@@ -2,6 +2,8 @@ rule inspect_slide:
     input:
         slide=slide_file,
         annotation=annotation_file,
+        region=lambda wildcards: row(wildcards).region or [],
+        own_tissue=lambda wildcards: row(wildcards).tissue or [],
     output:
         status="<results>/slides/{slide}/status.json",
         tissue="<results>/slides/{slide}/tissue.png",
@@ -21,6 +23,7 @@ rule inspect_slide:
         geojson_frame=config["cohort"]["geojson_frame"],
         slide_digest=lambda wildcards: own_digests(slide_file(wildcards), digests.ends_digest),
         annotation_digest=lambda wildcards: own_digests(annotation_file(wildcards)),
+        area_digests=lambda wildcards: [own_digests(f) for f in (row(wildcards).region, row(wildcards).tissue) if f],
         max_untangled=config["cohort"].get("max_untangled", 0.05),
         code=lambda wildcards: code("inspect_slide"),
     resources:

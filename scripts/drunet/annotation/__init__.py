@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from drunet.annotation.geojson import read_geojson
+import shapely
+from shapely.geometry import MultiPolygon, Polygon
+
+from drunet.annotation.geojson import drawn_features, read_geojson
 from drunet.annotation.mask import read_mask
-from drunet.annotation.outline import outline
+from drunet.annotation.outline import outline, polygons_of
 from drunet.annotation.raster import measured_region, rasterise
 from drunet.annotation.region import MAX_UNTANGLED, Annotation, Kind, Label, Region, Source
 from drunet.annotation.xml import read_xml
 
-__all__ = ["Annotation", "Kind", "Label", "Region", "measured_region", "outline", "rasterise", "read_annotation"]
+__all__ = [
+    "Annotation", "Kind", "Label", "Region", "measured_region", "outline", "rasterise", "read_annotation", "read_area",
+]  # fmt: skip
 
 KINDS = ("wta", "psa")
 # Parsed, text takes ten times its size and more; pixels are counted before they are decoded.
 MAX_BYTES, MAX_MASK_BYTES = 128 << 20, 1 << 30
-READERS = {
+Reader = Callable[[bytes, Source], tuple[Region, ...]]
+READERS: dict[str, Reader] = {
     ".geojson": read_geojson,
     ".json": read_geojson,
     ".xml": read_xml,
@@ -71,20 +77,7 @@ def read_annotation(
         raise ValueError(f"unknown annotation kind {kind!r}, expected one of {KINDS}")
     file = Path(path)
     source = Source(where, file.name, width, height, classes, origin, max_untangled)
-    reader = READERS.get(file.suffix.casefold())
-    if reader is None:
-        mend = f"Use one of {', '.join(READERS)}."
-        raise source.error("annotations of this format cannot be read", mend=mend)
-    try:
-        if (size := file.stat().st_size) > (MAX_MASK_BYTES if reader is read_mask else MAX_BYTES):
-            mend = "Export the annotations alone, without detections and cells, or a mask at a lower resolution."
-            raise source.error("the file is too large to be read safely", found=f"{size >> 20} MiB", mend=mend)
-        data = file.read_bytes()
-    except OSError as error:
-        mend = "Check the annotation column of the sample sheet."
-        raise source.error("the annotation file cannot be opened", found=error.strerror, mend=mend) from None
-    if not data.strip():
-        raise source.error("the file is empty", mend="Export the annotation again.")
+    reader, data = _opened(file, source, READERS)
     regions = reader(data, source)
     if not regions and source.mended.first:
         # Passed over, it would call the whole slide free of tumour.
@@ -96,3 +89,49 @@ def read_annotation(
             mend="Annotate some tumour and non-tumour, or set annotation_kind to wta if all of it is free of tumour.",
         )
     return Annotation(cast(Kind, kind), regions, str(source.mended))
+
+
+def read_area(
+    path: str | os.PathLike[str],
+    *,
+    where: str,
+    width: int,
+    height: int,
+    origin: Sequence[int] = (0, 0),
+    max_untangled: float = MAX_UNTANGLED,
+) -> Polygon | MultiPolygon:
+    """Read an area that somebody drew, whatever its classes, in level-0 pixels: the region to look at, or tissue.
+
+    The file is GeoJSON or a mask; the rest, and AnnotationError, as `read_annotation`. An empty file is refused.
+    """
+    file = Path(path)
+    source = Source(where, file.name, width, height, {}, origin, max_untangled)
+    reader, data = _opened(file, source, {s: r for s, r in READERS.items() if r is not read_xml})
+    if reader is read_mask:
+        areas = [region.geometry for region in reader(data, source)]
+    else:
+        areas = []
+        for drawn in drawn_features(data, source):
+            areas.append(source.area([[ring + origin for ring in rings] for rings in drawn.polygons], drawn.item))
+    if not areas:
+        raise source.mended.first or source.error("nothing is drawn", mend="Draw an area, or leave the cell empty.")
+    return polygons_of(shapely.union_all(areas))
+
+
+def _opened(file: Path, source: Source, readers: Mapping[str, Reader]) -> tuple[Reader, bytes]:
+    """The reader for a file's format, and its bytes; raises AnnotationError."""
+    reader = readers.get(file.suffix.casefold())
+    if reader is None:
+        mend = f"Use one of {', '.join(readers)}."
+        raise source.error("annotations of this format cannot be read", mend=mend)
+    try:
+        if (size := file.stat().st_size) > (MAX_MASK_BYTES if reader is read_mask else MAX_BYTES):
+            mend = "Export the annotations alone, without detections and cells, or a mask at a lower resolution."
+            raise source.error("the file is too large to be read safely", found=f"{size >> 20} MiB", mend=mend)
+        data = file.read_bytes()
+    except OSError as error:
+        mend = "Check the annotation column of the sample sheet."
+        raise source.error("the annotation file cannot be opened", found=error.strerror, mend=mend) from None
+    if not data.strip():
+        raise source.error("the file is empty", mend="Export the annotation again.")
+    return reader, data

@@ -56,9 +56,7 @@ def fit_to_tissue(
     on_glass = ""
     drawn = annotation.non_tumour if annotation.tumour.is_empty else annotation.tumour
     if not drawn.is_empty:
-        on_tissue = _share(drawn, tissue, size)
-        if on_tissue < DOUBTFUL:
-            _check_frame(drawn, tissue, size, mpp, where, on_tissue)
+        check_frame(drawn, tissue, where=where, size=size, mpp=mpp)
         glass = _far_from(tissue)
         _check_glass(annotation, glass, size, where)
         on_glass = _on_glass(annotation, tissue, glass, size)
@@ -87,9 +85,19 @@ def _values(mask: NDArray[np.bool_], points: NDArray[np.object_], size: tuple[in
     return np.asarray(inside & mask[y.clip(0, rows - 1), x.clip(0, columns - 1)])
 
 
-def _check_frame(
-    drawn: shapely.Geometry, tissue: NDArray[np.bool_], size: tuple[int, int], mpp: float, where: str, found: float
+def check_frame(
+    drawn: shapely.Geometry,
+    tissue: NDArray[np.bool_],
+    *,
+    where: str,
+    size: tuple[int, int],
+    mpp: float,
+    what: str = "annotation: the outlines lie",
 ) -> None:
+    """Refuse outlines that lie on glass, or that would lie well in another frame; arguments as `fit_to_tissue`."""
+    found = _share(drawn, tissue, size)
+    if found >= DOUBTFUL:
+        return
     shares = {cause: _share(shapely.transform(drawn, m), tissue, size) for cause, m in _moves(size, mpp).items()}
     best = max(shares.values())
     if found >= ON_GLASS and best < EXPLAINED:
@@ -102,7 +110,7 @@ def _check_frame(
         on_tissue += f", {best:.0%} if that is undone"
     elif not found:
         mend += " If it does, try another `tissue.method`."
-    raise AnnotationError("annotation: the outlines lie on glass", where=where, found=on_tissue, mend=mend)
+    raise AnnotationError(f"{what} on glass", where=where, found=on_tissue, mend=mend)
 
 
 def _moves(size: tuple[int, int], mpp: float) -> dict[str, Move]:
