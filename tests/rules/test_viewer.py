@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
+import gzip
 import hashlib
 import json
+import re
+import shlex
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -27,7 +31,7 @@ from drunet.annotation.provenance import provenance_of
 from drunet.cohort import SheetRow
 from drunet.errors import FailedSlideError
 from drunet.outcome import write_outcome
-from drunet.viewer import pixels, server
+from drunet.viewer import command, pixels, server
 from drunet.viewer.opened import Opened, open_results
 from drunet.viewer.server import make_app
 
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
 TOKEN = "the-key"  # noqa: S105 - of a server that lives for a test
 RUN, SLIDE = "by_colour", "tumour_a"
 ADDRESS = "http://127.0.0.1:8765"
+ROOT = Path(__file__).parents[2]
 VENDOR = Path(server.__file__).parent / "vendor"
 
 
@@ -92,7 +97,7 @@ def test_a_slide_of_one_level_is_shown_small_without_reading_it_whole_for_every_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pixels, "_DIRECT_PX", 520**2)
-    image = colours(1300, 2100, softness=40)
+    image = cv2.resize(colours(130, 210), (2100, 1300), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
     client = entered(lone(lossless_slide(image, 0.5), tmp_path))
     top = client.get("/slides/one").json()["top"]
     reads = []
@@ -228,9 +233,8 @@ def test_a_heatmap_arrives_as_one_byte_per_cell(viewer: TestClient, finished: Pr
 def test_every_export_that_exists_can_be_downloaded(viewer: TestClient, finished: Project) -> None:
     files = {f["name"]: f["bytes"] for f in viewer.get(f"/slides/{SLIDE}?run={RUN}").json()["files"]}
     folder = finished.results / f"runs/{RUN}/{SLIDE}"
-    assert {p.name for p in folder.iterdir() if not p.name.startswith(".")} | {"heatmap.tif", "tissue.geojson"} == set(
-        files
-    )
+    own = {p.name: p.stat().st_size for part in (folder, folder.parent) for p in part.iterdir() if p.is_file()}
+    assert files.items() >= own.items() and set(files) - set(own) == {"heatmap.tif", "tissue.geojson"}
     answer = viewer.get(f"/slides/{SLIDE}/files/segmentation.geojson?run={RUN}")
     assert answer.content == (folder / "segmentation.geojson").read_bytes()
     assert f"{SLIDE}.segmentation.geojson" in answer.headers["content-disposition"]
@@ -250,6 +254,24 @@ def test_an_outline_that_is_saved_as_it_was_says_so(finished: Project, tmp_path:
     assert str(provenance_of(opened.saved(SLIDE), SLIDE)) == str(provenance_of(exported, SLIDE)) == answer["origin"]
     # As the sheet's column wants it: from where its relative paths start.
     assert (finished.folder / "slides" / answer["annotation"]).samefile(opened.saved(SLIDE))
+
+
+def test_a_compressed_outline_and_a_mask_can_be_begun_with(own_copy: Project) -> None:
+    outline = own_copy.results / f"runs/{RUN}/{SLIDE}/segmentation.geojson"
+    client = entered(open_results(own_copy.folder, []))
+    before = client.get(f"/slides/{SLIDE}/correction?run={RUN}").json()
+    with gzip.open(f"{outline}.gz", "wb") as file:
+        file.write(outline.read_bytes())
+    outline.unlink()
+    assert client.get(f"/slides/{SLIDE}/correction?run={RUN}").json() == before
+    # What the workflow made of an annotation that is no GeoJSON.
+    drawn = own_copy.folder / "slides" / own_copy.row(SLIDE)["annotation"]
+    drawn.rename(drawn.with_suffix(".xml"))
+    own_copy.row(SLIDE)["annotation"] = drawn.with_suffix(".xml").name
+    own_copy.write()
+    after = entered(open_results(own_copy.folder, [])).get(f"/slides/{SLIDE}/correction").json()["annotation"]
+    assert [r["name"] for r in after] == [r["name"] for r in before["annotation"]] == ["Tumor"]
+    assert area(after[0]["polygons"]) == pytest.approx(area(before["annotation"][0]["polygons"]), rel=1e-3)
 
 
 def test_a_correction_is_read_back_as_it_was_drawn(finished: Project, tmp_path: Path) -> None:
@@ -283,6 +305,7 @@ def regions(outline: Any, name: str = "Tumor", kind: str = "wta") -> dict[str, A
         ({"kind": "psa", "regions": []}, "nothing about this slide"),
         ({"kind": "all", "regions": []}, "no outlines"),
         ({"kind": "wta", "regions": [7]}, "no outlines"),
+        (regions([[0, 0], [1e999, 0], [9, 9], [0, 0]]), "no outlines"),
     ],
 )
 def test_what_the_workflow_would_refuse_is_not_saved(
@@ -291,7 +314,8 @@ def test_what_the_workflow_would_refuse_is_not_saved(
     client, opened, _ = corrected(finished, tmp_path)
     client.post(f"/slides/{SLIDE}/correction", json={"kind": "wta", "regions": []})
     before = opened.saved(SLIDE).read_bytes()
-    answer = client.post(f"/slides/{SLIDE}/correction", json=asked)
+    text, kind = json.dumps(asked), {"Content-Type": "application/json"}
+    answer = client.post(f"/slides/{SLIDE}/correction", content=text, headers=kind)
     assert answer.status_code == 422 and word in answer.text and "\n" not in answer.text
     assert opened.saved(SLIDE).read_bytes() == before and len(list(opened.saves.iterdir())) == 1
 
@@ -348,6 +372,13 @@ def test_later_files_of_the_configuration_win_as_in_the_workflow(own_copy: Proje
 
 
 def test_a_broken_configuration_opens_what_can_be_opened(own_copy: Project) -> None:
+    odd = (
+        "cohort: {sheet: slides.tsv, root: slides, geojson_frame: 7, annotation_classes: {tumour: tumor}}\nruns: [1]\n"
+    )
+    (own_copy.folder / "config.yaml").write_text(odd)
+    client = entered(open_results(own_copy.folder, []))
+    assert client.get("/cohort").json()["classes"]["tumour"] == ["tumor", "tumour"]
+    assert client.get(f"/slides/{SLIDE}/tiles/8/0_0.jpg").status_code == 200
     (own_copy.folder / "config.yaml").write_text("cohort: [\n")
     opened = open_results(own_copy.folder, [])
     assert any("config.yaml cannot be read" in remark for remark in opened.remarks)
@@ -382,6 +413,17 @@ def test_a_port_that_cannot_be_had_is_one_line(finished: Project, capsys: pytest
             printed = capsys.readouterr()
             assert printed.out == "" and printed.err.count("\n") == 1
             assert word in printed.err and str(port) in printed.err and "--port 0" in printed.err
+
+
+def test_commands_of_the_page_about_the_viewer_are_commands() -> None:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    lines = re.findall(r"(?m)^make view ARGS=(.*)$", (ROOT / "docs/viewer.md").read_text("utf-8"))
+    assert [parser.parse_args(shlex.split(shlex.split(line)[0])).configfile for line in lines] == [
+        [Path("my_cohort.yaml")]
+    ]
+    told = set(re.findall(r"(?m)^\| `(--\w+)", (ROOT / "docs/viewer.md").read_text("utf-8")))
+    assert told == set(parser._option_string_actions) - {"-h", "--help"}
 
 
 def test_what_others_wrote_is_as_they_published_it_and_has_its_licence() -> None:

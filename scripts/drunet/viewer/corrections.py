@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import uuid
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from drunet.annotation.provenance import MODELS, OUTLINE, OUTLINES, RUN, VERSION
 from drunet.annotation.region import Source
 from drunet.errors import AnnotationError, DrunetError
 from drunet.files import whole_file, write_json
+from drunet.outcome import outcome_of
 from drunet.viewer.layers import rings
 from drunet.viewer.opened import Opened
 from drunet.viewer.pixels import ShownSlide
@@ -28,16 +30,17 @@ def beginnings(opened: Opened, run: str | None, slide: str, shown: ShownSlide) -
 
     A region has polygons in the pixels that are shown, the name of its class, and metadata: where it comes from.
     """
-    row = opened.rows[slide]
     outline = opened.results / "runs" / (run or "") / slide / "segmentation.geojson"
-    files = {"saved": opened.saved(slide), "run": outline, "annotation": Path(row.annotation)}
+    compressed = outline.with_name(f"{outline.name}.gz")
+    run_file = outline if outline.is_file() else compressed
+    files = {"saved": opened.saved(slide), "run": run_file, "annotation": Path(opened.rows[slide].annotation)}
     found = {
         name: [
             {"polygons": [[r.tolist() for r in p] for p in f.polygons], "name": f.name or "", "metadata": f.metadata}
-            for f in drawn_features(path.read_bytes(), Source(slide, path.name, 0, 0, opened.classes))
+            for f in drawn_features(_text(path), Source(slide, name, 0, 0, opened.classes))
         ]
         for name, path in files.items()
-        if path.is_file() and path.suffix.casefold() in (".geojson", ".json")
+        if path.is_file() and path.suffix.casefold() in (".geojson", ".json", ".gz") and not outcome_of(path)
     }
     parsed = opened.results / "slides" / slide / "annotation.parquet"
     if "annotation" not in found and parsed.is_file() and (size := shown.properties):
@@ -73,11 +76,18 @@ def save(opened: Opened, slide: str, shown: ShownSlide, asked: Mapping[str, Any]
                 origin=shown.origin,
             )
             origin = str(provenance_of(temporary, slide))
+    except (RecursionError, ValueError):
+        # Numbers without end, or lists.
+        raise AnnotationError("these are no outlines", where=slide, mend="Load the viewer's page again.") from None
     except OSError as error:
         what, mend = "corrections cannot be written here", "Change the folder's permissions, or name another: --save."
         raise DrunetError(what, where=os.fspath(path.parent), found=error.strerror, mend=mend) from None
     entry = {"annotation": os.path.relpath(path, opened.root), "annotation_kind": kind}
     return {"file": os.fspath(path), "origin": origin, **entry}
+
+
+def _text(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
 
 
 def _feature(region: Mapping[str, Any], source: Source, item: str) -> dict[str, Any]:

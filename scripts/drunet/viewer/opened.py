@@ -56,8 +56,9 @@ class Opened:
         return path if path.is_file() and not outcome_of(path) else None
 
     def files(self, run: str, slide: str) -> dict[str, Path]:
-        """What can be downloaded, by name: results of the slide, no links."""
-        found = {p.name: p for p in _inside(self.results / "runs" / run / slide) if not p.name.startswith(".")}
+        """What can be downloaded, by name: results of the slide and of the whole run, no links."""
+        folder = self.results / "runs" / run
+        found = {p.name: p for p in [*_inside(folder / slide), *_inside(folder)] if not p.name.startswith(".")}
         found["tissue.geojson"] = self.results / "slides" / slide / "tissue.geojson"
         if heatmap := self.heatmap(run, slide):
             found["heatmap.tif"] = heatmap
@@ -130,8 +131,8 @@ def open_results(directory: Path, files: Iterable[Path], saves: Path | None = No
         saves or results.with_name(f"{results.name}_corrections"),
         rows,
         {run: model for run, model in named.items() if is_safe_id(model)},
-        str(cohort.get("geojson_frame") or "qupath"),
-        _CLASSES | _mapping(cohort.get("annotation_classes")),
+        "slide" if cohort.get("geojson_frame") == "slide" else "qupath",
+        _CLASSES | {k: v for k, v in _mapping(cohort.get("annotation_classes")).items() if isinstance(v, list)},
         root or Path(*paths[:1]).parent,
         remarks,
     )

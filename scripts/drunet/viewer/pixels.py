@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,15 @@ from openslide.deepzoom import DeepZoomGenerator
 
 from drunet.cohort import SheetRow
 from drunet.errors import SlideError
+from drunet.grid import nearest_finer_level
 from drunet.opening import SlideProperties, open_file, properties_of, unreadable
 from drunet.slide import Slide
 
 TILE_PX, _QUALITY, _CACHE_BYTES = 256, 82, 96 << 20
 _MOST_OPEN, _MOST_OVERVIEWS = 12, 3
-# A tile that needs more pixels of the file comes from an overview, which is made once.
-_DIRECT_PX = 2_300**2
+# A tile that needs more pixels of the file comes from an overview that is made once, if that is no larger, or else from
+# a smaller one as soon as it needs more than the most.
+_DIRECT_PX, _MOST_DIRECT_PX, _OVERVIEW_PX = 1_100**2, 2_300**2, 2**25
 
 
 class OpenSlides:
@@ -76,6 +80,9 @@ class ShownSlide:
         self.properties: SlideProperties | None = None
         handle = open_file(Path(row.path), row.slide_id)
         handle.set_cache(cache)
+        # OpenSlide's own choice passes over a level of 2.0001 for 2, and decodes four times the pixels.
+        choose = partial(nearest_finer_level, handle.level_downsamples)
+        handle.get_best_level_for_downsample = choose  # type: ignore[method-assign]
         try:
             self.properties = properties_of(handle, Path(row.path), row.slide_id, row.mpp)
         except SlideError as error:
@@ -100,8 +107,9 @@ class ShownSlide:
         return np.asarray(self._deep.get_tile(level, (column, row)))
 
     def _heavy(self, level: int) -> bool:
-        width, height = self._deep.get_tile_coordinates(level, (0, 0))[2]
-        return width * height > _DIRECT_PX
+        read = math.prod(self._deep.get_tile_coordinates(level, (0, 0))[2])
+        small = math.prod(self._deep.level_dimensions[level]) <= _OVERVIEW_PX
+        return read > (_DIRECT_PX if small else _MOST_DIRECT_PX)
 
     def _overview(self, level: int) -> np.ndarray:
         """A whole level of a slide that has no coarse levels of its own."""

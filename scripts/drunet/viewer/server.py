@@ -66,7 +66,7 @@ def make_app(opened: Opened, token: str) -> Starlette:
 
     def asked(request: Request) -> tuple[str, str | None]:
         slide, run = request.path_params["slide"], request.query_params.get("run")
-        if slide not in opened.rows or run not in (None, *opened.runs()):
+        if slide not in opened.rows or (run is not None and run not in opened.runs()):
             raise HTTPException(404, "there is no such slide or run")
         return slide, run
 
@@ -106,7 +106,7 @@ def make_app(opened: Opened, token: str) -> Starlette:
         path = opened.files(run or "", slide).get(request.path_params["name"]) if run else None
         if path is None:
             raise HTTPException(404, "there is no such file")
-        return FileResponse(path, filename=f"{slide}.{request.path_params['name']}")
+        return FileResponse(path, filename=f"{path.parent.name}.{path.name}")
 
     def begin(request: Request) -> Response:
         slide, run = asked(request)

@@ -43,6 +43,10 @@ export class Pane {
     this.bar = this.element.appendChild(document.createElement("p"));
     this.bar.className = "scale";
     this.viewer.addHandler("update-viewport", () => this.draw());
+    // Turned or mirrored, a slide would no longer lie under its layers.
+    this.viewer.addHandler("canvas-key", (event) => {
+      if (["KeyR", "KeyF"].includes(event.originalEvent.code)) event.preventDefaultAction = true;
+    });
   }
 
   // Show a slide, `facts` as the server tells them; resolves once its first tiles are asked for.

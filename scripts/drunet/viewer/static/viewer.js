@@ -30,7 +30,9 @@ async function get(url, kind = "json") {
   return kind === "json" ? answer.json() : [JSON.parse(answer.headers.get("X-Grid")), new Uint8Array(await answer.arrayBuffer())];
 }
 
+let said = [];
 function note(...lines) {
+  said = lines;
   id("notes").replaceChildren(...[...cohort.remarks, ...lines].filter(Boolean).map((l) => element("p", { textContent: l })));
 }
 
@@ -175,6 +177,7 @@ async function show() {
   document.body.classList.remove("list-open");
   selects();
   list();
+  document.querySelector("#slides .current")?.scrollIntoView({ block: "nearest" });
   const slide = cohort.slides.find((s) => s.id === shown.slide);
   panes.forEach((pane) => pane.destroy());
   panes = [];
@@ -274,13 +277,20 @@ async function correct() {
 }
 
 async function refresh() {
+  const before = JSON.stringify(cohort.slides.find((s) => s.id === shown.slide)?.runs);
   try {
     cohort = await get("/cohort");
   } catch {
     return note("The viewer has ended, or this page's key is of an earlier one: open the address that it prints.");
   }
   list();
-  note();
+  note(...said);
+  const after = JSON.stringify(cohort.slides.find((s) => s.id === shown.slide)?.runs);
+  // A run that is going on has come to the slide that is looked at.
+  if (before && before !== after && !correction) {
+    shown.slide = null;
+    await show();
+  }
 }
 
 // ---- the page
@@ -293,6 +303,7 @@ id("sort").onchange = id("filter").oninput = list;
 for (const part of ["list", "layers"]) {
   id(`show-${part}`).onclick = () => id(`show-${part}`).setAttribute("aria-expanded", document.body.classList.toggle(`${part}-open`));
 }
+id("panes").addEventListener("pointerdown", () => document.body.classList.remove("list-open", "layers-open"));
 addEventListener("hashchange", show);
 addEventListener("beforeunload", (event) => correction?.changed && event.preventDefault());
 addEventListener("keydown", (event) => {
