@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from drunet.heatmap import read_heatmap
 from drunet.tiles import read_mask
 from drunet.viewer.opened import Opened, status_of
 
+_ONE = threading.Lock()
 Rings = list[list[list[list[float]]]]
 
 
@@ -37,7 +39,12 @@ def outlines(opened: Opened, run: str | None, slide: str, origin: tuple[int, int
     files = (mask, opened.results / "slides" / slide / "annotation.parquet")
     dated = [(path, path.stat().st_mtime_ns) if path.is_file() else None for path in files]
     size = (facts.get("width", 0), facts.get("height", 0))
-    return {name: rings(shape, origin) for name, shape in _shapes(slide, size, *dated).items()} if all(size) else {}
+    if not all(size):
+        return {}
+    # What several browsers ask for at once is computed once.
+    with _ONE:
+        shapes = _shapes(slide, size, *dated)
+    return {name: rings(shape, origin) for name, shape in shapes.items()}
 
 
 def rings(shape: shapely.Geometry, origin: tuple[int, int]) -> Rings:

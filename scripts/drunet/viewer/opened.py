@@ -25,6 +25,8 @@ from drunet.tiles import read_mask
 # Where the configuration cannot be read.
 _CLASSES = {"tumour": ["tumor", "tumour"], "non_tumour": ["non-tumour", "stroma", "necrosis"], "ignore": ["ignore*"]}
 
+_GONE = {"status": "missing", "reason": "the slide file is not there", "mend": "Correct `path` in the sheet."}
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -46,9 +48,8 @@ class Opened:
 
     def runs(self) -> list[str]:
         """Runs of which there are results, those of the configuration first."""
-        return sorted(
-            (p.name for p in _inside(self.results / "runs") if p.is_dir()), key=lambda r: r not in self.models
-        )
+        names = [path.name for path in _inside(self.results / "runs") if path.is_dir()]
+        return sorted(names, key=lambda run: run not in self.models)
 
     def heatmap(self, run: str, slide: str) -> Path | None:
         """The heatmap that a run began with, if there is one."""
@@ -80,11 +81,7 @@ class Opened:
         facts = status_of(self.results, slide)
         said = {key: facts.get(key, "") for key in ("status", "reason", "mend")}
         if not Path(row.path).is_file():
-            said = {
-                "status": "missing",
-                "reason": "the slide file is not there",
-                "mend": "Correct `path` in the sheet.",
-            }
+            said = _GONE
         runs = {run: self._outcome(run, slide, facts) | {"dice": dice[run].get(slide)} for run in dice}
         flags = {"annotated": bool(row.annotation), "saved": self.saved(slide).is_file()}
         return {"id": slide, "split": row.split, "runs": runs, **flags, **said}

@@ -19,7 +19,7 @@ from openslide.deepzoom import DeepZoomGenerator
 from drunet.cohort import SheetRow
 from drunet.errors import SlideError
 from drunet.grid import nearest_finer_level
-from drunet.opening import SlideProperties, open_file, properties_of, unreadable
+from drunet.opening import SlideProperties, open_file, properties_of, unreadable, usable_levels
 from drunet.slide import Slide
 
 TILE_PX, _QUALITY, _CACHE_BYTES = 256, 82, 96 << 20
@@ -80,8 +80,10 @@ class ShownSlide:
         self.properties: SlideProperties | None = None
         handle = open_file(Path(row.path), row.slide_id)
         handle.set_cache(cache)
-        # OpenSlide's own choice passes over a level of 2.0001 for 2, and decodes four times the pixels.
-        choose = partial(nearest_finer_level, handle.level_downsamples)
+        # Never a level that shows something else; and OpenSlide's own choice passes over one of 2.0001 for 2.
+        usable = usable_levels(handle, row.slide_id)
+        downsamples = tuple(d if i in usable else math.inf for i, d in enumerate(handle.level_downsamples))
+        choose = partial(nearest_finer_level, downsamples)
         handle.get_best_level_for_downsample = choose  # type: ignore[method-assign]
         try:
             self.properties = properties_of(handle, Path(row.path), row.slide_id, row.mpp)
@@ -118,9 +120,8 @@ class ShownSlide:
             levels = self.overviews
             finest = next(n for n in range(level, len(sizes)) if not self._heavy(n + 1))
             if finest not in levels:
-                with Slide(
-                    self._row.path, self._row.slide_id, self._row.mpp or (1.0 if self.remark else None)
-                ) as slide:
+                mpp = self._row.mpp or (1.0 if self.properties is None else None)
+                with Slide(self._row.path, self._row.slide_id, mpp) as slide:
                     levels[finest] = slide.read_whole(sizes[finest][::-1])
             if level not in levels:
                 levels[level] = cv2.resize(levels[finest], sizes[level], interpolation=cv2.INTER_AREA)

@@ -46,7 +46,7 @@ function score(slide, run) {
   if (!usable(slide)) return [`${slide.status.replaceAll("_", " ")}: ${slide.reason}`, "bad"];
   if (state === "failed") return [`failed: ${reason}`, "bad"];
   if (state === "none") return [run ? "not segmented yet" : "no run yet", "muted"];
-  return [`${dice === undefined || dice === null ? "" : `Dice ${dice.toFixed(3)} · `}${mm2} mm² tumour`, ""];
+  return [typeof dice === "number" ? `Dice ${dice.toFixed(3)} · ${mm2} mm²` : `tumour ${mm2} mm²`, ""];
 }
 
 function ordered() {
@@ -184,7 +184,7 @@ async function show() {
   if (!slide) return note("There is no slide to show.");
   const [text, kind] = score(slide, shown.run);
   id("name").textContent = document.title = slide.id;
-  id("score").textContent = text;
+  id("score").textContent = kind === "bad" ? "no result" : text;
   id("score").className = kind;
   id("correct").disabled = true;
   note(next.lost, kind === "bad" && `${slide.id}: ${text}. ${slide.mend ?? ""}`);
