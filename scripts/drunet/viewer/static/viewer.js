@@ -181,6 +181,7 @@ async function show() {
   const slide = cohort.slides.find((s) => s.id === shown.slide);
   panes.forEach((pane) => pane.destroy());
   panes = [];
+  id("panes").dataset.shown = "";
   if (!slide) return note("There is no slide to show.");
   const [text, kind] = score(slide, shown.run);
   id("name").textContent = document.title = slide.id;
@@ -209,7 +210,9 @@ async function show() {
   downloads(facts.files);
   id("correct").disabled = !facts.mpp;
   await Promise.all(panes.map((pane, i) => (i && runs[i] === null ? null : over(pane, slide.id, runs[i], mine))));
-  if (mine === turn) available();
+  if (mine !== turn) return;
+  available();
+  id("panes").dataset.shown = slide.id;
 }
 
 async function over(pane, slide, run, mine) {
