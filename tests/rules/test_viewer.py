@@ -115,6 +115,25 @@ def test_a_slide_of_one_level_is_shown_small_without_reading_it_whole_for_every_
     assert len(reads) == 1
 
 
+def test_a_gap_between_two_levels_and_a_large_smallest_level_are_both_bridged(
+    colours: Callable[..., NDArray[np.uint8]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pixels, "_DIRECT_PX", 260**2)
+    image = cv2.resize(colours(150, 240), (4800, 3000), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "gap.tif") as tiff:
+        for scale in (1, 8):
+            page = cv2.resize(image, (4800 // scale, 3000 // scale), interpolation=cv2.INTER_AREA)
+            tiff.write(page, tile=(256, 256), photometric="rgb", compression="jpeg", resolution=(20_000, 20_000),
+                       subfiletype=int(scale > 1), resolutionunit="CENTIMETER", metadata=None)  # fmt: skip
+    client = entered(lone(tmp_path / "gap.tif", tmp_path))
+    top = client.get("/slides/one").json()["top"]
+    for down in (5, 2, 3, 4, 1, 6, 2):
+        small = cv2.resize(image, (-(-4800 // 2**down), -(-3000 // 2**down)), interpolation=cv2.INTER_AREA)
+        got = tile(client, "one", top - down, 0, 0)
+        assert got.shape == small[:256, :256].shape
+        assert np.abs(got.astype(int) - small[:256, :256]).mean() < 8, down
+
+
 def test_pixels_and_outlines_count_from_the_corner_of_what_was_scanned(
     colours: Callable[..., NDArray[np.uint8]], tmp_path: Path
 ) -> None:
@@ -408,7 +427,7 @@ def test_a_port_that_cannot_be_had_is_one_line(finished: Project, capsys: pytest
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        for port, word in ((other.getsockname()[1], "in use"), (99_999, "cannot be used")):
+        for port, word in ((other.getsockname()[1], "in use"), (99_999, "65535")):
             assert cli.main(["view", "--directory", str(finished.folder), "--port", str(port)]) == 1
             printed = capsys.readouterr()
             assert printed.out == "" and printed.err.count("\n") == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import secrets
 import socket
 import sys
@@ -33,10 +32,8 @@ def run(asked: argparse.Namespace) -> int:
             listening.bind(("127.0.0.1", asked.port))
             listening.listen(128)
         except (OSError, OverflowError) as error:
-            taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-            what = "the port is in use, perhaps by another viewer" if taken else "the port cannot be used"
-            mend = "Choose another; --port 0 takes one that is free."
-            raise ConfigError(what, where="--port", found=asked.port, mend=mend) from None
+            what, mend = "the port cannot be had", "Another viewer may use it: --port 0 takes one that is free."
+            raise ConfigError(what, where="--port", found=f"{asked.port}, {error}", mend=mend) from None
         # Slow to import, and of no use to what fails before.
         import uvicorn
 
