@@ -64,6 +64,12 @@ def resident(pid: int) -> float:
     return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text("utf-8"))[0]) / 1024
 
 
+def processor(pid: int) -> float:
+    """Seconds of processor time that a process has had."""
+    ticks = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    return (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main(arguments: list[str]) -> None:
     """Print what was measured."""
     import argparse
@@ -84,12 +90,17 @@ def main(arguments: list[str]) -> None:
                 if Path(row.path).is_file():
                     with open(row.path, "rb") as file:  # noqa: PTH123 - the descriptor is what is needed
                         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            before = processor(server.pid)
             waited, memory, failed = walk(server.pid, int(port), token, wanted, opened.runs()[:1])
+            spent = processor(server.pid) - before
         finally:
             server.terminate()
     p50, p95, p99 = np.percentile(waited, (50, 95, 99))
     print(f"{len(waited)} tiles of {len(good)} slides, {CLIENTS} clients, {failed} failed")
     print(f"ms per tile: p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f}, longest {max(waited):.0f}")
+    print(
+        f"processor time of the server: {1000 * spent / len(waited):.1f} ms per tile, {len(waited) / spent:.0f} per second"
+    )
     print("MB resident:", " ".join(f"{mb:.0f}" for mb in memory))
 
 

@@ -68,7 +68,7 @@ export class Pane {
   // Where one looks: centre in pixels of the slide, and screen pixels per pixel of it.
   place() {
     const c = this.viewer.viewport.viewportToImageCoordinates(this.viewer.viewport.getCenter());
-    return { x: Math.round(c.x), y: Math.round(c.y), zoom: this.zoom() };
+    return { x: Number(c.x.toFixed(1)), y: Number(c.y.toFixed(1)), zoom: Number(this.zoom().toPrecision(4)) };
   }
 
   zoom() { return this.viewer.viewport.viewportToImageZoom(this.viewer.viewport.getZoom(true)); }

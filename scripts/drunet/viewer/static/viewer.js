@@ -18,6 +18,8 @@ layers.heatmap.threshold = 0;
 let cohort = { slides: [], runs: [], remarks: [], classes: [] };
 let shown = {}, panes = [], correction = null, chosen = false;
 
+const hash = (values) => `#${new URLSearchParams(Object.entries(values).filter(([, value]) => value || value === 0))}`;
+
 const element = (tag, properties = {}, ...children) => {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
@@ -73,7 +75,7 @@ function list() {
         element("span", {}, element("b", { textContent: slide.id }), element("small"), element("i"))));
     entry.querySelector("img").classList.toggle("none", !readable(slide));
     entry.dataset.slide = slide.id;
-    entry.firstChild.href = `#${new URLSearchParams({ ...(shown.run && { run: shown.run }), slide: slide.id })}`;
+    entry.firstChild.href = hash({ slide: slide.id, run: shown.run, beside: shown.beside });
     entry.classList.toggle("current", slide.id === shown.slide);
     entry.querySelector("small").textContent = text;
     entry.querySelector("small").className = kind;
@@ -85,7 +87,7 @@ function list() {
 function step(by) {
   const slides = ordered(), at = slides.findIndex((s) => s.id === shown.slide);
   const next = slides[(at + by + slides.length) % slides.length];
-  if (next) go({ slide: next.id, run: shown.run, beside: shown.beside });
+  if (next) go({ slide: next.id });
 }
 
 // ---- the layers
@@ -133,17 +135,12 @@ function toggle(number) {
 }
 
 // ---- what is shown
-function go(wanted) {
-  const values = Object.entries(wanted).filter(([, value]) => value !== undefined && value !== "" && value !== null);
-  location.hash = new URLSearchParams(values);
+function go(change) {
+  location.hash = hash({ ...shown, ...change });
 }
 
 function remember() {
-  if (!panes[0]?.facts) return;
-  const { x, y, zoom } = panes[0].place();
-  const now = { slide: shown.slide, run: shown.run, beside: shown.beside, x, y, zoom: zoom.toPrecision(4) };
-  const values = Object.entries(now).filter(([, value]) => value !== undefined && value !== "");
-  history.replaceState(null, "", `#${new URLSearchParams(values)}`);
+  if (panes[0]?.facts) history.replaceState(null, "", hash({ ...shown, ...panes[0].place() }));
 }
 
 function wanted() {
@@ -297,8 +294,7 @@ async function refresh() {
 }
 
 // ---- the page
-id("run").onchange = () => go({ ...shown, ...panes[0]?.facts && panes[0].place(), run: id("run").value });
-id("beside").onchange = () => go({ ...shown, ...panes[0]?.facts && panes[0].place(), beside: id("beside").value });
+for (const name of ["run", "beside"]) id(name).onchange = () => go({ ...panes[0]?.place(), [name]: id(name).value });
 id("previous").onclick = () => step(-1);
 id("next").onclick = () => step(1);
 id("correct").onclick = correct;
