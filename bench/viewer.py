@@ -98,9 +98,7 @@ def main(arguments: list[str]) -> None:
     p50, p95, p99 = np.percentile(waited, (50, 95, 99))
     print(f"{len(waited)} tiles of {len(good)} slides, {CLIENTS} clients, {failed} failed")
     print(f"ms per tile: p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f}, longest {max(waited):.0f}")
-    print(
-        f"processor time of the server: {1000 * spent / len(waited):.1f} ms per tile, {len(waited) / spent:.0f} per second"
-    )
+    print(f"processor time of the server: {1000 * spent / len(waited):.1f} ms per tile")
     print("MB resident:", " ".join(f"{mb:.0f}" for mb in memory))
 
 
