@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,8 +51,10 @@ def address(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Iter
             found = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", server.stdout.readline())
             assert found
             yield found.group(), saves
+            server.send_signal(signal.SIGINT)
+            assert server.wait(30) == 0
         finally:
-            server.terminate()
+            server.kill()
 
 
 @pytest.fixture(scope="module")

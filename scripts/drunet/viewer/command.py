@@ -40,11 +40,12 @@ def run(asked: argparse.Namespace) -> int:
         from drunet.viewer.server import make_app
 
         token, port = secrets.token_urlsafe(24), listening.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(make_app(opened, token), log_level="warning", server_header=False))
+        # Ctrl-C does not wait for a slide that is being read.
+        config = uvicorn.Config(make_app(opened, token), log_level="warning", timeout_graceful_shutdown=1)
         sys.stderr.write("".join(f"NOTE  {remark}\n" for remark in opened.remarks))
         sys.stdout.write(f"{len(opened.rows)} slides. Open http://127.0.0.1:{port}/?token={token}\n")
         sys.stdout.write("The address works on this machine alone. Ctrl-C ends it.\n")
         sys.stdout.flush()
         with contextlib.suppress(KeyboardInterrupt):
-            server.run(sockets=[listening])
+            uvicorn.Server(config).run(sockets=[listening])
     return 0

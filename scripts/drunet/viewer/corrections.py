@@ -76,6 +76,10 @@ def save(opened: Opened, slide: str, shown: ShownSlide, asked: Mapping[str, Any]
                 origin=shown.origin,
             )
             origin = str(provenance_of(temporary, slide))
+    except AnnotationError as error:
+        # The file's name is of the moment.
+        what = error.what.replace(f"{temporary.name}, feature", "region").replace(f"{temporary.name}: ", "")
+        raise AnnotationError(what, where=slide, found=error.found, mend=error.mend) from None
     except (RecursionError, ValueError):
         # Numbers without end, or lists.
         raise AnnotationError("these are no outlines", where=slide, mend="Load the viewer's page again.") from None
