@@ -1,7 +1,7 @@
 # From a bare machine with Python 3.11-3.13 and make to a finished demo. POSIX sh and make 3.81 (macOS) suffice.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test torture kills lint format schema sizes lock forget clean
+.PHONY: help env demo view test torture kills lint format schema sizes lock forget clean
 
 ifneq ($(words $(CURDIR)),1)
 $(error There is a blank in the path of this folder, "$(CURDIR)". The jobs would not start there: move or rename it)
@@ -41,6 +41,9 @@ env: $(STAMP) ## Make .venv and install what the lock file names
 demo: $(STAMP) ## Run the whole workflow on the embedded demo cohort
 	@$(RUN) snakemake --cores $(CORES) $(ARGS)
 	@set -- results/report/*.html; printf '\nDone. The report: %s\n' "$$1"
+
+view: $(STAMP) ## Look at slides and results in the browser (ARGS="--configfile mine.yaml")
+	@PYTHONPATH=scripts $(RUN) drunet.cli view $(ARGS)
 
 test: $(STAMP) ## Run the tests; ALL=1: with those that run a study or cohort of their own
 	@$(RUN) pytest --numprocesses $(WORKERS) --dist loadfile $(if $(ALL),-m '') $(ARGS)

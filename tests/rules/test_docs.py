@@ -34,6 +34,8 @@ INSTALLING = {
     "make demo",
     "make test",
     "make torture",
+    "make view",
+    'make view ARGS="--configfile my_cohort.yaml"',
     "make GPU=1 env",
     "make forget",
     "source .venv/bin/activate",
