@@ -5,6 +5,7 @@
 SLIDE_EXPORTS = {
     "geojson": ["segmentation.geojson"],
     "pictures": ["overlay.jpg", "heatmap.jpg"],
+    "ome_tiff": ["segmentation.ome.tif", "probability.ome.tif"],
 }
 RUN_EXPORTS = {}
 
@@ -74,3 +75,31 @@ rule draw_slide_pictures:
         "Drawing {wildcards.slide} in run {wildcards.run}"
     script:
         "../../scripts/draw_slide_pictures.py"
+
+
+rule export_ome_tiff:
+    input:
+        heatmap=run_classifier_heatmap,
+        refined=run_refined,
+        mask="<results>/runs/{run}/{slide}/segmentation.tif",
+    output:
+        mask="<results>/runs/{run}/{slide}/segmentation.ome.tif",
+        probability="<results>/runs/{run}/{slide}/probability.ome.tif",
+    log:
+        "<logs>/export_ome_tiff/{run}/{slide}.log",
+    benchmark:
+        "<benchmarks>/export_ome_tiff/{run}/{slide}.tsv"
+    group:
+        "segment_slide"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        unrefined_px=config["postprocess"]["unrefined_px"],
+        code=lambda wildcards: code("export_ome_tiff"),
+    resources:
+        mem_mb=resource("export_ome_tiff", "mem_mb", 2000),
+        runtime=resource("export_ome_tiff", "runtime", 10),
+    message:
+        "Writing OME-TIFF of {wildcards.slide} in run {wildcards.run}"
+    script:
+        "../../scripts/export_ome_tiff.py"
