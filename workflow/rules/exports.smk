@@ -6,6 +6,7 @@ SLIDE_EXPORTS = {
     "geojson": ["segmentation.geojson"],
     "pictures": ["overlay.jpg", "heatmap.jpg"],
     "ome_tiff": ["segmentation.ome.tif", "probability.ome.tif"],
+    "dicom_seg": ["segmentation.dcm"],
 }
 RUN_EXPORTS = {}
 
@@ -103,3 +104,29 @@ rule export_ome_tiff:
         "Writing OME-TIFF of {wildcards.slide} in run {wildcards.run}"
     script:
         "../../scripts/export_ome_tiff.py"
+
+
+rule export_dicom_seg:
+    input:
+        slide=slide_file,
+        heatmap=run_classifier_heatmap,
+        mask="<results>/runs/{run}/{slide}/segmentation.tif",
+    output:
+        segmentation="<results>/runs/{run}/{slide}/segmentation.dcm",
+    log:
+        "<logs>/export_dicom_seg/{run}/{slide}.log",
+    benchmark:
+        "<benchmarks>/export_dicom_seg/{run}/{slide}.tsv"
+    group:
+        "segment_slide"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        code=lambda wildcards: code("export_dicom_seg"),
+    resources:
+        mem_mb=resource("export_dicom_seg", "mem_mb", 3000),
+        runtime=resource("export_dicom_seg", "runtime", 10),
+    message:
+        "Writing DICOM of {wildcards.slide} in run {wildcards.run}"
+    script:
+        "../../scripts/export_dicom_seg.py"
