@@ -11,6 +11,7 @@ from drunet.errors import DrunetError
 
 # Module of each command, read when it is asked for: it has `add_arguments(parser)` and `run(asked) -> exit status`.
 COMMANDS = {
+    "replay": ("drunet.replay", "make a slide anew from the crate of its run, and say whether every step is bit-equal"),
     "split": ("drunet.split", "fill in a sheet's column `split` by chance, by patient"),
 }
 

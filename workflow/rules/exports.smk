@@ -8,7 +8,12 @@ SLIDE_EXPORTS = {
     "ome_tiff": ["segmentation.ome.tif", "probability.ome.tif"],
     "dicom_seg": ["segmentation.dcm"],
 }
-RUN_EXPORTS = {}
+RUN_EXPORTS = {
+    "ro_crate": ["ro-crate.zip"],
+}
+
+# Settings of a model that decide what it answers, beside its file.
+RUN_WITH = ("channels_last", "scale", "tumour_index", "mpp", "stain_normalisation", "encoder")
 
 
 rule export_geojson:
@@ -130,3 +135,64 @@ rule export_dicom_seg:
         "Writing DICOM of {wildcards.slide} in run {wildcards.run}"
     script:
         "../../scripts/export_dicom_seg.py"
+
+
+rule digest_slide:
+    input:
+        slide=slide_file,
+    output:
+        digest="<results>/slides/{slide}/sha256.json",
+    log:
+        "<logs>/digest_slide/{slide}.log",
+    benchmark:
+        "<benchmarks>/digest_slide/{slide}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        slide_digest=lambda wildcards: own_digests(slide_file(wildcards), digests.ends_digest),
+        code=lambda wildcards: code("digest_slide"),
+    resources:
+        mem_mb=500,
+        runtime=resource("digest_slide", "runtime", 30),
+    message:
+        "Digesting the file of {wildcards.slide}"
+    script:
+        "../../scripts/digest_slide.py"
+
+
+rule export_ro_crate:
+    input:
+        workflow=str(SCRIPTS.parent / "Snakefile"),
+        table="<results>/slides.tsv",
+        models=run_models,
+        refiner=run_smallest_tumour,
+        digests=for_usable("<results>/slides/{slide}/sha256.json"),
+        tissue=for_usable("<results>/slides/{slide}/tissue.png"),
+        heatmap=for_each_slide(run_classifier_heatmap),
+        refined=for_each_slide(run_refined),
+        small=for_each_slide("<results>/runs/{run}/{slide}/segmentation.png"),
+        mask=for_each_slide("<results>/runs/{run}/{slide}/segmentation.tif"),
+    output:
+        crate="<results>/runs/{run}/ro-crate.zip",
+    log:
+        "<logs>/export_ro_crate/{run}.log",
+    benchmark:
+        "<benchmarks>/export_ro_crate/{run}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        settings={k: config[k] for k in ("seed", "tissue", "tiles", "inference", "postprocess")},
+        run=lambda wildcards: config["runs"][wildcards.run],
+        # What a model is run with; its training is in its card, with paths that belong into no crate.
+        models=lambda wildcards: {
+            m: {k: v for k, v in settings_of(m).items() if k in RUN_WITH} for m in names_of_run(wildcards.run)
+        },
+        mpp=lambda wildcards: {s: ROWS[s].mpp for s in usable_slides()},
+        code=lambda wildcards: code("export_ro_crate"),
+    resources:
+        mem_mb=resource("export_ro_crate", "mem_mb", 2000),
+        runtime=resource("export_ro_crate", "runtime", 60),
+    message:
+        "Writing the provenance of run {wildcards.run}"
+    script:
+        "../../scripts/export_ro_crate.py"

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from drunet.settings.base import Block
 
-Format = Literal["geojson", "pictures", "ome_tiff", "dicom_seg"]
+Format = Literal["geojson", "pictures", "ome_tiff", "dicom_seg", "ro_crate"]
 
 
 class ExportSettings(Block):
