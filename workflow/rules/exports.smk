@@ -10,6 +10,7 @@ SLIDE_EXPORTS = {
 }
 RUN_EXPORTS = {
     "ro_crate": ["ro-crate.zip"],
+    "model_card": ["model_card.md"],
 }
 
 # Settings of a model that decide what it answers, beside its file.
@@ -196,3 +197,28 @@ rule export_ro_crate:
         "Writing the provenance of run {wildcards.run}"
     script:
         "../../scripts/export_ro_crate.py"
+
+
+rule export_model_card:
+    input:
+        cards=lambda wildcards: [f"{RESULTS}/models/{m}/card.md" for m in names_of_run(wildcards.run)],
+        models=run_models,
+        summary="<results>/runs/{run}/summary.tsv",
+    output:
+        card="<results>/runs/{run}/model_card.md",
+    log:
+        "<logs>/export_model_card/{run}.log",
+    benchmark:
+        "<benchmarks>/export_model_card/{run}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        models=lambda wildcards: names_of_run(wildcards.run),
+        code=lambda wildcards: code("export_model_card"),
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Writing the card of run {wildcards.run}"
+    script:
+        "../../scripts/export_model_card.py"

@@ -136,7 +136,8 @@ def write_crate(
         for name, entities in several.items():
             main.append_to(use, crate.add_formal_parameter(name, "File", properties={"workExample": entities}))
     whole = crate.add_action(main, "#run", [*scans, *networks, config], masks, {"name": f"run {run}"})
-    engine = {"instrument": crate.get("#snakemake"), "object": controls, "result": whole}
+    planner = crate.get("#snakemake") or add("#snakemake", "SoftwareApplication", "snakemake")
+    engine = {"instrument": planner, "object": controls, "result": whole}
     crate.root_dataset["mentions"] = [whole, add("#organised", "OrganizeAction", "starting of the steps", **engine)]
     crate.root_dataset["conformsTo"] = [add(f"https://w3id.org/{name}", "CreativeWork", name) for name in _PROFILES]
     with whole_file(path) as temporary:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from drunet.settings.base import Block
 
-Format = Literal["geojson", "pictures", "ome_tiff", "dicom_seg", "ro_crate"]
+Format = Literal["geojson", "pictures", "ome_tiff", "dicom_seg", "ro_crate", "model_card"]
 
 
 class ExportSettings(Block):
