@@ -153,7 +153,7 @@ rule digest_slide:
         slide_digest=lambda wildcards: own_digests(slide_file(wildcards), digests.ends_digest),
         code=lambda wildcards: code("digest_slide"),
     resources:
-        mem_mb=500,
+        mem_mb=resource("digest_slide", "mem_mb", 500),
         runtime=resource("digest_slide", "runtime", 30),
     message:
         "Digesting the file of {wildcards.slide}"
