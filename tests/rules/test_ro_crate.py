@@ -19,7 +19,10 @@ from rocrate_validator.utils.http import HttpRequester
 from tiny_cohort import OPERATOR, PATIENTS, Project
 
 from drunet.cli import main
+from drunet.errors import FailedSlideError
+from drunet.export.ro_crate import STEPS, write_crate
 from drunet.heatmap import read_field, write_field
+from drunet.outcome import write_outcome
 
 METADATA = "ro-crate-metadata.json"
 # What the two contexts that a crate names make of its words; the network is not asked.
@@ -152,6 +155,29 @@ def test_each_step_of_each_slide_is_told_and_why_others_were_left_out(crate: Pat
         "snakemake",
         "python",
     }
+
+
+def test_a_slide_that_failed_late_ends_with_the_step_that_failed(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = {name: project.results / "slides/tumour_a/tissue.png" for _, makes in STEPS.values() for name in makes}
+    results["heatmap.tif"] = tmp_path / "heatmap.tif"
+    failure = FailedSlideError("it broke", stage="classify_tiles", status="unreadable", where="tumour_a", mend="Copy.")
+    write_outcome([results["heatmap.tif"]], failure)
+    write_crate(
+        tmp_path / "crate.zip",
+        run="r",
+        workflow=project.repository / "Snakefile",
+        settings={"run": {}, "refined_by": None},
+        models={"tone": project.folder / "tone.onnx"},
+        slides={"tumour_a": {"sha256": "ab" * 32, "mpp": None, "results": results}},
+        left_out={},
+    )
+    actions = {name: e for name, e in entities(tmp_path / "crate.zip").items() if e["@type"] == "CreateAction"}
+    assert set(actions) == {"#tumour_a/inspect_slide", "#tumour_a/classify_tiles", "#run"}
+    assert actions["#tumour_a/classify_tiles"]["error"] == "unreadable: it broke"
+    assert "slides/tumour_a/heatmap.tif" not in held(tmp_path / "crate.zip")
+    assert issues(tmp_path / "crate.zip", monkeypatch) == []
 
 
 def test_it_holds_no_patient_and_no_path(crate: Path, project: Project) -> None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import highdicom
 import numpy as np
+import openslide
 import pydicom
 import pytest
 from torture.intact import dicom, drawn, needles
 
 from drunet.export import dicom_seg
+from drunet.export.mask_image import write_mask_image
+from drunet.export.ome_tiff import write_mask
 from drunet.grid import Grid
+from drunet.slide import Slide
 
 GRID = Grid(1792, 1280, mpp=0.5, tile_mpp=1.0, size=64, step=64)
 # dciodvfy of 2022 wants a place for every frame, which the standard leaves out of images that are tiled in full.
@@ -59,11 +65,13 @@ def test_dciodvfy_finds_no_fault(
     series: Path, tiff: Path, tmp_path: Path, of_series: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slide = series if of_series else tiff
-    known = {line.rpartition("Module=<")[2].rstrip(">") for line in faults(write(tmp_path, slide, blob((320, 448))))}
+    # Of an odd size, so that the side of a pixel has digits without end.
+    mask = blob((317, 443))
+    known = {line.rpartition("Module=<")[2].rstrip(">") for line in faults(write(tmp_path, slide, mask))}
     assert known <= OF_EVERY_FRAME
     # All else is the same, and each frame has its place.
     monkeypatch.setattr(dicom_seg, "_TILING", "TILED_SPARSE")
-    assert faults(write(tmp_path, slide, blob((320, 448)))) == []
+    assert faults(write(tmp_path, slide, mask)) == []
 
 
 def test_dcmtk_reads_it_to_the_end(series: Path, tmp_path: Path) -> None:
@@ -108,6 +116,24 @@ def test_it_lies_on_the_nearest_level_of_the_series(
         assert data.TotalPixelMatrixRows == slide.TotalPixelMatrixRows
     read = highdicom.seg.segread(tmp_path / "segmentation.dcm").get_total_pixel_matrix(combine_segments=True)
     assert read.mean() == pytest.approx(mask.mean(), abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["lung_scc_2.tif", "lung_scc_3.tif"])
+def test_masks_of_real_biopsies_are_read(real_slide: Callable[[str], Path], tmp_path: Path, name: str) -> None:
+    with Slide(real_slide(name), "biopsy") as slide:
+        seen, mask = slide.properties, cv2.cvtColor(slide.read_whole(slide.shape_at(8.0)), cv2.COLOR_RGB2GRAY) < 200
+    grid = Grid(seen.width, seen.height, mpp=seen.mpp, tile_mpp=1.0, size=224, step=224)
+    path = tmp_path / "segmentation.dcm"
+    dicom_seg.write_segmentation(path, mask, grid, real_slide(name), slide_id="biopsy", run="r", model_sha256="0" * 64)
+    np.testing.assert_array_equal(highdicom.seg.segread(path).get_total_pixel_matrix(combine_segments=True), mask)
+    write_mask_image(tmp_path / "mask.tif", mask, (8.0, 8.0), "biopsy")
+    write_mask(tmp_path / "mask.ome.tif", tmp_path / "mask.tif", grid, "biopsy")
+    with openslide.OpenSlide(tmp_path / "mask.ome.tif") as opened:
+        across = float(opened.properties["openslide.mpp-x"]) * opened.dimensions[0]
+        pixels = np.asarray(opened.read_region((0, 0), 0, opened.dimensions))[..., 0]
+    assert across == pytest.approx(seen.width * seen.mpp)
+    np.testing.assert_array_equal(pixels, mask * 255)
+    assert 0.01 < mask.mean() < 0.99
 
 
 def test_no_patient_is_named_and_identifiers_are_neutral(series: Path, tiff: Path, tmp_path: Path) -> None:

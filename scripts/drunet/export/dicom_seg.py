@@ -105,7 +105,9 @@ def _source(slide: Path, mask: np.ndarray, grid: Grid, slide_id: str) -> tuple[D
     header.ImageOrientationSlide = known.get("ImageOrientationSlide") or [1, 0, 0, 0, 1, 0]
     origin.XOffsetInSlideCoordinateSystem = origin.YOffsetInSlideCoordinateSystem = 0.0
     header.TotalPixelMatrixOriginSequence = known.get("TotalPixelMatrixOriginSequence") or [origin]
-    measures.PixelSpacing = [side * grid.mpp / 1000 / n for side, n in ((grid.height, height), (grid.width, width))]
+    sides = grid.height / height, grid.width / width
+    # A number has sixteen characters at most.
+    measures.PixelSpacing = [round(side * grid.mpp / 1000, 12) for side in sides]
     measures.SliceThickness, groups.PixelMeasuresSequence = 0.001, [measures]
     header.SharedFunctionalGroupsSequence = [groups]
     return header, mask
