@@ -19,16 +19,20 @@ with job(snakemake.log[0]):
         for (slide_id, mpp), digest, made in zip(params.mpp.items(), inputs.digests, results, strict=True)
     }
     refined_by = "refine_heatmap" if params.run["refiner"] else "cluster_heatmap" if inputs.refined else None
+    cleaning = dict(params.settings["postprocess"])
+    if cleaning["min_fragment_um2"] is None and inputs.refiner:
+        # As found in the training slides, which are not here.
+        cleaning["min_fragment_um2"] = read_json(inputs.refiner)["smallest_tumour_um2"]
     write_crate(
         snakemake.output.crate,
         run=snakemake.wildcards.run,
         workflow=inputs.workflow,
         settings={
             **params.settings,
+            "postprocess": cleaning,
             "run": params.run,
             "models": params.models,
             "refined_by": refined_by,
-            "smallest_tumour_um2": read_json(inputs.refiner)["smallest_tumour_um2"] if inputs.refiner else None,
         },
         models=dict(zip(params.models, inputs.models, strict=True)),
         slides=slides,

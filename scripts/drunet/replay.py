@@ -83,9 +83,6 @@ def _made_anew(folder: Path, config: Any, slide: Path, slide_id: str, mpp: float
     if unknown or config["refined_by"] == "cluster_heatmap":
         what, mend = "this run cannot be replayed", "Run the workflow on the slide and compare the files."
         raise DrunetError(what, where="CRATE", found=f"a run with {unknown or 'clustering'}", mend=mend)
-    cleaning = dict(config["postprocess"])
-    if cleaning["min_fragment_um2"] is None:
-        cleaning["min_fragment_um2"] = config["smallest_tumour_um2"]
     window = config["models"][refiner].get("mpp") if refiner else None
     done = segment(
         slide,
@@ -95,8 +92,7 @@ def _made_anew(folder: Path, config: Any, slide: Path, slide_id: str, mpp: float
         mpp=mpp,
         layout=layout_of(config["models"][classifier]),
         models={"refiner": {"mpp": window}} if window else None,
-        **{block: config[block] for block in ("tissue", "tiles", "inference")},
-        postprocess=cleaning,
+        **{block: config[block] for block in ("tissue", "tiles", "inference", "postprocess")},
     )
     fine = finest_mask(done.mask, done.grid, config["postprocess"]["mpp"])[0]
     made = {"tissue mask": done.tissue, "heatmap": done.heatmap, "refined heatmap": done.refined}
@@ -109,5 +105,7 @@ def _difference(new: np.ndarray, old: np.ndarray) -> str:
     if new.tobytes() == old.tobytes():
         return _SAME
     apart = abs(np.nan_to_num(new.astype(float)) - np.nan_to_num(old.astype(float)))
-    cells = f"{np.count_nonzero(np.isfinite(new) != np.isfinite(old))} tiles looked at by one alone"
-    return f"differs in {np.count_nonzero(apart)} of {apart.size} values, by {apart.max():.3g} at most; {cells}"
+    tiles = np.count_nonzero(np.isfinite(new) != np.isfinite(old))
+    return (
+        f"differs in {np.count_nonzero(apart)} of {apart.size} values, by up to {apart.max():.3g}; {tiles} other tiles"
+    )

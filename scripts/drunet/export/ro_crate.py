@@ -22,12 +22,8 @@ import drunet
 from drunet.files import sha256, whole_file
 from drunet.outcome import outcome_of, reason_of
 
-_PROFILES = (
-    "ro/wfrun/process/0.5",
-    "ro/wfrun/workflow/0.5",
-    "ro/wfrun/provenance/0.5",
-    "workflowhub/workflow-ro-crate/1.0",
-)
+_PROFILES = [*(f"ro/wfrun/{kind}/0.5" for kind in ("process", "workflow", "provenance"))]
+_PROFILES += ["workflowhub/workflow-ro-crate/1.0"]
 # Rules that make a slide's results: what each takes of those before, and what it makes.
 STEPS = {
     "inspect_slide": ((), ("tissue.png",)),
@@ -63,7 +59,7 @@ def write_crate(
     workflow : path
         The Snakefile.
     settings : mapping
-        What decides the results, without paths, `run` and `refined_by` (a rule or None) among it.
+        What decides the results, without paths; `refined_by` is a rule or None.
     models : mapping
         ONNX files of the run's models by name, the classifier first.
     slides : mapping
@@ -77,9 +73,7 @@ def write_crate(
     crate = ROCrate(version="1.1")
     crate.metadata.extra_contexts.append("https://w3id.org/ro/terms/workflow-run/context")
     crate.name, crate.license = f"Tumour segmentation, run {run}", "As its slides and models."
-    crate.description = (
-        f"{len(slides)} slides segmented by drunet {drunet.__version__}; `{SLIDES}` names them by digests."
-    )
+    crate.description = f"{len(slides)} slides, segmented by drunet {drunet.__version__}; named by digests in {SLIDES}."
 
     def add(identifier: str, kind: str, name: str, **properties: Any) -> Any:
         return crate.add(ContextEntity(crate, identifier, {"@type": kind, "name": name, **properties}))
@@ -109,13 +103,10 @@ def write_crate(
     for slide_id, slide in slides.items():
         # Named by the digest, as in RFC 6920.
         digest = base64.urlsafe_b64encode(bytes.fromhex(slide["sha256"])).decode().rstrip("=")
-        scans.append(
-            crate.add_file(f"ni:///sha-256;{digest}", properties={"name": slide_id, "sha256": slide["sha256"]})
-        )
+        named = {"name": slide_id, "sha256": slide["sha256"]}
+        scans.append(crate.add_file(f"ni:///sha-256;{digest}", properties=named))
         made: dict[str, Any] = {}
-        for step in (
-            s for s in STEPS if s in ("inspect_slide", "classify_tiles", settings["refined_by"], "postprocess")
-        ):
+        for step in filter(None, ("inspect_slide", "classify_tiles", settings["refined_by"], "postprocess")):
             takes = [scans[-1], config, *filter(None, [network.get(step), *map(made.get, STEPS[step][0])])]
             paths = {name: Path(slide["results"][name]) for name in STEPS[step][1]}
             if failed := next(filter(None, map(outcome_of, paths.values())), None):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,7 +55,8 @@ def write_card(
     history : DataFrame
         history.tsv.
     """
-    settings = facts["settings"]
+    # Folders may be called after people.
+    settings = json.loads(re.sub(r'"[^"]*[/\\]([^"/\\]+)"', r'"\1"', json.dumps(facts["settings"])))
     role = "refiner" if "classifier" in settings else "classifier"
     slides = ", ".join(facts["training_slides"]) or "not known, the weights are as they came"
     none = "none: the training loss decided" if len(history) else "none"
