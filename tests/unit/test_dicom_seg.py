@@ -118,6 +118,21 @@ def test_it_lies_on_the_nearest_level_of_the_series(
     assert read.mean() == pytest.approx(mask.mean(), abs=0.01)
 
 
+def test_it_lies_as_the_slide_does(tmp_path: Path) -> None:
+    """Turned by a half, with the origin away from the corner, as scanners write it."""
+
+    def turn(data: pydicom.Dataset, _: int) -> None:
+        origin = pydicom.Dataset()
+        origin.XOffsetInSlideCoordinateSystem, origin.YOffsetInSlideCoordinateSystem = 21.5, 43.25
+        data.TotalPixelMatrixOriginSequence = [origin]
+        data.ImageOrientationSlide = [0, -1, 0, -1, 0, 0]
+
+    data = pydicom.dcmread(write(tmp_path, dicom(tmp_path / "turned/a.dcm", drawn(), change=turn), blob((320, 448))))
+    (origin,) = data.TotalPixelMatrixOriginSequence
+    assert (origin.XOffsetInSlideCoordinateSystem, origin.YOffsetInSlideCoordinateSystem) == (21.5, 43.25)
+    assert list(data.ImageOrientationSlide) == [0, -1, 0, -1, 0, 0]
+
+
 @pytest.mark.parametrize("name", ["lung_scc_2.tif", "lung_scc_3.tif"])
 def test_masks_of_real_biopsies_are_read(real_slide: Callable[[str], Path], tmp_path: Path, name: str) -> None:
     with Slide(real_slide(name), "biopsy") as slide:
