@@ -12,6 +12,7 @@ from drunet.errors import DrunetError
 # Module of each command, read when it is asked for: it has `add_arguments(parser)` and `run(asked) -> exit status`.
 COMMANDS = {
     "view": ("drunet.viewer.command", "look at slides and results in the browser, and correct outlines"),
+    "replay": ("drunet.replay", "make a slide anew from the crate of its run, and say whether every step is bit-equal"),
     "split": ("drunet.split", "fill in a sheet's column `split` by chance, by patient"),
 }
 

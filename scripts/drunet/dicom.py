@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drunet.errors import SlideError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 # Opening reads headers; of the largest series it takes seconds.
 SECONDS = 120
@@ -41,12 +46,12 @@ def try_apart(path: Path, slide_id: str) -> None:
         raise SlideError(what, status="unreadable", where=slide_id, found=found, mend=mend)
 
 
-def stated_by_levels(path: Path) -> list[tuple[int, list[float] | None]]:
-    """Width in px, and µm/px across and down, of the levels beside a file and of its series, the finest first."""
+def volume_headers(path: Path, *tags: str) -> list[Dataset]:
+    """Headers of the levels beside a file and of its series, the finest first; with `tags` only so much of them."""
     import pydicom
 
-    wanted = ["SeriesInstanceUID", "ImageType", "TotalPixelMatrixColumns", "SharedFunctionalGroupsSequence"]
-    levels, series = [], None
+    wanted = ["SeriesInstanceUID", "ImageType", "TotalPixelMatrixColumns", *tags] if tags else None
+    headers, series = list[pydicom.Dataset](), None
     for file in (path, *sorted(path.parent.iterdir())):
         try:
             if series is not None and (file == path or not file.is_file() or not is_dicom(file)):
@@ -54,10 +59,19 @@ def stated_by_levels(path: Path) -> list[tuple[int, list[float] | None]]:
             data = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=wanted)
             own = data.get("SeriesInstanceUID", "")
             series = own if series is None else series
-            if own == series and "VOLUME" in data.ImageType:
-                groups = data.SharedFunctionalGroupsSequence[0]
-                down, across = (float(v) * 1000 for v in groups.PixelMeasuresSequence[0].PixelSpacing)
-                levels.append((int(data.TotalPixelMatrixColumns), [across, down]))
+            if own == series and "VOLUME" in data.ImageType and data.TotalPixelMatrixColumns:
+                headers.append(data)
         except Exception:  # noqa: S112 - pydicom raises a dozen kinds; a file that is broken states nothing
             continue
-    return sorted(levels, reverse=True)
+    return sorted(headers, key=lambda data: -data.TotalPixelMatrixColumns)
+
+
+def stated_by_levels(path: Path) -> list[tuple[int, list[float] | None]]:
+    """Width in px, and µm/px across and down, of the levels beside a file and of its series, the finest first."""
+    levels = list[tuple[int, list[float] | None]]()
+    for data in volume_headers(path, "SharedFunctionalGroupsSequence"):
+        with suppress(Exception):
+            groups = data.SharedFunctionalGroupsSequence[0]
+            down, across = (float(v) * 1000 for v in groups.PixelMeasuresSequence[0].PixelSpacing)
+            levels.append((int(data.TotalPixelMatrixColumns), [across, down]))
+    return levels

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,7 @@ def segment(
     classifier: str | os.PathLike[str],
     refiner: str | os.PathLike[str] | None = None,
     *,
+    slide_id: str | None = None,
     mpp: float | None = None,
     layout: Layout | None = None,
     models: Mapping[str, Mapping[str, Any]] | None = None,
@@ -103,6 +104,8 @@ def segment(
         A file that OpenSlide reads.
     classifier, refiner : path
         ONNX files; without a refiner the outlines come from the heatmap.
+    slide_id : str, optional
+        How messages call the slide; left out: as its file.
     mpp : float, optional
         Level-0 µm/px, if the slide does not state it.
     layout : Layout, optional
@@ -126,6 +129,7 @@ def segment(
         If a setting does not exist or is out of range.
     """
     name, first, second = (Path(path or "").name for path in (slide, classifier, refiner))
+    name = slide_id or name
     finding = TissueSettings.of(_TISSUE | dict(tissue or {}), "tissue")
     cleaning = PostprocessSettings.of(_POSTPROCESS | dict(postprocess or {}), "postprocess")
     engine = EngineOptions(**dict(InferenceSettings.of(_INFERENCE | dict(inference or {}), "inference")))
@@ -144,10 +148,12 @@ def segment(
     if own:
         classifying = _adopted(classifier, "classifier", first, cutting.size, own, engine)
     check_classifier(classifying, layout, cutting.size, where=first)
+    # On one thread, as in the workflow: the last bits depend on how many there are.
+    alone = replace(engine, threads=1)
     if refiner and "refiner" in told:
-        refining = _adopted(refiner, "refiner", second, cutting.size, told["refiner"], engine)
+        refining = _adopted(refiner, "refiner", second, cutting.size, told["refiner"], alone)
     else:
-        refining = open_session(refiner, engine, where=second) if refiner else None
+        refining = open_session(refiner, alone, where=second) if refiner else None
     # The workflow writes there what a refiner was trained on.
     facts = Path(refiner).with_name("export.json") if refiner else None
     trained = read_json(facts) if facts and facts.is_file() else {}

@@ -38,6 +38,7 @@ INSTALLING = {
     'make view ARGS="--configfile my_cohort.yaml"',
     "make GPU=1 env",
     "make forget",
+    "drunet replay results/runs/drunet/ro-crate.zip results/demo/test_plain.tif",
     "source .venv/bin/activate",
     "PYTHONPATH=scripts .venv/bin/python",
 }

@@ -186,7 +186,7 @@ def test_the_card_names_slides_digest_and_settings(trained: Trained, tmp_path: P
         weights_sha256=digest,
     )
     card = (tmp_path / "card.md").read_text(encoding="utf-8")
-    assert card.startswith("# c1\n") and digest in card
+    assert "\n---\n# c1\n" in card and digest in card
     assert "Training slides (2): psa1, wta1" in card and "Validation slides (1): val1" in card
     assert "110 tumour, 110 non-tumour" in card
     best = trained.history.loc[trained.history["val_loss"].idxmin()]

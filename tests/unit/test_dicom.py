@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from torture.intact import dicom, drawn
 
 from drunet import dicom as product
 from drunet.errors import SlideError
+from drunet.export.digests import slide_digest
 from drunet.slide import Slide
 from drunet.soundness import check_resolution
 
@@ -50,3 +52,21 @@ def test_a_resolution_of_level_0_that_the_others_contradict_is_refused(
         else:
             with pytest.raises(SlideError, match=r"level 0 1 µm/px; by the others it has 0\.5"):
                 check_resolution(slide)
+
+
+def test_the_digest_of_a_slide_is_of_all_its_files(tmp_path: Path) -> None:
+    def of(*files: Path) -> str:
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+    path = dicom(tmp_path / "series/a.dcm", drawn())
+    levels = [path.with_name(f"a-{level}.dcm") for level in (1, 2)]
+    (tmp_path / "series/other.txt").write_text("no level")
+    assert slide_digest(path) == of(path, *levels)
+    single = tmp_path / "b.tif"
+    single.write_bytes(b"II*\0 one file")
+    assert slide_digest(single) == of(single)
+    mirax, parts = tmp_path / "c.mrxs", [tmp_path / "c" / name for name in ("Data0000.dat", "Slidedat.ini")]
+    parts[0].parent.mkdir()
+    for number, file in enumerate((mirax, *parts)):
+        file.write_bytes(bytes([number]) * 200)
+    assert slide_digest(mirax) == of(mirax, *parts)

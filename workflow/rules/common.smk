@@ -2,6 +2,7 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 from snakemake.exceptions import WorkflowError
@@ -230,6 +231,27 @@ def is_clustered(run):
 def run_refined(wildcards):
     refined = f"{RESULTS}/runs/{wildcards.run}/{wildcards.slide}/refined.tif"
     return refined if config["runs"][wildcards.run]["refiner"] or is_clustered(wildcards.run) else []
+
+
+def names_of_run(run):
+    """The run's classifier, and its refiner if it has one."""
+    return [config["runs"][run][part] for part in ("classifier", "refiner") if config["runs"][run][part]]
+
+
+def run_models(wildcards):
+    return [f"{RESULTS}/models/{model}/model.onnx" for model in names_of_run(wildcards.run)]
+
+
+def for_each_slide(file):
+    """An input function of a run: its file of every usable slide, by pattern or by an input function of slide and run."""
+
+    def paths(wildcards):
+        if isinstance(file, str):
+            return expand(file, run=wildcards.run, slide=usable_slides())
+        each = [file(SimpleNamespace(run=wildcards.run, slide=slide)) for slide in usable_slides()]
+        return [path for path in each if path]
+
+    return paths
 
 
 def clustered_runs():

@@ -12,6 +12,8 @@ import re
 from functools import cache
 from pathlib import Path
 
+from drunet.dicom import is_dicom, volume_headers
+
 _State = tuple[str, int, int, int]
 _ENDS = 1 << 16
 # The entry `location` of a tensor whose values lie in another file, as protobuf writes it: key, then length and value.
@@ -52,6 +54,18 @@ def ends_digest(path: str | os.PathLike[str]) -> str:
         file.seek(max(_ENDS, size - _ENDS))
         digest.update(file.read(_ENDS))
     return digest.hexdigest()
+
+
+def slide_digest(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a slide, of several files where it is a MIRAX slide or a DICOM series: the one given, then the others.
+
+    For one file it is what `sha256sum FILE` prints, else `cat FILE OTHERS… | sha256sum`, those in the order of names.
+    """
+    path = Path(path)
+    others = path.with_suffix("").glob("*") if path.suffix.lower() == ".mrxs" else iter(())
+    if is_dicom(path):
+        others = (Path(level.filename) for level in volume_headers(path, "Modality"))
+    return _digest([path, *(p for p in sorted(others) if p != path and p.is_file())])
 
 
 def _digest(paths: list[Path]) -> str:

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+import yaml
 
 import drunet
 from drunet.annotation.provenance import provenance_sentence
 from drunet.errors import printable
 from drunet.files import write_text
 from drunet.report.figures import kept_epoch
+from drunet.report.tables import split_name, stage_name
+from drunet.report.words import interval, number
 
 TASKS = {
     "classifier": "Patch-wise classifier: the probability that a tile shows lung tumour.",
     "refiner": "Refinement network: outlines of lung tumour from a slide at low resolution and its heatmap.",
 }
+_USE = """## Intended use
+
+Research: to find tumour on slides in transmitted light (H&E) like those that it learnt from, to measure it, and to
+draft annotations that a pathologist corrects. Not a medical device: no diagnosis and no treatment may rest on it."""
+# Licences that Hugging Face knows by these names; any other is `other`, with its own name.
+_LICENCES = """apache-2.0 mit bsd-3-clause gpl-3.0 agpl-3.0 cc0-1.0 cc-by-4.0 cc-by-sa-4.0 cc-by-nc-4.0 cc-by-nc-sa-4.0
+cc-by-nc-nd-4.0"""
+_QUALITY = """Dice is the overlap of outline and annotation: 1 is the same area, 0 none. The interval is that of the
+mean of slides when patients are drawn anew (bootstrap). No patient is in two splits. Only test slides tell how it does
+on new ones: the others helped to make it.
+
+| slides | step | slides measured | patients | mean Dice | 95 % interval | left out |
+|---|---|---|---|---|---|---|"""
 
 
 def write_card(
@@ -38,8 +55,9 @@ def write_card(
     history : DataFrame
         history.tsv.
     """
-    settings = facts["settings"]
-    task = TASKS["refiner" if "classifier" in settings else "classifier"]
+    # Folders may be called after people.
+    settings = json.loads(re.sub(r'"[^"]*[/\\]([^"/\\]+)"', r'"\1"', json.dumps(facts["settings"])))
+    role = "refiner" if "classifier" in settings else "classifier"
     slides = ", ".join(facts["training_slides"]) or "not known, the weights are as they came"
     none = "none: the training loss decided" if len(history) else "none"
     held_out = ", ".join(facts["validation_slides"]) or none
@@ -59,9 +77,9 @@ def write_card(
     taught = f"\n- {_taught(facts['distillation'])}" if facts.get("distillation") else ""
     write_text(
         path,
-        f"""# {name}
+        f"""{_front_matter(role, metrics=["f1", "accuracy"] if role == "classifier" else [])}# {name}
 
-{task}
+{TASKS[role]}
 
 - Architecture: {facts["architecture"]}
 - {begun}{taught}
@@ -77,6 +95,8 @@ def write_card(
 ## Result
 
 {_result(history, settings["training"].get("keep", "best_loss"))}
+
+{_USE}
 
 ## Limits
 
@@ -108,7 +128,7 @@ def write_finished_card(
     seen = "\n\n![Eight tiles with their probabilities](tiles.png)" if role == "classifier" else ""
     write_text(
         path,
-        f"""# {facts["name"]}
+        f"""{_front_matter(role, settings.get("licence", ""))}# {facts["name"]}
 
 {TASKS[role]}
 
@@ -127,11 +147,60 @@ def write_finished_card(
 
 No trial can tell whether the class and the scale are right: look at tiles and their probabilities.{seen}
 
+{_USE}
+
 ## Limits
 
 Measured on the slides named in the report, and on nothing else. For research; not a medical device.
 """,
     )
+
+
+def write_run_card(
+    path: str | os.PathLike[str], run: str, cards: Mapping[str, str], digests: Mapping[str, str], summary: pd.DataFrame
+) -> None:
+    """Write the card of a run, its models together: quality with intervals first, then what each of them is.
+
+    `cards` and `digests` are the texts of the models' cards and the SHA-256 of their ONNX files by name, the classifier
+    first; `summary` is summary.tsv of the run, without rows where nothing was measured.
+    """
+    quality = _QUALITY if len(summary) else "No slide with an annotation was measured: how good it is is not known."
+    for row in summary.itertuples():
+        mean, spread = number(row.mean, 3), interval(row.low, row.high, 3)
+        cells = (split_name(row.split), stage_name(row.stage), row.n, row.groups, mean, spread, row.left_out)
+        quality += f"\n| {' | '.join(map(str, cells))} |"
+    tests = summary[(summary["split"] == "test") & (summary["stage"] == "segmentation")]
+    scores = [
+        {"type": "dice", "name": "Dice, mean of slides", "value": round(float(v), 4)} for v in tests["mean"].dropna()
+    ]
+    of = {"task": {"type": "image-segmentation"}, "dataset": {"type": "private", "name": "test slides"}}
+    results: Any = [{"name": run, "results": [{**of, "metrics": scores}]}] if scores else []
+    parts = [
+        f"# {run}\n\nFinds lung tumour in whole-slide images by {' and '.join(f'`{name}`' for name in cards)}.",
+        f"## Quality\n\n{quality}",
+        _USE,
+        "## Limits\n\nMeasured on the slides counted here, and on nothing else: other scanners, stains and organs may\n"
+        "be worse, and tumour that fills less than a tile may be missed. For research; not a medical device.",
+    ]
+    for name, card in cards.items():
+        # Under one heading each, without what is said above.
+        body = card.split("\n---\n", 1)[-1].split("\n", 1)[-1].replace(f"{_USE}\n", "").replace("\n## ", "\n### ")
+        parts.append(f"## Model {name}\n\n- ONNX file (SHA-256): `{digests[name]}`\n{body}")
+    front = _front_matter("refiner", metrics=["dice"], **{"model-index": results})
+    write_text(path, front + "\n\n".join(part.strip() for part in parts) + "\n")
+
+
+def _front_matter(role: str, licence: str | None = None, **more: Any) -> str:
+    """What Hugging Face reads of a card; `licence` None: whoever trained the model has to say."""
+    name = (licence or "").lower().replace(" ", "-")
+    known = name in _LICENCES.split()
+    told = {"license": "unknown" if not licence else name if known else "other"}
+    if licence and not known:
+        told["license_name"] = printable(licence)
+    task = "image-classification" if role == "classifier" else "image-segmentation"
+    tags = ["histopathology", "whole-slide-image", "tumour-segmentation", "drunet"]
+    front = {**told, "library_name": "onnx", "pipeline_tag": task, "tags": tags, **{k: v for k, v in more.items() if v}}
+    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n"
 
 
 def _result(history: pd.DataFrame, keep: str) -> str:
