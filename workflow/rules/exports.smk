@@ -4,6 +4,8 @@
 # files here and its name in the settings; nothing that comes before runs again.
 SLIDE_EXPORTS = {
     "geojson": ["segmentation.geojson"],
+    "geojson_gz": ["segmentation.geojson.gz"],
+    "qupath_tiles": ["tiles.geojson.gz"],
     "pictures": ["overlay.jpg", "heatmap.jpg"],
 }
 RUN_EXPORTS = {}
@@ -13,6 +15,7 @@ rule export_geojson:
     input:
         status="<results>/slides/{slide}/status.json",
         heatmap=run_classifier_heatmap,
+        refined=run_refined,
         refiner=run_refiner("export.json"),
         mask="<results>/runs/{run}/{slide}/segmentation.png",
     output:
@@ -26,6 +29,7 @@ rule export_geojson:
     conda:
         "../../envs/data.yaml"
     params:
+        parent=config["export"].get("parent", False),
         code=lambda wildcards: code("export_geojson"),
     resources:
         mem_mb=resource("export_geojson", "mem_mb", 2000),
@@ -34,6 +38,40 @@ rule export_geojson:
         "Exporting the outlines of {wildcards.slide} in run {wildcards.run}"
     script:
         "../../scripts/export_geojson.py"
+
+
+use rule export_geojson as export_geojson_gz with:
+    output:
+        outline="<results>/runs/{run}/{slide}/segmentation.geojson.gz",
+    log:
+        "<logs>/export_geojson_gz/{run}/{slide}.log",
+    benchmark:
+        "<benchmarks>/export_geojson_gz/{run}/{slide}.tsv"
+
+
+rule export_qupath_tiles:
+    input:
+        status="<results>/slides/{slide}/status.json",
+        heatmap=run_classifier_heatmap,
+    output:
+        tiles="<results>/runs/{run}/{slide}/tiles.geojson.gz",
+    log:
+        "<logs>/export_qupath_tiles/{run}/{slide}.log",
+    benchmark:
+        "<benchmarks>/export_qupath_tiles/{run}/{slide}.tsv"
+    group:
+        "segment_slide"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        code=lambda wildcards: code("export_qupath_tiles"),
+    resources:
+        mem_mb=resource("export_qupath_tiles", "mem_mb", 2000),
+        runtime=resource("export_qupath_tiles", "runtime", 10),
+    message:
+        "Exporting the heatmap of {wildcards.slide} in run {wildcards.run} as tiles for QuPath"
+    script:
+        "../../scripts/export_qupath_tiles.py"
 
 
 rule draw_slide_pictures:
