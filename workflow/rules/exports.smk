@@ -8,7 +8,10 @@ SLIDE_EXPORTS = {
     "qupath_tiles": ["tiles.geojson.gz"],
     "pictures": ["overlay.jpg", "heatmap.jpg"],
 }
-RUN_EXPORTS = {}
+RUN_EXPORTS = {
+    "qupath": ["qupath/project.qpproj"],
+    "fastpathology": ["fastpathology"],
+}
 
 
 rule export_geojson:
@@ -72,6 +75,75 @@ rule export_qupath_tiles:
         "Exporting the heatmap of {wildcards.slide} in run {wildcards.run} as tiles for QuPath"
     script:
         "../../scripts/export_qupath_tiles.py"
+
+
+rule export_qupath:
+    input:
+        outlines=lambda wildcards: expand(
+            "<results>/runs/{run}/{slide}/segmentation.geojson", run=wildcards.run, slide=usable_slides()
+        ),
+        statuses=for_usable("<results>/slides/{slide}/status.json"),
+    output:
+        project="<results>/runs/{run}/qupath/project.qpproj",
+        script="<results>/runs/{run}/qupath/scripts/import_{run}.groovy",
+    log:
+        "<logs>/export_qupath/{run}.log",
+    benchmark:
+        "<benchmarks>/export_qupath/{run}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        slides=lambda wildcards: [[s, ROWS[s].path] for s in usable_slides()],
+        code=lambda wildcards: code("export_qupath"),
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Writing a QuPath project of run {wildcards.run}"
+    script:
+        "../../scripts/export_qupath.py"
+
+
+rule export_fastpathology:
+    input:
+        classifier=run_classifier("model.onnx"),
+        facts=run_classifier("export.json"),
+        refiner=run_refiner("model.onnx"),
+        refiner_facts=run_refiner("export.json"),
+        heatmaps=lambda wildcards: expand(
+            "<results>/heatmaps/{model}/{slide}.tif",
+            model=config["runs"][wildcards.run]["classifier"],
+            slide=usable_slides(),
+        ),
+        masks=lambda wildcards: expand(
+            "<results>/runs/{run}/{slide}/segmentation.tif", run=wildcards.run, slide=usable_slides()
+        ),
+    output:
+        folder=directory("<results>/runs/{run}/fastpathology"),
+    log:
+        "<logs>/export_fastpathology/{run}.log",
+    benchmark:
+        "<benchmarks>/export_fastpathology/{run}.tsv"
+    conda:
+        "../../envs/infer.yaml"
+    params:
+        slides=lambda wildcards: [[s, ROWS[s].path] for s in usable_slides()],
+        tiles=config["tiles"],
+        white_distance=config["tissue"]["white_distance"],
+        settings=lambda wildcards: {
+            k: v
+            for k, v in settings_of(config["runs"][wildcards.run]["classifier"]).items()
+            if k in ("channels_last", "scale", "tumour_index")
+        },
+        refined=lambda wildcards: bool(config["runs"][wildcards.run]["refiner"]) or is_clustered(wildcards.run),
+        code=lambda wildcards: code("export_fastpathology"),
+    resources:
+        mem_mb=resource("export_fastpathology", "mem_mb", 4000),
+        runtime=resource("export_fastpathology", "runtime", 60),
+    message:
+        "Writing pipelines and a project of run {wildcards.run} for FastPathology"
+    script:
+        "../../scripts/export_fastpathology.py"
 
 
 rule draw_slide_pictures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,10 +20,21 @@ TUMOUR_VALUE = 255
 
 
 def write_mask_image(
-    path: str | os.PathLike[str], mask: np.ndarray, resolution: tuple[float, float], description: str
+    path: str | os.PathLike[str],
+    mask: np.ndarray,
+    resolution: tuple[float, float],
+    description: str,
+    value: int = TUMOUR_VALUE,
+    **page: Any,
 ) -> None:
-    """Write a bool (h, w) mask as a tiled, deflate-compressed pyramid; `resolution` is µm/px in x and y."""
-    write_levels(path, _levels(mask, resolution, description), photometric="minisblack", compression="deflate")
+    """Write a bool (h, w) mask as a tiled, deflate-compressed pyramid.
+
+    `resolution` is µm/px in x and y; `value` is what tumour has in the file, 0 is all else; `page` is as for
+    `write_levels`.
+    """
+    levels = _levels(mask, resolution, description)
+    scaled = (Level(level.pixels // TUMOUR_VALUE * value, level.per_cm, level.description) for level in levels)
+    write_levels(path, scaled, photometric="minisblack", compression="deflate", **page)
 
 
 def _levels(mask: np.ndarray, resolution: tuple[float, float], description: str) -> Iterator[Level]:

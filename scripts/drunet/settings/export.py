@@ -14,7 +14,9 @@ class ExportSettings(Block):
 
     opset: int = Field(ge=13, le=18)
     """ONNX operator set"""
-    formats: list[Literal["geojson", "geojson_gz", "qupath_tiles", "pictures"]] = Field(default=["geojson", "pictures"])
+    formats: list[Literal["geojson", "geojson_gz", "qupath", "qupath_tiles", "fastpathology", "pictures"]] = Field(
+        default=["geojson", "pictures"]
+    )
     """what the target `exports` makes of every slide and run"""
     parent: bool = False
     """put a run's outlines for QuPath under one annotation"""

@@ -1,0 +1,179 @@
+"""Pipelines, models and a project of FastPathology, and what its engine, FAST, can run of ours.
+
+Pipelines are FAST's text files (its Pipeline.cpp), the project is laid out as FastPathology's Project.cpp reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from drunet.errors import ConfigError, ModelError
+from drunet.export.mask_image import write_mask_image
+from drunet.files import whole_file, write_text
+from drunet.grid import Grid
+from drunet.inference import Layout
+from drunet.settings.tiles import TilesSettings
+
+# FastPathology 1.1.3 carries ONNX Runtime 1.14, and TensorRT 8.2 where there is a GPU.
+OPSET, IR_VERSION = 13, 8
+# Sides of the patches that FAST puts together have to be multiples of this.
+_MULTIPLE = 16
+_COLOURS = 'Attribute channel-colors "0" "green" "1" "red"\nAttribute interpolation false\nAttribute hidden-channels '
+_SAMPLE_FORMAT, _UNUSED = 339, 340
+_LABELS = 'Attribute opacity 0.3\nAttribute border-opacity 0.8\nAttribute label-colors "1" "red"'
+
+
+def pipeline(
+    name: str,
+    models: Mapping[str, str],
+    tiles: TilesSettings,
+    layout: Layout,
+    *,
+    white_distance: float,
+    notes: str = "",
+    exporting: str = "",
+) -> str:
+    """Text of an .fpl file, which takes its models from the folder `models` beside its own.
+
+    `models` are file names: of the ``classifier``, whose `layout` it is, and of the ``refiner`` if there is one that
+    sees the whole slide in one square. Farther than `white_distance` from white (RGB, 0..442) a pixel is tissue.
+    `notes` says what the pipeline cannot do. One for the command line, `exporting` its ``heatmap`` or its
+    ``segmentation``, reads the slide ``@@slide@@`` and writes the file ``@@output@@`` by itself; FAST hangs where it is
+    to write both. Raises ConfigError for tiles that FAST cannot lay out.
+    """
+    overlap, odd = divmod(tiles.size - tiles.step, 2)
+    if odd or overlap < 0 or tiles.size % 2 or tiles.step % _MULTIPLE:
+        what, mend = (
+            "FAST cannot lay out such tiles",
+            f"It needs a `step` that is a multiple of {_MULTIPLE} up to `size`.",
+        )
+        found = f"size {tiles.size}, step {tiles.step}"
+        raise ConfigError(
+            what, where="tiles", found=found, mend=f"{mend} Or leave fastpathology out of export.formats."
+        )
+    refined = "refiner" in models and exporting != "heatmap"
+    description = f"Tumour probability per tile of {tiles.size} px at {tiles.mpp:g} um/px"
+    description += ", then the outline of the refiner, not cleaned." if refined else ". It draws no outline."
+    folder = "$CURRENT_PATH$/../models/"
+    classes = "Tumour;Other" if layout.tumour == 0 else ";".join(["Other"] * layout.tumour + ["Tumour"])
+    blocks = [f'PipelineName "{name}"', f'PipelineDescription "{" ".join([description, notes]).strip()}"']
+    # Before all else: FAST skips blank lines, so that it would go to the object above.
+    blocks += [f'Attribute classes "{classes}"']
+    if exporting:
+        blocks += ['\nProcessObject WSI WholeSlideImageImporter\nAttribute filename "@@slide@@"']
+    else:
+        blocks += ['PipelineInputData WSI "Whole-slide image"', "PipelineOutputData heatmap stitcher 0"]
+        blocks += ["PipelineOutputData segmentation segmentation 0"] * refined
+    blocks += [
+        # Its default network would be fetched; given any attribute, FAST thresholds colours.
+        f"\nProcessObject tissue TissueSegmentation\nAttribute threshold {white_distance:.0f}\nInput 0 WSI",
+        f"\nProcessObject patches PatchGenerator\nAttribute patch-size {tiles.size} {tiles.size}",
+        f"Attribute patch-magnification {10 / tiles.mpp:g}",
+        f"Attribute patch-overlap {overlap / tiles.size:.8g}\nAttribute mask-threshold {tiles.min_tissue:g}",
+        "Input 0 WSI\nInput 1 tissue",
+        f'\nProcessObject classifier NeuralNetwork\nAttribute model "{folder}{models["classifier"]}"',
+        # Unless it normalises by itself, as all that are trained here do: FAST would divide a second time.
+        *([f"Attribute scale-factor {layout.scale:.9g}"] if layout.scale != 1 else []),
+        "Input 0 patches",
+        "\nProcessObject stitcher PatchStitcher\nInput 0 classifier",
+    ]
+    if refined or exporting:
+        blocks += ["\nProcessObject finish RunUntilFinished\nInput 0 stitcher"]
+    if refined:
+        blocks += [
+            f"\nProcessObject channel TensorToImage\nAttribute channels {layout.tumour}\nInput 0 finish",
+            "\nProcessObject overview ImagePyramidLevelExtractor\nAttribute level -1\nInput 0 WSI",
+            f'\nProcessObject segmentation SegmentationNetwork\nAttribute model "{folder}{models["refiner"]}"',
+            "Attribute threshold 0.5\nInput 0 overview\nInput 1 channel",
+        ]
+    if exporting:
+        kind, last = ("TIFFImagePyramidExporter", "segmentation") if refined else ("HDF5TensorExporter", "finish")
+        blocks += [f'\nProcessObject save {kind}\nAttribute filename "@@output@@"\nInput 0 {last}']
+    else:
+        blocks += ["\nRenderer slide ImagePyramidRenderer\nInput 0 WSI"]
+        hidden = 0 if layout.tumour else 1
+        blocks += [f"\nRenderer colours HeatmapRenderer\n{_COLOURS}{hidden}\nInput 0 stitcher"]
+        blocks += [f"\nRenderer labels SegmentationRenderer\n{_LABELS}\nInput 0 segmentation"] * refined
+    return "\n".join(blocks) + "\n"
+
+
+def write_model(source: str | os.PathLike[str], target: str | os.PathLike[str], name: str) -> None:
+    """Copy a model at an opset and IR version that FastPathology reads; raises ModelError where it has no such form.
+
+    ONNX's own converter does not know the way down. Most operators have only come to take more types since: the graph
+    is given the older number, held against its definitions and has to give random inputs the same answers to the bit.
+    """
+    import onnx
+    import onnxruntime as ort
+
+    model = onnx.load(os.fspath(source))
+    for own in model.opset_import:
+        own.version = min(own.version, OPSET) if own.domain in ("", "ai.onnx") else own.version
+    model.ir_version = min(model.ir_version, IR_VERSION)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+        first, second = (
+            ort.InferenceSession(given, providers=["CPUExecutionProvider"])
+            for given in (os.fspath(source), model.SerializeToString())
+        )
+        found = [f"{i.name} {i.type} {i.shape}" for i in first.get_inputs() if not _fits(i)]
+        if not found:
+            rng = np.random.default_rng(0)
+            sides = {i.name: [2 if isinstance(k, str | None) else k for k in i.shape] for i in first.get_inputs()}
+            # Of one channel is a heatmap, in 0..1; pictures are in 0..255.
+            feed = {n: rng.random(k, np.float32) * np.float32(1 if 1 in k[1:] else 255) for n, k in sides.items()}
+            pairs = zip(first.run(None, feed), second.run(None, feed), strict=True)
+            found = [f"answers differ at opset {OPSET}"] * any(not np.array_equal(a, b) for a, b in pairs)
+    except Exception as error:  # the checker's, protobuf's and ONNX Runtime's own
+        found = str(error).strip().splitlines()[:1]
+    if found:
+        mend = "Export it in float32, its sides fixed, at opset 13 (`export.opset: 13`), or do without this format."
+        raise ModelError("the model has no form that FastPathology reads", where=name, found=found[0][:160], mend=mend)
+    with whole_file(target) as temporary:
+        onnx.save(model, os.fspath(temporary))
+
+
+def _fits(value: Any) -> bool:
+    """Whether FAST can feed an input: float32, and all but the batch fixed."""
+    return value.type == "tensor(float)" and all(isinstance(side, int) for side in value.shape[1:])
+
+
+def write_results(folder: str | os.PathLike[str], heatmap: np.ndarray, grid: Grid, mask: np.ndarray) -> None:
+    """Write a slide's results as FastPathology leaves those of a pipeline: `folder` is results/SLIDE/PIPELINE.
+
+    `heatmap` is float32 (rows, columns) of `grid`; cells that were not looked at become zero for both classes, as in
+    FAST. `mask` is bool (h, w) over the whole slide; tumour gets label 1.
+    """
+    import h5py  # type: ignore[import-untyped]
+
+    tensor = np.nan_to_num(np.stack([1 - heatmap, heatmap], axis=-1), nan=0.0)
+    side = grid.step * grid.tile_mpp / 1000
+    with whole_file(Path(folder, "heatmap/heatmap.hdf5")) as temporary, h5py.File(temporary, "w") as file:
+        file["tensor"], file["spacing"] = tensor, np.array([side, side, 1], np.float32)
+    resolution = (grid.width * grid.mpp / mask.shape[1], grid.height * grid.mpp / mask.shape[0])
+    image = Path(folder, "segmentation/segmentation.tiff")
+    # tifffile says nothing of unsigned numbers, the default, but FAST wants it said: another tag gets the right number.
+    write_mask_image(image, mask, resolution, "1 is tumour", value=1, extratags=[(_UNUSED, "H", 1, 1, False)])
+    with tifffile.TiffFile(image, mode="r+") as tiff:
+        for page in tiff.pages:
+            tiff.filehandle.seek(page.aspage().tags[_UNUSED].offset)
+            tiff.filehandle.write(struct.pack(f"{tiff.byteorder}H", _SAMPLE_FORMAT))
+    for data, look in (("heatmap", f"{_COLOURS}0"), ("segmentation", _LABELS)):
+        write_text(Path(folder, data, "renderer.attributes.txt"), f"Attribute disabled false\n{look}\n")
+        write_text(Path(folder, data, "pipeline.attributes.txt"), "Other;Tumour\n")
+
+
+def write_project(folder: str | os.PathLike[str], slides: Mapping[str, str | os.PathLike[str]]) -> None:
+    """Write what makes a folder of results a project: its slides, by ID, and the time by which projects are sorted."""
+    lines = [line for slide, path in slides.items() for line in (slide, str(Path(path).absolute()))]
+    write_text(Path(folder, "project.txt"), "".join(f"{line}\n" for line in lines))
+    write_text(Path(folder, "timestamp.txt"), time.strftime("%Y-%m-%d %H:%M:%S"))
+    Path(folder, "thumbnails").mkdir(parents=True, exist_ok=True)
