@@ -12,8 +12,11 @@ from pathlib import Path
 import numpy as np
 
 
-def main(pipeline: str, slide: str, name: str, output: str) -> None:
-    """Write what the object gives, (h, w, channels), and its spacing; `read` reads a file of results instead."""
+def main(pipeline: str, slide: str, name: str, output: str, magnification: str = "") -> None:
+    """Write what the object gives, (h, w, channels); `read` reads a file of results instead, with its spacing.
+
+    FAST does not read the resolution of a plain TIFF, and has to be told its magnification.
+    """
     import fast  # type: ignore[import-not-found]
 
     fast.Reporter.setGlobalReportMethod(fast.Reporter.NONE)
@@ -28,6 +31,8 @@ def main(pipeline: str, slide: str, name: str, output: str) -> None:
             np.savez(output, data=np.asarray(found))
         os._exit(0)
     given = fast.WholeSlideImageImporter.create(slide).runAndGetOutputData()
+    if magnification:
+        given.setMagnification(float(magnification))
     parsed = fast.Pipeline(str(Path(pipeline).resolve()))
     parsed.parse({"WSI": given}, {}, False)
     wanted = parsed.getProcessObject(name)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
+import cv2
 import numpy as np
 import pytest
 import shapely
@@ -16,7 +20,9 @@ from scipy import ndimage
 
 from drunet.annotation.provenance import origin
 from drunet.export.outline import polygons, probabilities, write_geojson, write_tiles
+from drunet.export.qupath import write_project
 from drunet.grid import Grid
+from drunet.slide import Slide
 
 ORIGIN = origin("drunet", {"dr_fused": "a" * 64})
 
@@ -167,3 +173,72 @@ def test_tiles_for_measurement_maps_are_the_heatmaps_cells(tmp_path: Path) -> No
     (found,) = read_as_qupath(tmp_path / "tiles.geojson.gz")
     assert found["types"] == {"tile": int(np.isfinite(heatmap).sum())}
     assert found["sums"]["Tumour probability"] == pytest.approx(float(np.nansum(heatmap)), abs=0.05)
+
+
+def test_a_project_opens_the_slides_and_keeps_their_numbers(tmp_path: Path) -> None:
+    place = tmp_path / "runs/drunet/qupath"
+    slides = {"s 2": ("slides/a b.svs", 0.25), "s1": (str(tmp_path / "slides/c.mrxs"), 0.2431)}
+    write_project(place / "project.qpproj", place / "scripts/import_drunet.groovy", "drunet", slides)
+    project = json.loads((place / "project.qpproj").read_text(encoding="utf-8"))
+    # What DefaultProject reads without asking whether it is there.
+    assert project["version"] == "0.6.0" and project["createTimestamp"] == project["modifyTimestamp"] > 1.7e12
+    first, second = project["images"]
+    assert [image["imageName"] for image in (first, second)] == list(slides)
+    assert first["serverBuilder"]["builderType"] == "uri" and first["serverBuilder"]["args"] == []
+    assert first["metadata"] == {"mpp": "0.25"}
+    for image, (path, _) in zip((first, second), slides.values(), strict=True):
+        uri = urlsplit(image["serverBuilder"]["uri"])
+        assert uri.scheme == "file" and Path(unquote(uri.path)) == Path(path).absolute()
+    # Moved together with its slides: QuPath takes the way from the old place to the slide, from the new place on.
+    old = Path(unquote(urlsplit(project["uri"]).path)).parent
+    way = os.path.relpath(unquote(urlsplit(second["serverBuilder"]["uri"]).path), old)
+    assert old == place and Path(os.path.normpath(Path("/other/runs/drunet/qupath", way))) == Path(
+        "/other/slides/c.mrxs"
+    )
+    numbers = [image["entryID"] for image in (first, second)]
+    # Longs in Java, exact as doubles too; QuPath counts on from the last.
+    assert len(set(numbers)) == 2 and min(numbers) > 0 and project["lastID"] == max(numbers) < 2**53
+    # Another slide before it changes no number: under it QuPath keeps what was drawn.
+    write_project(place / "project.qpproj", place / "s.groovy", "drunet", {"s0": ("x.svs", 1.0), "s1": slides["s1"]})
+    again = json.loads((place / "project.qpproj").read_text(encoding="utf-8"))
+    assert again["images"][1]["entryID"] == numbers[1]
+
+
+def test_the_projects_script_imports_the_files_of_the_run_once(tmp_path: Path) -> None:
+    write_project(tmp_path / "project.qpproj", tmp_path / "i.groovy", "by_colour", {})
+    script = (tmp_path / "i.groovy").read_text(encoding="utf-8")
+    code = "\n".join(line for line in script.splitlines() if not line.startswith("//"))
+    # Methods of QP in QuPath 0.6, 0.7 and 0.8, and of what they return; nothing else is called.
+    known = (
+        "getProjectEntry buildFilePath getOriginalImageName getAnnotationObjects any getMetadata exists "
+        "importObjectsFromFile getPath getDetectionObjects isTile getCurrentServer getPixelCalibration "
+        "hasPixelSizeMicrons parseDouble setPixelSizeMicrons File if"
+    )
+    assert set(re.findall(r"([A-Za-z]+)\s?[({]", code)) <= set(known.split())
+    assert code.count("(") == code.count(")") and code.count("{") == code.count("}") and "@" not in code
+    assert code.count("'by_colour'") == 2 and "segmentation.geojson'" in code and "tiles.geojson.gz'" in code
+    # The keys are those that the outlines carry.
+    write(tmp_path / "o.geojson", [shapely.box(0, 0, 9, 9)], origin=origin("by_colour", {"m": "a" * 64}), parent=True)
+    text = (tmp_path / "o.geojson").read_text(encoding="utf-8")
+    for key in re.findall(r"'(drunet_\w+)'", code):
+        assert f'"{key}": "by_colour"' in text
+
+
+@pytest.mark.parametrize("name", ["lung_scc_2.tif", "lung_scc_3.tif"])
+def test_outlines_and_tiles_of_a_biopsy_are_taken_whole(tmp_path: Path, real_slide: Any, name: str) -> None:
+    with Slide(real_slide(name), "s1") as slide:
+        size = slide.properties.width, slide.properties.height
+        grid = Grid(*size, mpp=slide.properties.mpp, tile_mpp=1.0, size=64, step=64)
+        shape = grid.raster(8.0)
+        green = slide.read_whole(shape)[..., 1].astype(np.float32)
+    heatmap = cv2.resize(1 - green / 255, grid.shape[::-1], interpolation=cv2.INTER_AREA)
+    heatmap[heatmap < 0.1] = np.nan
+    # Dark tissue as it is, ragged.
+    shapes = polygons(green < 150, size)
+    features = write(tmp_path / "o.geojson", shapes, measured=partial(probabilities, 1 - green / 255, size))
+    write_tiles(tmp_path / "tiles.geojson.gz", heatmap, grid)
+    outlines, tiles = read_as_qupath(tmp_path / "o.geojson", tmp_path / "tiles.geojson.gz")
+    assert outlines["types"] == {"annotation": len(features)} and len(features) > 50
+    assert outlines["area"] == pytest.approx(sum(shape.area for shape in shapes), rel=1e-3)
+    assert all(f["properties"]["measurements"]["Mean probability"] > 0.3 for f in features)
+    assert tiles["types"] == {"tile": int(np.isfinite(heatmap).sum())}

@@ -24,6 +24,9 @@ from drunet.settings.tiles import TilesSettings
 
 # FastPathology 1.1.3 carries ONNX Runtime 1.14, and TensorRT 8.2 where there is a GPU.
 OPSET, IR_VERSION = 13, 8
+# At 10x FAST counts 1 µm/px. A level of 1.0001 µm/px, as the sizes of levels round, is to count as one of 1: passed over,
+# a finer one would be resampled without averaging, and a classifier sees the difference.
+_TEN_TIMES = 9.995
 # Sides of the patches that FAST puts together have to be multiples of this.
 _MULTIPLE = 16
 _COLOURS = 'Attribute channel-colors "0" "green" "1" "red"\nAttribute interpolation false\nAttribute hidden-channels '
@@ -76,7 +79,7 @@ def pipeline(
         # Its default network would be fetched; given any attribute, FAST thresholds colours.
         f"\nProcessObject tissue TissueSegmentation\nAttribute threshold {white_distance:.0f}\nInput 0 WSI",
         f"\nProcessObject patches PatchGenerator\nAttribute patch-size {tiles.size} {tiles.size}",
-        f"Attribute patch-magnification {10 / tiles.mpp:g}",
+        f"Attribute patch-magnification {_TEN_TIMES / tiles.mpp:.6g}",
         f"Attribute patch-overlap {overlap / tiles.size:.8g}\nAttribute mask-threshold {tiles.min_tissue:g}",
         "Input 0 WSI\nInput 1 tissue",
         f'\nProcessObject classifier NeuralNetwork\nAttribute model "{folder}{models["classifier"]}"',
