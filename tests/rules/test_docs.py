@@ -36,6 +36,8 @@ INSTALLING = {
     "make torture",
     "make GPU=1 env",
     "make forget",
+    "cp -r results/runs/drunet/fastpathology/. ~/fastpathology/",
+    "runPipeline ~/fastpathology/command_line/drunet-drunet-heatmap.fpl --slide slide.svs --output heatmap.hdf5",
     "source .venv/bin/activate",
     "PYTHONPATH=scripts .venv/bin/python",
 }

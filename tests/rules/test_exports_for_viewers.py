@@ -46,6 +46,7 @@ def test_exports_are_made_from_what_is_there_and_read_by_others(own_copy: Projec
     found = {name: parse(path) for name, path in pipelines(folder).items()}
     names = {f"drunet-by_colour{end}" for end in ("", "-heatmap", "-segmentation")}
     assert set(found) == names and all(pipeline.faults == [] for pipeline in found.values())
+    assert (folder / "command_line/drunet-by_colour-heatmap.fpl").is_file(), "docs/exports.md names it"
     models = sorted(path.name for path in folder.glob("models/*"))
     assert models == ["drunet-by_colour-classifier.onnx", "drunet-by_colour-refiner.onnx"]
     for pipeline, path in ((found[path.stem], path) for path in pipelines(folder).values()):

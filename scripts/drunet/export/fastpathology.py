@@ -24,8 +24,8 @@ from drunet.settings.tiles import TilesSettings
 
 # FastPathology 1.1.3 carries ONNX Runtime 1.14, and TensorRT 8.2 where there is a GPU.
 OPSET, IR_VERSION = 13, 8
-# At 10x FAST counts 1 µm/px. A level of 1.0001 µm/px, as the sizes of levels round, is to count as one of 1: passed over,
-# a finer one would be resampled without averaging, and a classifier sees the difference.
+# FAST takes 10x for 1 µm/px. A little less, so that a level of 1.0001 µm/px, as their sizes round, counts as one of 1:
+# else a finer one is resampled without averaging, and a classifier sees the difference.
 _TEN_TIMES = 9.995
 # Sides of the patches that FAST puts together have to be multiples of this.
 _MULTIPLE = 16
