@@ -29,7 +29,7 @@ with job(snakemake.log[0]):
         f"command_line/{name}-{kind}.fpl": kind for kind in ("heatmap", "segmentation")[: len(roles)]
     }
     for file, kind in texts.items():
-        text = pipeline(name, models, tiles, layout_of(params.settings), exporting=kind, **told)
+        text = pipeline(inputs.template, name, models, tiles, layout_of(params.settings), exporting=kind, **told)
         write_text(folder / file, text)
     for role, model in roles.items():
         write_model(model, folder / "models" / models[role], f"{run}, {role}")

@@ -35,6 +35,7 @@ from drunet.segment import segment
 from drunet.settings.tiles import TilesSettings
 
 ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "resources/viewers/pipeline.fpl.j2"
 USUAL = Layout()
 BOTH = {"classifier": "a.onnx", "refiner": "b.onnx"}
 
@@ -45,7 +46,7 @@ def tiles(**changed: Any) -> TilesSettings:
 
 
 def text(models: dict[str, str] = BOTH, layout: Layout = USUAL, exporting: str = "", **changed: Any) -> str:
-    return pipeline("drunet-x", models, tiles(**changed), layout, white_distance=85, exporting=exporting)
+    return pipeline(TEMPLATE, "drunet-x", models, tiles(**changed), layout, white_distance=85, exporting=exporting)
 
 
 def linted(tmp_path: Path, written: str) -> Any:
@@ -119,7 +120,7 @@ def test_tiles_that_fast_cannot_lay_out_are_refused(wrong: dict[str, int]) -> No
 
 def test_a_pipeline_of_the_classifier_alone_says_why(tmp_path: Path) -> None:
     notes = "The refiner sees windows."
-    written = pipeline("n", {"classifier": "a.onnx"}, tiles(), Layout(), white_distance=85.4, notes=notes)
+    written = pipeline(TEMPLATE, "n", {"classifier": "a.onnx"}, tiles(), Layout(), white_distance=85.4, notes=notes)
     assert f"It draws no outline. {notes}" in written and "threshold 85\n" in written
     assert linted(tmp_path, written).faults == []
 

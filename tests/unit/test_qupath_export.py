@@ -24,6 +24,7 @@ from drunet.export.qupath import write_project
 from drunet.grid import Grid
 from drunet.slide import Slide
 
+ROOT = Path(__file__).parents[2]
 ORIGIN = origin("drunet", {"dr_fused": "a" * 64})
 
 
@@ -178,7 +179,7 @@ def test_tiles_for_measurement_maps_are_the_heatmaps_cells(tmp_path: Path) -> No
 def test_a_project_opens_the_slides_and_keeps_their_numbers(tmp_path: Path) -> None:
     place = tmp_path / "runs/drunet/qupath"
     slides = {"s 2": ("slides/a b.svs", 0.25), "s1": (str(tmp_path / "slides/c.mrxs"), 0.2431)}
-    write_project(place / "project.qpproj", place / "scripts/import_drunet.groovy", "drunet", slides)
+    write_project(place / "project.qpproj", slides)
     project = json.loads((place / "project.qpproj").read_text(encoding="utf-8"))
     # What DefaultProject reads without asking whether it is there.
     assert project["version"] == "0.6.0" and project["createTimestamp"] == project["modifyTimestamp"] > 1.7e12
@@ -199,14 +200,13 @@ def test_a_project_opens_the_slides_and_keeps_their_numbers(tmp_path: Path) -> N
     # Longs in Java, exact as doubles too; QuPath counts on from the last.
     assert len(set(numbers)) == 2 and min(numbers) > 0 and project["lastID"] == max(numbers) < 2**53
     # Another slide before it changes no number: under it QuPath keeps what was drawn.
-    write_project(place / "project.qpproj", place / "s.groovy", "drunet", {"s0": ("x.svs", 1.0), "s1": slides["s1"]})
+    write_project(place / "project.qpproj", {"s0": ("x.svs", 1.0), "s1": slides["s1"]})
     again = json.loads((place / "project.qpproj").read_text(encoding="utf-8"))
     assert again["images"][1]["entryID"] == numbers[1]
 
 
 def test_the_projects_script_imports_the_files_of_the_run_once(tmp_path: Path) -> None:
-    write_project(tmp_path / "project.qpproj", tmp_path / "i.groovy", "by_colour", {})
-    script = (tmp_path / "i.groovy").read_text(encoding="utf-8")
+    script = (ROOT / "resources/viewers/import_run.groovy").read_text(encoding="utf-8").replace("@RUN@", "by_colour")
     code = "\n".join(line for line in script.splitlines() if not line.startswith("//"))
     # Methods of QP in QuPath 0.6, 0.7 and 0.8, and of what they return; nothing else is called.
     known = (

@@ -43,13 +43,28 @@ rule export_geojson:
         "../../scripts/export_geojson.py"
 
 
-use rule export_geojson as export_geojson_gz with:
+rule export_geojson_gz:
+    input:
+        outline="<results>/runs/{run}/{slide}/segmentation.geojson",
     output:
         outline="<results>/runs/{run}/{slide}/segmentation.geojson.gz",
     log:
         "<logs>/export_geojson_gz/{run}/{slide}.log",
     benchmark:
         "<benchmarks>/export_geojson_gz/{run}/{slide}.tsv"
+    group:
+        "segment_slide"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        code=lambda wildcards: code("export_geojson_gz"),
+    resources:
+        mem_mb=resource("export_geojson_gz", "mem_mb", 1000),
+        runtime=resource("export_geojson_gz", "runtime", 10),
+    message:
+        "Compressing the outlines of {wildcards.slide} in run {wildcards.run}"
+    script:
+        "../../scripts/export_geojson_gz.py"
 
 
 rule export_qupath_tiles:
@@ -79,6 +94,7 @@ rule export_qupath_tiles:
 
 rule export_qupath:
     input:
+        script=str(RESOURCES / "viewers/import_run.groovy"),
         outlines=lambda wildcards: expand(
             "<results>/runs/{run}/{slide}/segmentation.geojson", run=wildcards.run, slide=usable_slides()
         ),
@@ -96,8 +112,8 @@ rule export_qupath:
         slides=lambda wildcards: [[s, ROWS[s].path] for s in usable_slides()],
         code=lambda wildcards: code("export_qupath"),
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=resource("export_qupath", "mem_mb", 1000),
+        runtime=resource("export_qupath", "runtime", 10),
     message:
         "Writing a QuPath project of run {wildcards.run}"
     script:
@@ -106,6 +122,7 @@ rule export_qupath:
 
 rule export_fastpathology:
     input:
+        template=str(RESOURCES / "viewers/pipeline.fpl.j2"),
         classifier=run_classifier("model.onnx"),
         facts=run_classifier("export.json"),
         refiner=run_refiner("model.onnx"),

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from jinja2 import StrictUndefined, Template
 
 from drunet.errors import ConfigError, ModelError
 from drunet.export.mask_image import write_mask_image
@@ -35,6 +36,7 @@ _LABELS = 'Attribute opacity 0.3\nAttribute border-opacity 0.8\nAttribute label-
 
 
 def pipeline(
+    template: str | os.PathLike[str],
     name: str,
     models: Mapping[str, str],
     tiles: TilesSettings,
@@ -54,58 +56,28 @@ def pipeline(
     """
     overlap, odd = divmod(tiles.size - tiles.step, 2)
     if odd or overlap < 0 or tiles.size % 2 or tiles.step % _MULTIPLE:
-        what, mend = (
-            "FAST cannot lay out such tiles",
-            f"It needs a `step` that is a multiple of {_MULTIPLE} up to `size`.",
-        )
+        mend = f"It needs an even `size` and a `step` up to it, a multiple of {_MULTIPLE}; or do without this export."
         found = f"size {tiles.size}, step {tiles.step}"
-        raise ConfigError(
-            what, where="tiles", found=found, mend=f"{mend} Or leave fastpathology out of export.formats."
-        )
+        raise ConfigError("FastPathology cannot lay out such tiles", where="tiles", found=found, mend=mend)
     refined = "refiner" in models and exporting != "heatmap"
-    description = f"Tumour probability per tile of {tiles.size} px at {tiles.mpp:g} um/px"
-    description += ", then the outline of the refiner, not cleaned." if refined else ". It draws no outline."
-    folder = "$CURRENT_PATH$/../models/"
-    classes = "Tumour;Other" if layout.tumour == 0 else ";".join(["Other"] * layout.tumour + ["Tumour"])
-    blocks = [f'PipelineName "{name}"', f'PipelineDescription "{" ".join([description, notes]).strip()}"']
-    # Before all else: FAST skips blank lines, so that it would go to the object above.
-    blocks += [f'Attribute classes "{classes}"']
-    if exporting:
-        blocks += ['\nProcessObject WSI WholeSlideImageImporter\nAttribute filename "@@slide@@"']
-    else:
-        blocks += ['PipelineInputData WSI "Whole-slide image"', "PipelineOutputData heatmap stitcher 0"]
-        blocks += ["PipelineOutputData segmentation segmentation 0"] * refined
-    blocks += [
-        # Its default network would be fetched; given any attribute, FAST thresholds colours.
-        f"\nProcessObject tissue TissueSegmentation\nAttribute threshold {white_distance:.0f}\nInput 0 WSI",
-        f"\nProcessObject patches PatchGenerator\nAttribute patch-size {tiles.size} {tiles.size}",
-        f"Attribute patch-magnification {_TEN_TIMES / tiles.mpp:.6g}",
-        f"Attribute patch-overlap {overlap / tiles.size:.8g}\nAttribute mask-threshold {tiles.min_tissue:g}",
-        "Input 0 WSI\nInput 1 tissue",
-        f'\nProcessObject classifier NeuralNetwork\nAttribute model "{folder}{models["classifier"]}"',
-        # Unless it normalises by itself, as all that are trained here do: FAST would divide a second time.
-        *([f"Attribute scale-factor {layout.scale:.9g}"] if layout.scale != 1 else []),
-        "Input 0 patches",
-        "\nProcessObject stitcher PatchStitcher\nInput 0 classifier",
-    ]
-    if refined or exporting:
-        blocks += ["\nProcessObject finish RunUntilFinished\nInput 0 stitcher"]
-    if refined:
-        blocks += [
-            f"\nProcessObject channel TensorToImage\nAttribute channels {layout.tumour}\nInput 0 finish",
-            "\nProcessObject overview ImagePyramidLevelExtractor\nAttribute level -1\nInput 0 WSI",
-            f'\nProcessObject segmentation SegmentationNetwork\nAttribute model "{folder}{models["refiner"]}"',
-            "Attribute threshold 0.5\nInput 0 overview\nInput 1 channel",
-        ]
-    if exporting:
-        kind, last = ("TIFFImagePyramidExporter", "segmentation") if refined else ("HDF5TensorExporter", "finish")
-        blocks += [f'\nProcessObject save {kind}\nAttribute filename "@@output@@"\nInput 0 {last}']
-    else:
-        blocks += ["\nRenderer slide ImagePyramidRenderer\nInput 0 WSI"]
-        hidden = 0 if layout.tumour else 1
-        blocks += [f"\nRenderer colours HeatmapRenderer\n{_COLOURS}{hidden}\nInput 0 stitcher"]
-        blocks += [f"\nRenderer labels SegmentationRenderer\n{_LABELS}\nInput 0 segmentation"] * refined
-    return "\n".join(blocks) + "\n"
+    drawn = ", then the outline of the refiner, not cleaned." if refined else ". It draws no outline."
+    description = f"Tumour probability per tile of {tiles.size} px at {tiles.mpp:g} um/px{drawn} {notes}".strip()
+    text = Template(Path(template).read_text(encoding="utf-8"), trim_blocks=True, undefined=StrictUndefined)
+    return text.render(
+        name=name,
+        models=models,
+        tiles=tiles,
+        layout=layout,
+        white_distance=round(white_distance),
+        exporting=exporting,
+        refined=refined,
+        description=description,
+        classes="Tumour;Other" if layout.tumour == 0 else ";".join(["Other"] * layout.tumour + ["Tumour"]),
+        magnification=f"{_TEN_TIMES / tiles.mpp:.6g}",
+        overlap=f"{overlap / tiles.size:.8g}",
+        colours=_COLOURS,
+        labels=_LABELS,
+    )
 
 
 def write_model(source: str | os.PathLike[str], target: str | os.PathLike[str], name: str) -> None:

@@ -79,7 +79,7 @@ def write_geojson(
         Put the outlines as ``childObjects`` under one annotation, the box around them, named after the run of `origin`.
         It is locked and has no class: `drunet.annotation` passes it over.
     """
-    with _opened(path) as file:
+    with whole_text(path) as file:
         noted = f'"properties": {json.dumps({"unread_mm2": unread_mm2})}, ' if unread_mm2 else ""
         file.write(f'{{"type": "FeatureCollection", {noted}"features": [')
         pairs = [(shape, _on_grid(shape, counted_from)) for shape in outlines]
@@ -120,7 +120,7 @@ def write_tiles(
     counted_from : (int, int)
         As for `write_geojson`.
     """
-    with _opened(path) as file:
+    with whole_text(path) as file:
         file.write('{"type": "FeatureCollection", "features": [')
         known = zip(*np.nonzero(np.isfinite(heatmap)), strict=True)
         ends = np.arange(max(grid.shape) + 1) * grid.cell
@@ -165,8 +165,8 @@ def probabilities(field: np.ndarray, slide_size: tuple[int, int], shape: BaseGeo
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[TextIO]:
-    """A text file to write to, whole or not at all."""
+def whole_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+    """A text file to write to, whole or not at all; compressed if its path ends in ``.gz``."""
     with whole_file(path) as temporary, temporary.open("wb") as raw:
         # Without name and time in its head, the same results are the same bytes.
         packing = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if temporary.suffix == ".gz" else nullcontext(raw)
