@@ -39,6 +39,8 @@ INSTALLING = {
     "make GPU=1 env",
     "make forget",
     "drunet replay results/runs/drunet/ro-crate.zip results/demo/test_plain.tif",
+    "cp -r results/runs/drunet/fastpathology/. ~/fastpathology/",
+    "runPipeline ~/fastpathology/command_line/drunet-drunet-heatmap.fpl --slide slide.svs --output heatmap.hdf5",
     "source .venv/bin/activate",
     "PYTHONPATH=scripts .venv/bin/python",
 }

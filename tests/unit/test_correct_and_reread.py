@@ -34,27 +34,32 @@ SOURCE = f"run drunet (dr_fused 068a089d2640, unet bbbbbbbbbbbb; drunet {drunet.
 Edit = Callable[[list[dict[str, Any]]], None]
 
 
-def exported(folder: Path) -> Path:
-    """Several outlines, one of them with a hole."""
+def exported(folder: Path, parent: bool = False) -> Path:
+    """Several outlines, one of them with a hole; if asked, under the annotation of their run."""
     noise = ndimage.gaussian_filter(np.random.default_rng(1).standard_normal((200, 400)), 12)
     mask = noise > 0.3 * noise.std()
     mask[:40, :60] = True
     mask[10:30, 20:40] = False
     path = folder / "segmentation.geojson"
     shapes = polygons(mask, SIZE)
-    write_geojson(path, shapes, slide_id="s1", name="Tumor", colour=(200, 0, 0), mpp=0.5, origin=ORIGIN)
+    options = {"slide_id": "s1", "name": "Tumor", "colour": (200, 0, 0), "mpp": 0.5, "origin": ORIGIN}
+    write_geojson(path, shapes, parent=parent, **options)
     return path
 
 
-def through_qupath(path: Path, edit: Edit = lambda features: None) -> Path:
+def through_qupath(path: Path, edit: Edit = lambda features: None, nested: bool = False) -> Path:
     """Rewrite a file as QuPath does after dragging it in and exporting the annotations.
 
     Written from QuPath's own adapters (PathObjectTypeAdapter, GsonTools): ids may be new, rings start anywhere and run
     either way, coordinates were single precision and have two decimals, `isLocked` is left out where false, the
-    measurements come back, and what is in `metadata` is kept as text.
+    measurements come back, and what is in `metadata` is kept as text. An annotation that holds others is written beside
+    them, or around them (`nested`).
     """
     features = json.loads(path.read_text(encoding="utf-8"))["features"]
+    parents = [feature for feature in features if "childObjects" in feature["properties"]]
+    features = [child for parent in parents for child in parent["properties"]["childObjects"]] or features
     edit(features)
+    features = [*parents, *features]
     written = []
     for number, feature in enumerate(features):
         properties = feature["properties"]
@@ -66,6 +71,9 @@ def through_qupath(path: Path, edit: Edit = lambda features: None) -> Path:
         parts = [[turned(ring, number) for ring in part] for part in parts]
         geometry = {"type": geometry["type"], "coordinates": parts[0] if geometry["type"] == "Polygon" else parts}
         written.append({"type": "Feature", "id": f"{number:032x}", "geometry": geometry, "properties": kept})
+    if nested and parents:
+        written[0]["properties"]["childObjects"] = written[1:]
+        del written[1:]
     target = path.with_name("corrected.geojson")
     target.write_text(json.dumps({"type": "FeatureCollection", "features": written}, indent=2), encoding="utf-8")
     return target
@@ -152,6 +160,31 @@ def test_every_kind_of_correction_is_accepted_and_told_from_none(tmp_path: Path,
     ignored = [shape(f["geometry"]) for f in expected if f["properties"]["classification"]["name"] != "Tumor"]
     wanted = shapely.union_all(tumours).difference(shapely.union_all(ignored))
     assert read(corrected).tumour.symmetric_difference(wanted).area < 1.0
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("edit", [lambda features: None, brushed, added, deleted])
+def test_outlines_under_the_annotation_of_their_run_are_read_as_those_without(
+    tmp_path: Path, edit: Edit, nested: bool
+) -> None:
+    flat = through_qupath(exported(tmp_path), edit).rename(tmp_path / "flat.geojson")
+    held = through_qupath(exported(tmp_path, parent=True), edit, nested)
+    assert provenance_of(held, "s1") == provenance_of(flat, "s1")
+    assert read(held).tumour.equals(read(flat).tumour) and not read(held).tumour.is_empty
+    # As it was written, too.
+    path = exported(tmp_path, parent=True)
+    assert provenance_of(path, "s1").how == "unedited"
+    assert read(path).smallest_tumour_px2 == read(exported(tmp_path)).smallest_tumour_px2
+
+
+def test_the_annotation_of_a_run_counts_once_it_has_been_given_a_class(tmp_path: Path) -> None:
+    path = exported(tmp_path, parent=True)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["features"][0]["properties"]["classification"] = {"name": "Tumor"}
+    path.write_text(json.dumps(document), encoding="utf-8")
+    box = shape(document["features"][0]["geometry"])
+    assert read(path).tumour.symmetric_difference(box).area < 1e-6
+    assert provenance_of(path, "s1").how == "corrected"
 
 
 def test_what_was_drawn_has_no_source_and_neither_have_other_formats(tmp_path: Path) -> None:

@@ -207,6 +207,15 @@ def run_classifier_heatmap(wildcards):
     return f"{RESULTS}/heatmaps/{config['runs'][wildcards.run]['classifier']}/{wildcards.slide}.tif"
 
 
+def run_classifier(file):
+    """A file of the run's classifier."""
+
+    def path(wildcards):
+        return f"{RESULTS}/models/{config['runs'][wildcards.run]['classifier']}/{file}"
+
+    return path
+
+
 def run_refiner(file):
     """A file of the run's refiner; none for a run that outlines the heatmap itself."""
 

@@ -4,6 +4,8 @@
 # files here and its name in the settings; nothing that comes before runs again.
 SLIDE_EXPORTS = {
     "geojson": ["segmentation.geojson"],
+    "geojson_gz": ["segmentation.geojson.gz"],
+    "qupath_tiles": ["tiles.geojson.gz"],
     "pictures": ["overlay.jpg", "heatmap.jpg"],
     "ome_tiff": ["segmentation.ome.tif", "probability.ome.tif"],
     "dicom_seg": ["segmentation.dcm"],
@@ -11,6 +13,8 @@ SLIDE_EXPORTS = {
 RUN_EXPORTS = {
     "ro_crate": ["ro-crate.zip"],
     "model_card": ["model_card.md"],
+    "qupath": ["qupath/project.qpproj"],
+    "fastpathology": ["fastpathology"],
 }
 
 # Settings of a model that decide what it answers, beside its file.
@@ -21,6 +25,7 @@ rule export_geojson:
     input:
         status="<results>/slides/{slide}/status.json",
         heatmap=run_classifier_heatmap,
+        refined=run_refined,
         refiner=run_refiner("export.json"),
         mask="<results>/runs/{run}/{slide}/segmentation.png",
     output:
@@ -34,6 +39,7 @@ rule export_geojson:
     conda:
         "../../envs/data.yaml"
     params:
+        parent=config["export"].get("parent", False),
         code=lambda wildcards: code("export_geojson"),
     resources:
         mem_mb=resource("export_geojson", "mem_mb", 2000),
@@ -42,6 +48,126 @@ rule export_geojson:
         "Exporting the outlines of {wildcards.slide} in run {wildcards.run}"
     script:
         "../../scripts/export_geojson.py"
+
+
+rule export_geojson_gz:
+    input:
+        outline="<results>/runs/{run}/{slide}/segmentation.geojson",
+    output:
+        outline="<results>/runs/{run}/{slide}/segmentation.geojson.gz",
+    log:
+        "<logs>/export_geojson_gz/{run}/{slide}.log",
+    benchmark:
+        "<benchmarks>/export_geojson_gz/{run}/{slide}.tsv"
+    group:
+        "segment_slide"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        code=lambda wildcards: code("export_geojson_gz"),
+    resources:
+        mem_mb=resource("export_geojson_gz", "mem_mb", 1000),
+        runtime=resource("export_geojson_gz", "runtime", 10),
+    message:
+        "Compressing the outlines of {wildcards.slide} in run {wildcards.run}"
+    script:
+        "../../scripts/export_geojson_gz.py"
+
+
+rule export_qupath_tiles:
+    input:
+        status="<results>/slides/{slide}/status.json",
+        heatmap=run_classifier_heatmap,
+    output:
+        tiles="<results>/runs/{run}/{slide}/tiles.geojson.gz",
+    log:
+        "<logs>/export_qupath_tiles/{run}/{slide}.log",
+    benchmark:
+        "<benchmarks>/export_qupath_tiles/{run}/{slide}.tsv"
+    group:
+        "segment_slide"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        code=lambda wildcards: code("export_qupath_tiles"),
+    resources:
+        mem_mb=resource("export_qupath_tiles", "mem_mb", 2000),
+        runtime=resource("export_qupath_tiles", "runtime", 10),
+    message:
+        "Exporting the heatmap of {wildcards.slide} in run {wildcards.run} as tiles for QuPath"
+    script:
+        "../../scripts/export_qupath_tiles.py"
+
+
+rule export_qupath:
+    input:
+        script=str(RESOURCES / "viewers/import_run.groovy"),
+        outlines=lambda wildcards: expand(
+            "<results>/runs/{run}/{slide}/segmentation.geojson", run=wildcards.run, slide=usable_slides()
+        ),
+        statuses=for_usable("<results>/slides/{slide}/status.json"),
+    output:
+        project="<results>/runs/{run}/qupath/project.qpproj",
+        script="<results>/runs/{run}/qupath/scripts/import_{run}.groovy",
+    log:
+        "<logs>/export_qupath/{run}.log",
+    benchmark:
+        "<benchmarks>/export_qupath/{run}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    params:
+        slides=lambda wildcards: [[s, ROWS[s].path] for s in usable_slides()],
+        code=lambda wildcards: code("export_qupath"),
+    resources:
+        mem_mb=resource("export_qupath", "mem_mb", 1000),
+        runtime=resource("export_qupath", "runtime", 10),
+    message:
+        "Writing a QuPath project of run {wildcards.run}"
+    script:
+        "../../scripts/export_qupath.py"
+
+
+rule export_fastpathology:
+    input:
+        template=str(RESOURCES / "viewers/pipeline.fpl.j2"),
+        classifier=run_classifier("model.onnx"),
+        facts=run_classifier("export.json"),
+        refiner=run_refiner("model.onnx"),
+        refiner_facts=run_refiner("export.json"),
+        heatmaps=lambda wildcards: expand(
+            "<results>/heatmaps/{model}/{slide}.tif",
+            model=config["runs"][wildcards.run]["classifier"],
+            slide=usable_slides(),
+        ),
+        masks=lambda wildcards: expand(
+            "<results>/runs/{run}/{slide}/segmentation.tif", run=wildcards.run, slide=usable_slides()
+        ),
+    output:
+        folder=directory("<results>/runs/{run}/fastpathology"),
+    log:
+        "<logs>/export_fastpathology/{run}.log",
+    benchmark:
+        "<benchmarks>/export_fastpathology/{run}.tsv"
+    conda:
+        "../../envs/infer.yaml"
+    params:
+        slides=lambda wildcards: [[s, ROWS[s].path] for s in usable_slides()],
+        tiles=config["tiles"],
+        white_distance=config["tissue"]["white_distance"],
+        settings=lambda wildcards: {
+            k: v
+            for k, v in settings_of(config["runs"][wildcards.run]["classifier"]).items()
+            if k in ("channels_last", "scale", "tumour_index")
+        },
+        refined=lambda wildcards: bool(config["runs"][wildcards.run]["refiner"]) or is_clustered(wildcards.run),
+        code=lambda wildcards: code("export_fastpathology"),
+    resources:
+        mem_mb=resource("export_fastpathology", "mem_mb", 4000),
+        runtime=resource("export_fastpathology", "runtime", 60),
+    message:
+        "Writing pipelines and a project of run {wildcards.run} for FastPathology"
+    script:
+        "../../scripts/export_fastpathology.py"
 
 
 rule draw_slide_pictures:

@@ -17,6 +17,8 @@ EXPORT_AGAIN = "Export it from QuPath with File > Export objects as GeoJSON."
 NO_AREA = {"Point": "point", "MultiPoint": "point", "LineString": "line", "MultiLineString": "line"}
 # QuPath objects that software made or that only organise others; nobody drew them as an annotation.
 NOT_DRAWN = {"detection", "cell", "tile", "tmacore", "root"}
+# In the metadata of the box that an export puts around a run's outlines.
+PARENT = "drunet_parent"
 # Up to version 0.2 an object's type stood in the feature's id (QuPath's PathObjectTypeAdapter).
 OBJECT_IDS = {
     "PathAnnotationObject": "annotation",
@@ -65,7 +67,7 @@ def read_geojson(data: bytes, source: Source) -> tuple[Region, ...]:
 
 def drawn_features(data: bytes, source: Source) -> Iterator[Drawn]:
     """Yield the annotations of a file one by one, their coordinates as written; raises as `read_geojson` does."""
-    features = _features(_parse(data, source), source)
+    features = list(_with_children(_features(_parse(data, source), source)))
     count = 0
     for number, feature in enumerate(features, start=1):
         # Its ID or name is not repeated: some call an object after the patient.
@@ -74,6 +76,8 @@ def drawn_features(data: bytes, source: Source) -> Iterator[Drawn]:
         if _object_type(feature, properties) not in NOT_DRAWN:
             count += 1
             metadata = properties["metadata"] if isinstance(properties.get("metadata"), dict) else {}
+            if PARENT in metadata and _class_name(properties) is None:
+                continue
             try:
                 polygons = _polygons(feature.get("geometry"), source, item)
             except NoAreaError as error:
@@ -108,6 +112,17 @@ def _features(document: Any, source: Source) -> list[Any]:
     if kind == "FeatureCollection" and isinstance(document.get("features"), list):
         return list(document["features"])
     raise source.error("the file is JSON but not a GeoJSON FeatureCollection", mend=EXPORT_AGAIN)
+
+
+def _with_children(features: list[Any]) -> Iterator[Any]:
+    """Features, each with those below it in QuPath's hierarchy behind it."""
+    waiting = features[::-1]
+    while waiting:
+        feature = waiting.pop()
+        yield feature
+        properties = feature.get("properties") if isinstance(feature, dict) else None
+        below = properties.get("childObjects") if isinstance(properties, dict) else None
+        waiting += below[::-1] if isinstance(below, list) else []
 
 
 def _properties(feature: Any, source: Source, item: str) -> dict[str, Any]:

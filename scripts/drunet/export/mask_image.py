@@ -22,10 +22,10 @@ def write_mask_image(
     path: str | os.PathLike[str], mask: np.ndarray, resolution: tuple[float, float], description: str
 ) -> None:
     """Write a bool (h, w) mask as a tiled, deflate-compressed pyramid; `resolution` is µm/px in x and y."""
-    write_levels(path, _levels(mask, resolution, description), photometric="minisblack", compression="deflate")
+    write_levels(path, mask_levels(mask, resolution, description), photometric="minisblack", compression="deflate")
 
 
-def _levels(mask: np.ndarray, resolution: tuple[float, float], description: str) -> Iterator[Level]:
+def mask_levels(mask: np.ndarray, resolution: tuple[float, float], description: str) -> Iterator[Level]:
     """The mask, halved until its longer side is no longer than `_SMALLEST_LEVEL`."""
     level = finest = mask.astype(np.uint8) * TUMOUR_VALUE
     x, y = (UM_PER_CM / mpp for mpp in resolution)

@@ -8,7 +8,10 @@ from pydantic import Field
 
 from drunet.settings.base import Block
 
-Format = Literal["geojson", "pictures", "ome_tiff", "dicom_seg", "ro_crate", "model_card"]
+Format = Literal[
+    "geojson", "geojson_gz", "qupath", "qupath_tiles", "fastpathology", "pictures", "ome_tiff", "dicom_seg", "ro_crate",
+    "model_card",
+]  # fmt: skip
 
 
 class ExportSettings(Block):
@@ -18,3 +21,5 @@ class ExportSettings(Block):
     """ONNX operator set"""
     formats: list[Format] = Field(default=["geojson", "pictures"])
     """what the target `exports` makes of every slide and run"""
+    parent: bool = False
+    """put a run's outlines for QuPath under one annotation"""
