@@ -11,6 +11,7 @@ from drunet.errors import DrunetError
 
 # Module of each command, read when it is asked for: it has `add_arguments(parser)` and `run(asked) -> exit status`.
 COMMANDS = {
+    "doctor": ("drunet.doctor", "look at everything that a run needs, and say what is broken"),
     "split": ("drunet.split", "fill in a sheet's column `split` by chance, by patient"),
 }
 

@@ -208,6 +208,7 @@ def test_make_without_a_target_lists_every_target_that_has_a_comment() -> None:
         "help",
         "env",
         "demo",
+        "doctor",
         "test",
         "torture",
         "kills",
