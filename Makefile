@@ -1,7 +1,7 @@
 # From a bare machine with Python 3.11-3.13 and make to a finished demo. POSIX sh and make 3.81 (macOS) suffice.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo doctor progress test torture kills lint format schema sizes lock forget clean
+.PHONY: help env demo doctor sheet progress test torture kills lint format schema sizes lock forget clean
 
 ifneq ($(words $(CURDIR)),1)
 $(error There is a blank in the path of this folder, "$(CURDIR)". The jobs would not start there: move or rename it)
@@ -44,6 +44,9 @@ demo: $(STAMP) ## Run the whole workflow on the embedded demo cohort
 
 doctor: $(STAMP) ## Look at everything that a run needs, and say what is broken and how to mend it
 	@$(RUN) drunet.cli doctor $(ARGS)
+
+sheet: $(STAMP) ## Draft a sheet from the slides and annotations in FOLDER
+	@$(RUN) drunet.cli init-sheet $(FOLDER) $(ARGS)
 
 progress: $(STAMP) ## Show how far the run is that goes on here, or went on last
 	@$(RUN) drunet.cli progress $(ARGS)

@@ -12,6 +12,7 @@ from drunet.errors import DrunetError
 # Module of each command, read when it is asked for: it has `add_arguments(parser)` and `run(asked) -> exit status`.
 COMMANDS = {
     "doctor": ("drunet.doctor", "look at everything that a run needs, and say what is broken"),
+    "init-sheet": ("drunet.drafting", "draft a sheet from a folder of slides and annotations"),
     "progress": ("drunet.progress", "show how far the run is that goes on, or went on last"),
     "split": ("drunet.split", "fill in a sheet's column `split` by chance, by patient"),
 }

@@ -209,6 +209,7 @@ def test_make_without_a_target_lists_every_target_that_has_a_comment() -> None:
         "env",
         "demo",
         "doctor",
+        "sheet",
         "progress",
         "test",
         "torture",
