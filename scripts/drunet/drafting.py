@@ -114,7 +114,7 @@ def _series(path: Path) -> object:
 
 
 def _of_name(path: Path, slides: Sequence[Path]) -> list[Path]:
-    """Slides of an annotation's name, as 001 of 001.xml, 001_mask.png and 001.svs.geojson: those in the nearest folder."""
+    """Slides of an annotation's name (001 of 001.xml, 001_mask.png, 001.svs.geojson) in the nearest folder."""
     stems = {path.stem.casefold(), _ENDING.sub("", path.stem.casefold())}
     shared = {s: len(os.path.commonpath([path.parent, s.parent])) for s in slides if s.stem.casefold() in stems}
     return [slide for slide, depth in shared.items() if depth == max(shared.values())]
