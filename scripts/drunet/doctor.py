@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
@@ -32,12 +32,12 @@ _NAMED = 5
 
 
 class Finding(NamedTuple):
-    """One line of the table: `ok`, `note` or `BROKEN`, the check, what was found, and how to mend it."""
+    """One line of the table: `ok`, `note` or `BROKEN`, what was found, how to mend it, and the check."""
 
     state: str
-    check: str
     found: str
     mend: str = ""
+    check: str = ""
 
 
 @dataclass
@@ -57,26 +57,33 @@ class Project:
 def examine(project: Project) -> list[Finding]:
     """All checks, in the order of a run; none stops the others."""
     findings: list[Finding] = []
-    for name, check in CHECKS.items():
+
+    def tell(name: str, finding: Finding) -> None:
+        # What the configuration's check has said, a later one finds again.
+        if finding.found not in [other.found for other in findings]:
+            findings.append(finding._replace(check=finding.check or name))
+
+    for check in CHECKS:
+        name = check.__name__.removeprefix("_")
         try:
             for finding in check(project):
-                findings.append(finding)
+                tell(name, finding)
         except DrunetError as error:
-            # What the configuration's check has said, a later one finds again.
-            if (broken := _broken(name, error)).found not in [finding.found for finding in findings]:
-                findings.append(broken)
+            tell(name, _broken(error))
         except ImportError as error:
-            findings.append(Finding("BROKEN", name, f"{error.name} cannot be imported", "Run `make env`."))
+            tell(name, Finding("BROKEN", f"{error.name} cannot be imported", "Run `make env`."))
+        except OSError as error:
+            tell(name, Finding("BROKEN", f"{error.strerror}", "Make room, change permissions, or name another folder."))
         except Exception as error:
             if project.sound:
-                findings.append(Finding("BROKEN", name, f"this check failed: {error!r}", "Please report it."))
+                tell(name, Finding("BROKEN", f"this check failed: {error!r}", "Please report it."))
             else:
-                findings.append(Finding("note", name, "not looked at", "Mend the configuration, then ask again."))
+                tell(name, Finding("note", f"{name} not looked at", "Mend the configuration, then ask again."))
     return findings
 
 
-def _broken(check: str, error: DrunetError) -> Finding:
-    return Finding("BROKEN", check, str(error).removesuffix(f". {error.mend}"), error.mend)
+def _broken(error: DrunetError) -> Finding:
+    return Finding("BROKEN", str(error).removesuffix(f". {error.mend}"), error.mend)
 
 
 def _environment(project: Project) -> Iterator[Finding]:
@@ -96,9 +103,9 @@ def _environment(project: Project) -> Iterator[Finding]:
     for state, these, wanted in (("BROKEN", wrong, {r.name: r.specifier for r in wrong}), ("note", other, locked)):
         if these:
             found = "; ".join(f"{r.name} {have.get(r.name, 'is missing')}, not {wanted[r.name]}" for r in these)
-            yield Finding(state, "environment", found, "`make env` installs the tested versions.")
+            yield Finding(state, found, "`make env` installs the tested versions.")
     if not wrong and not other:
-        yield Finding("ok", "environment", f"Python {sys.version.split()[0]}, {len(here)} packages as in the lock file")
+        yield Finding("ok", f"Python {sys.version.split()[0]}, {len(here)} packages as in the lock file")
 
 
 def _configuration(project: Project) -> Iterator[Finding]:
@@ -111,7 +118,7 @@ def _configuration(project: Project) -> Iterator[Finding]:
         except Exception as error:  # OSError, UnicodeDecodeError, yaml.YAMLError, no mapping
             project.config, said = {}, " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
             mend = "Start in the project's folder, or correct the file: indentation, colons, quotation marks."
-            yield Finding("BROKEN", "configuration", f"{path} cannot be read: {said}", mend)
+            yield Finding("BROKEN", f"{path} cannot be read: {said}", mend)
             return
     merging.check_repeated_keys(project.files)
     own = project.config.get("model_lists")
@@ -121,7 +128,7 @@ def _configuration(project: Project) -> Iterator[Finding]:
     rules = sorted((project.root / "workflow").rglob("*.smk"))
     resources.check_rules(settled.get("resources", {}), "\n".join(p.read_text(encoding="utf-8") for p in rules))
     project.config, project.sound = settled, True
-    yield Finding("ok", "configuration", f"{', '.join(project.files)}; runs: {', '.join(settled['runs'])}")
+    yield Finding("ok", f"{', '.join(project.files)}; runs: {', '.join(settled['runs'])}")
 
 
 def _inference(project: Project) -> Iterator[Finding]:
@@ -135,21 +142,15 @@ def _inference(project: Project) -> Iterator[Finding]:
         text = '<ir_version: 8, opset_import: ["": 13]> try (float[n] x) => (float[n] y) { y = Identity(x) }'
         onnx.save(onnx.parser.parse_model(text), f"{folder}/try.onnx")
         open_session(f"{folder}/try.onnx", EngineOptions(provider=asked), where="inference.provider")
-    yield Finding("ok", "inference", f"a network runs on {asked}")
+    yield Finding("ok", f"a network runs on {asked}")
 
 
 def _results(project: Project) -> Iterator[Finding]:
     folder = project.config["results"]
     check_writable(folder)
-    try:
-        with tempfile.TemporaryFile(dir=_there(folder)) as file:
-            file.write(bytes(4096))
-    except OSError as error:
-        yield Finding("BROKEN", "results", f"{folder}: {error.strerror}", "Make room, or set `results` elsewhere.")
-    else:
-        yield Finding(
-            "ok", "results", f"{folder} can be written, {shutil.disk_usage(_there(folder)).free / 1e9:.1f} GB free"
-        )
+    with tempfile.TemporaryFile(dir=_there(folder)) as file:
+        file.write(bytes(4096))
+    yield Finding("ok", f"{folder} can be written, {shutil.disk_usage(_there(folder)).free / 1e9:.1f} GB free")
 
 
 def _there(folder: str) -> Path:
@@ -165,10 +166,10 @@ def _sheet(project: Project) -> Iterator[Finding]:
     rows = project.rows.values()
     cohort.check_files(rows, project.made)
     for slide, remark in cohort.remarks(rows, project.made).items():
-        yield Finding("note", "sheet", f"{slide}: {remark}", "Keep one of them, unless that is meant.")
+        yield Finding("note", f"{slide}: {remark}", "Keep one of them, unless that is meant.")
     counted = ", ".join(f"{sum(row.split == split for row in rows)} {split}" for split in ("train", "val", "test"))
     people = len({row.patient_id for row in rows})
-    yield Finding("ok", "sheet", f"{len(rows)} slides of {people} patients: {counted}")
+    yield Finding("ok", f"{len(rows)} slides of {people} patients: {counted}")
 
 
 def _models(project: Project) -> Iterator[Finding]:
@@ -184,7 +185,7 @@ def _models(project: Project) -> Iterator[Finding]:
                 size, target = project.config["tiles"]["size"], f"{folder}/model.onnx"
                 adopt(model["onnx"], target, name=name, role=kind[:-1], size=size, settings=settings)
             except DrunetError as error:
-                return _broken("models", error)
+                return _broken(error)
         return None
 
     models = [(k, n, m) for k in ("classifiers", "refiners", "encoders") for n, m in project.config.get(k, {}).items()]
@@ -200,10 +201,10 @@ def _models(project: Project) -> Iterator[Finding]:
             found = (
                 f"{name} has nothing to learn from: no row of split train is {' or '.join(data['annotation_kinds'])}"
             )
-            yield Finding("BROKEN", "models", found, "Fill in `split` (`drunet split`), or name a finished model.")
+            yield Finding("BROKEN", found, "Fill in `split` (`drunet split`), or name a finished model.")
     words = f"{len(there) - len(broken)} finished tried on tiles, {len(trained)} to train"
     fetched = sum("onnx" in model for *_, model in models) - len(there)
-    yield Finding("ok", "models", words + f", {fetched} to fetch" * bool(fetched))
+    yield Finding("ok", words + f", {fetched} to fetch" * bool(fetched))
 
 
 def _slides(project: Project) -> Iterator[Finding]:
@@ -212,12 +213,13 @@ def _slides(project: Project) -> Iterator[Finding]:
     from drunet.settings.tissue import TissueSettings
 
     if not project.rows:
-        yield Finding("note", "slides", "not looked at", "Mend the sheet, then ask again.")
+        yield Finding("note", "slides not looked at", "Mend the sheet, then ask again.")
         return
     block = CohortSettings.of(project.config["cohort"], "cohort")
     tissue = TissueSettings.of(project.config["tissue"], "tissue")
 
     def look(row: Any) -> Any:
+        areas = {"region": vars(row).get("region"), "own_tissue": vars(row).get("tissue")}
         return inspect(
             row.path,
             row.slide_id,
@@ -228,6 +230,7 @@ def _slides(project: Project) -> Iterator[Finding]:
             classes=block.annotation_classes.model_dump(),
             geojson_frame=block.geojson_frame,
             max_untangled=block.max_untangled,
+            **{key: file for key, file in areas.items() if file},
         )
 
     there = [row for row in project.rows.values() if Path(row.path).is_file()]
@@ -244,16 +247,16 @@ def _slides(project: Project) -> Iterator[Finding]:
         check = "annotations" if status == "annotation_unusable" else "slides"
         more = f" and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
         slides = ", ".join(failure.where for failure in failures[:_NAMED])
-        yield Finding("BROKEN", check, f"{slides}{more}: {failures[0].what}", mend)
+        yield Finding("BROKEN", f"{slides}{more}: {failures[0].what}", mend, check)
     for line in said.getvalue().splitlines():
         if line.startswith(("WARNING  ", "NOTE  ")):
-            yield Finding("note", "slides", line.partition("  ")[2])
+            yield Finding("note", line.partition("  ")[2])
     fine = [row for row, each in seen if not each.failure]
     to_make = sum(row.path in project.made and row not in there for row in project.rows.values())
     words = f"{len(fine)} of {len(there)} can be used, {sum(project.tissue.values()):.3g} mm² of tissue"
     words = "; ".join([words] * bool(there) + [f"{to_make} are made by the run"] * bool(to_make))
-    yield Finding("ok" if len(fine) == len(there) else "note", "slides", words)
-    yield Finding("ok", "annotations", f"{sum(bool(row.annotation) for row in fine)} read, drawn over tissue")
+    yield Finding("ok" if len(fine) == len(there) else "note", words)
+    yield Finding("ok", f"{sum(bool(row.annotation) for row in fine)} read, drawn over tissue", check="annotations")
 
 
 def _machine(project: Project) -> Iterator[Finding]:
@@ -263,36 +266,26 @@ def _machine(project: Project) -> Iterator[Finding]:
     words = f"{project.cores} cores, {memory / 1000:.0f} GB of memory, {driver} NVIDIA driver"
     if too_much := [f"{rule} asks for {mb} MB" for rule, mb in asked.items() if mb > memory]:
         mend = "Lower `resources`, with smaller batches, or take a larger machine."
-        yield Finding("BROKEN", "machine", f"{words}; {', '.join(too_much)}", mend)
+        yield Finding("BROKEN", f"{words}; {', '.join(too_much)}", mend)
     else:
-        yield Finding("ok", "machine", words)
+        yield Finding("ok", words)
 
 
 def _forecast(project: Project) -> Iterator[Finding]:
     from drunet.forecast import forecast, in_words
 
     if not (project.sound and project.tissue):
-        yield Finding("note", "forecast", "none before configuration, sheet and slides are there and sound")
+        yield Finding("note", "none before configuration, sheet and slides are there and sound")
         return
     seconds, needed, source = forecast(project.config, project.cores, len(project.rows), project.tissue)
     words = f"from the beginning about {in_words(seconds)} and {needed / 1e9:.1f} GB: {source}"
     if needed < shutil.disk_usage(_there(project.config["results"])).free:
-        yield Finding("ok", "forecast", words)
+        yield Finding("ok", words)
     else:
-        yield Finding("BROKEN", "forecast", words, "Make room, or set `results` elsewhere.")
+        yield Finding("BROKEN", words, "Make room, or set `results` elsewhere.")
 
 
-CHECKS: dict[str, Callable[[Project], Iterator[Finding]]] = {
-    "environment": _environment,
-    "configuration": _configuration,
-    "inference": _inference,
-    "results": _results,
-    "sheet": _sheet,
-    "models": _models,
-    "slides": _slides,
-    "machine": _machine,
-    "forecast": _forecast,
-}
+CHECKS = (_environment, _configuration, _inference, _results, _sheet, _models, _slides, _machine, _forecast)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

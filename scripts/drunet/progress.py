@@ -195,22 +195,18 @@ def table(snapshot: dict[str, Any], most: int = 99) -> Any:
     for each in stages if len(stages) <= most else [s for s in stages if any(s[key] for key in columns[2:5])][:most]:
         style = "red" if each["failed"] else "bold" if each["running"] else "" if each["left"] else "green"
         grid.add_row(*(str(each[column] or "") for column in columns), style=style)
-    words = [
-        f"{snapshot['elapsed']} gone",
-        snapshot["left"],
-        f"{len(snapshot['warnings'])} warnings" * bool(snapshot["warnings"]),
-    ]
+    warned = f"{len(snapshot['warnings'])} warnings" if snapshot["warnings"] else ""
+    words = [f"{snapshot['elapsed']} gone", snapshot["left"], warned]
     foot = f"{', '.join(filter(None, words))}. Were it cut off, this would go on:\n  {snapshot['command']}"
     return Group(grid, *(Text(f"  {line}", "dim", no_wrap=True) for line in snapshot["running"]), Text(foot))
 
 
 def last_lines(snapshot: dict[str, Any], results: Path, left_out: Iterable[str] = ()) -> list[str]:
     """What a run says last: its warnings, what was left out or failed, and where to look or how to go on."""
-    blocks = {
-        f"{len(snapshot[kind])} {word}:": snapshot[kind]
-        for kind, word in (("warnings", "warnings"), ("failed", "jobs failed"))
-    }
-    lines = [line for head, block in blocks.items() if block for line in (head, *(f"  {each}" for each in block))]
+    lines: list[str] = []
+    for kind, word in (("warnings", "warnings"), ("failed", "jobs failed")):
+        if told := snapshot[kind]:
+            lines += [f"{len(told)} {word}:", *(f"  {each}" for each in told)]
     there = [results / name for name in ("report/report.html", "slides.tsv", "progress.html")]
     if snapshot["state"] == "finished":
         end = [f"Look at {', '.join(str(path) for path in there if path.is_file())}; `make view` shows the slides."]
@@ -227,30 +223,31 @@ class Show(threading.Thread):
     blocks nobody, and an orphan of a run that was killed goes on writing without harm.
     """
 
-    def __init__(self, watch: Watch, shown: bool) -> None:
+    def __init__(self, watch: Watch, quiet: Collection[str] = ()) -> None:
         super().__init__(daemon=True)
-        self.watch, self.shown, self.over = watch, shown, threading.Event()
+        self.watch, self.over = watch, threading.Event()
         self.live: Any = None
+        self.shown, self.silent = not {"ALL", "PROGRESS"} & set(quiet), "ALL" in quiet
         self._page = self._line = time.monotonic()
         with suppress(Exception):
-            if shown and sys.stderr.isatty():
-                self._open()
+            if self.shown and sys.stderr.isatty():
+                self.live = self._open()
 
-    def _open(self) -> None:
+    def _open(self) -> Any:
         from rich.console import Console
         from rich.live import Live
 
         handle, path = tempfile.mkstemp()
-        self._said = Path(path).open(encoding="utf-8", errors="replace")  # noqa: SIM115
-        self._terminal = os.dup(2)
+        self._said, self._terminal = Path(path).open(encoding="utf-8", errors="replace"), os.dup(2)  # noqa: SIM115
+        console = Console(file=os.fdopen(os.dup(2), "w"), force_terminal=True, highlight=False)
+        live = Live(console=console, auto_refresh=False, transient=True)
+        live.start()
+        # A run that is killed leaves a cursor.
+        console.show_cursor(True)
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), 2)
         os.close(handle)
         Path(path).unlink()
-        console = Console(file=os.fdopen(os.dup(self._terminal), "w"), force_terminal=True, highlight=False)
-        self.live = Live(console=console, auto_refresh=False, transient=True)
-        self.live.start()
-        # A run that is killed leaves a cursor.
-        console.show_cursor(True)
+        return live
 
     def run(self) -> None:
         """Look every second."""
@@ -266,14 +263,14 @@ class Show(threading.Thread):
             self.live.update(table(snapshot, self.live.console.height - _BESIDE), refresh=True)
         elif self.shown and now - self._line >= _LINE:
             self._line = now
-            print(in_a_line(snapshot), file=sys.stderr, flush=True)  # noqa: T201
+            sys.stderr.write(f"{in_a_line(snapshot)}\n")
         if now - self._page >= _PAGE:
             self._page = now
             write_page(self.watch.results, snapshot)
 
     def _pass_on(self) -> None:
         for line in self._said:
-            if self.live and not _ON_ITS_WAY.fullmatch(line.strip()):
+            if not _ON_ITS_WAY.fullmatch(line.strip()):
                 self.live.console.out(line.rstrip("\n"), highlight=False)
 
     def end(self, state: str, left_out: Iterable[str] = ()) -> None:
@@ -281,17 +278,18 @@ class Show(threading.Thread):
         if self.over.is_set():
             return
         self.over.set()
+        self.join(_PAGE)
+        if self.live:
+            for step in (self._pass_on, self.live.stop):
+                with suppress(Exception):
+                    step()
+            os.dup2(self._terminal, 2)
         with suppress(Exception):
-            self.join(_PAGE)
             self.watch.state = state if self.watch.state == "running" else self.watch.state
             snapshot = self.watch.snapshot()
-            if self.live:
-                self._pass_on()
-                self.live.stop()
-                os.dup2(self._terminal, 2)
+            lines = [] if self.silent else last_lines(snapshot, self.watch.results, left_out)
+            sys.stderr.writelines(f"{line}\n" for line in lines)
             write_page(self.watch.results, snapshot)
-            if self.shown:
-                print(*last_lines(snapshot, self.watch.results, left_out), sep="\n", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def start(results: str, dag: Any, rules: Sequence[str], quiet: Collection[str], verbose: bool) -> Show:
@@ -303,7 +301,7 @@ def start(results: str, dag: Any, rules: Sequence[str], quiet: Collection[str], 
                 handler.addFilter(_is_news)
     watch = Watch(results, dag, rules, commands())
     log.addHandler(watch)
-    show = Show(watch, not {"ALL", "PROGRESS"} & set(quiet))
+    show = Show(watch, quiet)
     show.start()
     atexit.register(show.end, "stopped")
     return show
@@ -318,9 +316,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 def commands() -> tuple[str, str]:
     """What the user would type to take this run up again, and to unlock the folder if it was killed."""
-    python = Path(sys.executable)
-    here = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
-    name = ["snakemake"] if shutil.which("snakemake") else [str(here), "-m", "snakemake"]
+    name = ["snakemake"] if shutil.which("snakemake") else [sys.executable, "-m", "snakemake"]
     again = os.environ.get("DRUNET_COMMAND") or shlex.join([*name, *sys.argv[1:]])
     return again, shlex.join([*name, "--unlock", *sys.argv[1:]])
 
@@ -354,9 +350,7 @@ def run(asked: argparse.Namespace) -> int:
     quiet_for = time.time() - snapshot["time"]
     if snapshot["state"] == "running" and quiet_for > 12 * _PAGE:
         snapshot |= {"state": "stopped", "command": f"{snapshot['unlock']} && {snapshot['command']}"}
-        sys.stdout.write(
-            f"Nothing was heard of it for {in_words(quiet_for)}: it was killed, unless its machine is asleep.\n"
-        )
+        sys.stdout.write(f"Nothing was heard of it for {in_words(quiet_for)}: it was killed, or its machine sleeps.\n")
     if snapshot["state"] != "running":
         sys.stdout.write("\n".join(last_lines(snapshot, results)) + "\n")
     return int(snapshot["state"] in ("failed", "stopped"))

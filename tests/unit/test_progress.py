@@ -299,7 +299,7 @@ class Plan(list):
 
 progress._LOOK = 0.05
 watch = progress.Watch("results", Plan([1, 2]), ["inspect_slide"], ("snakemake -c 2", ""))
-show = progress.Show(watch, True)
+show = progress.Show(watch)
 show.start()
 import logging
 facts = {"event": "job_info", "jobid": 1, "rule_name": "inspect_slide", "wildcards": {"s": "a"}, "log": []}
@@ -335,3 +335,31 @@ def test_in_a_terminal_the_table_stands_below_what_jobs_say(tmp_path: Path) -> N
     lines = [line.strip() for line in shown.replace("\r", "").split("\n") if line.strip()]
     assert lines[-3:] == ["What is done stays done; this goes on:", "snakemake -c 2", "afterwards"]
     assert (tmp_path / "results/progress.html").is_file()
+
+
+@pytest.mark.parametrize(("quiet", "said"), [((), 2), (("PROGRESS",), 2), (("ALL",), 0)])
+def test_who_asks_for_silence_gets_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], quiet: tuple[str, ...], said: int
+) -> None:
+    show = progress.Show(Watch(str(tmp_path), Plan(), RULES, AGAIN), quiet)
+    show.start()
+    show.end("stopped")
+    show.end("finished")
+    assert len(capsys.readouterr().err.splitlines()) == said and not show.is_alive()
+    assert json.loads((tmp_path / "progress.json").read_text(encoding="utf-8"))["state"] == "stopped"
+
+
+def test_of_snakemakes_own_lines_only_news_are_left() -> None:
+    def record(level: int, message: str, event: str | None = None) -> logging.LogRecord:
+        made = logging.LogRecord("snakemake.logging", level, "", 1, message, (), None)
+        made.event = event  # type: ignore[attr-defined]
+        return made
+
+    info, error = logging.INFO, logging.ERROR
+    news = [record(info, "Trying to restart job 3."), record(error, "MissingOutputException in rule x"),
+            record(logging.WARNING, "a warning"), record(error, "no space left", "error")]  # fmt: skip
+    noise = [record(info, "Select jobs to execute..."), record(info, "Rule: x", "job_info"),
+             record(info, "Elapsed time: 0:00:03"), record(error, "Error in rule x", "job_error"),
+             record(error, "WorkflowError:\nAt least one job did not complete successfully.", "error"),
+             record(error, "RuleException:\nCalledProcessError in file x", "error")]  # fmt: skip
+    assert all(map(progress._is_news, news)) and not any(map(progress._is_news, noise))
