@@ -307,10 +307,11 @@ def run(asked: argparse.Namespace) -> int:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table("", "check", "what was found", "what to do", show_lines=True)
+        table = Table("", "check", "what was found, and what to do")
         for each in findings:
             style = {"ok": "green", "note": "yellow", "BROKEN": "bold red"}[each.state]
-            table.add_row(Text(each.state, style), each.check, Text(each.found), Text(each.mend))
+            words = Text.assemble(each.found, *([("\n→ " + each.mend, "bold")] if each.mend else []))
+            table.add_row(Text(each.state, style), each.check, words)
         Console(highlight=False).print(table, end)
     else:
         lines = [f"{f.state:8}{f.check:15}{f.found}" + (f". {f.mend}" if f.mend else "") for f in findings]

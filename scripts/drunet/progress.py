@@ -38,7 +38,9 @@ _OF_JOBS = {"job_info", "job_started", "job_finished", "job_error", "group_info"
 _OF_THE_END = ("CalledProcessError", "At least one job did not complete", "Exiting because a job execution failed")
 _ON_REQUEST = ("Terminating processes on user request", "Will exit after finishing")
 # A line of `drunet.console.progress`, or of a training.
-_ON_ITS_WAY = re.compile(r"\S.*?: (?:\d+/\d+ (?P<unit>\w+), +(?:(?P<rate>[\d.]+)|\?) +\w+/s|epoch \d+/\d+).* left.*")
+_ON_ITS_WAY = re.compile(
+    r"\S.*?: (?:epoch )?(?P<n>\d+)/(?P<of>\d+)(?: (?P<unit>\w+), +(?:(?P<rate>[\d.]+)|\?) +\w+/s)?, .* left.*"
+)
 # Folders from the root on, which are no matter of those who read the results.
 _FOLDERS = re.compile(r"(?<![\w./])/(?:[\w.@%+ -]+/)+")
 _OWN_ERROR = re.compile(r"drunet\.errors\.\w+: ")
@@ -124,13 +126,15 @@ class Watch(logging.Handler):
         try:
             now, rates, last = time.time(), dict(self._rates), []
             running = [self._jobs[number] for number, state in self._states.items() if state == "running"]
-            here: defaultdict[str, float] = defaultdict(float)
+            here, guess = defaultdict[str, float](float), dict[str, float]()
             for job in running:
                 found = next((m for m in map(_ON_ITS_WAY.fullmatch, _lines(job.log, _TAIL)[::-1]) if m), None)
                 last.append(found.group() if found else f"{job.name}: {in_words(now - job.start)}")
                 if found and found["rate"]:
                     here[job.rule] += float(found["rate"])
                     rates[job.rule] = here[job.rule], found["unit"]
+                if found and int(found["n"]):
+                    guess[job.rule] = (now - job.start) * int(found["of"]) / int(found["n"])
             counts, stages = {state: self._count(state) for state in _STATES}, []
             for rule in filter(self._total.get, self._total):
                 own = {state: count[rule] for state, count in counts.items()}
@@ -141,7 +145,7 @@ class Watch(logging.Handler):
                 "state": self.state,
                 "time": now,
                 "elapsed": in_words(now - self._start),
-                "left": self._time_left(now, running, self._total - counts["done"] - counts["failed"]),
+                "left": self._time_left(now, running, self._total - counts["done"] - counts["failed"], guess),
                 "stages": stages,
                 "running": last[:_SHOWN],
                 **{kind: list(said.values()) for kind, said in self._said.items()},
@@ -150,9 +154,11 @@ class Watch(logging.Handler):
         finally:
             self.release()
 
-    def _time_left(self, now: float, running: Sequence[_Job], due: Counter[str]) -> str:
-        """By what jobs of a rule took in this run, else in an earlier one, and as many at once as until now."""
-        mean = {**self._earlier, **{rule: sum(took) / len(took) for rule, took in self._took.items()}}
+    def _time_left(self, now: float, running: Sequence[_Job], due: Counter[str], guess: dict[str, float]) -> str:
+        """By what jobs of a rule took in this run, else by their own words, else in an earlier run; as many at once as
+        until now.
+        """
+        mean = self._earlier | guess | {rule: sum(took) / len(took) for rule, took in self._took.items()}
         busy = sum(now - job.start for job in running) + sum(map(sum, self._took.values()))
         work = sum(mean.get(rule, 0.0) * count for rule, count in due.items())
         work -= sum(min(now - job.start, 0.9 * mean.get(job.rule, 0.0)) for job in running)
@@ -207,9 +213,9 @@ def last_lines(snapshot: dict[str, Any], results: Path, left_out: Iterable[str] 
     for kind, word in (("warnings", "warnings"), ("failed", "jobs failed")):
         if told := snapshot[kind]:
             lines += [f"{len(told)} {word}:", *(f"  {each}" for each in told)]
-    there = [results / name for name in ("report/report.html", "slides.tsv", "progress.html")]
+    there = [results / name for name in ("report/report.html", "runs", "slides.tsv", "progress.html")]
     if snapshot["state"] == "finished":
-        end = [f"Look at {', '.join(str(path) for path in there if path.is_file())}; `make view` shows the slides."]
+        end = [f"Look at {', '.join(str(path) for path in there if path.exists())}; `make view` shows the slides."]
     else:
         word = "Mend what failed" if snapshot["failed"] else "What is done stays done"
         end = [f"{word}; this goes on:", f"  {snapshot['command']}"]

@@ -134,6 +134,9 @@ def test_rates_and_last_words_come_from_the_logs(tmp_path: Path, monkeypatch: py
         text = f"{slide}: 450/900 tiles, {rate} tiles/s, 00:11 left, 00:11 gone\na line of another kind\n"
         run.log("classify_tiles", slide, begun.format(slide) + text)
     assert run.stage("classify tiles")["rate"] == "70 tiles/s"
+    # Half of their tiles are done after 30 s: 30 s more for each of these, and a minute for the third, two at once.
+    run.now += 30
+    assert run.watch.snapshot()["left"] == "about 60 s left"
     assert run.watch.snapshot()["running"][0] == "a: 450/900 tiles, 40.50 tiles/s, 00:11 left, 00:11 gone"
     run.finish(0, "classify_tiles")
     run.finish(1, "classify_tiles")
@@ -261,7 +264,9 @@ def test_the_command_says_how_a_run_that_was_killed_goes_on(
 def test_a_finished_run_says_few_lines_and_where_to_look(finished_run: tuple[Project, Finished]) -> None:
     project, done = finished_run
     lines = done.output.strip().splitlines()
-    assert lines[-1].startswith("Look at results/report/report.html, results/slides.tsv, results/progress.html;")
+    assert lines[-1].startswith(
+        "Look at results/report/report.html, results/runs, results/slides.tsv, results/progress.html;"
+    )
     noise = r"Finished jobid|Select jobs|Execute \d+ jobs|steps \(|Reason:|Elapsed time|Complete log|\d: Inspecting"
     assert not re.findall(noise, done.output)
     # Each slide that is left out stands once where it happens and once at the end.
