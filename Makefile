@@ -1,7 +1,7 @@
 # From a bare machine with Python 3.11-3.13 and make to a finished demo. POSIX sh and make 3.81 (macOS) suffice.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo view replay test torture kills lint format schema sizes lock forget clean
+.PHONY: help env demo doctor sheet progress view replay test torture kills lint format schema sizes lock forget clean
 
 ifneq ($(words $(CURDIR)),1)
 $(error There is a blank in the path of this folder, "$(CURDIR)". The jobs would not start there: move or rename it)
@@ -34,16 +34,25 @@ help: ## Show this list
 	  printf '  make %-8s %s\n' "$$target" "$$text"; done
 	@echo
 	@echo '  CORES=4   processor cores for the demo (default: all)    GPU=1   install for an NVIDIA GPU'
-	@echo '  PYTHON=…  the Python to build the environment with       ARGS=…  passed on to snakemake or pytest'
+	@echo '  PYTHON=…  the Python to build the environment with       ARGS=…  passed on to what is run'
 
 env: $(STAMP) ## Make .venv and install what the lock file names
 
 demo: $(STAMP) ## Run the whole workflow on the embedded demo cohort
-	@$(RUN) snakemake --cores $(CORES) $(ARGS)
+	@DRUNET_COMMAND='make demo $(MAKEOVERRIDES)' $(RUN) snakemake --cores $(CORES) $(ARGS)
 	@set -- results/report/*.html; printf '\nDone. The report: %s\n' "$$1"
 
+doctor: $(STAMP) ## Look at everything that a run needs, and say what is broken and how to mend it
+	@$(RUN) drunet.cli doctor $(ARGS)
+
+sheet: $(STAMP) ## Draft a sheet from the slides and annotations in FOLDER
+	@$(RUN) drunet.cli init-sheet $(FOLDER) $(ARGS)
+
+progress: $(STAMP) ## Show how far the run is that goes on here, or went on last
+	@$(RUN) drunet.cli progress $(ARGS)
+
 view: $(STAMP) ## Look at slides and results in the browser (ARGS="--configfile mine.yaml")
-	@PYTHONPATH=scripts $(RUN) drunet.cli view $(ARGS)
+	@$(RUN) drunet.cli view $(ARGS)
 
 test: $(STAMP) ## Run the tests; ALL=1: with those that run a study or cohort of their own
 	@$(RUN) pytest --numprocesses $(WORKERS) --dist loadfile $(if $(ALL),-m '') $(ARGS)

@@ -21,6 +21,13 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+
+
+if config.get("container"):
+
+    container: config["container"]
+
+
 # The studies add their models and runs before the product's rules are read.
 include: "workflow/studies/common/studies.smk"
 include: "workflow/rules/learning.smk"

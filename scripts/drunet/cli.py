@@ -13,6 +13,9 @@ from drunet.errors import DrunetError
 COMMANDS = {
     "view": ("drunet.viewer.command", "look at slides and results in the browser, and correct outlines"),
     "replay": ("drunet.replay", "make a slide anew from the crate of its run, and say whether every step is bit-equal"),
+    "doctor": ("drunet.doctor", "look at everything that a run needs, and say what is broken"),
+    "init-sheet": ("drunet.drafting", "draft a sheet from a folder of slides and annotations"),
+    "progress": ("drunet.progress", "show how far the run is that goes on, or went on last"),
     "split": ("drunet.split", "fill in a sheet's column `split` by chance, by patient"),
 }
 

@@ -36,7 +36,7 @@ FETCHING = ("src", "href", "srcset", "data", "poster", "action", "background", "
 
 
 def test_every_file_of_the_contract_is_there_and_nothing_else(finished: Project) -> None:
-    expected = {"slides.tsv", "report/report.html"}
+    expected = {"slides.tsv", "report/report.html", "progress.html", "progress.json"}
     for slide in [*USABLE, *BAD]:
         expected |= {f"slides/{slide}/{name}" for name in INSPECTED}
     for slide in USABLE:

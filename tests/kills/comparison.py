@@ -12,6 +12,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import tifffile
 
+# What a run tells of itself, with its times.
+_OF_THE_RUN = ("logs", "benchmarks", "progress.html", "progress.json")
+
 
 def differences(undisturbed: Path, taken_up: Path) -> Iterator[str]:
     """Yield a line for each file below `results` that is missing, too many, empty or different.
@@ -45,9 +48,9 @@ def left_over(folder: Path) -> Iterator[str]:
 
 
 def names(results: Path) -> set[str]:
-    """Files of a folder of results, but for its logs and benchmarks."""
+    """Files of a folder of results, but for its logs and benchmarks and what the run told of itself."""
     found = (p.relative_to(results) for p in results.rglob("*") if p.is_file())
-    return {name.as_posix() for name in found if name.parts[0] not in ("logs", "benchmarks")}
+    return {name.as_posix() for name in found if name.parts[0] not in _OF_THE_RUN}
 
 
 def content(name: str, data: bytes) -> object:

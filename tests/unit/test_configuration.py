@@ -118,7 +118,16 @@ def test_every_setting_is_described(schema: Json) -> None:
 # Means something for one strategy, loss or architecture only; or is read as null where it is absent, so that
 # configurations of before go on.
 OPTIONAL = {
-    "Configuration": {"version", "encoders", "resources", "model_lists", "model_folder", "studies", "study_settings"},
+    "Configuration": {
+        "version",
+        "encoders",
+        "resources",
+        "container",
+        "model_lists",
+        "model_folder",
+        "studies",
+        "study_settings",
+    },
     "CohortSettings": {"max_untangled"},
     "LearntSlides": {"validation_kinds", "validation_tiles"},
     "LearntData": {"clustering", "episodes"},

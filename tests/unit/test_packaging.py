@@ -208,6 +208,9 @@ def test_make_without_a_target_lists_every_target_that_has_a_comment() -> None:
         "help",
         "env",
         "demo",
+        "doctor",
+        "sheet",
+        "progress",
         "view",
         "test",
         "torture",
@@ -329,3 +332,82 @@ def test_no_rule_asks_for_cores_that_a_cluster_does_not_tell() -> None:
     rules = [*ROOT.glob("workflow/**/*.smk"), ROOT / "Snakefile"]
     assert len(rules) > 20
     assert [path.name for path in rules if "workflow.cores" in path.read_text(encoding="utf-8")] == []
+
+
+RECIPES = ("Dockerfile", "drunet.def")
+
+
+def recipe(name: str) -> list[str]:
+    """Lines of an image's recipe, without comments and blanks."""
+    text = (ROOT / "envs" / name).read_text(encoding="utf-8")
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_an_image_is_built_from_a_pinned_base_and_the_lock_alone(name: str) -> None:
+    lines = recipe(name)
+    (base,) = [line.split()[1] for line in lines if line.lower().startswith("from")]
+    version = re.fullmatch(r"python:(\d+\.\d+)\.\d+-slim-[a-z]+", base)
+    assert version and version[1] in ("3.11", "3.12", "3.13")
+    assert not [line for line in lines if re.search(r"\b(ADD|curl|wget|apt-get|latest)\b", line)]
+    (lock,) = {match for line in lines for match in re.findall(r"LOCK=(\S+)", line)}
+    assert lock in LOCKS and any("sh envs/install.sh" in line for line in lines)
+    copied = [line.split() for line in lines if line.startswith("COPY") or re.search(r" /opt/drunet/\S+$", line)]
+    sources = {word for words in copied for word in (words[1:-1] if words[0] == "COPY" else words[:1])}
+    # What a run reads from the project's folder.
+    assert {path for path in sources if not (ROOT / path).exists()} == set()
+    assert sources == {"pyproject.toml", "README.md", "LICENSE", "Snakefile", "config.yaml", "envs", "profiles"} | {
+        "resources",
+        "scripts",
+        "workflow",
+    }
+    installing = (ROOT / "envs/install.sh").read_text(encoding="utf-8")
+    calls = [line for line in installing.splitlines() if line.startswith("$pip")]
+    assert len(calls) == 3 and all("--require-hashes" in call or "--no-index" in call for call in calls)
+
+
+def test_nobody_is_root_in_the_docker_image_and_its_builder_gets_what_it_copies() -> None:
+    lines = recipe("Dockerfile")
+    users = [line.split()[1] for line in lines if line.startswith("USER")]
+    assert users and users[-1].isdigit() and int(users[-1]) > 0
+    kept = {line.removeprefix("!") for line in recipe("Dockerfile.dockerignore") if line.startswith("!")}
+    copied = {word for line in lines if line.startswith("COPY") for word in line.split()[1:-1]}
+    assert kept == copied and recipe("Dockerfile.dockerignore")[0] == "*"
+
+
+def test_a_linter_of_dockerfiles_has_nothing_to_say() -> None:
+    hadolint = shutil.which("hadolint")
+    if hadolint is None:
+        pytest.skip("hadolint is not installed")
+    done = subprocess.run([hadolint, str(ROOT / "envs/Dockerfile")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_lock_is_installed_in_an_image_as_by_make(tmp_path: Path) -> None:
+    """With a stand-in for Python that writes down what pip is asked."""
+    stand_in(tmp_path, "python", f'echo "$*" >> {tmp_path}/calls')
+    lock = tmp_path / "some.lock"
+    lock.write_text(
+        "numpy==2 \\\n    --hash=sha256:0\nsetuptools==80 \\\n    --hash=sha256:1\nwheel==1\n", encoding="utf-8"
+    )
+    done = subprocess.run(
+        ["sh", str(ROOT / "envs/install.sh"), str(lock), "project"],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        check=False,
+    )
+    assert done.returncode == 0
+    first, second, own = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
+    assert "build.lock" in first and second.endswith(f"-r {lock}") and own.endswith("--editable project")
+    assert all("--no-deps" in call for call in (first, second, own))
+
+
+def test_the_workflow_catalog_is_told_what_is_true() -> None:
+    told = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text(encoding="utf-8"))["usage"]
+    assert set(told) == {"mandatory-flags", "software-stack-deployment"} and told["mandatory-flags"]["flags"] == []
+    rules = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("workflow/rules/*.smk"))
+    assert told["software-stack-deployment"] == {
+        "conda": "conda:" in rules,
+        "apptainer": "container: config" in (ROOT / "Snakefile").read_text(encoding="utf-8"),
+        "apptainer+conda": False,
+        "report": "report(" in rules,
+    }

@@ -87,9 +87,13 @@ ANNOTATED = [s for s, row in ROWS.items() if row.annotation]
 # Sections that others add to the report's page, and pages that `all` makes beside it.
 SECTIONS = []
 PAGES = []
+# What shows how far a run is, once it has begun.
+SHOWN = []
 
 
 onstart:
+    from drunet import progress
+
     try:
         check_writable(RESULTS)
     except DrunetError as error:
@@ -99,13 +103,20 @@ onstart:
     limiter = workflow.scheduler.job_rate_limiter
     if workflow.local_exec and limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
+    settings = workflow.output_settings
+    quiet = [kind.name for kind in settings.quiet or ()]
+    names = [rule.name for rule in workflow.rules if rule.output]
+    SHOWN.append(progress.start(RESULTS, workflow.dag, names, quiet, settings.verbose or settings.printshellcmds))
 
 
 onsuccess:
     from drunet import outcome
 
-    for line in outcome.left_out(RESULTS, RUNS):
-        print(line, file=sys.stderr)
+    SHOWN[0].end("finished", outcome.left_out(RESULTS, RUNS))
+
+
+onerror:
+    SHOWN[0].end("failed")
 
 
 pathvars:

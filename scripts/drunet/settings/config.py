@@ -68,6 +68,8 @@ class Configuration(Block):
     """report and preview images"""
     resources: ResourcesSettings = Field(default_factory=dict)
     """mem_mb and runtime (minutes) per rule, threads for those that compute in parallel"""
+    container: str | None = Field(default=None, min_length=1)
+    """image that jobs run in with `snakemake --sdm apptainer`: a .sif file or an address; null: none"""
     model_lists: list[str] = Field(default_factory=list)
     """files that list models to fetch, besides resources/models.yaml"""
     model_folder: str | None = None
