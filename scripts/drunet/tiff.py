@@ -17,7 +17,7 @@ T = TypeVar("T")
 logging.getLogger("tifffile").disabled = True
 
 # What tifffile raises at tags of a wrong type, count, place or value.
-_BROKEN = (
+BROKEN = (
     tifffile.TiffFileError, struct.error, OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
     MemoryError,
 )  # fmt: skip
@@ -109,7 +109,7 @@ def _seen(path: Path, look: Callable[[tifffile.TiffFile], T]) -> T | None:
     try:
         with tifffile.TiffFile(path) as tiff:
             return look(tiff)
-    except _BROKEN:
+    except BROKEN:
         return None
 
 

@@ -42,15 +42,15 @@ def area_average(image: Pixels, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.
 
 @pytest.fixture
 def levels_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The levels that OpenSlide is asked for, in order."""
+    """The levels that are read, in order."""
     asked: list[int] = []
-    original = openslide.OpenSlide.read_region
+    original = Slide.region
 
-    def noting(self: openslide.OpenSlide, location: tuple[int, int], level: int, size: tuple[int, int]) -> Any:
+    def noting(self: Slide, x: int, y: int, level: int, size: tuple[int, int]) -> Any:
         asked.append(level)
-        return original(self, location, level, size)
+        return original(self, x, y, level, size)
 
-    monkeypatch.setattr(openslide.OpenSlide, "read_region", noting)
+    monkeypatch.setattr(Slide, "region", noting)
     yield asked
 
 
