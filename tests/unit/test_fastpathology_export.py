@@ -169,7 +169,15 @@ def free_side(path: Path) -> None:
     onnx.save(model, path)
 
 
-@pytest.mark.parametrize("save", [layer_norm, changed_meaning, free_side])
+def fixed_batch(path: Path) -> None:
+    save_tone(path, 64)
+    model = onnx.load(path)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 8
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize("save", [layer_norm, changed_meaning, free_side, fixed_batch])
 def test_a_model_without_an_older_form_is_refused_with_what_to_do(tmp_path: Path, save: Any) -> None:
     save(tmp_path / "a.onnx")
     with pytest.raises(ModelError, match="no form that FastPathology reads") as error:

@@ -9,6 +9,7 @@ import os
 import struct
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import tifffile
 from jinja2 import StrictUndefined, Template
 
 from drunet.errors import ConfigError, ModelError
-from drunet.export.mask_image import write_mask_image
+from drunet.export.mask_image import TUMOUR_VALUE, mask_levels
+from drunet.export.pyramid import write_levels
 from drunet.files import whole_file, write_text
 from drunet.grid import Grid
 from drunet.inference import Layout
@@ -117,8 +119,10 @@ def write_model(source: str | os.PathLike[str], target: str | os.PathLike[str], 
 
 
 def _fits(value: Any) -> bool:
-    """Whether FAST can feed an input: float32, and all but the batch fixed."""
-    return value.type == "tensor(float)" and all(isinstance(side, int) for side in value.shape[1:])
+    """Whether FAST can feed an input: float32, all sides fixed, and one picture at a time."""
+    batch, *sides = value.shape
+    fixed = all(isinstance(side, int) for side in sides)
+    return value.type == "tensor(float)" and fixed and (batch == 1 or not isinstance(batch, int))
 
 
 def write_results(folder: str | os.PathLike[str], heatmap: np.ndarray, grid: Grid, mask: np.ndarray) -> None:
@@ -135,8 +139,11 @@ def write_results(folder: str | os.PathLike[str], heatmap: np.ndarray, grid: Gri
         file["tensor"], file["spacing"] = tensor, np.array([side, side, 1], np.float32)
     resolution = (grid.width * grid.mpp / mask.shape[1], grid.height * grid.mpp / mask.shape[0])
     image = Path(folder, "segmentation/segmentation.tiff")
+    levels = mask_levels(mask, resolution, "1 is tumour")
+    ones = (replace(level, pixels=level.pixels // TUMOUR_VALUE) for level in levels)
     # tifffile says nothing of unsigned numbers, the default, but FAST wants it said: another tag gets the right number.
-    write_mask_image(image, mask, resolution, "1 is tumour", value=1, extratags=[(_UNUSED, "H", 1, 1, False)])
+    tags = [(_UNUSED, "H", 1, 1, False)]
+    write_levels(image, ones, photometric="minisblack", compression="deflate", extratags=tags)
     with tifffile.TiffFile(image, mode="r+") as tiff:
         for page in tiff.pages:
             tiff.filehandle.seek(page.aspage().tags[_UNUSED].offset)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,24 +19,13 @@ TUMOUR_VALUE = 255
 
 
 def write_mask_image(
-    path: str | os.PathLike[str],
-    mask: np.ndarray,
-    resolution: tuple[float, float],
-    description: str,
-    value: int = TUMOUR_VALUE,
-    **page: Any,
+    path: str | os.PathLike[str], mask: np.ndarray, resolution: tuple[float, float], description: str
 ) -> None:
-    """Write a bool (h, w) mask as a tiled, deflate-compressed pyramid.
-
-    `resolution` is µm/px in x and y; `value` is what tumour has in the file, 0 is all else; `page` is as for
-    `write_levels`.
-    """
-    levels = _levels(mask, resolution, description)
-    scaled = (Level(level.pixels // TUMOUR_VALUE * value, level.per_cm, level.description) for level in levels)
-    write_levels(path, scaled, photometric="minisblack", compression="deflate", **page)
+    """Write a bool (h, w) mask as a tiled, deflate-compressed pyramid; `resolution` is µm/px in x and y."""
+    write_levels(path, mask_levels(mask, resolution, description), photometric="minisblack", compression="deflate")
 
 
-def _levels(mask: np.ndarray, resolution: tuple[float, float], description: str) -> Iterator[Level]:
+def mask_levels(mask: np.ndarray, resolution: tuple[float, float], description: str) -> Iterator[Level]:
     """The mask, halved until its longer side is no longer than `_SMALLEST_LEVEL`."""
     level = finest = mask.astype(np.uint8) * TUMOUR_VALUE
     x, y = (UM_PER_CM / mpp for mpp in resolution)
