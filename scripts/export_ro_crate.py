@@ -15,7 +15,7 @@ with job(snakemake.log[0]):
     files = zip(inputs.tissue, inputs.heatmap, inputs.small, inputs.mask, inputs.refined or repeat(""), strict=False)
     results = [{name: path for name, path in zip(names, each, strict=True) if path} for each in files]
     slides = {
-        slide_id: {**read_json(digest), "mpp": mpp, "results": made}
+        slide_id: {**read_json(digest), "mpp": mpp, "own_area": slide_id in params.own_area, "results": made}
         for (slide_id, mpp), digest, made in zip(params.mpp.items(), inputs.digests, results, strict=True)
     }
     refined_by = "refine_heatmap" if params.run["refiner"] else "cluster_heatmap" if inputs.refined else None

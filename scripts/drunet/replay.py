@@ -49,7 +49,7 @@ def run(asked: argparse.Namespace) -> int:
             held["refined heatmap"] = read_field(at / "refined.tif")[0]
         held["segmentation"] = read_mask(at / "segmentation.png")
         held["finest level"] = read_mask_image(at / "segmentation.tif")
-        made = _made_anew(folder, config, asked.slide, slide_id, slides[slide_id]["mpp"])
+        made = _made_anew(folder, config, asked.slide, slide_id, slides[slide_id])
     told = {step: _difference(made[step], field) for step, field in held.items()}
     parted = next((step for step, words in told.items() if words != _SAME), None)
     others = [
@@ -77,19 +77,21 @@ def _unpack(crate: Path, folder: Path) -> dict[str, str]:
     return {name: graph[f"#{name}"]["softwareVersion"] for name in versions() if f"#{name}" in graph}
 
 
-def _made_anew(folder: Path, config: Any, slide: Path, slide_id: str, mpp: float | None) -> dict[str, Any]:
+def _made_anew(folder: Path, config: Any, slide: Path, slide_id: str, facts: Any) -> dict[str, Any]:
     classifier, refiner = (config["run"][part] for part in ("classifier", "refiner"))
     unknown = [key for key in ("stain_normalisation", "encoder") if config["models"][classifier].get(key)]
-    if unknown or config["refined_by"] == "cluster_heatmap":
-        what, mend = "this run cannot be replayed", "Run the workflow on the slide and compare the files."
-        raise DrunetError(what, where="CRATE", found=f"a run with {unknown or 'clustering'}", mend=mend)
+    unknown += ["clustering"] if config["refined_by"] == "cluster_heatmap" else []
+    unknown += ["a region or tissue of the user's own"] if facts.get("own_area") else []
+    if unknown:
+        what, mend = "the slide cannot be replayed", "Run the workflow on it and compare the files."
+        raise DrunetError(what, where=slide_id, found=", ".join(unknown), mend=mend)
     window = config["models"][refiner].get("mpp") if refiner else None
     done = segment(
         slide,
         folder / "models" / classifier / "model.onnx",
         folder / "models" / refiner / "model.onnx" if refiner else None,
         slide_id=slide_id,
-        mpp=mpp,
+        mpp=facts["mpp"],
         layout=layout_of(config["models"][classifier]),
         models={"refiner": {"mpp": window}} if window else None,
         **{block: config[block] for block in ("tissue", "tiles", "inference", "postprocess")},

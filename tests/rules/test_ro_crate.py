@@ -242,7 +242,8 @@ def test_what_cannot_be_replayed_ends_in_one_line(
     slide = project.folder / "slides" / project.row("tumour_a")["path"]
     cut = tmp_path / "cut.zip"
     cut.write_bytes(crate.read_bytes()[:5000])
-    clustered = changed(crate, tmp_path / "clustered.zip", lambda files, _: files.update(cluster_config(files)))
+    clustered = changed(crate, tmp_path / "clustered.zip", edit("config.json", b"refine_heatmap", b"cluster_heatmap"))
+    drawn = changed(crate, tmp_path / "drawn.zip", edit("slides.json", b'"own_area": false', b'"own_area": true'))
     edited = tmp_path / "edited.zip"
     with zipfile.ZipFile(edited, "w") as archive:
         for name, content in held(crate).items():
@@ -251,12 +252,17 @@ def test_what_cannot_be_replayed_ends_in_one_line(
         (cut, slide, "cut.zip: the file is no crate of a run, or was changed (found: BadZipFile)."),
         (edited, slide, "edited.zip: the file is no crate of a run, or was changed (found: config.json)."),
         (crate, project.folder / "slides/white.tif", "SLIDE: the crate's run has no slide of these bytes"),
-        (clustered, slide, "CRATE: this run cannot be replayed (found: a run with clustering)"),
+        (clustered, slide, "tumour_a: the slide cannot be replayed (found: clustering)"),
+        (drawn, slide, "tumour_a: the slide cannot be replayed (found: a region or tissue of the user's own)"),
         (crate, tmp_path / "gone.tif", "[Errno 2]"),
     ):
         status, told, said = replay(given, of, capsys)
         assert (status, told) == (1, "") and said.startswith(f"ERROR  {expected}") and said.count("\n") == 1, said
 
 
-def cluster_config(files: dict[str, bytes]) -> dict[str, bytes]:
-    return {"config.json": files["config.json"].replace(b"refine_heatmap", b"cluster_heatmap")}
+def edit(file: str, before: bytes, after: bytes) -> Callable[[dict[str, bytes], dict[str, Any]], None]:
+    def change(files: dict[str, bytes], _: dict[str, Any]) -> None:
+        assert before in files[file]
+        files[file] = files[file].replace(before, after)
+
+    return change

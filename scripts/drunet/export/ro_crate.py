@@ -63,7 +63,7 @@ def write_crate(
     models : mapping
         ONNX files of the run's models by name, the classifier first.
     slides : mapping
-        By ID: sha256, mpp (where the sheet gives it) and `results`, paths by the names of `STEPS`.
+        By ID: sha256, mpp (where the sheet gives it), `results`, paths by the names of `STEPS`, and other facts.
     left_out : mapping
         Reasons why other slides could not be used.
     """
@@ -94,7 +94,7 @@ def write_crate(
 
     scans, masks, controls, tools = list[Any](), list[Any](), list[Any](), dict[str, Any]()
     config = hold(CONFIG, io.BytesIO(json.dumps(settings, indent=2).encode()))
-    stated = {slide_id: {"sha256": s["sha256"], "mpp": s["mpp"]} for slide_id, s in slides.items()}
+    stated = {slide_id: {k: v for k, v in s.items() if k != "results"} for slide_id, s in slides.items()}
     hold(SLIDES, io.BytesIO(json.dumps(stated, indent=2).encode()))
     networks = [hold(f"models/{name}/model.onnx", source) for name, source in models.items()]
     network = dict(zip(("classify_tiles", "refine_heatmap"), networks, strict=False))
