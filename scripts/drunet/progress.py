@@ -266,7 +266,7 @@ class Show(threading.Thread):
         now, snapshot = time.monotonic(), self.watch.snapshot()
         if self.live:
             self._pass_on()
-            self.live.update(table(snapshot, self.live.console.height - _BESIDE), refresh=True)
+            self.live.update(table(snapshot, max(1, self.live.console.height - _BESIDE)), refresh=True)
         elif self.shown and now - self._line >= _LINE:
             self._line = now
             sys.stderr.write(f"{in_a_line(snapshot)}\n")
