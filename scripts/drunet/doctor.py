@@ -98,13 +98,14 @@ def _environment(project: Project) -> Iterator[Finding]:
     needed, pins = map(Requirement, asked), [Requirement(line.rstrip("\\ ")) for line in lock if line[:1].isalnum()]
     here = [r for r in needed if r.marker is None or r.marker.evaluate()]
     locked = {r.name: r.specifier for r in pins if r.marker is None or r.marker.evaluate()}
-    wrong = [r for r in here if not r.specifier.contains(have.get(r.name, "0"), prereleases=True)]
-    other = [r for r in here if r not in wrong and r.name in locked and have[r.name] not in locked[r.name]]
-    for state, these, wanted in (("BROKEN", wrong, {r.name: r.specifier for r in wrong}), ("note", other, locked)):
-        if these:
-            found = "; ".join(f"{r.name} {have.get(r.name, 'is missing')}, not {wanted[r.name]}" for r in these)
-            yield Finding(state, found, "`make env` installs the tested versions.")
-    if not wrong and not other:
+    sound = True
+    for r in here:
+        version, pinned = have.get(r.name, "0"), locked.get(r.name, r.specifier)
+        fits = r.specifier.contains(version, prereleases=True)
+        if not fits or not pinned.contains(version, prereleases=True):
+            sound, words = False, f"{r.name} {have.get(r.name, 'is missing')}, not {pinned if fits else r.specifier}"
+            yield Finding("note" if fits else "BROKEN", words, "`make env` installs the tested versions.")
+    if sound:
         yield Finding("ok", f"Python {sys.version.split()[0]}, {len(here)} packages as in the lock file")
 
 

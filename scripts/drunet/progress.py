@@ -266,7 +266,7 @@ class Show(threading.Thread):
         now, snapshot = time.monotonic(), self.watch.snapshot()
         if self.live:
             self._pass_on()
-            self.live.update(table(snapshot, self.live.console.height - _BESIDE), refresh=True)
+            self.live.update(table(snapshot, max(1, self.live.console.height - _BESIDE)), refresh=True)
         elif self.shown and now - self._line >= _LINE:
             self._line = now
             sys.stderr.write(f"{in_a_line(snapshot)}\n")
@@ -353,10 +353,10 @@ def run(asked: argparse.Namespace) -> int:
         mend = "Name the folder of results, as in `drunet progress results_my_cohort`."
         raise DrunetError("no run has said here how far it is", where=str(results), mend=mend) from None
     Console(highlight=False, soft_wrap=True).print(table(snapshot))
-    quiet_for = time.time() - snapshot["time"]
-    if snapshot["state"] == "running" and quiet_for > 12 * _PAGE:
+    silence = time.time() - snapshot["time"]
+    if snapshot["state"] == "running" and silence > 12 * _PAGE:
         snapshot |= {"state": "stopped", "command": f"{snapshot['unlock']} && {snapshot['command']}"}
-        sys.stdout.write(f"Nothing was heard of it for {in_words(quiet_for)}: it was killed, or its machine sleeps.\n")
-    if snapshot["state"] != "running":
-        sys.stdout.write("\n".join(last_lines(snapshot, results)) + "\n")
+        sys.stdout.write(f"Nothing was heard of it for {in_words(silence)}: it was killed, or its machine sleeps.\n")
+    lines = [] if snapshot["state"] == "running" else last_lines(snapshot, results)
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     return int(snapshot["state"] in ("failed", "stopped"))

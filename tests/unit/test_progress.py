@@ -181,6 +181,23 @@ def test_jobs_that_a_user_stops_have_not_failed(tmp_path: Path, monkeypatch: pyt
     assert last_lines(snapshot, tmp_path) == ["What is done stays done; this goes on:", "  snakemake --cores 2"]
 
 
+def test_a_low_terminal_shows_what_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console
+
+    run = Run(tmp_path, monkeypatch, inspect_slide=1, classify_tiles=1, report=1)
+    run.start(0, "inspect_slide", "a")
+    run.finish(0, "inspect_slide")
+    run.start(1, "classify_tiles", "a")
+    shown = []
+    for rows in (3, 1):
+        console = Console(width=100, record=True, file=(tmp_path / "sink").open("w"))
+        console.print(progress.table(run.watch.snapshot(), rows))
+        shown.append(console.export_text())
+    assert all(name in shown[0] for name in ("inspect slide", "classify tiles", "report"))
+    assert "inspect slide" not in shown[1] and "classify tiles" in shown[1]
+    assert all(text.splitlines()[-1].strip() == AGAIN[0] for text in shown)
+
+
 def test_no_record_breaks_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(tmp_path, monkeypatch, inspect_slide=1)
     for facts in (
