@@ -69,7 +69,7 @@ lint: $(STAMP) ## Check style, types, the workflow's own rules and a dry run of 
 	$(RUN) snakefmt --check workflow Snakefile
 	$(RUN) snakemake --lint
 	$(RUN) mypy scripts/drunet workflow/studies
-	PYTHONPATH=scripts:workflow $(VENV)/bin/python -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo --no-cache
+	PYTHONPATH=scripts:workflow $(VENV)/bin/python -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-cache
 	$(RUN) snakemake --dry-run --quiet
 
 format: $(STAMP) ## Rewrite the sources in the project's style

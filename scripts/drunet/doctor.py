@@ -220,7 +220,6 @@ def _slides(project: Project) -> Iterator[Finding]:
     tissue = TissueSettings.of(project.config["tissue"], "tissue")
 
     def look(row: Any) -> Any:
-        areas = {"region": vars(row).get("region"), "own_tissue": vars(row).get("tissue")}
         return inspect(
             row.path,
             row.slide_id,
@@ -231,7 +230,8 @@ def _slides(project: Project) -> Iterator[Finding]:
             classes=block.annotation_classes.model_dump(),
             geojson_frame=block.geojson_frame,
             max_untangled=block.max_untangled,
-            **{key: file for key, file in areas.items() if file},
+            region=row.region or None,
+            own_tissue=row.tissue or None,
         )
 
     there = [row for row in project.rows.values() if Path(row.path).is_file()]

@@ -315,9 +315,7 @@ rule export_ro_crate:
             m: {k: v for k, v in settings_of(m).items() if k in RUN_WITH} for m in names_of_run(wildcards.run)
         },
         mpp=lambda wildcards: {s: ROWS[s].mpp for s in usable_slides()},
-        own_area=lambda wildcards: [
-            s for s, r in ROWS.items() if getattr(r, "region", None) or getattr(r, "tissue", None)
-        ],
+        own_area=lambda wildcards: [s for s, r in ROWS.items() if r.region or r.tissue],
         code=lambda wildcards: code("export_ro_crate"),
     resources:
         mem_mb=resource("export_ro_crate", "mem_mb", 2000),
