@@ -150,7 +150,7 @@ def spoil_memory(folder: Folder) -> None:
 PLANTED: dict[str, tuple[Callable[[Folder], None] | None, str, str, str]] = {
     "packages": (None, "environment", "shapely", "`make env`"),
     "provider": (spoil_provider, "inference", "openvino", ""),
-    "file of the sheet": (spoil_sheet, "sheet", "nowhere.tif", "Correct `path`"),
+    "file of the sheet": (spoil_sheet, "sheet", "nowhere.tif", "Correct the path"),
     "digest": (spoil_digest, "models", "tone", "digest"),
     "model": (spoil_model, "models", "through", "input_pred"),
     "resolution": (spoil_resolution, "slides", "a: the slide does not say its resolution", "`mpp`"),
