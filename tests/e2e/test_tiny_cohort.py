@@ -47,6 +47,7 @@ def test_every_file_of_the_contract_is_there_and_nothing_else(finished: Project)
         expected |= {f"runs/by_colour/{slide}/{name}" for name in made}
     expected |= {f"runs/by_colour/{slide}/metrics.json" for slide in ANNOTATED}
     expected |= {f"runs/by_colour/{name}.tsv" for name in ("metrics", "tile_metrics", "summary", "slides")}
+    expected |= {f"runs/by_colour/{name}.tsv" for name in ("tumour", "tumour_per_patient")}
     expected |= {
         f"models/{model}/{name}" for model in ("tone", "through") for name in ("model.onnx", "export.json", "card.md")
     }
