@@ -43,8 +43,14 @@ SETTINGS: dict[str, Any] = {
     },
 }  # fmt: skip
 MODELS = [
-    {"name": "fused", "architecture": "dr_fused", "parameters": 13179330, "learnt from": "12 slides"},
-    {"name": "given", "architecture": "ONNX", "parameters": 1234, "learnt from": "not known"},
+    {
+        "name": "fused",
+        "architecture": "dr_fused",
+        "parameters": 13179330,
+        "learnt from": "12 slides",
+        "sha256": "ab" * 32,
+    },
+    {"name": "given", "architecture": "finished", "parameters": None, "learnt from": "not known", "sha256": "cd" * 32},
 ]
 
 
@@ -136,6 +142,14 @@ def test_a_cohort_without_annotations_is_told_where_tumour_is(tmp_path: Path) ->
     assert "3 unknown 0.00 0% 10.00 2 1 s004, s005" in words
 
 
+def test_a_cohort_without_a_usable_slide_is_not_called_free_of_tumour(tmp_path: Path) -> None:
+    slides = a_cohort(2, status="unreadable")
+    tumour = {"drunet": tumour_of(slides, [np.nan, np.nan])}
+    page.write_page(tmp_path / "page.html", page.ReportInputs("T", slides, NO_METRICS, NO_TILES, tumour=tumour))
+    words = words_of(tmp_path / "page.html")
+    assert "No slide could be segmented." in words and "0 / 0" not in words and "was found on" not in words
+
+
 def test_what_failed_for_one_reason_is_told_once(tmp_path: Path) -> None:
     slides = a_cohort(9, status=["no_tissue"] * 8 + ["ok"], mend=["Look at it."] * 8 + [""], reason="glass")
     page.write_page(tmp_path / "page.html", page.ReportInputs("T", slides, NO_METRICS, NO_TILES))
@@ -178,7 +192,7 @@ def test_the_methods_have_the_runs_own_numbers_and_cite_what_was_used(tmp_path: 
         "trained on 12 slides with partial annotations", "(13179330 parameters)", "minimised focal loss with Adamax",
         "started from weights learnt on ImageNet", "(learning rate 0.0003, batches of 17) for at most 41 epochs",
         "the weights of the epoch with the highest F1", "augmented by flips.", "smaller than 5300 µm²",
-        "given was taken as a finished ONNX file (1234 parameters)", "windows of the slide at 6.5 µm/px",
+        "given was taken as a finished ONNX file (SHA-256 cdcdcdcdcdcd)", "windows of the slide at 6.5 µm/px",
         "probability of at least 0.45", "an opening of 24 µm and a median filter of 11 px",
         "doi:10.3390/jimaging11050166", "doi:10.1109/CVPR.2017.243",
     ):  # fmt: skip
