@@ -154,9 +154,10 @@ def _rank(split: str) -> int:
 
 
 def _with_size(slides: pd.DataFrame) -> pd.DataFrame:
-    # Of a cohort of sound files the column says nothing.
+    # Of a cohort of sound files the column says nothing, nor do empty ones.
     if "unread_mm2" in slides.columns and not (slides["unread_mm2"] > 0).any():
         slides = slides.drop(columns="unread_mm2")
+    slides = slides.drop(columns=[c for c in slides.columns if slides[c].map(words.missing).all()])
     if not {"width", "height"} <= set(slides.columns):
         return slides
     whole = tables.number(0)
