@@ -1,15 +1,23 @@
-"""List what became of every usable slide of a run: done, or where it failed, why and how to mend it."""
+"""List what became of every slide of a run: done, or where it failed, why and how to mend it; and its tumour."""
 
 from drunet.console import job, say
 from drunet.files import write_tsv
 from drunet.inspection import outcome_table
 from drunet.outcome import describe, outcome_of, stop_for
+from drunet.report.collect import read_slides
+from drunet.report.tumour import tumour_per_patient, tumour_per_slide
 
 with job(snakemake.log[0]):
-    outcomes = {slide: outcome_of(path) for slide, path in zip(snakemake.params.slides, snakemake.input, strict=True)}
+    inputs, params = snakemake.input, snakemake.params
+    outcomes = {slide: outcome_of(path) for slide, path in zip(params.slides, inputs.masks, strict=True)}
     failures = {slide: failure for slide, failure in outcomes.items() if failure}
     for failure in failures.values():
         say(f"left out: {describe(failure)}")
-    if snakemake.params.on_bad_slide == "fail":
-        stop_for({slide: failure.status for slide, failure in failures.items()})
+    failed = {slide: failure.status for slide, failure in failures.items()}
+    if params.on_bad_slide == "fail":
+        stop_for(failed)
     write_tsv(outcome_table(outcomes), snakemake.output.table)
+    masks = dict(zip(params.slides, zip(inputs.small, inputs.tissue, strict=True), strict=True))
+    tumour = tumour_per_slide(read_slides(inputs.slides), params.patients, masks, failed)
+    write_tsv(tumour, snakemake.output.tumour)
+    write_tsv(tumour_per_patient(tumour), snakemake.output.patients)

@@ -8,6 +8,7 @@ from drunet.console import job
 from drunet.files import read_json, read_published
 from drunet.outcome import outcome_of
 from drunet.report.collect import (
+    digests,
     final_states,
     held_out_tiles,
     model_row,
@@ -19,6 +20,7 @@ from drunet.report.collect import (
 )
 from drunet.report.page import OverlayEntry, ReportInputs, write_page
 from drunet.report.section import read_section
+from drunet.report.tumour import read_tumour
 
 with job(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params
@@ -34,6 +36,7 @@ with job(snakemake.log[0]):
     histories = {m: pd.read_csv(path, sep="\t") for m, path in zip(params.trained, inputs.histories, strict=True)}
     exports = [read_json(path) for path in inputs.exports]
     slides = final_states(read_slides(inputs.slides), results)
+    Path(snakemake.output.pictures).mkdir()
     write_page(
         snakemake.output.page,
         ReportInputs(
@@ -46,11 +49,13 @@ with job(snakemake.log[0]):
             runtimes=run_times(params.benchmarks),
             models=[model_row(export) for export in exports],
             sections=[read_section(path) for path in inputs.sections],
-            versions=versions(),
+            versions=versions() | digests(snakemake.config, inputs.slides),
             published={Path(path).stem: read_published(path) for path in inputs.published},
             runs=params.runs,
             tiles=held_out_tiles(measured, inputs.measured, classifiers),
             notes=notes(slides, exports),
+            tumour={run: read_tumour(path) for run, path in zip(params.runs, inputs.tumour, strict=True)},
+            settings=params.settings,
             threshold=params.threshold,
             resamples=params.resamples,
             seed=params.seed,

@@ -165,9 +165,11 @@ class Rules:
                           mask=str(of_run / "segmentation.tif"))  # fmt: skip
             measured = Named(metrics=str(of_run / "metrics.json"))
             self.script("measure", "measure.log", taken, measured, measure=config["measure"])
-        outcomes = Named(table=str(of_run.parent / "slides.tsv"))
-        listed = {"slides": [SLIDE_ID], "on_bad_slide": cohort["on_bad_slide"]}
-        self.script("list_outcomes", "outcomes.log", Named(mask=str(of_run / "segmentation.tif")), outcomes, **listed)
+        names = {"table": "slides", "tumour": "tumour", "patients": "tumour_per_patient"}
+        outcomes = Named(**{key: str(of_run.parent / f"{name}.tsv") for key, name in names.items()})
+        listed = {"slides": [SLIDE_ID], "patients": {SLIDE_ID: 1}, "on_bad_slide": cohort["on_bad_slide"]}
+        taken = Named(slides=table, masks=[str(of_run / "segmentation.tif")], small=[small], tissue=[mask])
+        self.script("list_outcomes", "outcomes.log", taken, outcomes, **listed)
 
 
 def read_found(results: Path) -> Found:

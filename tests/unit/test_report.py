@@ -156,7 +156,7 @@ class Reader(HTMLParser):
         self.addresses += [named[key] for key in ("src", "srcset", "data") if key in named]
         self.targets += [named["href"]] if "href" in named else []
         self.ids |= {named["id"]} if "id" in named else set()
-        if tag not in {"meta", "img", "br"}:
+        if tag not in {"meta", "img", "br", "input"}:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:

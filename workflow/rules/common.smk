@@ -283,8 +283,13 @@ def measured_slides():
     return [s for s in usable_slides() if ROWS[s].annotation]
 
 
+def patient_numbers():
+    """A number per patient, by slide: patients are distinguished, never named."""
+    numbers = {p: i for i, p in enumerate(dict.fromkeys(r.patient_id for r in ROWS.values()), 1)}
+    return {s: numbers[r.patient_id] for s, r in ROWS.items()}
+
+
 def measured_rows(wildcards):
-    """Slide, split and a number per patient: patients are distinguished, never named."""
-    patients = {p: i for i, p in enumerate(dict.fromkeys(r.patient_id for r in ROWS.values()))}
-    rows = [(s, ROWS[s]) for s in measured_slides()]
-    return [{"slide": s, "split": r.split, "patient": patients[r.patient_id]} for s, r in rows]
+    """Slide, split and the number of its patient."""
+    numbers = patient_numbers()
+    return [{"slide": s, "split": ROWS[s].split, "patient": numbers[s]} for s in measured_slides()]

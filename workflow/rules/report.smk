@@ -6,6 +6,7 @@ rule report:
     input:
         slides="<results>/slides.tsv",
         outcomes=expand("<results>/runs/{run}/slides.tsv", run=RUNS),
+        tumour=expand("<results>/runs/{run}/tumour.tsv", run=RUNS),
         metrics=expand("<results>/runs/{run}/metrics.tsv", run=RUNS),
         tile_metrics=expand("<results>/runs/{run}/tile_metrics.tsv", run=RUNS),
         measured=lambda wildcards: expand(
@@ -17,9 +18,11 @@ rule report:
         histories=[f"<results>/models/{m}/history.tsv" for m in USED_MODELS if not is_finished(m)],
         published=sorted(str(p) for p in (Path(workflow.basedir) / "resources/published").glob("*.tsv")),
         sections=SECTIONS,
-        templates=[str(SCRIPTS / "drunet/report" / f) for f in ("template.html", "style.css")],
+        templates=[str(SCRIPTS / "drunet/report" / f) for f in ("template.html", "methods.html", "style.css")],
     output:
         page=report("<results>/report/report.html", caption="../report/page.rst", category="Report"),
+        # Empty, unless the page would grow too large.
+        pictures=directory("<results>/report/pictures"),
     log:
         "<logs>/report.log",
     benchmark:
@@ -31,6 +34,13 @@ rule report:
         runs=RUNS,
         measured=measured_rows,
         trained=[m for m in USED_MODELS if not is_finished(m)],
+        settings={
+            "tissue": {key: config["tissue"][key] for key in ("method", "mpp")},
+            "tiles": {key: config["tiles"][key] for key in ("mpp", "size", "step", "min_tissue")},
+            "postprocess": config["postprocess"],
+            "measure": config["measure"],
+            "models": {model: settings_of(model) for model in USED_MODELS},
+        },
         benchmarks=f"{RESULTS}/benchmarks",
         threshold=config["measure"]["threshold"],
         resamples=config["measure"]["bootstrap"],

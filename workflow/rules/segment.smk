@@ -92,11 +92,20 @@ rule postprocess:
 
 rule list_outcomes:
     input:
-        lambda wildcards: expand(
+        slides="<results>/slides.tsv",
+        masks=lambda wildcards: expand(
             "<results>/runs/{run}/{slide}/segmentation.tif", run=wildcards.run, slide=usable_slides()
         ),
+        small=lambda wildcards: expand(
+            "<results>/runs/{run}/{slide}/segmentation.png", run=wildcards.run, slide=usable_slides()
+        ),
+        tissue=for_usable("<results>/slides/{slide}/tissue.png"),
     output:
         table="<results>/runs/{run}/slides.tsv",
+        tumour=report("<results>/runs/{run}/tumour.tsv", caption="../report/tumour.rst", category="Tumour"),
+        patients=report(
+            "<results>/runs/{run}/tumour_per_patient.tsv", caption="../report/tumour.rst", category="Tumour"
+        ),
     log:
         "<logs>/list_outcomes/{run}.log",
     benchmark:
@@ -105,6 +114,7 @@ rule list_outcomes:
         "../../envs/data.yaml"
     params:
         slides=lambda wildcards: usable_slides(),
+        patients=patient_numbers(),
         on_bad_slide=config["cohort"]["on_bad_slide"],
         code=lambda wildcards: code("list_outcomes"),
     resources:

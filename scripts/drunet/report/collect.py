@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +16,7 @@ import pandas as pd
 
 import drunet
 from drunet.errors import FailedSlideError
-from drunet.files import read_json
+from drunet.files import read_json, sha256
 from drunet.outcome import outcome_of, reason_of
 
 PACKAGES = (
@@ -93,9 +95,8 @@ def model_row(export: Mapping[str, Any]) -> dict[str, Any]:
 
 def notes(slides: pd.DataFrame, exports: Iterable[Mapping[str, Any]] = ()) -> list[str]:
     """Sentences that a reader needs to judge the figures; `slides` is slides.tsv, `exports` the models' export.json."""
-    lines = [
-        "A slide without annotated tumour counts as Dice 1 when nothing is outlined on it, and as 0 when anything is.",
-    ]
+    none = "A slide without annotated tumour counts as Dice 1 when nothing is outlined on it, and as 0 if anything is."
+    lines = [none] if (slides["annotation_kind"] != "").any() else []
     if ((slides["annotation_kind"] == "psa") & (slides["status"] == "ok")).any():
         lines.append("On partially annotated slides only the marked regions count, and no distances are given.")
     lines += [
@@ -121,13 +122,20 @@ def notes(slides: pd.DataFrame, exports: Iterable[Mapping[str, Any]] = ()) -> li
 
 
 def run_times(folder: str | os.PathLike[str]) -> pd.DataFrame:
-    """Seconds of every job from Snakemake's benchmark files: stage, slide (the file's name), seconds."""
+    """Every job's stage, slide (the file's name), seconds and peak memory_mb, from Snakemake's benchmark files."""
     rows = []
     for path in sorted(Path(folder).rglob("*.tsv")):
         parts = path.relative_to(folder).with_suffix("").parts
-        seconds = pd.read_csv(path, sep="\t")["s"].mean()
-        rows.append({"stage": parts[0], "slide": parts[-1] if len(parts) > 1 else "", "seconds": seconds})
-    return pd.DataFrame(rows, columns=["stage", "slide", "seconds"])
+        table = pd.read_csv(path, sep="\t", na_values="-")
+        row = {"stage": parts[0], "slide": parts[-1] if len(parts) > 1 else "", "seconds": table["s"].mean()}
+        rows.append(row | {"memory_mb": table["max_rss"].max() if "max_rss" in table else np.nan})
+    return pd.DataFrame(rows, columns=["stage", "slide", "seconds", "memory_mb"])
+
+
+def digests(config: Mapping[str, Any], slides: str | os.PathLike[str]) -> dict[str, str]:
+    """SHA-256 of the whole configuration, with its keys in order, and of slides.tsv."""
+    whole = json.dumps(config, sort_keys=True, default=str).encode()
+    return {"SHA-256 of the configuration": hashlib.sha256(whole).hexdigest(), "SHA-256 of slides.tsv": sha256(slides)}
 
 
 def versions() -> dict[str, str]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
+from drunet.files import whole_file
 from drunet.report import figures
 from drunet.report.words import FILTERS, missing
+
+# Longest side, in px, below which no embedded picture shrinks.
+SMALLEST = 240
 
 
 def templates(*folders: Path) -> Environment:
@@ -37,21 +43,39 @@ def embed_figure(figure: Figure) -> str:
     return _data_address("png", buffer.getvalue())
 
 
-def embed_picture(path: Path, longest: int) -> str:
+def embed_picture(path: Path, longest: int, most: float = math.inf) -> str:
     """A picture no larger than `longest` as a data address; made anew from its pixels, so that no metadata follows.
 
-    A PNG, with the lines and letters of a drawing, stays one; anything else becomes a JPEG.
+    A PNG, with the lines and letters of a drawing, stays one; anything else becomes a JPEG. The picture shrinks until
+    its address has no more than `most` characters, or `SMALLEST` pixels.
     """
+    picture, kind = _pixels(path), "png" if path.suffix.lower() == ".png" else "jpeg"
+    # What pictures of slides take: 0.3 characters per pixel of a square around them.
+    side = int(min(longest, max(SMALLEST, (most / 0.3) ** 0.5)))
+    while len(address := _data_address(kind, _encoded(picture, side, kind))) > most and side > SMALLEST:
+        side = max(SMALLEST, int(side * min(0.9, 0.97 * (most / len(address)) ** 0.5)))
+    return address
+
+
+def write_picture(source: Path, target: Path, longest: int) -> None:
+    """Write a picture no larger than `longest` as JPEG; made anew from its pixels, so that no metadata follows."""
+    with whole_file(target) as temporary:
+        temporary.write_bytes(_encoded(_pixels(source), longest, "jpeg"))
+
+
+def _pixels(path: Path) -> Image.Image:
     with Image.open(path, formats=("PNG", "JPEG")) as picture:
-        small = picture.convert("RGB")
+        return picture.convert("RGB")
+
+
+def _encoded(picture: Image.Image, longest: int, kind: str) -> bytes:
+    small = picture.copy()
     small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    if path.suffix.lower() == ".png":
-        small.save(buffer, "PNG", optimize=True)
-        return _data_address("png", buffer.getvalue())
     # Full colour resolution: halved, it would smear the thin outlines.
-    small.save(buffer, "JPEG", quality=86, subsampling=0, optimize=True)
-    return _data_address("jpeg", buffer.getvalue())
+    options: dict[str, Any] = {} if kind == "png" else {"quality": 86, "subsampling": 0}
+    small.save(buffer, kind.upper(), optimize=True, **options)
+    return buffer.getvalue()
 
 
 def _data_address(kind: str, content: bytes) -> str:

@@ -173,7 +173,7 @@ def runtime_bars(frame: pd.DataFrame) -> Figure:
         axes.set_yticks(position, [str(stage).replace("_", " ") for stage in per_stage.index])
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
-        axes.set_xlim(0, longest / divisor * 1.55)
+        axes.set_xlim(0, longest / divisor * 1.75)
         axes.grid(axis="x")
         axes.set_xlabel(f"time over all jobs ({unit})")
     return figure

@@ -1,7 +1,8 @@
 """One HTML page with everything a reader wants to know about a run, complete in itself.
 
 Pictures and figures are embedded, there is no script and nothing is fetched: the page can be mailed, archived and
-printed. All text goes through the template engine's escaping.
+printed; pictures that would make it too large for that stand in a folder beside it. All text goes through the template
+engine's escaping.
 """
 
 from __future__ import annotations
@@ -9,34 +10,31 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from drunet.files import write_text
-from drunet.report import figures, tables
+from drunet.report import figures, tables, words
+from drunet.report.cards import OverlayEntry, cards
 from drunet.report.comparison import backbones_table, experiments_table, other_tables
-from drunet.report.embedding import embed_figure, embed_picture, templates
+from drunet.report.embedding import embed_figure, embed_picture, templates, write_picture
+from drunet.report.overlay import NO_TRUTH_LEGEND, TRUTH_LEGEND
 from drunet.report.section import Section
-from drunet.report.verdict import judged_split, verdict
+from drunet.report.tumour import tumour_per_patient
+from drunet.report.verdict import found, judged_split, problems, verdict
 from drunet.report.words import interval
 
-# Above these counts tables and pictures are folded away.
-MANY_SLIDES, MANY_PICTURES = 12, 6
+# Above this count tables are folded away, and pictures begin small.
+MANY_SLIDES = 12
+# Characters of a page that can be mailed, and those under which an embedded picture shows too little.
+LARGEST_PAGE, LEAST_PICTURE = 14_500_000, 40_000
+PICTURES = "pictures"
 # What the template takes from `drunet.report.tables`.
 _NAMES = ("stage_name", "split_name", "status_name")
 _FOR_TABLES = ("html_table", "columns", "numbers", "plain_columns", "parity")
-
-
-@dataclass(frozen=True)
-class OverlayEntry:
-    """Two pictures of a slide: the heatmap over it, and the segmentation over it."""
-
-    slide: str
-    run: str
-    heatmap_picture: Path | None
-    overlay: Path | None
 
 
 @dataclass
@@ -51,7 +49,7 @@ class ReportInputs:
     histories : dict of str to DataFrame
         history.tsv per model.
     runtimes : DataFrame
-        stage, slide (empty where a job concerns none), seconds.
+        stage, slide (empty where a job concerns none), seconds, memory_mb.
     models : list of dict
         name, architecture, parameters, parity, sha256, and whatever else is worth a column.
     sections : list of Section
@@ -64,6 +62,10 @@ class ReportInputs:
         Per run the names of its `classifier` and `refiner`, for the comparison with published ones.
     tiles : dict of str to DataFrame
         Per classifier p_tumour and label of held-out tiles, for the ROC curve.
+    tumour : dict of str to DataFrame
+        Per run what `drunet.report.tumour.tumour_per_slide` gives.
+    settings : dict
+        For the paragraph on methods: blocks of the configuration, and under `models` each model's settings.
     threshold : float
         Probability from which a tile counts as tumour.
     resamples, seed : int
@@ -84,42 +86,67 @@ class ReportInputs:
     notes: Sequence[str] = ()
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     tiles: dict[str, pd.DataFrame] = field(default_factory=dict)
+    tumour: dict[str, pd.DataFrame] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     threshold: float = 0.5
     resamples: int = 2000
     seed: int = 0
 
 
 def write_page(path: str | os.PathLike[str], inputs: ReportInputs) -> None:
-    """Write the report as one HTML file, whole or not at all."""
+    """Write the report as one HTML file, whole or not at all; too many pictures go into a folder beside it."""
     tables.require_columns(inputs.slides, ("slide_id", "split", "status"), "slides")
     summary = tables.summary_table(inputs.metrics, resamples=inputs.resamples, seed=inputs.seed)
     split = judged_split(summary)
-    failed = inputs.slides[inputs.slides["status"] != "ok"].reindex(columns=["slide_id", "status", "reason", "mend"])
     environment = templates()
     environment.filters |= {name: getattr(tables, name) for name in _NAMES}
     environment.globals |= {name: getattr(tables, name) for name in (*_NAMES, *_FOR_TABLES)}
-    page = environment.get_template("template.html").render(
+    environment.globals |= {name: getattr(words, name) for name in ("duration", "percent")}
+    render = partial(
+        environment.get_template("template.html").render,
         inputs=inputs,
         many_slides=MANY_SLIDES,
-        many_pictures=MANY_PICTURES,
         verdict=verdict(inputs.slides, summary),
-        left_out=failed.to_dict("records"),
+        problems=problems(inputs.slides),
+        found=[found(run, table) for run, table in inputs.tumour.items()],
+        tumour=_joined(inputs.tumour),
+        patients=_joined({run: tumour_per_patient(table) for run, table in inputs.tumour.items()}),
+        legend=(*TRUTH_LEGEND, *NO_TRUTH_LEGEND) if split is not None else NO_TRUTH_LEGEND,
         slides=_with_size(inputs.slides),
         summary=_with_interval(summary[summary["split"] == split]),
         other_splits=_with_interval(summary[summary["split"] != split]),
         box_plots=_box_plots(inputs.metrics, split),
         slide_metrics=_in_order(inputs.metrics, inputs.slides),
         tile_metrics=inputs.tile_metrics.sort_values("model", kind="stable"),
-        gallery=_gallery(inputs),
         roc=embed_figure(figures.roc_curve(inputs.tiles)) if inputs.tiles else None,
         trainings=[(name, embed_figure(figures.training_curves(h, name))) for name, h in inputs.histories.items()],
         experiments=_experiments(inputs, summary, split),
         backbones=backbones_table(inputs.published, inputs.tiles, inputs.threshold),
         other_published=other_tables(inputs.published),
+        sections=[(section.title, section.embedded()) for section in inputs.sections],
         runtime_figure=embed_figure(figures.runtime_bars(inputs.runtimes)) if len(inputs.runtimes) else None,
+        times=tables.times_table(inputs.runtimes),
         models=pd.DataFrame(list(inputs.models)),
     )
-    write_text(path, page)
+    pictures = sum(p is not None for entry in inputs.overlays for p in (entry.heatmap_picture, entry.overlay))
+    parts = (inputs.slides, inputs.metrics, inputs.tumour, inputs.overlays)
+    without = render(cards=cards(*parts, lambda *_: ""), beside=False)
+    most = (LARGEST_PAGE - len(without.encode())) // max(1, pictures)
+    beside = most < LEAST_PICTURE
+    longest = 1200 if beside or len(inputs.overlays) <= MANY_SLIDES else 760
+
+    def place(run: str, slide: str, kind: str, picture: Path) -> str:
+        if not beside:
+            return embed_picture(picture, longest, most)
+        own = Path(PICTURES, run, f"{slide}-{kind}.jpg")
+        write_picture(picture, Path(path).parent / own, longest)
+        return own.as_posix()
+
+    write_text(path, render(cards=cards(*parts, place), beside=beside))
+
+
+def _joined(by_run: dict[str, pd.DataFrame]) -> pd.DataFrame | None:
+    return pd.concat([table.assign(run=run) for run, table in by_run.items()]) if by_run else None
 
 
 def _rank(split: str) -> int:
@@ -127,9 +154,10 @@ def _rank(split: str) -> int:
 
 
 def _with_size(slides: pd.DataFrame) -> pd.DataFrame:
-    # Of a cohort of sound files the column says nothing.
+    # Of a cohort of sound files the column says nothing, nor do empty ones.
     if "unread_mm2" in slides.columns and not (slides["unread_mm2"] > 0).any():
         slides = slides.drop(columns="unread_mm2")
+    slides = slides.drop(columns=[c for c in slides.columns if slides[c].map(words.missing).all()])
     if not {"width", "height"} <= set(slides.columns):
         return slides
     whole = tables.number(0)
@@ -162,32 +190,6 @@ def _in_order(metrics: pd.DataFrame, slides: pd.DataFrame) -> pd.DataFrame:
         frame["annotation"] = frame["slide"].map(slides.set_index("slide_id")["annotation_kind"])
     frame = frame.sort_values("split", key=lambda s: s.map(_rank), kind="stable")
     return frame.sort_values("run", key=lambda s: s.map({r: i for i, r in enumerate(s.unique())}), kind="stable")
-
-
-def _gallery(inputs: ReportInputs) -> list[dict[str, Any]]:
-    """Entries with embedded pictures, test slides first; pictures shrink when there are many."""
-    longest = 1200 if len(inputs.overlays) <= MANY_SLIDES else 760
-    splits = dict(zip(inputs.slides["slide_id"], tables.splits_of(inputs.slides), strict=True))
-    entries = sorted(inputs.overlays, key=lambda entry: _rank(splits.get(entry.slide, "")))
-    dice = {
-        (str(slide), str(run)): dict(zip(rows["stage"], rows["dsc"], strict=True))
-        for (slide, run), rows in inputs.metrics.groupby(["slide", "run"], sort=False)
-    }
-    return [
-        {
-            "slide": entry.slide,
-            "run": entry.run,
-            "split": splits.get(entry.slide, ""),
-            "dice": [(by_stage[stage], stage) for stage in tables.STAGES if pd.notna(by_stage.get(stage))],
-            "pictures": [
-                (words, embed_picture(path, longest))
-                for words, path in (("heatmap", entry.heatmap_picture), ("segmentation", entry.overlay))
-                if path is not None
-            ],
-        }
-        for entry in entries
-        for by_stage in [dice.get((entry.slide, entry.run), {})]
-    ]
 
 
 def _experiments(inputs: ReportInputs, summary: pd.DataFrame, split: str | None) -> pd.DataFrame | None:

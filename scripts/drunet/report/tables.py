@@ -112,6 +112,13 @@ def summary_table(metrics: pd.DataFrame, *, value: str = "dsc", resamples: int, 
     return pd.DataFrame(rows, columns=names)
 
 
+def times_table(runtimes: pd.DataFrame) -> pd.DataFrame:
+    """Time and memory per stage, longest first: stage, jobs, total, median, longest (s), memory_mb (the largest)."""
+    jobs = runtimes.reindex(columns=["stage", "seconds", "memory_mb"]).groupby("stage", sort=False)
+    times = jobs["seconds"].agg(jobs="count", total="sum", median="median", longest="max")
+    return times.assign(memory_mb=jobs["memory_mb"].max()).sort_values("total", ascending=False).reset_index()
+
+
 def html_table(
     frame: pd.DataFrame, columns: Sequence[Column], *, caption: str = "", group: str | None = None
 ) -> Markup:

@@ -7,20 +7,21 @@ from typing import Any
 import pandas as pd
 
 from drunet.report.tables import SPLITS, STAGES, ordered
+from drunet.report.tumour import UNKNOWN, YES, tumour_per_patient
 
 # Below this many patients a percentile bootstrap is known to give intervals that are too narrow.
 FEW_PATIENTS = 10
 # Above this many runs only the best one is put into words.
-MANY_RUNS = 3
+MANY_RUNS = 1
 
 
 def verdict(slides: pd.DataFrame, summary: pd.DataFrame) -> dict[str, Any]:
     """What `template.html` says first, from slides.tsv and `summary_table` of the Dice coefficient.
 
     The dict has slides (how many), causes (status of those left out, to how many), split (None: nothing was measured),
-    and, where anything was: runs (how many), best (run of the highest mean Dice at its last stage), best_steps (its
-    stages that have a Dice), told (runs to put into words: run, slides, patients, steps), patients, few_patients
-    (whether they are too few for an interval). A step is a row of `summary`.
+    and, where anything was: runs (how many), best (run of the highest mean Dice at its last stage), finals (the last
+    step of each run, best first), best_steps (those of the best), told (runs to put into words: run, slides,
+    patients, steps), patients, few_patients (whether they are too few for an interval). A step is a row of `summary`.
     """
     split = judged_split(summary)
     causes = slides.loc[slides["status"] != "ok", "status"].value_counts(sort=False).to_dict()
@@ -36,6 +37,7 @@ def verdict(slides: pd.DataFrame, summary: pd.DataFrame) -> dict[str, Any]:
     return view | {
         "runs": len(runs),
         "best": best,
+        "finals": final.sort_values("mean", ascending=False, kind="stable").to_dict("records"),
         "best_steps": measured[measured["run"] == best].to_dict("records"),
         "told": [
             {
@@ -50,6 +52,29 @@ def verdict(slides: pd.DataFrame, summary: pd.DataFrame) -> dict[str, Any]:
         "many_runs": len(runs) > MANY_RUNS,
         "patients": patients,
         "few_patients": 1 < patients < FEW_PATIENTS,
+    }
+
+
+def problems(slides: pd.DataFrame) -> list[dict[str, Any]]:
+    """Slides left out, from slides.tsv, together where the same mends them: status, mend, slides (IDs), reasons."""
+    left = slides[slides["status"] != "ok"].reindex(columns=["slide_id", "status", "reason", "mend"]).fillna("")
+    return [
+        {"status": status, "mend": mend, "slides": list(rows["slide_id"]), "reasons": list(rows["reason"])}
+        for (status, mend), rows in left.groupby(["status", "mend"], sort=False)
+    ]
+
+
+def found(run: str, tumour: pd.DataFrame) -> dict[str, Any]:
+    """What a run found, from `tumour_per_slide`: counts of slides and patients, with results and with tumour; area."""
+    slides, patients = tumour[tumour["tumour"] != UNKNOWN], tumour_per_patient(tumour)
+    return {
+        "run": run,
+        "slides": len(slides),
+        "with_tumour": int((slides["tumour"] == YES).sum()),
+        "patients": int((patients["tumour"] != UNKNOWN).sum()),
+        "patients_with_tumour": int((patients["tumour"] == YES).sum()),
+        "patients_unknown": int((patients["tumour"] == UNKNOWN).sum()),
+        "share": slides.loc[slides["tumour"] == YES, "share"].median(),
     }
 
 

@@ -69,4 +69,13 @@ def duration(seconds: Any) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-FILTERS = {function.__name__: function for function in (text, number, interval, plural)}
+def percent(value: Any, digits: int = 0) -> str:
+    """A share in per cent.
+
+    >>> percent(0.0512, 1), percent(1), percent(None)
+    ('5.1\u202f%', '100\u202f%', '–')
+    """
+    return NOTHING if missing(value) else f"{number(float(value) * 100, digits)}{_THIN}%"
+
+
+FILTERS = {function.__name__: function for function in (text, number, interval, plural, duration, percent)}

@@ -1,0 +1,63 @@
+"""Tumour of slides and patients in numbers, whether anybody has annotated them or not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from drunet.tiles import read_mask
+
+YES, NO, UNKNOWN = "yes", "no", "unknown"
+_AREAS = ("tumour_mm2", "tissue_mm2", "share")
+
+
+def tumour_per_slide(
+    slides: pd.DataFrame, patients: Mapping[str, int], masks: Mapping[str, tuple[str, str]], failed: Mapping[str, str]
+) -> pd.DataFrame:
+    """Tumour of every slide of the sheet: slide, patient, split, status, tumour, tumour_mm2, tissue_mm2, share.
+
+    `slides` is slides.tsv (`drunet.report.collect.read_slides`). By slide, `patients` has a number of its patient, who
+    is never named, `masks` the segmentation and the tissue mask (`drunet.tiles.read_mask`), `failed` the status of
+    those that failed after inspection. `tumour` is yes, no (nothing was left after post-processing) or unknown
+    (the slide has no result); `share` is the share of the tissue that is tumour; tumour outside of it is not in it.
+    """
+    rows = []
+    for slide in slides.to_dict("records"):
+        name = slide["slide_id"]
+        status = failed.get(name, slide["status"])
+        row = {"slide": name, "patient": patients[name], "split": slide["split"], "status": status, "tumour": UNKNOWN}
+        if status == "ok":
+            tumour, tissue = (read_mask(path) for path in masks[name])
+            # On one raster, so that tissue which is all tumour has a share of 1.
+            fitted = cv2.resize(tissue.astype(np.uint8), tumour.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT) > 0
+            share = (tumour & fitted).sum() / (fitted.sum() or np.nan)
+            mm2 = slide["width"] * slide["height"] * (slide["mpp"] / 1000) ** 2
+            areas = dict(zip(_AREAS, (tumour.mean() * mm2, tissue.mean() * mm2, share), strict=True))
+            row |= {"tumour": YES if tumour.any() else NO, **areas}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["slide", "patient", "split", "status", "tumour", *_AREAS])
+
+
+def tumour_per_patient(table: pd.DataFrame) -> pd.DataFrame:
+    """Tumour of every patient, from `tumour_per_slide`: patient, slides, segmented, tumour, areas, share, slide_ids.
+
+    A patient has tumour if any slide has; without one it is unknown as long as a slide has no result.
+    """
+    rows = []
+    for patient, own in table.groupby("patient", sort=False):
+        found, known = set(own["tumour"]), own[own["tumour"] != UNKNOWN]
+        tumour = next(answer for answer in (YES, UNKNOWN, NO) if answer in found)
+        tissue = known["tissue_mm2"].sum() or np.nan
+        areas = known["tumour_mm2"].sum(min_count=1), tissue, (known["share"] * known["tissue_mm2"]).sum() / tissue
+        rows.append([patient, len(own), len(known), tumour, *areas, ", ".join(own["slide"])])
+    return pd.DataFrame(rows, columns=["patient", "slides", "segmented", "tumour", *_AREAS, "slide_ids"])
+
+
+def read_tumour(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read a table of `tumour_per_slide`."""
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    return table.assign(**{column: pd.to_numeric(table[column]) for column in ("patient", *_AREAS)})
