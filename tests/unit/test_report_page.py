@@ -39,7 +39,7 @@ SETTINGS: dict[str, Any] = {
             "augment": {"flip": True, "quarter_turns": False, "multi_lens": None, "hue": None, "contrast": None,
                         "saturation": None, "brightness": None},
         },
-        "given": {"onnx": "/home/somebody/secret.onnx", "mpp": 6.5},
+        "given": {"onnx": "/srv/somebody/secret.onnx", "mpp": 6.5},
     },
 }  # fmt: skip
 MODELS = [
