@@ -25,8 +25,12 @@ def test_a_run_without_a_refiner_outlines_the_heatmap_and_shares_it(own_copy: Pr
     assert "plain" in page and "by_colour" in page
     # Each picture stands under its own slide and run.
     for run in ("plain", "by_colour"):
-        captions = [figure for figure in page.split("<figure")[1:] if f", {run}" in figure.partition("</figure")[0]]
-        assert len(captions) == 3
+        cards = [card.partition("</article")[0] for card in page.split("<article")[1:]]
+        named = [card for card in cards if f"{run}</span></h3>" in card]
+        assert len(named) == 3 and all(card.count("<img") == 2 for card in named)
+        for slide in ("tumour_a", "tumour_b", "unlabelled"):
+            (own,) = [card for card in named if f"<h3>{slide} " in card]
+            assert own.count(f'alt="Slide {slide}: ') == 2
 
 
 def test_a_run_is_refined_by_clustering_without_a_model_and_exported_as_any_other(own_copy: Project) -> None:

@@ -171,6 +171,7 @@ def test_an_outline_is_drawn_saved_and_read_back(page: Page, address: tuple[str,
     read = read_annotation(saved, kind="wta", where="tumour_a", width=600, height=500, classes=CLASSES)
     assert read.regions[-1].geometry.symmetric_difference(new).area < 0.01
     zoom = page.evaluate("Number(new URLSearchParams(location.hash.slice(1)).get('zoom'))")
-    assert new.area == pytest.approx(shapely.Polygon(corners).area / zoom**2, rel=0.05)
+    # The address rounds the zoom, and the browser each click.
+    assert new.area == pytest.approx(shapely.Polygon(corners).area / zoom**2, rel=0.1)
     page.click("#close")
     assert page.is_hidden("#correction")
