@@ -20,6 +20,8 @@ from drunet.tiff import BROKEN
 
 # Compression tags: none, LZW, JPEG, Deflate (two), JPEG 2000 (of Aperio two).
 _COMPRESSIONS = {1, 5, 7, 8, 32946, 33003, 33005, 34712}
+# Those whose decoders refuse a stream that is cut short, and the marker that ends the streams of all others.
+_WHOLE_OR_NOT, _END_OF_IMAGE = {1, 5, 8, 32946}, b"\xff\xd9"
 # Sides of stored tiles: strips as wide as the slide are decoded whole for a corner of them.
 _SIDES = range(64, 2049)
 # Pages that are looked through.
@@ -116,6 +118,9 @@ class DirectLevels:
         stored = file.read(count)
         if len(stored) != count:
             raise OSError("the file is cut short")
+        if page.compression not in _WHOLE_OR_NOT and not stored.rstrip(b"\0").endswith(_END_OF_IMAGE):
+            # Decoders of JPEG fill up with grey what is missing, and say nothing.
+            raise ValueError("the tile is cut short")
         decoded = page.decode(stored, index, jpegtables=page.jpegtables)[0]
         if decoded is None or decoded.ndim != 4 or decoded.shape[3] != 3 or decoded.dtype != np.uint8:
             raise ValueError("not a tile of colours")

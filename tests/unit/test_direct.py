@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,20 @@ def test_what_the_file_lacks_is_transparent_and_what_is_damaged_is_said_by_opens
         file.write(b"\0" * 40)
     with Slide(path, "s", None) as slide, pytest.raises(Exception, match="cannot be read as a slide"):
         slide.region(128, 128, 0, (64, 64))
+
+
+@pytest.mark.parametrize("spoil", [lambda d: d[: len(d) // 2] + bytes(len(d) - len(d) // 2), lambda d: d[:-2] + b"ab"])
+def test_a_jpeg_tile_that_is_cut_short_is_left_to_openslide(tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
+    path = write(tmp_path / "cut.tif", compression="jpeg")
+    with tifffile.TiffFile(path) as tiff:
+        offset, count = tiff.pages[0].dataoffsets[8], tiff.pages[0].databytecounts[8]
+    data = path.read_bytes()
+    path.write_bytes(data[:offset] + spoil(data[offset : offset + count]) + data[offset + count :])
+    with Slide(path, "s", None) as slide:
+        assert slide.region(0, 0, 0, (100, 100)) and slide._direct._trusted[0]
+        # The ninth of six in a row.
+        assert slide._direct.region(0, 2 * 128 + 9, 128 + 9, (30, 30)) is None
+        assert slide._direct.region(0, 9, 9, (30, 30)) is not None
 
 
 def test_decoded_tiles_are_kept_up_to_a_limit(written: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
