@@ -102,9 +102,7 @@ rule export_qupath_tiles:
 rule export_qupath:
     input:
         script=str(RESOURCES / "viewers/import_run.groovy"),
-        outlines=lambda wildcards: expand(
-            "<results>/runs/{run}/{slide}/segmentation.geojson", run=wildcards.run, slide=usable_slides()
-        ),
+        outlines=for_each_slide("<results>/runs/{run}/{slide}/segmentation.geojson"),
         statuses=for_usable("<results>/slides/{slide}/status.json"),
     output:
         project="<results>/runs/{run}/qupath/project.qpproj",
@@ -134,14 +132,8 @@ rule export_fastpathology:
         facts=run_classifier("export.json"),
         refiner=run_refiner("model.onnx"),
         refiner_facts=run_refiner("export.json"),
-        heatmaps=lambda wildcards: expand(
-            "<results>/heatmaps/{model}/{slide}.tif",
-            model=config["runs"][wildcards.run]["classifier"],
-            slide=usable_slides(),
-        ),
-        masks=lambda wildcards: expand(
-            "<results>/runs/{run}/{slide}/segmentation.tif", run=wildcards.run, slide=usable_slides()
-        ),
+        heatmaps=for_each_slide(run_classifier_heatmap),
+        masks=for_each_slide("<results>/runs/{run}/{slide}/segmentation.tif"),
     output:
         folder=directory("<results>/runs/{run}/fastpathology"),
     log:
