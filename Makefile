@@ -43,16 +43,16 @@ demo: $(STAMP) ## Run the whole workflow on the embedded demo cohort
 	@set -- results/report/*.html; printf '\nDone. The report: %s\n' "$$1"
 
 doctor: $(STAMP) ## Look at everything that a run needs, and say what is broken and how to mend it
-	@$(RUN) drunet.cli doctor $(ARGS)
+	@$(RUN) drunet_commands.cli doctor $(ARGS)
 
 sheet: $(STAMP) ## Draft a sheet from the slides and annotations in FOLDER
-	@$(RUN) drunet.cli init-sheet $(FOLDER) $(ARGS)
+	@$(RUN) drunet_commands.cli init-sheet $(FOLDER) $(ARGS)
 
 progress: $(STAMP) ## Show how far the run is that goes on here, or went on last
-	@$(RUN) drunet.cli progress $(ARGS)
+	@$(RUN) drunet_commands.cli progress $(ARGS)
 
 view: $(STAMP) ## Look at slides and results in the browser (ARGS="--configfile mine.yaml")
-	@$(RUN) drunet.cli view $(ARGS)
+	@$(RUN) drunet_commands.cli view $(ARGS)
 
 test: $(STAMP) ## Run the tests; ALL=1: with those that run a study or cohort of their own
 	@$(RUN) pytest --numprocesses $(WORKERS) --dist loadfile $(if $(ALL),-m '') $(ARGS)
@@ -68,7 +68,7 @@ lint: $(STAMP) ## Check style, types, the workflow's own rules and a dry run of 
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check workflow Snakefile
 	$(RUN) snakemake --lint
-	$(RUN) mypy scripts/drunet workflow/studies
+	$(RUN) mypy scripts/drunet scripts/drunet_commands workflow/studies
 	PYTHONPATH=scripts:workflow $(VENV)/bin/python -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-cache
 	$(RUN) snakemake --dry-run --quiet
 
@@ -78,7 +78,7 @@ format: $(STAMP) ## Rewrite the sources in the project's style
 	$(RUN) snakefmt workflow Snakefile
 
 replay: $(STAMP) ## Make a slide anew from the crate of its run and compare (CRATE=… SLIDE=…)
-	@$(RUN) drunet.cli replay "$(CRATE)" "$(SLIDE)"
+	@$(RUN) drunet_commands.cli replay "$(CRATE)" "$(SLIDE)"
 
 schema: $(STAMP) ## Write the JSON schema of config.yaml from the models of the settings
 	@PYTHONPATH=scripts:workflow $(VENV)/bin/python workflow/schemas/make_schema.py

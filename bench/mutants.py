@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-CODE = ("scripts/drunet/**/*.py", "workflow/studies/**/*.py")
+CODE = ("scripts/drunet/**/*.py", "scripts/drunet_commands/**/*.py", "workflow/studies/**/*.py")
 MOST_FILES = 8
 PARTS = ("scripts", "workflow", "tests", "resources", "bench", "docs", "profiles", "envs")
 

@@ -14,6 +14,7 @@ LONGEST = 400
 # that it fits.
 AREAS: dict[str, tuple[tuple[str, ...], int | None, int | None]] = {
     "product: library": (("scripts/drunet/**/*.py", "scripts/drunet/**/*.j2"), 18_000, None),
+    "product: commands": (("scripts/drunet_commands/**/*.py",), None, None),
     "product: scripts": (("scripts/*.py",), None, None),
     "product: rules": (("Snakefile", "workflow/rules/*.smk"), None, None),
     "studies: library": (("workflow/studies/**/*.py",), 16_000, None),

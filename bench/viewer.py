@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from drunet.viewer.command import add_arguments
-from drunet.viewer.opened import open_results
+from drunet_commands.viewer.command import add_arguments
+from drunet_commands.viewer.opened import open_results
 
 TILES, CLIENTS, SEED = 5_000, 4, 20240917
 
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> None:
     add_arguments(parser)
     asked = parser.parse_args(arguments)
     opened = open_results(asked.directory, asked.configfile)
-    command = [sys.executable, "-m", "drunet.cli", "view", *arguments, "--port", "0"]
+    command = [sys.executable, "-m", "drunet_commands.cli", "view", *arguments, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None  # noqa: S101 - it is a pipe

@@ -14,8 +14,8 @@ from tiny_cohort import Project
 
 from drunet.files import read_json
 from drunet.models import registry
-from drunet.viewer.opened import open_results
-from drunet.viewer.server import make_app
+from drunet_commands.viewer.opened import open_results
+from drunet_commands.viewer.server import make_app
 
 pytestmark = pytest.mark.whole_run
 

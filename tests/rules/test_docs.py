@@ -94,7 +94,7 @@ def test_every_command_of_the_pages_can_be_planned(reader: Path, command: str) -
     if program == "drunet":
         # The reader's slides are empty files, which is said in a line and no more.
         asked = clean_environment({"PYTHONPATH": os.fspath(ROOT / "scripts")})
-        call = [sys.executable, "-m", "drunet.cli", *arguments]
+        call = [sys.executable, "-m", "drunet_commands.cli", *arguments]
         told = subprocess.run(call, cwd=reader, env=asked, capture_output=True, text=True, check=False)
         assert told.returncode in (0, 1) and "Traceback" not in told.stderr, told.stderr
         return

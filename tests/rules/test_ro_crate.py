@@ -18,11 +18,11 @@ from rocrate_validator import services
 from rocrate_validator.utils.http import HttpRequester
 from tiny_cohort import OPERATOR, PATIENTS, Project
 
-from drunet.cli import main
 from drunet.errors import FailedSlideError
 from drunet.export.ro_crate import STEPS, write_crate
 from drunet.heatmap import read_field, write_field
 from drunet.outcome import write_outcome
+from drunet_commands.cli import main
 
 METADATA = "ro-crate-metadata.json"
 # What the two contexts that a crate names make of its words; the network is not asked.

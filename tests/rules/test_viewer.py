@@ -25,15 +25,15 @@ from numpy.typing import NDArray
 from scanned_slide import write_scanned
 from starlette.testclient import TestClient
 
-from drunet import cli
 from drunet.annotation import read_annotation
 from drunet.annotation.provenance import provenance_of
 from drunet.cohort import SheetRow
 from drunet.errors import FailedSlideError
 from drunet.outcome import write_outcome
-from drunet.viewer import command, pixels, server
-from drunet.viewer.opened import Opened, open_results
-from drunet.viewer.server import make_app
+from drunet_commands import cli
+from drunet_commands.viewer import command, pixels, server
+from drunet_commands.viewer.opened import Opened, open_results
+from drunet_commands.viewer.server import make_app
 
 if TYPE_CHECKING:
     from tiny_cohort import Project

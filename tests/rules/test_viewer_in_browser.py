@@ -35,7 +35,7 @@ def address(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Iter
     command = [
         sys.executable,
         "-m",
-        "drunet.cli",
+        "drunet_commands.cli",
         "view",
         "--directory",
         finished.folder,

@@ -120,7 +120,7 @@ def test_the_product_names_no_study() -> None:
     pattern = re.compile(rf"\b(?:{own})\b|\bstudies[./]\w|\bstudy_(?:{'|'.join(STUDIES)})\b")
     assert set(STUDIES) > WORDS and pattern.search("from studies.sampling import arms") and pattern.search("ct_boxes")
     found = []
-    for folder in (ROOT / "scripts/drunet", ROOT / "workflow/rules"):
+    for folder in (ROOT / "scripts/drunet", ROOT / "scripts/drunet_commands", ROOT / "workflow/rules"):
         for path in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".smk", ".html", ".css", ".j2")):
             found += [f"{path.name}: {m.group()}" for m in pattern.finditer(path.read_text(encoding="utf-8"))]
     assert found == []
@@ -132,6 +132,7 @@ CONTRACTS = {
     "product": "The product knows no study",
     "studies": "A study imports no other study, and what they share imports none",
     "layers": "Imports point one way: a room imports those below it in this list, never one above",
+    "commands": "One command imports those below it in this list, never one above",
 }
 
 
@@ -140,7 +141,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of both packages, and of the contracts."""
     folder = tmp_path_factory.mktemp("contracts")
     shutil.copy(ROOT / "pyproject.toml", folder)
-    for package in ("scripts/drunet", "workflow/studies"):
+    for package in ("scripts/drunet", "scripts/drunet_commands", "workflow/studies"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
@@ -175,6 +176,8 @@ def test_the_contracts_hold(packages: Path) -> None:
         ("workflow/studies/top_skip/planted.py", "from studies.saliency import figure\n", "studies"),
         ("workflow/studies/common/images/planted.py", "from studies.ct_boxes import tasks\n", "studies"),
         ("scripts/drunet/grid.py", "from drunet.report import page\n", "layers"),
+        ("scripts/drunet/report/planted.py", "from drunet_commands import doctor\n", "layers"),
+        ("scripts/drunet_commands/forecast.py", "from drunet_commands import doctor\n", "commands"),
     ],
 )
 def test_a_planted_import_breaks_its_contract(packages: Path, module: str, text: str, contract: str) -> None:

@@ -12,9 +12,9 @@ import tifffile
 from PIL import Image
 from tiny_cohort import ROOT, feature_collection, paint_slide
 
-from drunet import cli
 from drunet.cohort import SheetRow, check_files, read_sheets
 from drunet.files import write_json
+from drunet_commands import cli
 
 REAL = ROOT.parent / "shared/data/slides"
 

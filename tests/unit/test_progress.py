@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from tiny_cohort import ROOT, Finished, Project
 
-from drunet import cli, progress
-from drunet.progress import Watch, in_a_line, last_lines, write_page
+from drunet_commands import cli, progress
+from drunet_commands.progress import Watch, in_a_line, last_lines, write_page
 
 RULES = ("inspect_slide", "list_slides", "classify_tiles", "report")
 AGAIN = ("snakemake --cores 2", "snakemake --unlock --cores 2")
@@ -313,7 +313,7 @@ def test_a_run_with_a_failed_job_ends_with_the_command_that_goes_on(own_copy: Pr
 CODE = """
 import subprocess, sys, time
 from types import SimpleNamespace as Facts
-from drunet import progress
+from drunet_commands import progress
 
 class Plan(list):
     def needrun_jobs(self):

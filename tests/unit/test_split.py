@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from drunet.cli import main
 from drunet.cohort import SheetRow, read_sheets
 from drunet.errors import SheetError
-from drunet.split import PUBLISHED, split_patients
+from drunet_commands.cli import main
+from drunet_commands.split import PUBLISHED, split_patients
 
 
 def rows(*slides_of: int, annotated: bool = True) -> list[SheetRow]:

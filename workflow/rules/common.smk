@@ -92,7 +92,7 @@ SHOWN = []
 
 
 onstart:
-    from drunet import progress
+    from drunet_commands import progress
 
     try:
         check_writable(RESULTS)

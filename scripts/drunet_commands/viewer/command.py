@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from drunet.errors import ConfigError
-from drunet.viewer.opened import open_results
+from drunet_commands.viewer.opened import open_results
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def run(asked: argparse.Namespace) -> int:
         # Slow to import, and of no use to what fails before.
         import uvicorn
 
-        from drunet.viewer.server import make_app
+        from drunet_commands.viewer.server import make_app
 
         token, port = secrets.token_urlsafe(24), listening.getsockname()[1]
         # Ctrl-C does not wait for a slide that is being read.

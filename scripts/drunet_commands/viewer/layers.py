@@ -15,7 +15,7 @@ from drunet.annotation.parsed import read_parsed
 from drunet.export.outline import polygons
 from drunet.heatmap import read_heatmap
 from drunet.tiles import read_mask
-from drunet.viewer.opened import Opened, status_of
+from drunet_commands.viewer.opened import Opened, status_of
 
 _ONE = threading.Lock()
 Rings = list[list[list[list[float]]]]

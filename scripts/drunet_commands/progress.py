@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from drunet.errors import DrunetError
 from drunet.files import write_text
-from drunet.forecast import in_words, measured
+from drunet_commands.forecast import in_words, measured
 
 # Seconds between looks, between writings of the page, and between lines where there is no terminal.
 _LOOK, _PAGE, _LINE = 1.0, 5.0, 60.0

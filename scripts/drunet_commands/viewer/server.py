@@ -19,10 +19,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from drunet.errors import AnnotationError, DrunetError
-from drunet.viewer.corrections import beginnings, save
-from drunet.viewer.layers import heatmap_bytes, outlines
-from drunet.viewer.opened import Opened
-from drunet.viewer.pixels import OpenSlides
+from drunet_commands.viewer.corrections import beginnings, save
+from drunet_commands.viewer.layers import heatmap_bytes, outlines
+from drunet_commands.viewer.opened import Opened
+from drunet_commands.viewer.pixels import OpenSlides
 
 _MOST_BYTES = 64 << 20
 # Annotorious draws through WebGL, for which it compiles functions.

@@ -273,7 +273,7 @@ def _machine(project: Project) -> Iterator[Finding]:
 
 
 def _forecast(project: Project) -> Iterator[Finding]:
-    from drunet.forecast import forecast, in_words
+    from drunet_commands.forecast import forecast, in_words
 
     if not (project.sound and project.tissue):
         yield Finding("note", "none before configuration, sheet and slides are there and sound")

@@ -17,9 +17,9 @@ from drunet.annotation.region import Source
 from drunet.errors import AnnotationError, DrunetError
 from drunet.files import whole_file, write_json
 from drunet.outcome import outcome_of
-from drunet.viewer.layers import rings
-from drunet.viewer.opened import Opened
-from drunet.viewer.pixels import ShownSlide
+from drunet_commands.viewer.layers import rings
+from drunet_commands.viewer.opened import Opened
+from drunet_commands.viewer.pixels import ShownSlide
 
 _COLOURS = {"tumour": [200, 0, 0], "non_tumour": [0, 114, 178], "ignore": [128, 128, 128]}
 Regions = list[dict[str, Any]]
