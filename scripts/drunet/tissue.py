@@ -87,7 +87,7 @@ def tissue_mask(
     glass = glass_colour(image)
     foreign = _black_border(image, mpp)
     if exclude_pen:
-        foreign |= _pen_ink(image, mpp)
+        foreign |= pen_ink(image, mpp)
     # Ink and borders become glass before anything is measured, so that their edges make no gradient.
     clean = np.where(foreign[..., None], glass, image).astype(np.uint8)
     if method == "gradient":
@@ -167,7 +167,7 @@ def _black_border(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     return _grow(filter_components(black, touching=at_edge(black.shape)), mpp)
 
 
-def _pen_ink(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
+def pen_ink(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     """Felt-tip ink: colours that haematoxylin and eosin cannot make, in strokes as wide as a pen's tip.
 
     Both stains absorb green most (Ruifrok and Johnston 2001), so stained tissue has green as its lowest channel. Blue

@@ -22,6 +22,7 @@ TARGETS = {
     "common": {"studies"},
     "backbones": {"study_backbones"},
     "clustering": {"study_clustering"},
+    "cohort_audit": {"audit_cohort", "study_cohort_audit"},
     "ct_boxes": {"study_ct_boxes"},
     "ct_pneumonia": {"study_ct_pneumonia"},
     "experiments": {"experiments"},
@@ -37,6 +38,7 @@ TARGETS = {
 PAGES = {
     "backbones": "compare_backbones",
     "clustering": "show_clusters",
+    "cohort_audit": "gather_audit",
     "ct_boxes": "report_ct_boxes",
     "ct_pneumonia": "report_ct_pneumonia",
     "experiments": "compare_runs",
@@ -64,6 +66,7 @@ WORK = {
         "time_image_arms",
     },
     "backbones": {"time_backbones"},
+    "cohort_audit": {"look_at_slide", "shift_stains"},
     "ct_boxes": {"collect_ct_slices", "train_box_arm", "draw_ct_boxes"},
     "ct_pneumonia": {"collect_ct_images", "map_ct_attention", "draw_ct_attention"},
     "histology_distillation": {"draw_attention"},
