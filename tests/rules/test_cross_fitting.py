@@ -10,6 +10,8 @@ import pytest
 import yaml
 from tiny_cohort import Project, labelled_slide, make_project
 
+pytestmark = pytest.mark.whole_run
+
 # Slide: patient and split. One patient has two slides, which belong on the same side.
 SLIDES = {
     "t1": ("pa", "train"),

@@ -14,6 +14,8 @@ from drunet.demo.pyramid import write_pyramid
 from drunet.files import read_json, write_json
 from drunet.heatmap import read_heatmap
 
+pytestmark = pytest.mark.whole_run
+
 
 @pytest.fixture(scope="module")
 def ran(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Finished]:

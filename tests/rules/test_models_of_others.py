@@ -7,10 +7,13 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 import tifffile
 import yaml
 from strange_onnx import HALF, N, classifier
 from tiny_cohort import Project
+
+pytestmark = pytest.mark.whole_run
 
 
 def test_a_model_in_anothers_form_gives_a_heatmap(new_project: Project) -> None:

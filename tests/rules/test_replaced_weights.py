@@ -9,6 +9,8 @@ import pytest
 import yaml
 from tiny_cohort import Project, make_project
 
+pytestmark = pytest.mark.whole_run
+
 SLIDE = "tumour_a"
 
 
