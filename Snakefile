@@ -43,6 +43,7 @@ include: "workflow/rules/exports.smk"
 include: "workflow/rules/archives.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/uncertainty.smk"
 include: "workflow/rules/targets.smk"
 include: "workflow/studies/common/rules.smk"
 

@@ -22,7 +22,7 @@ from tiny_cohort import ROOT, Finished, Project
 
 from drunet.files import ID_PATTERN
 
-SLIDE_TARGETS = {"inspect", "tissue", "tiles", "classify", "heatmaps", "segment", "exports"}
+SLIDE_TARGETS = {"inspect", "tissue", "tiles", "classify", "heatmaps", "segment", "exports", "uncertainty"}
 TARGETS = {"all", *SLIDE_TARGETS, "models", "metrics", "report"}
 STAGES = {
     "make_demo_slide",
@@ -43,6 +43,7 @@ STAGES = {
     "join_encoder",
     "classify_features",
     "cluster_heatmap",
+    "map_uncertainty",
     "train_refiner",
     "refine_heatmap",
     "postprocess",
@@ -84,6 +85,7 @@ JOBS: dict[str, dict[str, int]] = {
     "models": {"adopt_onnx": 2},
     "classify": CLASSIFIED,
     "heatmaps": CLASSIFIED,
+    "uncertainty": {**PREPARED, "adopt_onnx": 1, "map_uncertainty": 3},
     "segment": {**SEGMENTED, "list_outcomes": 1, "export_geojson": 3},
     "exports": EXPORTED,
     "metrics": MEASURED,

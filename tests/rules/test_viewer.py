@@ -29,6 +29,7 @@ from drunet.annotation import read_annotation
 from drunet.annotation.provenance import provenance_of
 from drunet.cohort import SheetRow
 from drunet.errors import FailedSlideError
+from drunet.heatmap import read_field, write_field
 from drunet.outcome import write_outcome
 from drunet_commands import cli
 from drunet_commands.viewer import command, pixels, server
@@ -360,6 +361,21 @@ def test_a_folder_that_cannot_be_written_is_one_line(finished: Project, tmp_path
     assert answer.status_code == 404 and "cannot be written" in answer.text and "--save" in answer.text
 
 
+def test_a_map_of_uncertainty_is_a_layer_whose_brightest_colour_is_a_half(own_copy: Project) -> None:
+    heatmap = own_copy.results / f"heatmaps/tone/{SLIDE}.tif"
+    field, facts = read_field(heatmap)
+    path = own_copy.results / f"uncertainty/tone/{SLIDE}.tif"
+    path.parent.mkdir(parents=True)
+    client = entered(open_results(own_copy.folder, []))
+    assert client.get(f"/slides/{SLIDE}/uncertainty?run={RUN}").status_code == 404
+    write_field(path, field / 2, (64.0, 64.0), facts)
+    asked = {name: client.get(f"/slides/{SLIDE}/{name}?run={RUN}") for name in ("heatmap", "uncertainty")}
+    assert asked["heatmap"].content == asked["uncertainty"].content and len(set(asked["heatmap"].content)) > 2
+    assert asked["heatmap"].headers["x-grid"] == asked["uncertainty"].headers["x-grid"]
+    assert next(s for s in client.get("/cohort").json()["slides"] if s["id"] == SLIDE)["runs"][RUN]["uncertainty"]
+    assert "uncertainty.tif" in {f["name"] for f in client.get(f"/slides/{SLIDE}?run={RUN}").json()["files"]}
+
+
 def test_a_run_that_is_half_finished_shows_what_is_there(own_copy: Project) -> None:
     folder = own_copy.results / f"runs/{RUN}"
     shutil.rmtree(folder / "tumour_b")
@@ -372,7 +388,7 @@ def test_a_run_that_is_half_finished_shows_what_is_there(own_copy: Project) -> N
     client = entered(open_results(own_copy.folder, []))
     cohort = client.get("/cohort").json()
     slides = {slide["id"]: slide for slide in cohort["slides"]}
-    assert slides["tumour_b"]["runs"][RUN] == {"state": "none", "heatmap": True, "dice": None}
+    assert slides["tumour_b"]["runs"][RUN] == {"state": "none", "heatmap": True, "uncertainty": False, "dice": None}
     assert slides[SLIDE]["runs"][RUN]["reason"] == "too few tiles"
     assert slides["unlabelled"]["status"] == "missing"
     assert len(cohort["remarks"]) == 1 and "going on" in cohort["remarks"][0]

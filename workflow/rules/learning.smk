@@ -143,6 +143,14 @@ def unseen_by(classifier, slide):
     return f"{classifier}.fold{fold}of{folds}"
 
 
+def ensemble_of(classifier):
+    """A classifier, and its folds where a refiner has them made anyway."""
+    refiners = {run["refiner"] for run in RUNS.values() if run["classifier"] == classifier and run["refiner"]}
+    taught = [r for r in refiners if not is_finished(r) and not is_kept(r)]
+    needed = {unseen_by(classifier, slide) for refiner in taught for slide in training_slides(refiner)}
+    return [classifier, *sorted(needed - {classifier})]
+
+
 def learning_slides(wildcards):
     return training_slides(wildcards.model) + validation_slides(wildcards.model)
 

@@ -22,3 +22,5 @@ class InferenceSettings(Block):
     """threads that read tiles"""
     max_unreadable: Share
     """share of unreadable tiles above which a slide fails"""
+    views: int = Field(default=4, ge=1, le=8)
+    """turned and mirrored views of a tile that the map of uncertainty compares"""

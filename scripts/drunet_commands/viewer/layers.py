@@ -21,10 +21,11 @@ _ONE = threading.Lock()
 Rings = list[list[list[list[float]]]]
 
 
-def heatmap_bytes(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Grid and a byte per cell: 0 is "not looked at", 1 a probability of 0, 255 of 1; raises as `read_heatmap`."""
+def heatmap_bytes(path: Path, most: float = 1.0) -> tuple[dict[str, Any], bytes]:
+    """Grid and a byte per cell: 0 is "not looked at", 1 a value of 0, 255 of `most`; raises as `read_heatmap`."""
     heatmap, grid = read_heatmap(path)
-    values = np.where(np.isfinite(heatmap), 1 + np.rint(np.nan_to_num(heatmap) * 254), 0).astype(np.uint8)
+    shares = np.clip(np.nan_to_num(heatmap) / most, 0, 1)
+    values = np.where(np.isfinite(heatmap), 1 + np.rint(shares * 254), 0).astype(np.uint8)
     return {"rows": grid.rows, "columns": grid.columns, "cell": grid.cell}, values.tobytes()
 
 

@@ -56,6 +56,11 @@ class Opened:
         path = self.results / "heatmaps" / self.models.get(run, "") / f"{slide}.tif"
         return path if path.is_file() and not outcome_of(path) else None
 
+    def uncertainty(self, run: str, slide: str) -> Path | None:
+        """The map of where a run's classifier is unsure, if there is one."""
+        path = self.results / "uncertainty" / self.models.get(run, "") / f"{slide}.tif"
+        return path if path.is_file() and not outcome_of(path) else None
+
     def files(self, run: str, slide: str) -> dict[str, Path]:
         """What can be downloaded, by name: results of the slide and of the whole run, no links."""
         folder = self.results / "runs" / run
@@ -63,6 +68,8 @@ class Opened:
         found["tissue.geojson"] = self.results / "slides" / slide / "tissue.geojson"
         if heatmap := self.heatmap(run, slide):
             found["heatmap.tif"] = heatmap
+        if unsure := self.uncertainty(run, slide):
+            found["uncertainty.tif"] = unsure
         return {n: p for n, p in found.items() if p.is_file() and not p.is_symlink() and not outcome_of(p)}
 
     def saved(self, slide: str) -> Path:
@@ -87,13 +94,14 @@ class Opened:
         return {"id": slide, "split": row.split, "runs": runs, **flags, **said}
 
     def _outcome(self, run: str, slide: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-        mask, heatmap = self.results / "runs" / run / slide / "segmentation.png", bool(self.heatmap(run, slide))
+        mask = self.results / "runs" / run / slide / "segmentation.png"
+        maps = {"heatmap": bool(self.heatmap(run, slide)), "uncertainty": bool(self.uncertainty(run, slide))}
         if not mask.is_file():
-            return {"state": "none", "heatmap": heatmap}
+            return {"state": "none", **maps}
         if failure := outcome_of(mask):
-            return {"state": "failed", "heatmap": heatmap, "reason": reason_of(failure)}
+            return {"state": "failed", **maps, "reason": reason_of(failure)}
         um2 = facts.get("width", 0) * facts.get("height", 0) * facts.get("mpp", 0) ** 2
-        return {"state": "ok", "heatmap": heatmap, "mm2": round(_share(mask, mask.stat().st_mtime_ns) * um2 / 1e6, 3)}
+        return {"state": "ok", **maps, "mm2": round(_share(mask, mask.stat().st_mtime_ns) * um2 / 1e6, 3)}
 
 
 def open_results(directory: Path, files: Iterable[Path], saves: Path | None = None) -> Opened:

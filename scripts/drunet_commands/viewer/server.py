@@ -93,10 +93,12 @@ def make_app(opened: Opened, token: str) -> Starlette:
 
     def heatmap(request: Request) -> Response:
         slide, run = asked(request)
-        path = opened.heatmap(run or "", slide)
+        # A standard deviation of probabilities is at most a half.
+        unsure = request.url.path.endswith("/uncertainty")
+        path = opened.uncertainty(run or "", slide) if unsure else opened.heatmap(run or "", slide)
         if path is None:
-            raise HTTPException(404, "there is no heatmap of this slide")
-        grid, values = heatmap_bytes(path)
+            raise HTTPException(404, "there is no such map of this slide")
+        grid, values = heatmap_bytes(path, 0.5 if unsure else 1.0)
         x, y = slides.get(slide).origin
         headers = {"x-grid": json.dumps({**grid, "x": -x, "y": -y}), "cache-control": "no-store"}
         return Response(values, media_type="application/octet-stream", headers=headers)
@@ -139,6 +141,7 @@ def make_app(opened: Opened, token: str) -> Starlette:
             Route(of_slide + "/tiles/{level:int}/{column:int}_{row:int}.jpg", tile),
             Route(of_slide + "/outlines", layers),
             Route(of_slide + "/heatmap", heatmap),
+            Route(of_slide + "/uncertainty", heatmap),
             Route(of_slide + "/files/{name}", file),
             Route(of_slide + "/correction", begin),
             Route(of_slide + "/correction", keep, methods=["POST"]),

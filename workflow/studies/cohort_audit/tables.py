@@ -107,12 +107,14 @@ def leaking(copies: pd.DataFrame, seen: Sequence[Mapping[str, Any]]) -> pd.DataF
     by_id = {slide["slide"]: slide for slide in seen}
     pairs = [(by_id[a], by_id[b]) for a, b in zip(copies["slide"], copies["other"], strict=True)]
     splits = [" and ".join(sorted({a["split"] or "none", b["split"] or "none"})) for a, b in pairs]
-    return copies.assign(splits=splits, one_patient=[a["patient"] == b["patient"] for a, b in pairs])
+    return copies.assign(
+        splits=splits, one_patient=pd.Series([a["patient"] == b["patient"] for a, b in pairs], dtype=bool)
+    )
 
 
 def across(pairs: pd.DataFrame) -> pd.DataFrame:
     """The copies that stand in two splits, or under two patients."""
-    return pairs[pairs["splits"].str.contains(" and ") | ~pairs["one_patient"].astype(bool)]
+    return pairs[pairs["splits"].astype(str).str.contains(" and ") | ~pairs["one_patient"]]
 
 
 def long_metrics(answers: pd.DataFrame, gap: Mapping[str, Any] | None, moved: pd.DataFrame | None) -> pd.DataFrame:

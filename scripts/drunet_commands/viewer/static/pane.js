@@ -53,7 +53,7 @@ export class Pane {
   show(address, facts, place) {
     this.facts = facts;
     this.paths = {};
-    this.cells = this.heat = null;
+    this.maps = {};
     const [width, height, top] = [facts.width, facts.height, facts.top];
     return new Promise((resolve, reject) => {
       this.viewer.addOnceHandler("open-failed", () => reject(new Error("the slide cannot be shown")));
@@ -85,28 +85,28 @@ export class Pane {
     this.draw();
   }
 
-  setHeatmap(grid, cells) {
-    this.grid = grid;
-    this.cells = cells;
+  setMap(name, grid, cells) {
+    this.maps[name] = { grid, cells };
     this.recolour();
   }
 
   // Colours anew what was fetched once: moving the threshold asks the server for nothing.
   recolour() {
-    if (!this.cells) return;
-    const { columns, rows } = this.grid, threshold = this.layers.heatmap.threshold;
-    const picture = new ImageData(columns, rows);
-    let above = 0;
-    this.cells.forEach((value, i) => {
-      const p = (value - 1) / 254;
-      if (!value || p < threshold) return;
-      above += 1;
-      picture.data.set([...colour(p), 255], 4 * i);
-    });
-    this.heat = new OffscreenCanvas(columns, rows);
-    this.heat.getContext("2d").putImageData(picture, 0, 0);
-    const mm2 = (above * (this.grid.cell * this.facts.mpp) ** 2) / 1e6;
-    this.above = `${mm2.toPrecision(3)} mm² of tiles have ${threshold.toFixed(2)} or more`;
+    for (const [name, map] of Object.entries(this.maps)) {
+      const { columns, rows } = map.grid, { threshold } = this.layers[name];
+      const picture = new ImageData(columns, rows);
+      let above = 0;
+      map.cells.forEach((value, i) => {
+        const p = (value - 1) / 254;
+        if (!value || p < threshold) return;
+        above += 1;
+        picture.data.set([...colour(p), 255], 4 * i);
+      });
+      map.picture = new OffscreenCanvas(columns, rows);
+      map.picture.getContext("2d").putImageData(picture, 0, 0);
+      const mm2 = (above * (map.grid.cell * this.facts.mpp) ** 2) / 1e6;
+      if (name === "heatmap") this.above = `${mm2.toPrecision(3)} mm² of tiles have ${threshold.toFixed(2)} or more`;
+    }
     this.draw();
   }
 
@@ -122,16 +122,17 @@ export class Pane {
     const from = viewport.pixelFromPoint(viewport.imageToViewportCoordinates(0, 0), true);
     const scale = this.zoom();
     ink.setTransform(scale * ratio, 0, 0, scale * ratio, from.x * ratio, from.y * ratio);
-    if (this.heat && layers.heatmap.on) {
-      const { x, y, columns, rows, cell } = this.grid;
-      ink.globalAlpha = layers.heatmap.opacity;
+    for (const [name, { grid, picture }] of Object.entries(this.maps)) {
+      if (!layers[name].on) continue;
+      const { x, y, columns, rows, cell } = grid;
+      ink.globalAlpha = layers[name].opacity;
       ink.imageSmoothingEnabled = false;
       // The last cells reach past the slide, and are not shown there.
       ink.save();
       ink.beginPath();
       ink.rect(0, 0, this.facts.width, this.facts.height);
       ink.clip();
-      ink.drawImage(this.heat, x, y, columns * cell, rows * cell);
+      ink.drawImage(picture, x, y, columns * cell, rows * cell);
       ink.restore();
     }
     for (const [name, layer, fill, dashes] of OUTLINES) {

@@ -11,9 +11,11 @@ const LAYERS = [
   ["truth", "Annotation", "what was drawn as tumour", [["", "truth"]]],
   ["errors", "Errors", "segmentation against annotation",
     [["found", "found"], ["false alarm", "false"], ["missed", "missed"], ["not annotated", "unjudged"]]],
+  ["uncertainty", "Uncertainty", "how far answers to turned and mirrored tiles lie apart", []],
 ];
+const MAPS = { heatmap: 1, uncertainty: 0.5 };  // and the value of their brightest colour
 const layers = Object.fromEntries(LAYERS.map(([name]) => [name, { on: false, opacity: 0.5 }]));
-layers.heatmap.threshold = 0;
+Object.keys(MAPS).forEach((name) => { layers[name].threshold = 0; });
 
 let cohort = { slides: [], runs: [], remarks: [], classes: [] };
 let shown = {}, panes = [], correction = null, chosen = false;
@@ -109,16 +111,21 @@ function togglePanel() {
     if (legend.length) parts.push(element("div", {}, ...legend));
     parts.push(element("label", { className: "slide" }, "opacity", slider));
     if (name === "heatmap") parts.push(...thresholdParts());
+    else if (name in MAPS) parts.push(ramp(MAPS[name]));
     return element("fieldset", { id: `set-${name}` }, ...parts);
   }));
 }
 
+function ramp(most) {
+  const bar = element("div", { className: "ramp" }), stops = [...Array(11).keys()].map((i) => `rgb(${colour(i / 10)})`);
+  bar.style.background = `linear-gradient(to right, ${stops})`;
+  return element("div", { className: "ends" }, "0", bar, `${most}`);
+}
+
 function thresholdParts() {
-  const ramp = element("div", { className: "ramp" }), stops = [...Array(11).keys()].map((i) => `rgb(${colour(i / 10)})`);
-  ramp.style.background = `linear-gradient(to right, ${stops})`;
   const slider = element("input", { type: "range", id: "threshold", min: 0, max: 1, step: 0.01, value: layers.heatmap.threshold });
   slider.oninput = () => { layers.heatmap.threshold = Number(slider.value); recolour(); };
-  return [element("label", { className: "slide" }, "at least", slider), element("div", { className: "ends" }, "0", ramp, "1"),
+  return [element("label", { className: "slide" }, "at least", slider), ramp(1),
     element("small", { id: "above" })];
 }
 
@@ -213,19 +220,20 @@ async function show() {
 }
 
 async function over(pane, slide, run, mine) {
-  const [outlines, heat] = await Promise.allSettled([
+  const there = run ? outcome(cohort.slides.find((s) => s.id === slide), run) : {};
+  const [outlines, ...maps] = await Promise.allSettled([
     get(`${address(slide)}/outlines${asked(run)}`),
-    run && outcome(cohort.slides.find((s) => s.id === slide), run).heatmap ? get(`${address(slide)}/heatmap${asked(run)}`, "bytes") : Promise.reject(),
+    ...Object.keys(MAPS).map((name) => (there[name] ? get(`${address(slide)}/${name}${asked(run)}`, "bytes") : Promise.reject())),
   ]);
   if (mine !== turn) return;
   if (outlines.status === "fulfilled") pane.setOutlines(outlines.value);
   else note(outlines.reason.message);
-  if (heat.status === "fulfilled") pane.setHeatmap(...heat.value);
+  Object.keys(MAPS).forEach((name, i) => { if (maps[i].status === "fulfilled") pane.setMap(name, ...maps[i].value); });
 }
 
 // Layers that this slide has; before anybody chose, what says most: errors, else the segmentation.
 function available() {
-  const has = (name) => panes.some((pane) => (name === "heatmap" ? pane.cells : OUTLINES.some(([o, l]) => l === name && pane.paths?.[o])));
+  const has = (name) => panes.some((pane) => (name in MAPS ? pane.maps?.[name] : OUTLINES.some(([o, l]) => l === name && pane.paths?.[o])));
   if (!chosen) {
     const best = ["errors", "segmentation", "truth"].find(has);
     LAYERS.forEach(([name]) => { layers[name].on = name === best; });
@@ -312,7 +320,7 @@ addEventListener("keydown", (event) => {
   if (key === "n") step(1);
   else if (key === "p") step(-1);
   else if (key === "c") correct();
-  else if ("1234".includes(key)) toggle(Number(key) - 1);
+  else if ("12345".includes(key)) toggle(Number(key) - 1);
 });
 togglePanel();
 await refresh();
