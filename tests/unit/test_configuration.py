@@ -135,6 +135,8 @@ OPTIONAL = {
     "StainNormalisation": {"haematoxylin", "eosin", "maximum"},
     "NetworkSettings": {"trainable_layers"},
     "ExportSettings": {"formats", "parent"},
+    "InferenceSettings": {"int8"},
+    "QuantisationSettings": {"tiles", "held", "max_difference", "max_sides"},
     "HeadTraining": {"averaging", "decay", "epsilon", "keep", "min_delta"},
     "TrainingSettings": {"l2"},
     "EncoderSettings": {

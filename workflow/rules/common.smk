@@ -183,6 +183,13 @@ def resource(rule_name, key, default):
     return config.get("resources", {}).get(rule_name, {}).get(key, default)
 
 
+def exact_engine():
+    """What computes networks that are not brought to int8: all but classifiers on the tiles of slides."""
+    settings = config["inference"]
+    precision = "float32" if settings["precision"] == "int8" else settings["precision"]
+    return {"provider": settings["provider"], "precision": precision}
+
+
 def usable_slides():
     """IDs of the slides with status ok, in the sheet's order; known once `list_slides` has run."""
     table = pd.read_csv(checkpoints.list_slides.get().output.table, sep="\t", dtype=str, keep_default_na=False)

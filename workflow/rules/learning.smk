@@ -216,7 +216,7 @@ def teacher_layout(wildcards):
 
 def teacher_engine(wildcards):
     """What a teacher computes with; nothing without one, so that no other training depends on it."""
-    return {k: config["inference"][k] for k in ("provider", "precision")} if teacher_model(wildcards.model) else {}
+    return exact_engine() if teacher_model(wildcards.model) else {}
 
 
 def training_count(wildcards):

@@ -16,7 +16,7 @@ rule refine_heatmap:
         "../../envs/infer.yaml"
     params:
         mpp=slide_mpp,
-        engine={k: config["inference"][k] for k in ("provider", "precision")},
+        engine=exact_engine(),
         code=lambda wildcards: code("refine_heatmap"),
     resources:
         mem_mb=resource("refine_heatmap", "mem_mb", 3000),
