@@ -28,6 +28,7 @@ __all__ = [
     "Classified",
     "EngineOptions",
     "Layout",
+    "as_input",
     "check_classifier",
     "classify",
     "free",
@@ -182,12 +183,7 @@ def probabilities(session: Session, name: str, tiles: np.ndarray, layout: Layout
 
     Raises ModelError if the model does not answer one row of probabilities per tile.
     """
-    feed = tiles.astype(np.float32)
-    if layout.scale != 1:
-        feed *= np.float32(layout.scale)
-    if not layout.channels_last:
-        feed = np.ascontiguousarray(feed.transpose(0, 3, 1, 2))
-    answer = session.run(None, {name: feed})[0]
+    answer = session.run(None, {name: as_input(tiles, layout)})[0]
     if answer.ndim != 2 or len(answer) != len(tiles):
         found = f"{list(answer.shape)} for {len(tiles)} tiles"
         mend = "Export it with a batch axis that is free, from the first layer to the last."
@@ -205,6 +201,14 @@ def probabilities(session: Session, name: str, tiles: np.ndarray, layout: Layout
         )
         raise ModelError("the model's outputs are no probabilities", where=where, found=found, mend=mend)
     return probability
+
+
+def as_input(tiles: np.ndarray, layout: Layout) -> np.ndarray:
+    """Tiles, uint8 (n, size, size, 3), as a network wants them: float32, scaled, channels where it has them."""
+    feed = tiles.astype(np.float32)
+    if layout.scale != 1:
+        feed *= np.float32(layout.scale)
+    return feed if layout.channels_last else np.ascontiguousarray(feed.transpose(0, 3, 1, 2))
 
 
 def _read_ahead(

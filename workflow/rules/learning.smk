@@ -24,6 +24,16 @@ def learnt_settings(model):
     return {**settings, "data": {k: v for k, v in settings["data"].items() if k != "cross_fit_folds"}}
 
 
+def tile_settings(model):
+    """How a classifier wants its tiles."""
+    return {k: v for k, v in settings_of(model).items() if k in ("channels_last", "scale", "tumour_index")}
+
+
+def classifier_file(model, precision):
+    """The file of a classifier that is computed in this precision."""
+    return f"{RESULTS}/models/{model}/{'int8' if precision == 'int8' else 'model'}.onnx"
+
+
 def is_finished(model):
     return "onnx" in settings_of(model)
 
@@ -210,8 +220,7 @@ def teacher_file(wildcards):
 def teacher_layout(wildcards):
     """How a student's teacher wants its tiles; nothing for one that was trained here."""
     teacher = teacher_model(wildcards.model)
-    settings = settings_of(teacher) if teacher else {}
-    return {k: v for k, v in settings.items() if k in ("channels_last", "scale", "tumour_index")}
+    return tile_settings(teacher) if teacher else {}
 
 
 def teacher_engine(wildcards):
@@ -253,6 +262,18 @@ def pattern(names, folds=False):
 def finished_names():
     """A pattern of the models that come as finished ONNX files."""
     return pattern([n for n, s in {**config["classifiers"], **config["refiners"]}.items() if "onnx" in s])
+
+
+def quantising_slides(model):
+    """The slides on whose tiles a classifier is brought to int8: its own, or those of the run if it learnt here from none.
+
+    The first 16 will do, and keep the others free to be classified.
+    """
+    return (training_slides(model) or usable_slides())[:16]
+
+
+def quantising_files(pattern):
+    return lambda wildcards: expand(pattern, slide=quantising_slides(wildcards.model))
 
 
 def shown_slides():
