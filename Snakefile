@@ -53,6 +53,6 @@ rule all:
         "<results>/report/report.html",
         expand("<results>/models/{model}/card.md", model=USED_MODELS),
         [f"<results>/models/{m}/tiles.png" for m in USED_CLASSIFIERS if is_finished(m)],
-        for_usable("<results>/heatmaps/{model}/{slide}.tif", model=USED_CLASSIFIERS),
+        for_usable("<results>/heatmaps/{model}/{slide}.tif", model=WHOLE_CLASSIFIERS),
         rules.exports.input,
         PAGES,

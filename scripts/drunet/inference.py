@@ -17,27 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from drunet import session as sessions
 from drunet.console import progress
 from drunet.errors import ModelError, SlideError
-from drunet.session import TYPES, EngineOptions, Session, open_session
 from drunet.slide import Slide
 
 # Who classifies opens a session first: both come from here.
-__all__ = [
-    "SUM_ERROR",
-    "Classified",
-    "EngineOptions",
-    "Layout",
-    "as_input",
-    "check_classifier",
-    "classify",
-    "free",
-    "layout_of",
-    "open_session",
-    "probabilities",
-    "streamed",
-]
-
+EngineOptions = sessions.EngineOptions
+open_session = sessions.open_session
 # Batches, per reader, that are read or wait while the network has another: enough to ride out a slow read.
 _AHEAD = 3
 # How far the rows of a softmax in half precision may be from a sum of 1.
@@ -75,7 +62,7 @@ class Classified:
     seconds: float
 
 
-def check_classifier(session: Session, layout: Layout, size: int, *, where: str, outputs: bool = True) -> str:
+def check_classifier(session: sessions.Session, layout: Layout, size: int, *, where: str, outputs: bool = True) -> str:
     """Check that a model maps [n, size, size, 3] (or channels first) to [n, classes]; returns its input's name.
 
     Without `outputs` only what it takes is checked. Raises ModelError if it does not.
@@ -87,11 +74,11 @@ def check_classifier(session: Session, layout: Layout, size: int, *, where: str,
         len(inputs) == 1 and len(shape) == 4 and all(free(a) or a == b for a, b in zip(shape[1:], wanted, strict=True))
     )
     # Whole numbers hold 0..255 and no multiples of it.
-    takes = TYPES if layout.scale == 1 else {t: k for t, k in TYPES.items() if "int" not in t}
+    takes = sessions.TYPES if layout.scale == 1 else {t: k for t, k in sessions.TYPES.items() if "int" not in t}
     if not fits or inputs[0].type not in takes:
         what = "the model does not take the tiles that the configuration describes"
         mend = f"It needs one float input [n, {', '.join(map(str, wanted))}]: set `tiles.size` or `channels_last`."
-        if fits and inputs[0].type in TYPES:
+        if fits and inputs[0].type in sessions.TYPES:
             mend = "An input of whole numbers takes 0..255: leave out `scale`."
         raise ModelError(what, where=where, found=f"inputs {[(i.name, i.shape, i.type) for i in inputs]}", mend=mend)
     first = session.get_outputs()[0]
@@ -104,7 +91,7 @@ def check_classifier(session: Session, layout: Layout, size: int, *, where: str,
 
 
 def classify(
-    session: Session,
+    session: sessions.Session,
     open_reader: Callable[[], Slide],
     x: np.ndarray,
     y: np.ndarray,
@@ -178,7 +165,7 @@ def streamed(
             bar.update(len(index))
 
 
-def probabilities(session: Session, name: str, tiles: np.ndarray, layout: Layout, where: str) -> np.ndarray:
+def probabilities(session: sessions.Session, name: str, tiles: np.ndarray, layout: Layout, where: str) -> np.ndarray:
     """Tumour probability, float32 (n,), of uint8 tiles (n, size, size, 3); `name` is the model's input.
 
     Raises ModelError if the model does not answer one row of probabilities per tile.

@@ -36,23 +36,10 @@ class Entry(NamedTuple):
 
 
 class OpenVinoSession:
-    """An ONNX model that OpenVINO runs on the processor.
+    """An ONNX file that OpenVINO runs on the processor, in a precision and threads as `EngineOptions` has them.
 
-    Parameters
-    ----------
-    path : path
-        ONNX file.
-    precision : str
-        A key of `_PRECISIONS`.
-    threads : int
-        Threads of the network; 0: all cores.
-
-    Raises
-    ------
-    ProviderError
-        If the package is not installed, or the processor lacks the precision.
-    RuntimeError
-        If OpenVINO cannot load the file.
+    Raises ProviderError if the package is not installed or the processor lacks the precision, RuntimeError if OpenVINO
+    cannot load the file.
     """
 
     def __init__(self, path: str | os.PathLike[str], precision: str, threads: int = 0) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from drunet.settings.inference import QuantisationSettings
 from drunet.slide import Slide
 from drunet.tiles import read_table
 
+Path_ = str | os.PathLike[str]
+Agreement = Callable[[Path, Sequence[int]], np.ndarray]
 # Layers that accuracy control may give back to float32: each try takes the held tiles once.
 _MOST_TRIES = 12
 # Held tiles that accuracy control judges a try by.
@@ -39,19 +41,18 @@ def draw_tiles(
     """
     tables = [read_table(path)[0] for _, path in slides]
     orders = [rng.permutation(len(table)) for table in tables]
-    # A slide's turn, its k-th tile: turn by turn, so that small slides give all that they have.
-    places = [(int(i), k) for turn in range(max(map(len, orders), default=0)) for k, o in enumerate(orders)
-              for i in o[turn : turn + 1]]  # fmt: skip
-    tiles = np.empty((min(count, len(places)), size, size, 3), np.uint8)
-    for n, (i, k) in enumerate(places[:count]):
+    # Turn by turn, so that small slides give all that they have.
+    places = sorted((turn, k, int(i)) for k, order in enumerate(orders) for turn, i in enumerate(order))[:count]
+    tiles = np.empty((len(places), size, size, 3), np.uint8)
+    for n, (_, k, i) in enumerate(places):
         row = tables[k].iloc[i]
         tiles[n] = slides[k][0].read(int(row["x"]), int(row["y"]), (size, size), mpp)
     return tiles
 
 
 def quantise(
-    source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
+    source: Path_,
+    target: Path_,
     calibration: np.ndarray,
     held: np.ndarray,
     *,
@@ -66,43 +67,37 @@ def quantise(
     With `options.provider` ``openvino``, NNCF quantises, and gives layers back to float32 until the mean difference is
     within the limit; else ONNX Runtime does.
 
-    Parameters
-    ----------
-    calibration, held : uint8 (n, size, size, 3)
-        Tiles that the ranges of the activations are taken from, and others that the limits are held against.
-    options : EngineOptions
-        What computes the result; its precision plays no part.
+    The ranges of the activations are taken from `calibration`, the limits held against `held`, both uint8 tiles
+    (n, size, size, 3); the precision of `options` plays no part.
 
-    Returns
-    -------
-    dict
-        quantiser, tiles, held, mean_difference and max_difference of the tumour probability, sides (share of the held
-        tiles on the other side of `threshold`), sha256 of the result.
-
-    Raises
-    ------
-    ModelError
-        If the result is further from float32 than `settings` allow. Nothing is written then: a model that was asked for
-        in int8 is not computed in another precision without a word.
-    ProviderError
-        If what quantises is not installed.
+    Returns quantiser, tiles, held, what `differences` says of the held tiles, and sha256 of the result. Raises
+    ModelError if that is further from float32 than `settings` allow, and writes nothing then: what was asked for in
+    int8 is not computed in another precision without a word; ProviderError if what quantises is not installed.
     """
-    exact = open_session(source, EngineOptions(options.provider, threads=options.threads), where=where)
+    plain = EngineOptions(options.provider, threads=options.threads)
+    exact = open_session(source, plain, where=where)
     name = check_classifier(exact, layout, held.shape[1], where=where)
     truth = _answers(exact, name, held, layout, where)
+
+    def agreement(path: Path, places: Sequence[int]) -> np.ndarray:
+        """1 where the probability of a held tile is as before; 0 is as far as can be."""
+        session = open_session(path, plain, where=where)
+        return np.asarray(1 - np.abs(_answers(session, name, held[places], layout, where) - truth[places]))
+
+    tiles, with_nncf = as_input(calibration, layout), options.provider == "openvino"
     with tempfile.TemporaryDirectory() as folder, whole_file(target) as temporary:
-        tiles = as_input(calibration, layout)
-        if options.provider == "openvino":
-            _by_nncf(source, temporary, name, tiles, held, truth, settings, layout, where)
+        if with_nncf:
+            # Half of the limit, which is held against more tiles than these.
+            judged = range(min(len(held), _JUDGED))
+            _by_nncf(source, temporary, name, tiles, agreement, judged, settings.max_difference / 2)
         else:
             _by_onnx_runtime(source, temporary, name, tiles, Path(folder))
-        engine = EngineOptions(options.provider, "int8", threads=options.threads)
-        found = _answers(open_session(temporary, engine, where=where), name, held, layout, where)
+        session = open_session(temporary, replace(plain, precision="int8"), where=where)
         report = {
-            "quantiser": "nncf" if options.provider == "openvino" else "onnxruntime",
+            "quantiser": "nncf" if with_nncf else "onnxruntime",
             "tiles": len(calibration),
             "held": len(held),
-            **differences(truth, found, threshold),
+            **differences(truth, _answers(session, name, held, layout, where), threshold),
             "sha256": sha256(temporary),
         }
         _check(report, settings, where)
@@ -118,11 +113,8 @@ def differences(truth: np.ndarray, found: np.ndarray, threshold: float) -> dict[
     {'mean_difference': 0.25, 'max_difference': 0.25, 'sides': 0.5}
     """
     apart, sides = np.abs(found.astype(float) - truth), (found >= threshold) != (truth >= threshold)
-    return {
-        "mean_difference": float(apart.mean()),
-        "max_difference": float(apart.max()),
-        "sides": float(sides.mean()),
-    }
+    values = {"mean_difference": apart.mean(), "max_difference": apart.max(), "sides": sides.mean()}
+    return {name: float(value) for name, value in values.items()}
 
 
 def _check(report: Mapping[str, Any], settings: QuantisationSettings, where: str) -> None:
@@ -140,15 +132,7 @@ def _answers(session: Any, name: str, tiles: np.ndarray, layout: Layout, where: 
 
 
 def _by_nncf(
-    source: str | os.PathLike[str],
-    target: Path,
-    name: str,
-    tiles: np.ndarray,
-    held: np.ndarray,
-    truth: np.ndarray,
-    settings: QuantisationSettings,
-    layout: Layout,
-    where: str,
+    source: Path_, target: Path, name: str, tiles: np.ndarray, agreement: Agreement, judged: Sequence[int], drop: float
 ) -> None:
     import onnx
 
@@ -157,31 +141,26 @@ def _by_nncf(
     except ImportError as error:
         raise _not_installed(f"the package {error.name}", INSTALL) from None
     nncf.set_log_level(logging.ERROR)
-    judged, wanted = held[:_JUDGED], truth[:_JUDGED]
 
-    def agreement(model: Any, _: Any) -> tuple[float, list[float]]:
-        """1 where every probability is as before; 0 is as far as can be."""
-        with tempfile.TemporaryDirectory() as folder:
-            onnx.save(model, f"{folder}/try.onnx")
-            session = open_session(f"{folder}/try.onnx", EngineOptions("openvino"), where=where)
-            apart = np.abs(_answers(session, name, judged, layout, where) - wanted)
-        return float(1 - apart.mean()), [float(1 - a) for a in apart]
+    def metric(model: Any, places: Iterable[Any]) -> tuple[float, list[float]]:
+        # The target is written over in the end; until then it holds what is tried.
+        onnx.save(model, target)
+        values = agreement(target, [int(place) for place in places])
+        return float(values.mean()), values.tolist()
 
-    network = onnx.load(os.fspath(source))
     made = nncf.quantize_with_accuracy_control(
-        network,
+        onnx.load(os.fspath(source)),
         calibration_dataset=nncf.Dataset([{name: tile[None]} for tile in tiles]),
-        validation_dataset=nncf.Dataset(list(range(len(judged)))),
-        validation_fn=agreement,
-        # Half of the limit: it is held against more tiles than these.
-        max_drop=settings.max_difference / 2,
+        validation_dataset=nncf.Dataset(list(judged)),
+        validation_fn=metric,
+        max_drop=drop,
         subset_size=len(tiles),
         advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(max_num_iterations=_MOST_TRIES),
     )
     onnx.save(made, target)
 
 
-def _by_onnx_runtime(source: str | os.PathLike[str], target: Path, name: str, tiles: np.ndarray, folder: Path) -> None:
+def _by_onnx_runtime(source: Path_, target: Path, name: str, tiles: np.ndarray, folder: Path) -> None:
     try:
         from onnxruntime import quantization
     except ImportError as error:
@@ -195,27 +174,17 @@ def _by_onnx_runtime(source: str | os.PathLike[str], target: Path, name: str, ti
             tile = next(self._tiles, None)
             return None if tile is None else {name: tile[None]}
 
-    with _quiet():
-        # Batch normalisation is folded into what comes before it, where that is a convolution.
-        quantization.quant_pre_process(os.fspath(source), folder / "folded.onnx", skip_symbolic_shape=True)
-        quantization.quantize_static(
-            folder / "folded.onnx",
-            target,
-            Reader(),
-            quant_format=quantization.QuantFormat.QDQ,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-            per_channel=True,
-        )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the quantiser's advice, which is for who exports a network."""
     before = logging.root.manager.disable
+    # Its advice is for who exports a network.
     logging.disable(logging.WARNING)
     try:
-        yield
+        # Batch normalisation is folded into a convolution before it.
+        quantization.quant_pre_process(os.fspath(source), folder / "folded.onnx", skip_symbolic_shape=True)
+        kinds = {"activation_type": quantization.QuantType.QUInt8, "weight_type": quantization.QuantType.QInt8}
+        files = folder / "folded.onnx", target
+        quantization.quantize_static(
+            *files, Reader(), quant_format=quantization.QuantFormat.QDQ, per_channel=True, **kinds
+        )
     finally:
         logging.disable(before)
 

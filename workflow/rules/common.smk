@@ -29,6 +29,7 @@ from drunet.files import ID_PATTERN, check_writable
 from drunet.fingerprint import fingerprint, remember_in
 from drunet.models import registry
 from drunet.settings import export, merging, references, resources
+from drunet.settings.cascade import CascadeSettings
 
 
 def checked_config():
@@ -222,6 +223,9 @@ def segmenting_group(wildcards):
 
 
 def run_classifier_heatmap(wildcards):
+    """The heatmap that a run begins with: its classifier's, or that of its cascade."""
+    if config["runs"][wildcards.run].get("cascade"):
+        return f"{RESULTS}/runs/{wildcards.run}/{wildcards.slide}/cascade.tif"
     return f"{RESULTS}/heatmaps/{config['runs'][wildcards.run]['classifier']}/{wildcards.slide}.tif"
 
 

@@ -276,6 +276,43 @@ def quantising_files(pattern):
     return lambda wildcards: expand(pattern, slide=quantising_slides(wildcards.model))
 
 
+def cascade_of(run):
+    """Settings of a run's cascade; None for a run whose classifier sees every tile."""
+    return config["runs"][run].get("cascade")
+
+
+def cascaded_names():
+    """A pattern of the runs with a cascade."""
+    return pattern([run for run in config["runs"] if cascade_of(run)])
+
+
+def cascade_file(part):
+    """The file of a cascade's student or teacher, in the precision that the cascade asks for."""
+
+    def path(wildcards):
+        settings = CascadeSettings.of(cascade_of(wildcards.run), f"runs.{wildcards.run}.cascade")
+        if part == "student":
+            return classifier_file(settings.student, settings.precision)
+        return classifier_file(config["runs"][wildcards.run]["classifier"], settings.teacher_precision)
+
+    return path
+
+
+def band_slides(run):
+    """The validation slides, on which a cascade's band is chosen."""
+    slides = [s for s in usable_slides() if ROWS[s].split == "val"]
+    if not slides:
+        raise WorkflowError(
+            f"runs.{run}.cascade: no usable slide is marked `val` in the sheet, and on such the cascade is held against its "
+            "teacher. Mark one, annotated or not, or leave `cascade` out."
+        )
+    return slides
+
+
+def band_files(pattern):
+    return lambda wildcards: expand(pattern, slide=band_slides(wildcards.run))
+
+
 def shown_slides():
     """The first usable slides, which show how a finished classifier judges tiles."""
     return usable_slides()[:3]
