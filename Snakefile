@@ -37,6 +37,7 @@ include: "workflow/rules/slides.smk"
 include: "workflow/rules/tiles.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/heatmaps.smk"
+include: "workflow/rules/fast.smk"
 include: "workflow/rules/encoders.smk"
 include: "workflow/rules/segment.smk"
 include: "workflow/rules/exports.smk"
@@ -53,6 +54,6 @@ rule all:
         "<results>/report/report.html",
         expand("<results>/models/{model}/card.md", model=USED_MODELS),
         [f"<results>/models/{m}/tiles.png" for m in USED_CLASSIFIERS if is_finished(m)],
-        for_usable("<results>/heatmaps/{model}/{slide}.tif", model=USED_CLASSIFIERS),
+        for_usable("<results>/heatmaps/{model}/{slide}.tif", model=WHOLE_CLASSIFIERS),
         rules.exports.input,
         PAGES,

@@ -1,15 +1,23 @@
-"""How close the streaming engine comes to the same session fed from memory.
+"""How close the streaming engine comes to the same session fed from memory, and what other engines make of the model.
 
     python bench/engine.py SLIDE MODEL.onnx [--mpp 1.0] [--step 224] [--tiles 256] [--batch 16] [--repeats 3]
+    python bench/engine.py SLIDE MODEL.onnx --engines [--int8 MODEL_INT8.onnx]
 
 Both arms classify the same tiles with one ONNX Runtime session, in turn, in one process. "Memory" holds every tile
 decoded before its clock starts; "slide" is `drunet.inference.classify`, reading and decoding included. The ratio of the
 two is what a machine's speed does not change. Also printed: the peak memory of the process.
+
+With `--engines` the tiles are judged from memory, in turn, by ONNX Runtime and, where it is installed, OpenVINO, in
+every precision that they and the processor have; int8 by a file that the workflow quantised. Printed are tiles per
+second, the ratio to ONNX Runtime's float32 (median over the turns), mean |Δp| and the share of tiles on another side of
+0.5.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import platform
 import resource
 import statistics
 import sys
@@ -20,15 +28,70 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
+from drunet.errors import ProviderError
 from drunet.grid import Grid
-from drunet.inference import EngineOptions, classify, open_session
+from drunet.inference import EngineOptions, Layout, classify, open_session, probabilities
 from drunet.inspection import find_tissue
+from drunet.quantisation import differences
 from drunet.settings.merging import read_yaml
 from drunet.settings.tissue import TissueSettings
 from drunet.slide import Slide
 from drunet.tiles import TileRules, tile_table
 
 TISSUE = TissueSettings.of(read_yaml(Path(__file__).parents[1] / "config.yaml")["tissue"], "tissue")
+
+VARIANTS = [
+    ("cpu", "float32"),
+    ("cpu", "int8"),
+    ("openvino", "float32"),
+    ("openvino", "float16"),
+    ("openvino", "bfloat16"),
+    ("openvino", "int8"),
+]
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16")
+
+
+def processor() -> str:
+    """The processor's name, how many cores this process may use, and the flags that decide what is fast on it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    said = dict(line.split(":", 1) for line in lines if ":" in line)
+    said = {key.strip(): value.strip() for key, value in said.items()}
+    flags = set(said.get("flags", "").split())
+    return f"{said.get('model name')}, {len(os.sched_getaffinity(0))} cores, {' '.join(f for f in FLAGS if f in flags)}"
+
+
+def compare(held: list[np.ndarray], model: Path, int8: Path | None, batch: int, repeats: int) -> None:
+    """Judge the tiles by every engine in turn, and print the table."""
+    sessions = {}
+    for provider, precision in VARIANTS:
+        path = int8 if precision == "int8" else model
+        if path is None:
+            continue
+        try:
+            sessions[provider, precision] = open_session(path, EngineOptions(provider, precision), where="bench")
+        except ProviderError as error:
+            print(f"without {provider} {precision}: {error}")
+    answers, seconds = {}, {key: [] for key in sessions}
+    for repeat in range(repeats + 1):
+        for key, session in sessions.items():
+            name, begin = session.get_inputs()[0].name, time.perf_counter()
+            parts = [
+                probabilities(session, name, np.stack(held[i : i + batch]), Layout(), "bench")
+                for i in range(0, len(held), batch)
+            ]
+            answers[key] = np.concatenate(parts)
+            # The first turn is a warm-up.
+            seconds[key] += [time.perf_counter() - begin] if repeat else []
+    first = next(iter(sessions))
+    print(f"{len(held)} tiles, {repeats} turns\n{'':20}{'tiles/s':>9}{'ratio':>7}{'|Δp|':>8}{'sides':>8}")
+    for key, own in seconds.items():
+        ratio = statistics.median(a / b for a, b in zip(seconds[first], own, strict=True))
+        apart = differences(answers[first], answers[key], 0.5)
+        rate = len(held) / statistics.median(own)
+        print(f"{' '.join(key):20}{rate:9.1f}{ratio:7.2f}{apart['mean_difference']:8.4f}{apart['sides']:8.4f}")
 
 
 def main() -> None:
@@ -44,7 +107,10 @@ def main() -> None:
     parser.add_argument("--readers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--provider", default="cpu")
+    parser.add_argument("--engines", action="store_true", help="compare engines and precisions")
+    parser.add_argument("--int8", type=Path, default=None, help="the model in int8")
     arguments = parser.parse_args()
+    print(processor())
 
     options = EngineOptions(arguments.provider, batch_size=arguments.batch, readers=arguments.readers)
     session = open_session(arguments.model, options, where="bench")
@@ -61,6 +127,10 @@ def main() -> None:
         table = tile_table(grid, find_tissue(slide, TISSUE)[0], None, TileRules()).head(arguments.tiles)
         x, y = table["x"].to_numpy(), table["y"].to_numpy()
         held = [slide.read(int(a), int(b), (size, size), arguments.mpp) for a, b in zip(x, y, strict=True)]
+
+    if arguments.engines:
+        compare(held, arguments.model, arguments.int8, arguments.batch, arguments.repeats)
+        return
 
     def from_memory() -> float:
         name = session.get_inputs()[0].name

@@ -4,7 +4,7 @@ from functools import partial
 
 from drunet.annotation.provenance import origin
 from drunet.console import job
-from drunet.export.outline import polygons, probabilities, write_geojson
+from drunet.export.outline import audited, polygons, probabilities, write_geojson
 from drunet.files import read_json
 from drunet.grid import Grid
 from drunet.heatmap import read_field
@@ -36,4 +36,5 @@ with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.r
         unread_mm2=status["unread_mm2"],
         measured=partial(probabilities, field, (grid.width, grid.height)),
         parent=snakemake.params.parent,
+        audit=audited(facts.get("cascade")),
     )

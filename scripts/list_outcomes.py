@@ -2,10 +2,11 @@
 
 from drunet.console import job, say
 from drunet.files import write_tsv
+from drunet.heatmap import read_field
 from drunet.inspection import outcome_table
 from drunet.outcome import describe, outcome_of, stop_for
 from drunet.report.collect import read_slides
-from drunet.report.tumour import tumour_per_patient, tumour_per_slide
+from drunet.report.tumour import tumour_per_patient, tumour_per_slide, with_audits
 
 with job(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params
@@ -19,5 +20,9 @@ with job(snakemake.log[0]):
     write_tsv(outcome_table(outcomes), snakemake.output.table)
     masks = dict(zip(params.slides, zip(inputs.small, inputs.tissue, strict=True), strict=True))
     tumour = tumour_per_slide(read_slides(inputs.slides), params.patients, masks, failed)
+    if inputs.cascades:
+        files = zip(params.slides, inputs.cascades, strict=True)
+        audits = {slide: read_field(path)[1]["cascade"] for slide, path in files if slide not in failures}
+        tumour = with_audits(tumour, audits)
     write_tsv(tumour, snakemake.output.tumour)
     write_tsv(tumour_per_patient(tumour), snakemake.output.patients)

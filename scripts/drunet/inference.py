@@ -1,4 +1,4 @@
-"""The streaming engine: reading, batching and inference overlap, on ONNX Runtime alone.
+"""The streaming engine: reading, batching and inference overlap, on ONNX Runtime or OpenVINO.
 
 Reader threads fill whole batches, each from one open handle of the slide (reopening per tile costs 2.5 times, and a
 handle that met an error must not be used again); the caller's thread runs the network. Only so many batches are read
@@ -7,7 +7,6 @@ ahead of it, which bounds memory whatever the size of the slide.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
@@ -17,54 +16,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
+from drunet import session as sessions
 from drunet.console import progress
-from drunet.errors import ModelError, ProviderError, SlideError
+from drunet.errors import ModelError, SlideError
 from drunet.slide import Slide
 
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-}
-# Moves a zero padding into the max-pooling behind it, which pads with minus infinity: ResNetV2 then answers wrongly.
-# Models exported here are guarded against it, finished ones are not.
-_UNSOUND = ["Pad_Fusion"]
+# Who classifies opens a session first: both come from here.
+EngineOptions = sessions.EngineOptions
+open_session = sessions.open_session
 # Batches, per reader, that are read or wait while the network has another: enough to ride out a slow read.
 _AHEAD = 3
-# What tiles can be cast to without a loss, whole numbers included: a tile is 0..255.
-_TYPES: dict[str, Any] = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
-_TYPES |= {"tensor(uint8)": np.uint8, "tensor(int32)": np.int32}
 # How far the rows of a softmax in half precision may be from a sum of 1.
 SUM_ERROR = 1e-2
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How to run a network.
-
-    Attributes
-    ----------
-    provider : str
-        A key of `PROVIDERS`; what is asked for is what is used, or it is an error.
-    precision : str
-        ``float32``, or ``float16``: weights and arithmetic in half precision, inputs and outputs still float32.
-    batch_size, readers : int
-        Tiles in a batch, threads that read tiles.
-    max_unreadable : float
-        Share of unreadable tiles above which the slide fails.
-    threads : int
-        Threads of the network; 0 leaves it to ONNX Runtime (all cores).
-    """
-
-    provider: str = "cpu"
-    precision: str = "float32"
-    batch_size: int = 32
-    readers: int = 2
-    max_unreadable: float = 0.01
-    threads: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,77 +62,7 @@ class Classified:
     seconds: float
 
 
-def open_session(path: str | os.PathLike[str], options: EngineOptions, *, where: str) -> ort.InferenceSession:
-    """Load an ONNX model on the provider asked for.
-
-    Raises ProviderError if ONNX Runtime lacks the provider, or silently gave another one; ModelError if the file is no
-    ONNX model.
-    """
-    provider = PROVIDERS[options.provider]
-    available = ort.get_available_providers()
-    if provider not in available:
-        raise _provider_missing(options.provider, available)
-    settings = ort.SessionOptions()
-    settings.intra_op_num_threads = options.threads
-    settings.log_severity_level = 3
-    # Arenas keep the peak of every shape they have seen; batches here have one shape, so nothing is lost.
-    settings.enable_cpu_mem_arena = False
-    try:
-        model: Any = _half_precision(path) if options.precision == "float16" else os.fspath(path)
-        session = ort.InferenceSession(model, settings, providers=[provider], disabled_optimizers=_UNSOUND)
-    except Exception as error:  # ONNX Runtime raises a different private class for every kind of failure
-        said = (str(error).splitlines() or [type(error).__name__])[0].replace(os.fspath(path), "the file")
-        found, mend = said[:160], "Export it again, or correct its path in the configuration."
-        if "opset" in said.lower() or "IR version" in said:
-            mend = f"Export it for an older opset or IR version, which ONNX Runtime {ort.__version__} knows."
-        raise ModelError("the file cannot be loaded as an ONNX model", where=where, found=found, mend=mend) from error
-    if session.get_providers()[0] != provider:
-        raise _provider_missing(options.provider, session.get_providers())
-    inputs = session.get_inputs()
-    usual = all(i.type == "tensor(float)" and not (i.shape and isinstance(i.shape[0], int)) for i in inputs)
-    return session if usual else _FittedSession(session)
-
-
-class _FittedSession:
-    """A session whose inputs are of another type than float32 or of a fixed batch: they are cast, and fed so.
-
-    A last batch that is too small is filled up with its last row; answers come as float32, a row per row given.
-    """
-
-    def __init__(self, session: ort.InferenceSession) -> None:
-        self._session = session
-        self._types = {i.name: _TYPES.get(i.type) for i in session.get_inputs()}
-        fixed = [i.shape[0] for i in session.get_inputs() if i.shape and isinstance(i.shape[0], int)]
-        self._batch = fixed[0] if fixed else 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
-
-    def run(self, names: Any, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """As `InferenceSession.run`."""
-        cast = {name: _cast(value, self._types[name]) for name, value in feed.items()}
-        rows = len(next(iter(cast.values())))
-        step = self._batch or max(rows, 1)
-        parts = []
-        for start in range(0, max(rows, 1), step):
-            chosen = np.minimum(np.arange(start, start + step), rows - 1)
-            part = {name: np.ascontiguousarray(value[chosen]) for name, value in cast.items()}
-            parts.append([np.asarray(a) for a in self._session.run(names, part)])
-        whole = [np.concatenate([np.atleast_1d(p[k]) for p in parts]) for k in range(len(parts[0]))]
-        # Rows that only filled up go again; a model that does not answer one per tile keeps what it answers.
-        cut = [a[:rows] if len(a) == step * len(parts) else a for a in whole]
-        return [a.astype(np.float32) if a.dtype.kind == "f" else a for a in cut]
-
-
-def _cast(value: np.ndarray, kind: Any) -> np.ndarray:
-    if kind is None:
-        return value
-    return (np.rint(value) if np.issubdtype(kind, np.integer) else value).astype(kind, copy=False)
-
-
-def check_classifier(
-    session: ort.InferenceSession, layout: Layout, size: int, *, where: str, outputs: bool = True
-) -> str:
+def check_classifier(session: sessions.Session, layout: Layout, size: int, *, where: str, outputs: bool = True) -> str:
     """Check that a model maps [n, size, size, 3] (or channels first) to [n, classes]; returns its input's name.
 
     Without `outputs` only what it takes is checked. Raises ModelError if it does not.
@@ -180,11 +74,11 @@ def check_classifier(
         len(inputs) == 1 and len(shape) == 4 and all(free(a) or a == b for a, b in zip(shape[1:], wanted, strict=True))
     )
     # Whole numbers hold 0..255 and no multiples of it.
-    takes = _TYPES if layout.scale == 1 else {t: k for t, k in _TYPES.items() if "int" not in t}
+    takes = sessions.TYPES if layout.scale == 1 else {t: k for t, k in sessions.TYPES.items() if "int" not in t}
     if not fits or inputs[0].type not in takes:
         what = "the model does not take the tiles that the configuration describes"
         mend = f"It needs one float input [n, {', '.join(map(str, wanted))}]: set `tiles.size` or `channels_last`."
-        if fits and inputs[0].type in _TYPES:
+        if fits and inputs[0].type in sessions.TYPES:
             mend = "An input of whole numbers takes 0..255: leave out `scale`."
         raise ModelError(what, where=where, found=f"inputs {[(i.name, i.shape, i.type) for i in inputs]}", mend=mend)
     first = session.get_outputs()[0]
@@ -197,7 +91,7 @@ def check_classifier(
 
 
 def classify(
-    session: ort.InferenceSession,
+    session: sessions.Session,
     open_reader: Callable[[], Slide],
     x: np.ndarray,
     y: np.ndarray,
@@ -271,19 +165,12 @@ def streamed(
             bar.update(len(index))
 
 
-def probabilities(
-    session: ort.InferenceSession, name: str, tiles: np.ndarray, layout: Layout, where: str
-) -> np.ndarray:
+def probabilities(session: sessions.Session, name: str, tiles: np.ndarray, layout: Layout, where: str) -> np.ndarray:
     """Tumour probability, float32 (n,), of uint8 tiles (n, size, size, 3); `name` is the model's input.
 
     Raises ModelError if the model does not answer one row of probabilities per tile.
     """
-    feed = tiles.astype(np.float32)
-    if layout.scale != 1:
-        feed *= np.float32(layout.scale)
-    if not layout.channels_last:
-        feed = np.ascontiguousarray(feed.transpose(0, 3, 1, 2))
-    answer = session.run(None, {name: feed})[0]
+    answer = session.run(None, {name: as_input(tiles, layout)})[0]
     if answer.ndim != 2 or len(answer) != len(tiles):
         found = f"{list(answer.shape)} for {len(tiles)} tiles"
         mend = "Export it with a batch axis that is free, from the first layer to the last."
@@ -301,6 +188,14 @@ def probabilities(
         )
         raise ModelError("the model's outputs are no probabilities", where=where, found=found, mend=mend)
     return probability
+
+
+def as_input(tiles: np.ndarray, layout: Layout) -> np.ndarray:
+    """Tiles, uint8 (n, size, size, 3), as a network wants them: float32, scaled, channels where it has them."""
+    feed = tiles.astype(np.float32)
+    if layout.scale != 1:
+        feed *= np.float32(layout.scale)
+    return feed if layout.channels_last else np.ascontiguousarray(feed.transpose(0, 3, 1, 2))
 
 
 def _read_ahead(
@@ -352,19 +247,3 @@ def _read_ahead(
 def free(dimension: Any) -> bool:
     """Whether an axis of an ONNX file's inputs or outputs has a name, or none, and no number."""
     return not isinstance(dimension, int)
-
-
-def _half_precision(path: str | os.PathLike[str]) -> bytes:
-    import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    half = convert_float_to_float16(onnx.load(os.fspath(path)), keep_io_types=True)
-    return bytes(half.SerializeToString())
-
-
-def _provider_missing(asked: str, available: list[str]) -> ProviderError:
-    names = {v: k for k, v in PROVIDERS.items()}
-    what = "the execution provider asked for is not there"
-    found = f"{asked}; here: {', '.join(names.get(p, p) for p in available)}"
-    mend = "Install the driver and the `gpu` extra that it needs, or choose a provider that is there."
-    return ProviderError(what, where="inference.provider", found=found, mend=mend)

@@ -132,7 +132,7 @@ def segment(
     name = slide_id or name
     finding = TissueSettings.of(_TISSUE | dict(tissue or {}), "tissue")
     cleaning = PostprocessSettings.of(_POSTPROCESS | dict(postprocess or {}), "postprocess")
-    engine = EngineOptions(**dict(InferenceSettings.of(_INFERENCE | dict(inference or {}), "inference")))
+    engine = EngineOptions(**InferenceSettings.of(_INFERENCE | dict(inference or {}), "inference").engine())
     told = {role: FinishedModel.of({"onnx": "given", **own}, f"models.{role}") for role, own in (models or {}).items()}
     if unknown := set(told) - {"classifier", "refiner"}:
         mend = "Its keys are classifier and refiner."
@@ -149,7 +149,7 @@ def segment(
         classifying = _adopted(classifier, "classifier", first, cutting.size, own, engine)
     check_classifier(classifying, layout, cutting.size, where=first)
     # On one thread, as in the workflow: the last bits depend on how many there are.
-    alone = replace(engine, threads=1)
+    alone = replace(engine, threads=1, precision="float32" if engine.precision == "int8" else engine.precision)
     if refiner and "refiner" in told:
         refining = _adopted(refiner, "refiner", second, cutting.size, told["refiner"], alone)
     else:

@@ -80,6 +80,8 @@ def _unpack(crate: Path, folder: Path) -> dict[str, str]:
 def _made_anew(folder: Path, config: Any, slide: Path, slide_id: str, facts: Any) -> dict[str, Any]:
     classifier, refiner = (config["run"][part] for part in ("classifier", "refiner"))
     unknown = [key for key in ("stain_normalisation", "encoder") if config["models"][classifier].get(key)]
+    unknown += ["a cascade"] if config["run"].get("cascade") else []
+    unknown += ["int8"] if config["inference"]["precision"] == "int8" else []
     unknown += ["clustering"] if config["refined_by"] == "cluster_heatmap" else []
     unknown += ["a region or tissue of the user's own"] if facts.get("own_area") else []
     if unknown:

@@ -135,6 +135,9 @@ OPTIONAL = {
     "StainNormalisation": {"haematoxylin", "eosin", "maximum"},
     "NetworkSettings": {"trainable_layers"},
     "ExportSettings": {"formats", "parent"},
+    "InferenceSettings": {"int8"},
+    "CascadeSettings": {"precision", "teacher_precision", "max_dice_loss", "audit", "confidence", "max_differing"},
+    "QuantisationSettings": {"tiles", "held", "max_difference", "max_sides"},
     "HeadTraining": {"averaging", "decay", "epsilon", "keep", "min_delta"},
     "TrainingSettings": {"l2"},
     "EncoderSettings": {
@@ -180,7 +183,7 @@ OPTIONAL = {
         "multi_lens",
     },
     "RefinerSettings": {"mpp", "loss"},
-    "RunSettings": {"clustering", "smallest_tumour_of"},
+    "RunSettings": {"clustering", "smallest_tumour_of", "cascade"},
     "ClusteringSettings": {"clusters", "min_heat", "smoothing_px", "px"},
     "PostprocessSettings": {"opening_px", "median_px", "opening_um", "median_um", "order", "within_tissue"},
 }

@@ -140,7 +140,7 @@ def spoil_model(folder: Folder) -> None:
 
 
 def spoil_provider(folder: Folder) -> None:
-    folder.config["inference"]["provider"] = "openvino"
+    folder.config["inference"]["provider"] = "cuda"
 
 
 def spoil_memory(folder: Folder) -> None:
@@ -149,7 +149,7 @@ def spoil_memory(folder: Folder) -> None:
 
 PLANTED: dict[str, tuple[Callable[[Folder], None] | None, str, str, str]] = {
     "packages": (None, "environment", "shapely", "`make env`"),
-    "provider": (spoil_provider, "inference", "openvino", ""),
+    "provider": (spoil_provider, "inference", "cuda", ""),
     "file of the sheet": (spoil_sheet, "sheet", "nowhere.tif", "Correct the path"),
     "digest": (spoil_digest, "models", "tone", "digest"),
     "model": (spoil_model, "models", "through", "input_pred"),

@@ -29,6 +29,7 @@ from drunet.files import ID_PATTERN, check_writable
 from drunet.fingerprint import fingerprint, remember_in
 from drunet.models import registry
 from drunet.settings import export, merging, references, resources
+from drunet.settings.cascade import CascadeSettings
 
 
 def checked_config():
@@ -183,6 +184,13 @@ def resource(rule_name, key, default):
     return config.get("resources", {}).get(rule_name, {}).get(key, default)
 
 
+def exact_engine():
+    """What computes networks that are not brought to int8: all but classifiers on the tiles of slides."""
+    settings = config["inference"]
+    precision = "float32" if settings["precision"] == "int8" else settings["precision"]
+    return {"provider": settings["provider"], "precision": precision}
+
+
 def usable_slides():
     """IDs of the slides with status ok, in the sheet's order; known once `list_slides` has run."""
     table = pd.read_csv(checkpoints.list_slides.get().output.table, sep="\t", dtype=str, keep_default_na=False)
@@ -215,6 +223,9 @@ def segmenting_group(wildcards):
 
 
 def run_classifier_heatmap(wildcards):
+    """The heatmap that a run begins with: its classifier's, or that of its cascade."""
+    if config["runs"][wildcards.run].get("cascade"):
+        return f"{RESULTS}/runs/{wildcards.run}/{wildcards.slide}/cascade.tif"
     return f"{RESULTS}/heatmaps/{config['runs'][wildcards.run]['classifier']}/{wildcards.slide}.tif"
 
 

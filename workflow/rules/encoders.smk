@@ -41,7 +41,7 @@ rule encode_tiles:
         "../../envs/infer.yaml"
     params:
         mpp=slide_mpp,
-        engine={k: config["inference"][k] for k in ("provider", "precision")},
+        engine=exact_engine(),
         kept=lambda wildcards: kept_type(wildcards.encoder),
         stains=lambda wildcards: config["encoders"][wildcards.encoder].get("stain_normalisation"),
         code=lambda wildcards: code("encode_tiles"),

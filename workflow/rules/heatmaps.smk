@@ -4,7 +4,7 @@ rule classify_tiles:
         tissue="<results>/slides/{slide}/tissue.png",
         tiles="<results>/slides/{slide}/tiles.parquet",
         stains=lambda wildcards: slide_stains(settings_of(wildcards.model)),
-        model="<results>/models/{model}/model.onnx",
+        model=lambda wildcards: classifier_file(wildcards.model, config["inference"]["precision"]),
     output:
         tiles="<results>/heatmaps/{model}/{slide}.parquet",
         heatmap="<results>/heatmaps/{model}/{slide}.tif",
@@ -19,9 +19,7 @@ rule classify_tiles:
     params:
         mpp=slide_mpp,
         engine={k: config["inference"][k] for k in ("provider", "precision")},
-        settings=lambda wildcards: {
-            k: v for k, v in settings_of(wildcards.model).items() if k in ("channels_last", "scale", "tumour_index")
-        },
+        settings=lambda wildcards: tile_settings(wildcards.model),
         stains=lambda wildcards: settings_of(wildcards.model).get("stain_normalisation"),
         code=lambda wildcards: code("classify_tiles"),
     threads: resource("classify_tiles", "threads", 8)

@@ -24,6 +24,16 @@ def learnt_settings(model):
     return {**settings, "data": {k: v for k, v in settings["data"].items() if k != "cross_fit_folds"}}
 
 
+def tile_settings(model):
+    """How a classifier wants its tiles."""
+    return {k: v for k, v in settings_of(model).items() if k in ("channels_last", "scale", "tumour_index")}
+
+
+def classifier_file(model, precision):
+    """The file of a classifier that is computed in this precision."""
+    return f"{RESULTS}/models/{model}/{'int8' if precision == 'int8' else 'model'}.onnx"
+
+
 def is_finished(model):
     return "onnx" in settings_of(model)
 
@@ -218,13 +228,12 @@ def teacher_file(wildcards):
 def teacher_layout(wildcards):
     """How a student's teacher wants its tiles; nothing for one that was trained here."""
     teacher = teacher_model(wildcards.model)
-    settings = settings_of(teacher) if teacher else {}
-    return {k: v for k, v in settings.items() if k in ("channels_last", "scale", "tumour_index")}
+    return tile_settings(teacher) if teacher else {}
 
 
 def teacher_engine(wildcards):
     """What a teacher computes with; nothing without one, so that no other training depends on it."""
-    return {k: config["inference"][k] for k in ("provider", "precision")} if teacher_model(wildcards.model) else {}
+    return exact_engine() if teacher_model(wildcards.model) else {}
 
 
 def training_count(wildcards):
@@ -261,6 +270,55 @@ def pattern(names, folds=False):
 def finished_names():
     """A pattern of the models that come as finished ONNX files."""
     return pattern([n for n, s in {**config["classifiers"], **config["refiners"]}.items() if "onnx" in s])
+
+
+def quantising_slides(model):
+    """The slides on whose tiles a classifier is brought to int8: its own, or those of the run if it learnt here from none.
+
+    The first 16 will do, and keep the others free to be classified.
+    """
+    return (training_slides(model) or usable_slides())[:16]
+
+
+def quantising_files(pattern):
+    return lambda wildcards: expand(pattern, slide=quantising_slides(wildcards.model))
+
+
+def cascade_of(run):
+    """Settings of a run's cascade; None for a run whose classifier sees every tile."""
+    return config["runs"][run].get("cascade")
+
+
+def cascaded_names():
+    """A pattern of the runs with a cascade."""
+    return pattern([run for run in config["runs"] if cascade_of(run)])
+
+
+def cascade_file(part):
+    """The file of a cascade's student or teacher, in the precision that the cascade asks for."""
+
+    def path(wildcards):
+        settings = CascadeSettings.of(cascade_of(wildcards.run), f"runs.{wildcards.run}.cascade")
+        if part == "student":
+            return classifier_file(settings.student, settings.precision)
+        return classifier_file(config["runs"][wildcards.run]["classifier"], settings.teacher_precision)
+
+    return path
+
+
+def band_slides(run):
+    """The validation slides, on which a cascade's band is chosen."""
+    slides = [s for s in usable_slides() if ROWS[s].split == "val"]
+    if not slides:
+        raise WorkflowError(
+            f"runs.{run}.cascade: no usable slide is marked `val` in the sheet, and on such the cascade is held against its "
+            "teacher. Mark one, annotated or not, or leave `cascade` out."
+        )
+    return slides
+
+
+def band_files(pattern):
+    return lambda wildcards: expand(pattern, slide=band_slides(wildcards.run))
 
 
 def shown_slides():

@@ -1,5 +1,9 @@
 USED_CLASSIFIERS = list(dict.fromkeys(run["classifier"] for run in RUNS.values()))
+CASCADED = [run for run in RUNS if cascade_of(run)]
+# Those that see every tile: a cascade's teacher does not, or it would spare nothing.
+WHOLE_CLASSIFIERS = list(dict.fromkeys(parts["classifier"] for run, parts in RUNS.items() if run not in CASCADED))
 USED_MODELS = list(dict.fromkeys(run[part] for run in RUNS.values() for part in ("classifier", "refiner") if run[part]))
+USED_MODELS += [m for m in dict.fromkeys(cascade_of(run)["student"] for run in CASCADED) if m not in USED_MODELS]
 
 
 rule report:

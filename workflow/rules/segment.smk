@@ -16,7 +16,7 @@ rule refine_heatmap:
         "../../envs/infer.yaml"
     params:
         mpp=slide_mpp,
-        engine={k: config["inference"][k] for k in ("provider", "precision")},
+        engine=exact_engine(),
         code=lambda wildcards: code("refine_heatmap"),
     resources:
         mem_mb=resource("refine_heatmap", "mem_mb", 3000),
@@ -100,6 +100,9 @@ rule list_outcomes:
             "<results>/runs/{run}/{slide}/segmentation.png", run=wildcards.run, slide=usable_slides()
         ),
         tissue=for_usable("<results>/slides/{slide}/tissue.png"),
+        cascades=lambda wildcards: (
+            for_each_slide(run_classifier_heatmap)(wildcards) if cascade_of(wildcards.run) else []
+        ),
     output:
         table="<results>/runs/{run}/slides.tsv",
         tumour=report("<results>/runs/{run}/tumour.tsv", caption="../report/tumour.rst", category="Tumour"),

@@ -24,12 +24,14 @@ rule models:
 
 rule classify:
     input:
-        for_usable("<results>/heatmaps/{model}/{slide}.parquet", model=USED_CLASSIFIERS),
+        for_usable("<results>/heatmaps/{model}/{slide}.parquet", model=WHOLE_CLASSIFIERS),
+        for_usable("<results>/runs/{run}/{slide}/cascade.parquet", run=CASCADED),
 
 
 rule heatmaps:
     input:
-        for_usable("<results>/heatmaps/{model}/{slide}.tif", model=USED_CLASSIFIERS),
+        for_usable("<results>/heatmaps/{model}/{slide}.tif", model=WHOLE_CLASSIFIERS),
+        for_usable("<results>/runs/{run}/{slide}/cascade.tif", run=CASCADED),
 
 
 rule segment:

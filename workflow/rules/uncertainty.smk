@@ -30,10 +30,8 @@ rule map_uncertainty:
         mpp=slide_mpp,
         views=config["inference"].get("views", 4),
         models=lambda wildcards: ensemble_of(wildcards.model),
-        engine={k: config["inference"][k] for k in ("provider", "precision")},
-        settings=lambda wildcards: {
-            k: v for k, v in settings_of(wildcards.model).items() if k in ("channels_last", "scale", "tumour_index")
-        },
+        engine=exact_engine(),
+        settings=lambda wildcards: tile_settings(wildcards.model),
         stains=lambda wildcards: settings_of(wildcards.model).get("stain_normalisation"),
         code=lambda wildcards: code("map_uncertainty"),
     threads: resource("map_uncertainty", "threads", 8)

@@ -57,6 +57,7 @@ def write_geojson(
     unread_mm2: float = 0.0,
     measured: Callable[[BaseGeometry], Mapping[str, float]] | None = None,
     parent: bool = False,
+    audit: Mapping[str, float] | None = None,
 ) -> None:
     """Write outlines as a FeatureCollection that QuPath reads, compressed if the path ends in ``.gz``.
 
@@ -78,13 +79,21 @@ def write_geojson(
     parent : bool
         Put the outlines as ``childObjects`` under one annotation, the box around them, named after the run of `origin`.
         It is locked and has no class: `drunet.annotation` passes it over.
+    audit : mapping, optional
+        What the audit of a cascade says, from `audited`: measurements of the parent, and ``properties`` of the
+        collection.
     """
     with whole_text(path) as file:
-        noted = f'"properties": {json.dumps({"unread_mm2": unread_mm2})}, ' if unread_mm2 else ""
+        properties = {**({"unread_mm2": unread_mm2} if unread_mm2 else {}), **(audit or {})}
+        noted = f'"properties": {json.dumps(properties)}, ' if properties else ""
         file.write(f'{{"type": "FeatureCollection", {noted}"features": [')
         pairs = [(shape, _on_grid(shape, counted_from)) for shape in outlines]
         pairs = [(shape, placed) for shape, placed in pairs if not placed.is_empty]
-        under = _parent([placed for _, placed in pairs], slide_id, origin[RUN], mpp) if parent and origin else ""
+        under = (
+            _parent([placed for _, placed in pairs], slide_id, origin[RUN], mpp, audit or {})
+            if parent and origin
+            else ""
+        )
         file.write(under)
         times: Counter[str] = Counter()
         for index, (shape, placed) in enumerate(pairs):
@@ -164,6 +173,15 @@ def probabilities(field: np.ndarray, slide_size: tuple[int, int], shape: BaseGeo
     return {"Mean probability": round(float(values.mean()), 4), "Maximum probability": round(float(values.max()), 4)}
 
 
+def audited(cascade: Mapping[str, Any] | None) -> dict[str, float]:
+    """What the facts of a heatmap say of a cascade's audit, as QuPath's measurements; nothing without an audit."""
+    if not cascade or cascade["bound"] is None:
+        return {}
+    most = 0.0 if cascade["in_full"] else cascade["bound"]
+    numbers = {"Tiles audited": cascade["audited"], "Audited tiles differing": cascade["differing"]}
+    return {**numbers, "Tiles differing at most %": round(100 * most, 3), "Done in full": int(cascade["in_full"])}
+
+
 @contextmanager
 def whole_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
     """A text file to write to, whole or not at all; compressed if its path ends in ``.gz``."""
@@ -185,7 +203,7 @@ def _areas(px2: float, mpp: float) -> dict[str, float]:
     return {"Area mm^2": round(px2 * (mpp / 1000) ** 2, 6), "Outline area µm^2": round(px2 * mpp**2, 1)}
 
 
-def _parent(shapes: list[BaseGeometry], slide_id: str, run: str, mpp: float) -> str:
+def _parent(shapes: list[BaseGeometry], slide_id: str, run: str, mpp: float, audit: Mapping[str, float]) -> str:
     """The annotation that holds the others, up to where they begin; nothing where there are none."""
     if not shapes:
         return ""
@@ -198,7 +216,7 @@ def _parent(shapes: list[BaseGeometry], slide_id: str, run: str, mpp: float) -> 
             "objectType": "annotation",
             "name": run,
             "isLocked": True,
-            "measurements": {"Outlines": len(shapes), **_areas(sum(s.area for s in shapes), mpp)},
+            "measurements": {"Outlines": len(shapes), **_areas(sum(s.area for s in shapes), mpp), **audit},
             "metadata": {PARENT: run},
         },
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from drunet.tiles import read_mask
 
 YES, NO, UNKNOWN = "yes", "no", "unknown"
 _AREAS = ("tumour_mm2", "tissue_mm2", "share")
+_AUDIT = ("audited", "differing", "differing_at_most")
 
 
 def tumour_per_slide(
@@ -42,6 +44,19 @@ def tumour_per_slide(
     return pd.DataFrame(rows, columns=["slide", "patient", "split", "status", "tumour", *_AREAS])
 
 
+def with_audits(table: pd.DataFrame, audits: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """A table of `tumour_per_slide` of a run with a cascade: with audited, differing, differing_at_most and in_full.
+
+    `audits` has the facts of each slide's `drunet.cascade.Certificate`. Of a slide that the exact teacher judged in
+    full nothing differs; without an audit nothing is known.
+    """
+    rows = [audits.get(slide, {}) for slide in table["slide"]]
+    most = [0.0 if row.get("in_full") else row.get("bound") for row in rows]
+    numbers = {key: pd.array([row.get(key) for row in rows], dtype="Int64") for key in _AUDIT[:2]}
+    full = [(YES if row["in_full"] else NO) if row else UNKNOWN for row in rows]
+    return table.assign(**numbers, differing_at_most=pd.to_numeric(pd.Series(most, dtype=object)), in_full=full)
+
+
 def tumour_per_patient(table: pd.DataFrame) -> pd.DataFrame:
     """Tumour of every patient, from `tumour_per_slide`: patient, slides, segmented, tumour, areas, share, slide_ids.
 
@@ -60,4 +75,5 @@ def tumour_per_patient(table: pd.DataFrame) -> pd.DataFrame:
 def read_tumour(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read a table of `tumour_per_slide`."""
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    return table.assign(**{column: pd.to_numeric(table[column]) for column in ("patient", *_AREAS)})
+    known = [column for column in ("patient", *_AREAS, *_AUDIT) if column in table]
+    return table.assign(**{column: pd.to_numeric(table[column]) for column in known})

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Discriminator, Tag, model_validator
 
 from drunet.settings.base import Block, refusal
+from drunet.settings.cascade import CascadeSettings
 from drunet.settings.classifier import ClassifierSettings
 from drunet.settings.clustering import ClusteringSettings
 from drunet.settings.encoder import EncoderHead
@@ -23,6 +24,9 @@ class RunSettings(Block):
     """a key under refiners; null: outlines directly from the heatmap, or by clustering"""
     clustering: ClusteringSettings | None = None
     """refinement by clustering, which needs no training; null: none"""
+    cascade: CascadeSettings | None = None
+    """another classifier judges every tile, this run's those that it is unsure of, with an audit of every slide; null:
+    this run's judges all"""
     smallest_tumour_of: str | None = None
     """a refiner, whose training slides say which fragments are too small (postprocess.min_fragment_um2: null), so that
     several runs are cleaned alike; null: this run's own"""

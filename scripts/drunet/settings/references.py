@@ -73,6 +73,8 @@ def check_references(settings: Configuration) -> None:
             _known(f"runs.{run}.refiner", parts.refiner, refiners, "refiner")
         if parts.smallest_tumour_of is not None:
             _known(f"runs.{run}.smallest_tumour_of", parts.smallest_tumour_of, refiners, "refiner")
+        if parts.cascade is not None:
+            _check_cascade(settings, run, parts.classifier, parts.cascade.student)
     for name, classifier in classifiers.items():
         if isinstance(classifier, EncoderHead):
             _known(f"classifiers.{name}.encoder", classifier.encoder, settings.encoders, "encoder")
@@ -174,6 +176,19 @@ def _check_chains(
                 raise ConfigError(what, where=where, found=following, mend=mend)
             path.append(following)
             model = classifiers[following]
+
+
+def _check_cascade(settings: Configuration, run: str, teacher: str, student: str) -> None:
+    where, what, mend = f"runs.{run}.cascade.student", "", "Name another classifier."
+    _known(where, student, settings.classifiers, "classifier")
+    if student == teacher:
+        what = "a cascade's student is its teacher"
+    elif any(isinstance(settings.classifiers[name], EncoderHead) for name in (student, teacher)):
+        what = "a classifier on an encoder's features takes no part in a cascade"
+    elif _stains(settings, teacher) != _stains(settings, student):
+        what, mend = "a teacher sees other stains than its student", "Give both the same `stain_normalisation`."
+    if what:
+        raise ConfigError(what, where=where, found=student, mend=mend)
 
 
 def _check_start(models: Models, kind: str, name: str) -> None:

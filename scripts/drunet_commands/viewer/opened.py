@@ -53,7 +53,9 @@ class Opened:
 
     def heatmap(self, run: str, slide: str) -> Path | None:
         """The heatmap that a run began with, if there is one."""
-        path = self.results / "heatmaps" / self.models.get(run, "") / f"{slide}.tif"
+        cascade = self.results / "runs" / run / slide / "cascade.tif"
+        whole = self.results / "heatmaps" / self.models.get(run, "") / f"{slide}.tif"
+        path = cascade if cascade.is_file() else whole
         return path if path.is_file() and not outcome_of(path) else None
 
     def uncertainty(self, run: str, slide: str) -> Path | None:

@@ -26,7 +26,7 @@ rule time_backbones:
     params:
         arms=list(BACKBONE_ARMS),
         timing=BACKBONES["timing"],
-        engine={k: config["inference"][k] for k in ("provider", "precision")},
+        engine=exact_engine(),
         size=config["tiles"]["size"],
         layouts=tile_layouts(BACKBONE_ARMS),
         code=lambda wildcards: study_code("common", "time_classifiers"),

@@ -62,8 +62,8 @@ rule shift_stains:
         mpp=slide_mpp,
         most=COHORT_AUDIT["tiles_per_slide"],
         seed=config["seed"],
-        engine={k: config["inference"][k] for k in ("provider", "precision")},
-        layout=lambda wildcards: tile_layouts({"own": {"classifier": wildcards.model}})["own"],
+        engine=exact_engine(),
+        layout=lambda wildcards: tile_settings(wildcards.model),
         code=lambda wildcards: study_code("cohort_audit", "shift_stains"),
     threads: resource("shift_stains", "threads", 8)
     resources:

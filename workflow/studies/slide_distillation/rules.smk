@@ -29,7 +29,7 @@ rule time_students:
         arms=list(STUDENT_ARMS),
         reference=SLIDE_DISTILLATION["reference"],
         timing=SLIDE_DISTILLATION["timing"],
-        engine={k: config["inference"][k] for k in ("provider", "precision")},
+        engine=exact_engine(),
         size=config["tiles"]["size"],
         layouts=tile_layouts(STUDENT_ARMS),
         code=lambda wildcards: study_code("common", "time_classifiers"),

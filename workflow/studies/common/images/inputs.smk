@@ -40,7 +40,7 @@ def image_lesson(wildcards):
     """How an arm learns from its teacher, and what that one computes with; nothing for an arm without one."""
     if not image_arm(wildcards).get("teacher"):
         return None
-    engine = {k: config["inference"][k] for k in ("provider", "precision")}
+    engine = exact_engine()
     return {"distillation": image_study(wildcards)["distillation"], "engine": engine}
 
 

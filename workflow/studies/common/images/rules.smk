@@ -240,7 +240,7 @@ rule time_image_arms:
         arms=lambda wildcards: image_tasks.networks_of(image_study(wildcards), wildcards.task),
         file=lambda wildcards: f"{image_tasks.shown_trial(image_task(wildcards))}.onnx",
         timing=lambda wildcards: image_study(wildcards)["timing"],
-        engine={k: config["inference"][k] for k in ("provider", "precision")},
+        engine=exact_engine(),
         code=lambda wildcards: study_code("common", "time_classifiers"),
     # Every core, whatever the networks use of them: a job beside it would be measured too.
     threads: workflow.resource_settings.cores or 8

@@ -1,0 +1,227 @@
+"""The quick way with a certificate: a small student judges every tile, its teacher those that the student is unsure of.
+
+A band of the student's probability, chosen on validation slides, says what unsure is. On every slide the exact teacher
+judges a random sample of the student's tiles, and an upper confidence bound follows for the share of all tiles that lie
+on another side of the threshold than the teacher would have put them. Above the bound allowed, the slide is done in
+full.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import hypergeom
+
+from drunet.grid import Grid
+from drunet.inference import Classified, EngineOptions, classify, layout_of, open_session
+from drunet.settings.cascade import CascadeSettings
+from drunet.slide import Slide
+from drunet.stains import density_change
+from drunet.tiles import read_mask
+
+# Share of the tiles that may differ on validation slides, of what a slide may have: slides differ from one another.
+_MARGIN = 0.5
+# Shares that are tried, each half of the one before, and last none at all.
+_HALVINGS = 8
+Judge = Callable[[np.ndarray], Classified]
+
+
+@dataclass(frozen=True)
+class Band:
+    """From `low` to `high` the student is unsure; nowhere if `low` is above `high`."""
+
+    low: float
+    high: float
+
+    def unsure(self, p_student: np.ndarray) -> np.ndarray:
+        """Which tiles the teacher judges, bool (n,)."""
+        return (p_student >= self.low) & (p_student <= self.high)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What the audit of a slide says: of its `tiles` with a result the teacher judged `by_teacher`; of `audited` ones
+    `differing` lie on the other side of the threshold by the exact teacher, so that at most the share `bound` of all
+    tiles does (None: no audit). `in_full`: the bound was too high, the exact teacher judged all, and none differs.
+    """
+
+    tiles: int
+    by_teacher: int
+    audited: int
+    differing: int
+    bound: float | None
+    in_full: bool
+
+    def sentence(self, slide_id: str, settings: CascadeSettings) -> str:
+        """What a log says of it."""
+        said = f"{slide_id}: {self.by_teacher} of {self.tiles} tiles by the teacher"
+        if self.bound is None:
+            return f"{said}; not audited"
+        said += f"; {self.differing} of {self.audited} audited tiles differ, so at most {self.bound:.2%} of all"
+        over = f": above {settings.max_differing:.2%}, done in full by the teacher" if self.in_full else ""
+        return f"{said} ({settings.confidence:.0%} confidence){over}"
+
+
+def judged(
+    model: str,
+    layout: Mapping[str, Any],
+    options: EngineOptions,
+    precision: str,
+    files: tuple[str, str, Sequence[str], Mapping[str, Any] | None],
+    slide: Mapping[str, Any],
+    tiles: tuple[pd.DataFrame, Grid],
+) -> Judge:
+    """What a classifier says of any tiles of a slide.
+
+    `files` are the slide's, its tissue mask's and its stains', with what normalises these; `slide` has slide_id and
+    mpp. Raises as `drunet.inference.open_session`.
+    """
+    session = open_session(model, replace(options, precision=precision), where=Path(model).parent.name)
+    path, mask, stains, normalisation = files
+    tissue, density = read_mask(mask), density_change(stains, normalisation)
+    table, grid = tiles
+    x, y = table["x"].to_numpy(), table["y"].to_numpy()
+
+    how: dict[str, Any] = {"size": grid.size, "mpp": grid.tile_mpp, "options": options, "layout": layout_of(layout)}
+
+    def judge(index: np.ndarray) -> Classified:
+        opening = partial(Slide, path, slide["slide_id"], slide["mpp"], tissue, density)
+        return classify(session, opening, x[index], y[index], **how, where=slide["slide_id"])
+
+    return judge
+
+
+def most_differing(population: int, audited: int, differing: int, confidence: float) -> int:
+    """Upper confidence bound of how many of a population differ, from a sample without replacement.
+
+    The largest D for which so few in the sample are still to be expected: the largest with P(X ≤ differing) > 1 -
+    confidence, X hypergeometric of `audited` drawn from `population` of which D differ. It is the exact interval of
+    Clopper and Pearson (1934, Biometrika 26:404) by inversion of the test, for a finite population: Buonaccorsi (1987,
+    The American Statistician 41:215). Whatever D is, the bound is below it with a probability of 1 - confidence at
+    most.
+
+    Examples
+    --------
+    >>> most_differing(1000, 300, 0, 0.95), most_differing(10, 10, 2, 0.95)
+    (8, 2)
+    """
+    low, high = differing, population - (audited - differing)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if hypergeom.cdf(differing, population, middle, audited) > 1 - confidence:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def choose_band(
+    slides: Sequence[pd.DataFrame], *, threshold: float, max_differing: float, max_dice_loss: float
+) -> tuple[Band, dict[str, Any]]:
+    """Choose the narrowest band that keeps the cascade with its teacher, and say what was measured.
+
+    Of a share of tiles that may differ, half lies below the band (the teacher says tumour) and half above it. It begins
+    at half of `max_differing`, since slides differ from one another, and is halved until the mean Dice over slides is
+    within `max_dice_loss` of the teacher's; with a share of 0 both agree on every tile.
+
+    Of each validation slide `slides` has the tiles: student and teacher (probabilities, no NaN), tumour (the share of a
+    tile that is annotated as tumour; NaN where nothing is known). Where nothing is annotated, Dice is with the teacher.
+    """
+    joined = pd.concat(slides, ignore_index=True)
+    student, teacher = joined["student"].to_numpy(), joined["teacher"].to_numpy() >= threshold
+    known = any(frame["tumour"].notna().any() for frame in slides)
+    exact = _mean_dice(slides, [f["teacher"].to_numpy() >= threshold for f in slides], known, threshold)
+    for halving in range(_HALVINGS + 1):
+        share = 0.0 if halving == _HALVINGS else max_differing * _MARGIN / 2**halving
+        each = int(share / 2 * len(joined))
+        # The student's tumour values below which so many of the teacher's tumour tiles lie, and the other way round.
+        below, above = np.sort(student[teacher]), np.sort(student[~teacher])[::-1]
+        low = below[each] if each < len(below) else np.inf
+        high = above[each] if each < len(above) else -np.inf
+        # A tile on the student's own side is never left to it by a band that ends beyond the threshold.
+        band = Band(float(min(low, threshold)), float(max(high, np.nextafter(threshold, 0))))
+        mixed = [_mixed(frame, band) >= threshold for frame in slides]
+        dice = _mean_dice(slides, mixed, known, threshold)
+        if dice >= exact - max_dice_loss:
+            break
+    by_student = [f["student"].to_numpy() >= threshold for f in slides]
+    return band, {
+        **asdict(band),
+        "tiles": len(joined),
+        "slides": len(slides),
+        "by_teacher": float(band.unsure(student).mean()),
+        "differing": float((np.concatenate(mixed) != teacher).mean()),
+        "dice_with": "annotation" if known else "teacher",
+        "dice_teacher": exact,
+        "dice_cascade": dice,
+        "dice_student": _mean_dice(slides, by_student, known, threshold),
+    }
+
+
+def classify_cascade(
+    student: Judge,
+    teacher: Judge,
+    exact: Judge | None,
+    count: int,
+    band: Band,
+    settings: CascadeSettings,
+    *,
+    threshold: float,
+    seed: int,
+    slide_id: str,
+) -> tuple[Classified, Certificate]:
+    """Classify a slide's `count` tiles by student and teacher, and audit what is not exact.
+
+    `student`, `teacher` and `exact` (the teacher in float32; None: `teacher` is) say what `drunet.inference.classify`
+    does of tiles by their indices, int (n,). `seed` and the slide's ID decide which tiles are audited.
+    """
+    first = student(np.arange(count))
+    p_tumour, seconds = first.p_tumour.copy(), first.seconds
+    unsure = np.flatnonzero(band.unsure(p_tumour))
+    second = teacher(unsure)
+    p_tumour[unsure], seconds = second.p_tumour, seconds + second.seconds
+    readable = np.isfinite(p_tumour)
+    # What the exact teacher has judged needs no audit.
+    judge, done = (teacher, unsure) if exact is None else (exact, unsure[:0])
+    population = np.setdiff1d(np.flatnonzero(readable), done)
+    audited, differing, bound, in_full = 0, 0, None, False
+    if settings.audit:
+        digest = hashlib.sha256(slide_id.encode()).digest()
+        rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
+        sample = np.sort(rng.choice(population, min(settings.audit, len(population)), replace=False))
+        audited, seen = len(sample), judge(sample)
+        seconds += seen.seconds
+        # A tile that cannot be read a second time is counted as one that differs.
+        agree = (seen.p_tumour >= threshold) == (p_tumour[sample] >= threshold)
+        differing = int(audited - (agree & np.isfinite(seen.p_tumour)).sum())
+        most = most_differing(len(population), audited, differing, settings.confidence)
+        bound = most / max(int(readable.sum()), 1)
+        if bound > settings.max_differing:
+            full = judge(population)
+            p_tumour[population], seconds, in_full = full.p_tumour, seconds + full.seconds, True
+    result = Classified(p_tumour, int(np.isnan(p_tumour).sum()), seconds)
+    return result, Certificate(int(readable.sum()), len(unsure), audited, differing, bound, in_full)
+
+
+def _mixed(frame: pd.DataFrame, band: Band) -> np.ndarray:
+    return np.where(band.unsure(frame["student"].to_numpy()), frame["teacher"], frame["student"])
+
+
+def _mean_dice(slides: Sequence[pd.DataFrame], predicted: Sequence[np.ndarray], known: bool, threshold: float) -> float:
+    """Mean over slides of the Dice coefficient of tiles with the annotated area, or with the teacher's tiles."""
+    scores = []
+    for frame, found in zip(slides, predicted, strict=True):
+        truth = frame["tumour"].to_numpy(float) if known else (frame["teacher"].to_numpy() >= threshold).astype(float)
+        judged = np.isfinite(truth)
+        if not judged.any():
+            continue
+        both, either = truth[judged & found].sum(), truth[judged].sum() + found[judged].sum()
+        scores.append(2 * both / either if either else 1.0)
+    return float(np.mean(scores))

@@ -1,0 +1,117 @@
+"""The cascade: its bound holds, its band keeps it with the teacher, and above the bound a slide is done in full."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import beta
+
+from drunet.cascade import Band, choose_band, classify_cascade, most_differing
+from drunet.inference import Classified
+from drunet.settings.cascade import CascadeSettings
+
+COUNT = 4000
+RNG = np.random.default_rng(2)
+TEACHER = np.where(RNG.random(COUNT) < 0.4, RNG.beta(8, 2, COUNT), RNG.beta(2, 8, COUNT)).astype(np.float32)
+# A student that errs most where its teacher is undecided.
+STUDENT = (1 / (1 + np.exp(-(np.log(TEACHER / (1 - TEACHER)) + RNG.normal(0, 0.7, COUNT))))).astype(np.float32)
+
+
+@pytest.mark.parametrize(("population", "audited", "share"), [(200, 60, 0.02), (3000, 300, 0.01), (3000, 300, 0.2)])
+def test_the_bound_is_below_the_truth_no_more_often_than_it_says(population: int, audited: int, share: float) -> None:
+    rng, truth = np.random.default_rng(7), round(share * population)
+    seen = rng.hypergeometric(truth, population - truth, audited, 4000)
+    bound = {k: most_differing(population, audited, int(k), 0.95) for k in np.unique(seen)}
+    missed = np.mean([bound[k] < truth for k in seen])
+    # Three standard errors of 4000 draws.
+    assert missed <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 4000)
+
+
+def test_the_bound_is_that_of_clopper_and_pearson_where_the_population_is_large() -> None:
+    for differing in (0, 1, 7):
+        wanted = beta.ppf(0.95, differing + 1, 300 - differing)
+        assert most_differing(10**6, 300, differing, 0.95) / 10**6 == pytest.approx(wanted, rel=2e-3)
+    assert most_differing(5, 0, 0, 0.95) == 5 and most_differing(0, 0, 0, 0.95) == 0
+
+
+def frames(known: bool = True) -> list[pd.DataFrame]:
+    area = np.clip(TEACHER + RNG.normal(0, 0.1, COUNT), 0, 1) if known else np.full(COUNT, np.nan)
+    table = pd.DataFrame({"student": STUDENT, "teacher": TEACHER, "tumour": area})
+    return [table.iloc[:1500], table.iloc[1500:]]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_band_keeps_the_cascade_with_its_teacher_and_is_no_wider_than_it_must(known: bool) -> None:
+    slides = frames(known)
+    band, found = choose_band(slides, threshold=0.5, max_differing=0.03, max_dice_loss=0.01)
+    table = pd.concat(slides)
+    mixed = np.where(band.unsure(table["student"].to_numpy()), table["teacher"], table["student"])
+    differing = ((mixed >= 0.5) != (table["teacher"] >= 0.5)).mean()
+    assert differing == pytest.approx(found["differing"]) and 0.005 < differing <= 0.015
+    assert found["dice_cascade"] >= found["dice_teacher"] - 0.01 and found["dice_with"] == (
+        "annotation" if known else "teacher"
+    )
+    assert 0.02 < found["by_teacher"] < 0.4 and band.low < 0.5 < band.high
+
+
+def test_where_nothing_may_differ_the_cascade_is_its_teacher() -> None:
+    band, found = choose_band(frames(), threshold=0.5, max_differing=0.0, max_dice_loss=0.0)
+    assert found["differing"] == 0 and found["dice_cascade"] == found["dice_teacher"]
+    twin = [f.assign(student=f["teacher"]) for f in frames()]
+    band, found = choose_band(twin, threshold=0.5, max_differing=0.0, max_dice_loss=0.0)
+    assert found["by_teacher"] == 0 and band.low > band.high
+
+
+class Counted:
+    """Answers from a table, and how many were asked for."""
+
+    def __init__(self, answers: np.ndarray) -> None:
+        self.answers, self.asked = answers, [0]
+
+    def __call__(self, index: np.ndarray) -> Classified:
+        self.asked.append(len(index))
+        return Classified(self.answers[index].copy(), int(np.isnan(self.answers[index]).sum()), 1.0)
+
+
+def run(student: np.ndarray, slide_id: str = "s1", seed: int = 1, **settings: Any) -> Any:
+    told = CascadeSettings.of({"student": "small", **settings}, "cascade")
+    judges = Counted(student), Counted(TEACHER)
+    how: dict[str, Any] = {"threshold": 0.5, "seed": seed, "slide_id": slide_id}
+    return *classify_cascade(judges[0], judges[1], None, COUNT, Band(0.3, 0.7), told, **how), judges
+
+
+def test_the_teacher_judges_where_the_student_is_unsure_and_the_audit_changes_nothing() -> None:
+    result, said, (_, teacher) = run(STUDENT, max_differing=1.0)
+    unsure = (STUDENT >= 0.3) & (STUDENT <= 0.7)
+    np.testing.assert_array_equal(result.p_tumour, np.where(unsure, TEACHER, STUDENT))
+    assert (said.tiles, said.by_teacher, said.audited, said.in_full) == (COUNT, unsure.sum(), 300, False)
+    assert sum(teacher.asked) == unsure.sum() + 300
+    true = ((result.p_tumour >= 0.5) != (TEACHER >= 0.5)).mean()
+    assert true < said.bound < true + 0.03
+    bare, none, _ = run(STUDENT, audit=0)
+    np.testing.assert_array_equal(bare.p_tumour, result.p_tumour)
+    assert none.bound is None and not none.in_full
+
+
+def test_the_same_seed_audits_the_same_tiles_of_a_slide_and_another_slide_others() -> None:
+    certificates = [run(STUDENT, slide, seed, audit=150)[1] for slide, seed in (("a", 1), ("a", 1), ("b", 1), ("a", 2))]
+    assert certificates[0] == certificates[1]
+    assert len({c.differing for c in certificates}) > 1
+
+
+def test_a_slide_above_the_bound_is_done_in_full_and_says_so() -> None:
+    result, said, _ = run(1 - TEACHER)
+    assert said.in_full and said.bound > 0.03
+    np.testing.assert_array_equal(result.p_tumour, TEACHER)
+    told = said.sentence("s1", CascadeSettings.of({"student": "small"}, "cascade"))
+    assert told.endswith("above 3.00%, done in full by the teacher")
+
+
+def test_tiles_that_could_not_be_read_stay_unknown_and_are_not_audited() -> None:
+    torn = STUDENT.copy()
+    torn[:500] = np.nan
+    result, said, _ = run(torn, max_differing=1.0)
+    assert result.unreadable == 500 and np.isnan(result.p_tumour[:500]).all() and said.tiles == COUNT - 500
