@@ -32,6 +32,11 @@ rule heatmaps:
         for_usable("<results>/heatmaps/{model}/{slide}.tif", model=USED_CLASSIFIERS),
 
 
+rule outlines:
+    input:
+        for_usable("<results>/runs/{run}/{slide}/segmentation.geojson", run=RUNS),
+
+
 rule segment:
     input:
         for_usable("<results>/runs/{run}/{slide}/segmentation.geojson", run=RUNS),
