@@ -219,7 +219,9 @@ def inspected_before():
     if not batch or batch.rulename == "list_slides":
         return None
     if not table.is_file():
-        raise WorkflowError(f"--batch {batch.rulename} needs {table}. Make it with the target `inspect`, without --batch.")
+        raise WorkflowError(
+            f"--batch {batch.rulename} needs {table}. Make it with the target `inspect`, without --batch."
+        )
     return table
 
 
