@@ -11,8 +11,6 @@ from typing import Literal, cast
 
 import numpy as np
 import shapely
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from shapely.geometry import MultiPolygon, Polygon
 
 from drunet.annotation.mended import Mended, NoAreaError
@@ -329,6 +327,10 @@ def _cut(
 
 def _connected_areas(geometry: Polygon | MultiPolygon) -> list[float]:
     """Areas of the groups of parts that touch."""
+    # Jobs that only read annotations do not wait for it.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     parts = shapely.get_parts(geometry)
     if len(parts) == 1:
         return [geometry.area]
