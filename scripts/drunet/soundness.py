@@ -6,7 +6,6 @@ import itertools
 
 import cv2
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from drunet import dicom, tiff
 from drunet.errors import SlideError
@@ -63,6 +62,9 @@ def missing_tissue(slide: Slide, image: np.ndarray, missing: np.ndarray | None) 
         lost[part] = _cut_through(slide, glass, labels == part)
     if not lost.any():
         return None
+    # Few slides have lost anything, and all others need not wait for the import.
+    from scipy.ndimage import distance_transform_edt
+
     # Of an area that reaches from tissue to glass, what is nearer to tissue.
     closed = cv2.morphologyEx((rim & ink).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)) > 0
     nearest = distance_transform_edt(~rim, return_distances=False, return_indices=True)

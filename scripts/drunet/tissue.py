@@ -114,7 +114,8 @@ def check_brightfield(image: NDArray[np.uint8], *, where: str) -> None:
     if black_share > 0.995:
         dark = True
     else:
-        luminance = lit @ np.array([0.299, 0.587, 0.114])
+        # In float32: a matrix product would make three float64 of every pixel.
+        luminance = sum(lit[:, c] * np.float32(w) for c, w in enumerate((0.299, 0.587, 0.114)))
         # Nowhere pale in all three channels although much is black: no glass was lit from below.
         no_glass = np.percentile(lit.min(axis=1), 90) < 100
         dark = black_share > 0.2 and (float(np.median(luminance)) < 80 or (black_share > 0.4 and bool(no_glass)))
@@ -194,18 +195,23 @@ def _grow(mask: NDArray[np.bool_], mpp: float) -> NDArray[np.bool_]:
 
 
 def _by_gradient(image: NDArray[np.uint8], mpp: float, threshold: float, glass: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    smooth = cv2.GaussianBlur(
-        image.astype(np.float32), (0, 0), SMOOTHING_UM / mpp, borderType=cv2.BORDER_REFLECT
-    ).reshape(image.shape)
-    across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8, borderType=cv2.BORDER_REFLECT)
-    down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8, borderType=cv2.BORDER_REFLECT)
-    gradient = np.hypot(across, down).reshape(image.shape).max(axis=2) * (10.0 / mpp)
-    energy = cv2.GaussianBlur(gradient, (0, 0), ENERGY_UM / mpp, borderType=cv2.BORDER_REFLECT)
+    # A channel at a time: in float32 the overview of a large slide would take a gigabyte.
+    gradient = np.zeros(image.shape[:2], np.float32)
+    highest, lowest = np.full_like(gradient, -np.inf), np.full_like(gradient, np.inf)
+    for channel in range(3):
+        plain = image[..., channel].astype(np.float32)
+        smooth = cv2.GaussianBlur(plain, (0, 0), SMOOTHING_UM / mpp, borderType=cv2.BORDER_REFLECT)
+        across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8, borderType=cv2.BORDER_REFLECT)
+        down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8, borderType=cv2.BORDER_REFLECT)
+        np.maximum(gradient, np.hypot(across, down, out=across), out=gradient)
+        np.maximum(highest, smooth, out=highest)
+        np.minimum(lowest, smooth, out=lowest)
+    energy = cv2.GaussianBlur(gradient * (10.0 / mpp), (0, 0), ENERGY_UM / mpp, borderType=cv2.BORDER_REFLECT)
     textured = energy > threshold
-    stained = np.ptp(smooth, axis=2) > STAIN_CHROMA
+    stain = highest - lowest > STAIN_CHROMA
     # The average leaks over the border of tissue by as much as the border is sharp: it ends where the colour is glass.
-    coloured = np.abs(image.astype(np.float32) - glass).max(axis=2) > GLASS_TOLERANCE
-    tissue = (textured & coloured) | filter_components(stained, touching=textured)
+    coloured = stained(image, glass)
+    tissue = (textured & coloured) | filter_components(stain, touching=textured)
     return _morph(tissue, cv2.MORPH_CLOSE, CLOSING_UM, mpp)
 
 

@@ -22,7 +22,7 @@ from tiny_cohort import ROOT, Finished, Project
 
 from drunet.files import ID_PATTERN
 
-SLIDE_TARGETS = {"inspect", "tissue", "tiles", "classify", "heatmaps", "segment", "exports", "uncertainty"}
+SLIDE_TARGETS = {"inspect", "tissue", "tiles", "classify", "heatmaps", "outlines", "segment", "exports", "uncertainty"}
 TARGETS = {"all", *SLIDE_TARGETS, "models", "metrics", "report"}
 STAGES = {
     "make_demo_slide",
@@ -86,6 +86,7 @@ JOBS: dict[str, dict[str, int]] = {
     "classify": CLASSIFIED,
     "heatmaps": CLASSIFIED,
     "uncertainty": {**PREPARED, "adopt_onnx": 1, "map_uncertainty": 3},
+    "outlines": {**SEGMENTED, "export_geojson": 3},
     "segment": {**SEGMENTED, "list_outcomes": 1, "export_geojson": 3},
     "exports": EXPORTED,
     "metrics": MEASURED,
@@ -109,16 +110,22 @@ def test_reading_the_rules_imports_nothing_heavy(new_project: Project) -> None:
 
 
 @pytest.fixture(scope="module")
-def asked(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
-    """A dry run of every target where the slides are inspected and nothing else is made."""
+def inspected(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Where the slides are inspected and nothing else is made."""
     project = finished.copy_to(tmp_path_factory.mktemp("inspected") / "project")
     for folder in ("heatmaps", "models", "runs", "report"):
         shutil.rmtree(project.results / folder)
     for path in project.results.glob("slides/*/tiles.parquet"):
         path.unlink()
+    return project
+
+
+@pytest.fixture(scope="module")
+def asked(inspected: Project) -> dict[str, Finished]:
+    """A dry run of every target."""
     with ThreadPoolExecutor(2) as pool:
         # Without the lock two dry runs do not wait for each other.
-        return dict(zip(JOBS, pool.map(lambda target: project.dry_run("--nolock", target), JOBS), strict=True))
+        return dict(zip(JOBS, pool.map(lambda target: inspected.dry_run("--nolock", target), JOBS), strict=True))
 
 
 def test_the_rules_are_those_of_the_design(rules: dict[str, Described]) -> None:
@@ -156,6 +163,21 @@ def test_a_target_asks_for_its_stage_and_what_comes_before(target: str, asked: d
     # Inspection makes the tissue masks, too.
     assert own == (0 if target in ("inspect", "tissue") else 1)
     assert jobs == JOBS[target]
+
+
+def test_a_part_by_batch_plans_its_share_of_the_slides_alone(inspected: Project) -> None:
+    done = inspected.dry_run("--batch", "outlines=1/3", "--", "outlines")
+    assert done.status == 0, done.output
+    assert done.rules() == {**dict.fromkeys(JOBS["outlines"], 1), "adopt_onnx": 2}
+
+
+def test_a_part_is_not_planned_from_a_table_that_lacks_slides(inspected: Project, tmp_path: Path) -> None:
+    project = inspected.copy_to(tmp_path / "grown")
+    project.rows.append({**project.row("cut"), "slide_id": "later", "patient_id": "Pat-later", "path": "later.tif"})
+    (project.folder / "slides/later.tif").write_bytes(b"not inspected yet")
+    done = project.write().dry_run("--batch", "outlines=1/3", "--", "outlines")
+    assert done.status != 0
+    assert "1 slides of the sheet are not in it (the first: later)" in done.output
 
 
 def test_the_workflow_passes_snakemakes_own_lint(finished: Project) -> None:

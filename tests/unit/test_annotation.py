@@ -191,6 +191,25 @@ def test_every_place_has_the_meaning_of_the_smallest_region_over_it(
         assert np.array_equal(rasterise(geometry, (72, 72), slide_size=(72, 72)), painted == label)
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(0, 30), st.floats(1, 30))
+def test_areas_united_in_groups_are_those_of_one_union(seed: int, count: int, reach: float) -> None:
+    rng = np.random.default_rng(seed)
+    regions = []
+    for _ in range(count):
+        disc = shapely.Point(rng.integers(0, 200, 2)).buffer(rng.uniform(1, reach), quad_segs=3)
+        # On a grid many touch along a border, and no two are equally large.
+        shape = disc if rng.random() < 0.5 else shapely.box(*np.floor(disc.bounds))
+        regions.append(Region(shape, "any", rng.choice(["tumour", "non_tumour", "ignore"])))
+    found = Annotation("wta", tuple(regions))
+    label = {name: [r.geometry for r in regions if r.label == name] for name in ("tumour", "non_tumour", "ignore")}
+    for own, other in (("tumour", "non_tumour"), ("non_tumour", "tumour")):
+        seen = [a - shapely.union_all([b for b in label[other] if b.area < a.area]) for a in label[own]]
+        expected = shapely.union_all(seen) - shapely.union_all(label["ignore"])
+        area = getattr(found, own)
+        assert area.is_valid
+        assert shapely.symmetric_difference(area, expected).area < 1e-6
+
+
 def test_regions_that_only_touch_stay_as_they_were_drawn() -> None:
     # Neighbours with corners on each other's sides, where a difference would add corners.
     tumour, stroma = box(0, 0, 10, 10), MultiPolygon([box(10, 2, 15, 5), box(3, 10, 4, 12), box(50, 50, 51, 51)])

@@ -153,14 +153,23 @@ def own_digests(paths, digest=digests.content_digest):
     Rules ask in a function of wildcards alone: Snakemake compares no parameter that is made from `input`.
     What the workflow makes itself goes by its date: it is not there yet when the rules are first read.
     """
-    made = {str(Path(path).absolute()) for path in demo_files()}
     own = [Path(p).absolute() for p in ([paths] if isinstance(paths, str | Path) else paths)]
-    own = [p for p in own if str(p) not in made and not p.is_relative_to(Path(RESULTS).absolute())]
+    own = [p for p in own if str(p) not in absolute_demo_files() and not p.is_relative_to(absolute_results())]
     try:
         return [digest(p) for p in own if p.is_file()]
     except OSError:
         # The job that reads it says so.
         return ["unreadable"]
+
+
+@cache
+def absolute_demo_files():
+    return {str(Path(path).absolute()) for path in demo_files()}
+
+
+@cache
+def absolute_results():
+    return Path(RESULTS).absolute()
 
 
 def slide_mpp(wildcards):
@@ -191,11 +200,37 @@ def exact_engine():
     return {"provider": settings["provider"], "precision": precision}
 
 
+@cache
 def usable_slides():
-    """IDs of the slides with status ok, in the sheet's order; known once `list_slides` has run."""
-    table = pd.read_csv(checkpoints.list_slides.get().output.table, sep="\t", dtype=str, keep_default_na=False)
-    ok = set(table.loc[table["status"] == "ok", "slide_id"])
-    return [s for s in ROWS if s in ok]
+    """IDs of the slides with status ok, in the sheet's order; known once `list_slides` has run.
+
+    Snakemake asks for it in every rule that gathers slides. What is not known yet ends in an exception, and is asked anew.
+    """
+    table = inspected_before() or checkpoints.list_slides.get().output.table
+    listed = pd.read_csv(table, sep="\t", dtype=str, keep_default_na=False)
+    statuses = dict(zip(listed["slide_id"], listed["status"]))
+    if inspected_before() and (missing := [s for s in ROWS if s not in statuses]):
+        raise WorkflowError(
+            f"{table}: {len(missing)} slides of the sheet are not in it (the first: {missing[0]}). A part by --batch is "
+            "planned from this table: bring it up to date with the target `inspect`, without --batch."
+        )
+    return [s for s in ROWS if statuses.get(s) == "ok"]
+
+
+def inspected_before():
+    """The table of slides as it stands, where a part of the slides after inspection was asked for by `--batch`.
+
+    Snakemake cuts a rule's input into parts before it resolves a checkpoint, so that there would be nothing to cut.
+    """
+    batch = workflow.dag_settings and workflow.dag_settings.batch
+    table = Path(RESULTS) / "slides.tsv"
+    if not batch or batch.rulename == "list_slides":
+        return None
+    if not table.is_file():
+        raise WorkflowError(
+            f"--batch {batch.rulename} needs {table}. Make it with the target `inspect`, without --batch."
+        )
+    return table
 
 
 def for_usable(pattern, **wildcards):

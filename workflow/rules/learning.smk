@@ -67,6 +67,7 @@ def checked_cohorts(model):
     return cohorts
 
 
+@cache
 def base_training_slides(classifier):
     if is_finished(classifier) or is_kept(classifier):
         return []
@@ -74,14 +75,20 @@ def base_training_slides(classifier):
     return annotated_slides("train", kinds, checked_cohorts(classifier))
 
 
-def fold_of(classifier, slide):
-    """Fold of a training slide's patient."""
-    slides = base_training_slides(classifier)
+@cache
+def patient_folds(classifier):
+    """Fold of every patient that a classifier learns from, and how many folds there are."""
     folds = settings_of(classifier)["data"]["cross_fit_folds"]
+    patients = [ALL_ROWS[s].patient_id for s in base_training_slides(classifier)]
     try:
-        assigned = cohort.patient_folds([ALL_ROWS[s].patient_id for s in slides], folds, config["seed"])
+        return cohort.patient_folds(patients, folds, config["seed"]), folds
     except DrunetError as error:
         raise WorkflowError(str(error)) from None
+
+
+def fold_of(classifier, slide):
+    """Fold of a training slide's patient."""
+    assigned, folds = patient_folds(classifier)
     return assigned[ALL_ROWS[slide].patient_id], folds
 
 
@@ -119,6 +126,7 @@ def starting_model(model):
     return references.start_of(settings_of(model).get("weights"))
 
 
+@cache
 def patients_seen(classifier):
     """Patients that a classifier, any model that it was fine-tuned from, or its teacher learnt from."""
     own = {ALL_ROWS[s].patient_id for s in base_training_slides(classifier)}

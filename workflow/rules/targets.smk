@@ -34,6 +34,11 @@ rule heatmaps:
         for_usable("<results>/runs/{run}/{slide}/cascade.tif", run=CASCADED),
 
 
+rule outlines:
+    input:
+        for_usable("<results>/runs/{run}/{slide}/segmentation.geojson", run=RUNS),
+
+
 rule segment:
     input:
         for_usable("<results>/runs/{run}/{slide}/segmentation.geojson", run=RUNS),

@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
 from drunet.annotation.geojson import drawn_features, read_geojson
 from drunet.annotation.mask import read_mask
-from drunet.annotation.outline import outline, polygons_of
+from drunet.annotation.outline import outline, united
 from drunet.annotation.raster import measured_region, rasterise
 from drunet.annotation.region import MAX_UNTANGLED, Annotation, Kind, Label, Region, Source
 from drunet.annotation.xml import read_xml
@@ -115,7 +114,7 @@ def read_area(
             areas.append(source.area([[ring + origin for ring in rings] for rings in drawn.polygons], drawn.item))
     if not areas:
         raise source.mended.first or source.error("nothing is drawn", mend="Draw an area, or leave the cell empty.")
-    return polygons_of(shapely.union_all(areas))
+    return united(areas)
 
 
 def _opened(file: Path, source: Source, readers: Mapping[str, Reader]) -> tuple[Reader, bytes]:

@@ -11,12 +11,10 @@ from typing import Literal, cast
 
 import numpy as np
 import shapely
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from shapely.geometry import MultiPolygon, Polygon
 
 from drunet.annotation.mended import Mended, NoAreaError
-from drunet.annotation.outline import polygons_of
+from drunet.annotation.outline import polygons_of, united
 from drunet.errors import AnnotationError, spelt_alike
 
 Kind = Literal["wta", "psa"]
@@ -64,19 +62,19 @@ class Annotation:
     mended: str = ""
 
     @cached_property
-    def ignore(self) -> shapely.Geometry:
+    def ignore(self) -> MultiPolygon:
         """Union of what is neither learnt from nor measured; empty where nothing is."""
         return self._union("ignore")
 
     @cached_property
-    def tumour(self) -> shapely.Geometry:
+    def tumour(self) -> MultiPolygon:
         """Union of the tumour regions without smaller non-tumour regions and without what is to be ignored."""
-        return polygons_of(shapely.difference(self._union("tumour", under="non_tumour"), self.ignore))
+        return self._without_ignored(self._union("tumour", under="non_tumour"))
 
     @cached_property
-    def non_tumour(self) -> shapely.Geometry:
+    def non_tumour(self) -> MultiPolygon:
         """Union of the regions marked as non-tumour without smaller tumour regions and what is to be ignored."""
-        return polygons_of(shapely.difference(self._union("non_tumour", under="tumour"), self.ignore))
+        return self._without_ignored(self._union("non_tumour", under="tumour"))
 
     @property
     def smallest_tumour_px2(self) -> float | None:
@@ -92,7 +90,10 @@ class Annotation:
         """Union of a label's regions, each without the smaller regions of another label that lie over it."""
         drawn = [r.geometry for r in self.regions if r.label == label]
         others = [r.geometry for r in self.regions if r.label == under]
-        return polygons_of(shapely.union_all(_beneath(drawn, others)))
+        return united(_beneath(drawn, others))
+
+    def _without_ignored(self, areas: MultiPolygon) -> MultiPolygon:
+        return polygons_of(shapely.geometrycollections(without(areas.geoms, self.ignore.geoms)))
 
 
 @dataclass(frozen=True)
@@ -292,28 +293,44 @@ def _is_scribble(drawn: MultiPolygon) -> bool:
     return False
 
 
+def without(drawn: Sequence[shapely.Geometry], above: Sequence[shapely.Geometry]) -> list[shapely.Geometry]:
+    """Each geometry of the first without all of the second that meet it, by their places."""
+    one, other = shapely.STRtree(list(above)).query(np.array(drawn, object), predicate="intersects")
+    return _cut(drawn, above, one, other)
+
+
 def _beneath(drawn: Sequence[shapely.Geometry], others: Sequence[shapely.Geometry]) -> list[shapely.Geometry]:
     """Geometries without those of the others that are smaller and share more than a border with them."""
-    below, above = list(drawn), np.array(others, object)
-    if not len(above) or not below:
-        return below
-    under = np.array(below, object)
+    if not len(others) or not len(drawn):
+        return list(drawn)
+    under, above = np.array(drawn, object), np.array(others, object)
     shapely.prepare(under)
     one, other = shapely.STRtree(above).query(under, predicate="intersects")
     smaller = shapely.area(above[other]) < shapely.area(under[one])
     one, other = one[smaller], other[smaller]
     over = ~shapely.touches(under[one], above[other])
-    one, other = one[over], other[over]
+    return _cut(drawn, others, one[over], other[over])
+
+
+def _cut(
+    drawn: Sequence[shapely.Geometry], others: Sequence[shapely.Geometry], one: np.ndarray, other: np.ndarray
+) -> list[shapely.Geometry]:
+    """Geometries without others, which are given by pairs of their places."""
+    below, above = list(drawn), list(others)
     order = np.lexsort((other, one))
     changed, first = np.unique(one[order], return_index=True)
     # Untouched where nothing lies over it: a difference would reorder its corners.
     for place, covering in zip(changed, np.split(other[order], first[1:]), strict=False):
-        below[place] = shapely.difference(below[place], shapely.union_all(above[covering]))
+        below[place] = shapely.difference(below[place], united([above[at] for at in covering]))
     return below
 
 
 def _connected_areas(geometry: Polygon | MultiPolygon) -> list[float]:
     """Areas of the groups of parts that touch."""
+    # Jobs that only read annotations do not wait for it.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     parts = shapely.get_parts(geometry)
     if len(parts) == 1:
         return [geometry.area]

@@ -11,7 +11,7 @@ from defusedxml.common import DefusedXmlException
 
 from drunet.annotation.mended import NoAreaError
 from drunet.annotation.outline import polygons_of
-from drunet.annotation.region import Region, Source
+from drunet.annotation.region import Region, Source, without
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element  # noqa: TID251 (a type, parses nothing)
@@ -141,9 +141,8 @@ def _read_aperio(root: Element, source: Source) -> list[Region]:
     of_all = [hole for drawn, holes in layers if not drawn for hole in holes]
     regions = []
     for drawn, holes in layers:
-        cut = shapely.union_all([*holes, *of_all])
-        for region in drawn:
-            left = polygons_of(shapely.difference(region.geometry, cut))
+        for region, cut in zip(drawn, without([r.geometry for r in drawn], [*holes, *of_all]), strict=True):
+            left = polygons_of(cut)
             if not left.is_empty:
                 regions.append(Region(left, region.name, region.label))
     if not regions and any(drawn or holes for drawn, holes in layers):

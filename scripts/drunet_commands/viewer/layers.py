@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from drunet.annotation.outline import polygons_of
+from drunet.annotation.outline import polygons_of, united
 from drunet.annotation.parsed import read_parsed
 from drunet.export.outline import polygons
 from drunet.heatmap import read_heatmap
@@ -59,7 +59,7 @@ def rings(shape: shapely.Geometry, origin: tuple[int, int]) -> Rings:
 def _shapes(
     slide: str, size: tuple[int, int], mask: tuple[Path, int] | None, annotation: tuple[Path, int] | None
 ) -> dict[str, shapely.Geometry]:
-    found = shapely.union_all(polygons(read_mask(mask[0]), size)) if mask else None
+    found = united(polygons(read_mask(mask[0]), size)) if mask else None
     drawn = read_parsed(annotation[0], slide_id=slide, size=size) if annotation else None
     shapes = {} if found is None else {"segmentation": found}
     if drawn is None:
