@@ -52,6 +52,7 @@ with job(snakemake.log[0]):
             versions=versions() | digests(snakemake.config, inputs.slides),
             published={Path(path).stem: read_published(path) for path in inputs.published},
             runs=params.runs,
+            formats=read_published(inputs.formats).query("format in @params.formats"),
             tiles=held_out_tiles(measured, inputs.measured, classifiers),
             notes=notes(slides, exports),
             tumour={run: read_tumour(path) for run, path in zip(params.runs, inputs.tumour, strict=True)},

@@ -66,6 +66,8 @@ class ReportInputs:
         Per run what `drunet.report.tumour.tumour_per_slide` gives.
     settings : dict
         For the paragraph on methods: blocks of the configuration, and under `models` each model's settings.
+    formats : DataFrame
+        format, reader, result: the exports of the run, who opened such files in the tests, and what came of it.
     threshold : float
         Probability from which a tile counts as tumour.
     resamples, seed : int
@@ -88,6 +90,7 @@ class ReportInputs:
     tiles: dict[str, pd.DataFrame] = field(default_factory=dict)
     tumour: dict[str, pd.DataFrame] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    formats: pd.DataFrame = field(default_factory=pd.DataFrame)
     threshold: float = 0.5
     resamples: int = 2000
     seed: int = 0
