@@ -110,8 +110,8 @@ def _environment(project: Project) -> Iterator[Finding]:
 
 
 def _configuration(project: Project) -> Iterator[Finding]:
-    from drunet.export import listed
-    from drunet.settings import merging, references, resources
+    from drunet.configuration import checked, read_listed
+    from drunet.settings import merging
 
     for path in project.files:
         try:
@@ -121,13 +121,8 @@ def _configuration(project: Project) -> Iterator[Finding]:
             mend = "Start in the project's folder, or correct the file: indentation, colons, quotation marks."
             yield Finding("BROKEN", f"{path} cannot be read: {said}", mend)
             return
-    merging.check_repeated_keys(project.files)
-    own = project.config.get("model_lists")
-    lists = [project.root / "resources/models.yaml", *(own if isinstance(own, list) else [])]
-    settled = merging.resolve_models(listed.with_listed(project.config, listed.read_lists(lists)))
-    references.checked(settled)
-    rules = sorted((project.root / "workflow").rglob("*.smk"))
-    resources.check_rules(settled.get("resources", {}), "\n".join(p.read_text(encoding="utf-8") for p in rules))
+    models = read_listed(project.config, project.root / "resources/models.yaml")
+    settled = checked(project.config, models, project.files, project.root / "workflow")
     project.config, project.sound = settled, True
     yield Finding("ok", f"{', '.join(project.files)}; runs: {', '.join(settled['runs'])}")
 
