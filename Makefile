@@ -1,7 +1,7 @@
 # From a bare machine with Python 3.11-3.13 and make to a finished demo. POSIX sh and make 3.81 (macOS) suffice.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo doctor sheet progress view replay test torture kills lint format schema sizes lock forget clean
+.PHONY: help env demo doctor sheet progress view replay test torture kills lint format schema sizes bill lock forget clean
 
 ifneq ($(words $(CURDIR)),1)
 $(error There is a blank in the path of this folder, "$(CURDIR)". The jobs would not start there: move or rename it)
@@ -85,6 +85,9 @@ schema: $(STAMP) ## Write the JSON schema of config.yaml from the models of the 
 
 sizes: $(STAMP) ## Count the lines of product, studies and tests
 	@$(RUN) bench.sizes
+
+bill: $(STAMP) ## Write a software bill (CycloneDX) of the lock file to bill.cdx.json
+	@$(VENV)/bin/python envs/make_bill.py $(LOCK) bill.cdx.json
 
 lock: ## Pin anew the versions that pyproject.toml allows (needs uv; UPGRADE=1 takes the newest)
 	@command -v uv >/dev/null || { echo 'make lock needs uv, which is not on the PATH (pip install uv).' >&2; exit 1; }

@@ -220,6 +220,7 @@ def test_make_without_a_target_lists_every_target_that_has_a_comment() -> None:
         "format",
         "schema",
         "sizes",
+        "bill",
         "lock",
         "forget",
         "clean",
