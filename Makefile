@@ -1,7 +1,7 @@
 # From a bare machine with Python 3.11-3.13 and make to a finished demo. POSIX sh and make 3.81 (macOS) suffice.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo doctor sheet progress view replay test torture kills lint format schema sizes bill lock forget clean
+.PHONY: help env demo doctor sheet progress view replay withdraw test torture kills lint format schema sizes bill lock forget clean
 
 ifneq ($(words $(CURDIR)),1)
 $(error There is a blank in the path of this folder, "$(CURDIR)". The jobs would not start there: move or rename it)
@@ -79,6 +79,9 @@ format: $(STAMP) ## Rewrite the sources in the project's style
 
 replay: $(STAMP) ## Make a slide anew from the crate of its run and compare (CRATE=… SLIDE=…)
 	@$(RUN) drunet.cli replay "$(CRATE)" "$(SLIDE)"
+
+withdraw: $(STAMP) ## List what results hold of a patient (PATIENT=…), and remove it (ARGS=--remove)
+	@$(RUN) drunet.cli withdraw "$(PATIENT)" $(ARGS)
 
 schema: $(STAMP) ## Write the JSON schema of config.yaml from the models of the settings
 	@PYTHONPATH=scripts:workflow $(VENV)/bin/python workflow/schemas/make_schema.py

@@ -15,6 +15,7 @@ COMMANDS = {
     "replay": ("drunet.replay", "make a slide anew from the crate of its run, and say whether every step is bit-equal"),
     "doctor": ("drunet.doctor", "look at everything that a run needs, and say what is broken"),
     "init-sheet": ("drunet.drafting", "draft a sheet from a folder of slides and annotations"),
+    "withdraw": ("drunet.withdraw", "list what results hold of a patient, and remove it on request"),
     "progress": ("drunet.progress", "show how far the run is that goes on, or went on last"),
     "split": ("drunet.split", "fill in a sheet's column `split` by chance, by patient"),
 }
