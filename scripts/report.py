@@ -46,6 +46,7 @@ with job(snakemake.log[0]):
             tile_metrics=read_metrics(dict(zip(classifiers.values(), inputs.tile_metrics, strict=True)), [], "model"),
             overlays=[o for o in overlays if not outcome_of(o.overlay)],
             histories=histories,
+            calibrations={facts["model"]: facts for facts in map(read_json, inputs.calibrations)},
             runtimes=run_times(params.benchmarks),
             models=[model_row(export) for export in exports],
             sections=[read_section(path) for path in inputs.sections],

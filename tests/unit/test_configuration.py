@@ -136,7 +136,7 @@ OPTIONAL = {
     "ClassifierRecipe": {"distillation", "stain_normalisation"},
     "StainNormalisation": {"haematoxylin", "eosin", "maximum"},
     "NetworkSettings": {"trainable_layers"},
-    "ExportSettings": {"formats", "parent"},
+    "ExportSettings": {"formats", "parent", "calibrated"},
     "HeadTraining": {"averaging", "decay", "epsilon", "keep", "min_delta"},
     "TrainingSettings": {"l2"},
     "EncoderSettings": {

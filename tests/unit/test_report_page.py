@@ -208,6 +208,20 @@ def test_the_methods_have_the_runs_own_numbers_and_cite_what_was_used(tmp_path: 
         assert re.search(rf"{author} [A-Z]+,.*?{year}", text[text.index("References") :]), author
 
 
+def test_calibration_is_told_before_and_after_with_who_judged(tmp_path: Path) -> None:
+    judged = {"nll": 0.4, "ece": 0.1234, "reliability": [{"predicted": 0.7, "observed": 0.5, "tiles": 9}]}
+    val = {"tiles": 9, "slides": 2, "patients": 1, "apart": False, "before": judged, "after": {**judged, "ece": 0.0321}}
+    facts = {
+        "net": {"temperature": 1.75, "bins": 15, "splits": {"val": val}},
+        "sure": {"temperature": None, "bins": 15, "splits": {"test": {**val, "apart": True, "after": None}}},
+    }
+    inputs = page.ReportInputs("T", a_cohort(1), NO_METRICS, NO_TILES, calibrations=facts)
+    page.write_page(tmp_path / "page.html", inputs)
+    words = words_of(tmp_path / "page.html")
+    assert "net validation 1.750 9 2 1 0.123 0.032 the same tiles" in words
+    assert "sure test – 9 2 1 0.123 – other patients" in words and "determine no temperature" in words
+
+
 def test_exports_of_the_run_are_told_with_who_reads_them(tmp_path: Path) -> None:
     formats = read_published(EXPORTS).query("format in ['ome_tiff', 'pictures']")
     page.write_page(tmp_path / "page.html", page.ReportInputs("T", a_cohort(1), NO_METRICS, NO_TILES, formats=formats))

@@ -16,6 +16,7 @@ rule report:
         heatmaps=for_usable("<results>/runs/{run}/{slide}/heatmap.jpg", run=RUNS),
         exports=expand("<results>/models/{model}/export.json", model=USED_MODELS),
         histories=[f"<results>/models/{m}/history.tsv" for m in USED_MODELS if not is_finished(m)],
+        calibrations=lambda wildcards: calibrations(USED_CLASSIFIERS),
         published=sorted(str(p) for p in (Path(workflow.basedir) / "resources/published").glob("*.tsv")),
         sections=SECTIONS,
         formats=str(RESOURCES / "exports.tsv"),
