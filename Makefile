@@ -1,7 +1,7 @@
 # From a bare machine with Python 3.11-3.13 and make to a finished demo. POSIX sh and make 3.81 (macOS) suffice.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo doctor sheet progress view replay test torture kills cluster bench lint format schema sizes lock forget clean
+.PHONY: help env demo doctor sheet progress view replay withdraw test torture kills cluster bench lint format schema sizes bill lock forget clean
 
 ifneq ($(words $(CURDIR)),1)
 $(error There is a blank in the path of this folder, "$(CURDIR)". The jobs would not start there: move or rename it)
@@ -86,11 +86,17 @@ format: $(STAMP) ## Rewrite the sources in the project's style
 replay: $(STAMP) ## Make a slide anew from the crate of its run and compare (CRATE=… SLIDE=…)
 	@$(RUN) drunet_commands.cli replay "$(CRATE)" "$(SLIDE)"
 
+withdraw: $(STAMP) ## List what results hold of a patient (PATIENT=…), and remove it (ARGS=--remove)
+	@$(RUN) drunet_commands.cli withdraw "$(PATIENT)" $(ARGS)
+
 schema: $(STAMP) ## Write the JSON schema of config.yaml from the models of the settings
 	@PYTHONPATH=scripts:workflow $(VENV)/bin/python workflow/schemas/make_schema.py
 
 sizes: $(STAMP) ## Count the lines of product, studies and tests
 	@$(RUN) bench.sizes
+
+bill: $(STAMP) ## Write a software bill (CycloneDX) of the lock file to bill.cdx.json
+	@$(VENV)/bin/python envs/make_bill.py $(LOCK) bill.cdx.json
 
 lock: ## Pin anew the versions that pyproject.toml allows (needs uv; UPGRADE=1 takes the newest)
 	@command -v uv >/dev/null || { echo 'make lock needs uv, which is not on the PATH (pip install uv).' >&2; exit 1; }

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from drunet.console import job
-from drunet.files import sha256
+from drunet.files import read_json, sha256
 from drunet.report.card import write_run_card
 
 with job(snakemake.log[0]):
@@ -17,4 +17,5 @@ with job(snakemake.log[0]):
         dict(zip(names, cards, strict=True)),
         dict(zip(names, map(sha256, inputs.models), strict=True)),
         pd.read_csv(inputs.summary, sep="\t", keep_default_na=False, na_values=[""]),
+        next((read_json(path) for path in inputs.calibration), None),
     )

@@ -3,20 +3,15 @@
 from drunet.console import job
 from drunet.export.mask_image import write_mask_image
 from drunet.files import read_json
-from drunet.heatmap import read_field, read_heatmap
 from drunet.outcome import late_failure
-from drunet.postprocess import finest_mask, min_fragment_um2, segment_slide, unrefined
+from drunet.postprocess import finest_mask, min_fragment_um2, read_probability, segment_slide
 from drunet.settings.postprocess import PostprocessSettings
 from drunet.tiles import read_mask, write_mask
 
 slide_id, on_bad_slide = snakemake.wildcards.slide, snakemake.config["cohort"]["on_bad_slide"]
 with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.rule, on_bad_slide):
     inputs, settings = snakemake.input, PostprocessSettings.of(snakemake.params.postprocess, "postprocess")
-    heatmap, grid = read_heatmap(inputs.heatmap)
-    if inputs.refined:
-        probability = read_field(inputs.refined)[0]
-    else:
-        probability = unrefined(heatmap, grid, settings.unrefined_px)
+    probability, grid = read_probability(inputs.heatmap, inputs.refined, settings.unrefined_px)
     known = read_json(inputs.refiner) if inputs.refiner else {}
     smallest = min_fragment_um2(settings.min_fragment_um2, known, grid)
     mask = segment_slide(probability, read_mask(inputs.tissue), grid, smallest, settings)

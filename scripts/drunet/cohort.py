@@ -28,6 +28,10 @@ FILES = ("path", "annotation", "region", "tissue")
 _ALIKE = 0.75
 # Small files beside which the pixels lie: two slides may have the same.
 _PIXELS_ELSEWHERE = (".mrxs", ".vms", ".vmu")
+# Slides that are named in one line.
+_NAMED = 5
+# What stands beside the slides in the folder of a run; tables and JSON are no IDs anyway.
+NAMES_OF_A_RUN = ("qupath", "fastpathology", "model_card.md", "ro-crate.zip")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\ud800-\udfff]")
 # Corners in GeoJSON and the XML of ASAP, ImageScope and HALO; anything but text is a mask.
 _OUTLINES = re.compile(rb'"coordinates"\s*:\s*\[\s*[^\s\]]|<Coordinate\b|<Vertex\b|<V\b|\x00')
@@ -161,13 +165,18 @@ def remarks(rows: Iterable[SheetRow], made_by_workflow: Iterable[str] = ()) -> d
     """What is to be noted of slides, by ID, that hold the same bytes as others."""
     together, made = list(rows), list(made_by_workflow)
     told = {
-        slide: f"its outlines are those of {', '.join(others)} to the byte"
+        slide: f"its outlines are those of {few(others)} to the byte"
         for slide, others in shared_outlines(together, made).items()
     }
     # A copy of a slide may have a copy of its outlines.
     for slide, others in twin_slides(together, made).items():
-        told[slide] = f"its file holds the same bytes as that of {', '.join(others)}: it counts twice"
+        told[slide] = f"its file holds the same bytes as that of {few(others)}: it counts twice"
     return told
+
+
+def few(slides: Sequence[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    return ", ".join(slides[:_NAMED]) + (f" and {len(slides) - _NAMED} more" if len(slides) > _NAMED else "")
 
 
 def _others(slides: Iterable[str]) -> dict[str, list[str]]:
@@ -280,6 +289,9 @@ def _row(values: Mapping[str, str], where: str, root: Path) -> SheetRow:
             f"at most {LONGEST_ID} characters, not the same ones over and over, and no ending of a table's."
         )
         raise SheetError("a slide_id is not safe to use as a folder name", where=where, found=found, mend=mend)
+    if values["slide_id"].casefold() in NAMES_OF_A_RUN:
+        what, mend = "a slide_id is the name of a file or folder that every run has", "Add something to it: -1, say."
+        raise SheetError(what, where=where, found=values["slide_id"], mend=mend)
     for column, legal in (("split", SPLITS), ("annotation_kind", KINDS)):
         if values[column] not in legal:
             allowed = ", ".join(v for v in legal if v)

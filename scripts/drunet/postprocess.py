@@ -6,6 +6,7 @@ and a median blur with an 11 x 11 kernel smooth the edges.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from drunet.components import filter_components
 from drunet.grid import Grid, square_to_slide
+from drunet.heatmap import read_field, read_heatmap
 from drunet.settings.postprocess import PostprocessSettings
 
 
@@ -105,6 +107,17 @@ def min_fragment_um2(configured: float | None, refiner: Mapping[str, Any], grid:
 def unrefined(heatmap: np.ndarray, grid: Grid, size: int) -> np.ndarray:
     """A heatmap as a refiner would answer, for runs without one: float32 (size, size), the whole slide stretched."""
     return grid.resample_to_slide(heatmap, (size, size), smooth=True)
+
+
+def read_probability(
+    heatmap: str | os.PathLike[str], refined: str | os.PathLike[str] | None, size: int
+) -> tuple[np.ndarray, Grid]:
+    """What the threshold of a run is applied to, and the slide's grid: the refined map, else its heatmap `unrefined`.
+
+    Raises FailedSlideError if the slide has none.
+    """
+    stitched, grid = read_heatmap(heatmap)
+    return read_field(refined)[0] if refined else unrefined(stitched, grid, size), grid
 
 
 def segment_slide(

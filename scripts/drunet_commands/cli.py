@@ -19,6 +19,7 @@ COMMANDS = {
     ),
     "doctor": ("doctor", "look at everything that a run needs, and say what is broken"),
     "init-sheet": ("drafting", "draft a sheet from a folder of slides and annotations"),
+    "withdraw": ("withdraw", "list what results hold of a patient, and remove it on request"),
     "progress": ("progress", "show how far the run is that goes on, or went on last"),
     "split": ("split", "fill in a sheet's column `split` by chance, by patient"),
 }

@@ -27,8 +27,6 @@ ROOT = Path(__file__).resolve().parents[2]
 DEMO = "results/demo"
 # µm/px of the tissue mask: enough to see whether there is tissue, and whether outlines lie on it.
 OVERVIEW_MPP = 16.0
-# Slides that are named in one line.
-_NAMED = 5
 
 
 class Finding(NamedTuple):
@@ -110,8 +108,8 @@ def _environment(project: Project) -> Iterator[Finding]:
 
 
 def _configuration(project: Project) -> Iterator[Finding]:
-    from drunet.export import listed
-    from drunet.settings import merging, references, resources
+    from drunet.configuration import checked, read_listed
+    from drunet.settings import merging
 
     for path in project.files:
         try:
@@ -121,13 +119,8 @@ def _configuration(project: Project) -> Iterator[Finding]:
             mend = "Start in the project's folder, or correct the file: indentation, colons, quotation marks."
             yield Finding("BROKEN", f"{path} cannot be read: {said}", mend)
             return
-    merging.check_repeated_keys(project.files)
-    own = project.config.get("model_lists")
-    lists = [project.root / "resources/models.yaml", *(own if isinstance(own, list) else [])]
-    settled = merging.resolve_models(listed.with_listed(project.config, listed.read_lists(lists)))
-    references.checked(settled)
-    rules = sorted((project.root / "workflow").rglob("*.smk"))
-    resources.check_rules(settled.get("resources", {}), "\n".join(p.read_text(encoding="utf-8") for p in rules))
+    models = read_listed(project.config, project.root / "resources/models.yaml")
+    settled = checked(project.config, models, project.files, project.root / "workflow")
     project.config, project.sound = settled, True
     yield Finding("ok", f"{', '.join(project.files)}; runs: {', '.join(settled['runs'])}")
 
@@ -166,8 +159,16 @@ def _sheet(project: Project) -> Iterator[Finding]:
     project.rows = cohort.read_sheets(project.config["cohort"]["sheet"], project.config["cohort"]["root"])
     rows = project.rows.values()
     cohort.check_files(rows, project.made)
-    for slide, remark in cohort.remarks(rows, project.made).items():
-        yield Finding("note", f"{slide}: {remark}", "Keep one of them, unless that is meant.")
+    told = set[str]()
+    for words, alike in (
+        ("hold the same bytes", cohort.twin_slides(rows, project.made)),
+        ("have the same outlines to the byte", cohort.shared_outlines(rows, project.made)),
+    ):
+        for group in ([slide, *others] for slide, others in alike.items()):
+            if not told.issuperset(group):
+                told.update(group)
+                found = f"{len(group)} slides {words}: {cohort.few(group)}"
+                yield Finding("note", found, "Keep one of them, unless that is meant.")
     counted = ", ".join(f"{sum(row.split == split for row in rows)} {split}" for split in ("train", "val", "test"))
     people = len({row.patient_id for row in rows})
     yield Finding("ok", f"{len(rows)} slides of {people} patients: {counted}")
@@ -209,6 +210,7 @@ def _models(project: Project) -> Iterator[Finding]:
 
 
 def _slides(project: Project) -> Iterator[Finding]:
+    from drunet.cohort import few
     from drunet.inspection import inspect
     from drunet.settings.cohort import CohortSettings
     from drunet.settings.tissue import TissueSettings
@@ -246,9 +248,8 @@ def _slides(project: Project) -> Iterator[Finding]:
             project.tissue[row.split] += float(each.tissue.mean()) * area
     for (status, mend), failures in groups.items():
         check = "annotations" if status == "annotation_unusable" else "slides"
-        more = f" and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
-        slides = ", ".join(failure.where for failure in failures[:_NAMED])
-        yield Finding("BROKEN", f"{slides}{more}: {failures[0].what}", mend, check)
+        slides = few([str(failure.where) for failure in failures])
+        yield Finding("BROKEN", f"{slides}: {failures[0].what}", mend, check)
     for line in said.getvalue().splitlines():
         if line.startswith(("WARNING  ", "NOTE  ")):
             yield Finding("note", line.partition("  ")[2])

@@ -125,7 +125,7 @@ def _safe(stem: str, taken: Sequence[str]) -> str:
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     name = re.sub(r"[^A-Za-z0-9-]+", "_", plain).strip("_-")[: LONGEST_ID - 5]
     name = name if is_safe_id(name) else "slide"
-    others = {other.casefold() for other in taken}
+    others = {other.casefold() for other in (*taken, *cohort.NAMES_OF_A_RUN)}
     numbered = (f"{name}_{number}" if number > 1 else name for number in range(1, len(others) + 2))
     return next(own for own in numbered if own.casefold() not in others)
 

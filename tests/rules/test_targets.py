@@ -36,6 +36,8 @@ STAGES = {
     "fetch_model",
     "adopt_onnx",
     "draw_classified_tiles",
+    "calibrate_classifier",
+    "export_calibrated",
     "classify_tiles",
     "adopt_encoder",
     "encode_tiles",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import errno
 import gzip
 import hashlib
 import json
@@ -374,6 +375,34 @@ def test_a_map_of_uncertainty_is_a_layer_whose_brightest_colour_is_a_half(own_co
     assert asked["heatmap"].headers["x-grid"] == asked["uncertainty"].headers["x-grid"]
     assert next(s for s in client.get("/cohort").json()["slides"] if s["id"] == SLIDE)["runs"][RUN]["uncertainty"]
     assert "uncertainty.tif" in {f["name"] for f in client.get(f"/slides/{SLIDE}?run={RUN}").json()["files"]}
+
+
+def test_a_full_disk_is_one_line_and_what_was_saved_stays(
+    finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, opened, found = corrected(finished, tmp_path)
+    client.post(f"/slides/{SLIDE}/correction", json={"kind": "wta", "regions": []})
+    before = opened.saved(SLIDE).read_bytes()
+    write = Path.write_text
+
+    def full(path: Path, text: str, **options: Any) -> int:
+        write(path, text[:100], **options)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    answer = client.post(f"/slides/{SLIDE}/correction", json={"kind": "wta", "regions": found})
+    assert answer.status_code == 404 and "the disk is full" in answer.text and "\n" not in answer.text
+    assert opened.saved(SLIDE).read_bytes() == before and len(list(opened.saves.iterdir())) == 1
+
+
+def test_corrections_are_untangled_as_far_as_the_configuration_says(own_copy: Project, tmp_path: Path) -> None:
+    """A square of 40,000 px² with a loop of 450 px² at its corner, which is a little more than 1 % of it."""
+    loop = [[100, 100], [300, 100], [300, 300], [100, 300], [100, 130], [70, 100], [70, 130], [100, 100]]
+    for share, status in ((0.05, 200), (0.001, 422)):
+        own_copy.config["cohort"]["max_untangled"] = share
+        own_copy.write()
+        client = entered(open_results(own_copy.folder, [], tmp_path / "saves"))
+        assert client.post(f"/slides/{SLIDE}/correction", json=regions(loop)).status_code == status
 
 
 def test_a_run_that_is_half_finished_shows_what_is_there(own_copy: Project) -> None:

@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drunet.cohort import REQUIRED, SheetRow, check_files, patient_folds, read_sheets, remarks, twin_slides
+from drunet.cohort import (
+    NAMES_OF_A_RUN,
+    REQUIRED,
+    SheetRow,
+    check_files,
+    few,
+    patient_folds,
+    read_sheets,
+    remarks,
+    twin_slides,
+)
 from drunet.errors import SheetError
 from drunet.files import ID_PATTERN, is_safe_id
 
@@ -457,6 +467,24 @@ def test_copied_outlines_are_noted_of_another_slide_and_not_of_a_copy_of_it(
     assert all(("outlines" in text) == (not alike) for text in told.values())
     assert not told or "of b" in told["a"]
     assert remarks(rows, [path for row in rows for path in (row.path, row.annotation)]) == {}
+
+
+def test_many_copies_name_a_few(tmp_path: Path) -> None:
+    told = remarks(twins(tmp_path, *["train"] * 6))
+    assert "that of b, c, d, e, f: it counts twice" in told["a"]
+    assert few([*"abcdefg"]) == "a, b, c, d, e and 2 more"
+
+
+@pytest.mark.parametrize("name", ["qupath", "FastPathology", "model_card.md"])
+def test_a_slide_named_like_a_file_of_its_run_is_refused(tmp_path: Path, name: str) -> None:
+    assert (refused(write(tmp_path, line(slide_id=name))).found, is_safe_id(name)) == (name, True)
+
+
+def test_whatever_stands_beside_the_slides_of_a_run_is_no_slide_id() -> None:
+    rules = "".join(p.read_text(encoding="utf-8") for p in ROOT.glob("workflow/rules/*.smk"))
+    made = set(re.findall(r'"<results>/(?:runs/\{run\}|heatmaps/\{model\}|slides)/([^{}/"]+)', rules))
+    assert {"qupath", "ro-crate.zip", "metrics.tsv"} <= made
+    assert {name for name in made if is_safe_id(name)} == set(NAMES_OF_A_RUN)
 
 
 def test_a_path_that_cannot_be_looked_at_is_one_line(tmp_path: Path) -> None:

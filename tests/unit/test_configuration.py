@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from drunet.fingerprint import reached
 from drunet.settings.base import Block
 from drunet.settings.config import Configuration
 from drunet.settings.merging import check_repeated_keys, merged, resolve_models
-from drunet.settings.references import check_references
+from drunet.settings.references import check_model_files, check_references
 from drunet.settings.renamed import Renamed
 from drunet.settings.resources import check_rules
 from schemas.make_schema import whole_schema
@@ -125,6 +126,7 @@ OPTIONAL = {
         "container",
         "model_lists",
         "model_folder",
+        "pinned",
         "studies",
         "study_settings",
     },
@@ -134,8 +136,8 @@ OPTIONAL = {
     "ClassifierRecipe": {"distillation", "stain_normalisation"},
     "StainNormalisation": {"haematoxylin", "eosin", "maximum"},
     "NetworkSettings": {"trainable_layers"},
-    "ExportSettings": {"formats", "parent"},
-    "InferenceSettings": {"int8"},
+    "ExportSettings": {"formats", "parent", "calibrated"},
+    "InferenceSettings": {"int8", "views"},
     "CascadeSettings": {"precision", "teacher_precision", "max_dice_loss", "audit", "confidence", "max_differing"},
     "QuantisationSettings": {"tiles", "held", "max_difference", "max_sides"},
     "HeadTraining": {"averaging", "decay", "epsilon", "keep", "min_delta"},
@@ -405,6 +407,21 @@ def test_no_script_reaches_what_compares_the_blocks() -> None:
         modules = reached(scripts / f"{name}.py", [scripts])
         assert modules.isdisjoint({f"drunet.settings.{m}" for m in ("config", "references", "messages", "renamed")})
         assert "drunet.settings.report" not in modules, name
+
+
+def test_a_pinned_weights_file_is_the_one_that_is_meant(config: Json, tmp_path: Path) -> None:
+    weights = tmp_path / "ours.weights.h5"
+    weights.write_bytes(b"tumour")
+    config["classifiers"]["dr_fused"]["weights"] = str(weights)
+
+    def pinned(path: object, digest: str) -> None:
+        check_model_files(Configuration.of({**config, "pinned": {str(path): digest}}, ""))
+
+    pinned(weights, hashlib.sha256(b"tumour").hexdigest())
+    with pytest.raises(ConfigError, match=r"not the one that is pinned.*Nothing of it was read"):
+        pinned(weights, "0" * 64)
+    with pytest.raises(ConfigError, match=r"no model starts from this file.*Did you mean"):
+        pinned(tmp_path / "our.weights.h5", "0" * 64)
 
 
 RULES = """

@@ -192,6 +192,18 @@ def test_it_ends_well_on_a_broken_configuration(sound: Folder, text: str, found:
 
 
 @pytest.mark.usefixtures("untried")
+def test_copies_of_a_slide_are_one_line(sound: Folder) -> None:
+    for number in range(9):
+        name = f"copy{number}"
+        for kind in ("tif", "geojson"):
+            shutil.copy(f"slides/a.{kind}", f"slides/{name}.{kind}")
+        own = {"slide_id": name, "patient_id": name, "path": f"{name}.tif", "annotation": f"{name}.geojson"}
+        sound.rows[name] = sound.rows["a"] | own
+    (noted,) = [f for f in sound.findings() if f.state == "note"]
+    assert noted.found == "10 slides hold the same bytes: a, copy0, copy1, copy2, copy3 and 5 more"
+
+
+@pytest.mark.usefixtures("untried")
 def test_an_unknown_key_hides_no_broken_slide(sound: Folder) -> None:
     spoil_pixels(sound)
     sound.config["seeds"] = 1

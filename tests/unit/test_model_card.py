@@ -125,6 +125,16 @@ def test_the_card_of_a_run_says_what_was_measured_with_its_interval(tmp_path: Pa
     assert text.count("## Intended use") == 1 and text.count("### Data") == 2 and "library_name" not in text
 
 
+def test_the_card_of_a_run_says_how_its_probabilities_keep_their_word(tmp_path: Path) -> None:
+    judged = {"tiles": 90, "slides": 3, "apart": False, "before": {"ece": 0.1234}, "after": {"ece": 0.0321}}
+    facts = {"temperature": 1.75, "bins": 15, "splits": {"val": judged}}
+    write_run_card(tmp_path / "run.md", "r", {}, {}, SUMMARY, facts)
+    said = "0.123 before and 0.032 after on 90 tiles of 3 validation slides (which fitted it)."
+    assert said in parts(tmp_path / "run.md")[1]
+    write_run_card(tmp_path / "run.md", "r", {}, {}, SUMMARY, {**facts, "temperature": None})
+    assert "determine no temperature" in parts(tmp_path / "run.md")[1]
+
+
 def test_a_run_that_was_not_measured_claims_no_quality(tmp_path: Path) -> None:
     write_run_card(tmp_path / "run.md", "r", {}, {}, SUMMARY[:0])
     front, text = parts(tmp_path / "run.md")

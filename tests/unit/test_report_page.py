@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -15,12 +15,14 @@ import pytest
 from PIL import Image
 
 from drunet.errors import FailedSlideError
-from drunet.files import write_tsv
+from drunet.files import read_published, write_tsv
 from drunet.outcome import write_outcome
 from drunet.report import collect, overlay, page, tables
 from drunet.report.tumour import read_tumour, tumour_per_patient, tumour_per_slide
+from drunet.settings.export import Format
 from drunet.tiles import write_mask
 
+EXPORTS = Path(__file__).parents[2] / "resources/exports.tsv"
 NO_METRICS = pd.DataFrame(columns=["run", "slide", "patient_id", "split", "stage", "dsc", "iou"])
 NO_TILES = pd.DataFrame(columns=["model", "slide", "split", "tiles", "precision", "recall", "f1", "auc"])
 SETTINGS: dict[str, Any] = {
@@ -204,6 +206,35 @@ def test_the_methods_have_the_runs_own_numbers_and_cite_what_was_used(tmp_path: 
     assert len(cited) >= 4
     for author, year in cited:
         assert re.search(rf"{author} [A-Z]+,.*?{year}", text[text.index("References") :]), author
+
+
+def test_calibration_is_told_before_and_after_with_who_judged(tmp_path: Path) -> None:
+    judged = {"nll": 0.4, "ece": 0.1234, "reliability": [{"predicted": 0.7, "observed": 0.5, "tiles": 9}]}
+    val = {"tiles": 9, "slides": 2, "patients": 1, "apart": False, "before": judged, "after": {**judged, "ece": 0.0321}}
+    facts = {
+        "net": {"temperature": 1.75, "bins": 15, "splits": {"val": val}},
+        "sure": {"temperature": None, "bins": 15, "splits": {"test": {**val, "apart": True, "after": None}}},
+    }
+    inputs = page.ReportInputs("T", a_cohort(1), NO_METRICS, NO_TILES, calibrations=facts)
+    page.write_page(tmp_path / "page.html", inputs)
+    words = words_of(tmp_path / "page.html")
+    assert "net validation 1.750 9 2 1 0.123 0.032 the same tiles" in words
+    assert "sure test – 9 2 1 0.123 – other patients" in words and "determine no temperature" in words
+
+
+def test_exports_of_the_run_are_told_with_who_reads_them(tmp_path: Path) -> None:
+    formats = read_published(EXPORTS).query("format in ['ome_tiff', 'pictures']")
+    page.write_page(tmp_path / "page.html", page.ReportInputs("T", a_cohort(1), NO_METRICS, NO_TILES, formats=formats))
+    words = words_of(tmp_path / "page.html")
+    assert "OpenSlide, tifffile; ome-types for the schema same pixels and µm/px" in words and "QuPath" not in words
+
+
+def test_every_format_has_its_reader_and_docs_say_the_same() -> None:
+    kept = {row[0]: tuple(row[1:]) for row in read_published(EXPORTS).itertuples(index=False)}
+    assert set(kept) == set(get_args(Format))
+    text = (EXPORTS.parents[1] / "docs/exports.md").read_text(encoding="utf-8").replace("`", "")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:2] == "| "]
+    assert {row[0]: tuple(row[2:]) for row in rows if row[0] != "format"} == kept
 
 
 def test_time_and_memory_are_told_per_stage(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ rule export_ome_tiff:
     input:
         heatmap=run_classifier_heatmap,
         refined=run_refined,
+        calibration=unrefined_calibration,
         mask="<results>/runs/{run}/{slide}/segmentation.tif",
     output:
         mask="<results>/runs/{run}/{slide}/segmentation.ome.tif",
@@ -125,6 +126,7 @@ rule export_model_card:
         cards=lambda wildcards: [f"{RESULTS}/models/{m}/card.md" for m in names_of_run(wildcards.run)],
         models=run_models,
         summary="<results>/runs/{run}/summary.tsv",
+        calibration=lambda wildcards: calibrations([config["runs"][wildcards.run]["classifier"]]),
     output:
         card="<results>/runs/{run}/model_card.md",
     log:

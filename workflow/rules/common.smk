@@ -22,37 +22,29 @@ def forget_rule_folders():
 
 forget_rule_folders()
 
-from drunet import cohort
+from drunet import cohort, configuration
 from drunet.errors import DrunetError, closest
-from drunet.export import digests, listed
+from drunet.export import digests
 from drunet.files import ID_PATTERN, check_writable
 from drunet.fingerprint import fingerprint, remember_in
 from drunet.models import registry
-from drunet.settings import export, merging, references, resources
+from drunet.settings import export, merging, references
 from drunet.settings.cascade import CascadeSettings
 
 
 def checked_config():
     """The configuration, with models that are `like` others written out."""
     try:
-        if workflow.is_main_process:
-            merging.check_repeated_keys(workflow.configfiles)
-        own = merging.resolve_models(listed.with_listed(config, LISTED))
-        references.checked(own)
-        if workflow.is_main_process:
-            rule_files = [path.read_text(encoding="utf-8") for path in sorted(WORKFLOW.rglob("*.smk"))]
-            resources.check_rules(own.get("resources", {}), "\n".join(rule_files))
-        return own
+        whole = (workflow.configfiles, WORKFLOW) if workflow.is_main_process else ()
+        return configuration.checked(config, LISTED, *whole)
     except DrunetError as error:
         raise WorkflowError(str(error)) from None
 
 
 def listed_models():
     """Models that can be fetched, by name."""
-    own = config.get("model_lists")
     try:
-        # What is no list is refused where the whole configuration is checked.
-        return listed.read_lists([RESOURCES / "models.yaml", *(own if isinstance(own, list) else [])])
+        return configuration.read_listed(config, RESOURCES / "models.yaml")
     except DrunetError as error:
         raise WorkflowError(str(error)) from None
 

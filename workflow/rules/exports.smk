@@ -75,6 +75,7 @@ rule export_qupath_tiles:
     input:
         status="<results>/slides/{slide}/status.json",
         heatmap=run_classifier_heatmap,
+        calibration=asked_calibration,
     output:
         tiles="<results>/runs/{run}/{slide}/tiles.geojson.gz",
     log:

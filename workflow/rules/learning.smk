@@ -334,5 +334,32 @@ def shown_slides():
     return usable_slides()[:3]
 
 
+def calibrating_slides():
+    """Annotated slides that fit and judge a temperature; none without a validation slide to fit it on."""
+    chosen = [s for s in measured_slides() if ROWS[s].split in ("val", "test")]
+    return chosen if any(ROWS[s].split == "val" for s in chosen) else []
+
+
+def calibrations(models):
+    """Calibrations of some classifiers, as far as there are slides to make them from."""
+    return [f"{RESULTS}/models/{m}/calibration.json" for m in models] if calibrating_slides() else []
+
+
+def asked_calibration(wildcards):
+    """The calibration of the run's classifier, where exports are to be calibrated; a refined map has none."""
+    if not config["export"].get("calibrated", False):
+        return []
+    model = config["runs"][wildcards.run]["classifier"]
+    if not calibrating_slides():
+        raise WorkflowError(
+            "export.calibrated: no usable slide of split val is annotated. Mark one `val`, or write false."
+        )
+    return f"{RESULTS}/models/{model}/calibration.json"
+
+
+def unrefined_calibration(wildcards):
+    return [] if run_refined(wildcards) else asked_calibration(wildcards)
+
+
 def needs_gpu():
     return 1 if config["inference"]["provider"] in ("cuda", "tensorrt") else 0

@@ -20,8 +20,10 @@ rule report:
         heatmaps=for_usable("<results>/runs/{run}/{slide}/heatmap.jpg", run=RUNS),
         exports=expand("<results>/models/{model}/export.json", model=USED_MODELS),
         histories=[f"<results>/models/{m}/history.tsv" for m in USED_MODELS if not is_finished(m)],
+        calibrations=lambda wildcards: calibrations(USED_CLASSIFIERS),
         published=sorted(str(p) for p in (Path(workflow.basedir) / "resources/published").glob("*.tsv")),
         sections=SECTIONS,
+        formats=str(RESOURCES / "exports.tsv"),
         templates=[str(SCRIPTS / "drunet/report" / f) for f in ("template.html", "methods.html", "style.css")],
     output:
         page=report("<results>/report/report.html", caption="../report/page.rst", category="Report"),
@@ -35,6 +37,7 @@ rule report:
         "../../envs/data.yaml"
     params:
         title=config["report"]["title"],
+        formats=config["export"]["formats"],
         runs=RUNS,
         measured=measured_rows,
         trained=[m for m in USED_MODELS if not is_finished(m)],

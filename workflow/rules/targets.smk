@@ -49,6 +49,7 @@ rule exports:
     input:
         for_usable("<results>/runs/{run}/{slide}/{file}", run=RUNS, file=asked_exports(SLIDE_EXPORTS)),
         expand("<results>/runs/{run}/{file}", run=RUNS, file=asked_exports(RUN_EXPORTS)),
+        [f"<results>/models/{m}/calibrated.onnx" for m in USED_CLASSIFIERS if config["export"].get("calibrated", False)],
 
 
 rule metrics:

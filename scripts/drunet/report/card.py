@@ -157,12 +157,18 @@ Measured on the slides named in the report, and on nothing else. For research; n
 
 
 def write_run_card(
-    path: str | os.PathLike[str], run: str, cards: Mapping[str, str], digests: Mapping[str, str], summary: pd.DataFrame
+    path: str | os.PathLike[str],
+    run: str,
+    cards: Mapping[str, str],
+    digests: Mapping[str, str],
+    summary: pd.DataFrame,
+    calibration: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the card of a run, its models together: quality with intervals first, then what each of them is.
 
     `cards` and `digests` are the texts of the models' cards and the SHA-256 of their ONNX files by name, the classifier
-    first; `summary` is summary.tsv of the run, without rows where nothing was measured.
+    first; `summary` is summary.tsv of the run, without rows where nothing was measured, `calibration` what
+    `drunet.uncertainty.calibration.calibrate` says of the classifier.
     """
     quality = _QUALITY if len(summary) else "No slide with an annotation was measured: how good it is is not known."
     for row in summary.itertuples():
@@ -178,6 +184,7 @@ def write_run_card(
     parts = [
         f"# {run}\n\nFinds lung tumour in whole-slide images by {' and '.join(f'`{name}`' for name in cards)}.",
         f"## Quality\n\n{quality}",
+        *([f"## Calibration\n\n{_calibrated(calibration)}"] if calibration else []),
         _USE,
         "## Limits\n\nMeasured on the slides counted here, and on nothing else: other scanners, stains and organs may\n"
         "be worse, and tumour that fills less than a tile may be missed. For research; not a medical device.",
@@ -188,6 +195,22 @@ def write_run_card(
         parts.append(f"## Model {name}\n\n- ONNX file (SHA-256): `{digests[name]}`\n{body}")
     front = _front_matter("refiner", metrics=["dice"], **{"model-index": results})
     write_text(path, front + "\n\n".join(part.strip() for part in parts) + "\n")
+
+
+def _calibrated(facts: Mapping[str, Any]) -> str:
+    """What temperature scaling does to a classifier's probabilities, and the error before and after."""
+    if facts["temperature"] is None:
+        return "The validation tiles determine no temperature. Take probabilities for an order, not for frequencies."
+    errors = "; ".join(
+        f"{judged['before']['ece']:.3f} before and {judged['after']['ece']:.3f} after on {judged['tiles']} tiles of "
+        f"{judged['slides']} {split_name(split)} slides" + ("" if judged["apart"] else " (which fitted it)")
+        for split, judged in facts["splits"].items()
+    )
+    return (
+        f"Temperature {facts['temperature']:.4g} of the classifier's tile probabilities. Expected calibration error, "
+        f"tumour against the rest in {facts['bins']} bins of equally many tiles: {errors}. The ONNX files named here "
+        "answer without it: `calibrated.onnx`, where it was asked for, holds it. No two tiles change places."
+    )
 
 
 def _front_matter(role: str, licence: str | None = None, **more: Any) -> str:

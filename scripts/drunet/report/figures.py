@@ -208,6 +208,33 @@ def roc_curve(tiles: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+def reliability_curves(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Reliability of tile classifiers before and after temperature scaling, as `calibrate` judged them.
+
+    Each by its test tiles, or its validation tiles where there are none.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, panels = new_figure(4.8, width=8.0, panels=2)
+        for axes, when in zip(panels, ("before", "after"), strict=True):
+            axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1.0, linestyle=(0, (1, 2)))
+            for i, (name, facts) in enumerate(calibrations.items()):
+                split = next((s for s in ("test", "val") if s in facts["splits"]), None)
+                judged = facts["splits"][split][when] if split else None
+                if judged is None:
+                    continue
+                bins, colour = pd.DataFrame(judged["reliability"]), PALETTE[i % len(PALETTE)]
+                label = f"{name}, {split}: error {judged['ece']:.3f}"
+                axes.plot(bins["predicted"], bins["observed"], "o-", color=colour, markersize=4, label=label)
+            axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=when)
+            axes.set_aspect("equal")
+            axes.grid()
+            axes.set_xlabel("mean probability of tumour")
+            axes.set_ylabel("share of tiles with tumour")
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend(loc="upper left", fontsize=8)
+    return figure
+
+
 def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = DPI) -> None:
     """Write a figure as its suffix says (.png, .svg, .pdf), whole or not at all, without a date inside."""
     date = {".svg": "Date", ".pdf": "CreationDate"}.get(Path(path).suffix.lower())

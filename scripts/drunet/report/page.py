@@ -66,6 +66,10 @@ class ReportInputs:
         Per run what `drunet.report.tumour.tumour_per_slide` gives.
     settings : dict
         For the paragraph on methods: blocks of the configuration, and under `models` each model's settings.
+    calibrations : dict of str to dict
+        Per classifier what `drunet.uncertainty.calibration.calibrate` gives.
+    formats : DataFrame
+        format, reader, result: the exports of the run, who opened such files in the tests, and what came of it.
     threshold : float
         Probability from which a tile counts as tumour.
     resamples, seed : int
@@ -88,6 +92,8 @@ class ReportInputs:
     tiles: dict[str, pd.DataFrame] = field(default_factory=dict)
     tumour: dict[str, pd.DataFrame] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    calibrations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    formats: pd.DataFrame = field(default_factory=pd.DataFrame)
     threshold: float = 0.5
     resamples: int = 2000
     seed: int = 0
@@ -119,6 +125,10 @@ def write_page(path: str | os.PathLike[str], inputs: ReportInputs) -> None:
         slide_metrics=_in_order(inputs.metrics, inputs.slides),
         tile_metrics=inputs.tile_metrics.sort_values("model", kind="stable"),
         roc=embed_figure(figures.roc_curve(inputs.tiles)) if inputs.tiles else None,
+        calibrations=tables.calibration_table(inputs.calibrations),
+        calibration_figure=embed_figure(figures.reliability_curves(inputs.calibrations))
+        if inputs.calibrations
+        else None,
         trainings=[(name, embed_figure(figures.training_curves(h, name))) for name, h in inputs.histories.items()],
         experiments=_experiments(inputs, summary, split),
         backbones=backbones_table(inputs.published, inputs.tiles, inputs.threshold),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -150,6 +150,19 @@ def plain_columns(frame: pd.DataFrame) -> list[Column]:
     return [
         Column(str(key), str(key).replace("_", " "), text, numeric=_all_numbers(frame[key])) for key in frame.columns
     ]
+
+
+def calibration_table(calibrations: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """A row per classifier and split of what `drunet.uncertainty.calibration.calibrate` gives; NaN: not determined."""
+    rows = [
+        {"model": model, "split": split, "temperature": facts["temperature"]}
+        | {key: judged[key] for key in ("tiles", "slides", "patients")}
+        | {"before": judged["before"]["ece"], "after": (judged["after"] or {}).get("ece")}
+        | {"fitted": "other patients" if judged["apart"] else "the same tiles"}
+        for model, facts in calibrations.items()
+        for split, judged in facts["splits"].items()
+    ]
+    return pd.DataFrame(rows).astype({"temperature": float, "after": float}) if rows else pd.DataFrame()
 
 
 def require_columns(frame: pd.DataFrame, columns: Iterable[str], name: str) -> None:

@@ -74,6 +74,8 @@ class Configuration(Block):
     """files that list models to fetch, besides resources/models.yaml"""
     model_folder: str | None = None
     """folder with the files of listed models, where there is no network; null: they are fetched"""
+    pinned: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(default_factory=dict)
+    """SHA-256 of weights files that models start from, by path, checked before anything of them is read"""
     studies: list[str] = Field(default_factory=list)
     """side-studies to add to `all`"""
     study_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -21,5 +21,7 @@ class ExportSettings(Block):
     """ONNX operator set"""
     formats: list[Format] = Field(default=["geojson", "pictures"])
     """what the target `exports` makes of every slide and run"""
+    calibrated: bool = False
+    """write calibrated.onnx of each classifier, and calibrated probabilities of tiles in exports that show them"""
     parent: bool = False
     """put a run's outlines for QuPath under one annotation"""

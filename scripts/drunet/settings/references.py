@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from drunet.errors import ConfigError, closest
+from drunet.files import sha256
 from drunet.models import registry
 from drunet.settings.classifier import ClassifierSettings
 from drunet.settings.config import Configuration
@@ -125,7 +126,7 @@ def check_references(settings: Configuration) -> None:
 
 
 def check_model_files(settings: Configuration) -> None:
-    """Check that finished models and starting weights that the configuration names are there.
+    """Check that finished models and starting weights that the configuration names are there, and as they are pinned.
 
     Raises
     ------
@@ -142,6 +143,14 @@ def check_model_files(settings: Configuration) -> None:
                         found=path,
                         mend="Correct the path; relative ones start in the working directory.",
                     )
+    begun = [model for _, models in _both(settings) for model in models.values()]
+    named = {path for model in begun if not isinstance(model, FinishedModel) for _, path in _named_files(model)}
+    for path, digest in settings.pinned.items():
+        if path not in named:
+            raise ConfigError("no model starts from this file", where="pinned", found=path, mend=closest(path, named))
+        if (found := sha256(path)) != digest:
+            mend = "Ask its authors for the digest, and fetch it again. Nothing of it was read."
+            raise ConfigError("the file is not the one that is pinned", where=f"pinned.{path}", found=found, mend=mend)
 
 
 def start_of(weights: object) -> str | None:

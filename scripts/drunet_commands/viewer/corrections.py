@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import uuid
@@ -74,6 +75,7 @@ def save(opened: Opened, slide: str, shown: ShownSlide, asked: Mapping[str, Any]
                 height=height,
                 classes=opened.classes,
                 origin=shown.origin,
+                max_untangled=opened.max_untangled,
             )
             origin = str(provenance_of(temporary, slide))
     except AnnotationError as error:
@@ -85,6 +87,8 @@ def save(opened: Opened, slide: str, shown: ShownSlide, asked: Mapping[str, Any]
         raise AnnotationError("these are no outlines", where=slide, mend="Load the viewer's page again.") from None
     except OSError as error:
         what, mend = "corrections cannot be written here", "Change the folder's permissions, or name another: --save."
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what, mend = "the disk is full: what was saved before is kept", "Make room, then save again."
         raise DrunetError(what, where=os.fspath(path.parent), found=error.strerror, mend=mend) from None
     entry = {"annotation": os.path.relpath(path, opened.root), "annotation_kind": kind}
     return {"file": os.fspath(path), "origin": origin, **entry}

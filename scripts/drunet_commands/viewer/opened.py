@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from drunet.annotation.region import MAX_UNTANGLED
 from drunet.cohort import SheetRow, read_sheets
 from drunet.errors import ConfigError, DrunetError
 from drunet.files import is_safe_id, read_json
@@ -34,6 +35,7 @@ class Opened:
 
     `rows` of the sheet have paths that start in the working directory; without a sheet they are slides with results,
     without paths. `models`: classifier by run. `root`: where paths of the sheet start. `remarks`: what is wrong.
+    `max_untangled`: as `cohort.max_untangled`.
     """
 
     directory: Path
@@ -45,6 +47,7 @@ class Opened:
     classes: Mapping[str, Sequence[str]]
     root: Path
     remarks: Sequence[str]
+    max_untangled: float = MAX_UNTANGLED
 
     def runs(self) -> list[str]:
         """Runs of which there are results, those of the configuration first."""
@@ -131,6 +134,7 @@ def open_results(directory: Path, files: Iterable[Path], saves: Path | None = No
         if not any(Path(row.path).is_file() for row in rows.values()):
             what, mend = "there are no results to look at", "Run the workflow first, or name its folder: --directory."
             raise ConfigError(what, where="results", found=os.fspath(results), mend=mend)
+    share = cohort.get("max_untangled")
     named = {str(run): str(_mapping(block).get("classifier")) for run, block in _mapping(config.get("runs")).items()}
     return Opened(
         directory,
@@ -142,6 +146,7 @@ def open_results(directory: Path, files: Iterable[Path], saves: Path | None = No
         _CLASSES | {k: v for k, v in _mapping(cohort.get("annotation_classes")).items() if isinstance(v, list)},
         root or Path(*paths[:1]).parent,
         remarks,
+        float(share) if isinstance(share, int | float) and 0 <= share <= 1 else MAX_UNTANGLED,
     )
 
 
