@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import colorsys
+import itertools
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,24 @@ def test_neutral_amounts_change_nothing() -> None:
         np.testing.assert_array_equal(changed, image)
     np.testing.assert_array_equal(adjust_saturation(image, 1.0), image)
     np.testing.assert_array_equal(adjust_brightness(image, 0.0), image)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.7, 1.0, 1.3, 4.0])
+def test_contrast_and_brightness_in_one_passage_are_one_after_the_other(factor: float) -> None:
+    image = picture(11)
+    for delta in (-1.0, -0.1, 0.003, 0.4):
+        both = adjust_contrast(image, factor, delta)
+        np.testing.assert_array_equal(both, adjust_brightness(adjust_contrast(image, factor), delta))
+
+
+def test_a_picture_lies_as_any_other_array_does() -> None:
+    image = picture(12, (5, 8, 3))
+    for flips in itertools.product([False, True], repeat=2):
+        for turns in range(4):
+            laid, *channels = reorient(Orientation(*flips, turns), image, *np.moveaxis(image, -1, 0))
+            np.testing.assert_array_equal(laid, np.stack(channels, axis=-1))
+            (window,) = reorient(Orientation(*flips, turns), image[1:4, 2:5])
+            assert window.flags.c_contiguous and window.shape == (3, 3, 3)
 
 
 def test_contrast_keeps_each_channels_own_mean() -> None:

@@ -32,24 +32,26 @@ def adjust_hue_saturation(image: NDArray[np.uint8], hue: float = 0.0, saturation
     _check_image(image)
     if saturation < 0:
         raise ValueError("a saturation factor is at least 0")
-    hsv = cv2.cvtColor(image.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2HSV)
-    if hue:
-        angles = hsv[..., 0] + np.float32(hue) % 1.0 * 360.0
-        hsv[..., 0] = np.where(angles >= 360.0, angles - 360.0, angles)
-    if saturation != 1:
-        hsv[..., 1] = np.minimum(hsv[..., 1] * np.float32(saturation), 1.0)
+    hsv = cv2.cvtColor(image / np.float32(255), cv2.COLOR_RGB2HSV)
+    # In one passage over all channels; OpenCV takes hues beyond the circle as well.
+    turned = np.array([[1, 0, 0, np.float32(hue) % 1.0 * 360.0], [0, saturation, 0, 0], [0, 0, 1, 0]], np.float32)
+    hsv = cv2.transform(hsv, turned)
+    if saturation > 1:
+        np.minimum(hsv[..., 1], 1.0, out=hsv[..., 1])
     # OpenCV rounds and saturates here.
     return np.asarray(cv2.convertScaleAbs(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), alpha=255.0), dtype=np.uint8)
 
 
-def adjust_contrast(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+def adjust_contrast(image: NDArray[np.uint8], factor: float, brightness: float = 0.0) -> NDArray[np.uint8]:
     """Scale the distance of every value from its channel's mean, as `tf.image.adjust_contrast` does.
 
-    A factor of 0 leaves the mean colour alone, 1 changes nothing.
+    A factor of 0 leaves the mean colour alone, 1 changes nothing. With a `brightness` that of `adjust_brightness`
+    follows, in the same passage: the pixels are those of one after the other.
     """
     _check_image(image)
     means = np.array(cv2.mean(image)[:3], dtype=np.float32)
-    return _through_table(image, (_LEVELS - means) * np.float32(factor) + means)
+    table = _rounded((_LEVELS - means) * np.float32(factor) + means)
+    return _through_table(image, _rounded(table + np.float32(brightness) * np.float32(255)))
 
 
 def adjust_brightness(image: NDArray[np.uint8], delta: float) -> NDArray[np.uint8]:
@@ -61,12 +63,16 @@ def adjust_brightness(image: NDArray[np.uint8], delta: float) -> NDArray[np.uint
     [[[26, 126, 255]]]
     """
     _check_image(image)
-    return _through_table(image, np.repeat(_LEVELS + np.float32(delta) * np.float32(255), 3, axis=1))
+    return adjust_contrast(image, 1.0, delta)
+
+
+def _rounded(table: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.clip(np.rint(table), 0, 255)
 
 
 def _through_table(image: NDArray[np.uint8], table: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Replace each value by the entry of its channel's column in a (256, 3) table, rounded and saturated."""
-    levels = np.clip(np.rint(table), 0, 255).astype(np.uint8)
+    """Replace each value by the entry of its channel's column in a (256, 3) table of grey levels."""
+    levels = table.astype(np.uint8)
     return np.asarray(cv2.LUT(np.ascontiguousarray(image), levels[None]), dtype=np.uint8)
 
 

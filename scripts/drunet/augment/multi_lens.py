@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+# Up to this one, px, what is common to all lenses of a radius is kept: 8 MB at most.
+_KEPT_RADIUS = 128
 CENTRE_RANGES = ("anywhere", "inside")
 
 
@@ -98,39 +102,39 @@ def centre_range(side: int, radius: tuple[int, int], centres: str) -> tuple[int,
     return margin, side - margin
 
 
-def coordinate_map(size: tuple[int, int], lenses: Lenses) -> NDArray[np.intp]:
+def coordinate_map(size: tuple[int, int], lenses: Lenses) -> NDArray[np.int32]:
     """Compose all lenses into one map of source pixels for an image of `size` (height, width), px.
 
-    For every pixel it has the flat (row-major) index of the pixel whose value it takes: intp (h, w).
+    For every pixel it has the flat (row-major) index of the pixel whose value it takes: int32 (h, w).
     """
     height, width = size
-    sources = np.arange(height * width, dtype=np.intp).reshape(height, width)
+    sources = np.arange(height * width, dtype=np.int32)
     for row, column, radius, strength in lenses:
         # A pixel at a radius or more keeps its place, so the lens' own box is all that can change.
         top, bottom = max(row - radius + 1, 0), min(row + radius, height)
         left, right = max(column - radius + 1, 0), min(column + radius, width)
         if top >= bottom or left >= right:
             continue
-        down = np.arange(top - row, bottom - row, dtype=np.float64)[:, None]
-        along = np.arange(left - column, right - column, dtype=np.float64)[None, :]
-        shrink = np.sqrt(down * down + along * along)
-        # The same operations in the same order as the listing, in place: the truncation forgives no rounding.
-        shrink /= radius
-        np.subtract(1, shrink, out=shrink)
-        np.maximum(shrink, 0, out=shrink)
-        shrink *= strength
-        np.subtract(1, shrink, out=shrink)
-        flat = _whole_pixels(down * shrink, row, height)
-        flat *= width
-        flat += _whole_pixels(along * shrink, column, width)
-        sources[top:bottom, left:right] = sources.ravel()[flat]
-    return sources
+        # Along an axis all four quarters of a lens move alike: one is worked out, by the operations of the listing in
+        # its order, as the truncation forgives no rounding.
+        moved = strength * (_depths(radius) if radius <= _KEPT_RADIUS else _depths.__wrapped__(radius))
+        np.subtract(1, moved, out=moved)
+        moved *= np.arange(radius, dtype=np.float64)
+        rows, columns = _positions(moved, row, top, bottom, height), _positions(moved, column, left, right, width)
+        rows *= width
+        flat = columns[np.abs(np.arange(top, bottom) - row)] + rows[np.abs(np.arange(left, right) - column)].T
+        sources.reshape(size)[top:bottom, left:right] = sources.take(flat)
+    return sources.reshape(size)
 
 
-def resample(image: NDArray, sources: NDArray[np.intp]) -> NDArray:
+def resample(image: NDArray, sources: NDArray[np.int32]) -> NDArray:
     """Take every pixel's value, of (h, w) or (h, w, channels), any dtype, from where a `coordinate_map` names."""
     if image.shape[:2] != sources.shape:
         raise ValueError(f"an image of {image.shape[:2]} does not fit a map of {sources.shape}")
+    if image.dtype == np.uint8 and image.shape[2:] == (3,):
+        # Four bytes are moved at once, three are not.
+        pixels = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).view(np.uint32).ravel().take(sources)
+        return np.asarray(cv2.cvtColor(pixels.view(np.uint8).reshape(*sources.shape, 4), cv2.COLOR_RGBA2RGB))
     return np.take(image.reshape(sources.size, *image.shape[2:]), sources, axis=0)
 
 
@@ -158,8 +162,21 @@ def distort(image: NDArray, lenses: Lenses) -> NDArray:
     return resample(image, coordinate_map((height, width), lenses))
 
 
-def _whole_pixels(offsets: NDArray[np.float64], centre: int, side: int) -> NDArray[np.intp]:
-    """Turn offsets from a lens' centre into pixel indices: clip, then truncate."""
-    offsets += centre
-    np.clip(offsets, 0, side - 1, out=offsets)
-    return offsets.astype(np.intp)
+def _positions(moved: NDArray[np.float64], centre: int, low: int, high: int, side: int) -> NDArray[np.int32]:
+    """Where a lens takes pixels low..high-1 of one axis from, at each distance along the other: int32 (n, high - low).
+
+    `moved` has the distances (columns) as the lens changes them. Truncated, then clipped, which gives the same.
+    """
+    found = np.empty((len(moved), high - low), np.int32)
+    before = min(max(centre - low, 0), high - low)
+    mirrored = moved[:, centre - low - before + 1 : centre - low + 1][:, ::-1]
+    np.subtract(centre, mirrored, out=found[:, :before], casting="unsafe")
+    np.add(centre, moved[:, low + before - centre : high - centre], out=found[:, before:], casting="unsafe")
+    return np.clip(found, 0, side - 1, out=found)
+
+
+@lru_cache(maxsize=64)
+def _depths(radius: int) -> NDArray[np.float64]:
+    """max(0, 1 - r / radius) at whole distances from a centre along both axes: (radius, radius)."""
+    squares = np.arange(radius, dtype=np.float64) ** 2
+    return np.maximum(1 - np.sqrt(squares[:, None] + squares) / radius, 0)

@@ -10,11 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drunet.augment.colour import adjust_brightness, adjust_contrast, adjust_hue_saturation
+from drunet.augment.colour import adjust_contrast, adjust_hue_saturation
 from drunet.augment.multi_lens import coordinate_map, draw_lenses, resample
 from drunet.settings.augment import AugmentSettings
 from drunet.settings.base import Block
 from drunet.stains import jitter_hed
+
+# OpenCV's names of what reverses rows and columns, and of anticlockwise quarter turns.
+_FLIPS = {(True, False): 0, (False, True): 1, (True, True): -1}
+_TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,17 @@ def reorient(orientation: Orientation, *arrays: NDArray) -> tuple[NDArray, ...]:
         slice(None, None, -1 if flipped else 1) for flipped in (orientation.upside_down, orientation.mirrored)
     )
     turns = orientation.quarter_turns
-    return tuple(np.ascontiguousarray(np.rot90(array[rows, columns], turns, axes=(0, 1))) for array in arrays)
+
+    def laid(array: NDArray) -> NDArray:
+        if array.dtype != np.uint8 or array.shape[2:] != (3,):
+            return np.ascontiguousarray(np.rot90(array[rows, columns], turns, axes=(0, 1)))
+        # Ten times as fast on a picture: NumPy copies three bytes one by one.
+        if flip is not None:
+            array = np.asarray(cv2.flip(array, flip))
+        return np.asarray(cv2.rotate(array, _TURNS[turns % 4])) if turns % 4 else np.ascontiguousarray(array)
+
+    flip = _FLIPS.get((orientation.upside_down, orientation.mirrored))
+    return tuple(laid(array) for array in arrays)
 
 
 def move(sources: NDArray[np.float64], *arrays: NDArray) -> tuple[NDArray, ...]:
@@ -173,11 +187,9 @@ class Augmentation:
         saturation = rng.uniform(*self.saturation) if self.saturation else 1.0
         if self.hue or self.saturation:
             image = adjust_hue_saturation(image, hue, saturation)
-        if self.contrast:
-            image = adjust_contrast(image, rng.uniform(*self.contrast))
-        if self.brightness:
-            image = adjust_brightness(image, rng.uniform(-self.brightness, self.brightness))
-        return image
+        contrast = rng.uniform(*self.contrast) if self.contrast else 1.0
+        brightness = rng.uniform(-self.brightness, self.brightness) if self.brightness else 0.0
+        return adjust_contrast(image, contrast, brightness) if self.contrast or self.brightness else image
 
 
 def _given(settings: Block) -> dict[str, Any]:
