@@ -53,6 +53,7 @@ with job(snakemake.log[0], gpus=snakemake.resources.gpu):
                 scores=scores[:count],
                 start=start,
                 lesson=lesson,
+                threads=snakemake.threads,
                 code=params.code,
             )
         else:

@@ -32,6 +32,7 @@ with job(snakemake.log[0], gpus=snakemake.resources.gpu):
                 seed=params.seed,
                 folder=state,
                 start=start,
+                threads=snakemake.threads,
                 code=params.code,
             )
         else:

@@ -7,6 +7,8 @@ a file's levels may be read so is found by comparison with OpenSlide.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -45,8 +47,7 @@ class DirectLevels:
     """The levels of a TIFF that can be decoded without OpenSlide.
 
     `sizes` are (width, height) of OpenSlide's levels, `downsamples` its factors; `compare` reads with an OpenSlide that
-    nothing else uses.
-    One reader has one of these: it is not safe to share between threads.
+    nothing else uses. Threads may share it: they decode at the same time. `most` bytes of decoded tiles are kept.
     """
 
     def __init__(
@@ -54,7 +55,8 @@ class DirectLevels:
     ) -> None:
         self._downsamples, self._compare = downsamples, compare
         self._kept: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
-        self._held = 0
+        self._held, self._keeping = 0, threading.Lock()
+        self.most = KEPT_BYTES
         self._trusted: dict[int, bool] = {}
         self._tiff: tifffile.TiffFile | None = None
         self._pages: dict[int, tifffile.TiffPage] = {}
@@ -107,15 +109,15 @@ class DirectLevels:
 
     def _tile(self, level: int, page: tifffile.TiffPage, index: int) -> np.ndarray | None:
         """A stored tile, uint8 (h, w, 3); None where the file has none."""
-        if (tile := self._kept.get((level, index))) is not None:
-            self._kept.move_to_end((level, index))
-            return tile
+        with self._keeping:
+            if (tile := self._kept.get((level, index))) is not None:
+                self._kept.move_to_end((level, index))
+                return tile
         count = page.databytecounts[index]
         if count == 0:
             return None
-        file = page.parent.filehandle
-        file.seek(page.dataoffsets[index])
-        stored = file.read(count)
+        # Not by a position in the file, which threads would move for one another.
+        stored = os.pread(page.parent.filehandle.fileno(), count, page.dataoffsets[index])
         if len(stored) != count:
             raise OSError("the file is cut short")
         if page.compression not in _WHOLE_OR_NOT and not stored.rstrip(b"\0").endswith(_END_OF_IMAGE):
@@ -125,10 +127,12 @@ class DirectLevels:
         if decoded is None or decoded.ndim != 4 or decoded.shape[3] != 3 or decoded.dtype != np.uint8:
             raise ValueError("not a tile of colours")
         tile = decoded[0]
-        self._kept[level, index] = tile
-        self._held += tile.nbytes
-        while self._held > KEPT_BYTES and len(self._kept) > 1:
-            self._held -= self._kept.popitem(last=False)[1].nbytes
+        with self._keeping:
+            if (level, index) not in self._kept:
+                self._kept[level, index] = tile
+                self._held += tile.nbytes
+            while self._held > self.most and len(self._kept) > 1:
+                self._held -= self._kept.popitem(last=False)[1].nbytes
         return tile
 
     def _same(self, level: int) -> bool:

@@ -30,7 +30,7 @@ __all__ = ["Slide", "SlideProperties"]
 
 
 class Slide:
-    """An open slide; a context manager.
+    """An open slide; a context manager. Threads may read from it at the same time.
 
     `path` is a file that OpenSlide reads, `slide_id` how messages call it; `mpp`, µm/px from the sample sheet, wins
     over what the file says. With `tissue`, bool (h, w) over the whole slide, `read` refuses regions of which too much
@@ -75,6 +75,10 @@ class Slide:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def keep_at_most(self, size: int) -> None:
+        """Keep no more than so many bytes of decoded tiles, where many slides are open at once."""
+        self._direct.most = min(size, self._direct.most)
 
     def close(self) -> None:
         """Give the file back; the slide is then of no further use."""
@@ -194,9 +198,9 @@ class Slide:
             return _on_white(np.asarray(handle.read_region((x, y), level, size)))
 
     def _level(self, downsample: float) -> int:
-        return self._levels[
-            nearest_finer_level(tuple(self.properties.downsamples[i] for i in self._levels), downsample)
-        ]
+        # Once: another thread may take a level away meanwhile.
+        levels = self._levels
+        return levels[nearest_finer_level(tuple(self.properties.downsamples[i] for i in levels), downsample)]
 
     def _drop_holed(self, level: int, x: float, y: float, clear: np.ndarray) -> bool:
         """Whether a finer level shows tissue where this one has no pixels; it is then not read any more."""
@@ -213,8 +217,9 @@ class Slide:
             inside = [p for p in places if 0 <= p[0] < self.properties.width and 0 <= p[1] < self.properties.height]
             patches = [self.region(round(p - half), round(q - half), other, (32, 32)) for p, q in inside]
             if sum(bool(rgb.min() < 200) for rgb, _ in patches) >= 2:
-                self._levels.remove(level)
-                self.notes.append(f"level {level} lacks tiles that finer levels have, and is not read")
+                if level in self._levels:
+                    self._levels = [i for i in self._levels if i != level]
+                    self.notes.append(f"level {level} lacks tiles that finer levels have, and is not read")
                 return True
         return False
 

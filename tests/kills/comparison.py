@@ -62,7 +62,9 @@ def content(name: str, data: bytes) -> object:
 
 
 def _history(data: bytes) -> object:
-    return pd.read_csv(io.BytesIO(data), sep="\t", dtype=str).drop(columns="seconds").to_csv()
+    return (
+        pd.read_csv(io.BytesIO(data), sep="\t", dtype=str).drop(columns=["seconds", "waited"], errors="ignore").to_csv()
+    )
 
 
 def _table(data: bytes) -> object:
@@ -81,7 +83,7 @@ def _plain(text: str | bytes) -> object:
 
 
 def _card(data: bytes) -> object:
-    return re.sub(rb"\| seconds \| .*|, in [0-9.]+ minutes:", b"", data)
+    return re.sub(rb"\| (seconds|waited) \| .*|, in [0-9.]+ minutes:", b"", data)
 
 
 def _page(data: bytes) -> object:

@@ -1,21 +1,26 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
 
+from drunet import direct
 from drunet.annotation import Annotation, Region
 from drunet.augment.pipeline import Augmentation, MultiLens
 from drunet.demo.pyramid import write_pyramid
 from drunet.grid import Grid
 from drunet.sampling import GridTiles, RegionCrops
 from drunet.sampling.balance import oversample
+from drunet.settings.training import TrainingSettings
 from drunet.slide import Slide
 from drunet.tiles import TileRules
 from drunet.training.batches import SlideBatches, TileBatches
+from drunet.training.loop import Trainer
 from drunet.training.readers import SlideSource, TileReader
 
 SIZE, MPP = 16, 1.0
@@ -138,6 +143,30 @@ def test_a_balance_shapes_what_is_learnt_from_and_not_what_is_validated_on(slide
     assert len(balanced) == -(-len(balanced.crops) // 7)
     check = tiles(slides, source, fixed=True, balance=oversample)
     assert sorted(check.crops.y) == sorted(plain.crops.y)
+
+
+def trained_by(workers: int, slides: list[SlideSource], folder: Path) -> list[np.ndarray]:
+    """Weights and scores after an epoch, and a validation, with so many workers."""
+    keras.utils.set_random_seed(1)
+    image = keras.Input((SIZE, SIZE, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization()(image))
+    model = keras.Model(image, keras.layers.Dense(2, activation="softmax")(pooled))
+    plan = {"optimiser": "adam", "learning_rate": 0.01, "batch_size": 7, "epochs": 2, "steps_per_epoch": None}
+    plan |= {"patience": 5, "precision": "float32", "reestimate_batches": 3}
+    trainer = Trainer(model, loss="categorical_crossentropy", metrics=[], plan=TrainingSettings.of(plan, "here"))
+    learnt, checked = tiles(slides, region_crops(), workers=workers), tiles(slides, fixed=True, workers=workers)
+    history = trainer.train(batches=learnt, validation=checked, folder=folder, identity="", name="m1")
+    assert history["waited"].between(0, 1).all()
+    return [*model.get_weights(), history[["loss", "val_loss"]].to_numpy()]
+
+
+def test_a_training_ends_with_the_same_weights_whatever_the_number_of_workers(
+    slides: list[SlideSource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So few that threads take decoded tiles from each other.
+    monkeypatch.setattr(direct, "KEPT_BYTES", 200_000)
+    one, *others = (trained_by(workers, slides, tmp_path / str(workers)) for workers in (1, 2, 4))
+    assert all(same(one, other) for other in others)
 
 
 # ---- whole slides for the refiner

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -539,9 +540,9 @@ def test_a_slide_with_an_outcome_is_left_out_on_its_own_side(
     assert len(split_slides(rows, 3, paths, tiles, annotations)[0]) == 3
 
 
-@pytest.mark.parametrize("side", ["training", "validation"])
+@pytest.mark.parametrize(("side", "threads"), [("training", 1), ("training", 3), ("validation", 2)])
 def test_a_tile_that_breaks_in_training_ends_in_the_slides_name(
-    make: MakeSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str
+    make: MakeSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str, threads: int
 ) -> None:
     slides = {"training": make("whole_t", 3), "validation": make("whole_v", 4)}
     broken = slides[side].source.slide_id
@@ -554,7 +555,8 @@ def test_a_tile_that_breaks_in_training_ends_in_the_slides_name(
 
     monkeypatch.setattr(Slide, "read", fails)
     with pytest.raises(SlideError, match=rf"^{broken}: the file cannot be read. Copy it. Or take the slide out"):
-        train(tmp_path, [slides["training"]], [slides["validation"]])
+        train(tmp_path, [slides["training"]], [slides["validation"]], threads=threads)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
 
 
 GETTERS = (lambda s: s.source.path, lambda s: s.tiles, lambda s: s.annotation)

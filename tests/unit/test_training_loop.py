@@ -24,6 +24,7 @@ from drunet.training import checkpoint, loop
 from drunet.training.batch_norm import BatchNormEstimator
 from drunet.training.batches import EpochBatches
 from drunet.training.checkpoint import alone_in, save_inference_weights
+from drunet.training.feed import Feed
 from drunet.training.loop import Trainer, compute_precision
 
 checkpoint.KEEP_EVERY = 0.0  # a state after every epoch
@@ -90,7 +91,7 @@ def test_every_dropout_draws_anew_in_every_epoch_and_the_same_again() -> None:
         x = keras.layers.Dropout(0.5)(x)
     model = keras.Model(image, x)
     plan, estimator = TrainingSettings.of(PLAN, "here"), BatchNormEstimator(model)
-    keeper = loop._Keeper(Any, Points(), plan, "m1", "loss", estimator)  # type: ignore[arg-type]
+    keeper = loop._Keeper(Any, Feed(Points()), plan, "m1", "loss", estimator)  # type: ignore[arg-type]
     keeper.set_model(model)
 
     def masks(epoch: int) -> list[bytes]:
@@ -135,7 +136,7 @@ def averaged(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_the_history_has_a_row_an_epoch_and_the_promised_columns(runs: dict[bool, Run]) -> None:
     for validated, columns in ((True, {"val_loss", "val_accuracy"}), (False, set())):
         history = runs[validated].history
-        assert set(history) == {"epoch", "loss", "accuracy", "seconds"} | columns
+        assert set(history) == {"epoch", "loss", "accuracy", "seconds", "waited"} | columns
         assert history["epoch"].tolist() == [1, 2, 3, 4, 5]
         assert history["loss"].iloc[-1] < history["loss"].iloc[0] and (history["seconds"] > 0).all()
 
@@ -201,7 +202,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     monkeypatch.setattr(checkpoint, moment, real)
     resumed, again = fit(tmp_path / "state", network(seed=50), **settings)
     assert equal(resumed, straight.model)
-    one, other = (history.drop(columns="seconds") for history in (again, straight.history))
+    one, other = (history.drop(columns=["seconds", "waited"]) for history in (again, straight.history))
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
@@ -262,7 +263,7 @@ def test_states_that_skip_epochs_never_overwrite_the_one_on_record(
     monkeypatch.setattr(checkpoint, "write_json", write)
     resumed, history = fit(tmp_path / "state", network(seed=51))
     assert equal(resumed, runs[True].model)
-    assert history.drop(columns="seconds").equals(runs[True].history.drop(columns="seconds"))
+    assert history.drop(columns=["seconds", "waited"]).equals(runs[True].history.drop(columns=["seconds", "waited"]))
 
 
 def killed_in_epoch_3(folder: str) -> None:
@@ -362,7 +363,7 @@ def test_a_training_that_kept_no_state_for_long_ends_with_the_same_weights(
     for validated, run in runs.items():
         model, history = fit(tmp_path / "state", **with_or_without(validated))
         assert equal(model, run.model)
-        assert history.drop(columns="seconds").equals(run.history.drop(columns="seconds"))
+        assert history.drop(columns=["seconds", "waited"]).equals(run.history.drop(columns=["seconds", "waited"]))
         assert not list((tmp_path / "state").iterdir())
 
 
@@ -466,7 +467,9 @@ def test_a_restart_learns_at_the_pace_of_its_epoch_and_starting_over_at_the_firs
     monkeypatch.setattr(checkpoint, "write_json", real)
     resumed, again = fit(tmp_path / "two", network(seed=50), decay=decay, reestimate_batches=0)
     assert equal(resumed, straight)
-    pd.testing.assert_frame_equal(again.drop(columns="seconds"), history.drop(columns="seconds"), check_exact=True)
+    pd.testing.assert_frame_equal(
+        again.drop(columns=["seconds", "waited"]), history.drop(columns=["seconds", "waited"]), check_exact=True
+    )
 
 
 def test_a_model_that_starts_over_learns_as_a_new_one_and_is_not_traced_anew(tmp_path: Path) -> None:
@@ -495,7 +498,9 @@ def test_a_model_that_starts_over_learns_as_a_new_one_and_is_not_traced_anew(tmp
     assert not np.array_equal(model.get_weights()[0], learnt[0])
     trainer.start_over(beginning)
     again = once("c", seed=4)
-    pd.testing.assert_frame_equal(first.drop(columns="seconds"), again.drop(columns="seconds"), check_exact=True)
+    pd.testing.assert_frame_equal(
+        first.drop(columns=["seconds", "waited"]), again.drop(columns=["seconds", "waited"]), check_exact=True
+    )
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), learnt, strict=True))
     assert len(traced) == times
 

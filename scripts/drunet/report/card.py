@@ -208,7 +208,7 @@ def _result(history: pd.DataFrame, keep: str) -> str:
         return "Nothing was trained here."
     kept, watched = kept_epoch(history, keep)
     chosen = f"Best of {len(history)} epochs by {watched}" if watched else f"Last of {len(history)} epochs"
-    rows = "\n".join(f"| {k} | {v:.4g} |" for k, v in history.iloc[kept].items())
+    rows = "\n".join(f"| {k} | {v:.4g} |" for k, v in history.iloc[kept].dropna().items())
     minutes = history["seconds"].sum() / 60
     return f"{chosen}, in {minutes:.1f} minutes:\n\n| | |\n|---|---|\n{rows}"
 

@@ -128,7 +128,8 @@ def training_curves(history_frame: pd.DataFrame, title: str, keep: str = "best_l
     The dotted line is the epoch whose weights were kept, see `kept_epoch`.
     """
     require_columns(history_frame, ("epoch", "loss"), "history")
-    curves = [c for c in history_frame.columns if c not in ("epoch", "seconds") and not str(c).startswith("val_")]
+    curves = [c for c in history_frame.columns if not str(c).startswith("val_")]
+    curves = [c for c in curves if c not in ("epoch", "seconds", "waited")]
     curves = [c for c in curves if pd.api.types.is_numeric_dtype(history_frame[c])][:2]
     epoch = history_frame["epoch"].to_numpy()
     with matplotlib.rc_context(STYLE):

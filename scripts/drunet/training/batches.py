@@ -6,6 +6,7 @@ Every batch is a function of (seed, epoch, index) alone: neither threads nor a r
 from __future__ import annotations
 
 import math
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -14,7 +15,6 @@ import keras
 import numpy as np
 
 from drunet.augment.pipeline import Augmentation
-from drunet.errors import DrunetError
 from drunet.sampling import Balance, Crops, Source, draw_epoch
 from drunet.training.readers import CropReader
 
@@ -28,33 +28,28 @@ class EpochBatches(keras.utils.PyDataset, ABC):
 
     Attributes
     ----------
+    workers : int
+        Threads that make batches, see `drunet.training.feed`.
     streams : mapping of str to tuple of int
         Named streams of random draws, and what is appended to their seeds: draws of one stream never repeat those of
         another of the same seed, epoch and place.
-    reader : CropReader or None
-        Where a dataset reads slides: it keeps the error that stopped it.
     """
 
     streams: ClassVar[Mapping[str, tuple[int, ...]]] = {"order": (), "augmentation": (7,)}
-    reader: CropReader | None = None
 
     def __init__(
-        self, count: int, *, batch_size: int, seed: int, steps: int | None = None, fixed: bool = False
+        self, count: int, *, batch_size: int, seed: int, steps: int | None = None, fixed: bool = False, workers: int = 1
     ) -> None:
-        # One reader beside the training step keeps the order of batches; more would gain nothing on a CPU.
-        super().__init__(workers=1, use_multiprocessing=False)
+        super().__init__(workers=workers)
         self.count, self.batch_size, self.seed, self.fixed = count, batch_size, seed, fixed
         self.steps = None if fixed else steps
         self.epoch = 0
         self._orders: dict[str, tuple[int, np.ndarray]] = {}
+        # What is drawn for a whole epoch is drawn by the first thread that asks.
+        self._drawing = threading.Lock()
 
     def __len__(self) -> int:
         return self.steps or math.ceil(self.count / self.batch_size)
-
-    @property
-    def failure(self) -> DrunetError | None:
-        """The tile that could not be read."""
-        return self.reader.failure if self.reader else None
 
     @abstractmethod
     def __getitem__(self, index: int) -> tuple[Any, ...]:
@@ -81,11 +76,12 @@ class EpochBatches(keras.utils.PyDataset, ABC):
 
     def in_rounds(self, stream: str, count: int, wanted: int) -> np.ndarray:
         """Draw `wanted` of `count` positions for the epoch, in rounds that show all of them; int (wanted,)."""
-        if self._orders.get(stream, (-1,))[0] != self.epoch:
-            rng = self.draws(stream)
-            rounds = [rng.permutation(count) for _ in range(math.ceil(wanted / max(count, 1)))]
-            self._orders[stream] = self.epoch, np.concatenate([np.zeros(0, np.int64), *rounds])[:wanted]
-        return self._orders[stream][1]
+        with self._drawing:
+            if self._orders.get(stream, (-1,))[0] != self.epoch:
+                rng = self.draws(stream)
+                rounds = [rng.permutation(count) for _ in range(math.ceil(wanted / max(count, 1)))]
+                self._orders[stream] = self.epoch, np.concatenate([np.zeros(0, np.int64), *rounds])[:wanted]
+            return self._orders[stream][1]
 
     def chosen(self, index: int) -> np.ndarray:
         """Positions of the samples of a batch."""
@@ -126,12 +122,13 @@ class TileBatches(EpochBatches):
     def crops(self) -> Crops:
         """The crops of the current epoch."""
         epoch, fixed = (0 if self.fixed else self.epoch), self.fixed
-        if self._drawn[0] != epoch:
-            drawn = draw_epoch(
-                self._sources, self.seed, epoch, self._samples, both_classes=not fixed, balance=self._balance
-            )
-            self._drawn = (epoch, drawn)
-        return self._drawn[1]
+        with self._drawing:
+            if self._drawn[0] != epoch:
+                drawn = draw_epoch(
+                    self._sources, self.seed, epoch, self._samples, both_classes=not fixed, balance=self._balance
+                )
+                self._drawn = (epoch, drawn)
+            return self._drawn[1]
 
     def fill_up(self) -> None:
         """Lengthen every epoch to whole batches, with some crops that are shown twice."""

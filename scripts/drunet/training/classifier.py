@@ -53,6 +53,7 @@ def train_classifier(
     start: str | None = None,
     scores: Sequence[str] = (),
     lesson: Lesson | None = None,
+    threads: int = 1,
     code: str = "",
 ) -> Trained:
     """Train a patch-wise classifier.
@@ -76,6 +77,8 @@ def train_classifier(
         Per training slide, its tiles as the first model of the strategy `induced_imbalance` sees them.
     lesson : Lesson, optional
         What `distillation` asks for.
+    threads : int
+        That read tiles ahead of the training; how many does not change the result.
     code : str
         Digest of the code that trains: after an edit, training begins anew.
 
@@ -109,9 +112,9 @@ def train_classifier(
     if fallen_back and settings.data.validation_kinds is None:
         say(f"{name}: no validation slide is partially annotated; wholly annotated ones decide which epoch is best")
     tissue = tissue_tiles([read_table(s.tiles)[0] for s in training], rules) if lesson else None
-    batches = _batches(reader, sampling, plan, seed, lesson, tissue)
+    batches = _batches(reader, sampling, plan, lesson, tissue, seed=seed, workers=threads)
     kind = LabelBatches if lesson else TileBatches
-    checks = validation_batches(kind, checker, held_out, settings, seed + 1)
+    checks = validation_batches(kind, checker, held_out, settings, seed + 1, threads)
 
     model = new_network(settings, plan, seed, shape["size"], start=start)
     learnt = _learnt_files(training, scores) + ([[lesson.file]] if lesson else [])
@@ -163,9 +166,9 @@ def _loss(
 
 
 def _batches(
-    reader: TileReader, sampling: Sampling, plan: TrainingSettings, seed: int, lesson: Lesson | None, tissue: Any
+    reader: TileReader, sampling: Sampling, plan: TrainingSettings, lesson: Lesson | None, tissue: Any, **shown: Any
 ) -> TileBatches:
-    own: dict[str, Any] = {"batch_size": plan.batch_size, "seed": seed, "balance": sampling.balance}
+    own: dict[str, Any] = {"batch_size": plan.batch_size, "balance": sampling.balance, **shown}
     if lesson is not None:
         own |= {"share": lesson.settings.unlabelled_share, "steps": plan.steps_per_epoch}
         return TaughtBatches(reader, sampling.sources, tissue, lesson.teacher, **own)
@@ -179,11 +182,13 @@ def validation_batches(
     sources: Sequence[Source],
     settings: ClassifierRecipe | HeadRecipe,
     seed: int,
+    workers: int = 1,
 ) -> TileBatches | None:
     """The same crops in every epoch, at most so many, drawn once; None where there are none."""
     if not sources:
         return None
-    batches = partial(kind, reader, sources, batch_size=settings.training.batch_size, seed=seed, fixed=True)
+    size = settings.training.batch_size
+    batches = partial(kind, reader, sources, batch_size=size, seed=seed, fixed=True, workers=workers)
     every, at_most = batches(), settings.data.validation_tiles
     if at_most is not None and len(every.crops) > at_most:
         return batches(samples=at_most)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from drunet.errors import SlideError
 from drunet.features import open_features
 from drunet.models import registry
 from drunet.models.encoder_head import standardise
@@ -116,7 +115,6 @@ class FeatureReader:
     """Kept features of tiles, from one file per slide; `sources` are the labelled tiles that have any."""
 
     def __init__(self, slides: Sequence[AnnotatedSlide], files: Sequence[str]) -> None:
-        self.failure: SlideError | None = None
         self.sources: list[GridTiles] = []
         self._features: list[np.ndarray] = []
         places, rows = [], []

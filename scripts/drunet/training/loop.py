@@ -17,7 +17,10 @@ from drunet.errors import ConfigError, TrainingDataError
 from drunet.settings.training import WATCHED, TrainingSettings
 from drunet.training.batch_norm import BatchNormEstimator, layers_of
 from drunet.training.checkpoint import State, alone_in
+from drunet.training.feed import Ahead, Feed
 
+# Share of an epoch in which a network may wait for data without a word.
+WAITS = 0.1
 OPTIMISERS = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax, "sgd": keras.optimizers.SGD}
 
 
@@ -57,7 +60,7 @@ class Trainer:
 
     def train(self, *, batches: Any, validation: Any | None, folder: Path, identity: str, name: str) -> pd.DataFrame:
         """Train once, in place; the model ends with the weights that the plan keeps. Gives epoch (from 1), loss,
-        val_loss, metrics, seconds.
+        val_loss, metrics, seconds, and `waited`, the share of the time of its steps in which they had no batch.
 
         A copy of everything that training needs is kept in `folder`, which the caller removes when its outputs are
         written: after an epoch, twice a minute at most. Killed and started again with the same `identity`, a digest of
@@ -92,11 +95,12 @@ class Trainer:
         model, plan = self.model, self.plan
         state = State(model, folder, identity)
         watched = WATCHED[plan.keep] if validation is None else f"val_{WATCHED[plan.keep]}"
-        keeper = _Keeper(state, batches, plan, name, watched, self._estimator)
+        fed, checked = Feed(batches), Feed(validation) if validation is not None else None
+        keeper = _Keeper(state, fed, plan, name, watched, self._estimator)
         try:
             model.fit(
-                batches,
-                validation_data=validation,
+                fed,
+                validation_data=checked,
                 initial_epoch=len(state.history),
                 epochs=plan.epochs if state.wait < plan.patience else len(state.history),
                 callbacks=[keeper],
@@ -105,9 +109,13 @@ class Trainer:
             )
         except Exception:
             # A backend wraps what a dataset raises in an error of its own: the dataset knows what it was.
-            if failures := [data.failure for data in (batches, validation) if data is not None and data.failure]:
+            if failures := [feed.failure for feed in (fed, checked) if feed is not None and feed.failure]:
                 raise failures[0] from None
             raise
+        finally:
+            for feed in (fed, checked):
+                if feed is not None:
+                    feed.close()
         state.load_best()
         if validation is None:
             # A restart that finds everything trained takes the statistics over the same batches.
@@ -124,12 +132,15 @@ def compute_precision(precision: str) -> None:
 class _Keeper(keras.callbacks.Callback):
     """Sets the epoch of the data, watches the loss, keeps the state, and says how far it is."""
 
+    # A step's end is taken down by a thread that waits for it: a GPU is given the next one meanwhile.
+    async_safe = True
+
     def __init__(
-        self, state: State, batches: Any, plan: TrainingSettings, name: str, watched: str, estimator: BatchNormEstimator
+        self, state: State, feed: Feed, plan: TrainingSettings, name: str, watched: str, estimator: BatchNormEstimator
     ) -> None:
         super().__init__()
-        self._state, self._batches, self._plan, self._name, self._watched = state, batches, plan, name, watched
-        self._estimator, self._begun = estimator, 0.0
+        self._state, self._feed, self._plan, self._name, self._watched = state, feed, plan, name, watched
+        self._batches, self._estimator, self._begun, self._warned = feed.batches, estimator, 0.0, False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._batches.epoch = epoch
@@ -143,6 +154,9 @@ class _Keeper(keras.callbacks.Callback):
                 variable.assign(rng.integers(2**31, size=2, dtype=np.uint32))
         self._begun = time.perf_counter()
 
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._feed.ended[batch] = time.perf_counter()
+
     def on_test_begin(self, logs: Any = None) -> None:
         if self._plan.averaging is not None:
             self._exchange_average()
@@ -152,7 +166,8 @@ class _Keeper(keras.callbacks.Callback):
         """Take batch-norm statistics of the current weights over the first batches of the current epoch."""
         count = min(self._plan.reestimate_batches, len(self._batches))
         if count:
-            self._estimator(self._batches.inputs(i) for i in range(count))
+            with Ahead(self._batches.inputs, count, self._batches.workers) as inputs:
+                self._estimator(inputs)
 
     def _exchange_average(self) -> None:
         """Give the model the running average of its weights to be judged with, or its own back to go on with."""
@@ -176,7 +191,8 @@ class _Keeper(keras.callbacks.Callback):
             mend = "Lower `learning_rate`, or train in float32."
             raise TrainingDataError(what, where=f"training of {self._name}, epoch {epoch + 1}", found=found, mend=mend)
         state = self._state
-        state.history.append({"epoch": epoch + 1, **values, "seconds": round(seconds, 2)})
+        waited = round(self._feed.waited(), 3)
+        state.history.append({"epoch": epoch + 1, **values, "seconds": round(seconds, 2), "waited": waited})
         # Less is better: scores are negated.
         watched = values[self._watched] * (1 if self._watched.endswith("loss") else -1)
         improved = watched < state.best
@@ -202,4 +218,9 @@ class _Keeper(keras.callbacks.Callback):
         ago = epoch - self._state.kept
         note = f", best {abs(self._state.best):.3f} {ago} epochs ago" if ago else ""
         time_left = f"at most {left // 60}:{left % 60:02d} left"
-        say(f"{self._name}: epoch {epoch}/{self._plan.epochs}, {numbers}{note}, {time_left}")
+        waited = self._state.history[-1]["waited"]
+        say(f"{self._name}: epoch {epoch}/{self._plan.epochs}, {numbers}{note}, waited {waited:.0%}, {time_left}")
+        if waited > WAITS and not self._warned:
+            self._warned = True
+            mend = f"give its rule more threads under `resources` (now {self._batches.workers}), or a faster disk"
+            say(f"{self._name}: the network waited for data {waited:.0%} of this epoch. If that goes on, {mend}.")

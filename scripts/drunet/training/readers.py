@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -21,6 +22,9 @@ from drunet.settings.stains import StainNormalisation
 from drunet.slide import Slide
 from drunet.stains import density_change
 from drunet.tiles import UNLABELLED, TileRules, read_table
+
+# Bytes of decoded tiles that a reader keeps of all its slides: they stay open.
+KEPT_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,7 @@ def normalised(
 
 
 class CropReader(Protocol):
-    """What a network is shown of crops, float32 (n, …), and the error that stopped it."""
-
-    failure: SlideError | None
+    """What a network is shown of crops, float32 (n, …); safe to share between threads."""
 
     def read(self, crops: Crops, rng: np.random.Generator | None = None) -> np.ndarray:
         """Read crops; what is random is drawn from the generator."""
@@ -123,13 +125,12 @@ class TileReader:
     ) -> None:
         self.slides, self.size, self.mpp, self.augmentation = list(slides), size, mpp, augmentation
         self._open: dict[int, Slide] = {}
-        self.failure: SlideError | None = None
+        self._opening = threading.Lock()
 
     def read(self, crops: Crops, rng: np.random.Generator | None = None) -> np.ndarray:
         """Pixels of crops, float32 (n, size, size, 3) in [0, 1]; without a generator nothing is augmented.
 
-        Raises SlideError if a tile cannot be read. It is kept as `failure`, for TensorFlow raises an error of its own
-        in its place.
+        Raises SlideError if a tile cannot be read.
         """
         pixels = np.empty((len(crops), self.size, self.size, 3), np.float32)
         for k in range(len(crops)):
@@ -137,17 +138,18 @@ class TileReader:
             try:
                 tile = self._slide(int(crops.slide[k])).read(*corner, (self.size, self.size), self.mpp)
             except SlideError as error:
-                self.failure = error
                 error.mend += " Or take the slide out of the sheet: training does not go on without some of its tiles."
                 raise
-            pixels[k] = tile if rng is None or self.augmentation is None else self.augmentation(rng, tile)[0]
-        pixels /= 255
+            seen = tile if rng is None or self.augmentation is None else self.augmentation(rng, tile)[0]
+            np.divide(seen, np.float32(255), out=pixels[k])
         return pixels
 
     def _slide(self, index: int) -> Slide:
-        if index not in self._open:
-            self._open[index] = self.slides[index].open()
-        return self._open[index]
+        with self._opening:
+            if index not in self._open:
+                self._open[index] = self.slides[index].open()
+                self._open[index].keep_at_most(KEPT_BYTES // len(self.slides))
+            return self._open[index]
 
     def close(self) -> None:
         """Close the slides that were opened for reading."""

@@ -59,7 +59,7 @@ def as_it_came(
     `shape` has the `size` (px) and `mpp` (µm/px) of what it sees; the rest is as for `new_network`.
     """
     model = new_network(settings, settings.training, seed, shape["size"], start=start)
-    history = pd.DataFrame(columns=["epoch", "loss", "seconds"])
+    history = pd.DataFrame(columns=["epoch", "loss", "seconds", "waited"])
     facts = {"architecture": settings.architecture, **shape, **slide_facts([], []), **run_facts(history, seed)}
     return Trained(model, history, facts)
 

@@ -46,6 +46,7 @@ def train_refiner(
     seed: int,
     folder: Path,
     start: str | None = None,
+    threads: int = 1,
     code: str = "",
 ) -> Trained:
     """Train a refiner; parameters as in `drunet.training.classifier.train_classifier`.
@@ -69,15 +70,15 @@ def train_refiner(
         raise TrainingDataError(what, where=f"refiners.{name}.data", found=found, mend=mend)
     model = new_network(settings, plan, seed, start=start)
     decisive = {"settings": settings.model_dump(), "seed": seed, "code": code}
-    batches = _batches(
-        fields, settings, augmentation=augmentation, batch_size=plan.batch_size, steps=plan.steps_per_epoch, seed=seed
-    )
+    shown: dict[str, Any] = {"seed": seed, "workers": threads}
+    learnt: dict[str, Any] = {"batch_size": plan.batch_size, "steps": plan.steps_per_epoch, **shown}
+    batches = _batches(fields, settings, augmentation=augmentation, **learnt)
     # Windows without tumour have a Dice of 0 or 1 for a pixel more or less: they are judged in batches.
-    fixed: dict[str, Any] = {"batch_size": 1 if settings.mpp is None else plan.batch_size, "fixed": True}
+    fixed: dict[str, Any] = {"batch_size": 1 if settings.mpp is None else plan.batch_size, "fixed": True, **shown}
     trainer = Trainer(model, loss=refinement_loss(settings.loss), metrics=[ThresholdedDice(name="dice")], plan=plan)
     history = trainer.train(
         batches=batches,
-        validation=_batches(held_out, settings, seed=seed, **fixed) if held_out else None,
+        validation=_batches(held_out, settings, **fixed) if held_out else None,
         folder=folder,
         identity=identity([s.files for s in training], [s.files for s in validation], start, **decisive),
         name=name,

@@ -50,7 +50,7 @@ def test_a_slice_comes_with_its_own_box() -> None:
 
 def test_batches_of_boxes_depend_on_seed_epoch_and_index_alone() -> None:
     view = BoxView(flip=True, shift=0.2, zoom=0.2)
-    one, two = batches(view=view), batches(view=view, threads=3)
+    one, two = batches(view=view), batches(view=view, workers=3)
     one.epoch = two.epoch = 4
     _ = two[1]
     for a, b in zip(one[0], two[0], strict=True):

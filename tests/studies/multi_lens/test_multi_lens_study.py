@@ -125,7 +125,9 @@ def test_a_training_with_lenses_learns_and_counts_its_epochs(arms) -> None:
 
 def test_arms_of_a_seed_differ_by_lenses_alone(arms) -> None:
     # Lenses of strength 0 draw all that lenses draw and move nothing: such an arm is the arm without, to the last bit.
-    without, nothing, lenses = (arms[name][0].drop(columns="seconds") for name in ("without", "nothing", "with"))
+    without, nothing, lenses = (
+        arms[name][0].drop(columns=["seconds", "waited"]) for name in ("without", "nothing", "with")
+    )
     pd.testing.assert_frame_equal(without, nothing)
     assert (lenses["loss"] != without["loss"]).all()
 

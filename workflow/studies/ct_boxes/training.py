@@ -63,7 +63,7 @@ def train_box_arm(
     reads, `root` the folder of the pictures, `size` the side of the square that they are resized to, px (published:
     512). `protocol`, `parts` and `validation_share` are of the source, see `studies.ct_boxes.trials.divide`; without
     validation slices the training loss chooses the epoch. `folder` keeps the state, and until the caller removes it the
-    weights of every training, see `studies.common.series.weights_file`. `threads` slices are decoded at a time,
+    weights of every training, see `studies.common.series.weights_file`. `threads` make batches ahead,
     `keep_mb` MB of pixels kept. After a change of the digest `code` training starts again.
 
     Returns predictions (`trials.ROWS`): all slices of the source, of every part (stage "source"), of each target before
@@ -192,7 +192,7 @@ class _Data:
 
     def _batches(self, slices: pd.DataFrame, plan: TrainingSettings, **options: Any) -> BoxBatches:
         boxes = true_boxes(slices) / sides_of(slices) * self.size
-        files, own = slices["file"].tolist(), {"seed": self.seed, "threads": self.threads, **options}
+        files, own = slices["file"].tolist(), {"seed": self.seed, "workers": self.threads, **options}
         return BoxBatches(files, boxes, originals=self.originals, unit=self.unit, batch_size=plan.batch_size, **own)
 
 

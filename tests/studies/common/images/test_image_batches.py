@@ -55,7 +55,7 @@ def test_an_epoch_shows_every_image_and_fills_its_last_batch_from_the_start() ->
 
 
 def test_a_batch_depends_on_seed_epoch_and_index_alone() -> None:
-    one, two = batches(), batches(threads=3)
+    one, two = batches(), batches(workers=3)
     one.epoch = two.epoch = 2
     _ = two[0], two[2]
     np.testing.assert_array_equal(one[1][0], two[1][0])

@@ -37,14 +37,15 @@ class Episodes(EpochBatches):
 
     Yields (float32 (ways (shots + queries), size, size, 3) in [0, 1], float32 (…, ways) one-hot): first the shots,
     class by class, then the queries. Classes with too few tiles for an episode are never drawn. `reader` and `tiles`
-    are as for `ClassBatches`; `fixed`: the same episodes in every epoch, nothing augmented.
+    are as for `ClassBatches`; `fixed`: the same episodes in every epoch, nothing augmented; `batches` are seed, fixed
+    and workers, as for `EpochBatches`.
     """
 
     reader: TileReader
     streams: ClassVar = {"episode": (0,), "augmentation": (1,)}
 
-    def __init__(self, reader: TileReader, tiles: Crops, *, plan: EpisodePlan, seed: int, fixed: bool = False) -> None:
-        super().__init__(plan.count, batch_size=1, seed=seed, fixed=fixed)
+    def __init__(self, reader: TileReader, tiles: Crops, *, plan: EpisodePlan, **batches: Any) -> None:
+        super().__init__(plan.count, batch_size=1, **batches)
         self.reader, self.tiles, self._plan = reader, tiles, plan
         self.known = episode_classes(self.tiles, plan)
         self._members = {k: np.flatnonzero(self.tiles.label == k) for k in self.known}

@@ -86,6 +86,7 @@ def train_clustered(
     seed: int,
     folder: Path,
     start: Mapping[str, str] | None = None,
+    threads: int = 1,
     code: str = "",
 ) -> Trained:
     """Train a classifier of architecture `clustered` or `prototypes` (DRU-Net, runs IX and VIII).
@@ -113,7 +114,8 @@ def train_clustered(
     model = new_network(network, plan, seed, data.facts["size"], labels=data.classes.labels)
     load_start(model, settings["weights"], start, f"{where}.weights")
     learnt, kept, labels = data.tiles(TRAINING), data.tiles(VALIDATION), len(data.classes.labels)
-    over_classes = partial(ClassBatches, reader, classes=labels, seed=seed, batch_size=plan.batch_size)
+    shown = {"classes": labels, "seed": seed, "batch_size": plan.batch_size, "workers": threads}
+    over_classes = partial(ClassBatches, reader, **shown)
     batches: ClassBatches | Episodes
     checks: ClassBatches | Episodes | None
     loss: Any = "categorical_crossentropy"
@@ -122,7 +124,7 @@ def train_clustered(
         batches = over_classes(tiles=learnt, steps=plan.steps_per_epoch)
         checks = over_classes(tiles=kept, fixed=True) if len(kept) else None
     else:
-        batches = Episodes(reader, learnt, plan=episodes, seed=seed)
+        batches = Episodes(reader, learnt, plan=episodes, seed=seed, workers=threads)
         checks = validation_episodes(reader, kept, episodes, seed + 1)
         layer = model.get_layer(PROTOTYPES)
         loss = PrototypicalLoss(episodes.shots, layer.temperature, layer.distance)
@@ -149,10 +151,8 @@ def train_clustered(
     if isinstance(batches, ClassBatches):
         drawn = batches.order()
     else:
-        shown = (
-            learnt if episodes is None or episodes.prototypes == "all" else some_of_each(learnt, episodes.shots, seed)
-        )
-        plain = over_classes(tiles=shown, fixed=True)
+        every = episodes is None or episodes.prototypes == "all"
+        plain = over_classes(tiles=learnt if every else some_of_each(learnt, episodes.shots, seed), fixed=True)
         found = class_means(embed(learner, plain, f"{name}: prototypes"), plain.tiles.label, where)
         model.get_layer(PROTOTYPES).set_weights([found])
         drawn = np.concatenate([batches.draw(i).ravel() for i in range(len(batches))])

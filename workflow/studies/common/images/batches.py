@@ -1,9 +1,9 @@
 """Batches of pictures of one constant size, and of image files for a classifier, with a teacher's answers if any."""
 
 import os
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from drunet.training.batches import EpochBatches
 from drunet.training.distillation import Answers
+from drunet.training.feed import Ahead
 from studies.common.images.folder import read_image
 from studies.common.images.view import View
 
@@ -31,6 +32,7 @@ class Originals:
     ) -> None:
         self._root, self._left, self._read = Path(root), keep_mb * 1e6, read
         self._kept: dict[str, NDArray[np.uint8]] = {}
+        self._keeping = threading.Lock()
 
     def __call__(self, file: str) -> NDArray[np.uint8]:
         """An image, uint8 (h, w, 3) unless it is read otherwise, not to be written to."""
@@ -38,9 +40,10 @@ class Originals:
             return self._kept[file]
         image = (self._read or read_image)(self._root / file)
         image.flags.writeable = False
-        if image.nbytes <= self._left:
-            self._kept[file] = image
-            self._left -= image.nbytes
+        with self._keeping:
+            if image.nbytes <= self._left and file not in self._kept:
+                self._kept[file] = image
+                self._left -= image.nbytes
         return image
 
 
@@ -50,14 +53,12 @@ class PictureBatches(EpochBatches):
     The last batch of an epoch is filled up from the beginning of the order, and an order that is too short begins anew.
     A fixed dataset also yields weights, and fills up with its first picture, which does not count there: its targets
     and weight are zero. Metrics without weights must leave out what has no target. `originals` gives a file's pixels
-    (uint8); `threads` pictures are decoded and cut at a time; `batches` are as for `EpochBatches`.
+    (uint8), to several threads at a time where there are `workers`; `batches` are as for `EpochBatches`.
     """
 
-    def __init__(
-        self, files: Sequence[str], *, originals: Callable[[str], NDArray[np.uint8]], threads: int = 1, **batches: Any
-    ) -> None:
+    def __init__(self, files: Sequence[str], *, originals: Callable[[str], NDArray[np.uint8]], **batches: Any) -> None:
         super().__init__(len(files), **batches)
-        self.files, self._originals, self._threads = list(files), originals, threads
+        self.files, self._originals = list(files), originals
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], ...]:
         pixels, targets = self._pair(index)
@@ -85,11 +86,7 @@ class PictureBatches(EpochBatches):
 
     def gathered(self, index: int) -> list[Any]:
         """What is seen of each picture of a batch."""
-        shown = self.shown(index)
-        if self._threads > 1:
-            with ThreadPoolExecutor(self._threads) as pool:
-                return list(pool.map(self._seen, shown))
-        return [self._seen(picture) for picture in shown]
+        return [self._seen(picture) for picture in self.shown(index)]
 
     def counts(self, index: int) -> NDArray[np.bool_]:
         """Which pictures of a fixed batch count, (batch,): not those that fill it up."""
@@ -147,5 +144,6 @@ class ImageBatches(PictureBatches):
 
 def probabilities(model: Any, batches: PictureBatches) -> NDArray[np.float32]:
     """What a model answers for the pictures of a fixed dataset: float32 (n, outputs), in their order."""
-    answers = [np.asarray(model.predict_on_batch(batches.inputs(i)), dtype=np.float32) for i in range(len(batches))]
+    with Ahead(batches.inputs, len(batches), batches.workers) as inputs:
+        answers = [np.asarray(model.predict_on_batch(batch), dtype=np.float32) for batch in inputs]
     return np.concatenate(answers)[: batches.count]

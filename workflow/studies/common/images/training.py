@@ -66,7 +66,7 @@ def train_arm(
     network = NetworkSettings.among(arm, name)
     model = new_network(network, plan, seed, view.size, start=arm["weights"], classes=len(classes))
     usual: dict[str, Any] = {"classes": len(classes), "view": view, "batch_size": plan.batch_size, "seed": seed}
-    usual |= {"originals": Originals(root, keep_mb), "distilled": bool(taught_by), "threads": threads}
+    usual |= {"originals": Originals(root, keep_mb), "distilled": bool(taught_by), "workers": threads}
     numbers = class_numbers(images, classes)
 
     def part(chosen: np.ndarray, **options: Any) -> ImageBatches:
@@ -130,7 +130,7 @@ def external_answers(
     `facts` are what `train_arm` left, `weights` those of one of its trials.
     """
     classes, view, none = list(facts["classes"]), View.of(facts["view"], "view"), np.empty(0, np.int64)
-    shown: dict[str, Any] = {"classes": len(classes), "view": view, "seed": facts["seed"], "threads": threads}
+    shown: dict[str, Any] = {"classes": len(classes), "view": view, "seed": facts["seed"], "workers": threads}
     shown |= {"batch_size": facts["training"]["batch_size"], "originals": Originals(root, 0), "fixed": True}
     batches = ImageBatches(images["file"].tolist(), class_numbers(images, classes), **shown)
     trial = Trial("external", 0, Split(none, none, np.arange(len(images))), 0.0)

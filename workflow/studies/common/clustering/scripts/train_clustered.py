@@ -22,6 +22,7 @@ with job(snakemake.log[0], gpus=snakemake.resources.gpu):
         seed=params.seed,
         folder=state,
         start={"weights": inputs.weights, "facts": inputs.start} if inputs.start else None,
+        threads=snakemake.threads,
         code=params.code,
     )
     trained.write(weights=output.weights, history=output.history, facts=output.facts, settings=params.settings)
