@@ -59,7 +59,7 @@ def main() -> None:
     child = children["2 workers"]
     for _ in range(2):
         rate = asked.tiles / child.ask({"tiles": asked.tiles})["wall"]
-        waited = child.ask({"tiles": asked.tiles, "sleep": BATCH / (0.6 * rate)})["waited"]
+        waited = child.ask({"tiles": 2 * asked.tiles, "sleep": BATCH / (0.6 * rate)})["waited"]
         print(f"a step that takes 60 % of {rate:.0f} tiles/s waited {waited:.1%} (asked: under 10 %)")
 
 

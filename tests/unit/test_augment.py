@@ -101,6 +101,8 @@ def test_a_picture_lies_as_any_other_array_does() -> None:
         for turns in range(4):
             laid, *channels = reorient(Orientation(*flips, turns), image, *np.moveaxis(image, -1, 0))
             np.testing.assert_array_equal(laid, np.stack(channels, axis=-1))
+            (window,) = reorient(Orientation(*flips, turns), image[1:4, 2:5])
+            assert window.flags.c_contiguous and window.shape == (3, 3, 3)
 
 
 def test_contrast_keeps_each_channels_own_mean() -> None:

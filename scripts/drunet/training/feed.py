@@ -68,7 +68,8 @@ class Feed(keras.utils.PyDataset):
 
     def __init__(self, batches: Any) -> None:
         super().__init__(workers=1)
-        self.batches, self.failure = batches, None
+        self.batches = batches
+        self.failure: DrunetError | None = None
         self.ended: dict[int, float] = {}
         self._ahead: Ahead | None = None
         self._begun, self._ready = 0.0, list[float]()
