@@ -47,6 +47,7 @@ with job(snakemake.log[0]):
             overlays=[o for o in overlays if not outcome_of(o.overlay)],
             histories=histories,
             calibrations={facts["model"]: facts for facts in map(read_json, inputs.calibrations)},
+            bounds=[read_json(path) for path in inputs.bounds],
             runtimes=run_times(params.benchmarks),
             models=[model_row(export) for export in exports],
             sections=[read_section(path) for path in inputs.sections],

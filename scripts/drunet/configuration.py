@@ -28,16 +28,10 @@ def checked(
     files: Iterable[str] = (),
     rules: Path | None = None,
 ) -> dict[str, Any]:
-    """The configuration with models written out, once all of it is sound.
+    """The configuration with models written out, once all of it is sound; raises ConfigError, ModelError.
 
     `models` are those of `read_listed`, `files` the configuration's own, in which a key may stand twice, and `rules`
     the folder of the rules, whose names stand under `resources`; a job's own process needs neither.
-
-    Raises
-    ------
-    ConfigError
-    ModelError
-        For an unknown architecture.
     """
     merging.check_repeated_keys(files)
     settled = merging.resolve_models(listed.with_listed(config, models))

@@ -38,6 +38,8 @@ STAGES = {
     "draw_classified_tiles",
     "calibrate_classifier",
     "export_calibrated",
+    "bound_missed",
+    "export_bound",
     "classify_tiles",
     "adopt_encoder",
     "encode_tiles",

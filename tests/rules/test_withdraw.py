@@ -93,9 +93,9 @@ def test_files_that_the_sheet_names_and_slides_of_a_like_name_are_left_alone(tmp
         (results / name).write_text("")
     (results / "slides.tsv").write_text("a.b\taa\ta-b\tb-a\n")
     found = traces(results, ["a"], [results / "runs/r/a/mask.tif"], {})
-    assert found.own == [results / "slides/a"] and found.kept == [results / "runs/r/a"] and found.shared == []
+    assert found.paths == {"slide": [results / "slides/a"], "shared": [], "yours": [results / "runs/r/a"]}
     (results / "slides.tsv").write_text("a.b\ta\n")
-    assert traces(results, ["a"], [], {}).shared == [results / "slides.tsv"]
+    assert traces(results, ["a"], [], {}).paths["shared"] == [results / "slides.tsv"]
 
 
 @pytest.mark.parametrize("broken", ["results: [", "", "cohort: 7", "cohort: {sheet: nowhere.tsv}"])

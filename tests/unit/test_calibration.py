@@ -22,7 +22,6 @@ from drunet.uncertainty.calibration import (
     calibrate,
     calibration_error,
     fit_temperature,
-    negative_log_likelihood,
     reliability,
     temperature_of,
     tempered,
@@ -49,7 +48,8 @@ def test_the_temperature_is_that_of_logistic_regression_without_an_intercept(tem
 def test_likelihood_and_error_are_those_of_others() -> None:
     p, label = drawn(3000, 2.0)
     by_definition = -np.mean(np.where(label == 1, np.log(p), np.log1p(-p)))
-    assert negative_log_likelihood(p, label) == pytest.approx(by_definition)
+    tiles = pd.DataFrame({"slide": "s", "patient": 0, "split": "test", "p_tumour": p, "label": label})
+    assert calibrate(tiles, seed=1)["splits"]["test"]["before"]["nll"] == pytest.approx(by_definition)
     # Equal numbers in each bin: scikit-learn's quantiles divide the tiles as ranks do.
     observed, predicted = calibration_curve(label, p, n_bins=15, strategy="quantile")
     bins = reliability(p, label)
@@ -103,7 +103,8 @@ def test_validation_tiles_are_judged_by_what_other_patients_say_and_test_tiles_b
         rows.assign(p_tumour=tempered(rows["p_tumour"].to_numpy(), fit_temperature(*others(val, number)) or 0))
         for number, rows in val.groupby("patient")
     )
-    expected = negative_log_likelihood(apart["p_tumour"].to_numpy(), apart["label"].to_numpy())
+    q, truth = apart["p_tumour"].to_numpy(), apart["label"].to_numpy()
+    expected = -np.mean(np.where(truth == 1, np.log(q), np.log1p(-q)))
     assert facts["splits"]["val"]["after"]["nll"] == pytest.approx(expected)
     for split in ("val", "test"):
         judged = facts["splits"][split]

@@ -187,6 +187,7 @@ OPTIONAL = {
     "RefinerSettings": {"mpp", "loss"},
     "RunSettings": {"clustering", "smallest_tumour_of", "cascade"},
     "ClusteringSettings": {"clusters", "min_heat", "smoothing_px", "px"},
+    "MeasureSettings": {"missed_at_most"},
     "PostprocessSettings": {"opening_px", "median_px", "opening_um", "median_um", "order", "within_tissue"},
 }
 

@@ -9,6 +9,7 @@ SLIDE_EXPORTS = {
     "pictures": ["overlay.jpg", "heatmap.jpg"],
     "ome_tiff": ["segmentation.ome.tif", "probability.ome.tif"],
     "dicom_seg": ["segmentation.dcm"],
+    "bound": ["bound.geojson"],
 }
 RUN_EXPORTS = {
     "ro_crate": ["ro-crate.zip"],

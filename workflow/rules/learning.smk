@@ -361,5 +361,22 @@ def unrefined_calibration(wildcards):
     return [] if run_refined(wildcards) else asked_calibration(wildcards)
 
 
+def bounding_slides(wildcards):
+    """Slides, with their run, that bound what is missed: whole outlines of test patients, whom no model saw."""
+    chosen = [s for s in measured_slides() if (ROWS[s].split, ROWS[s].annotation_kind) == ("test", "wta")]
+    return [SimpleNamespace(run=wildcards.run, slide=s) for s in chosen]
+
+
+def bounds(runs):
+    """Bounds of some runs, if one is asked for."""
+    return [f"{RESULTS}/runs/{run}/bound.json" for run in runs if config["measure"].get("missed_at_most")]
+
+
+def asked_bound(wildcards):
+    if not bounds([wildcards.run]):
+        raise WorkflowError("export.formats: `bound` needs `measure.missed_at_most`, say 0.1.")
+    return bounds([wildcards.run])[0]
+
+
 def needs_gpu():
     return 1 if config["inference"]["provider"] in ("cuda", "tensorrt") else 0

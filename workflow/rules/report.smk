@@ -21,6 +21,7 @@ rule report:
         exports=expand("<results>/models/{model}/export.json", model=USED_MODELS),
         histories=[f"<results>/models/{m}/history.tsv" for m in USED_MODELS if not is_finished(m)],
         calibrations=lambda wildcards: calibrations(USED_CLASSIFIERS),
+        bounds=bounds(RUNS),
         published=sorted(str(p) for p in (Path(workflow.basedir) / "resources/published").glob("*.tsv")),
         sections=SECTIONS,
         formats=str(RESOURCES / "exports.tsv"),

@@ -14,7 +14,7 @@ from drunet.errors import ModelError
 from drunet.files import whole_file
 
 PARITY_LIMIT = 1e-5
-_TRIED = 8
+_MEND = "Leave out `export.calibrated`, or scale its answers by the temperature in calibration.json."
 
 
 def write_calibrated(
@@ -23,7 +23,7 @@ def write_calibrated(
     """Write a classifier that answers softmax(logits / temperature); returns the largest difference from that.
 
     It is tried on random pictures, whose logits NumPy divides. Raises ModelError, and writes nothing, where the graph
-    does not end in a softmax, or the two differ by more than `PARITY_LIMIT`.
+    does not end in a softmax of two classes, or the two differ by more than `PARITY_LIMIT`.
     """
     model = onnx.load(os.fspath(source))
     graph, makers = model.graph, {name: node for node in model.graph.node for name in node.output}
@@ -31,40 +31,28 @@ def write_calibrated(
     while node is not None and node.op_type in ("Identity", "Cast"):
         node = makers.get(node.input[0])
     if node is None or node.op_type != "Softmax":
-        mend = "Leave out `export.calibrated`, or scale its answers by the temperature in calibration.json."
-        raise ModelError(
-            "the graph does not end in a softmax", where=where, found=getattr(node, "op_type", ""), mend=mend
-        )
-    logits = node.input[0]
-    inverse = numpy_helper.from_array(np.array(1 / temperature, np.float32), "inverse_temperature")
-    graph.initializer.append(inverse)
-    scaled = helper.make_node("Mul", [logits, inverse.name], ["tempered_logits"], name="tempered")
-    graph.node.insert(list(graph.node).index(node), scaled)
-    node.input[0] = "tempered_logits"
+        found = node.op_type if node else None
+        raise ModelError("the graph does not end in a softmax", where=where, found=found, mend=_MEND)
+    logits, scaled, inverse = node.input[0], "tempered_logits", "inverse_temperature"
+    graph.initializer.append(numpy_helper.from_array(np.array(1 / temperature, np.float32), inverse))
+    graph.node.insert(list(graph.node).index(node), helper.make_node("Mul", [logits, inverse], [scaled]))
+    node.input[0] = scaled
     model.metadata_props.add(key="temperature", value=repr(temperature))
     onnx.checker.check_model(model)
-    difference = _difference(model, logits, temperature, seed, where)
-    if not difference <= PARITY_LIMIT:
-        what, found = (
-            "the calibrated model does not answer as its logits say",
-            f"largest difference {difference:.2g}",
-        )
-        raise ModelError(what, where=where, found=found, mend="Please report it.")
-    with whole_file(target) as temporary:
-        onnx.save(model, os.fspath(temporary))
-    return difference
-
-
-def _difference(model: onnx.ModelProto, logits: str, temperature: float, seed: int, where: str) -> float:
     shown = onnx.ModelProto()
     shown.CopyFrom(model)
     shown.graph.output.append(helper.make_tensor_value_info(logits, onnx.TensorProto.FLOAT, None))
     session = ort.InferenceSession(shown.SerializeToString(), providers=["CPUExecutionProvider"])
-    taken = session.get_inputs()[0]
-    sides = [side if isinstance(side, int) else _TRIED for side in taken.shape]
+    sides = [side if isinstance(side, int) else 8 for side in session.get_inputs()[0].shape]
     pictures = np.random.default_rng(seed).uniform(0, 255, sides).astype(np.float32)
-    answer, found = session.run(None, {taken.name: pictures})
-    if found.shape[-1] != 2:
-        what, mend = "a temperature is fitted for two classes", "Leave out `export.calibrated`."
-        raise ModelError(what, where=where, found=f"{found.shape[-1]} classes", mend=mend)
-    return float(np.abs(answer - special.softmax(found.astype(np.float64) / temperature, axis=-1)).max())
+    answer, found = session.run(None, {session.get_inputs()[0].name: pictures})
+    difference = float(np.abs(answer - special.softmax(found.astype(np.float64) / temperature, axis=-1)).max())
+    if found.shape[-1] != 2 or not difference <= PARITY_LIMIT:
+        what, found = (
+            "the calibrated model is not one of two classes, or does not answer as its logits say",
+            answer.shape,
+        )
+        raise ModelError(what, where=where, found=f"{found}, difference {difference:.2g}", mend=_MEND)
+    with whole_file(target) as temporary:
+        onnx.save(model, os.fspath(temporary))
+    return difference

@@ -209,27 +209,20 @@ def roc_curve(tiles: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def reliability_curves(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Reliability of tile classifiers before and after temperature scaling, as `calibrate` judged them.
-
-    Each by its test tiles, or its validation tiles where there are none.
-    """
+    """Reliability of classifiers before and after temperature scaling, by their test tiles or else validation tiles."""
     with matplotlib.rc_context(STYLE):
         figure, panels = new_figure(4.8, width=8.0, panels=2)
         for axes, when in zip(panels, ("before", "after"), strict=True):
             axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1.0, linestyle=(0, (1, 2)))
             for i, (name, facts) in enumerate(calibrations.items()):
                 split = next((s for s in ("test", "val") if s in facts["splits"]), None)
-                judged = facts["splits"][split][when] if split else None
-                if judged is None:
-                    continue
-                bins, colour = pd.DataFrame(judged["reliability"]), PALETTE[i % len(PALETTE)]
-                label = f"{name}, {split}: error {judged['ece']:.3f}"
-                axes.plot(bins["predicted"], bins["observed"], "o-", color=colour, markersize=4, label=label)
-            axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=when)
-            axes.set_aspect("equal")
+                if split and (judged := facts["splits"][split][when]):
+                    bins, colour = pd.DataFrame(judged["reliability"]), PALETTE[i % len(PALETTE)]
+                    label = f"{name}, {split}: error {judged['ece']:.3f}"
+                    axes.plot(bins["predicted"], bins["observed"], "o-", color=colour, markersize=4, label=label)
+            axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=when, aspect="equal")
+            axes.set(xlabel="mean probability of tumour", ylabel="share of tiles with tumour")
             axes.grid()
-            axes.set_xlabel("mean probability of tumour")
-            axes.set_ylabel("share of tiles with tumour")
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(loc="upper left", fontsize=8)
     return figure

@@ -66,6 +66,8 @@ class ReportInputs:
         Per run what `drunet.report.tumour.tumour_per_slide` gives.
     settings : dict
         For the paragraph on methods: blocks of the configuration, and under `models` each model's settings.
+    bounds : list of dict
+        bound.json of each run that has one.
     calibrations : dict of str to dict
         Per classifier what `drunet.uncertainty.calibration.calibrate` gives.
     formats : DataFrame
@@ -92,6 +94,7 @@ class ReportInputs:
     tiles: dict[str, pd.DataFrame] = field(default_factory=dict)
     tumour: dict[str, pd.DataFrame] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    bounds: Sequence[dict[str, Any]] = ()
     calibrations: dict[str, dict[str, Any]] = field(default_factory=dict)
     formats: pd.DataFrame = field(default_factory=pd.DataFrame)
     threshold: float = 0.5

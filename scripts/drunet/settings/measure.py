@@ -14,5 +14,7 @@ class MeasureSettings(Block):
     """resolution of the raster on which masks are compared, µm/px"""
     threshold: Share
     """threshold on heatmap and refined probability"""
+    missed_at_most: float | None = Field(default=None, gt=0, lt=1)
+    """share of a patient's tumour that may be missed on average, for the bound of each run; null: none is made"""
     bootstrap: int = Field(ge=100, le=1_000_000)
     """bootstrap resamples, by patient"""

@@ -5,6 +5,7 @@ docs/trust.md has the formulas, and what they rest on.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -19,8 +20,8 @@ from drunet.errors import ConfigError
 BINS, FOLDS = 15, 5
 # Probabilities are float32: nearer to 0 or 1 a logit is of its rounding.
 _NEAREST = 1e-7
-# Inverse temperatures that are tried. An optimum at either end is none: the tiles do not say where it is.
-_SHARPEST, _FLATTEST = math.log(20), -math.log(20)
+# Logarithm of temperatures that are tried. An optimum at either end is none: the tiles do not say where it is.
+_WIDEST = math.log(20)
 
 
 def tempered(p: np.ndarray, temperature: float) -> np.ndarray:
@@ -41,33 +42,22 @@ def _logit(p: np.ndarray) -> np.ndarray:
     return np.asarray(special.logit(np.clip(np.asarray(p, np.float64), _NEAREST, 1 - _NEAREST)))
 
 
-def negative_log_likelihood(p: np.ndarray, label: np.ndarray) -> float:
-    """Mean of -log of the probability that each tile's own class was given; `p` float (n,), `label` 0 or 1 (n,)."""
-    z = _logit(p)
+def _loss(logit: np.ndarray, label: np.ndarray, log_inverse: float = 0.0) -> float:
+    """Mean of -log of the probability that each tile's own class is given, at the inverse of a temperature."""
+    z = logit * math.exp(log_inverse)
     return float(np.mean(np.logaddexp(0, z) - z * label))
 
 
 def fit_temperature(p: np.ndarray, label: np.ndarray) -> float | None:
-    """The temperature at which labelled tiles are most likely; None where they do not determine one.
+    """The temperature at which labelled tiles are most likely; `p` float (n,), `label` int (n,) 1 tumour, 0 not.
 
-    Parameters
-    ----------
-    p : float (n,)
-        Probability of tumour.
-    label : int (n,)
-        1 tumour, 0 non-tumour. One class alone, tiles that a threshold divides without a fault, and answers no better
-        than chance have no best temperature.
+    None where they determine none: one class alone, divided without a fault, or judged no better than by chance.
     """
     if len(np.unique(label)) < 2:
         return None
-    z = _logit(p)
-
-    def loss(log_inverse: float) -> float:
-        scaled = z * math.exp(log_inverse)
-        return float(np.mean(np.logaddexp(0, scaled) - scaled * label))
-
-    best = optimize.minimize_scalar(loss, bounds=(_FLATTEST, _SHARPEST), method="bounded", options={"xatol": 1e-6}).x
-    return None if min(best - _FLATTEST, _SHARPEST - best) < 1e-3 else math.exp(-best)
+    loss = functools.partial(_loss, _logit(p), label)
+    best = optimize.minimize_scalar(loss, bounds=(-_WIDEST, _WIDEST), method="bounded", options={"xatol": 1e-6}).x
+    return None if _WIDEST - abs(best) < 1e-3 else math.exp(-best)
 
 
 def reliability(p: np.ndarray, label: np.ndarray, bins: int = BINS) -> pd.DataFrame:
@@ -94,20 +84,11 @@ def calibration_error(bins: pd.DataFrame) -> float:
 def calibrate(tiles: pd.DataFrame, seed: int) -> dict[str, Any]:
     """Fit a temperature on validation tiles, and judge it, as JSON values.
 
-    Parameters
-    ----------
-    tiles : DataFrame
-        slide, patient (a number), split, p_tumour, label; only readable tiles with label 0 or 1 count.
-    seed : int
-        Of the folds of patients.
-
-    Returns
-    -------
-    dict
-        temperature (None: not determined), bins, and `splits`: for val and test, where there are tiles, tiles, slides,
-        patients, apart, and `before` and `after` (None without a temperature) with nll, ece and `reliability`. Tiles of
-        the validation split are judged at temperatures that were fitted without their patient; where there are too few
-        for that `apart` is false, and the same tiles fit and judge.
+    `tiles` has slide, patient (a number), split, p_tumour, label; only readable ones with label 0 or 1 count. `seed` is
+    of the folds of patients. Returns temperature (None: not determined), bins, and `splits`: for val and test, where
+    there are tiles, tiles, slides, patients, apart, `before` and `after` (None without a temperature), each with nll,
+    ece and `reliability`. Validation tiles are judged at temperatures fitted without their patient; with too few
+    patients for that, `apart` is false: the same tiles fit and judge.
     """
     known = tiles[tiles["label"].isin((0, 1)) & tiles["p_tumour"].notna()]
     val = known[known["split"] == "val"]
@@ -145,8 +126,7 @@ def _apart(rows: pd.DataFrame, seed: int) -> np.ndarray | None:
 
 def _judged(p: np.ndarray, label: np.ndarray) -> dict[str, Any]:
     bins = reliability(p, label)
-    nll = negative_log_likelihood(p, label)
-    return {"nll": nll, "ece": calibration_error(bins), "reliability": bins.to_dict("records")}
+    return {"nll": _loss(_logit(p), label), "ece": calibration_error(bins), "reliability": bins.to_dict("records")}
 
 
 def temperature_of(facts: Mapping[str, Any], where: str) -> float:

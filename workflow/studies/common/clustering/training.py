@@ -114,7 +114,7 @@ def train_clustered(
     model = new_network(network, plan, seed, data.facts["size"], labels=data.classes.labels)
     load_start(model, settings["weights"], start, f"{where}.weights")
     learnt, kept, labels = data.tiles(TRAINING), data.tiles(VALIDATION), len(data.classes.labels)
-    shown = {"classes": labels, "seed": seed, "batch_size": plan.batch_size, "workers": threads}
+    shown: dict[str, Any] = {"classes": labels, "seed": seed, "batch_size": plan.batch_size, "workers": threads}
     over_classes = partial(ClassBatches, reader, **shown)
     batches: ClassBatches | Episodes
     checks: ClassBatches | Episodes | None
@@ -151,8 +151,9 @@ def train_clustered(
     if isinstance(batches, ClassBatches):
         drawn = batches.order()
     else:
-        every = episodes is None or episodes.prototypes == "all"
-        plain = over_classes(tiles=learnt if every else some_of_each(learnt, episodes.shots, seed), fixed=True)
+        some = episodes is not None and episodes.prototypes != "all"
+        tiles = some_of_each(learnt, episodes.shots, seed) if episodes and some else learnt
+        plain = over_classes(tiles=tiles, fixed=True)
         found = class_means(embed(learner, plain, f"{name}: prototypes"), plain.tiles.label, where)
         model.get_layer(PROTOTYPES).set_weights([found])
         drawn = np.concatenate([batches.draw(i).ravel() for i in range(len(batches))])

@@ -1,0 +1,57 @@
+"""The bound on missed tumour is kept by the outlines that are exported for it, or refused in words."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+
+from drunet.annotation import read_annotation
+from drunet.files import read_json
+from drunet.uncertainty.risk_control import thresholds
+
+if TYPE_CHECKING:
+    from tiny_cohort import Project
+
+
+def outlines(project: Project, file: str, slide: str) -> shapely.Geometry:
+    features = json.loads((project.results / f"runs/by_colour/{slide}/{file}").read_text(encoding="utf-8"))["features"]
+    return shapely.union_all([shapely.geometry.shape(f["geometry"]) for f in features])
+
+
+def test_wider_outlines_miss_no_more_than_the_bound_says(own_copy: Project) -> None:
+    """Two patients bound a third at one half: (sum of shares + 1) / 3. Areas are those of shapely."""
+    own_copy.config["measure"]["missed_at_most"] = 0.5
+    own_copy.config["export"]["formats"] = ["bound", "geojson"]
+    # So that something is missed.
+    own_copy.config["postprocess"]["threshold"] = 0.97
+    done = own_copy.write().run("exports", "results/report/report.html")
+    assert done.status == 0, done.output
+    facts = read_json(own_copy.results / "runs/by_colour/bound.json")
+    assert (facts["patients"], facts["refused"], facts["slides_without_result"]) == (2, "", 0)
+    assert facts["threshold"] in thresholds(0.97) and facts["missed"] <= facts["before"]
+    assert (2 * facts["missed"] + 1) / 3 <= 0.5 + 1e-9
+    shares = []
+    for slide in ("tumour_a", "tumour_b"):
+        wide, own = outlines(own_copy, "bound.geojson", slide), outlines(own_copy, "segmentation.geojson", slide)
+        assert own.difference(wide).area < 0.02 * max(own.area, 1)
+        drawn = read_annotation(
+            own_copy.folder / "slides" / own_copy.row(slide)["annotation"],
+            kind="wta", where=slide, width=600, height=500, classes=own_copy.config["cohort"]["annotation_classes"],
+        ).tumour  # fmt: skip
+        shares.append(drawn.difference(wide).area / drawn.area)
+    # Outlines are within a pixel of their mask.
+    assert np.mean(shares) <= facts["missed"] + 0.02
+    page = (own_copy.results / "report/report.html").read_text(encoding="utf-8")
+    assert "at most 50" in page and "like the 2 test patients" in page
+
+
+def test_too_few_patients_are_refused_in_words_and_the_page_says_so(own_copy: Project) -> None:
+    own_copy.config["measure"]["missed_at_most"] = 0.1
+    own_copy.config["export"]["formats"] = ["bound"]
+    done = own_copy.write().run("results/report/report.html", "exports")
+    assert done.status != 0 and "no bound on missed tumour can be given" in done.output
+    page = (own_copy.results / "report/report.html").read_text(encoding="utf-8")
+    assert "2 test patients with outlined tumour are too few: 9 are needed" in page
