@@ -224,7 +224,7 @@ def test_overlays_that_ship_are_valid_on_top_of_it(overlay: Path, config: Json) 
         ("classifiers.dr_fused.training.learning_rat", "classifiers.dr_fused.training", "Did you mean learning_rate?"),
         ("refiners.unet.data.anotation_kinds", "refiners.unet.data", "Did you mean annotation_kinds?"),
         ("runs.drunet.refinr", "runs.drunet", "Did you mean refiner?"),
-        ("measure.zzz", "measure", "Known: bootstrap, mpp, threshold."),
+        ("measure.zzz", "measure", "Known: bootstrap, missed_at_most, mpp, threshold."),
     ],
 )
 def test_an_unknown_key_is_named_with_the_closest_known_one(config: Json, key: str, where: str, hint: str) -> None:
