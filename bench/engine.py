@@ -9,8 +9,9 @@ two is what a machine's speed does not change. Also printed: the peak memory of 
 
 With `--engines` the tiles are judged from memory, in turn, by ONNX Runtime and, where it is installed, OpenVINO, in
 every precision that they and the processor have; int8 by a file that the workflow quantised. Printed are tiles per
-second, the ratio to ONNX Runtime's float32 (median over the turns), mean |Δp| and the share of tiles on another side of
-0.5.
+second, the ratio to ONNX Runtime's float32 (median over the turns) by the clock and by processor time, mean |Δp| and
+the share of tiles on another side of 0.5. On a machine that others use too, only the ratio by processor time says
+anything, and with `--threads 1`: threads that wait for one another spin.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def processor() -> str:
     return f"{said.get('model name')}, {len(os.sched_getaffinity(0))} cores, {' '.join(f for f in FLAGS if f in flags)}"
 
 
-def compare(held: list[np.ndarray], model: Path, int8: Path | None, batch: int, repeats: int) -> None:
+def compare(held: list[np.ndarray], model: Path, int8: Path | None, batch: int, repeats: int, threads: int) -> None:
     """Judge the tiles by every engine in turn, and print the table."""
     sessions = {}
     for provider, precision in VARIANTS:
@@ -71,13 +72,15 @@ def compare(held: list[np.ndarray], model: Path, int8: Path | None, batch: int, 
         if path is None:
             continue
         try:
-            sessions[provider, precision] = open_session(path, EngineOptions(provider, precision), where="bench")
+            sessions[provider, precision] = open_session(
+                path, EngineOptions(provider, precision, threads=threads), where="bench"
+            )
         except ProviderError as error:
             print(f"without {provider} {precision}: {error}")
-    answers, seconds = {}, {key: [] for key in sessions}
+    answers, seconds, spent = {}, {key: [] for key in sessions}, {key: [] for key in sessions}
     for repeat in range(repeats + 1):
         for key, session in sessions.items():
-            name, begin = session.get_inputs()[0].name, time.perf_counter()
+            name, begin, used = session.get_inputs()[0].name, time.perf_counter(), time.process_time()
             parts = [
                 probabilities(session, name, np.stack(held[i : i + batch]), Layout(), "bench")
                 for i in range(0, len(held), batch)
@@ -85,13 +88,17 @@ def compare(held: list[np.ndarray], model: Path, int8: Path | None, batch: int, 
             answers[key] = np.concatenate(parts)
             # The first turn is a warm-up.
             seconds[key] += [time.perf_counter() - begin] if repeat else []
+            spent[key] += [time.process_time() - used] if repeat else []
     first = next(iter(sessions))
-    print(f"{len(held)} tiles, {repeats} turns\n{'':20}{'tiles/s':>9}{'ratio':>7}{'|Δp|':>8}{'sides':>8}")
+    print(f"{len(held)} tiles, {repeats} turns\n{'':20}{'tiles/s':>9}{'ratio':>7}{'by time':>9}{'|Δp|':>8}{'sides':>8}")
     for key, own in seconds.items():
         ratio = statistics.median(a / b for a, b in zip(seconds[first], own, strict=True))
+        work = statistics.median(a / b for a, b in zip(spent[first], spent[key], strict=True))
         apart = differences(answers[first], answers[key], 0.5)
         rate = len(held) / statistics.median(own)
-        print(f"{' '.join(key):20}{rate:9.1f}{ratio:7.2f}{apart['mean_difference']:8.4f}{apart['sides']:8.4f}")
+        print(
+            f"{' '.join(key):20}{rate:9.1f}{ratio:7.2f}{work:9.2f}{apart['mean_difference']:8.4f}{apart['sides']:8.4f}"
+        )
 
 
 def main() -> None:
@@ -108,6 +115,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--provider", default="cpu")
     parser.add_argument("--engines", action="store_true", help="compare engines and precisions")
+    parser.add_argument("--threads", type=int, default=0, help="of the networks, with --engines; 0: all cores")
     parser.add_argument("--int8", type=Path, default=None, help="the model in int8")
     arguments = parser.parse_args()
     print(processor())
@@ -129,7 +137,7 @@ def main() -> None:
         held = [slide.read(int(a), int(b), (size, size), arguments.mpp) for a, b in zip(x, y, strict=True)]
 
     if arguments.engines:
-        compare(held, arguments.model, arguments.int8, arguments.batch, arguments.repeats)
+        compare(held, arguments.model, arguments.int8, arguments.batch, arguments.repeats, arguments.threads)
         return
 
     def from_memory() -> float:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 from scipy.stats import beta
 
+from drunet.annotation.provenance import origin
 from drunet.cascade import Band, choose_band, classify_cascade, most_differing
+from drunet.export.outline import audited, write_geojson
+from drunet.files import write_tsv
 from drunet.inference import Classified
+from drunet.report.tumour import read_tumour, with_audits
 from drunet.settings.cascade import CascadeSettings
 
 COUNT = 4000
@@ -115,3 +122,24 @@ def test_tiles_that_could_not_be_read_stay_unknown_and_are_not_audited() -> None
     torn[:500] = np.nan
     result, said, _ = run(torn, max_differing=1.0)
     assert result.unreadable == 500 and np.isnan(result.p_tumour[:500]).all() and said.tiles == COUNT - 500
+
+
+def test_what_the_audit_says_is_in_the_table_and_in_the_outlines(tmp_path: Path) -> None:
+    said = {"audited": 300, "differing": 2, "bound": 0.0207, "in_full": False}
+    table = pd.DataFrame({"slide": ["a", "b", "c"], "patient": 1, **dict.fromkeys(("tumour_mm2", "tissue_mm2"), 1.0)})
+    told = with_audits(table.assign(share=0.5), {"a": said, "b": {**said, "in_full": True}})
+    write_tsv(told, tmp_path / "t.tsv")
+    read = read_tumour(tmp_path / "t.tsv")
+    np.testing.assert_allclose(read["differing_at_most"], [0.0207, 0, np.nan])
+    assert list(read["in_full"]) == ["no", "yes", "unknown"] and read["audited"].iloc[0] == 300
+    box = shapely.box(0, 0, 100, 100)
+    how: dict[str, Any] = {"slide_id": "a", "name": "Tumor", "colour": (1, 2, 3), "mpp": 1.0, "parent": True}
+    write_geojson(tmp_path / "o.geojson", [box], **how, origin=origin("quick", {"m": "0" * 64}), audit=audited(said))
+    outlines = json.loads((tmp_path / "o.geojson").read_text(encoding="utf-8"))
+    (parent,) = outlines["features"]
+    wanted = {"Tiles audited": 300, "Audited tiles differing": 2, "Tiles differing at most %": 2.07, "Done in full": 0}
+    assert outlines["properties"] == wanted and parent["properties"]["measurements"].items() >= wanted.items()
+    assert (
+        audited(None) == audited({**said, "bound": None}) == {}
+        and audited({**said, "in_full": True})["Tiles differing at most %"] == 0
+    )
