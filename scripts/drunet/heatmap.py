@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import tifffile
 
 from drunet.errors import DrunetError
@@ -18,6 +17,8 @@ from drunet.outcome import require_result
 from drunet.tiles import write_table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from drunet.inference import Classified
 
 
@@ -36,6 +37,7 @@ def stitch(table: pd.DataFrame, grid: Grid) -> np.ndarray:
 
     Examples
     --------
+    >>> import pandas as pd
     >>> grid = Grid(192, 128, mpp=1.0, tile_mpp=1.0, size=64, step=64)
     >>> stitch(pd.DataFrame({"column": [0, 2], "row": [0, 1], "p_tumour": [0.25, 1.0]}), grid)
     array([[0.25,  nan,  nan],

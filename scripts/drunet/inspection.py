@@ -7,10 +7,9 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
@@ -27,6 +26,10 @@ from drunet.settings.tissue import TissueSettings
 from drunet.slide import Slide
 from drunet.soundness import MAX_UNREAD, check_resolution, compare_levels, lost_at_full_resolution, missing_tissue
 from drunet.tissue import check_brightfield, tissue_mask
+
+if TYPE_CHECKING:
+    # Imported where there is a table.
+    import pandas as pd
 
 COLUMNS = (
     "slide_id", "split", "annotation_kind", "status", "width", "height", "mpp", "mpp_source", "vendor", "levels",
@@ -210,6 +213,8 @@ def status_table(reports: Sequence[Mapping[str, Any]], remarks: Mapping[str, str
     A report is `Inspected.report` with the slide's split and annotation_kind. `remarks` are from
     `drunet.cohort.remarks`; they are noted.
     """
+    import pandas as pd
+
     rows = [{c: report.get(c, "") for c in COLUMNS} for report in reports]
     for row in rows:
         row["noted"] = "; ".join(filter(None, (row["noted"], (remarks or {}).get(row["slide_id"]))))
@@ -220,6 +225,8 @@ def outcome_table(outcomes: Mapping[str, FailedSlideError | None]) -> pd.DataFra
     """What became of usable slides (by ID; None: a result) later: slide_id, status (`ok`, or why the slide failed),
     stage, reason, mend.
     """
+    import pandas as pd
+
     rows = [
         [slide, failed.status, failed.stage, reason_of(failed), failed.mend] if failed else [slide, "ok", "", "", ""]
         for slide, failed in outcomes.items()

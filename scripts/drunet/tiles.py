@@ -11,13 +11,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import shapely
 from shapely.geometry.base import BaseGeometry
 
@@ -27,6 +24,10 @@ from drunet.files import whole_file
 from drunet.grid import Grid
 from drunet.outcome import require_result
 from drunet.slide import Slide
+
+if TYPE_CHECKING:
+    # Imported where there is a table: most jobs of a slide's chain only read masks.
+    import pandas as pd
 
 TUMOUR, NON_TUMOUR, UNLABELLED = 1, 0, -1
 # Times that a slide may be coarser than the tiles: beyond, nothing that they should show is in it.
@@ -104,6 +105,8 @@ def tile_table(grid: Grid, tissue: np.ndarray, annotation: Annotation | None, ru
     if annotation is not None:
         tumour_fraction = covered_area(annotation.tumour, boxes) / whole
         label = _labels(annotation, boxes, whole, tumour_fraction, rules)
+    import pandas as pd
+
     return pd.DataFrame(
         {
             "column": column.astype(np.int32),
@@ -162,6 +165,9 @@ def _cut(part: BaseGeometry) -> np.ndarray:
 
 def write_table(path: str | os.PathLike[str], table: pd.DataFrame, facts: Mapping[str, Any]) -> None:
     """Write a Parquet table with facts (JSON values) in its schema metadata under the key ``drunet``."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     metadata = {**(arrow.schema.metadata or {}), b"drunet": json.dumps(dict(facts)).encode()}
     with whole_file(path) as temporary:
@@ -173,6 +179,8 @@ def read_table(path: str | os.PathLike[str]) -> tuple[pd.DataFrame, dict[str, An
 
     Raises FailedSlideError if the slide has none.
     """
+    import pyarrow.parquet as pq
+
     require_result(path)
     arrow = pq.read_table(path)
     return arrow.to_pandas(), json.loads((arrow.schema.metadata or {}).get(b"drunet", b"{}"))
