@@ -169,7 +169,7 @@ class Rules:
         names = {"table": "slides", "tumour": "tumour", "patients": "tumour_per_patient"}
         outcomes = Named(**{key: str(of_run.parent / f"{name}.tsv") for key, name in names.items()})
         listed = {"slides": [SLIDE_ID], "patients": {SLIDE_ID: 1}, "on_bad_slide": cohort["on_bad_slide"]}
-        taken = Named(slides=table, masks=[str(of_run / "segmentation.tif")], small=[small], tissue=[mask])
+        taken = Named(slides=table, masks=[str(of_run / "segmentation.tif")], small=[small], tissue=[mask], cascades=[])
         self.script("list_outcomes", "outcomes.log", taken, outcomes, **listed)
 
 
