@@ -116,7 +116,7 @@ clean: ## Remove the environment and caches; results and what Snakemake knows of
 
 # The stamp is the last thing made, so an interrupted or failed install is never taken for a whole one. `.installing`
 # outlives it: pip would take a half-unpacked package for installed, so the next call then starts from an empty folder.
-$(STAMP): $(LOCK)
+$(STAMP): $(LOCK) pyproject.toml
 	@$(FIND_PYTHON)
 	@rm -f $(VENV)/.installed-*; : > $(VENV)/.installing; : > $(LOG)
 	@echo 'Installing $(LOCK) into $(VENV): several gigabytes, some minutes; the log is $(LOG)'
@@ -124,7 +124,7 @@ $(STAMP): $(LOCK)
 	@$(INSTALL_DRUNET)
 	@rm -f $(VENV)/.installing; : > $@
 
-# An environment that is whole and in range is kept, and only what the lock changed is installed.
+# An environment that is whole and in range is kept, and only what the lock or the commands changed is installed.
 define FIND_PYTHON
 if [ ! -e $(VENV)/.installing ] && $(VENV)/bin/python -c '$(IN_RANGE)' 2>/dev/null \
   && $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then exit 0; fi; \

@@ -187,9 +187,10 @@ def makefile(target: str, folder: Path, **variables: str) -> subprocess.Complete
 
 @pytest.fixture
 def bare_folder(tmp_path: Path) -> Path:
-    """Make a project folder that has a lock file and no environment."""
+    """Make a project folder that has a lock file, what it was made from, and no environment."""
     (tmp_path / "envs").mkdir()
     (tmp_path / "envs" / "requirements.lock").write_text("", encoding="utf-8")
+    (tmp_path / "pyproject.toml").write_text("", encoding="utf-8")
     return tmp_path
 
 
@@ -221,6 +222,7 @@ def test_make_without_a_target_lists_every_target_that_has_a_comment() -> None:
         "format",
         "schema",
         "sizes",
+        "bench",
         "bill",
         "lock",
         "forget",
