@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-VENDORED = ROOT / "scripts/drunet/viewer/vendor/vendored.tsv"
+VENDORED = ROOT / "scripts/drunet_commands/viewer/vendor/vendored.tsv"
 _ROOT_REF = "drunet"
 
 

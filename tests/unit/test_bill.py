@@ -64,5 +64,5 @@ def test_files_of_the_viewer_are_on_the_bill_as_they_are() -> None:
     files = [f for c in bill_of("requirements.lock")["components"] for f in c.get("components", [])]
     assert len(files) == 3
     for file in files:
-        held = (ROOT / "scripts/drunet/viewer/vendor" / file["name"]).read_bytes()
+        held = (ROOT / "scripts/drunet_commands/viewer/vendor" / file["name"]).read_bytes()
         assert file["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(held).hexdigest()}]
