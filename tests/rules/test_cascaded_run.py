@@ -56,11 +56,6 @@ def test_a_cascade_spares_the_teacher_most_tiles_and_its_audit_is_in_table_outli
     cascade["audit"] = 20
     again = project.write().dry_run("exports").rules()
     assert again["classify_cascade"] == 3 and "quantise_classifier" not in again
-    # Without a validation slide nothing says where the student may be trusted.
-    project.row("tumour_b")["split"] = "test"
-    (folder / "band.json").unlink()
-    refused = project.write().dry_run("exports")
-    assert refused.status != 0 and "runs.quick.cascade: no usable slide is marked `val`" in refused.output
 
 
 @pytest.mark.whole_run

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.whole_run
 def test_a_slide_gets_a_map_on_the_cells_of_its_heatmap(own_copy: Project) -> None:
     own_copy.config["inference"]["views"] = 2
     done = own_copy.write().run("results/uncertainty/tone/tumour_a.tif")
-    assert done.status == 0 and done.rules["map_uncertainty"] == 1, done.output
+    assert done.status == 0 and done.rules()["map_uncertainty"] == 1, done.output
     spread, facts = read_field(own_copy.results / "uncertainty/tone/tumour_a.tif")
     heatmap, _ = read_field(own_copy.results / "heatmaps/tone/tumour_a.tif")
     assert np.array_equal(np.isnan(spread), np.isnan(heatmap)) and np.nanmin(spread) >= 0 and np.nanmax(spread) <= 0.5
