@@ -27,6 +27,9 @@ def test_a_cascade_spares_the_teacher_most_tiles_and_its_audit_is_in_table_outli
     cascade = {"student": "bent", "precision": "float32", "audit": 40, "max_differing": 0.1}
     project.config["runs"] = {"quick": {"classifier": "tone", "refiner": None, "cascade": cascade}}
     project.config["export"].update(parent=True)
+    # Without a validation slide nothing says where the student may be trusted.
+    refused = project.write().dry_run("exports")
+    assert refused.status != 0 and "runs.quick.cascade: no usable slide is marked `val`" in refused.output
     project.row("tumour_b")["split"] = "val"
     done = project.write().run("report", "exports")
     assert done.status == 0, done.output
