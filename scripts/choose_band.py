@@ -18,8 +18,7 @@ MOST = 5000  # tiles of a slide, drawn by the seed
 with job(snakemake.log[0], gpus=snakemake.resources.gpu):
     inputs, params, run = snakemake.input, snakemake.params, snakemake.wildcards.run
     settings = CascadeSettings.of(params.cascade, f"runs.{run}.cascade")
-    others = {key: snakemake.config["inference"][key] for key in ("batch_size", "readers", "max_unreadable")}
-    options = EngineOptions(params.provider, **others, threads=snakemake.threads)
+    options = EngineOptions.of_job(snakemake.config["inference"], snakemake.threads, provider=params.provider)
     files = inputs.slides, inputs.tissue, inputs.tiles, inputs.stains
     slides, (paths, masks, tables, stains) = without_failed(params.slides, *files)
     frames, rng = [], np.random.default_rng(params.seed)

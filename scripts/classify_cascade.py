@@ -20,8 +20,7 @@ with (
 ):
     inputs, params, run = snakemake.input, snakemake.params, snakemake.wildcards.run
     settings = CascadeSettings.of(params.cascade, f"runs.{run}.cascade")
-    others = {key: snakemake.config["inference"][key] for key in ("batch_size", "readers", "max_unreadable")}
-    options = EngineOptions(params.provider, **others, threads=snakemake.threads)
+    options = EngineOptions.of_job(snakemake.config["inference"], snakemake.threads, provider=params.provider)
     table, made = read_table(inputs.tiles)
     grid = Grid.from_dict(made["grid"])
     digests = {f"{part}_sha256": sha256(inputs[part]) for part in ("student", "teacher")}

@@ -16,10 +16,7 @@ with (
     late_failure(snakemake.output, slide_id, snakemake.rule, on_bad_slide),
 ):
     params = snakemake.params
-    # Batch and readers change the speed and not the result, the limit of unreadable tiles only whether there is one:
-    # not being params, they classify nothing anew. A limit that is lowered refuses no slide that is classified.
-    others = {key: snakemake.config["inference"][key] for key in ("batch_size", "readers", "max_unreadable")}
-    options = EngineOptions(**params.engine, **others, threads=snakemake.threads)
+    options = EngineOptions.of_job(snakemake.config["inference"], snakemake.threads, **params.engine)
     table, facts = read_table(snakemake.input.tiles)
     grid, tissue = Grid.from_dict(facts["grid"]), read_mask(snakemake.input.tissue)
     density = density_change(snakemake.input.stains, params.stains)

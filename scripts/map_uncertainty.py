@@ -16,8 +16,7 @@ with (
     late_failure(snakemake.output, slide_id, snakemake.rule, on_bad_slide),
 ):
     inputs, params = snakemake.input, snakemake.params
-    others = {key: snakemake.config["inference"][key] for key in ("batch_size", "readers", "max_unreadable")}
-    options = EngineOptions(**params.engine, **others, threads=snakemake.threads)
+    options = EngineOptions.of_job(snakemake.config["inference"], snakemake.threads, **params.engine)
     table, facts = read_table(inputs.tiles)
     grid, tissue = Grid.from_dict(facts["grid"]), read_mask(inputs.tissue)
     density = density_change(inputs.stains, params.stains)

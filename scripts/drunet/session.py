@@ -55,6 +55,18 @@ class EngineOptions:
     max_unreadable: float = 0.01
     threads: int = 0
 
+    @classmethod
+    def of_job(
+        cls, inference: Mapping[str, Any], threads: int, *, provider: str, precision: str = "float32"
+    ) -> EngineOptions:
+        """Options of a job: from `inference`, the configuration's block, comes only what changes no probability.
+
+        Not being params, batch and readers compute nothing anew, and a limit of unreadable tiles that is lowered
+        refuses no slide that is classified.
+        """
+        others = {key: inference[key] for key in ("batch_size", "readers", "max_unreadable")}
+        return cls(provider, precision, **others, threads=threads)
+
 
 def open_session(path: str | os.PathLike[str], options: EngineOptions, *, where: str) -> Any:
     """Load an ONNX model on the provider asked for; OpenVINO's has the methods of a session that are used here.
