@@ -84,8 +84,7 @@ def slides_in(split):
 
 def tile_layouts(arms):
     """How the classifiers of some arms want their tiles, as their settings say it."""
-    keys = ("channels_last", "scale", "tumour_index")
-    return {name: {k: v for k, v in settings_of(arm["classifier"]).items() if k in keys} for name, arm in arms.items()}
+    return {name: tile_settings(arm["classifier"]) for name, arm in arms.items()}
 
 
 def shown_slide():
