@@ -1,8 +1,8 @@
 """How much a classifier's answer depends on what should not matter: how a tile lies, and which patients were left out.
 
 A tile has no up and no left, so that a network which answers a turned or mirrored tile otherwise is unsure of it
-(test-time augmentation, Wang et al. 2019); networks that learnt from other patients disagree where the answer hangs on
-a few of them (deep ensembles, Lakshminarayanan et al. 2017). Neither sees what all views have in common.
+(test-time augmentation, Wang et al. 2019). Networks that learnt from other patients disagree where the answer depends
+on a few of them (deep ensembles, Lakshminarayanan et al. 2017). Neither shows an error that all views share.
 """
 
 from __future__ import annotations
