@@ -3,7 +3,9 @@
 
 rule uncertainty:
     input:
-        for_usable("<results>/uncertainty/{model}/{slide}.tif", model=[m for m in USED_CLASSIFIERS if not encoder_of(m)]),
+        for_usable(
+            "<results>/uncertainty/{model}/{slide}.tif", model=[m for m in USED_CLASSIFIERS if not encoder_of(m)]
+        ),
 
 
 rule map_uncertainty:
