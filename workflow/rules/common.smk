@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 SCRIPTS = Path(workflow.basedir) / "scripts"
 WORKFLOW = Path(workflow.basedir) / "workflow"
@@ -122,6 +123,16 @@ wildcard_constraints:
     slide=ID_PATTERN,
     model=ID_PATTERN,
     encoder=ID_PATTERN,
+
+
+def no_plan(message):
+    """What an input function raises to end the start in one line.
+
+    Snakemake passes over a WorkflowError there if the file that the rule would make exists, and ends well with whatever
+    was made before.
+    """
+    logger.error(message)
+    return SystemExit(1)
 
 
 def row(wildcards):

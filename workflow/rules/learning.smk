@@ -60,7 +60,7 @@ def checked_cohorts(model):
     known = {r.cohort for r in ALL_ROWS.values() if r.cohort}
     for name in cohorts or []:
         if name not in known:
-            raise WorkflowError(
+            raise no_plan(
                 f"data.cohorts of {model}: unknown cohort: {name}. {closest(name, known)} "
                 "The sheet's column `cohort` names them."
             )
@@ -83,7 +83,7 @@ def patient_folds(classifier):
     try:
         return cohort.patient_folds(patients, folds, config["seed"]), folds
     except DrunetError as error:
-        raise WorkflowError(str(error)) from None
+        raise no_plan(str(error)) from None
 
 
 def fold_of(classifier, slide):
@@ -108,7 +108,7 @@ def validation_slides(model):
     asked = data.get("validation_kinds")
     own = annotated_slides("val", asked or data["annotation_kinds"], cohorts)
     if asked and not own:
-        raise WorkflowError(
+        raise no_plan(
             f"data.validation_kinds of {model}: no usable slide of split val is annotated so (found: {', '.join(asked)}). "
             "Mark one `val`, name the other kind, or write null."
         )
@@ -146,14 +146,14 @@ def unseen_by(classifier, slide):
         return classifier
     start = starting_model(classifier)
     if start and patient in patients_seen(start):
-        raise WorkflowError(
+        raise no_plan(
             f"{classifier} starts from {start}, which learnt from the patient of {slide}: no heatmap of this slide can be "
             "made by a model that has not seen it. Let the two learn from different cohorts, or start anew."
         )
     own = [s for s in base_training_slides(classifier) if ALL_ROWS[s].patient_id == patient]
     if not own:
         teacher = references.teacher_of(settings_of(classifier))
-        raise WorkflowError(
+        raise no_plan(
             f"{classifier} is taught by {teacher}, which learnt from the patient of {slide}: no heatmap of this slide can be "
             "made by a model that has not seen it. Let the two learn from the same cohorts."
         )
@@ -222,7 +222,7 @@ def teacher_model(model):
     left_out = [s for s in base_training_slides(fold["base"]) if fold_of(fold["base"], s)[0] == int(fold["fold"])]
     fit = {unseen_by(teacher, s) for s in left_out}
     if len(fit) > 1:
-        raise WorkflowError(
+        raise no_plan(
             f"{model} is taught by {teacher}, no fold of which leaves out the same patients. Give both the same `data`."
         )
     return fit.pop()
@@ -318,7 +318,7 @@ def band_slides(run):
     """The validation slides, on which a cascade's band is chosen."""
     slides = [s for s in usable_slides() if ROWS[s].split == "val"]
     if not slides:
-        raise WorkflowError(
+        raise no_plan(
             f"runs.{run}.cascade: no usable slide is marked `val` in the sheet, and on such the cascade is held against its "
             "teacher. Mark one, annotated or not, or leave `cascade` out."
         )
@@ -351,9 +351,7 @@ def asked_calibration(wildcards):
         return []
     model = config["runs"][wildcards.run]["classifier"]
     if not calibrating_slides():
-        raise WorkflowError(
-            "export.calibrated: no usable slide of split val is annotated. Mark one `val`, or write false."
-        )
+        raise no_plan("export.calibrated: no usable slide of split val is annotated. Mark one `val`, or write false.")
     return f"{RESULTS}/models/{model}/calibration.json"
 
 
@@ -374,7 +372,7 @@ def bounds(runs):
 
 def asked_bound(wildcards):
     if not bounds([wildcards.run]):
-        raise WorkflowError("export.formats: `bound` needs `measure.missed_at_most`, say 0.1.")
+        raise no_plan("export.formats: `bound` needs `measure.missed_at_most`, say 0.1.")
     return bounds([wildcards.run])[0]
 
 

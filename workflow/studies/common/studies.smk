@@ -55,7 +55,7 @@ def refuse(study):
 
     def problem(_):
         targets = " and ".join(study_settings.targets_of(study.name))
-        raise WorkflowError(f"{targets} cannot be made with this configuration: {study.problem}")
+        raise no_plan(f"{targets} cannot be made with this configuration: {study.problem}")
 
     return problem
 
@@ -91,5 +91,5 @@ def shown_slide():
     """One slide to show something on: a test slide if there is one."""
     slides = (slides_in("test") + usable_slides())[:1]
     if not slides:
-        raise WorkflowError(f"no slide of the cohort can be used; {RESULTS}/slides.tsv says why.")
+        raise no_plan(f"no slide of the cohort can be used; {RESULTS}/slides.tsv says why.")
     return slides
