@@ -54,7 +54,7 @@ progress: $(STAMP) ## Show how far the run is that goes on here, or went on last
 view: $(STAMP) ## Look at slides and results in the browser (ARGS="--configfile mine.yaml")
 	@$(RUN) drunet_commands.cli view $(ARGS)
 
-test: $(STAMP) ## Run the tests; ALL=1: with those that run a study or cohort of their own
+test: $(STAMP) ## Run the tests; ALL=1: the slow ones too
 	@$(RUN) pytest --numprocesses $(WORKERS) --dist loadfile $(if $(ALL),-m '') $(ARGS)
 
 torture: $(STAMP) ## Run a thousand broken slides and files, and say what became of each

@@ -17,7 +17,7 @@ from drunet.models import registry
 from drunet_commands.viewer.opened import open_results
 from drunet_commands.viewer.server import make_app
 
-pytestmark = pytest.mark.whole_run
+pytestmark = pytest.mark.slow
 
 SLIDE, NETWORK = "unlabelled", {"filters": [8, 16], "dense_units": 16}
 

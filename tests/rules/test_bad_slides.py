@@ -75,6 +75,7 @@ def test_the_reason_does_not_carry_the_files_name(inspected: tuple[Project, Fini
     assert [p for p in files if PATIENT.encode() in p.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_a_run_that_is_told_to_fail_on_bad_slides_names_them_and_stops(
     inspected: tuple[Project, Finished], tmp_path: Path
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_run_that_is_told_to_fail_on_bad_slides_names_them_and_stops(
     assert project.leftovers() == []
 
 
+@pytest.mark.slow
 def test_a_cohort_without_a_usable_slide_ends_in_a_report_that_says_so(inspected: tuple[Project, Finished]) -> None:
     project, _ = inspected
     done = project.run()
@@ -99,6 +101,7 @@ def test_a_cohort_without_a_usable_slide_ends_in_a_report_that_says_so(inspected
         assert slide_id in page
 
 
+@pytest.mark.slow
 def test_a_classifier_for_other_tiles_is_refused(new_project: Project) -> None:
     save_classifier(new_project.folder / "tone.onnx", side=96)
     done = new_project.run("models")
@@ -111,6 +114,7 @@ def test_a_classifier_for_other_tiles_is_refused(new_project: Project) -> None:
     assert new_project.leftovers() == []
 
 
+@pytest.mark.slow
 def test_a_classifier_in_the_refiners_place_and_a_damaged_file_are_refused(new_project: Project) -> None:
     save_classifier(new_project.folder / "through.onnx", side=64)
     new_project.run("--dry-run")
@@ -150,7 +154,7 @@ def test_a_provider_that_is_not_there_fails_instead_of_falling_back(own_copy: Pr
     assert own_copy.leftovers() == []
 
 
-@pytest.mark.whole_run
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_imagenet_weights_without_a_network_are_named_as_the_cause(own_copy: Project, tmp_path: Path) -> None:
     shipped = yaml.safe_load((own_copy.repository / "config.yaml").read_text(encoding="utf-8"))

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 import shapely
 
 from drunet.annotation import read_annotation
@@ -21,6 +22,7 @@ def outlines(project: Project, file: str, slide: str) -> shapely.Geometry:
     return shapely.union_all([shapely.geometry.shape(f["geometry"]) for f in features])
 
 
+@pytest.mark.slow
 def test_wider_outlines_miss_no_more_than_the_bound_says(own_copy: Project) -> None:
     """Two patients bound a third at one half: (sum of shares + 1) / 3. Areas are those of shapely."""
     own_copy.config["measure"]["missed_at_most"] = 0.5
@@ -48,6 +50,7 @@ def test_wider_outlines_miss_no_more_than_the_bound_says(own_copy: Project) -> N
     assert "at most 50" in page and "like the 2 test patients" in page
 
 
+@pytest.mark.slow
 def test_too_few_patients_are_refused_in_words_and_the_page_says_so(own_copy: Project) -> None:
     own_copy.config["measure"]["missed_at_most"] = 0.1
     own_copy.config["export"]["formats"] = ["bound"]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tiny_cohort import Project
 
 
+@pytest.mark.slow
 def test_exports_are_calibrated_when_asked_and_nothing_before_them_runs_again(own_copy: Project) -> None:
     own_copy.row("tumour_a")["split"] = "val"
     own_copy.config["export"] |= {"formats": ["qupath_tiles", "ome_tiff", "model_card"], "calibrated": True}

@@ -14,7 +14,7 @@ from drunet.files import read_json
 from drunet.heatmap import read_field
 
 
-@pytest.mark.whole_run
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_cascade_spares_the_teacher_most_tiles_and_its_audit_is_in_table_outlines_and_page(own_copy: Project) -> None:
     project = own_copy
@@ -59,9 +59,13 @@ def test_a_cascade_spares_the_teacher_most_tiles_and_its_audit_is_in_table_outli
     cascade["audit"] = 20
     again = project.write().dry_run("exports").rules()
     assert again["classify_cascade"] == 3 and "quantise_classifier" not in again
+    # What a band of other slides decided does not pass for what is asked now.
+    project.row("tumour_b")["split"] = "test"
+    refused = project.write().run("exports")
+    assert refused.status != 0 and "runs.quick.cascade: no usable slide is marked `val`" in refused.output
 
 
-@pytest.mark.whole_run
+@pytest.mark.slow
 def test_a_finished_classifier_is_brought_to_int8_on_slides_of_the_run(own_copy: Project) -> None:
     pytest.importorskip("sympy", reason="what quantises with cpu is not installed")
     own_copy.config["inference"].update(precision="int8", int8={"tiles": 16, "held": 32, "max_difference": 0.05})

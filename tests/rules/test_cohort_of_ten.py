@@ -12,7 +12,7 @@ from tiny_cohort import Finished, Project, feature_collection, lose_tiles, make_
 
 from drunet.files import write_json
 
-pytestmark = pytest.mark.whole_run
+pytestmark = pytest.mark.slow
 
 GOOD = ("good_1", "good_2", "good_3", "good_4", "good_5", "copy_of_1")
 # Status, and a word of the reason and of the mend.

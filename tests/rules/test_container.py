@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from tiny_cohort import Project
 
 # A stand-in for apptainer that writes down how it was called and runs the command itself.
@@ -16,6 +17,7 @@ exec bash -c "$last"
 """
 
 
+@pytest.mark.slow
 def test_a_job_runs_in_the_image_that_the_configuration_names(new_project: Project, tmp_path: Path) -> None:
     program, calls = tmp_path / "bin/apptainer", tmp_path / "calls"
     program.parent.mkdir()

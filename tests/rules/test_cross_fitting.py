@@ -10,7 +10,7 @@ import pytest
 import yaml
 from tiny_cohort import Project, labelled_slide, make_project
 
-pytestmark = pytest.mark.whole_run
+pytestmark = pytest.mark.slow
 
 # Slide: patient and split. One patient has two slides, which belong on the same side.
 SLIDES = {

@@ -160,6 +160,7 @@ def test_the_snippets_of_studies_are_settings_that_the_studies_have() -> None:
         check(given, shipped, study)
 
 
+@pytest.mark.slow
 def test_every_python_block_of_a_page_runs_in_order(tmp_path: Path) -> None:
     """As a reader types them into one session, in a folder with a slide, its annotation and two models."""
     for folder in ("slides", "models", "annotations"):

@@ -18,7 +18,7 @@ from drunet.inference import EngineOptions, Layout, classify, open_session
 from drunet.slide import Slide
 from drunet.tiles import read_table
 
-pytestmark = pytest.mark.whole_run
+pytestmark = pytest.mark.slow
 
 SLIDES = {"t1": ("pa", "train"), "t2": ("pb", "train"), "v1": ("pc", "val"), "x1": ("pd", "test")}
 HEAD = {

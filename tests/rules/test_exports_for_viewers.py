@@ -8,6 +8,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 import tifffile
 from fpl_linter import model_faults, parse
 from qupath_reader import read_as_qupath
@@ -26,6 +27,7 @@ def pipelines(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in folder.rglob("*.fpl")}
 
 
+@pytest.mark.slow
 def test_exports_are_made_from_what_is_there_and_read_by_others(own_copy: Project) -> None:
     own_copy.config["export"]["formats"] = FORMATS
     done = own_copy.write().run("exports")
@@ -77,6 +79,7 @@ def test_exports_are_made_from_what_is_there_and_read_by_others(own_copy: Projec
         assert cells["types"] == {"tile": int(np.isfinite(heatmap).sum())}
 
 
+@pytest.mark.slow
 def test_a_broken_slide_and_a_refiner_in_windows_are_left_out(own_copy: Project) -> None:
     own_copy.config["export"].update(formats=["qupath", "fastpathology"], parent=True)
     own_copy.config["refiners"]["through"]["mpp"] = 4.0

@@ -14,7 +14,7 @@ from tiny_cohort import Project, kill_group, make_project
 
 from drunet.files import read_json
 
-pytestmark = pytest.mark.whole_run
+pytestmark = pytest.mark.slow
 
 SLIDE = "tumour_a"
 

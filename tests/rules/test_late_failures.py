@@ -19,7 +19,7 @@ from drunet.heatmap import read_heatmap
 from drunet.outcome import left_out, outcome_of
 from drunet.tiles import read_mask, read_table
 
-pytestmark = pytest.mark.whole_run
+pytestmark = pytest.mark.slow
 
 WHOLE = ["tumour_a", "tumour_b", "unlabelled"]
 RUN = "runs/by_colour"

@@ -14,7 +14,7 @@ from drunet.demo.pyramid import write_pyramid
 from drunet.files import read_json, write_json
 from drunet.heatmap import read_heatmap
 
-pytestmark = pytest.mark.whole_run
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

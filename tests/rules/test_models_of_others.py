@@ -13,7 +13,7 @@ import yaml
 from strange_onnx import HALF, N, classifier
 from tiny_cohort import Project
 
-pytestmark = pytest.mark.whole_run
+pytestmark = pytest.mark.slow
 
 
 def test_a_model_in_anothers_form_gives_a_heatmap(new_project: Project) -> None:

@@ -18,7 +18,7 @@ from drunet.slide import Slide
 from drunet.stains import Stains, through_density, towards
 from drunet.tiles import read_table
 
-pytestmark = pytest.mark.whole_run
+pytestmark = pytest.mark.slow
 
 SLIDES = {"t1": ("pa", "train"), "t2": ("pb", "train"), "x1": ("pd", "test")}
 HAEMATOXYLIN, EOSIN, MAXIMUM = [0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.9, 0.5]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tiny_cohort import Project, make_project
 
-pytestmark = pytest.mark.whole_run
+pytestmark = pytest.mark.slow
 
 SLIDE = "tumour_a"
 

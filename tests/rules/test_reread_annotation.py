@@ -32,6 +32,7 @@ def corrected(path: Path, edit: bool) -> dict[str, object]:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_a_corrected_outline_is_accepted_with_its_provenance_and_an_unedited_one_is_called_so(
     own_copy: Project,
 ) -> None:

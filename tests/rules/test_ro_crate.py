@@ -106,6 +106,7 @@ def issues(crate: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return [str(issue.message) for issue in result.get_issues()]
 
 
+@pytest.mark.slow
 def test_it_is_a_provenance_run_crate(crate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert issues(crate, monkeypatch) == []
 

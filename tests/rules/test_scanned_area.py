@@ -16,7 +16,7 @@ from tiny_cohort import Project, feature_collection, picture, sheet_row
 
 from drunet.files import read_json, write_json
 
-pytestmark = pytest.mark.whole_run
+pytestmark = pytest.mark.slow
 
 ORIGIN, SIZE = np.array([160, 96]), (960, 800)
 

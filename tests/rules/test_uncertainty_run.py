@@ -9,7 +9,7 @@ from tiny_cohort import Project
 from drunet.heatmap import read_field
 from drunet.tiles import read_table
 
-pytestmark = pytest.mark.whole_run
+pytestmark = pytest.mark.slow
 
 
 def test_a_slide_gets_a_map_on_the_cells_of_its_heatmap(own_copy: Project) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from tiny_cohort import Project
 
-pytestmark = pytest.mark.whole_run
+pytestmark = pytest.mark.slow
 
 
 def test_a_run_without_a_refiner_outlines_the_heatmap_and_shares_it(own_copy: Project) -> None:

@@ -148,6 +148,7 @@ def test_an_address_leads_back_to_the_place(page: Page) -> None:
     assert page.inner_text("#name") == "unlabelled"
 
 
+@pytest.mark.slow
 def test_an_outline_is_drawn_saved_and_read_back(page: Page, address: tuple[str, Path]) -> None:
     page.evaluate("location.hash = 'slide=tumour_a&run=by_colour'")
     ready(page, "tumour_a")

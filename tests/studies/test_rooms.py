@@ -273,6 +273,7 @@ def page_of(project: Project, name: str) -> str:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_two_studies_are_added_by_their_folders_alone_and_do_not_see_each_others_files(tmp_path: Path) -> None:
     repository = copy_repository(tmp_path / "drunet")
     shipped = files_of(repository)
@@ -314,6 +315,7 @@ def test_two_studies_are_added_by_their_folders_alone_and_do_not_see_each_others
 # The product alone
 
 
+@pytest.mark.slow
 def test_without_the_studies_the_product_plans_the_same(finished: Project, tmp_path: Path) -> None:
     bare = copy_repository(tmp_path / "drunet")
     shutil.rmtree(bare / "workflow/studies")

@@ -55,6 +55,7 @@ def _look(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_a_few_of_each_kind_come_out_as_they_may(seen: dict[str, Any]) -> None:
     assert not seen["few"], seen["few"]
     assert seen["kinds"] == set(KINDS) and len(seen["names"]) == 2 * len(KINDS)

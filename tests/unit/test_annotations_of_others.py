@@ -457,6 +457,7 @@ def test_a_scribble_is_refused_before_it_is_untangled(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_seconds")
+@pytest.mark.slow
 def test_many_regions_of_two_classes_are_sorted_out_in_time_that_grows_with_them(tmp_path: Path) -> None:
     annotation = read(geojson(tmp_path, *squares(6000, "Tumor", "Stroma")))
     assert annotation.tumour.area == annotation.non_tumour.area == 3000 * 25
@@ -475,6 +476,7 @@ def test_regions_nested_without_end_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_seconds")
+@pytest.mark.slow
 def test_a_mask_of_noise_is_outlined_and_one_without_end_is_refused(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).random((600, 800)) < 0.5
     traced = outline(noise)

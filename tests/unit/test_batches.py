@@ -160,6 +160,7 @@ def trained_by(workers: int, slides: list[SlideSource], folder: Path) -> list[np
     return [*model.get_weights(), history[["loss", "val_loss"]].to_numpy()]
 
 
+@pytest.mark.slow
 def test_a_training_ends_with_the_same_weights_whatever_the_number_of_workers(
     slides: list[SlideSource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

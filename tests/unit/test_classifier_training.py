@@ -196,6 +196,7 @@ def test_the_card_names_slides_digest_and_settings(trained: Trained, tmp_path: P
     assert str(tmp_path) not in card
 
 
+@pytest.mark.slow
 def test_a_model_of_parts_that_whole_annotations_stop_says_so_in_the_log_and_on_the_card(
     make: MakeSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -286,6 +287,7 @@ def uneven(make: MakeSlide) -> AnnotatedSlide:
 @pytest.mark.parametrize(
     ("strategy", "tumour", "non_tumour"), [("as_is", 24, 104), ("oversample", 104, 104), ("undersample", 24, 24)]
 )
+@pytest.mark.slow
 def test_a_strategy_decides_what_an_epoch_shows(
     uneven: AnnotatedSlide, tmp_path: Path, strategy: str, tumour: int, non_tumour: int
 ) -> None:
@@ -296,6 +298,7 @@ def test_a_strategy_decides_what_an_epoch_shows(
 
 
 @pytest.mark.parametrize(("at_most", "used"), [(40, 40), (127, 127), (128, 128), (5000, 128), (None, 128)])
+@pytest.mark.slow
 def test_at_most_so_many_tiles_decide_which_epoch_was_best(
     uneven: AnnotatedSlide, tmp_path: Path, at_most: int | None, used: int
 ) -> None:
@@ -335,6 +338,7 @@ def scores_of(folder: Path, name: str, p: np.ndarray) -> str:
     return str(folder / f"{name}.parquet")
 
 
+@pytest.mark.slow
 def test_two_passes_learn_from_the_areas_that_a_first_model_got_wrong(
     uneven: AnnotatedSlide, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -366,6 +370,7 @@ def test_scores_that_change_start_a_training_anew(uneven: AnnotatedSlide, tmp_pa
     assert classifier._learnt_files([uneven], ()) == [uneven.files]
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_weights(
     make: MakeSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -562,6 +567,7 @@ def test_a_tile_that_breaks_in_training_ends_in_the_slides_name(
 GETTERS = (lambda s: s.source.path, lambda s: s.tiles, lambda s: s.annotation)
 
 
+@pytest.mark.slow
 def test_a_refiner_at_a_physical_scale_learns_from_windows_that_are_not_stretched(
     make: MakeSlide, tmp_path: Path
 ) -> None:

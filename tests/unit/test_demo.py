@@ -183,6 +183,7 @@ def test_levels_stop_before_a_side_falls_under_256(tmp_path: Path, size: tuple[i
         assert slide.level_count == levels
 
 
+@pytest.mark.slow
 def test_the_truncated_slide_cannot_be_read_but_has_its_annotation(written: Path) -> None:
     with pytest.raises(openslide.OpenSlideError):
         slide = openslide.OpenSlide(written / "test_truncated.tif")
@@ -197,6 +198,7 @@ def test_the_slide_without_resolution_opens_and_says_none(written: Path) -> None
         assert slide.properties.get("tiff.ResolutionUnit") not in ("inch", "centimeter")
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_file_and_another_seed_another(written: Path, tmp_path: Path) -> None:
     demo.write_slide("test_no_resolution", SEED, tmp_path / "a.tif", tmp_path / "a.geojson")
     assert (tmp_path / "a.tif").read_bytes() == (written / "test_no_resolution.tif").read_bytes()
@@ -239,6 +241,7 @@ def test_a_slide_without_tumour_has_an_empty_collection() -> None:
     assert not slide.tumour_cells.any()
 
 
+@pytest.mark.slow
 def test_pen_marks_are_saturated_ink_beyond_the_tissue() -> None:
     image = drawn("test_pen").image
     glass = at_one_um("test_pen", (drawn("test_pen").layout.kinds == Kind.GLASS).astype(np.uint8)) > 0
@@ -247,6 +250,7 @@ def test_pen_marks_are_saturated_ink_beyond_the_tissue() -> None:
     assert ((green - red > 80) & (green - blue > 20)).sum() > 5000
 
 
+@pytest.mark.slow
 def test_partial_regions_are_small_valid_and_of_every_kind() -> None:
     features = drawn("psa_train_1").annotation["features"]
     kinds = [feature["properties"]["classification"]["name"] for feature in features]
@@ -268,6 +272,7 @@ def test_partial_regions_hold_tumour_cells_only_where_they_say_so() -> None:
     assert cells[rasterised("psa_train_1", other)].mean() == 0.0
 
 
+@pytest.mark.slow
 def test_colour_alone_does_not_find_the_tumour() -> None:
     """Learnt from a part of the training slides, to keep this short; the slides that count are the test slides."""
     train = [colour_tiles(slide_id) for slide_id in ("psa_train_1", "test_pair_a", "test_pair_b")]
@@ -279,6 +284,7 @@ def test_colour_alone_does_not_find_the_tumour() -> None:
         assert f1_score(truth, model.predict(unseen)) < 0.70
 
 
+@pytest.mark.slow
 def test_a_slide_stays_as_it_was_when_others_are_added(monkeypatch: pytest.MonkeyPatch) -> None:
     before = drawn("test_no_resolution")
     others = {"another": demo.SLIDES["psa_train_1"], "test_no_resolution": demo.SLIDES["test_no_resolution"]}
@@ -301,6 +307,7 @@ def test_slides_of_one_patient_are_stained_alike_and_show_other_tissue() -> None
     assert (drawn("test_pair_a").layout.kinds != drawn("test_pair_b").layout.kinds).mean() > 0.2
 
 
+@pytest.mark.slow
 def test_partial_regions_of_breast_hold_no_lung_and_tumour_cells_only_where_they_say_so() -> None:
     slide = drawn("breast_psa_1")
     kinds = set(np.unique(slide.layout.kinds).tolist())
@@ -326,6 +333,7 @@ def test_fat_is_empty_and_the_stain_is_bluer_than_in_any_lung() -> None:
     assert ratio("breast_psa_1") > max(map(ratio, ("psa_train_1", "test_pair_a", "test_pair_b", "test_tma_hole"))) * 1.1
 
 
+@pytest.mark.slow
 def test_what_tells_tumour_by_nuclei_in_breast_serves_lung_in_part() -> None:
     """Spread of density at the scale of nuclei (Laplacian of Gaussian), learnt on two slides of each organ."""
     breast, lung, test = (

@@ -61,6 +61,7 @@ def faults(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("of_series", [True, False], ids=["dicom", "other"])
+@pytest.mark.slow
 def test_dciodvfy_finds_no_fault(
     series: Path, tiff: Path, tmp_path: Path, of_series: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

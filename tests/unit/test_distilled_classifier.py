@@ -225,6 +225,7 @@ def test_a_teacher_whose_tumour_comes_first_is_turned_round(slide: AnnotatedSlid
 
 
 @pytest.mark.parametrize(("weight", "follows"), [(1.0, "teacher"), (0.0, "labels")])
+@pytest.mark.slow
 def test_the_weight_decides_whom_a_student_believes(
     slide: AnnotatedSlide, tmp_path: Path, weight: float, follows: str
 ) -> None:
@@ -258,6 +259,7 @@ def trained(slide: AnnotatedSlide, tmp_path_factory: pytest.TempPathFactory) -> 
     return result, folder / "t.onnx"
 
 
+@pytest.mark.slow
 def test_validation_is_plain_cross_entropy_over_labelled_tiles(
     trained: tuple[Trained, Path], slide: AnnotatedSlide
 ) -> None:
@@ -296,6 +298,7 @@ def test_what_is_remembered_names_the_teacher_and_counts_the_tiles(
     assert "12 labelled and 4 unlabelled tiles, the latter out of 128 tissue tiles" in card
 
 
+@pytest.mark.slow
 def test_a_killed_student_ends_with_the_same_weights_and_another_teacher_starts_it_anew(
     slide: AnnotatedSlide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -309,6 +309,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> 
     return done, settings
 
 
+@pytest.mark.slow
 def test_a_head_learns_and_is_built_again_and_exported_from_what_its_training_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,6 +332,7 @@ def test_a_head_learns_and_is_built_again_and_exported_from_what_its_training_le
         classify_features(session, features[:, :3], where="guest")
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = (
         trained(tmp_path, monkeypatch, options={"dense_units": 3, "dropout": 0.3})[0].model.get_weights()

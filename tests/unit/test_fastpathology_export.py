@@ -63,6 +63,7 @@ def linted(tmp_path: Path, written: str) -> Any:
     margin=st.integers(0, 40),
     mpp=st.sampled_from([0.25, 0.5, 1.0, 2.0]),
 )
+@pytest.mark.slow
 def test_every_pipeline_keeps_to_the_grammar_and_to_the_ports(tmp_path_factory: Any, **case: Any) -> None:
     models = BOTH if case["refined"] else {"classifier": "a.onnx"}
     exporting = case["exporting"] if case["refined"] or case["exporting"] != "segmentation" else "heatmap"

@@ -20,6 +20,7 @@ def unet() -> keras.Model:
 # ---- the classifier
 
 
+@pytest.mark.slow
 def test_the_classifier_is_mobilenetv2_and_a_small_head() -> None:
     model = registry.build("h2gnet_classifier", size=64, seed=1, batch_norm_momentum=0.9)
     names = [layer.name for layer in model.layers]

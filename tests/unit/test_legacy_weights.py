@@ -103,6 +103,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("layout", [{}, {"whole": True}, {"divided": True}], ids=["weights", "whole", "divided"])
+@pytest.mark.slow
 def test_the_released_unet_and_ours_answer_alike(layout: dict[str, bool], narrow: None, tmp_path: Path) -> None:
     released = shuffled(released_unet(32))
     model = registry.build("h2gnet_unet", size=32, seed=5)
@@ -124,6 +125,7 @@ def test_the_published_unet_has_as_many_layers_as_the_authors_code_builds() -> N
 
 
 @pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.slow
 def test_the_released_classifier_and_ours_answer_alike(nested: bool, tmp_path: Path) -> None:
     released = shuffled(released_classifier(32, nested))
     model = registry.build("h2gnet_classifier", size=32, seed=5)

@@ -42,6 +42,7 @@ def small() -> keras.Model:
 # ---- DR-fused
 
 
+@pytest.mark.slow
 def test_dr_fused_ends_its_backbones_where_the_authors_do(small: keras.Model) -> None:
     # A sixteenth of the tile: 14 x 14 of the published 224 px.
     assert small.get_layer("densenet201").output.shape == (None, 4, 4, 128)
@@ -127,6 +128,7 @@ def test_a_mistaken_option_of_dr_fused_is_refused(tiny: dict[str, Any], change: 
 # ---- the refinement network
 
 
+@pytest.mark.slow
 def test_the_refiner_takes_its_inputs_by_name_or_in_alphabetical_order() -> None:
     model = build_drunet_unet()
     assert model.get_layer("bottleneck_conv").output.shape == (None, 140, 140, 128)

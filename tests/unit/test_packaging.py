@@ -67,6 +67,7 @@ def test_a_lock_file_names_no_index_and_no_address(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOCKS)
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+@pytest.mark.slow
 def test_the_lock_satisfies_every_requirement_of_pyproject(name: str, python: str) -> None:
     extras = project()["optional-dependencies"]
     wanted = project()["dependencies"] + extras["dev"] + extras["slurm"]

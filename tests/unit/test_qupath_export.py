@@ -225,6 +225,7 @@ def test_the_projects_script_imports_the_files_of_the_run_once(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["lung_scc_2.tif", "lung_scc_3.tif"])
+@pytest.mark.slow
 def test_outlines_and_tiles_of_a_biopsy_are_taken_whole(tmp_path: Path, real_slide: Any, name: str) -> None:
     with Slide(real_slide(name), "s1") as slide:
         size = slide.properties.width, slide.properties.height

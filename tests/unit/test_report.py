@@ -400,6 +400,7 @@ def test_pictures_are_shrunk_and_carry_no_metadata(inputs: page.ReportInputs, tm
     assert b"Jane" not in content
 
 
+@pytest.mark.slow
 def test_patients_are_counted_and_not_listed(inputs: page.ReportInputs, tmp_path: Path) -> None:
     inputs.histories = {}
     inputs.slides["patient_id"] = inputs.metrics["patient_id"] = "patient-4711"

@@ -251,6 +251,7 @@ def test_time_and_memory_are_told_per_stage(tmp_path: Path) -> None:
 # --- many slides, and a browser
 
 
+@pytest.mark.slow
 def test_a_page_of_100_slides_with_pictures_can_be_mailed(tmp_path: Path) -> None:
     picture, slides = textured(tmp_path, 420), a_cohort(100)
     overlays = [page.OverlayEntry(s, "drunet", picture, picture) for s in slides["slide_id"]]
@@ -291,6 +292,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.slow
 def test_cards_are_filtered_and_sorted_without_a_script(
     browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beside: bool
 ) -> None:
@@ -348,6 +350,7 @@ BLIND = {
 
 
 @pytest.mark.parametrize("kind", BLIND)
+@pytest.mark.slow
 def test_colours_of_a_segmentation_differ_for_colour_blind_readers(kind: str) -> None:
     colours = np.array([colour for _, colour in (*overlay.TRUTH_LEGEND, *overlay.NO_TRUTH_LEGEND)]) / 255
     linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)

@@ -299,6 +299,7 @@ def test_a_model_that_runs_either_way_round_is_asked_about(tmp_path: Path) -> No
     take(source, channels_last=True)
 
 
+@pytest.mark.slow
 def test_a_graph_without_an_end_is_given_up(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"guest: the model did not end \(found: 4 s"):
         take(endless(tmp_path / "net.onnx"), seconds=4)

@@ -133,6 +133,7 @@ def averaged(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(*fit(folder, batches=batches, averaging=0.8), folder, batches.seen)
 
 
+@pytest.mark.slow
 def test_the_history_has_a_row_an_epoch_and_the_promised_columns(runs: dict[bool, Run]) -> None:
     for validated, columns in ((True, {"val_loss", "val_accuracy"}), (False, set())):
         history = runs[validated].history
@@ -178,6 +179,7 @@ class Killed(BaseException):
     ],
     ids=["between weights and record", "before weights", "in the last epoch", "with averaged weights"],
 )
+@pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_weights(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -207,6 +209,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(
 
 
 @pytest.mark.parametrize("validated", [True, False], ids=["validated", "not validated"])
+@pytest.mark.slow
 def test_an_average_of_the_weights_is_judged_and_kept_while_the_weights_go_on(tmp_path: Path, validated: bool) -> None:
     def one_step_an_epoch(epochs: int, **more: Any) -> tuple[keras.Model, keras.Model, pd.DataFrame]:
         """The model that is kept, the one that training would go on with, and the history."""
@@ -237,6 +240,7 @@ def test_an_average_of_the_weights_is_judged_and_kept_while_the_weights_go_on(tm
     assert not np.allclose(averages[2][0], steps[2][0])
 
 
+@pytest.mark.slow
 def test_states_that_skip_epochs_never_overwrite_the_one_on_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: dict[bool, Run]
 ) -> None:
@@ -292,6 +296,7 @@ def test_a_process_that_was_killed_leaves_a_state_to_go_on_from(tmp_path: Path, 
     assert 1 not in batches.seen, "no epoch is trained twice"
 
 
+@pytest.mark.slow
 def test_progress_counts_the_epochs_and_ends_without_time_left(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -301,6 +306,7 @@ def test_progress_counts_the_epochs_and_ends_without_time_left(
     assert lines[-1].endswith("at most 0:00 left")
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     code = "import sys, pathlib, drunet.training.checkpoint as c\nwith c.alone_in(pathlib.Path(sys.argv[1]), 'm1'):\n"
@@ -321,6 +327,7 @@ def test_a_model_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
     assert len(history) == 5 and [p.name for p in tmp_path.iterdir()] == ["state"]
 
 
+@pytest.mark.slow
 def test_a_script_holds_its_folder_until_the_states_are_removed(tmp_path: Path) -> None:
     folder, lock = tmp_path / "state", tmp_path / "state.lock"
 
@@ -350,12 +357,14 @@ def test_a_finished_training_is_not_trained_further(tmp_path: Path, runs: dict[b
     assert equal(model, runs[validated].model) and history.equals(runs[validated].history)
 
 
+@pytest.mark.slow
 def test_another_identity_starts_anew(tmp_path: Path, runs: dict[bool, Run]) -> None:
     shutil.copytree(runs[False].folder, tmp_path / "state")
     model, history = fit(tmp_path / "state", identity="two")
     assert len(history) == 5 and equal(model, runs[True].model)
 
 
+@pytest.mark.slow
 def test_a_training_that_kept_no_state_for_long_ends_with_the_same_weights(
     tmp_path: Path, runs: dict[bool, Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -367,6 +376,7 @@ def test_a_training_that_kept_no_state_for_long_ends_with_the_same_weights(
         assert not list((tmp_path / "state").iterdir())
 
 
+@pytest.mark.slow
 def test_the_best_weights_reach_the_disk_with_a_later_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Learning far too fast, the first epoch stays the best; the clock lets the third one be written.
     settings: dict[str, Any] = {"learning_rate": 0.5, "epochs": 4, "patience": 9}
@@ -400,6 +410,7 @@ def test_the_state_keeps_the_latest_and_the_best_weights_alone(runs: dict[bool, 
 
 
 @pytest.mark.parametrize(("batches", "validation"), [(1, None), (None, 0)], ids=["training", "validation"])
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_is_told(tmp_path: Path, batches: int | None, validation: int | None) -> None:
     with pytest.raises(TrainingDataError, match=r"training of m1, epoch \d: the loss is no longer.*nan.*learning_rate"):
         fit(
@@ -438,6 +449,7 @@ def test_a_learning_rate_that_cannot_fall_so_is_told(wrong: dict[str, Any]) -> N
         TrainingSettings.of({**PLAN, "decay": wrong}, "here")
 
 
+@pytest.mark.slow
 def test_a_restart_learns_at_the_pace_of_its_epoch_and_starting_over_at_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -472,6 +484,7 @@ def test_a_restart_learns_at_the_pace_of_its_epoch_and_starting_over_at_the_firs
     )
 
 
+@pytest.mark.slow
 def test_a_model_that_starts_over_learns_as_a_new_one_and_is_not_traced_anew(tmp_path: Path) -> None:
     traced: list[int] = []
 
@@ -512,6 +525,7 @@ def policy() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("policy")
+@pytest.mark.slow
 def test_precision_is_that_of_the_layers_and_weights_stay_whole(tmp_path: Path) -> None:
     compute_precision("mixed_bfloat16")
     model = network()
@@ -528,6 +542,7 @@ def test_a_plan_has_exactly_its_keys(wrong: dict[str, Any]) -> None:
         TrainingSettings.of(config, "classifiers.c.training")
 
 
+@pytest.mark.slow
 def test_epsilon_is_the_optimisers_and_kerass_own_where_none_is_said(tmp_path: Path) -> None:
     for name in ("adam", "adamax"):
         plan = TrainingSettings.of({**PLAN, "optimiser": name, "epsilon": 0.05}, "here")
@@ -647,6 +662,7 @@ def test_what_predicts_no_class_is_not_kept_by_one() -> None:
         ClasslessTraining.of({**PLAN, "keep": "best_accuracy"}, "here")
 
 
+@pytest.mark.slow
 def test_l2_adds_the_squares_of_the_convolutions_that_learn(tmp_path: Path) -> None:
     def build() -> keras.Model:
         keras.utils.set_random_seed(1)

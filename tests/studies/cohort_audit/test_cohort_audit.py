@@ -91,7 +91,7 @@ def test_a_planted_shortcut_is_found_by_its_trait(tmp_path: Path, kind: str) -> 
     assert any(trait.startswith(KINDS[kind]) for trait in found)
 
 
-@pytest.mark.whole_run
+@pytest.mark.slow
 def test_ten_cohorts_of_each_shortcut_are_told_from_ten_without(tmp_path: Path) -> None:
     found = {kind: [told(planted(tmp_path, kind, seed)) for seed in range(10)] for kind in (*KINDS, "none")}
     assert found.pop("none") == [[]] * 10
@@ -142,6 +142,7 @@ def test_slides_of_one_patient_are_no_repeats() -> None:
     assert units["x"].tolist() == [5, 2, 9] and positive.tolist() == [False, True, False]
 
 
+@pytest.mark.slow
 def test_too_few_patients_are_refused_in_words(tmp_path: Path) -> None:
     seen = planted(tmp_path, "tint", 1)
     few = [s for s in seen if s["slide"].endswith(("_2", "_3", "_4", "_9", "_10", "_11"))]
@@ -151,6 +152,7 @@ def test_too_few_patients_are_refused_in_words(tmp_path: Path) -> None:
     assert answers.empty and unasked["why"][0] == "the slides are all of one kind"
 
 
+@pytest.mark.slow
 def test_a_site_that_goes_with_tumour_is_a_shortcut(tmp_path: Path) -> None:
     seen = [{**s, "site": "north" if s["tumour"] else "south"} for s in planted(tmp_path, "tint", 2)]
     answers, _ = tables.ask([{**s, "stain": s["glass"]} for s in seen], **OPTIONS)
@@ -176,6 +178,7 @@ def test_a_slide_that_was_turned_mirrored_and_scanned_anew_is_a_copy(tmp_path: P
     assert tables.across(tables.leaking(pairs, seen))["splits"].tolist() == ["test and train"]
 
 
+@pytest.mark.slow
 def test_a_split_by_tile_remembers_patients_that_a_split_by_patient_does_not() -> None:
     rng = np.random.default_rng(0)
     rows = []
@@ -209,7 +212,7 @@ def test_a_classifier_that_does_not_see_tiles_as_they_are_is_refused() -> None:
             check({"classifier": name}, config)
 
 
-@pytest.mark.whole_run
+@pytest.mark.slow
 def test_the_target_writes_its_page(own_copy: Project) -> None:
     own_copy.config["study_settings"] = {"cohort_audit": {"classifier": "tone"}}
     done: Finished = own_copy.write().run("audit_cohort")

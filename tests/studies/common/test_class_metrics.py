@@ -46,6 +46,7 @@ def answer(counts: list[list[int]], classes: tuple[str, ...]) -> pd.DataFrame:
 
 @given(st.integers(2, 5), st.integers(20, 120), st.integers(0, 10_000), st.floats(-1, 4))
 @settings(max_examples=60, deadline=None)
+@pytest.mark.slow
 def test_scores_are_those_of_scikit_learn(classes: int, n: int, seed: int, skill: float) -> None:
     names = tuple(f"c{k}" for k in range(classes))
     frame = predictions(n, names, seed=seed, skill=skill)
@@ -187,6 +188,7 @@ def test_draws_that_lose_a_class_do_not_count() -> None:
     assert all(bounds == (1, 1) for bounds in cm.group_intervals(frame, resamples=200, seed=0).values())
 
 
+@pytest.mark.slow
 def test_the_interval_is_that_of_the_draws_that_hold_every_class() -> None:
     frame = predictions(60, seed=2, skill=0.7)
     # Two of twenty groups hold the third class: a tenth of the draws or more have neither.

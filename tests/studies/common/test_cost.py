@@ -111,6 +111,7 @@ def test_an_open_size_is_refused(tmp_path: Path) -> None:
         arithmetic(path)
 
 
+@pytest.mark.slow
 def test_mobilenetv2_costs_what_its_authors_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sandler et al. 2018, Table 4: 300 million multiply-adds at 224 px, with a last layer of 1280 x 1000."""
     monkeypatch.setattr(onnx_model, "_CANDIDATES", 4)  # for time

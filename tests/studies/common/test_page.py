@@ -76,6 +76,7 @@ def test_a_page_embeds_its_figures_and_its_file_names_them(folder: Path) -> None
     assert str(folder) not in json.dumps(json.loads((folder / "out/section.json").read_text(encoding="utf-8")))
 
 
+@pytest.mark.slow
 def test_the_main_report_shows_a_section_after_its_folder_was_moved(folder: Path) -> None:
     render(folder)
     (folder / "out").rename(folder / "there")

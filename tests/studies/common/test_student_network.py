@@ -27,6 +27,7 @@ def test_the_stages_have_the_published_shapes() -> None:
     assert sorted(tuple(k[2:]) for k in kernels[1:] if k[0] == 1) == [(64, 128), (128, 256), (256, 512)]
 
 
+@pytest.mark.slow
 def test_odd_sizes_are_rounded_up_at_every_halving() -> None:
     trunk = build_resnet18(75, outputs=tuple(STAGES))
     assert [o.shape[1] for o in trunk.outputs] == [19, 10, 5, 3]
@@ -108,6 +109,7 @@ def test_the_pyramid_is_the_published_sum_also_where_sides_are_odd() -> None:
 # ---- the student
 
 
+@pytest.mark.slow
 def test_stages_hand_on_their_plain_output_and_the_pyramid_takes_the_scaled_one() -> None:
     model = student(seed=2)
     image = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
@@ -123,6 +125,7 @@ def test_stages_hand_on_their_plain_output_and_the_pyramid_takes_the_scaled_one(
     np.testing.assert_array_equal(before["fused"][:, :64], before["p2_pool"])
 
 
+@pytest.mark.slow
 def test_shrinking_looks_at_the_mean_of_pixels() -> None:
     small, shrunk = student(size=32, seed=3), student(size=64, shrink=2, seed=3)
     for one, other in zip(small.get_weights(), shrunk.get_weights(), strict=True):

@@ -9,6 +9,7 @@ import yaml
 from tiny_cohort import Project
 
 
+@pytest.mark.slow
 def test_a_study_without_ground_says_so_and_keeps_nothing_else_from_running(finished: Project) -> None:
     # The tiny cohort has no dr_fused for the study's models to be like.
     refused = finished.dry_run("experiments")
@@ -32,6 +33,7 @@ def test_both_targets_of_the_scores_say_why_they_cannot_be_made(finished: Projec
     assert "MissingRuleException" not in refused.output
 
 
+@pytest.mark.slow
 def test_studies_makes_those_that_have_ground_and_says_which_it_leaves_out(finished: Project) -> None:
     done = finished.dry_run("studies")
     assert done.status == 0, done.output
@@ -44,6 +46,7 @@ def test_studies_makes_those_that_have_ground_and_says_which_it_leaves_out(finis
     assert "left out" not in finished.dry_run("study_ct_boxes").output
 
 
+@pytest.mark.slow
 def test_a_study_whose_part_on_slides_is_left_out_needs_no_models(finished: Project, tmp_path: Path) -> None:
     # The tiny cohort has no dr_fused for the models of that part to be like.
     project = finished.copy_to(tmp_path / "project")
@@ -54,6 +57,7 @@ def test_a_study_whose_part_on_slides_is_left_out_needs_no_models(finished: Proj
     assert "train_lens_arm" in planned.rules() and "train_classifier" not in planned.rules()
 
 
+@pytest.mark.slow
 def test_a_study_whose_part_on_images_is_left_out_trains_on_slides_alone(new_project: Project) -> None:
     new_project.config = yaml.safe_load((new_project.repository / "config.yaml").read_text(encoding="utf-8"))
     new_project.config["cohort"]["sheet"] = str(new_project.repository / "resources/demo/slides.tsv")
@@ -65,6 +69,7 @@ def test_a_study_whose_part_on_images_is_left_out_trains_on_slides_alone(new_pro
     assert not {"read_image_set", "train_lens_arm"} & set(planned.rules())
 
 
+@pytest.mark.slow
 def test_a_mistyped_setting_of_a_study_stops_studies_and_nothing_else(finished: Project, tmp_path: Path) -> None:
     project = finished.copy_to(tmp_path / "project")
     # One that would fit, and one that has no ground anyway.
@@ -86,6 +91,7 @@ def test_a_study_without_ground_that_is_asked_for_by_the_configuration_stops_at_
     assert "unknown model" in done.output
 
 
+@pytest.mark.slow
 def test_settings_of_a_study_without_ground_are_no_mistake(finished: Project, tmp_path: Path) -> None:
     project = finished.copy_to(tmp_path / "project")
     # As it ships, the study would not fit either: the tiny cohort has no dr_fused.
@@ -95,6 +101,7 @@ def test_settings_of_a_study_without_ground_are_no_mistake(finished: Project, tm
     assert len([line for line in done.output.splitlines() if line.startswith("left out: experiments: ")]) == 1
 
 
+@pytest.mark.slow
 def test_a_mistaken_classifier_of_a_study_stops_nothing_but_the_study(new_project: Project) -> None:
     # The configuration that ships has the models that the experiments build on.
     new_project.config = yaml.safe_load((new_project.repository / "config.yaml").read_text(encoding="utf-8"))

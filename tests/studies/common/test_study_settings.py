@@ -394,6 +394,7 @@ def test_the_runs_learn_at_full_scale_from_what_the_paper_says(config: Json) -> 
 
 
 @pytest.mark.parametrize("scale", ["demo", "full"])
+@pytest.mark.slow
 def test_every_refiner_that_ships_can_be_built(scale: str, config: Json) -> None:
     """Whether options fit an architecture is known only when it is built, hours after the settings were read."""
     refiners = shipped_studies(at_full_scale(config) if scale == "full" else config)[1]["refiners"]

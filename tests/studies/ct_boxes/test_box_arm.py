@@ -101,6 +101,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, root: Path) -> tuple[Path,
     return folder, run(folder, root)
 
 
+@pytest.mark.slow
 def test_every_stage_leaves_its_predictions(trained: Any, root: Path) -> None:
     predictions, slices = trained[1].predictions, read_slices(root / "slices.tsv")
     assert tuple(predictions) == box_trials.ROWS
@@ -124,6 +125,7 @@ def test_every_stage_leaves_its_predictions(trained: Any, root: Path) -> None:
     assert (divided == 1).all()
 
 
+@pytest.mark.slow
 def test_several_subtypes_are_learnt_together(tmp_path: Path, root: Path) -> None:
     outcome = run(tmp_path / "state", root, source="A+B", targets=["G"])
     count = outcome.predictions.groupby(["stage", "subtype", "target", "part"]).size().to_dict()
@@ -180,6 +182,7 @@ def leaks_of(outcome: Trained, root: Path) -> pd.DataFrame:
     return tables.leaks([arm], tables.judged(facts["source"], []), read_slices(root / "slices.tsv"))
 
 
+@pytest.mark.slow
 def test_a_random_split_leaks_and_says_how_much(tmp_path: Path, root: Path) -> None:
     outcome = run(tmp_path / "state", root, protocol="random", targets=[], validation_share=0.25)
     parts = outcome.predictions.set_index("file")[["part", "patient"]]
@@ -206,6 +209,7 @@ def test_one_patient_cannot_be_kept_apart(tmp_path: Path, root: Path) -> None:
         run(tmp_path / "state", root, source="A+G", targets=[])
 
 
+@pytest.mark.slow
 def test_the_compact_network_learns_where_the_box_is(tmp_path: Path, root: Path) -> None:
     training = {**TRAINING, "epochs": 15, "learning_rate": 0.01}
     tuning = {**ARM["fine_tuning"], "training": training}
@@ -216,6 +220,7 @@ def test_the_compact_network_learns_where_the_box_is(tmp_path: Path, root: Path)
     assert outcome.predictions.query("part == 'training'")["iou"].mean() > 0.4
 
 
+@pytest.mark.slow
 def test_a_killed_arm_goes_on_and_ends_the_same(
     tmp_path: Path, root: Path, trained: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +259,7 @@ def test_a_killed_arm_goes_on_and_ends_the_same(
     )
 
 
+@pytest.mark.slow
 def test_pictures_that_changed_are_learnt_anew(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "own"
     own.mkdir()

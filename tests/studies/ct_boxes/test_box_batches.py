@@ -69,6 +69,7 @@ def test_judging_shows_every_slice_once_as_it_is() -> None:
     assert weights.sum() / len(weights) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_loss_and_overlap_of_padded_batches_are_means_over_slices() -> None:
     picture = keras.Input((SIZE, SIZE, 1))
     answer = keras.layers.Dense(4, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(0.4))

@@ -18,6 +18,7 @@ ORDERED = st.tuples(EDGE, EDGE, EDGE, EDGE).map(
 
 
 @given(st.lists(st.tuples(ORDERED, ORDERED), min_size=1, max_size=5))
+@pytest.mark.slow
 def test_iou_is_that_of_polygons(pairs: list[tuple[tuple[float, ...], tuple[float, ...]]]) -> None:
     first, second = (np.array([pair[k] for pair in pairs]) for k in (0, 1))
     expected = []

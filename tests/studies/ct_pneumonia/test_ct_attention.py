@@ -141,6 +141,7 @@ def test_the_table_of_boxes_counts_what_is_found_and_averages_shares(
     assert long["box_covered"] == pytest.approx(0.5) and long["box_found"] == 0.5
 
 
+@pytest.mark.slow
 def test_the_figures_of_maps_have_a_picture_for_every_network_and_say_where_there_is_none(
     mapped: tuple[ArmMaps, pd.DataFrame, Path],
 ) -> None:

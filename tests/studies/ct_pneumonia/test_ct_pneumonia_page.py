@@ -169,6 +169,7 @@ def test_the_size_of_each_network_stands_beside_the_published_one(made: dict[str
     assert table.loc["ResNet101", "million, published"] == "" and (table["trainable (million)"] == 1.2).all()
 
 
+@pytest.mark.slow
 def test_the_probes_figure_has_networks_apart_from_probes_and_chance_of_the_test_images(made: dict[str, Any]) -> None:
     points = tables.probe_points(made["scores"], tables.probing_arms(made["arms"], made["settings"]))
     assert list(points["row"].unique()) == ["MobileNetV2", "border alone", "blurred", "file statistics"]

@@ -89,6 +89,7 @@ def test_convolutions_of_all_kinds_are_found_in_order_with_whether_they_learn() 
         (keras.applications.InceptionV3, "mixed10", 2048, 94),
     ],
 )
+@pytest.mark.slow
 def test_the_last_layer_with_all_channels_is_found_by_structure(
     build: object, last: str, channels: int, count: int
 ) -> None:

@@ -66,6 +66,7 @@ def head_parameters(width: int, dense: list[int]) -> int:
     return count + (width + 1) * 2
 
 
+@pytest.mark.slow
 def test_the_layers_that_learn_are_as_many_as_in_the_authors_code(trunks: dict[str, keras.Model]) -> None:
     found = {}
     for label, trunk in trunks.items():

@@ -232,6 +232,7 @@ def test_sets_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert at_most(test, 9999, 3) is test
 
 
+@pytest.mark.slow
 def test_the_real_sets_are_read_as_other_libraries_read_them() -> None:
     if not CLASSIC.is_dir():
         pytest.skip("the real image sets are not here")

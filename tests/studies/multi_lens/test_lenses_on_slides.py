@@ -226,6 +226,7 @@ def rendered(folder: Path, scores: pd.DataFrame, **changes: Any) -> str:
     return render_section(folder, ROOT / "workflow/studies/multi_lens/page.md.j2", whole | changes).text
 
 
+@pytest.mark.slow
 def test_the_page_tells_both_networks_and_what_limits_the_comparison(scores: pd.DataFrame, tmp_path: Path) -> None:
     said = rendered(tmp_path, scores)
     assert "classifiers of DRU-Net and own were trained on the same slides with and without 4 lenses" in said

@@ -43,6 +43,7 @@ def batches(draw: st.DrawFn, strengths: st.SearchStrategy[float] = ANY_STRENGTH)
 
 @settings(deadline=None, max_examples=80)
 @given(batches())
+@pytest.mark.slow
 def test_a_batch_equals_the_published_listing_image_by_image_bit_for_bit(case: tuple[np.ndarray, list[Lenses]]) -> None:
     images, lenses = case
     seen = ops.convert_to_numpy(distort_batch(ops.convert_to_tensor(images), *stacked(lenses)))

@@ -117,6 +117,7 @@ def arms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[pd.DataFra
         return {name: train_tiny(tmp_path_factory.mktemp(name), lenses) for name, lenses in drawn.items()}
 
 
+@pytest.mark.slow
 def test_a_training_with_lenses_learns_and_counts_its_epochs(arms) -> None:
     history, predicted = arms["with"]
     assert history["epoch"].tolist() == [1, 2, 3]
@@ -391,6 +392,7 @@ def test_the_overhead_is_the_median_of_ratios_within_a_round() -> None:
     assert cost.loc["lenses in the model", "ms_per_step"] == 1500
 
 
+@pytest.mark.slow
 def test_forms_are_timed_in_turn(tiny: None, monkeypatch: pytest.MonkeyPatch) -> None:
     build = registry.build
     rest = {"weights": "random", "freeze_fraction": 0.0, "batch_norm_momentum": None}
@@ -404,6 +406,7 @@ def test_forms_are_timed_in_turn(tiny: None, monkeypatch: pytest.MonkeyPatch) ->
     assert (times["seconds"] > 0).all()
 
 
+@pytest.mark.slow
 def test_given_tiles_are_timed_without_and_with_lenses_in_the_pipeline_alone(
     tiny: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -298,6 +298,7 @@ TRAP = [("a", 1, 0.9), ("a", 0, 0.99), ("b", 0, 0.6)]
 @settings(max_examples=40, deadline=None)
 @given(st.lists(TILE, max_size=9), st.integers(0, 2), st.integers(0, 2), st.randoms(use_true_random=False))
 @example(TRAP, 1, 1, Random(0))
+@pytest.mark.slow
 def test_the_choice_is_the_best_of_all(rows: list[Any], right: int, wrong: int, random: Random) -> None:
     tiles = table(rows)
     chosen = choose_tiles(tiles, true_positives=right, false_positives=wrong, threshold=0.5)

@@ -383,6 +383,7 @@ def test_the_page_sets_the_mean_beside_the_published_one(tmp_path: Path) -> None
             assert picture.width > 1200
 
 
+@pytest.mark.slow
 def test_one_reader_has_no_kappa_and_the_page_says_so(tmp_path: Path) -> None:
     _, said = page_of(scored({"a": [4, 5, 3]}), tmp_path / "one", unread=("b",))
     assert "1 reader gave" in said and "kappa of" not in said

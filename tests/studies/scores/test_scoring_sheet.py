@@ -10,6 +10,7 @@ TARGETS = ("scoring_sheet", "study_scores")
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_sheets_go_out_and_come_back(own_copy: Project) -> None:
     settings = {"scored_runs": ["by_colour"], "readers": ["anna", "bo"], "picture_px": 300}
     own_copy.config["study_settings"] = {"scores": settings}

@@ -251,6 +251,7 @@ def test_a_query_on_its_prototype_has_a_gradient() -> None:
 
 
 @pytest.mark.parametrize("kind", ["all", "shots"])
+@pytest.mark.slow
 def test_prototypes_come_from_all_tiles_or_from_the_shots_alone(
     kind: str, source: SlideSource, clusters: str, tmp_path: Path
 ) -> None:
@@ -287,6 +288,7 @@ def test_prototypes_are_the_classes_means() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["prototypes", "clustered"])
+@pytest.mark.slow
 def test_clusters_are_learnt_and_summed_into_tumour_and_not(
     architecture: str, source: SlideSource, clusters: str, tmp_path: Path
 ) -> None:
@@ -320,6 +322,7 @@ def test_clusters_are_learnt_and_summed_into_tumour_and_not(
 
 
 @pytest.mark.parametrize("architecture", ["prototypes", "clustered"])
+@pytest.mark.slow
 def test_a_training_that_was_killed_ends_with_the_same_weights(
     architecture: str, source: SlideSource, clusters: str, tmp_path: Path
 ) -> None:

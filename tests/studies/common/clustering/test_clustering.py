@@ -92,6 +92,7 @@ def test_the_same_seed_finds_the_same_and_the_curve_only_falls() -> None:
     assert not first.curve["median"].equals(other.curve["median"])
 
 
+@pytest.mark.slow
 def test_no_cluster_is_smaller_than_asked() -> None:
     points = np.concatenate([blobs(3)[0], [[40, 40, 40], [41, 40, 40], [40, 41, 40.0]]])
     for fitness in MEASURES:

@@ -38,6 +38,7 @@ def test_squared_distances_are_those_of_numpy() -> None:
     np.testing.assert_allclose(np.asarray(squared_distances(points, centres)), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_tile_is_of_the_label_whose_prototypes_are_near(few: keras.Model) -> None:
     embedding = keras.Model(few.input, few.get_layer("embedding").output).predict(pictures(), verbose=0)
     assert embedding.shape == (3, 1280) and embedding.dtype == np.float32
@@ -73,6 +74,7 @@ def test_distances_are_plain_where_the_options_say_so() -> None:
         registry.build("prototypes", size=32, labels=LABELS, distance="cosine")
 
 
+@pytest.mark.slow
 def test_the_head_over_clusters_sums_its_classes(many: keras.Model) -> None:
     classes = keras.Model(many.input, many.get_layer("classes").output).predict(pictures(), verbose=0)
     assert classes.shape == (3, 3)
@@ -81,6 +83,7 @@ def test_the_head_over_clusters_sums_its_classes(many: keras.Model) -> None:
 
 
 @pytest.mark.parametrize("architecture", ["prototypes", "clustered"])
+@pytest.mark.slow
 def test_weights_survive_a_file(architecture: str, few: keras.Model, many: keras.Model, tmp_path: Path) -> None:
     model = few if architecture == "prototypes" else many
     save_inference_weights(model, tmp_path / "w.weights.h5")

@@ -69,6 +69,7 @@ def test_tissues_have_their_hounsfield_units(seed: int) -> None:
 
 @settings(max_examples=20)
 @given(st.integers(0, 2**31), st.sampled_from(sorted(GROWTHS)), st.integers(1, 5))
+@pytest.mark.slow
 def test_a_box_is_the_extent_of_the_mass_and_the_mass_is_solid(seed: int, subtype: str, count: int) -> None:
     patient = ct.Patient(f"X{seed}", subtype, 96, seed)
     chest, tumour, z = patient.chest, patient.tumour, patient.heights(count)[-1]
@@ -85,6 +86,7 @@ def test_a_box_is_the_extent_of_the_mass_and_the_mass_is_solid(seed: int, subtyp
     assert all(draw_slice(chest, height, 96, tumour).box is None for height in patient.beyond(1))
 
 
+@pytest.mark.slow
 def test_subtypes_have_their_size_and_place_and_one_is_hollow() -> None:
     size, beside, air = {}, {}, {}
     for subtype in GROWTHS:
@@ -152,6 +154,7 @@ def test_uids_are_valid_and_follow_from_their_parts(text: str, number: int) -> N
     assert uid == ct.new_uid(text, number) != ct.new_uid(text, number + 1)
 
 
+@pytest.mark.slow
 def test_the_same_seed_writes_the_same_bytes_and_no_patient_depends_on_another(written: Path, tmp_path: Path) -> None:
     sets = {}
     for name, seed in (("one", 7), ("again", 7), ("other", 8)):

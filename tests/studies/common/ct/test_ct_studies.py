@@ -95,7 +95,7 @@ def one_message(done: Any, *words: str) -> None:
     assert "Traceback (most recent call last)" not in done.output
 
 
-@pytest.mark.whole_run
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_series_and_boxes_become_a_page(scans: Project, tmp_path: Path) -> None:
     project = scans.copy_to(tmp_path / "project")
@@ -117,7 +117,7 @@ def test_series_and_boxes_become_a_page(scans: Project, tmp_path: Path) -> None:
     assert "Nothing to be done" in project.dry_run("study_ct_boxes").output
 
 
-@pytest.mark.whole_run
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_classes_of_images_become_a_page(scans: Project, tmp_path: Path) -> None:
     project = scans.copy_to(tmp_path / "project")
@@ -137,6 +137,7 @@ def test_two_classes_of_images_become_a_page(scans: Project, tmp_path: Path) -> 
     assert "Nothing to be done" in project.dry_run("study_ct_pneumonia").output
 
 
+@pytest.mark.slow
 def test_the_embedded_set_is_made_where_no_files_are_named(scans: Project, tmp_path: Path) -> None:
     project = scans.copy_to(tmp_path / "project")
     del project.config["study_settings"]
@@ -241,6 +242,7 @@ def of_something_else(folder: Path) -> None:
     ],
     ids=["entities", "no UID names", "cut files", "absent subtype", "no slices"],
 )
+@pytest.mark.slow
 def test_series_that_cannot_be_used_end_in_one_message_that_names_nobody(
     scans: Project, tmp_path: Path, change: Callable[[Path], None], words: list[str]
 ) -> None:
@@ -284,6 +286,7 @@ def with_two_sources(folder: Path) -> None:
     ],
     ids=["absent class", "damaged class", "some in parts", "two sources"],
 )
+@pytest.mark.slow
 def test_images_that_cannot_be_used_end_in_one_message_that_names_nobody(
     scans: Project, tmp_path: Path, change: Callable[[Path], None], words: list[str]
 ) -> None:
@@ -295,6 +298,7 @@ def test_images_that_cannot_be_used_end_in_one_message_that_names_nobody(
     assert not (project.folder / SOURCES).exists()
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_slice_is_counted_and_left_out(scans: Project, tmp_path: Path) -> None:
     project = scans.copy_to(tmp_path / "project")
     (first, *_) = sorted((project.folder / "ct/boxes").rglob("*.dcm"))
@@ -310,6 +314,7 @@ def test_a_file_that_is_no_slice_is_counted_and_left_out(scans: Project, tmp_pat
     no_secrets(project, done.output)
 
 
+@pytest.mark.slow
 def test_a_slice_that_is_replaced_in_place_is_collected_anew(scans: Project, tmp_path: Path) -> None:
     project = scans.copy_to(tmp_path / "project")
     assert project.run(SLICES).status == 0

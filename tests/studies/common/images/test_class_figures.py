@@ -48,6 +48,7 @@ def test_every_cell_shows_its_images_and_their_share_of_the_true_class() -> None
 
 
 @pytest.mark.parametrize(("classes", "arms"), [(2, 8), (5, 7)])
+@pytest.mark.slow
 def test_many_arms_find_their_places_group_by_group(classes: int, arms: int, tmp_path: Path) -> None:
     names = [f"class_{k}" for k in range(classes)]
     panels = {f"arm {i}": np.full((classes, classes), 100 * i + 10) for i in range(arms)}

@@ -60,6 +60,7 @@ def listed(own: Path, other: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     return list_external(images, own, other, CLASSES, NEAR, max_unreadable=0.0, seed=0, threads=1)
 
 
+@pytest.mark.slow
 def test_what_shares_a_source_with_the_study_is_left_out(folders: tuple[Path, Path]) -> None:
     images, facts = listed(*folders)
     assert images["file"].tolist() == ["aca/10.png", "aca/11.png", "scc/10.png", "scc/11.png"]
@@ -81,6 +82,7 @@ def test_a_folder_of_old_images_or_of_other_classes_is_refused(folders: tuple[Pa
         listed(own, other)
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_the_network_on_the_test_view(
     folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

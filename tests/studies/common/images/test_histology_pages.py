@@ -76,6 +76,7 @@ def distilled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return made("histology_distillation", settings, tmp_path_factory.mktemp("distilled"))
 
 
+@pytest.mark.slow
 def test_random_folds_leak_and_grouped_ones_do_not(distilled: dict[str, Any]) -> None:
     assert study.leak_of(distilled["leak"], "lung") == {"random": pytest.approx(1, abs=0.01), "grouped": 0}
 
@@ -127,6 +128,7 @@ def test_the_long_table_names_tasks_folds_and_costs(distilled: dict[str, Any]) -
     assert "seconds_per_epoch" not in set(long.loc[long["arm"] == "lung/svm", "metric"])
 
 
+@pytest.mark.slow
 def test_the_page_says_who_starts_otherwise_and_that_the_last_epoch_is_tested(tmp_path: Path) -> None:
     settings = small(["resnet18", "mfstudentlnet", "resnet50", "svm"])
     settings["arms"]["resnet50"]["weights"] = "imagenet"
@@ -173,6 +175,7 @@ def test_a_study_without_its_main_task_still_has_a_page(tmp_path: Path) -> None:
     assert "attention.png" not in page["html"] and "under the grouped split" in page["text"]
 
 
+@pytest.mark.slow
 def test_the_page_of_resnet50_counts_confused_cancers_beside_the_published_17(tmp_path: Path) -> None:
     page = made("histology_resnet50", settings_of("histology_resnet50"), tmp_path)
     table, frozen = page["view"]["published"], page["arms"][0]
@@ -337,6 +340,7 @@ def test_the_table_of_trainings_shows_where_networks_were_trained_otherwise(dist
     assert table["decay"][0] == "factor 0.8, epochs 10"
 
 
+@pytest.mark.slow
 def test_a_task_of_any_name_has_its_tables_and_models_of_others_are_named(tmp_path: Path) -> None:
     settings = small(["resnet50", "mfstudentlnet", "resnet18"])
     page = made("histology_distillation", settings, tmp_path / "one")
@@ -356,6 +360,7 @@ def test_a_study_without_a_student_speaks_of_no_teacher(tmp_path: Path) -> None:
     assert "prior models see" not in text
 
 
+@pytest.mark.slow
 def test_a_random_headline_comes_with_its_leak(tmp_path: Path) -> None:
     settings = small(["resnet50", "mfstudentlnet"], protocols=["random"], split={"folds": 5, "run": [0]})
     page = made("histology_distillation", settings, tmp_path)
@@ -367,6 +372,7 @@ def test_a_random_headline_comes_with_its_leak(tmp_path: Path) -> None:
     assert not [name for name in page["view"]["splits"] if "grouped" in name]
 
 
+@pytest.mark.slow
 def test_a_model_with_fewer_protocols_and_folds_shows_gaps_and_no_difference(tmp_path: Path) -> None:
     settings = small(["resnet18", "svm", "resnet50", "mfstudentlnet"])
     settings["arms"]["resnet18"]["only"] = {"protocols": ["grouped"], "run": [0]}

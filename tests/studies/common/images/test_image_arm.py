@@ -119,6 +119,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, root: Path, images: pd.Dat
         return folder, run(folder, root, images)
 
 
+@pytest.mark.slow
 def test_every_fold_of_every_protocol_leaves_a_prediction_per_test_image(trained: Any, images: pd.DataFrame) -> None:
     predictions = trained[1].predictions
     assert list(predictions) == ["file", "label", "group", "protocol", "fold", "p_aca", "p_n", "p_scc"]
@@ -176,6 +177,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, then: type[BaseException] | None = 
     return names
 
 
+@pytest.mark.slow
 def test_a_killed_arm_goes_on_and_ends_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: Any, root: Path, images: pd.DataFrame
 ) -> None:
@@ -227,6 +229,7 @@ def test_what_decides_the_result_makes_it_train_anew_and_a_name_does_not(
     assert names == ["study, task, tiny, random 0"]
 
 
+@pytest.mark.slow
 def test_parts_are_one_fold_and_without_validation_the_training_loss_decides(
     tmp_path: Path, root: Path, images: pd.DataFrame
 ) -> None:
@@ -239,6 +242,7 @@ def test_parts_are_one_fold_and_without_validation_the_training_loss_decides(
         assert trial["images"]["validation"] == dict.fromkeys(CLASSES, 0)
 
 
+@pytest.mark.slow
 def test_trials_are_exported_and_a_student_learns_from_its_own_folds_teacher(
     tmp_path: Path, trained: Any, root: Path, images: pd.DataFrame
 ) -> None:
@@ -286,6 +290,7 @@ def renamed(path: Path, classes: list[str]) -> None:
     onnx.save(proto, path)
 
 
+@pytest.mark.slow
 def test_training_starts_from_the_weights_of_a_whole_model(tmp_path: Path, root: Path, images: pd.DataFrame) -> None:
     model = build_tiny(SIDE, classes=3, width=6, seed=77)
     model.save_weights(tmp_path / "start.weights.h5")
@@ -328,6 +333,7 @@ def test_the_outcome_is_written_as_the_pages_read_it(tmp_path: Path, trained: An
     assert json.loads((tmp_path / "t.json").read_text())["architecture"] == "tiny"
 
 
+@pytest.mark.slow
 def test_given_parts_and_what_is_left_of_an_image_reach_training_test_and_facts(
     tmp_path: Path, root: Path, images: pd.DataFrame
 ) -> None:

@@ -98,6 +98,7 @@ def test_the_images_of_a_batch_alone_cost_no_answers() -> None:
             np.testing.assert_array_equal(quiet.inputs(index), batches_in(3, fixed)[index][0])
 
 
+@pytest.mark.slow
 def test_batch_norm_statistics_are_taken_without_the_teacher(tmp_path: Path) -> None:
     def asked(reestimated: int) -> int:
         count = 0

@@ -64,6 +64,7 @@ def patients(draw: st.DrawFn) -> pd.DataFrame:
 
 @settings(deadline=None, max_examples=60)
 @given(patients(), st.integers(0, 99))
+@pytest.mark.slow
 def test_a_group_that_spans_classes_is_never_divided_and_parts_keep_their_proportion(
     images: pd.DataFrame, seed: int
 ) -> None:

@@ -63,7 +63,7 @@ def patches(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Proje
     return project.write()
 
 
-@pytest.mark.whole_run
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_folder_of_images_becomes_a_page(patches: Project, tmp_path: Path) -> None:
     project = patches.copy_to(tmp_path / "project")
@@ -122,6 +122,7 @@ def with_one_in_both(folder: Path) -> None:
     ],
     ids=["empty class", "unreadable image", "absent file in the groups", "one image in two classes"],
 )
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_used_ends_in_one_message(
     patches: Project, tmp_path: Path, change: Callable[[Path], None], words: list[str]
 ) -> None:
@@ -136,6 +137,7 @@ def test_a_folder_that_cannot_be_used_ends_in_one_message(
     assert not (project.folder / LISTED).exists()
 
 
+@pytest.mark.slow
 def test_a_study_whose_images_are_not_there_says_so_and_keeps_nothing_else_from_running(
     patches: Project, tmp_path: Path
 ) -> None:
@@ -148,6 +150,7 @@ def test_a_study_whose_images_are_not_there_says_so_and_keeps_nothing_else_from_
     assert project.dry_run("study_histology_resnet50").status == 0
 
 
+@pytest.mark.slow
 def test_new_images_are_listed_anew(patches: Project, tmp_path: Path) -> None:
     project = patches.copy_to(tmp_path / "project")
     assert project.run(LISTED).status == 0

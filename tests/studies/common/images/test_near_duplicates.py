@@ -93,6 +93,7 @@ def made(tmp_path: Path) -> tuple[Path, pd.DataFrame, pd.Series]:
     return tmp_path, images, images["file"].map(truth)
 
 
+@pytest.mark.slow
 def test_variants_of_one_source_and_only_they_share_a_group(made: tuple[Path, pd.DataFrame, pd.Series]) -> None:
     root, images, truth = made
     groups, facts = find_groups(images, root, FEW, seed=0)
@@ -218,6 +219,7 @@ def test_settings_out_of_range_are_refused(change: dict, message: str) -> None:
         NearDuplicates.of({**SETTINGS, **change}, "near_duplicates")
 
 
+@pytest.mark.slow
 def test_sources_of_real_images_are_found_without_a_false_one() -> None:
     if not PATCHES.is_dir():
         pytest.skip("no real patches here")
@@ -353,6 +355,7 @@ def test_random_pairs_are_different_images_of_one_class() -> None:
     assert len(np.unique(pairs, axis=0)) == len(pairs) > 150 and set(labels[pairs[:, 0]]) == {"a", "b"}
 
 
+@pytest.mark.slow
 def test_ct_pictures_of_different_patients_on_one_table_stay_apart() -> None:
     """Grouped by eye: the same nodule, vessels and vertebra in each group; all but the last two on the same table."""
     folder = SHARED / "ct" / "malignant"

@@ -56,6 +56,7 @@ def texture(image: NDArray[np.uint8]) -> list[float]:
     return found
 
 
+@pytest.mark.slow
 def test_folders_names_and_groups_are_those_of_lc25000(written: Any) -> None:
     folder, table, images = written
     found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
@@ -82,6 +83,7 @@ def test_names_do_not_tell_the_field(written: Any) -> None:
     assert (ordered == ordered.shift()).mean() < 0.15
 
 
+@pytest.mark.slow
 def test_pixels_follow_from_the_seed_and_no_field_from_another(tmp_path: Path) -> None:
     sets = {}
     for name, sources, seed in (("one", 1, 5), ("again", 1, 5), ("more", 2, 5), ("other", 1, 6)):
@@ -118,6 +120,7 @@ def test_every_mirroring_occurs() -> None:
     assert len({(r[-1, 16, 0] > r[0, 16, 0], r[16, -1, 1] > r[16, 0, 1]) for r in results}) == 4
 
 
+@pytest.mark.slow
 def test_colour_tells_the_field_and_texture_the_class(written: Any) -> None:
     _, table, images = written
     colour = pd.DataFrame(images.mean((1, 2)))
