@@ -162,9 +162,13 @@ class Watch(logging.Handler):
         busy = sum(now - job.start for job in running) + sum(map(sum, self._took.values()))
         work = sum(mean.get(rule, 0.0) * count for rule, count in due.items())
         work -= sum(min(now - job.start, 0.9 * mean.get(job.rule, 0.0)) for job in running)
-        sure = not self._more and all(rule in mean for rule in due)
+        untimed = [_plain(rule) for rule, count in due.items() if count > 0 and rule not in mean]
         seconds = work / max(1.0, busy / max(now - self._start, 1e-9))
-        return f"{'about' if sure else 'at least'} {in_words(seconds)} left" if seconds > 0 else ""
+        if seconds <= 0:
+            return ""
+        words = f"{'at least' if self._more or untimed else 'about'} {in_words(seconds)} left"
+        more = f" and {len(untimed) - 2} more" if len(untimed) > 2 else ""
+        return f"{words} (not timed yet: {', '.join(untimed[:2])}{more})" if untimed else words
 
 
 def _plain(rule: str) -> str:
