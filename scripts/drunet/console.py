@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from drunet import devices
 from drunet.errors import DrunetError
 
 # Seconds between progress lines: several jobs share the terminal, and a cluster keeps every line in a file.
@@ -57,7 +58,8 @@ def job(log: str | os.PathLike[str], gpus: int = 0) -> Iterator[None]:
 
     A job that asked for no GPU sees none: TensorFlow would take all of its memory away from the job that did, at the
     first number that it computes. One that asked shares its GPU's memory with ONNX Runtime in the same process, and so
-    takes it as it is needed. Both hold as long as nothing has computed yet: importing a library does not.
+    takes it as it is needed; where the machine has several, jobs at once have one each (`drunet.devices`). All this
+    holds as long as nothing has computed yet: importing a library does not.
 
     The libraries underneath write to the process's own streams, so those are redirected, not only Python's. A
     `DrunetError` is shown as it is. Anything else is a defect: its type and message are shown with the log's name. The
@@ -76,7 +78,8 @@ def job(log: str | os.PathLike[str], gpus: int = 0) -> Iterator[None]:
         os.dup2(file.fileno(), 2)
     _terminal.append(terminal)
     try:
-        yield
+        with devices.taken(gpus):
+            yield
     except DrunetError as error:
         traceback.print_exc()
         print(f"\nERROR  {error}\n", file=terminal, flush=True)

@@ -163,7 +163,7 @@ def test_progress_is_lines_that_end_with_the_whole_count(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("asked", "seen", "grows"), [("", "-1", "None"), (", gpus=0", "-1", "None"), (", gpus=1", "0,1", "true")]
+    ("asked", "seen", "grows"), [("", "-1", "None"), (", gpus=0", "-1", "None"), (", gpus=2", "0,1", "true")]
 )
 def test_a_job_sees_gpus_only_if_it_asked_for_one(tmp_path: Path, asked: str, seen: str, grows: str) -> None:
     done = run_job(
