@@ -24,6 +24,7 @@ with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.r
     # What the outlines were drawn from.
     smooth = grid.resample_to_slide(heatmap, mask.shape, smooth=True)
     field = read_field(inputs.refined)[0] if inputs.refined else smooth
+    spread = grid.resample_to_slide(read_field(inputs.spread)[0], mask.shape) if inputs.spread else None
     write_geojson(
         snakemake.output.outline,
         polygons(mask, (grid.width, grid.height)),
@@ -34,7 +35,7 @@ with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.r
         origin=origin(snakemake.wildcards.run, models),
         counted_from=tuple(status["geojson_origin"]),
         unread_mm2=status["unread_mm2"],
-        measured=partial(probabilities, field, (grid.width, grid.height)),
+        measured=partial(probabilities, field, (grid.width, grid.height), spread=spread),
         parent=snakemake.params.parent,
         audit=audited(facts.get("cascade")),
     )

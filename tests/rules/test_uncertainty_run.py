@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from tiny_cohort import Project
@@ -24,3 +26,10 @@ def test_a_slide_gets_a_map_on_the_cells_of_its_heatmap(own_copy: Project) -> No
     # This network sees the mean colour alone, which no turn changes.
     np.testing.assert_allclose(table["mean"], heatmap[table["row"], table["column"]], atol=1e-5)
     assert table["sd"].max() < 1e-5
+    # The outlines say it where they are asked to, and only they are made again.
+    own_copy.config["export"]["uncertainty"] = True
+    outlines = own_copy.results / "runs/by_colour/tumour_a/segmentation.geojson"
+    done = own_copy.write().run(str(outlines.relative_to(own_copy.folder)))
+    assert done.status == 0 and done.rules() == {"export_geojson": 1}, done.output
+    (outline, *_) = json.loads(outlines.read_text(encoding="utf-8"))["features"]
+    assert outline["properties"]["measurements"]["Spread of the answers"] == 0

@@ -155,7 +155,7 @@ class Rules:
         taken = Named(tissue=mask, heatmap=heatmap, refined=[], refiner=[])
         made = Named(mask=str(of_run / "segmentation.tif"), small=small)
         self.script("postprocess", "postprocess.log", taken, made, postprocess=config["postprocess"])
-        taken = Named(status=status, heatmap=heatmap, refiner=[], refined=[], mask=small)
+        taken = Named(status=status, heatmap=heatmap, refiner=[], refined=[], mask=small, spread=[])
         made = Named(outline=str(of_run / "tumour.geojson"))
         self.script("export_geojson", "export.log", taken, made, parent=False)
         taken = Named(**slide, annotation=parsed, heatmap=heatmap, mask=small)

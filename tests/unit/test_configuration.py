@@ -136,7 +136,7 @@ OPTIONAL = {
     "ClassifierRecipe": {"distillation", "stain_normalisation"},
     "StainNormalisation": {"haematoxylin", "eosin", "maximum"},
     "NetworkSettings": {"trainable_layers"},
-    "ExportSettings": {"formats", "parent", "calibrated"},
+    "ExportSettings": {"formats", "parent", "calibrated", "uncertainty"},
     "InferenceSettings": {"int8", "views"},
     "CascadeSettings": {"precision", "teacher_precision", "max_dice_loss", "audit", "confidence", "max_differing"},
     "QuantisationSettings": {"tiles", "held", "max_difference", "max_sides"},

@@ -105,6 +105,12 @@ def test_measurements_are_those_of_the_outline(tmp_path: Path) -> None:
     # Smaller than a pixel of the field, it has that pixel's value.
     assert speck["Mean probability"] == speck["Maximum probability"] == pytest.approx(float(field[50, 40]), abs=1e-4)
     assert set(unknown) == {"Area mm^2", "Outline area µm^2"}
+    # A map of uncertainty on cells of its own, some of which are unknown.
+    spread = np.full((6, 8), 0.25, np.float32)
+    spread[:, 3:] = np.nan
+    told = probabilities(field, size, shapes[0], spread=spread)
+    assert told["Spread of the answers"] == 0.25 and told["Mean probability"] == whole["Mean probability"]
+    assert probabilities(field, size, shapes[2], spread=spread) == {"Spread of the answers": 0.25}
     (found,) = read_as_qupath(tmp_path / "o.geojson")
     assert found["sums"]["Mean probability"] == pytest.approx(whole["Mean probability"] + speck["Mean probability"])
 

@@ -26,6 +26,7 @@ rule export_geojson:
         refined=run_refined,
         refiner=run_refiner("export.json"),
         mask="<results>/runs/{run}/{slide}/segmentation.png",
+        spread=asked_uncertainty,
     output:
         outline="<results>/runs/{run}/{slide}/segmentation.geojson",
     log:

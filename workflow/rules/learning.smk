@@ -355,6 +355,16 @@ def asked_calibration(wildcards):
     return f"{RESULTS}/models/{model}/calibration.json"
 
 
+def asked_uncertainty(wildcards):
+    """The map of where the run's classifier is unsure, where outlines are to say it."""
+    if not config["export"].get("uncertainty", False):
+        return []
+    model = config["runs"][wildcards.run]["classifier"]
+    if encoder_of(model):
+        raise no_plan(f"export.uncertainty: {model} is a head on an encoder, of which no map is made. Write false.")
+    return f"{RESULTS}/uncertainty/{model}/{wildcards.slide}.tif"
+
+
 def unrefined_calibration(wildcards):
     return [] if run_refined(wildcards) else asked_calibration(wildcards)
 

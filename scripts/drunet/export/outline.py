@@ -152,12 +152,24 @@ def write_tiles(
         file.write("\n]}\n")
 
 
-def probabilities(field: np.ndarray, slide_size: tuple[int, int], shape: BaseGeometry) -> dict[str, float]:
+def probabilities(
+    field: np.ndarray, slide_size: tuple[int, int], shape: BaseGeometry, *, spread: np.ndarray | None = None
+) -> dict[str, float]:
     """Mean and highest probability inside an outline, as QuPath's measurements; none where nothing is known there.
 
     `field` is float32 (h, w) over the whole slide, whose `slide_size` is (width, height) in level-0 px, as is `shape`.
-    A pixel counts if its centre is inside; of an outline without any, the pixel under a point in it.
+    A pixel counts if its centre is inside; of an outline without any, the pixel under a point in it. With `spread`, a
+    map of the classifier's uncertainty (`drunet.uncertainty.views`) over the whole slide, also its mean there.
     """
+    values, measured = _inside(field, slide_size, shape), dict[str, float]()
+    if values.size:
+        measured = {"Mean probability": float(values.mean()), "Maximum probability": float(values.max())}
+    if spread is not None and (answers := _inside(spread, slide_size, shape)).size:
+        measured["Spread of the answers"] = float(answers.mean())
+    return {name: round(value, 4) for name, value in measured.items()}
+
+
+def _inside(field: np.ndarray, slide_size: tuple[int, int], shape: BaseGeometry) -> np.ndarray:
     scale = np.array([field.shape[1] / slide_size[0], field.shape[0] / slide_size[1]])
     low = np.clip(np.floor(np.array(shape.bounds[:2]) * scale).astype(int), 0, np.array(field.shape[::-1]) - 1)
     high = np.clip(np.ceil(np.array(shape.bounds[2:]) * scale).astype(int), low + 1, field.shape[::-1])
@@ -167,10 +179,7 @@ def probabilities(field: np.ndarray, slide_size: tuple[int, int], shape: BaseGeo
     if not inside.any():
         point = shapely.get_coordinates(shapely.point_on_surface(moved))[0].astype(int)
         inside[tuple(np.minimum(point[::-1], np.array(window.shape) - 1))] = True
-    values = window[inside & np.isfinite(window)]
-    if not values.size:
-        return {}
-    return {"Mean probability": round(float(values.mean()), 4), "Maximum probability": round(float(values.max()), 4)}
+    return window[inside & np.isfinite(window)]
 
 
 def audited(cascade: Mapping[str, Any] | None) -> dict[str, float]:

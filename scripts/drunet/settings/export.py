@@ -23,5 +23,7 @@ class ExportSettings(Block):
     """what the target `exports` makes of every slide and run"""
     calibrated: bool = False
     """write calibrated.onnx of each classifier, and calibrated probabilities of tiles in exports that show them"""
+    uncertainty: bool = False
+    """say of each outline how far the classifier's answers in several views lie apart there: maps of all slides"""
     parent: bool = False
     """put a run's outlines for QuPath under one annotation"""
