@@ -6,6 +6,7 @@ from drunet.grid import Grid
 from drunet.heatmap import write_classified
 from drunet.inference import EngineOptions, classify, layout_of, open_session
 from drunet.outcome import late_failure
+from drunet.quality import TileMeasures
 from drunet.slide import Slide
 from drunet.stains import density_change
 from drunet.tiles import read_mask, read_table
@@ -20,6 +21,7 @@ with (
     table, facts = read_table(snakemake.input.tiles)
     grid, tissue = Grid.from_dict(facts["grid"]), read_mask(snakemake.input.tissue)
     density = density_change(snakemake.input.stains, params.stains)
+    seen = TileMeasures(len(table), grid.tile_mpp)
     result = classify(
         open_session(snakemake.input.model, options, where=snakemake.wildcards.model),
         lambda: Slide(snakemake.input.slide, slide_id, params.mpp, tissue, density),
@@ -29,6 +31,7 @@ with (
         mpp=grid.tile_mpp,
         options=options,
         layout=layout_of(params.settings),
+        look=seen,
         where=slide_id,
     )
     facts = {
@@ -39,4 +42,5 @@ with (
         "precision": options.precision,
         **({"stains_normalised": density is not None} if params.stains else {}),
     }
-    write_classified(snakemake.output.tiles, snakemake.output.heatmap, table, result, grid, facts)
+    files = snakemake.output.tiles, snakemake.output.heatmap
+    write_classified(*files, table, result, grid, facts, seen.table(), params.set_aside)

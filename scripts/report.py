@@ -13,6 +13,7 @@ from drunet.report.collect import (
     held_out_tiles,
     model_row,
     notes,
+    read_looks,
     read_metrics,
     read_slides,
     run_times,
@@ -21,6 +22,7 @@ from drunet.report.collect import (
 from drunet.report.page import OverlayEntry, ReportInputs, write_page
 from drunet.report.section import read_section
 from drunet.report.tumour import read_tumour
+from drunet.uncertainty.appearance import read_reference
 
 with job(snakemake.log[0]):
     inputs, params = snakemake.input, snakemake.params
@@ -34,6 +36,7 @@ with job(snakemake.log[0]):
     results = [(o.run, o.slide, o.overlay) for o in overlays]
     results += [(run, row["slide"], path) for (run, row), path in zip(measured, inputs.measured, strict=True)]
     histories = {m: pd.read_csv(path, sep="\t") for m, path in zip(params.trained, inputs.histories, strict=True)}
+    known = {classifiers[run]: read_reference(path) for run, path in zip(params.known, inputs.appearances, strict=True)}
     exports = [read_json(path) for path in inputs.exports]
     slides = final_states(read_slides(inputs.slides), results)
     Path(snakemake.output.pictures).mkdir()
@@ -48,6 +51,8 @@ with job(snakemake.log[0]):
             histories=histories,
             calibrations={facts["model"]: facts for facts in map(read_json, inputs.calibrations)},
             bounds=[read_json(path) for path in inputs.bounds],
+            looks={run: read_looks(path) for run, path in zip(params.runs, inputs.outcomes, strict=True)},
+            known={name: len(facts["slides"]) for name, facts in known.items()},
             runtimes=run_times(params.benchmarks),
             models=[model_row(export) for export in exports],
             sections=[read_section(path) for path in inputs.sections],

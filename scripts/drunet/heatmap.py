@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,12 +107,20 @@ def write_classified(
     result: Classified,
     grid: Grid,
     facts: Mapping[str, Any],
+    seen: pd.DataFrame | None = None,
+    set_aside: Sequence[str] = (),
 ) -> None:
     """Write the probabilities of a slide's tiles (column, row), as a table and as a heatmap.
 
-    Both keep `facts`, the number of tiles and of unreadable ones, and the seconds.
+    Both keep `facts`, the number of tiles and of unreadable ones, and the seconds. `seen`
+    (`drunet.quality.TileMeasures.table`) joins the table; tiles with a fault of `set_aside` become unknown, NaN.
     """
     classified = table[["column", "row"]].assign(p_tumour=result.p_tumour)
+    if seen is not None:
+        classified = classified.assign(**dict(seen))
+        aside = classified["fault"].isin(set_aside)
+        classified["p_tumour"] = classified["p_tumour"].mask(aside)
+        facts = {**facts, "set_aside": int(aside.sum())}
     counts = {"tiles": len(table), "unreadable": result.unreadable, "seconds": round(result.seconds, 3)}
     facts = {**facts, **counts}
     write_table(tiles, classified, {"grid": grid.to_dict(), **facts})

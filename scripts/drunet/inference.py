@@ -27,6 +27,8 @@ EngineOptions = sessions.EngineOptions
 open_session = sessions.open_session
 # Batches, per reader, that are read or wait while the network has another: enough to ride out a slow read.
 _AHEAD = 3
+# What looks at batches as readers fill them, in their threads: indices, uint8 tiles (n, size, size, 3), readable.
+Look = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 # How far the rows of a softmax in half precision may be from a sum of 1.
 SUM_ERROR = 1e-2
 
@@ -100,6 +102,7 @@ def classify(
     mpp: float,
     options: EngineOptions,
     layout: Layout | None = None,
+    look: Look | None = None,
     where: str,
 ) -> Classified:
     """Classify the tiles of one slide.
@@ -114,6 +117,8 @@ def classify(
         Level-0 px of the tiles' top left corners.
     size, mpp : int, float
         Side of a tile in pixels and its resolution in µm/px.
+    look : callable, optional
+        Sees every batch that the network is given.
     where : str
         Slide ID, for messages and progress.
 
@@ -128,7 +133,7 @@ def classify(
     name = check_classifier(session, layout, size, where=where)
     p_tumour = np.full(len(x), np.nan, np.float32)
     start = time.perf_counter()
-    with closing(streamed(open_reader, x, y, size=size, mpp=mpp, options=options, where=where)) as batches:
+    with closing(streamed(open_reader, x, y, size=size, mpp=mpp, options=options, look=look, where=where)) as batches:
         for index, tiles, readable in batches:
             probability = probabilities(session, name, tiles, layout, where)
             p_tumour[index] = np.where(readable, probability[: len(index)], np.nan)
@@ -143,6 +148,7 @@ def streamed(
     size: int,
     mpp: float,
     options: EngineOptions,
+    look: Look | None = None,
     where: str,
 ) -> Generator[tuple[np.ndarray, np.ndarray, np.ndarray], None, None]:
     """Yield batches of a slide's tiles that threads read ahead, saying how far it is; arguments as for `classify`.
@@ -151,7 +157,7 @@ def streamed(
     ``unreadable``, if more than `options.max_unreadable` of the tiles cannot be read.
     """
     unreadable = 0
-    batches = _read_ahead(open_reader, x, y, size, mpp, options)
+    batches = _read_ahead(open_reader, x, y, size, mpp, options, look)
     with closing(batches), progress(len(x), where, "tiles") as bar:
         for index, tiles, readable in batches:
             yield index, tiles, readable
@@ -199,7 +205,13 @@ def as_input(tiles: np.ndarray, layout: Layout) -> np.ndarray:
 
 
 def _read_ahead(
-    open_reader: Callable[[], Slide], x: np.ndarray, y: np.ndarray, size: int, mpp: float, options: EngineOptions
+    open_reader: Callable[[], Slide],
+    x: np.ndarray,
+    y: np.ndarray,
+    size: int,
+    mpp: float,
+    options: EngineOptions,
+    look: Look | None,
 ) -> Generator[tuple[np.ndarray, np.ndarray, np.ndarray], None, None]:
     """Yield batches (indices, uint8 tiles, readable) that threads read ahead; close it if you stop early."""
     chunks = [np.arange(i, min(i + options.batch_size, len(x))) for i in range(0, len(x), options.batch_size)]
@@ -227,6 +239,8 @@ def _read_ahead(
         finally:
             if reader is not None:
                 idle.append(reader)
+        if look is not None:
+            look(index, tiles, readable)
         return index, tiles, readable
 
     pool = ThreadPoolExecutor(workers, "reader-")

@@ -184,6 +184,8 @@ def pen_ink(image: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     ink = np.zeros(image.shape[:2], bool)
     inks = [(i, FINE_PEN_WIDTH_UM) for i in (blue_ink, green_ink)] + [(i, PEN_WIDTH_UM) for i in (red_ink, black_ink)]
     for one_ink, width in inks:
+        if not one_ink.any():
+            continue
         solid = _morph(_morph(one_ink, cv2.MORPH_CLOSE, mpp, mpp), cv2.MORPH_OPEN, width / 2, mpp)
         # The opening rounds a stroke's ends off; what touches the stroke and has its colour belongs to it.
         ink |= solid | (_morph(solid, cv2.MORPH_DILATE, width / 2, mpp) & one_ink)

@@ -74,7 +74,9 @@ def test_what_is_left_out_is_what_the_configuration_ships_with() -> None:
     assert tiles == room._TILES
     assert shipped["tissue"] == room._TISSUE and shipped["postprocess"] == room._POSTPROCESS
     # Only the workflow's own map of uncertainty asks for views.
-    assert {key: value for key, value in shipped["inference"].items() if key != "views"} == room._INFERENCE
+    assert {
+        key: value for key, value in shipped["inference"].items() if key not in ("views", "set_aside")
+    } == room._INFERENCE
     assert EngineOptions(**room._INFERENCE) == EngineOptions()
 
 

@@ -125,7 +125,7 @@ def merged(base: Any, over: Any) -> Any:
 def test_every_snippet_of_a_page_is_a_configuration(page: Path, reader: Path) -> None:
     for number, text in enumerate(blocks(page, "yaml")):
         snippet = yaml.safe_load(text)
-        for path in re.findall(r"[\w/]+\.(?:h5|onnx)\b", text):
+        for path in re.findall(r"[\w/]+\.(?:h5|onnx|json)\b", text):
             (reader / path).parent.mkdir(parents=True, exist_ok=True)
             (reader / path).touch()
         snippet.pop("study_settings", None)

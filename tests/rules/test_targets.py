@@ -37,6 +37,7 @@ STAGES = {
     "adopt_onnx",
     "draw_classified_tiles",
     "calibrate_classifier",
+    "learn_appearance",
     "export_calibrated",
     "bound_missed",
     "export_bound",

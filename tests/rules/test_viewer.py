@@ -32,6 +32,7 @@ from drunet.cohort import SheetRow
 from drunet.errors import FailedSlideError
 from drunet.heatmap import read_field, write_field
 from drunet.outcome import write_outcome
+from drunet.tiles import read_table, write_table
 from drunet_commands import cli
 from drunet_commands.viewer import command, pixels, server
 from drunet_commands.viewer.opened import Opened, open_results
@@ -377,6 +378,20 @@ def test_a_map_of_uncertainty_is_a_layer_whose_brightest_colour_is_a_half(own_co
     assert "uncertainty.tif" in {f["name"] for f in client.get(f"/slides/{SLIDE}?run={RUN}").json()["files"]}
 
 
+def test_faults_of_tiles_are_a_layer_where_they_were_measured(own_copy: Project) -> None:
+    path = own_copy.results / f"heatmaps/tone/{SLIDE}.parquet"
+    table, facts = read_table(path)
+    table["fault"] = [("", "blurred", "folded", "pen")[i % 4] for i in range(len(table))]
+    write_table(path, table, facts)
+    client = entered(open_results(own_copy.folder, []))
+    answer = client.get(f"/slides/{SLIDE}/quality?run={RUN}")
+    grid = json.loads(answer.headers["x-grid"])
+    cells = np.frombuffer(answer.content, np.uint8).reshape(grid["rows"], grid["columns"])
+    assert cells[table["row"], table["column"]].tolist() == [(0, 86, 170, 255)[i % 4] for i in range(len(table))]
+    write_table(path, table.drop(columns="fault"), facts)
+    assert client.get(f"/slides/{SLIDE}/quality?run={RUN}").status_code == 404
+
+
 def test_a_full_disk_is_one_line_and_what_was_saved_stays(
     finished: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -417,7 +432,13 @@ def test_a_run_that_is_half_finished_shows_what_is_there(own_copy: Project) -> N
     client = entered(open_results(own_copy.folder, []))
     cohort = client.get("/cohort").json()
     slides = {slide["id"]: slide for slide in cohort["slides"]}
-    assert slides["tumour_b"]["runs"][RUN] == {"state": "none", "heatmap": True, "uncertainty": False, "dice": None}
+    assert slides["tumour_b"]["runs"][RUN] == {
+        "state": "none",
+        "heatmap": True,
+        "uncertainty": False,
+        "quality": True,
+        "dice": None,
+    }
     assert slides[SLIDE]["runs"][RUN]["reason"] == "too few tiles"
     assert slides["unlabelled"]["status"] == "missing"
     assert len(cohort["remarks"]) == 1 and "going on" in cohort["remarks"][0]

@@ -150,7 +150,15 @@ class Rules:
         taken = Named(**slide, tissue=mask, tiles=tiles, model=str(self.model), stains=[])
         made = Named(tiles=f"{heat}.parquet", heatmap=heatmap)
         self.script(
-            "classify_tiles", "classify.log", taken, made, **mpp, engine=engine, settings=self.settings, **plain
+            "classify_tiles",
+            "classify.log",
+            taken,
+            made,
+            **mpp,
+            engine=engine,
+            settings=self.settings,
+            set_aside=[],
+            **plain,
         )
         taken = Named(tissue=mask, heatmap=heatmap, refined=[], refiner=[])
         made = Named(mask=str(of_run / "segmentation.tif"), small=small)
@@ -168,8 +176,14 @@ class Rules:
             self.script("measure", "measure.log", taken, measured, measure=config["measure"])
         names = {"table": "slides", "tumour": "tumour", "patients": "tumour_per_patient"}
         outcomes = Named(**{key: str(of_run.parent / f"{name}.tsv") for key, name in names.items()})
-        listed = {"slides": [SLIDE_ID], "patients": {SLIDE_ID: 1}, "on_bad_slide": cohort["on_bad_slide"]}
-        taken = Named(slides=table, masks=[str(of_run / "segmentation.tif")], small=[small], tissue=[mask], cascades=[])
+        listed = {
+            "slides": [SLIDE_ID],
+            "patients": {SLIDE_ID: 1},
+            "on_bad_slide": cohort["on_bad_slide"],
+            "bounded": False,
+        }
+        taken = Named(slides=table, masks=[str(of_run / "segmentation.tif")], small=[small], tissue=[mask], cascades=[],
+                      classified=[f"{heat}.parquet"], appearance=[])  # fmt: skip
         self.script("list_outcomes", "outcomes.log", taken, outcomes, **listed)
 
 

@@ -40,6 +40,8 @@ rule export_bound:
         heatmap=run_classifier_heatmap,
         refined=run_refined,
         mask="<results>/runs/{run}/{slide}/segmentation.png",
+        classified=run_classified,
+        appearance=run_appearance,
         bound=asked_bound,
     output:
         outline="<results>/runs/{run}/{slide}/bound.geojson",

@@ -267,6 +267,12 @@ def run_classifier_heatmap(wildcards):
     return f"{RESULTS}/heatmaps/{config['runs'][wildcards.run]['classifier']}/{wildcards.slide}.tif"
 
 
+def run_classified(wildcards):
+    """The table of a slide's tiles as the run's classifier judged them; none for a cascade, which shows it only some."""
+    heatmap = run_classifier_heatmap(wildcards)
+    return [] if heatmap.endswith("/cascade.tif") else heatmap.removesuffix("tif") + "parquet"
+
+
 def run_classifier(file):
     """A file of the run's classifier."""
 

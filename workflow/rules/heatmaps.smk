@@ -21,6 +21,7 @@ rule classify_tiles:
         engine={k: config["inference"][k] for k in ("provider", "precision")},
         settings=lambda wildcards: tile_settings(wildcards.model),
         stains=lambda wildcards: settings_of(wildcards.model).get("stain_normalisation"),
+        set_aside=config["inference"].get("set_aside", []),
         code=lambda wildcards: code("classify_tiles"),
     threads: resource("classify_tiles", "threads", 8)
     resources:

@@ -375,6 +375,28 @@ def bounding_slides(wildcards):
     return [SimpleNamespace(run=wildcards.run, slide=s) for s in chosen]
 
 
+def known_slides(model):
+    """Slides of the sheet that a classifier learnt from or was stopped by; none if that is not known."""
+    if is_finished(model) or encoder_of(model):
+        return []
+    return [s for s in dict.fromkeys(training_slides(model) + validation_slides(model)) if s in ROWS]
+
+
+def run_appearance(wildcards):
+    """What the slides look like that the run's classifier learnt from; none if that is not known, nor for a cascade."""
+    model = config["runs"][wildcards.run]["classifier"]
+    if cascade_of(wildcards.run):
+        return []
+    if is_finished(model):
+        return settings_of(model).get("appearance") or []
+    return f"{RESULTS}/models/{model}/appearance.json" if known_slides(model) else []
+
+
+def known_runs():
+    """Runs of which it is known what their classifier learnt from."""
+    return [each for run in RUNS if run_appearance(each := SimpleNamespace(run=run))]
+
+
 def bounds(runs):
     """Bounds of some runs, if one is asked for."""
     return [f"{RESULTS}/runs/{run}/bound.json" for run in runs if config["measure"].get("missed_at_most")]

@@ -173,7 +173,8 @@ rule adopt_onnx:
     params:
         role=lambda wildcards: "classifier" if wildcards.model in config["classifiers"] else "refiner",
         size=config["tiles"]["size"],
-        settings=lambda wildcards: settings_of(wildcards.model),
+        # What others look like beside the slides that it learnt from changes nothing in the model.
+        settings=lambda wildcards: {k: v for k, v in settings_of(wildcards.model).items() if k != "appearance"},
         digest=lambda wildcards: own_digests(settings_of(wildcards.model)["onnx"], digests.model_digest),
         code=lambda wildcards: code("adopt_onnx", "drunet.export.trial"),
     resources:

@@ -22,6 +22,7 @@ rule report:
         histories=[f"<results>/models/{m}/history.tsv" for m in USED_MODELS if not is_finished(m)],
         calibrations=lambda wildcards: calibrations(USED_CLASSIFIERS),
         bounds=bounds(RUNS),
+        appearances=lambda wildcards: [run_appearance(each) for each in known_runs()],
         published=sorted(str(p) for p in (Path(workflow.basedir) / "resources/published").glob("*.tsv")),
         sections=SECTIONS,
         formats=str(RESOURCES / "exports.tsv"),
@@ -40,6 +41,7 @@ rule report:
         title=config["report"]["title"],
         formats=config["export"]["formats"],
         runs=RUNS,
+        known=lambda wildcards: [each.run for each in known_runs()],
         measured=measured_rows,
         trained=[m for m in USED_MODELS if not is_finished(m)],
         settings={

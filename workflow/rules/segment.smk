@@ -103,6 +103,8 @@ rule list_outcomes:
         cascades=lambda wildcards: (
             for_each_slide(run_classifier_heatmap)(wildcards) if cascade_of(wildcards.run) else []
         ),
+        classified=for_each_slide(run_classified),
+        appearance=run_appearance,
     output:
         table="<results>/runs/{run}/slides.tsv",
         tumour=report("<results>/runs/{run}/tumour.tsv", caption="../report/tumour.rst", category="Tumour"),
@@ -119,6 +121,7 @@ rule list_outcomes:
         slides=lambda wildcards: usable_slides(),
         patients=patient_numbers(),
         on_bad_slide=config["cohort"]["on_bad_slide"],
+        bounded=bool(config["measure"].get("missed_at_most")),
         code=lambda wildcards: code("list_outcomes"),
     resources:
         mem_mb=1000,

@@ -18,6 +18,7 @@ import drunet
 from drunet.errors import FailedSlideError
 from drunet.files import read_json, sha256
 from drunet.outcome import outcome_of, reason_of
+from drunet.quality import FAULTS
 
 PACKAGES = (
     "snakemake", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime-gpu", "onnxruntime", "openslide-python",
@@ -31,6 +32,14 @@ def read_slides(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read `slides.tsv`: numbers as float, NaN where a slide could not tell them; everything else as text."""
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     return table.assign(**{column: pd.to_numeric(table[column], errors="coerce") for column in SLIDE_NUMBERS})
+
+
+def read_looks(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read slides with a result from a run's `slides.tsv`: their quality and likeness, where they were measured."""
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    known = [column for column in (*FAULTS, "unknown_tiles") if column in table]
+    table = table.assign(**{column: pd.to_numeric(table[column]) for column in known})
+    return table[table["status"] == "ok"]
 
 
 def final_states(slides: pd.DataFrame, files: Iterable[tuple[str, str, str]]) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from drunet.report.embedding import embed_figure, embed_picture, templates, writ
 from drunet.report.overlay import NO_TRUTH_LEGEND, TRUTH_LEGEND
 from drunet.report.section import Section
 from drunet.report.tumour import tumour_per_patient
-from drunet.report.verdict import found, judged_split, problems, verdict
+from drunet.report.verdict import found, judged_split, looks, problems, verdict
 from drunet.report.words import interval
 
 # Above this count tables are folded away, and pictures begin small.
@@ -68,6 +68,8 @@ class ReportInputs:
         For the paragraph on methods: blocks of the configuration, and under `models` each model's settings.
     bounds : list of dict
         bound.json of each run that has one.
+    looks, known : dict of str to DataFrame, dict of str to int
+        Per run what `drunet.report.collect.read_looks` gives; per classifier the slides known that it learnt from.
     calibrations : dict of str to dict
         Per classifier what `drunet.uncertainty.calibration.calibrate` gives.
     formats : DataFrame
@@ -95,6 +97,8 @@ class ReportInputs:
     tumour: dict[str, pd.DataFrame] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     bounds: Sequence[dict[str, Any]] = ()
+    looks: dict[str, pd.DataFrame] = field(default_factory=dict)
+    known: dict[str, int] = field(default_factory=dict)
     calibrations: dict[str, dict[str, Any]] = field(default_factory=dict)
     formats: pd.DataFrame = field(default_factory=pd.DataFrame)
     threshold: float = 0.5
@@ -122,6 +126,12 @@ def write_page(path: str | os.PathLike[str], inputs: ReportInputs) -> None:
         patients=_joined({run: tumour_per_patient(table) for run, table in inputs.tumour.items()}),
         legend=(*TRUTH_LEGEND, *NO_TRUTH_LEGEND) if split is not None else NO_TRUTH_LEGEND,
         slides=_with_size(inputs.slides),
+        looks=[
+            looks(run, name, table, inputs.known.get(name, 0))
+            for run, table in inputs.looks.items()
+            if "quality" in table and (name := inputs.runs[run]["classifier"])
+        ],
+        look_table=_joined(inputs.looks),
         summary=_with_interval(summary[summary["split"] == split]),
         other_splits=_with_interval(summary[summary["split"] != split]),
         box_plots=_box_plots(inputs.metrics, split),

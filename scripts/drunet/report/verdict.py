@@ -8,6 +8,7 @@ import pandas as pd
 
 from drunet.report.tables import SPLITS, STAGES, ordered
 from drunet.report.tumour import UNKNOWN, YES, tumour_per_patient
+from drunet.uncertainty.appearance import CANNOT_TELL, UNLIKE, false_alarms
 
 # Below this many patients a percentile bootstrap is known to give intervals that are too narrow.
 FEW_PATIENTS = 10
@@ -75,6 +76,28 @@ def found(run: str, tumour: pd.DataFrame) -> dict[str, Any]:
         "patients_with_tumour": int((patients["tumour"] == YES).sum()),
         "patients_unknown": int((patients["tumour"] == UNKNOWN).sum()),
         "share": slides.loc[slides["tumour"] == YES, "share"].median(),
+    }
+
+
+def looks(run: str, classifier: str, table: pd.DataFrame, known: int) -> dict[str, Any]:
+    """Quality and likeness of a run's slides, from `drunet.report.collect.read_looks`, beside `known` learnt slides.
+
+    measured (a count), faulty, unlike, untold (IDs), unknown_tiles, known, alarms (share of like slides that may be
+    called unlike), withdrawn (IDs without a bound).
+    """
+    rows = table.reindex(columns=["slide_id", "quality", "appearance", "unknown_tiles", "bound"])
+    ids = {kind: list(rows.loc[rows["appearance"] == kind, "slide_id"]) for kind in (UNLIKE, CANNOT_TELL)}
+    return {
+        "run": run,
+        "classifier": classifier,
+        "measured": int(rows["quality"].fillna("").ne("").sum()),
+        "faulty": list(rows.loc[~rows["quality"].fillna("").isin(["", "good"]), "slide_id"]),
+        "unlike": ids[UNLIKE],
+        "untold": ids[CANNOT_TELL],
+        "unknown_tiles": int(rows["unknown_tiles"].fillna(0).sum()),
+        "known": known,
+        "alarms": false_alarms(known),
+        "withdrawn": list(rows.loc[rows["bound"].fillna("").ne(""), "slide_id"]),
     }
 
 

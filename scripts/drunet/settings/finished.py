@@ -30,6 +30,8 @@ class FinishedModel(Block):
     """µm/px of a refiner's windows; null: it sees the whole slide, stretched to its square"""
     output: str = ""
     """name of the output with the probabilities; left out: the only one that holds such"""
+    appearance: str = ""
+    """path of the appearance.json that came with a classifier: what the slides looked like that it learnt from"""
     licence: str = ""
     """under which terms it may be used; shown on its card"""
     activation: Literal["", "softmax", "sigmoid", "none"] = ""

@@ -39,6 +39,8 @@ class InferenceSettings(Block):
     """share of unreadable tiles above which a slide fails"""
     views: int = Field(default=4, ge=1, le=8)
     """turned and mirrored views of a tile that the map of uncertainty compares"""
+    set_aside: list[Literal["blurred", "folded", "pen"]] = Field(default_factory=list)
+    """faults whose tiles become unknown, as if they could not be read; see `drunet.quality`"""
     int8: QuantisationSettings = Field(default_factory=QuantisationSettings)
     """how classifiers are brought to int8; left out: the values above"""
 
@@ -53,4 +55,4 @@ class InferenceSettings(Block):
 
     def engine(self) -> dict[str, Any]:
         """What `drunet.session.EngineOptions` has of it."""
-        return {key: value for key, value in self if key not in ("int8", "views")}
+        return {key: value for key, value in self if key not in ("int8", "views", "set_aside")}

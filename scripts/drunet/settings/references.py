@@ -250,7 +250,9 @@ def _network(model: Trained) -> str:
 
 
 def _named_files(model: Trained | FinishedModel | EncoderSettings) -> list[tuple[str, str]]:
-    if isinstance(model, FinishedModel | EncoderSettings):
+    if isinstance(model, FinishedModel):
+        return [("onnx", model.onnx), *([("appearance", model.appearance)] if model.appearance else [])]
+    if isinstance(model, EncoderSettings):
         return [("onnx", model.onnx)]
     if isinstance(model.weights, str):
         return [] if model.weights in ("random", "imagenet") else [("weights", model.weights)]

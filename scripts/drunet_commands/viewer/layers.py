@@ -13,8 +13,10 @@ import shapely
 from drunet.annotation.outline import polygons_of, united
 from drunet.annotation.parsed import read_parsed
 from drunet.export.outline import polygons
+from drunet.grid import Grid
 from drunet.heatmap import read_heatmap
-from drunet.tiles import read_mask
+from drunet.quality import FAULTS
+from drunet.tiles import read_mask, read_table
 from drunet_commands.viewer.opened import Opened, status_of
 
 _ONE = threading.Lock()
@@ -23,7 +25,22 @@ Rings = list[list[list[list[float]]]]
 
 def heatmap_bytes(path: Path, most: float = 1.0) -> tuple[dict[str, Any], bytes]:
     """Grid and a byte per cell: 0 is "not looked at", 1 a value of 0, 255 of `most`; raises as `read_heatmap`."""
-    heatmap, grid = read_heatmap(path)
+    return _bytes(*read_heatmap(path), most)
+
+
+def quality_bytes(path: Path) -> tuple[dict[str, Any], bytes]:
+    """As `heatmap_bytes`, of a table of classified tiles: thirds by `drunet.quality.FAULTS`, 0 where there is none.
+
+    Raises KeyError if the tiles were not measured.
+    """
+    table, facts = read_table(path)
+    grid, shown = Grid.from_dict(facts["grid"]), table[table["fault"] != ""]
+    field = np.full(grid.shape, np.nan, np.float32)
+    field[shown["row"], shown["column"]] = (shown["fault"].map(FAULTS.index).to_numpy(np.float32) + 1) / len(FAULTS)
+    return _bytes(field, grid, 1.0)
+
+
+def _bytes(heatmap: np.ndarray, grid: Grid, most: float) -> tuple[dict[str, Any], bytes]:
     shares = np.clip(np.nan_to_num(heatmap) / most, 0, 1)
     values = np.where(np.isfinite(heatmap), 1 + np.rint(shares * 254), 0).astype(np.uint8)
     return {"rows": grid.rows, "columns": grid.columns, "cell": grid.cell}, values.tobytes()

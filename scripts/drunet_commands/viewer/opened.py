@@ -66,6 +66,11 @@ class Opened:
         path = self.results / "uncertainty" / self.models.get(run, "") / f"{slide}.tif"
         return path if path.is_file() and not outcome_of(path) else None
 
+    def quality(self, run: str, slide: str) -> Path | None:
+        """The table of tiles as the run's classifier judged them, if there is one."""
+        path = self.results / "heatmaps" / self.models.get(run, "") / f"{slide}.parquet"
+        return path if path.is_file() and not outcome_of(path) else None
+
     def files(self, run: str, slide: str) -> dict[str, Path]:
         """What can be downloaded, by name: results of the slide and of the whole run, no links."""
         folder = self.results / "runs" / run
@@ -100,7 +105,7 @@ class Opened:
 
     def _outcome(self, run: str, slide: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         mask = self.results / "runs" / run / slide / "segmentation.png"
-        maps = {"heatmap": bool(self.heatmap(run, slide)), "uncertainty": bool(self.uncertainty(run, slide))}
+        maps = {kind: bool(getattr(self, kind)(run, slide)) for kind in ("heatmap", "uncertainty", "quality")}
         if not mask.is_file():
             return {"state": "none", **maps}
         if failure := outcome_of(mask):

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from drunet.errors import AnnotationError, DrunetError
 from drunet_commands.viewer.corrections import beginnings, save
-from drunet_commands.viewer.layers import heatmap_bytes, outlines
+from drunet_commands.viewer.layers import heatmap_bytes, outlines, quality_bytes
 from drunet_commands.viewer.opened import Opened
 from drunet_commands.viewer.pixels import OpenSlides
 
@@ -93,12 +93,16 @@ def make_app(opened: Opened, token: str) -> Starlette:
 
     def heatmap(request: Request) -> Response:
         slide, run = asked(request)
-        # A standard deviation of probabilities is at most a half.
-        unsure = request.url.path.endswith("/uncertainty")
-        path = opened.uncertainty(run or "", slide) if unsure else opened.heatmap(run or "", slide)
+        kind = request.url.path.rsplit("/", 1)[1]
+        path = getattr(opened, kind)(run or "", slide)
         if path is None:
             raise HTTPException(404, "there is no such map of this slide")
-        grid, values = heatmap_bytes(path, 0.5 if unsure else 1.0)
+        try:
+            # A standard deviation of probabilities is at most a half.
+            most = 0.5 if kind == "uncertainty" else 1.0
+            grid, values = quality_bytes(path) if kind == "quality" else heatmap_bytes(path, most)
+        except KeyError:
+            raise HTTPException(404, "the quality of these tiles was not measured") from None
         x, y = slides.get(slide).origin
         headers = {"x-grid": json.dumps({**grid, "x": -x, "y": -y}), "cache-control": "no-store"}
         return Response(values, media_type="application/octet-stream", headers=headers)
@@ -142,6 +146,7 @@ def make_app(opened: Opened, token: str) -> Starlette:
             Route(of_slide + "/outlines", layers),
             Route(of_slide + "/heatmap", heatmap),
             Route(of_slide + "/uncertainty", heatmap),
+            Route(of_slide + "/quality", heatmap),
             Route(of_slide + "/files/{name}", file),
             Route(of_slide + "/correction", begin),
             Route(of_slide + "/correction", keep, methods=["POST"]),

@@ -12,8 +12,10 @@ const LAYERS = [
   ["errors", "Errors", "segmentation against annotation",
     [["found", "found"], ["false alarm", "false"], ["missed", "missed"], ["not annotated", "unjudged"]]],
   ["uncertainty", "Uncertainty", "how far answers to turned and mirrored tiles lie apart", []],
+  ["quality", "Quality", "tiles whose answer is worth less", []],
 ];
-const MAPS = { heatmap: 1, uncertainty: 0.5 };  // and the value of their brightest colour
+const FAULTS = ["out of focus", "folded", "under ink"];  // as thirds of the map of quality
+const MAPS = { heatmap: 1, uncertainty: 0.5, quality: 1 };  // and the value of their brightest colour
 const layers = Object.fromEntries(LAYERS.map(([name]) => [name, { on: false, opacity: 0.5 }]));
 Object.keys(MAPS).forEach((name) => { layers[name].threshold = 0; });
 
@@ -111,9 +113,16 @@ function togglePanel() {
     if (legend.length) parts.push(element("div", {}, ...legend));
     parts.push(element("label", { className: "slide" }, "opacity", slider));
     if (name === "heatmap") parts.push(...thresholdParts());
+    else if (name === "quality") parts.push(element("div", {}, ...FAULTS.map(fault)));
     else if (name in MAPS) parts.push(ramp(MAPS[name]));
     return element("fieldset", { id: `set-${name}` }, ...parts);
   }));
+}
+
+function fault(words, i) {
+  const mark = element("span", { className: "swatch" });
+  mark.style.background = `rgb(${colour((i + 1) / FAULTS.length)})`;
+  return element("span", { className: "legend" }, mark, words);
 }
 
 function ramp(most) {
