@@ -359,3 +359,27 @@ def test_colours_of_a_segmentation_differ_for_colour_blind_readers(kind: str) ->
     lab = cv2.cvtColor(shown[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
     apart = np.linalg.norm(lab[:, None] - lab, axis=2)[np.triu_indices(len(lab), 1)]
     assert apart.min() > 20  # 2 is what an eye just tells apart, side by side
+
+
+def test_the_page_says_which_slides_are_bad_unlike_or_without_a_bound(tmp_path: Path) -> None:
+    slides = a_cohort(3)
+    names = list(slides["slide_id"])
+    looks = pd.DataFrame({
+        "slide_id": names, "blurred": [0.2, 0.0, 0.0], "folded": 0.0, "pen": 0.0, "unknown_tiles": [7, 0, 0],
+        "quality": ["20% out of focus", "good", "good"], "appearance": ["like", "unlike", "like"],
+        "unlike_in": ["", "grain -", ""], "bound": ["", "withdrawn: x", ""],
+    })  # fmt: skip
+    bound = {"run": "r", "alpha": 0.1, "patients": 9, "refused": "", "threshold": 0.2, "missed": 0.05, "before": 0.2,
+             "left_out": None, "slides_without_result": 0}  # fmt: skip
+    tumour, runs = {"r": tumour_of(slides, [1.0, 0.0, 2.0])}, {"r": {"classifier": "c"}}
+    more = {"tumour": tumour, "looks": {"r": looks}, "runs": runs, "known": {"c": 12}, "bounds": [bound]}
+    given = page.ReportInputs("T", slides, NO_METRICS, NO_TILES, **more)
+    page.write_page(tmp_path / "page.html", given)
+    text = " ".join(re.sub(r"<[^>]+>", "", (tmp_path / "page.html").read_text(encoding="utf-8")).split())
+    assert "1 of 3 slides has such faults in at least a twentieth of the tiles. 7 tiles were set aside" in text
+    assert "1 of 3 slides is unlike the 12 that c learnt from. Of slides that are like them, up to 8" in text
+    assert f"1 slide looks unlike those that the classifier learnt from: {names[1]}. Trust" in text
+    assert f"Withdrawn for 1 slide unlike those that the classifier learnt from: {names[1]}." in text
+    given.known.clear()
+    page.write_page(tmp_path / "page.html", given)
+    assert "it is withdrawn for none" in (tmp_path / "page.html").read_text(encoding="utf-8")
