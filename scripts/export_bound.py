@@ -1,4 +1,4 @@
-"""Write the wider outlines of a slide, outside which a bounded share of tumour is expected."""
+"""Write wider outlines of a slide, or narrower ones, that get a bounded share of an area wrong."""
 
 import cv2
 import numpy as np
@@ -22,15 +22,17 @@ with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.r
         if lost:
             say(f"{slide_id}: bound {lost}")
     probability, grid = read_probability(inputs.heatmap, inputs.refined, params.unrefined_px)
-    wide = on_raster(probability, grid, params.mpp) >= np.float32(threshold_of(facts, snakemake.wildcards.run))
+    above = on_raster(probability, grid, params.mpp) >= np.float32(threshold_of(facts, snakemake.wildcards.run))
     # Smoothing and the finest raster may have pushed the run's own outline over it.
-    own = cv2.resize(read_mask(inputs.mask).astype(np.uint8), wide.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    own = cv2.resize(read_mask(inputs.mask).astype(np.uint8), above.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    wider = facts["kind"] == "bound"
+    promise = f"{facts['alpha']:g} of {'tumour outside' if wider else 'the tissue that is no tumour inside'}"
     write_geojson(
         snakemake.output.outline,
-        polygons(wide | (own > 0), (grid.width, grid.height)),
+        polygons(above | (own > 0) if wider else above & (own > 0), (grid.width, grid.height)),
         slide_id=slide_id,
-        name=f"Wider outline, bound {lost}" if lost else f"At most {facts['alpha']:g} of tumour outside",
-        colour=(230, 159, 0),
+        name=f"{'Wider' if wider else 'Narrower'} outline, bound {lost}" if lost else f"At most {promise}",
+        colour=(230, 159, 0) if wider else (0, 114, 178),
         mpp=grid.mpp,
         counted_from=tuple(status["geojson_origin"]),
         unread_mm2=status["unread_mm2"],

@@ -34,7 +34,7 @@ def test_tiles_are_measured_as_they_are_classified(finished: Project) -> None:
     assert "what these looked like is not known here" in page and "set aside" not in page
 
 
-@pytest.mark.whole_run
+@pytest.mark.slow
 def test_a_slide_unlike_what_was_learnt_has_no_bound(own_copy: Project) -> None:
     """The model of others comes with ten slides far from these."""
     table, _ = read_table(own_copy.results / "heatmaps/tone/tumour_a.parquet")

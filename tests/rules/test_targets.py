@@ -39,7 +39,7 @@ STAGES = {
     "calibrate_classifier",
     "learn_appearance",
     "export_calibrated",
-    "bound_missed",
+    "choose_bound",
     "export_bound",
     "classify_tiles",
     "adopt_encoder",

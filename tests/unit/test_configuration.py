@@ -188,7 +188,7 @@ OPTIONAL = {
     "RefinerSettings": {"mpp", "loss"},
     "RunSettings": {"clustering", "smallest_tumour_of", "cascade"},
     "ClusteringSettings": {"clusters", "min_heat", "smoothing_px", "px"},
-    "MeasureSettings": {"missed_at_most"},
+    "MeasureSettings": {"missed_at_most", "false_at_most"},
     "PostprocessSettings": {"opening_px", "median_px", "opening_um", "median_um", "order", "within_tissue"},
 }
 
@@ -225,7 +225,7 @@ def test_overlays_that_ship_are_valid_on_top_of_it(overlay: Path, config: Json) 
         ("classifiers.dr_fused.training.learning_rat", "classifiers.dr_fused.training", "Did you mean learning_rate?"),
         ("refiners.unet.data.anotation_kinds", "refiners.unet.data", "Did you mean annotation_kinds?"),
         ("runs.drunet.refinr", "runs.drunet", "Did you mean refiner?"),
-        ("measure.zzz", "measure", "Known: bootstrap, missed_at_most, mpp, threshold."),
+        ("measure.zzz", "measure", "Known: bootstrap, false_at_most, missed_at_most, mpp, threshold."),
     ],
 )
 def test_an_unknown_key_is_named_with_the_closest_known_one(config: Json, key: str, where: str, hint: str) -> None:

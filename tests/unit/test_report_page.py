@@ -369,8 +369,8 @@ def test_the_page_says_which_slides_are_bad_unlike_or_without_a_bound(tmp_path: 
         "quality": ["20% out of focus", "good", "good"], "appearance": ["like", "unlike", "like"],
         "unlike_in": ["", "grain -", ""], "bound": ["", "withdrawn: x", ""],
     })  # fmt: skip
-    bound = {"run": "r", "alpha": 0.1, "patients": 9, "refused": "", "threshold": 0.2, "missed": 0.05, "before": 0.2,
-             "left_out": None, "slides_without_result": 0}  # fmt: skip
+    bound = {"run": "r", "kind": "bound", "alpha": 0.1, "patients": 9, "refused": "", "threshold": 0.2, "share": 0.05,
+             "before": 0.2, "left_out": None, "slides_without_result": 0}  # fmt: skip
     tumour, runs = {"r": tumour_of(slides, [1.0, 0.0, 2.0])}, {"r": {"classifier": "c"}}
     more = {"tumour": tumour, "looks": {"r": looks}, "runs": runs, "known": {"c": 12}, "bounds": [bound]}
     given = page.ReportInputs("T", slides, NO_METRICS, NO_TILES, **more)

@@ -10,9 +10,9 @@ from scipy import special
 
 from drunet.errors import ConfigError
 from drunet.grid import Grid
-from drunet.uncertainty.risk_control import bound, controlled, missed, on_raster, threshold_of, thresholds
+from drunet.uncertainty.risk_control import bound, called, controlled, missed, on_raster, threshold_of, thresholds
 
-CANDIDATES = thresholds(0.5)
+CANDIDATES, RISING = thresholds(0.5), thresholds(0.5, rising=True)
 DRAWS = 1000
 
 
@@ -64,6 +64,9 @@ def test_it_is_refused_in_words_below_the_fewest_patients_and_never_at_them() ->
     )
     assert "19 are needed" in bound(none_missed[:0], CANDIDATES, 0.05)["refused"]
     assert "near 0" in bound(none_missed + 0.2, CANDIDATES, 0.1)["refused"]
+    assert "near 1" in bound(none_missed + 0.2, RISING, 0.1, "bound_false")["refused"]
+    with pytest.raises(ConfigError, match=r"no bound on false tumour.*beside the outlined.*false_at_most"):
+        threshold_of(bound(none_missed[:8], RISING, 0.1, "bound_false"), "drunet")
     with pytest.raises(ConfigError, match=r"no bound.*8 test patients.*missed_at_most"):
         threshold_of(facts, "drunet")
 
@@ -75,7 +78,7 @@ def test_numbers_are_those_worked_by_hand() -> None:
     facts = bound(shares, np.array([0.5, 0.3, 0.1]), 0.2)
     assert (
         facts["threshold"] == 0.3
-        and facts["missed"] == pytest.approx(1.0 / 9)
+        and facts["share"] == pytest.approx(1.0 / 9)
         and facts["before"] == pytest.approx(3.3 / 9)
     )
     # Without the hard one the others sum up to 0.8 at the second place; with it to 0.9, so that they need the third.
@@ -91,6 +94,28 @@ def test_thresholds_fall_from_the_runs_own_and_what_is_missed_with_them(highest:
     found = missed(field, tumour, tried)
     assert (np.diff(found) <= 0).all()
     assert found[0] == np.count_nonzero(tumour & (field < np.float32(highest)))
+
+
+@given(st.floats(0.001, 0.999), st.integers(0, 10**6))
+def test_what_is_falsely_called_falls_as_thresholds_rise_from_the_runs_own(own: float, seed: int) -> None:
+    tried = thresholds(own, rising=True)
+    assert tried[0] == own and (np.diff(tried) > 0).all() and tried[-1] <= max(own, 1 - 1e-4 + 1e-12)
+    rng = np.random.default_rng(seed)
+    field, other = rng.random((6, 7), np.float32), rng.random((6, 7)) < 0.5
+    found = called(field, other, tried)
+    assert found.tolist() == [np.count_nonzero(field[other] >= np.float32(t)) for t in tried]
+
+
+def test_the_mean_share_falsely_called_of_a_new_patient_is_at_most_alpha() -> None:
+    """Other tissue whose probabilities have beta distributions of their own, in some patients far too high ones."""
+    rng, losses = np.random.default_rng(5), []
+    for _ in range(DRAWS):
+        hard = rng.random(20) < 0.15
+        a = np.where(hard, rng.uniform(1, 4, 20), rng.uniform(0.1, 1, 20))
+        drawn = special.betaincc(a[:, None], rng.uniform(1, 6, 20)[:, None], RISING)
+        place = controlled(drawn[:-1], 0.1)
+        losses.append(0.0 if place is None else drawn[-1, place])
+    assert 0.02 < np.mean(losses) <= 0.1 + 3 * np.std(losses) / np.sqrt(DRAWS)
 
 
 def test_what_was_not_looked_at_counts_as_missed() -> None:

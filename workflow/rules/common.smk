@@ -31,6 +31,7 @@ from drunet.fingerprint import fingerprint, remember_in
 from drunet.models import registry
 from drunet.settings import export, merging, references
 from drunet.settings.cascade import CascadeSettings
+from drunet.settings.measure import BOUNDS
 
 
 def checked_config():

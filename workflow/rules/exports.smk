@@ -10,6 +10,7 @@ SLIDE_EXPORTS = {
     "ome_tiff": ["segmentation.ome.tif", "probability.ome.tif"],
     "dicom_seg": ["segmentation.dcm"],
     "bound": ["bound.geojson"],
+    "bound_false": ["bound_false.geojson"],
 }
 RUN_EXPORTS = {
     "ro_crate": ["ro-crate.zip"],

@@ -370,7 +370,7 @@ def unrefined_calibration(wildcards):
 
 
 def bounding_slides(wildcards):
-    """Slides, with their run, that bound what is missed: whole outlines of test patients, whom no model saw."""
+    """Slides, with their run, that bound what is wrong: whole outlines of test patients, whom no model saw."""
     chosen = [s for s in measured_slides() if (ROWS[s].split, ROWS[s].annotation_kind) == ("test", "wta")]
     return [SimpleNamespace(run=wildcards.run, slide=s) for s in chosen]
 
@@ -397,15 +397,20 @@ def known_runs():
     return [each for run in RUNS if run_appearance(each := SimpleNamespace(run=run))]
 
 
+def most_wrong(bound):
+    """The share that a bound allows; None where none is asked for."""
+    return config["measure"].get(BOUNDS[bound])
+
+
 def bounds(runs):
-    """Bounds of some runs, if one is asked for."""
-    return [f"{RESULTS}/runs/{run}/bound.json" for run in runs if config["measure"].get("missed_at_most")]
+    """Bounds of some runs, as far as they are asked for."""
+    return [f"{RESULTS}/runs/{run}/{bound}.json" for run in runs for bound in BOUNDS if most_wrong(bound)]
 
 
 def asked_bound(wildcards):
-    if not bounds([wildcards.run]):
-        raise no_plan("export.formats: `bound` needs `measure.missed_at_most`, say 0.1.")
-    return bounds([wildcards.run])[0]
+    if not most_wrong(wildcards.bound):
+        raise no_plan(f"export.formats: `{wildcards.bound}` needs `measure.{BOUNDS[wildcards.bound]}`, say 0.1.")
+    return f"{RESULTS}/runs/{wildcards.run}/{wildcards.bound}.json"
 
 
 def needs_gpu():

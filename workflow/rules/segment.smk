@@ -121,7 +121,7 @@ rule list_outcomes:
         slides=lambda wildcards: usable_slides(),
         patients=patient_numbers(),
         on_bad_slide=config["cohort"]["on_bad_slide"],
-        bounded=bool(config["measure"].get("missed_at_most")),
+        bounded=any(map(most_wrong, BOUNDS)),
         code=lambda wildcards: code("list_outcomes"),
     resources:
         mem_mb=1000,

@@ -10,7 +10,7 @@ from drunet.settings.base import Block
 
 Format = Literal[
     "geojson", "geojson_gz", "qupath", "qupath_tiles", "fastpathology", "pictures", "ome_tiff", "dicom_seg", "ro_crate",
-    "model_card", "bound",
+    "model_card", "bound", "bound_false",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A bound on missed tumour, by conformal risk control over patients (Angelopoulos et al. 2022).
+"""Bounds on missed and on false tumour, by conformal risk control over patients (Angelopoulos et al. 2022).
 
 docs/trust.md has the formula, and what it rests on.
 """
@@ -15,15 +15,21 @@ from scipy import special
 
 from drunet.errors import ConfigError
 from drunet.grid import Grid
+from drunet.settings.measure import BOUNDS
 
-# Thresholds that are tried, whatever the data: in equal steps of the logit, from the run's own down to this.
+# Of which patients a bound is, and why it is refused however many there are.
+_WORDS = {
+    "bound": ("with outlined tumour", "too much tumour has a probability near 0"),
+    "bound_false": ("with tissue beside the outlined tumour", "too much of it has a probability near 1"),
+}
+# Thresholds that are tried, whatever the data: in equal steps of the logit, from the run's own to this or as near to 1.
 _STEPS, _LOWEST = 400, 1e-4
 
 
-def thresholds(highest: float) -> np.ndarray:
-    """Thresholds to choose from, float (k,), falling from a run's own."""
+def thresholds(own: float, *, rising: bool = False) -> np.ndarray:
+    """Thresholds to choose from, float (k,), falling (rising) from a run's own."""
     tried = special.expit(np.linspace(-special.logit(_LOWEST), special.logit(_LOWEST), _STEPS))
-    return np.array([highest, *tried[tried < highest]])
+    return np.array([own, *(tried[tried > own][::-1] if rising else tried[tried < own])])
 
 
 def on_raster(probability: np.ndarray, grid: Grid, mpp: float) -> np.ndarray:
@@ -43,6 +49,17 @@ def missed(probability: np.ndarray, tumour: np.ndarray, candidates: np.ndarray) 
     return np.searchsorted(np.sort(probability[tumour]), candidates.astype(np.float32), side="left")
 
 
+def called(probability: np.ndarray, other: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Pixels of other tissue at or above each threshold, int (k,); arguments as for `missed`.
+
+    Examples
+    --------
+    >>> called(np.float32([[0.9, 0.4, 0.1]]), np.array([[True, True, True]]), np.array([0.1, 0.4, 0.95])).tolist()
+    [3, 2, 0]
+    """
+    return np.count_nonzero(other) - missed(probability, other, candidates)
+
+
 def controlled(losses: np.ndarray, alpha: float) -> int | None:
     """The first place at which (sum of losses + 1) / (n + 1) is at most `alpha`; None if there is none.
 
@@ -53,30 +70,32 @@ def controlled(losses: np.ndarray, alpha: float) -> int | None:
     return int(np.argmax(bounded)) if bounded.any() else None
 
 
-def bound(shares: np.ndarray, candidates: np.ndarray, alpha: float) -> dict[str, Any]:
-    """The threshold at which at most `alpha` of a patient's tumour is missed in expectation, as JSON values.
+def bound(shares: np.ndarray, candidates: np.ndarray, alpha: float, kind: str = "bound") -> dict[str, Any]:
+    """The threshold at which at most `alpha` of a patient's area is wrong in expectation, as JSON values.
 
     Parameters
     ----------
     shares : float (n, k)
-        Share of each patient's tumour area that lies below each of the candidates, which fall.
+        Of each patient, at each of the candidates: the share of the tumour that lies below it, the candidates falling
+        (`kind` "bound"), or of the other tissue that does not, the candidates rising ("bound_false").
 
     Returns
     -------
     dict
-        alpha, patients, threshold (None: refused), refused (why, or empty), missed and before (mean shares at that
+        kind, alpha, patients, threshold (None: refused), refused (why, or empty), share and before (mean shares at that
         threshold and at the first), left_out (mean share of each patient at the threshold that the others give).
     """
     place, count, needed = controlled(shares, alpha), len(shares), math.ceil(1 / alpha - 1e-9) - 1
-    facts: dict[str, Any] = {"alpha": alpha, "patients": count, "refused": ""}
+    facts: dict[str, Any] = {"kind": kind, "alpha": alpha, "patients": count, "refused": ""}
     if place is None:
         # With n patients even no loss at all gives nothing below 1 / (n + 1).
-        few = f"{count} test patients with outlined tumour are too few: {needed} are needed"
-        lost = "too much tumour has a probability near 0: no threshold finds enough of it"
+        whom, near = _WORDS[kind]
+        few = f"{count} test patients {whom} are too few: {needed} are needed"
+        lost = f"{near}: no threshold tells enough of it"
         return facts | {"refused": few if count < needed else lost, "threshold": None}
     places = [controlled(np.delete(shares, patient, axis=0), alpha) for patient in range(count)]
     left = [shares[patient, own] for patient, own in enumerate(places) if own is not None]
-    means = {"missed": shares[:, place].mean(), "before": shares[:, 0].mean(), "threshold": candidates[place]}
+    means = {"share": shares[:, place].mean(), "before": shares[:, 0].mean(), "threshold": candidates[place]}
     apart = float(np.mean(left)) if len(left) == count else None
     return facts | {name: float(value) for name, value in means.items()} | {"left_out": apart}
 
@@ -84,6 +103,7 @@ def bound(shares: np.ndarray, candidates: np.ndarray, alpha: float) -> dict[str,
 def threshold_of(facts: Mapping[str, Any], where: str) -> float:
     """The threshold of a bound; raises ConfigError where it was refused."""
     if facts["threshold"] is None:
-        mend = "Annotate more test patients, raise `measure.missed_at_most`, or leave out the format `bound`."
-        raise ConfigError("no bound on missed tumour can be given", where=where, found=facts["refused"], mend=mend)
+        kind, what = facts["kind"], "missed" if facts["kind"] == "bound" else "false"
+        mend = f"Annotate more test patients, raise `measure.{BOUNDS[kind]}`, or leave out the format `{kind}`."
+        raise ConfigError(f"no bound on {what} tumour can be given", where=where, found=facts["refused"], mend=mend)
     return float(facts["threshold"])
