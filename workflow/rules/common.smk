@@ -270,8 +270,8 @@ def run_classifier_heatmap(wildcards):
 
 def run_classified(wildcards):
     """The table of a slide's tiles as the run's classifier judged them; none for a cascade, which shows it only some."""
-    heatmap = run_classifier_heatmap(wildcards)
-    return [] if heatmap.endswith("/cascade.tif") else heatmap.removesuffix("tif") + "parquet"
+    run = config["runs"][wildcards.run]
+    return [] if run.get("cascade") else f"{RESULTS}/heatmaps/{run['classifier']}/{wildcards.slide}.parquet"
 
 
 def run_classifier(file):
