@@ -23,7 +23,7 @@ from tiny_cohort import ROOT, Finished, Project
 from drunet.files import ID_PATTERN
 
 SLIDE_TARGETS = {"inspect", "tissue", "tiles", "classify", "heatmaps", "outlines", "segment", "exports", "uncertainty"}
-TARGETS = {"all", *SLIDE_TARGETS, "models", "metrics", "report"}
+TARGETS = {"all", *SLIDE_TARGETS, "models", "next_regions", "metrics", "report"}
 STAGES = {
     "make_demo_slide",
     "inspect_slide",
@@ -49,6 +49,8 @@ STAGES = {
     "classify_features",
     "cluster_heatmap",
     "map_uncertainty",
+    "describe_tiles",
+    "choose_regions",
     "quantise_classifier",
     "choose_band",
     "classify_cascade",
@@ -94,6 +96,8 @@ JOBS: dict[str, dict[str, int]] = {
     "classify": CLASSIFIED,
     "heatmaps": CLASSIFIED,
     "uncertainty": {**PREPARED, "adopt_onnx": 1, "map_uncertainty": 3},
+    # A slide without annotation is the only one that has something left to annotate.
+    "next_regions": {**PREPARED, "adopt_onnx": 1, "map_uncertainty": 1, "describe_tiles": 3, "choose_regions": 1},
     "outlines": {**SEGMENTED, "export_geojson": 3},
     "segment": {**SEGMENTED, "list_outcomes": 1, "export_geojson": 3},
     "exports": EXPORTED,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from tiny_cohort import Project
 
+from drunet.files import read_json
 from drunet.heatmap import read_field
 from drunet.tiles import read_table
 
@@ -33,3 +35,17 @@ def test_a_slide_gets_a_map_on_the_cells_of_its_heatmap(own_copy: Project) -> No
     assert done.status == 0 and done.rules() == {"export_geojson": 1}, done.output
     (outline, *_) = json.loads(outlines.read_text(encoding="utf-8"))["features"]
     assert outline["properties"]["measurements"]["Spread of the answers"] == 0
+
+
+def test_the_next_regions_lie_where_nothing_is_annotated(own_copy: Project) -> None:
+    own_copy.config["next_regions"] = {"count": 3, "side_um": 64.0}
+    own_copy.config["inference"]["views"] = 1
+    done = own_copy.write().run("next_regions")
+    assert done.status == 0, done.output
+    folder = own_copy.results / "next_regions/tone"
+    chosen = pd.read_csv(folder / "regions.tsv", sep="\t")
+    assert chosen["rank"].tolist() == [1, 2, 3] and set(chosen["slide"]) == {"unlabelled"}
+    assert (chosen["x1"] - chosen["x0"] == 64).all()
+    boxes = read_json(folder / "outlines/unlabelled.geojson")["features"]
+    assert [b["properties"]["name"].split(":")[0] for b in boxes] == ["annotate 1", "annotate 2", "annotate 3"]
+    assert [p.name for p in folder.glob("outlines/*.geojson")] == ["unlabelled.geojson"]

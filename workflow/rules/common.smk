@@ -32,6 +32,7 @@ from drunet.models import registry
 from drunet.settings import export, merging, references
 from drunet.settings.cascade import CascadeSettings
 from drunet.settings.measure import BOUNDS
+from drunet.settings.regions import NextRegionsSettings
 
 
 def checked_config():
@@ -333,6 +334,11 @@ def for_each_slide(file):
 def clustered_runs():
     """A pattern of the runs that are refined by clustering."""
     return "|".join(re.escape(run) for run in config["runs"] if is_clustered(run)) or "(?!)"
+
+
+def open_slides():
+    """Usable slides on which something may still be annotated to learn from: not outlined in full, kept for no test."""
+    return [s for s in usable_slides() if ROWS[s].split in ("", "train") and ROWS[s].annotation_kind != "wta"]
 
 
 def measured_slides():

@@ -15,6 +15,7 @@ from drunet.settings.inference import InferenceSettings
 from drunet.settings.measure import MeasureSettings
 from drunet.settings.models import Classifier, Refiner, RunSettings
 from drunet.settings.postprocess import PostprocessSettings
+from drunet.settings.regions import NextRegionsSettings
 from drunet.settings.report import ReportSettings
 from drunet.settings.resources import ResourcesSettings
 from drunet.settings.tiles import TilesSettings
@@ -64,6 +65,8 @@ class Configuration(Block):
     """from a probability to a clean mask"""
     measure: MeasureSettings
     """comparison with annotations"""
+    next_regions: NextRegionsSettings = Field(default_factory=NextRegionsSettings)
+    """which regions to annotate next"""
     report: ReportSettings
     """report and preview images"""
     resources: ResourcesSettings = Field(default_factory=dict)

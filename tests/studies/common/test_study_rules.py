@@ -20,6 +20,7 @@ from tiny_cohort import ROOT, Project
 # By folder below workflow/studies: what a user may ask for, and the rules that work, each with its script.
 TARGETS = {
     "common": {"studies"},
+    "active_learning": {"study_active_learning"},
     "backbones": {"study_backbones"},
     "clustering": {"study_clustering"},
     "cohort_audit": {"audit_cohort", "study_cohort_audit"},
@@ -36,6 +37,7 @@ TARGETS = {
     "top_skip": {"study_top_skip"},
 }
 PAGES = {
+    "active_learning": "simulate_annotation",
     "backbones": "compare_backbones",
     "clustering": "show_clusters",
     "cohort_audit": "gather_audit",

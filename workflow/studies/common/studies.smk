@@ -82,6 +82,11 @@ def slides_in(split):
     return [s for s in measured_slides() if ROWS[s].split == split]
 
 
+def outlined_slides(*splits):
+    """Usable slides of some splits whose whole tumour is outlined."""
+    return [s for split in splits for s in slides_in(split) if ROWS[s].annotation_kind == "wta"]
+
+
 def tile_layouts(arms):
     """How the classifiers of some arms want their tiles, as their settings say it."""
     return {name: tile_settings(arm["classifier"]) for name, arm in arms.items()}
