@@ -22,7 +22,10 @@ AREAS: dict[str, tuple[tuple[str, ...], int | None, int | None]] = {
     "studies: rules": (("workflow/studies/**/*.smk",), None, None),
     "studies: templates": (("workflow/studies/**/*.j2",), None, None),
     "tests of the product": (
-        ("tests/*.py", *(f"tests/{part}/*.py" for part in ("unit", "rules", "e2e", "kills", "torture"))),
+        (
+            "tests/*.py",
+            *(f"tests/{part}/*.py" for part in ("unit", "rules", "e2e", "kills", "cluster", "torture")),
+        ),
         None,
         None,
     ),

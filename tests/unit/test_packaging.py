@@ -217,6 +217,7 @@ def test_make_without_a_target_lists_every_target_that_has_a_comment() -> None:
         "test",
         "torture",
         "kills",
+        "cluster",
         "replay",
         "withdraw",
         "lint",
