@@ -1,7 +1,7 @@
 # From a bare machine with Python 3.11-3.13 and make to a finished demo. POSIX sh and make 3.81 (macOS) suffice.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo doctor sheet progress view replay withdraw test torture kills cluster bench lint format schema sizes bill lock forget clean
+.PHONY: help env demo doctor sheet progress view replay withdraw test torture kills cluster soak bench lint format schema sizes bill lock forget clean
 
 ifneq ($(words $(CURDIR)),1)
 $(error There is a blank in the path of this folder, "$(CURDIR)". The jobs would not start there: move or rename it)
@@ -65,6 +65,9 @@ kills: $(STAMP) ## Cut runs off at 25 moments, take them up again and compare th
 
 cluster: $(STAMP) ## Segment slides on a Slurm of one node, meddle with its jobs and compare (root on Debian)
 	@PYTHONPATH=scripts:workflow:tests $(RUN) cluster $(ARGS)
+
+soak: $(STAMP) ## Run many tiny slides, and a report of 10,000, and watch memory, open files and time
+	@PYTHONPATH=scripts:workflow:tests $(RUN) soak $(ARGS)
 
 bench: $(STAMP) ## Run the benchmarks, 20 minutes at most (ARGS="planning --minutes 5")
 	@PYTHONPATH=scripts:workflow $(RUN) bench $(ARGS)

@@ -24,7 +24,7 @@ AREAS: dict[str, tuple[tuple[str, ...], int | None, int | None]] = {
     "tests of the product": (
         (
             "tests/*.py",
-            *(f"tests/{part}/*.py" for part in ("unit", "rules", "e2e", "kills", "cluster", "torture")),
+            *(f"tests/{part}/*.py" for part in ("unit", "rules", "e2e", "kills", "cluster", "soak", "torture")),
         ),
         None,
         None,

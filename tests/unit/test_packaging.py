@@ -218,6 +218,7 @@ def test_make_without_a_target_lists_every_target_that_has_a_comment() -> None:
         "torture",
         "kills",
         "cluster",
+        "soak",
         "replay",
         "withdraw",
         "lint",

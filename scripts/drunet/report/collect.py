@@ -54,11 +54,13 @@ def final_states(slides: pd.DataFrame, files: Iterable[tuple[str, str, str]]) ->
         if failure := outcome_of(path):
             failures.setdefault(slide, failure)
             runs.setdefault(slide, []).append(run)
-    states = slides.copy()
+    states, told = slides.copy(), {}
     for slide, failure in failures.items():
         where = f"{failure.stage}, run {', '.join(dict.fromkeys(runs[slide]))}"
-        row = states["slide_id"] == slide
-        states.loc[row, ["status", "reason", "mend"]] = failure.status, f"{where}: {reason_of(failure)}", failure.mend
+        told[slide] = [failure.status, f"{where}: {reason_of(failure)}", failure.mend]
+    # All at once: row by row, each would be looked for in all rows.
+    if (failed := states["slide_id"].isin(told)).any():
+        states.loc[failed, ["status", "reason", "mend"]] = [told[slide] for slide in states.loc[failed, "slide_id"]]
     return states
 
 

@@ -104,8 +104,7 @@ def choose(
     if len(others):
         distance = cKDTree(others).query(own)[0]
     unsure = candidates["unsure"].fillna(0).rank(pct=True).to_numpy()
-    left = np.ones(len(own), bool)
-    taken: list[dict[str, Any]] = []
+    left, taken = np.ones(len(own), bool), list[dict[str, Any]]()
     while left.any() and len(taken) < count:
         unlike = pd.Series(distance).rank(pct=True).to_numpy()
         best = int(np.argmax(np.where(left, weight * unsure + (1 - weight) * unlike, -1)))
