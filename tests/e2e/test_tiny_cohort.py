@@ -18,6 +18,7 @@ from tiny_cohort import HEIGHT, LABEL_COLOUR, OPERATOR, PATIENTS, WIDTH, Finishe
 
 from drunet.inspection import COLUMNS
 from drunet.outcome import outcome_of
+from drunet.quality import MEASURES
 
 USABLE = list(PATIENTS)
 ANNOTATED = ["tumour_a", "tumour_b"]
@@ -103,7 +104,7 @@ def test_tiles_and_probabilities_fit_together(finished: Project, slide: str) -> 
     tiles = pd.read_parquet(finished.results / f"slides/{slide}/tiles.parquet")
     classified = pd.read_parquet(finished.results / f"heatmaps/tone/{slide}.parquet")
     assert {name: str(kind) for name, kind in tiles.dtypes.items()} == TILE_COLUMNS
-    assert classified.columns.tolist() == ["column", "row", "p_tumour"]
+    assert classified.columns.tolist() == ["column", "row", "p_tumour", *MEASURES, "fault"]
     pd.testing.assert_frame_equal(tiles[["column", "row"]], classified[["column", "row"]])
     assert classified["p_tumour"].between(0, 1).all()
     # A cell of 32 px at 1 µm/px, the slide's own resolution; the 64 px round its centre are what is classified.
