@@ -377,9 +377,11 @@ def test_the_page_says_which_slides_are_bad_unlike_or_without_a_bound(tmp_path: 
     page.write_page(tmp_path / "page.html", given)
     text = " ".join(re.sub(r"<[^>]+>", "", (tmp_path / "page.html").read_text(encoding="utf-8")).split())
     assert "1 of 3 slides has such faults in at least a twentieth of the tiles. 7 tiles were set aside" in text
-    assert "1 of 3 slides is unlike the 12 that c learnt from. Of slides that are like them, up to 8" in text
+    assert "excluded. 1 of 3 slides is unlike the 12 that c learnt from. Of slides that are like them, up to 8" in text
     assert f"1 slide looks unlike those that the classifier learnt from: {names[1]}. Trust" in text
+    assert "less there; of slides like those up to 8" in text
     assert f"Withdrawn for 1 slide unlike those that the classifier learnt from: {names[1]}." in text
     given.known.clear()
     page.write_page(tmp_path / "page.html", given)
-    assert "it is withdrawn for none" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    page_now = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "it is withdrawn for none" in page_now and "excluded. Whether they are like" in page_now
