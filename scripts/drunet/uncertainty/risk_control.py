@@ -17,10 +17,10 @@ from drunet.errors import ConfigError
 from drunet.grid import Grid
 from drunet.settings.measure import BOUNDS
 
-# Of which patients a bound is, and why it is refused however many there are.
+# Of what and of which patients a bound is, and why it is refused however many there are.
 _WORDS = {
-    "bound": ("with outlined tumour", "too much tumour has a probability near 0"),
-    "bound_false": ("with tissue beside the outlined tumour", "too much of it has a probability near 1"),
+    "bound": ("missed tumour", "with outlined tumour", "too much tumour has a probability near 0"),
+    "bound_false": ("false tumour", "with tissue beside the outlined tumour", "too much has a probability near 1"),
 }
 # Thresholds that are tried, whatever the data: in equal steps of the logit, from the run's own to this or as near to 1.
 _STEPS, _LOWEST = 400, 1e-4
@@ -89,7 +89,7 @@ def bound(shares: np.ndarray, candidates: np.ndarray, alpha: float, kind: str = 
     facts: dict[str, Any] = {"kind": kind, "alpha": alpha, "patients": count, "refused": ""}
     if place is None:
         # With n patients even no loss at all gives nothing below 1 / (n + 1).
-        whom, near = _WORDS[kind]
+        _, whom, near = _WORDS[kind]
         few = f"{count} test patients {whom} are too few: {needed} are needed"
         lost = f"{near}: no threshold tells enough of it"
         return facts | {"refused": few if count < needed else lost, "threshold": None}
@@ -103,7 +103,7 @@ def bound(shares: np.ndarray, candidates: np.ndarray, alpha: float, kind: str = 
 def threshold_of(facts: Mapping[str, Any], where: str) -> float:
     """The threshold of a bound; raises ConfigError where it was refused."""
     if facts["threshold"] is None:
-        kind, what = facts["kind"], "missed" if facts["kind"] == "bound" else "false"
+        kind = facts["kind"]
         mend = f"Annotate more test patients, raise `measure.{BOUNDS[kind]}`, or leave out the format `{kind}`."
-        raise ConfigError(f"no bound on {what} tumour can be given", where=where, found=facts["refused"], mend=mend)
+        raise ConfigError(f"no bound on {_WORDS[kind][0]} can be given", where=where, found=facts["refused"], mend=mend)
     return float(facts["threshold"])
