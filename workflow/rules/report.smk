@@ -26,7 +26,9 @@ rule report:
         published=sorted(str(p) for p in (Path(workflow.basedir) / "resources/published").glob("*.tsv")),
         sections=SECTIONS,
         formats=str(RESOURCES / "exports.tsv"),
-        templates=[str(SCRIPTS / "drunet/report" / f) for f in ("template.html", "methods.html", "quality.html", "style.css")],
+        templates=[
+            str(SCRIPTS / "drunet/report" / f) for f in ("template.html", "methods.html", "quality.html", "style.css")
+        ],
     output:
         page=report("<results>/report/report.html", caption="../report/page.rst", category="Report"),
         # Empty, unless the page would grow too large.
