@@ -37,7 +37,8 @@ with job(snakemake.log[0], gpus=snakemake.resources.gpu):
             inputs.teacher,
             size=params.tile["size"],
             layout=layout_of(params.teacher),
-            options=EngineOptions(**params.engine, threads=snakemake.threads),
+            # No params: another provider's answers differ in their last digits, which is no reason to train anew.
+            options=EngineOptions(snakemake.config["inference"]["provider"], threads=snakemake.threads),
         )
     # Until the states are gone: whoever began to train before that would lose them on the way.
     with alone_in(state, snakemake.wildcards.model):

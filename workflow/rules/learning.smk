@@ -239,11 +239,6 @@ def teacher_layout(wildcards):
     return tile_settings(teacher) if teacher else {}
 
 
-def teacher_engine(wildcards):
-    """What a teacher computes with; nothing without one, so that no other training depends on it."""
-    return exact_engine() if teacher_model(wildcards.model) else {}
-
-
 def training_count(wildcards):
     return len(training_slides(wildcards.model))
 

@@ -26,7 +26,6 @@ rule train_classifier:
         rules={k: config["tiles"][k] for k in ("min_tissue", "min_tumour", "max_non_tumour", "min_annotated")},
         tile={k: config["tiles"][k] for k in ("mpp", "size", "step")},
         teacher=teacher_layout,
-        engine=teacher_engine,
         seed=config["seed"],
         weights_digests=lambda wildcards: own_digests(starting_weights(wildcards)),
         code=lambda wildcards: code("train_classifier", architecture_module(wildcards.model)),
