@@ -28,25 +28,12 @@ _SUPERPIXEL_PX = 16
 def cluster_tumour(
     image: NDArray[np.uint8], heat: NDArray[np.float32], settings: ClusteringSettings, *, seed: int
 ) -> NDArray[np.bool_]:
-    """Outline the tumour of a slide by k-means on its pixels.
+    """Outline the tumour of a slide by k-means on its pixels: bool (h, w).
 
     The cluster with the most pixels of the highest heat is the tumour: its holes are filled, it is blurred and cut at a
-    25th, which joins its parts and widens it, and glass is taken away.
-
-    Parameters
-    ----------
-    image : uint8 (h, w, 3)
-        The whole slide at low resolution, RGB.
-    heat : float32 (h, w)
-        Its heatmap, in [0, 1].
-    settings : ClusteringSettings
-        Of which all but `px` is read.
-    seed : int
-        Of the first centres.
-
-    Returns
-    -------
-    bool (h, w)
+    25th, which joins its parts and widens it, and glass is taken away. `image`, uint8 RGB (h, w, 3), is the whole slide
+    at low resolution, `heat`, float32 (h, w) in [0, 1], its heatmap; of the settings all but `px` is read; `seed` is of
+    the first centres.
     """
     if heat.max() < settings.min_heat:
         return np.zeros(heat.shape, bool)

@@ -41,20 +41,11 @@ _OUTLINES = re.compile(rb'"coordinates"\s*:\s*\[\s*[^\s\]]|<Coordinate\b|<Vertex
 class SheetRow:
     """One slide of the sheet.
 
-    Attributes
-    ----------
-    slide_id, patient_id : str
-    path, annotation, region, tissue : str
-        Files, relative to the working directory or absolute; empty where there is none. Only the region is looked at;
-        the tissue is taken for what is found otherwise.
-    split : str
-        ``train``, ``val``, ``test`` or empty (segment only).
-    annotation_kind : str
-        ``wta`` (the whole tumour is outlined), ``psa`` (parts are marked, the rest is unknown) or empty.
-    mpp : float or None
-        Level-0 µm/px, where the file does not say it or says it wrongly.
-    cohort : str
-        Name of the collection that it belongs to, by which models choose what they learn from; may be empty.
+    Files are relative to the working directory or absolute, and empty where there is none: of a slide only the `region`
+    is looked at, and `tissue` is taken for what is found otherwise. `split` is ``train``, ``val``, ``test`` or empty
+    (segment only); `annotation_kind` is ``wta`` (the whole tumour is outlined), ``psa`` (parts are marked, the rest is
+    unknown) or empty. `mpp` is level-0 µm/px, where the file does not say it or says it wrongly. `cohort` names the
+    collection that it belongs to, by which models choose what they learn from; it may be empty.
     """
 
     slide_id: str
@@ -72,13 +63,9 @@ class SheetRow:
 def read_sheets(paths: str | Sequence[str], root: str | None = None) -> dict[str, SheetRow]:
     """Read one sample sheet (tab-separated) or several, checked, keyed by slide ID in the sheets' order.
 
-    Relative paths start at `root`, by default at each sheet's own folder.
-
-    Raises
-    ------
-    SheetError
-        Column missing or misspelt, ID missing, unsafe or given twice, unknown split or kind, annotation without kind or
-        the reverse, µm/px that is no positive number, a patient in two splits, a slide file in two rows.
+    Relative paths start at `root`, by default at each sheet's own folder. Raises SheetError for a column missing or
+    misspelt, an ID missing, unsafe or given twice, an unknown split or kind, an annotation without kind or the reverse,
+    µm/px that is no positive number, a patient in two splits, a slide file in two rows.
     """
     rows: dict[str, SheetRow] = {}
     for path in [paths] if isinstance(paths, str) else paths:

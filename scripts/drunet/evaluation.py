@@ -32,12 +32,7 @@ def measure_slide(
     The heatmap, float32 (rows, columns) of `grid`, is interpolated between cell centres, as it is for the refiner. The
     refined probability, float32 (s, s), or None where the run has no refiner, and the segmentation, bool (h, w), are
     over the whole slide. The threshold is on heatmap and refined probability. On a partially annotated slide only the
-    marked regions count.
-
-    Returns
-    -------
-    list of dict
-        stage, dsc, iou, hd_um, hd95_um, precision, recall; what is not defined is None.
+    marked regions count. Each dict has stage, dsc, iou, hd_um, hd95_um, precision, recall; what is not defined is None.
     """
     shape = grid.raster(mpp)
     size = (grid.width, grid.height)
@@ -76,20 +71,12 @@ def measure_tiles(labelled: pd.DataFrame, classified: pd.DataFrame, threshold: f
 def gather(
     measured: Sequence[Mapping[str, Any] | None], slides: Sequence[Mapping[str, Any]]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Tables of a run from its slides' measurements.
+    """Tables of a run from its slides' measurements: the slides' metrics, and those of their tiles.
 
-    Parameters
-    ----------
-    measured : list of mapping or None
-        stages (from `measure_slide`) and tiles (from `measure_tiles`) per slide; None for a slide that failed.
-    slides : list of mapping
-        slide and split, in the same order.
-
-    Returns
-    -------
-    metrics, tile_metrics : DataFrame
-        slide, split, stage and scores, a row per slide and stage; slide, split, tiles, scores, unreadable, a row per
-        slide. A slide that failed has the stages of the others and no scores, and no tile of it counts.
+    Per slide `measured` has stages (from `measure_slide`) and tiles (from `measure_tiles`), or None for one that
+    failed; `slides` have slide and split, in the same order. The first table has slide, split, stage and scores, a row
+    per slide and stage; the second slide, split, tiles, scores, unreadable, a row per slide. A slide that failed has
+    the stages of the others and no scores, and no tile of it counts.
     """
     stages = next(([s["stage"] for s in m["stages"]] for m in measured if m), STAGES)
     failed: dict[str, Any] = {"stages": [{"stage": stage} for stage in stages], "tiles": {"tiles": 0, "unreadable": 0}}

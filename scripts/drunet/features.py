@@ -38,23 +38,10 @@ def write_features(
 ) -> None:
     """Write the features of a slide's tiles, (tiles, features), in the order of its table.
 
-    Parameters
-    ----------
-    session : InferenceSession
-        Of an encoder in the form of `drunet.export.encoder`.
-    table : DataFrame
-        x, y: level-0 px of the tiles' top left corners.
-    kept : {"float16", "float32"}
-        Type in which they are kept.
-    open_reader, size, mpp, options, where
-        As for `drunet.inference.classify`.
-
-    Raises
-    ------
-    ModelError
-        If features are not finite, or too large for the type in which they are kept.
-    SlideError
-        As `drunet.inference.classify`.
+    `session` is of an encoder in the form of `drunet.export.encoder`; `table` has x, y: level-0 px of the tiles' top
+    left corners; `kept`, float16 or float32, is the type in which they are kept; the rest is as for
+    `drunet.inference.classify`. Raises ModelError if features are not finite, or too large for that type, and
+    SlideError as `classify`.
     """
     name = check_classifier(session, Layout(), size, where=where, outputs=False)
     width = int(session.get_outputs()[0].shape[1])

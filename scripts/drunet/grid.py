@@ -24,16 +24,8 @@ LEVEL_TOLERANCE = 0.02
 class Grid:
     """Tiles of one physical resolution over one slide.
 
-    Attributes
-    ----------
-    width, height : int
-        Level-0 size of the slide in pixels.
-    mpp : float
-        Level-0 resolution in µm/px.
-    tile_mpp : float
-        Resolution at which tiles are seen, in µm/px.
-    size, step : int
-        Side of a tile, and distance between tiles, in pixels at `tile_mpp`.
+    `width` and `height` are the slide's in level-0 pixels, `mpp` its µm per such pixel. Tiles are seen at `tile_mpp`
+    µm/px: `size` is the side of one, `step` the distance between two, in pixels of that resolution.
 
     Examples
     --------
@@ -104,21 +96,10 @@ class Grid:
         return boxes
 
     def resample_to_slide(self, heatmap: np.ndarray, shape: tuple[int, int], *, smooth: bool = False) -> np.ndarray:
-        """Lay a heatmap over a picture of the whole slide.
+        """Lay a heatmap, float32 (rows, columns), over a picture (h, w) that covers exactly the slide: float32 (h, w).
 
-        Parameters
-        ----------
-        heatmap : float32 (rows, columns)
-            One value a cell, NaN where there is none.
-        shape : (h, w)
-            Size of the picture, which covers exactly the slide.
-        smooth : bool
-            Bilinear between cell centres instead of the cell's own value. Not-a-number does not spread: it is
-            left out of the average, and stays where the nearest cell has no value.
-
-        Returns
-        -------
-        float32 (h, w)
+        A cell without a value is NaN. With `smooth` it is bilinear between cell centres, else each cell has its own
+        value; NaN does not spread: it is left out of the average, and stays where the nearest cell has no value.
 
         Examples
         --------

@@ -23,17 +23,10 @@ if TYPE_CHECKING:
 
 
 def stitch(table: pd.DataFrame, grid: Grid) -> np.ndarray:
-    """Put tile probabilities in their places.
+    """Put tile probabilities in their places: float32 (rows, columns).
 
-    Parameters
-    ----------
-    table : DataFrame
-        column, row, p_tumour; NaN where a tile could not be read.
-
-    Returns
-    -------
-    float32 (rows, columns)
-        NaN where no tile was looked at, or none could be read: distinct from 0, "looked at and not tumour".
+    `table` has column, row, p_tumour (NaN where a tile could not be read). NaN is where no tile was looked at, or none
+    could be read: distinct from 0, "looked at and not tumour".
 
     Examples
     --------
@@ -51,15 +44,9 @@ def stitch(table: pd.DataFrame, grid: Grid) -> np.ndarray:
 def write_field(
     path: str | os.PathLike[str], field: np.ndarray, resolution: tuple[float, float], facts: Mapping[str, Any]
 ) -> None:
-    """Write a float32 field as a TIFF that carries its resolution and facts.
+    """Write a float32 field (h, w) as a TIFF that carries its resolution, µm per pixel in x and y, and facts.
 
-    Parameters
-    ----------
-    field : float32 (h, w)
-    resolution : (x, y)
-        µm per pixel of the field.
-    facts : mapping
-        JSON values, kept in the ImageDescription; ``grid`` among them, from `Grid.to_dict`.
+    The facts are JSON values, kept in the ImageDescription; ``grid`` among them, from `Grid.to_dict`.
     """
     per_cm = (10_000 / resolution[0], 10_000 / resolution[1])
     with whole_file(path) as temporary:

@@ -107,6 +107,9 @@ def classify(
 ) -> Classified:
     """Classify the tiles of one slide.
 
+    Raises ModelError if the model does not fit the tiles, and SlideError with status ``unreadable`` if more than
+    `options.max_unreadable` of them cannot be read.
+
     Parameters
     ----------
     session : InferenceSession
@@ -121,13 +124,6 @@ def classify(
         Sees every batch that the network is given.
     where : str
         Slide ID, for messages and progress.
-
-    Raises
-    ------
-    ModelError
-        If the model does not fit the tiles.
-    SlideError
-        With status ``unreadable`` if more than `options.max_unreadable` of the tiles cannot be read.
     """
     layout = layout or Layout()
     name = check_classifier(session, layout, size, where=where)

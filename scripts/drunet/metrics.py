@@ -82,20 +82,11 @@ def segmentation_scores(
     mpp: float | tuple[float, float],
     region: np.ndarray | None = None,
 ) -> SegmentationScores:
-    """Compare a predicted mask with the truth.
+    """Compare a predicted mask with the truth, bool (h, w) both.
 
-    Parameters
-    ----------
-    predicted, truth : bool (h, w)
-    mpp : float or (float, float)
-        µm per pixel, or (µm per row, µm per column).
-    region : bool (h, w), optional
-        The annotated area, when only a part of the slide is annotated: pixels outside it do not count. Boundaries
-        would then be cut by the region's own, so that distances are NaN.
-
-    Notes
-    -----
-    A boundary is the set of mask pixels with a 4-neighbour outside the mask; what lies beyond the picture counts as
+    `mpp` is µm per pixel, or (µm per row, µm per column). With a `region`, bool (h, w), only a part of the slide is
+    annotated: pixels outside it do not count, and distances are NaN, as boundaries would be cut by the region's own. A
+    boundary is the set of mask pixels with a 4-neighbour outside the mask; what lies beyond the picture counts as
     outside. Each boundary pixel has a distance to the nearest one of the other mask. `hd_um` is the largest of these
     distances over both directions, `hd95_um` the larger one of the two directions' 95th percentiles.
 
@@ -140,20 +131,10 @@ def segmentation_scores(
 def tile_scores(p_tumour: np.ndarray, label: np.ndarray, threshold: float) -> TileScores:
     """Score the tiles of a slide.
 
-    Parameters
-    ----------
-    p_tumour : float (n,)
-        Probability of tumour; NaN for a tile that could not be read.
-    label : int (n,)
-        1 tumour, 0 non-tumour; anything else (-1) is no label, and the tile does not count.
-    threshold : float
-        A tile is called tumour from this probability on (`>=`).
-
-    Returns
-    -------
-    TileScores
-        Precision is NaN when no tile is called tumour, recall when none is, F1 when both, and the area under the
-        curve when only one class is there.
+    Of `p_tumour`, float (n,), NaN is a tile that could not be read; of `label`, int (n,), 1 is tumour, 0 non-tumour,
+    and anything else (-1) no label: the tile does not count. A tile is called tumour from the threshold on (`>=`).
+    Precision is NaN when no tile is called tumour, recall when none is, F1 when both, and the area under the curve when
+    only one class is there.
 
     Examples
     --------
@@ -206,20 +187,10 @@ def summarise(
     seed: int,
     level: float = 0.95,
 ) -> Summary:
-    """Average a score over slides, with a percentile bootstrap interval of the mean.
+    """Average a score (n,) over slides, with a percentile bootstrap interval of the mean of coverage `level`.
 
-    Whole groups (patients) are drawn with replacement, as many as there are, and all of a drawn group's values enter
-    the mean (cluster bootstrap). NaN values are left out and counted.
-
-    Parameters
-    ----------
-    values : float (n,)
-    groups : (n,)
-        Whom each value belongs to.
-    resamples : int
-        Bootstrap draws.
-    level : float
-        Coverage of the interval.
+    Whole `groups`, (n,) whom each value belongs to (patients), are drawn with replacement, as many as there are, and
+    all of a drawn group's values enter the mean (cluster bootstrap). NaN values are left out and counted.
 
     Examples
     --------

@@ -51,21 +51,12 @@ COPY_AGAIN = "Copy or export it again; it may be damaged."
 class SlideProperties:
     """What may be said about a slide.
 
-    Attributes
-    ----------
-    width, height : int
-        Level-0 size in pixels.
-    mpp : float
-        Level-0 resolution in µm/px (mean of both axes, which agree within `SQUARE_TOLERANCE`).
-    mpp_source : str
-        Where `mpp` comes from: ``sheet``, ``openslide`` or ``tiff tags``.
-    downsamples : tuple of float
-        Downsampling factor of each level.
-    vendor, objective_power : str
-        As OpenSlide and the scanner call them, for display; the power is never turned into µm/px.
-    bounds_origin : (int, int)
-        Level-0 pixel (x, y) of the top left corner of what was scanned, of formats whose level 0 reaches beyond it
-        (``openslide.bounds-x`` and ``-y``: MIRAX, some of Leica and Ventana); (0, 0) of all others.
+    `width` and `height` are of level 0, in pixels; `mpp` is its µm/px (mean of both axes, which agree within
+    `SQUARE_TOLERANCE`), and `mpp_source` where that comes from: ``sheet``, ``openslide`` or ``tiff tags``;
+    `downsamples` has the factor of each level. `vendor` and `objective_power` are as OpenSlide and the scanner call
+    them, for display; the power is never turned into µm/px. `bounds_origin` is the level-0 pixel (x, y) of the top left
+    corner of what was scanned, of formats whose level 0 reaches beyond it (``openslide.bounds-x`` and ``-y``: MIRAX,
+    some of Leica and Ventana); (0, 0) of all others.
     """
 
     width: int

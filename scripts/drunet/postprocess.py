@@ -29,12 +29,12 @@ def segment(
     median_px: int = 11,
     median_first: bool = False,
 ) -> np.ndarray:
-    """Threshold, smooth and clean a probability map.
+    """Threshold, smooth and clean a probability map, float32 (h, w) in which NaN counts as not tumour: bool (h, w).
+
+    Raises ValueError if the shapes differ or `median_px` is even.
 
     Parameters
     ----------
-    probability : float32 (h, w)
-        NaN counts as not tumour.
     tissue : bool (h, w)
         Nothing outside becomes tumour.
     threshold : float
@@ -45,15 +45,6 @@ def segment(
         Kernel sides in pixels (paper: 7 and 11); 0 or 1 leaves the step out.
     median_first : bool
         The median before the opening (authors' code), not after it (the order in which the paper names them).
-
-    Returns
-    -------
-    bool (h, w)
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or `median_px` is even.
 
     Examples
     --------
@@ -123,28 +114,12 @@ def read_probability(
 def segment_slide(
     probability: np.ndarray, tissue: np.ndarray, grid: Grid, min_um2: float, settings: PostprocessSettings
 ) -> np.ndarray:
-    """Segment a slide from the refiner's square.
+    """Segment a slide from a probability (h, w) over the whole of it, stretched to a square or not: bool (h, w).
 
     A square is first undone to the slide's own aspect, with the same number of pixels along the longer side, so that
-    the kernels are as wide as they are high. Kernels given in µm clean a biopsy as they clean a resection.
-
-    Parameters
-    ----------
-    probability : float32 (h, w)
-        Over the whole slide, stretched to a square or not.
-    tissue : bool (h, w)
-        Over the whole slide, any size.
-    grid : Grid
-        Of the slide.
-    min_um2 : float
-        Smallest fragment kept, in µm².
-    settings : PostprocessSettings
-        Of which all but the smallest fragment, `unrefined_px` and `mpp` is read.
-
-    Returns
-    -------
-    bool (h, w)
-        The longer side has as many pixels as that of `probability`.
+    the kernels are as wide as they are high. Kernels given in µm clean a biopsy as they clean a resection. `tissue`,
+    bool of any size, is of the whole slide, too; fragments below `min_um2` µm² are dropped; of the settings all but the
+    smallest fragment, `unrefined_px` and `mpp` is read.
     """
     shape = square_to_slide(max(probability.shape), grid)
     straight = cv2.resize(probability, shape[::-1], interpolation=cv2.INTER_LINEAR)

@@ -24,13 +24,9 @@ SCALE = "mpp"  # key in the metadata of a refiner that is exported here
 def refiner_inputs(
     slide: Slide, heatmap: np.ndarray, grid: Grid, shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Slide and heatmap on a raster that covers the slide.
+    """Slide, uint8 (h, w, 3), and heatmap, float32 (h, w) in [0, 1], on a raster that covers the slide.
 
-    Returns
-    -------
-    image : uint8 (h, w, 3)
-    heat : float32 (h, w)
-        In [0, 1]; what was not looked at is 0, as glass is.
+    What was not looked at is 0, as glass is.
     """
     image = slide.read_whole(shape)
     heat = np.nan_to_num(grid.resample_to_slide(heatmap, shape, smooth=True), nan=0.0)
@@ -86,23 +82,12 @@ def refine(session: ort.InferenceSession, image: np.ndarray, heat: np.ndarray, *
 def refine_slide(
     session: ort.InferenceSession, slide: Slide, heatmap: np.ndarray, grid: Grid, *, mpp: float | None, where: str
 ) -> np.ndarray:
-    """Refine a slide's heatmap.
+    """Refine a slide's heatmap, float32 (rows, columns) of `grid`, NaN where no tile was looked at: the tumour
+    probability, float32 (h, w), over the whole slide.
 
-    Parameters
-    ----------
-    session, where
-        As for `refine`.
-    slide, heatmap, grid
-        The slide, and its heatmap, float32 (rows, columns) of `grid`, NaN where no tile was looked at.
-    mpp : float or None
-        µm/px of the refiner's windows. None: as the model's file states; where it states none, the whole slide is
-        stretched to the square (published).
-
-    Returns
-    -------
-    float32 (h, w)
-        Tumour probability over the whole slide. At a physical scale it is 0 where no tile was looked at, as the heatmap
-        is: pen marks and glass would be judged by a network that has hardly seen any.
+    The windows have `mpp` µm/px; None: as the model's file states; where it states none, the whole slide is stretched
+    to the square (published). At a physical scale the answer is 0 where no tile was looked at, as the heatmap is: pen
+    marks and glass would be judged by a network that has hardly seen any. `session` and `where` are as for `refine`.
     """
     side, mpp = refiner_size(session, where=where), window_scale(session, mpp, where=where)
     if mpp is None:

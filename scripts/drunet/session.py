@@ -33,19 +33,11 @@ TYPES |= {"tensor(uint8)": np.uint8, "tensor(int32)": np.int32}
 class EngineOptions:
     """How to run a network.
 
-    Attributes
-    ----------
-    provider : str
-        A key of `PROVIDERS`, or `OPENVINO`; what is asked for is what is used, or it is an error.
-    precision : str
-        ``float32``; ``float16`` or (OpenVINO) ``bfloat16``: arithmetic in half precision, inputs and outputs still
-        float32; ``int8``: the file is one that `drunet.quantisation` made.
-    batch_size, readers : int
-        Tiles in a batch, threads that read tiles.
-    max_unreadable : float
-        Share of unreadable tiles above which the slide fails.
-    threads : int
-        Threads of the network; 0 leaves it to ONNX Runtime (all cores).
+    What is asked for as `provider`, a key of `PROVIDERS` or `OPENVINO`, is what is used, or it is an error. `precision`
+    is ``float32``; ``float16`` or (OpenVINO) ``bfloat16``: arithmetic in half precision, inputs and outputs still
+    float32; ``int8``: the file is one that `drunet.quantisation` made. `batch_size` counts tiles, `readers` threads
+    that read them; above the share `max_unreadable` of unreadable tiles the slide fails; `threads` are of the network,
+    and 0 leaves them to ONNX Runtime (all cores).
     """
 
     provider: str = "cpu"

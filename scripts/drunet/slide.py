@@ -32,17 +32,11 @@ __all__ = ["Slide", "SlideProperties"]
 class Slide:
     """An open slide; a context manager. Threads may read from it at the same time.
 
-    `path` is a file that OpenSlide reads, `slide_id` how messages call it; `mpp`, µm/px from the sample sheet, wins
-    over what the file says. With `tissue`, bool (h, w) over the whole slide, `read` refuses regions of which too much
-    tissue is missing in the file; with `density`, float (3, 3), it changes the stains of what it reads, see
-    `drunet.stains`. Raises SlideError with status ``missing``, ``unreadable`` or ``resolution_missing``.
-
-    Attributes
-    ----------
-    path : Path
-        Of the file; no message may show it.
-    notes : list of str
-        What was mended, in words.
+    `path` is a file that OpenSlide reads, which no message may show, `slide_id` how messages call it; `mpp`, µm/px from
+    the sample sheet, wins over what the file says. With `tissue`, bool (h, w) over the whole slide, `read` refuses
+    regions of which too much tissue is missing in the file; with `density`, float (3, 3), it changes the stains of what
+    it reads, see `drunet.stains`. `notes` says what was mended, in words. Raises SlideError with status ``missing``,
+    ``unreadable`` or ``resolution_missing``.
     """
 
     def __init__(
@@ -86,26 +80,12 @@ class Slide:
         self._direct.close()
 
     def read(self, x: int, y: int, size: tuple[int, int], mpp: float) -> np.ndarray:
-        """Read a region at a resolution, from the nearest finer level, resized by area.
+        """Read a region at a resolution, from the nearest finer level, resized by area: uint8 RGB (height, width, 3).
 
-        Parameters
-        ----------
-        x, y : int
-            Level-0 pixel of the top left corner; may lie outside the slide.
-        size : (width, height)
-            Size of the result in pixels at `mpp`.
-        mpp : float
-            Resolution of the result in µm/px; finer than the slide's own is interpolated.
-
-        Returns
-        -------
-        uint8 (height, width, 3)
-            RGB; what lies outside the slide, or was never scanned, is white.
-
-        Raises
-        ------
-        SlideError
-            ``unreadable``. The handle is then of no further use: OpenSlide would return blank pixels.
+        `x` and `y` are the level-0 pixel of its top left corner, which may lie outside the slide; `size` is (width,
+        height) of the result in pixels at `mpp`, µm/px; finer than the slide's own is interpolated. What lies outside
+        the slide, or was never scanned, is white. Raises SlideError (``unreadable``); the handle is then of no further
+        use, as OpenSlide would return blank pixels.
         """
         downsample = mpp / self.properties.mpp
         level = self._level(downsample)

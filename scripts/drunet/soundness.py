@@ -36,15 +36,11 @@ _DIFFER = 0.6
 
 
 def missing_tissue(slide: Slide, image: np.ndarray, missing: np.ndarray | None) -> np.ndarray | None:
-    """Tissue that the overview lacks: bool (h, w), None if it lacks none.
+    """Tissue that the overview, uint8 (h, w, 3) of the whole slide, lacks: bool (h, w), None if it lacks none.
 
-    Parameters
-    ----------
-    image : uint8 (h, w, 3)
-        The whole slide.
-    missing : bool (h, w) or None
-        Where it has no pixels, as `Slide.overview` gives it. An area that borders stained tissue is tissue that was
-        lost, all others are glass that was never scanned. In formats that state the scanned area, so is all outside.
+    `missing`, bool (h, w) or None, is where it has no pixels, as `Slide.overview` gives it. An area that borders
+    stained tissue is tissue that was lost, all others are glass that was never scanned. In formats that state the
+    scanned area, so is all outside.
     """
     if missing is None or missing.all() or slide.properties.vendor in ("leica", "mirax", "ventana", "zeiss"):
         return None

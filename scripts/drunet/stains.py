@@ -26,18 +26,10 @@ _LEAST_PIXELS, _LEAST_ANGLE = 1000, 5.0
 
 
 def through_density(image: NDArray[np.uint8], matrix: ArrayLike, shift: ArrayLike = 0.0) -> NDArray[np.uint8]:
-    """Change the densities d (row vectors of R, G, B) of an image to d @ matrix + shift.
+    """Change the densities d (row vectors of R, G, B) of an image, uint8 RGB (h, w, 3), to d @ matrix (3, 3) + shift
+    (3,).
 
-    Parameters
-    ----------
-    image : uint8 (h, w, 3), RGB
-    matrix : float (3, 3)
-    shift : float (3,)
-
-    Returns
-    -------
-    uint8 (h, w, 3)
-        A new image, rounded and saturated.
+    A new image, rounded and saturated, comes back.
 
     Examples
     --------
@@ -53,13 +45,10 @@ def through_density(image: NDArray[np.uint8], matrix: ArrayLike, shift: ArrayLik
 
 
 def jitter_hed(image: NDArray[np.uint8], factors: ArrayLike, shifts: ArrayLike) -> NDArray[np.uint8]:
-    """Multiply the amount of each stain and add to it (Tellez et al. 2018).
+    """Multiply the amount of each stain of uint8 RGB (h, w, 3), and add to it (Tellez et al. 2018).
 
-    Parameters
-    ----------
-    image : uint8 (h, w, 3), RGB
-    factors, shifts : float (3,)
-        Of haematoxylin, eosin and DAB, which here is what the other two leave; shifts in density.
+    Factors and shifts (in density), float (3,), are of haematoxylin, eosin and DAB, which here is what the other two
+    leave.
 
     Examples
     --------
@@ -88,20 +77,12 @@ class Stains:
 
 
 def macenko(pixels: NDArray[np.uint8]) -> Stains:
-    """Estimate the stains of H&E from pixels of tissue (Macenko et al. 2009, section 2).
+    """Estimate the stains of H&E from pixels of tissue, uint8 RGB (n, 3) (Macenko et al. 2009, section 2).
 
     The two main directions of the densities, through the origin, span the plane of both stains; the extreme directions
     in that plane, the 1st and the 99th percentile of the angle, are the stains. Glass is what has a density, over all
-    channels, below 0.15: of each channel the same would drop thin eosin, which hardly takes any red.
-
-    Parameters
-    ----------
-    pixels : uint8 (n, 3), RGB
-
-    Raises
-    ------
-    ValueError
-        With the reason, where too few pixels are stained or all with one stain.
+    channels, below 0.15: of each channel the same would drop thin eosin, which hardly takes any red. Raises ValueError,
+    with the reason, where too few pixels are stained or all with one stain.
     """
     density = DENSITY[pixels].astype(np.float64)
     stained = density[_along(density**2, np.ones(3)) >= _LEAST_DENSITY**2]

@@ -43,16 +43,9 @@ _SAMPLE, _MOST_PIXELS = 64, 1_000_000
 class TileRules:
     """Shares of a tile's area that decide whether it is looked at, and how it is labelled.
 
-    Attributes
-    ----------
-    min_tissue : float
-        Tiles with less tissue are not looked at (paper: 0.25).
-    min_tumour : float
-        Tiles with at least this much tumour are tumour (paper: 0.05).
-    max_non_tumour : float
-        Tiles with at most this much tumour are non-tumour (paper: 0).
-    min_annotated : float
-        On partially annotated slides a tile is labelled only if this much of it lies in marked regions of its class.
+    Tiles with less tissue than `min_tissue` are not looked at (paper: 0.25); those with at least `min_tumour` of tumour
+    are tumour (0.05), with at most `max_non_tumour` non-tumour (0). On partially annotated slides a tile is labelled
+    only if `min_annotated` of it lies in marked regions of its class.
     """
 
     min_tissue: float = 0.25
@@ -70,20 +63,11 @@ def check_detail(grid: Grid, *, where: str) -> None:
 
 
 def tile_table(grid: Grid, tissue: np.ndarray, annotation: Annotation | None, rules: TileRules) -> pd.DataFrame:
-    """List the tiles of a slide that hold tissue.
+    """List the tiles of a slide that hold tissue, in row-major order.
 
-    Parameters
-    ----------
-    tissue : bool (h, w)
-        Tissue mask that covers exactly the slide.
-    annotation : Annotation or None
-        None: no tumour fraction (NaN) and no labels.
-
-    Returns
-    -------
-    DataFrame
-        column, row (int32), x, y (int32, level-0 px of the top left corner), tissue_fraction, tumour_fraction
-        (float32), label (int8: 1 tumour, 0 non-tumour, -1 not learnt from), in row-major order.
+    `tissue`, bool (h, w), covers exactly the slide; without an annotation there are no tumour fractions (NaN) and no
+    labels. Columns: column, row (int32), x, y (int32, level-0 px of the top left corner), tissue_fraction,
+    tumour_fraction (float32), label (int8: 1 tumour, 0 non-tumour, -1 not learnt from).
 
     Examples
     --------

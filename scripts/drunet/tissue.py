@@ -46,7 +46,7 @@ def tissue_mask(
     max_hole_um2: float = 20000.0,
     exclude_pen: bool = True,
 ) -> NDArray[np.bool_]:
-    """Tell tissue from glass, pen ink, black scanner borders and dust.
+    """Tell tissue from glass, pen ink, black scanner borders and dust: bool (h, w).
 
     Parameters
     ----------
@@ -55,9 +55,8 @@ def tissue_mask(
     mpp : float
         Resolution of `image` in µm/px; 4 to 16 is useful.
     method : {"gradient", "distance_from_white", "otsu_saturation"}
-        `gradient` thresholds the local mean of the colour gradient (DRU-Net, methods: "threshold on colour
-        gradients"). `distance_from_white` is FAST's TissueSegmentation. `otsu_saturation` is Otsu's threshold on the
-        HSV saturation.
+        `gradient` thresholds the local mean of the colour gradient (DRU-Net, methods: "threshold on colour gradients").
+        `distance_from_white` is FAST's TissueSegmentation. `otsu_saturation` is Otsu's threshold on the HSV saturation.
     gradient_threshold : float
         For `gradient`: grey levels per 10 µm, averaged over about 25 µm.
     white_distance : float
@@ -66,10 +65,6 @@ def tissue_mask(
         Smaller pieces are removed, smaller holes are filled.
     exclude_pen : bool
         Take wide saturated blue, green, red and solid black strokes out.
-
-    Returns
-    -------
-    bool (h, w)
 
     Examples
     --------

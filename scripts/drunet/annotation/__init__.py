@@ -48,6 +48,8 @@ def read_annotation(
 ) -> Annotation:
     """Read one slide's annotation, in the format that the file's suffix says.
 
+    Raises AnnotationError, naming slide, file and region, for everything in the file that cannot be understood.
+
     Parameters
     ----------
     path : path
@@ -60,17 +62,12 @@ def read_annotation(
     width, height : int
         Size of the slide in level-0 pixels, which is also the unit of the coordinates.
     classes : mapping of label to class names
-        As `cohort.annotation_classes` in the configuration: tumour, non_tumour and ignore, with shell wildcards.
+        As `cohort.annotation_classes`: tumour, non_tumour and ignore, with shell wildcards.
     origin : (int, int)
-        Level-0 pixel (x, y) from which the coordinates of GeoJSON count: `SlideProperties.geojson_origin`. XML and
-        masks are of the whole slide.
+        Level-0 pixel (x, y) from which GeoJSON counts: `SlideProperties.geojson_origin`. XML and masks are of the whole
+        slide.
     max_untangled : float
         As `cohort.max_untangled`: the share of a region up to which an outline that crosses itself is untangled.
-
-    Raises
-    ------
-    AnnotationError
-        For everything in the file that cannot be understood, naming the slide, the file and the region.
     """
     if kind not in KINDS:
         raise ValueError(f"unknown annotation kind {kind!r}, expected one of {KINDS}")

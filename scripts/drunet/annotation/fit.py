@@ -32,26 +32,10 @@ def fit_to_tissue(
 ) -> str:
     """Hold an annotation against the tissue mask, and say on the terminal what was mended in it.
 
-    Parameters
-    ----------
-    tissue : bool (h, w)
-        Covers the whole slide.
-    where : str
-        Slide ID, for messages.
-    size : (int, int)
-        Width and height of the slide in level-0 pixels.
-    mpp : float
-        µm per level-0 pixel.
-
-    Returns
-    -------
-    str
-        What was passed over, mended or lies on glass, in words; empty where nothing was.
-
-    Raises
-    ------
-    AnnotationError
-        If outlines lie on glass, or tumour covers the glass; the message names the likely cause.
+    `tissue`, bool (h, w), covers the whole slide; `where` is the slide ID, for messages; `size` is the slide's (width,
+    height) in level-0 pixels, and `mpp` µm per such pixel. Returns what was passed over, mended or lies on glass, in
+    words; empty where nothing was. Raises AnnotationError, with the likely cause, if outlines lie on glass, or tumour
+    covers the glass.
     """
     on_glass = ""
     drawn = annotation.non_tumour if annotation.tumour.is_empty else annotation.tumour

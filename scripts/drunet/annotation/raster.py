@@ -15,15 +15,8 @@ def rasterise(geometry: shapely.Geometry, shape: tuple[int, int], *, slide_size:
 
     A pixel is set if its centre is inside, by the even-odd rule along each row (scan-line conversion; Foley et al.,
     Computer Graphics, ch. 3). Unlike drawing routines that take every touched pixel, areas stay unbiased at any scale.
-
-    Parameters
-    ----------
-    geometry : Polygon, MultiPolygon or empty
-        Valid, in level-0 pixels; holes are left out.
-    shape : (rows, columns)
-        Size of the mask.
-    slide_size : (width, height)
-        Size of the slide in level-0 pixels; the mask is stretched over it.
+    `geometry` is a valid Polygon, MultiPolygon or nothing, in level-0 pixels, whose holes are left out; the mask of
+    `shape` (rows, columns) is stretched over the slide of `slide_size` (width, height) in level-0 pixels.
 
     Examples
     --------

@@ -14,15 +14,10 @@ _LEVELS = np.arange(256, dtype=np.float32)[:, None]
 
 
 def adjust_hue_saturation(image: NDArray[np.uint8], hue: float = 0.0, saturation: float = 1.0) -> NDArray[np.uint8]:
-    """Turn the hue and scale the saturation in one passage through HSV.
+    """Turn the hue by a share of the colour circle, and scale the HSV saturation, which is clipped to [0, 1], in one
+    passage.
 
-    Parameters
-    ----------
-    image : uint8 (h, w, 3), RGB
-    hue : float
-        Share of the colour circle by which the hue is turned; whole numbers do nothing.
-    saturation : float
-        Factor on the HSV saturation, which is clipped to [0, 1]; 0 makes grey.
+    Whole numbers of `hue` do nothing; a `saturation` of 0 makes grey.
 
     Examples
     --------

@@ -60,29 +60,15 @@ def draw_lenses(
     *,
     centres: str = "anywhere",
 ) -> Lenses:
-    """Draw lenses for an image: all centres first, then a radius and a strength for each lens.
+    """Draw so many lenses for an image of `size` (height, width), px: all centres first, then a radius and a strength
+    for each lens.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    size : (int, int)
-        Height and width of the image, px.
-    lenses : int
-        How many.
-    radius : (int, int)
-        Whole radii are drawn uniformly from [min, max), px.
-    strength : (float, float)
-        Strengths are drawn uniformly from [min, max).
-    centres : {"anywhere", "inside"}
-        "anywhere": any pixel of the image, as in the paper's prose and the authors' code. "inside": the listing's
-        interval, read as "at least a radius away from every edge". The radius is not drawn yet at that point, so the
-        largest that can be drawn is taken; where it exceeds half the image, the middle one or two pixels of that axis
-        remain. The published radii (80-110 on 224 px) would then leave four pixels to all lenses.
-
-    Raises
-    ------
-    ValueError
-        If a range is empty or a radius below 1.
+    Whole radii (px) and strengths are drawn uniformly from [min, max). With `centres` "anywhere" any pixel of the image
+    may be one, as in the paper's prose and the authors' code. With "inside" it is the listing's interval, read as "at
+    least a radius away from every edge": the radius is not drawn yet at that point, so the largest that can be drawn is
+    taken; where it exceeds half the image, the middle one or two pixels of that axis remain. The published radii
+    (80-110 on 224 px) would then leave four pixels to all lenses. Raises ValueError if a range is empty or a radius
+    below 1.
     """
     if centres not in CENTRE_RANGES:
         raise ValueError(f"unknown range of centres {centres!r}, expected one of {CENTRE_RANGES}")
@@ -139,16 +125,9 @@ def resample(image: NDArray, sources: NDArray[np.int32]) -> NDArray:
 
 
 def distort(image: NDArray, lenses: Lenses) -> NDArray:
-    """Apply lenses to an image, heatmap or mask; equal to the published listing bit for bit, and several times faster.
+    """Apply lenses to an image, heatmap or mask, (h, w) or (h, w, channels) of any dtype: a new array of the same.
 
-    Parameters
-    ----------
-    image : array (h, w) or (h, w, channels), any dtype
-
-    Returns
-    -------
-    array
-        A new array of the same shape and dtype, holding no value that `image` does not hold.
+    It holds no value that the image does not hold, and equals the published listing bit for bit, several times faster.
 
     Examples
     --------

@@ -26,12 +26,8 @@ def write_pyramid(
 ) -> None:  # fmt: skip
     """Write uint8 RGB (h, w, 3) as a tiled JPEG TIFF; levels halve by area until a side would fall under 256 px.
 
-    `mpp` is written as resolution in cm (None: none, as some converters do), `description` into every level.
-
-    Raises
-    ------
-    ValueError
-        The image is not uint8 RGB, µm/px is not positive, or a level would be empty.
+    `mpp` is written as resolution in cm (None: none, as some converters do), `description` into every level. Raises
+    ValueError if the image is not uint8 RGB, µm/px is not positive, or a level would be empty.
     """
     side = min(image.shape[:2])
     count = max(int(np.log2(max(side, 1) / 256)) + 1, 1) if levels is None else levels

@@ -31,27 +31,11 @@ def adopt(
 ) -> dict[str, Any]:
     """Take a model into place if it fits its role, ``classifier``, ``refiner`` or ``encoder``.
 
-    It is tried on tiles made from a seed, in a process of its own. A file in the workflow's form is copied byte for
-    byte; another gets the layers that are missing, see `drunet.export.standard_form`.
-
-    Parameters
-    ----------
-    size : int
-        Side of a tile in pixels, which a classifier has to take.
-    settings : FinishedModel or EncoderSettings
-        Its entry in the configuration.
-    seconds : float
-        After which a trial is given up.
-
-    Returns
-    -------
-    dict
-        What `export.json` holds for a trained model, as far as it is known, and what was `decided`.
-
-    Raises
-    ------
-    ModelError
-        If the digest differs from the one given, or the model does not fit.
+    It is tried on tiles made from a seed, in a process of its own that is given up after so many `seconds`. A file in
+    the workflow's form is copied byte for byte; another gets the layers that are missing, see
+    `drunet.export.standard_form`. `size` is the side of a tile in pixels, which a classifier has to take; `settings`
+    are its entry in the configuration. Returns what `export.json` holds for a trained model, as far as it is known, and
+    what was `decided`. Raises ModelError if the digest differs from the one given, or the model does not fit.
     """
     digest, expected = model_digest(source), settings.sha256
     if expected and digest != expected:

@@ -70,26 +70,11 @@ def write_onnx(
 ) -> dict[str, Any]:
     """Convert a model, check it against Keras and move it into place.
 
-    Parameters
-    ----------
-    model : keras.Model
-        Inputs named, channels last, in [0, 1]; one softmax output.
-    scales : mapping of input name to float
-        Factor that the graph applies to that input: 1/255 for a picture fed as 0..255, 1 for a probability or features.
-    facts : mapping
-        Kept in the file's metadata.
-    seed : int
-        Of the random batch on which Keras and ONNX Runtime are compared.
-
-    Returns
-    -------
-    dict
-        ``parity`` (largest absolute difference), ``opset``, ``inputs``, ``parameters``.
-
-    Raises
-    ------
-    ModelError
-        If the two differ by more than `PARITY_LIMIT`; nothing is written then.
+    The model has named inputs, channels last, in [0, 1], and one softmax output. `scales` are the factors that the
+    graph applies to its inputs, by name: 1/255 for a picture fed as 0..255, 1 for a probability or features. `facts`
+    are kept in the file's metadata; `seed` is of the random batch on which Keras and ONNX Runtime are compared. Returns
+    ``parity`` (largest absolute difference), ``opset``, ``inputs``, ``parameters``. Raises ModelError, and writes
+    nothing, if the two differ by more than `PARITY_LIMIT`.
     """
     names = [tensor.name for tensor in model.inputs]
     signature = [

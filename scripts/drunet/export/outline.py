@@ -80,8 +80,7 @@ def write_geojson(
         Put the outlines as ``childObjects`` under one annotation, the box around them, named after the run of `origin`.
         It is locked and has no class: `drunet.annotation` passes it over.
     audit : mapping, optional
-        What the audit of a cascade says, from `audited`: measurements of the parent, and ``properties`` of the
-        collection.
+        From `audited`: measurements of the parent, and ``properties`` of the collection.
     """
     with whole_text(path) as file:
         properties = {**({"unread_mm2": unread_mm2} if unread_mm2 else {}), **(audit or {})}
@@ -122,12 +121,8 @@ def write_tiles(
 ) -> None:
     """Write a heatmap's cells as tile objects, for QuPath's measurement maps; compressed if the path ends in ``.gz``.
 
-    Parameters
-    ----------
-    heatmap : float32 (rows, columns)
-        Of `grid`; cells without a value (NaN) are left out.
-    counted_from : (int, int)
-        As for `write_geojson`.
+    The heatmap is float32 (rows, columns) of `grid`; cells without a value (NaN) are left out. `counted_from` is as for
+    `write_geojson`.
     """
     with whole_text(path) as file:
         file.write('{"type": "FeatureCollection", "features": [')

@@ -54,18 +54,10 @@ def write_crate(
 ) -> None:
     """Write the crate of a run, a ZIP.
 
-    Parameters
-    ----------
-    workflow : path
-        The Snakefile.
-    settings : mapping
-        What decides the results, without paths; `refined_by` is a rule or None.
-    models : mapping
-        ONNX files of the run's models by name, the classifier first.
-    slides : mapping
-        By ID: sha256, mpp (where the sheet gives it), `results`, paths by the names of `STEPS`, and other facts.
-    left_out : mapping
-        Reasons why other slides could not be used.
+    `workflow` is the Snakefile; `settings` are what decides the results, without paths, and `refined_by`, a rule or
+    None; `models` are ONNX files of the run's models by name, the classifier first. By ID, `slides` have sha256, mpp
+    (where the sheet gives it), `results`, paths by the names of `STEPS`, and other facts; `left_out` has the reasons
+    why others could not be used.
     """
     from rocrate.model import ContextEntity
     from rocrate.rocrate import ROCrate

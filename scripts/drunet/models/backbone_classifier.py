@@ -27,7 +27,10 @@ def build_backbone_classifier(
     dropout: float = 0.4,
     **shared: Unpack[Shared],
 ) -> keras.Model:
-    """Build the classifier.
+    """Build the classifier: `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, classes).
+
+    The backbone is the layer of its name. Raises ModelError for an option out of range, a backbone or a cut that there
+    is not, or weights that cannot be had or do not fit.
 
     Parameters
     ----------
@@ -41,23 +44,11 @@ def build_backbone_classifier(
         Layer at which the backbone ends; None for all of it but the top.
     normalise : str
         "none" as DRU-Net's authors do; "own": as in the training of Keras' ImageNet weights.
-    dense_units : int
-        Width of the hidden layer; 0 for none, so that the softmax stands on the pooled features.
-    dropout : float
-        Rate behind the pooling, in [0, 1).
+    dense_units, dropout : int, float
+        Width of the hidden layer, 0 for none, so that the softmax stands on the pooled features; rate behind the
+        pooling, in [0, 1).
     **shared
         See `drunet.models.options.Network`.
-
-    Returns
-    -------
-    keras.Model
-        `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, classes). The backbone is the layer of its
-        name.
-
-    Raises
-    ------
-    ModelError
-        For an option out of range, a backbone or a cut that there is not, or weights that cannot be had or do not fit.
     """
     network = Network("backbone", size, dropout=dropout, normalise=normalise, **shared)
     check_backbone(backbone, network.where)

@@ -72,22 +72,11 @@ def features(
 ) -> Any:
     """Pass an image, (n, size, size, 3), through a backbone: symbolic tensor (n, h, w, channels).
 
-    Parameters
-    ----------
-    network : Network
-        Whose `freeze_fraction`, `trainable_layers` and `batch_norm_momentum` the backbone follows.
-    name : str
-        A key of `BACKBONES`, and the name of the layer that it becomes. An image that is smaller than it bears
-        (Inception: 75 px, Xception: 71 px) is first enlarged bilinearly, in the graph.
-    sources : mapping of str to str or None
-        From `weight_sources`, of all backbones of the network.
-    cut : str or None
-        Layer at which the backbone ends; None for all of it but the top.
-
-    Raises
-    ------
-    ModelError
-        For a cut that names no layer, more layers to learn than there are, or weights that cannot be had or do not fit.
+    It follows the network's `freeze_fraction`, `trainable_layers` and `batch_norm_momentum`, and becomes the layer of
+    its name, a key of `BACKBONES`. An image that is smaller than it bears (Inception: 75 px, Xception: 71 px) is first
+    enlarged bilinearly, in the graph. `sources` are from `weight_sources`, of all backbones of the network; at the
+    layer `cut` the backbone ends, None for all of it but the top. Raises ModelError for a cut that names no layer, more
+    layers to learn than there are, or weights that cannot be had or do not fit.
     """
     size, needed = image.shape[1], smallest_input(name)
     if size < needed:

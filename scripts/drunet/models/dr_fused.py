@@ -26,7 +26,11 @@ def build_dr_fused(
     normalise: str = "none",
     **shared: Unpack[Shared],
 ) -> keras.Model:
-    """Build the classifier.
+    """Build the classifier: `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, classes).
+
+    The backbones are the layers `densenet201` and `resnet101v2`. 13,179,330 parameters with the defaults, whatever the
+    size. Raises ModelError for an option out of range, a cut that names no layer, or weights that cannot be had or do
+    not fit.
 
     Parameters
     ----------
@@ -34,25 +38,12 @@ def build_dr_fused(
         Side of the square tile, px; at least 32 (published: 224).
     densenet_cut, resnet_cut : str
         Layers at which the backbones end; the defaults give 128 and 256 channels at 1/16 of the size.
-    dense_units : int
-        Width of the hidden layer.
-    dropout : float
-        Rate before the hidden layer, in [0, 1).
+    dense_units, dropout : int, float
+        Width of the hidden layer, and the rate before it, in [0, 1).
     normalise : str
         "none" as the authors do; "own": each branch as in the training of Keras' ImageNet weights; or one for both.
     **shared
         See `drunet.models.options.Network`.
-
-    Returns
-    -------
-    keras.Model
-        `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, classes). The backbones are the layers
-        `densenet201` and `resnet101v2`. 13,179,330 parameters with the defaults, whatever the size.
-
-    Raises
-    ------
-    ModelError
-        For an option out of range, a cut that names no layer, or weights that cannot be had or do not fit.
     """
     network = Network("dr_fused", size, dropout=dropout, normalise=normalise, **shared)
     network.check(dense_units=whole_check(dense_units))

@@ -28,7 +28,11 @@ def build_drunet_unet(
     batch_norm_momentum: float | None = None,
     seed: int = 0,
 ) -> keras.Model:
-    """Build the refinement network.
+    """Build the refinement network: [`input_image` (n, size, size, 3), `input_pred` (n, size, size, 1)], both float in
+    [0, 1], to probabilities (n, size, size, classes).
+
+    235,156 parameters with "convolve". The inputs' names are in alphabetical order, by which FAST numbers its ports.
+    Raises ModelError for an option out of range.
 
     Parameters
     ----------
@@ -50,18 +54,6 @@ def build_drunet_unet(
         Of every batch normalisation, in [0, 1); None keeps Keras' 0.99.
     seed : int
         Of the initial weights and the dropout. Sets the global seed of Keras.
-
-    Returns
-    -------
-    keras.Model
-        [`input_image` (n, size, size, 3), `input_pred` (n, size, size, 1)], both float in [0, 1], to probabilities
-        (n, size, size, classes). 235,156 parameters with "convolve". The inputs' names are in alphabetical order,
-        by which FAST numbers its ports.
-
-    Raises
-    ------
-    ModelError
-        For an option out of range.
     """
     network = Network("drunet_unet", size, batch_norm_momentum=batch_norm_momentum, classes=classes, seed=seed)
     network.check(

@@ -17,29 +17,12 @@ _RESOLUTION = 2.0**-10
 
 
 def build_encoder_head(features: int, *, dense_units: int = 0, dropout: float = 0.0, seed: int = 0) -> keras.Model:
-    """Build the head.
+    """Build the head: `features` (n, features) to probabilities (n, 2).
 
-    Parameters
-    ----------
-    features : int
-        How many the encoder gives.
-    dense_units : int
-        Width of the hidden layer; 0 for none: a logistic regression.
-    dropout : float
-        Rate before the first dense layer, in [0, 1).
-    seed : int
-        Of the initial weights and the dropout. Sets the global seed of Keras.
-
-    Returns
-    -------
-    keras.Model
-        `features` (n, features) to probabilities (n, 2). The layer `standardised` takes the mean off each feature and
-        divides by its deviation, see `standardise`.
-
-    Raises
-    ------
-    ModelError
-        For an option out of range.
+    The layer `standardised` takes the mean off each feature and divides by its deviation, see `standardise`.
+    `dense_units` is the width of the hidden layer, 0 for none: a logistic regression; `dropout` the rate before the
+    first dense layer, in [0, 1); `seed` is of the initial weights and the dropout, and sets the global seed of Keras.
+    Raises ModelError for an option out of range.
     """
     checks = {"dense_units": whole_check(dense_units, 0), "dropout": rate_check(dropout)}
     refuse_unfit("architecture encoder_head", checks)

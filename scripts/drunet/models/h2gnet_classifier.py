@@ -24,29 +24,12 @@ def build_h2gnet_classifier(
     dropout: float = 0.5,
     **shared: Unpack[Shared],
 ) -> keras.Model:
-    """Build the classifier.
+    """Build the classifier: `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, classes).
 
-    Parameters
-    ----------
-    size : int
-        Side of the square tile, px; at least 32 (published: 256).
-    dense_units : int
-        Width of the hidden layer.
-    dropout : float
-        Rate after the hidden layer, in [0, 1).
-    **shared
-        See `drunet.models.options.Network`.
-
-    Returns
-    -------
-    keras.Model
-        `input_image` (n, size, size, 3) float in [0, 1] to probabilities (n, classes). The backbone is the layer
-        `mobilenetv2`. 2,386,286 parameters with the defaults, whatever the size.
-
-    Raises
-    ------
-    ModelError
-        For an option out of range, or weights that cannot be had or do not fit.
+    `size`, the side of the square tile, is at least 32 px (published: 256); `dense_units` is the width of the hidden
+    layer, and `dropout` the rate after it, in [0, 1); for `shared` see `drunet.models.options.Network`. The backbone is
+    the layer `mobilenetv2`. 2,386,286 parameters with the defaults, whatever the size. Raises ModelError for an option
+    out of range, or weights that cannot be had or do not fit.
     """
     network = Network("h2gnet_classifier", size, dropout=dropout, **shared)
     network.check(dense_units=whole_check(dense_units))

@@ -25,26 +25,11 @@ def build_h2gnet_unet(
     batch_norm_momentum: float | None = None,
     seed: int = 0,
 ) -> keras.Model:
-    """Build the refinement network.
+    """Build the refinement network, of the inputs and output of `drunet.models.drunet_unet.build_drunet_unet`.
 
-    Parameters
-    ----------
-    size : int
-        Side of the square input, px; a multiple of 256, since it is halved eight times.
-    spatial_dropout : float
-        Rate after every convolution of the decoder, in [0, 1).
-    classes, batch_norm_momentum, seed
-        As for `drunet.models.drunet_unet.build_drunet_unet`.
-
-    Returns
-    -------
-    keras.Model
-        Inputs and output as those of `build_drunet_unet`. 11,572,562 parameters with two classes.
-
-    Raises
-    ------
-    ModelError
-        For an option out of range.
+    `size`, the side of the square input, is a multiple of 256 px, since it is halved eight times; `spatial_dropout` is
+    the rate after every convolution of the decoder, in [0, 1); the rest is as there. 11,572,562 parameters with two
+    classes. Raises ModelError for an option out of range.
     """
     stride = 2 ** (len(FILTERS) - 1)
     network = Network("h2gnet_unet", size, batch_norm_momentum=batch_norm_momentum, classes=classes, seed=seed)

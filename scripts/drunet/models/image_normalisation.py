@@ -25,11 +25,8 @@ _SCHEMES: dict[str, tuple[tuple[float, ...], tuple[float, ...], bool]] = {
 class ImageNormalisation(keras.layers.Layer):
     """Scale RGB in [0, 1] as a network wants it; shapes stay as they are.
 
-    Parameters
-    ----------
-    scheme : {"imagenet", "symmetric", "caffe"}
-        "imagenet": less ImageNet's mean, over its deviation, per channel. "symmetric": to [-1, 1]. "caffe": 0..255 less
-        ImageNet's mean, in the order B, G, R.
+    The scheme "imagenet": less ImageNet's mean, over its deviation, per channel; "symmetric": to [-1, 1]; "caffe":
+    0..255 less ImageNet's mean, in the order B, G, R.
     """
 
     def __init__(self, scheme: str, **kwargs: Any) -> None:

@@ -48,12 +48,7 @@ def write_card(
 ) -> None:
     """Write a Markdown card: task, data, training, result, limits, and the digests that pin it.
 
-    Parameters
-    ----------
-    facts : mapping
-        What the training left in training.json, its settings included.
-    history : DataFrame
-        history.tsv.
+    `facts` are what the training left in training.json, its settings included; `history` is history.tsv.
     """
     # Folders may be called after people.
     settings = json.loads(re.sub(r'"[^"]*[/\\]([^"/\\]+)"', r'"\1"', json.dumps(facts["settings"])))

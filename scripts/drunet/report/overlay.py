@@ -45,14 +45,9 @@ def overlay(
 ) -> np.ndarray:
     """Lay a segmentation, bool (h, w), over its slide, uint8 (h, w, 3) RGB: uint8 (h, w, 3).
 
-    Parameters
-    ----------
-    truth : bool (h, w), optional
-        With it, pixels are coloured as true positive, false positive or false negative; without, what was predicted
-        is tinted in one colour.
-    region : bool (h, w), optional
-        What the annotation speaks of, from `drunet.annotation.measured_region`. Outside it nothing is right or wrong:
-        predictions there take the colour of `PREDICTED`.
+    With the `truth`, bool (h, w), pixels are coloured as true positive, false positive or false negative; without, what
+    was predicted is tinted in one colour. The `region`, bool (h, w) from `drunet.annotation.measured_region`, is what
+    the annotation speaks of: outside it nothing is right or wrong, and predictions take the colour of `PREDICTED`.
     """
     _require_image(image)
     for name, mask in (("predicted", predicted), ("truth", truth), ("region", region)):

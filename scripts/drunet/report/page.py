@@ -39,45 +39,22 @@ _FOR_TABLES = ("html_table", "columns", "numbers", "plain_columns", "parity")
 
 @dataclass
 class ReportInputs:
-    """What the page is made from.
+    """What the page is made from; tables are DataFrames.
 
-    Attributes
-    ----------
-    slides, metrics, tile_metrics : DataFrame
-        slides.tsv; metrics.tsv of all runs, with the further columns run and patient_id; tile_metrics.tsv of all
-        classifiers, with the further column model.
-    histories : dict of str to DataFrame
-        history.tsv per model.
-    runtimes : DataFrame
-        stage, slide (empty where a job concerns none), seconds, memory_mb.
-    models : list of dict
-        name, architecture, parameters, parity, sha256, and whatever else is worth a column.
-    sections : list of Section
-        Of the studies that were made beside the runs.
-    published : dict of str to DataFrame
-        As `drunet.files.read_published` gives them.
-    notes : list of str
-        Sentences to print as they are.
-    runs : dict of str to dict
-        Per run the names of its `classifier` and `refiner`, for the comparison with published ones.
-    tiles : dict of str to DataFrame
-        Per classifier p_tumour and label of held-out tiles, for the ROC curve.
-    tumour : dict of str to DataFrame
-        Per run what `drunet.report.tumour.tumour_per_slide` gives.
-    settings : dict
-        For the paragraph on methods: blocks of the configuration, and under `models` each model's settings.
-    bounds : list of dict
-        bound.json of each run that has one.
-    looks, known : dict of str to DataFrame, dict of str to int
-        Per run what `drunet.report.collect.read_looks` gives; per classifier the slides known that it learnt from.
-    calibrations : dict of str to dict
-        Per classifier what `drunet.uncertainty.calibration.calibrate` gives.
-    formats : DataFrame
-        format, reader, result: the exports of the run, who opened such files in the tests, and what came of it.
-    threshold : float
-        Probability from which a tile counts as tumour.
-    resamples, seed : int
-        Of the bootstrap.
+    `slides` is slides.tsv, `metrics` metrics.tsv of all runs, with the further columns run and patient_id,
+    `tile_metrics` tile_metrics.tsv of all classifiers, with the further column model. `histories` has history.tsv per
+    model; `runtimes` stage, slide (empty where a job concerns none), seconds, memory_mb; `models` name, architecture,
+    parameters, parity, sha256, and whatever else is worth a column. `sections` are of the studies that were made beside
+    the runs, `published` as `drunet.files.read_published` gives them, `notes` sentences to print as they are.
+
+    Per run, `runs` has the names of its `classifier` and `refiner`, for the comparison with published ones, `tumour`
+    what `drunet.report.tumour.tumour_per_slide` gives, `looks` what `drunet.report.collect.read_looks` gives, and
+    `bounds` bound.json of those that have one. Per classifier, `tiles` has p_tumour and label of held-out tiles, for
+    the ROC curve, `known` the number of slides known that it learnt from, `calibrations` what
+    `drunet.uncertainty.calibration.calibrate` gives. `settings` are for the paragraph on methods: blocks of the
+    configuration, and under `models` each model's settings. `formats` has format, reader, result: the exports of the
+    run, who opened such files in the tests, and what came of it. From the probability `threshold` on a tile counts as
+    tumour; `resamples` and `seed` are of the bootstrap.
     """
 
     title: str

@@ -20,14 +20,8 @@ _SOURCE = re.compile(r'<img src="([^":]+)"')
 
 @dataclass(frozen=True)
 class Section:
-    """A page's content as HTML, every value of it escaped.
-
-    Attributes
-    ----------
-    title : str
-    html : str
-        From the title on; figures (PNG or JPEG) by their file in `folder`.
-    folder : Path
+    """A page's content as HTML from the title on, every value of it escaped; figures (PNG or JPEG) by their file in
+    `folder`.
     """
 
     title: str

@@ -90,13 +90,9 @@ def summary_table(metrics: pd.DataFrame, *, value: str = "dsc", resamples: int, 
     """Average a score per run, stage and split.
 
     `metrics` has the columns run, slide, patient_id, split, stage and `value`, a row per run, slide and stage; the
-    bootstrap is over patients (`drunet.metrics.summarise`).
-
-    Returns
-    -------
-    DataFrame
-        run, split, stage, n (slides), groups (patients), mean, sd, median, low, high (95 % interval of the mean),
-        left_out (slides whose score is not defined); runs as they come, test split first, stages in their order.
+    bootstrap is over patients (`drunet.metrics.summarise`). Gives run, split, stage, n (slides), groups (patients),
+    mean, sd, median, low, high (95 % interval of the mean), left_out (slides whose score is not defined); runs as they
+    come, test split first, stages in their order.
     """
     require_columns(metrics, ("run", "slide", "patient_id", "split", "stage", value), "metrics")
     groups = dict(list(metrics.assign(split=splits_of(metrics)).groupby(["run", "split", "stage"], sort=False)))

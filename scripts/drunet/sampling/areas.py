@@ -45,35 +45,16 @@ def induce_imbalance(
 ) -> tuple[list[Source], dict[str, Any]]:
     """Keep some tumour areas, some clear non-tumour ones, and those non-tumour ones that a first model just got wrong.
 
-    An area's score is the highest probability of a tile in it. Non-tumour areas are clear up to the threshold and hard
-    above it; the hard ones closest to it come first, the others are drawn. Where there are fewer areas than asked, all
-    numbers shrink by one factor. Hard ones that are lacking, since a first model can be too good, are made up for by
-    clear ones: the imbalance between the classes comes before the hardness.
+    An area's score is the highest probability of a tile in it. Non-tumour areas are clear up to the threshold, the
+    first model's, and hard above it; the hard ones closest to it come first, the others are drawn. Where there are
+    fewer areas than asked, all numbers shrink by one factor. Hard ones that are lacking, since a first model can be too
+    good, are made up for by clear ones: the imbalance between the classes comes before the hardness.
 
-    Parameters
-    ----------
-    sources : list of GridTiles or RegionCrops
-    scored : list of DataFrame
-        From `scored_tiles`, of a model that did not learn from the slide; parallel to `sources`, as are the ids.
-    tumour, non_tumour, hard : int
-        Areas wanted; the hard ones are among the non-tumour ones.
-    threshold : float
-        The first model's, a probability.
-    where : str
-        Key in the configuration, for messages.
-
-    Returns
-    -------
-    sources : list
-        The same slides with the chosen areas alone.
-    facts : dict
-        threshold; asked, had and used areas by kind; the chosen areas with their scores; note (None where there was as
-        much as was asked). JSON values.
-
-    Raises
-    ------
-    TrainingDataError
-        If there is no tumour area, or no clear one where such are asked for.
+    `scored`, from `scored_tiles` of a model that did not learn from the slide, and `slide_ids` are parallel to
+    `sources`. Areas wanted are `tumour` and `non_tumour`, the `hard` ones among the latter. `where` is the key in the
+    configuration, for messages. Returns the same slides with the chosen areas alone, and facts (JSON values):
+    threshold; asked, had and used areas by kind; the chosen areas with their scores; note (None where there was as much
+    as was asked). Raises TrainingDataError if there is no tumour area, or no clear one where such are asked for.
     """
     table = _areas(sources, scored, threshold)
     had = {kind: table.index[table["kind"] == kind].to_numpy() for kind in ("tumour", "clear", "hard", "unscored")}

@@ -41,12 +41,7 @@ def undersample(rng: np.random.Generator, crops: Crops) -> Crops:
 def evened(rng: np.random.Generator, crops: Crops, members: Sequence[np.ndarray], counts: Sequence[int]) -> Crops:
     """Draw from groups of crops, in each every member as often as any other give or take one.
 
-    Parameters
-    ----------
-    members : list of int arrays
-        Positions in `crops` of each group; none is empty.
-    counts : list of int
-        How many of each group.
+    `members` has the positions in `crops` of each group, int (n,), none of them empty; `counts` says how many of each.
     """
     order = []
     for group, count in zip(members, counts, strict=True):

@@ -35,17 +35,9 @@ class Block(BaseModel):
     def of(cls, block: Mapping[str, Any] | Self, where: str) -> Self:
         """Check a block, and return it typed; one that is typed already comes back as it is.
 
-        Parameters
-        ----------
-        block : mapping or instance of this class
-            Keys and values as YAML gives them.
-        where : str
-            The block's key, for messages; empty for the whole configuration.
-
-        Raises
-        ------
-        ConfigError
-            For the outermost mistake: key, value found, what is allowed, the nearest known name.
+        `block` has keys and values as YAML gives them; `where` is its key, for messages, empty for the whole
+        configuration. Raises ConfigError for the outermost mistake: key, value found, what is allowed, the nearest
+        known name.
         """
         if isinstance(block, cls):
             return block
@@ -77,12 +69,8 @@ def kind_of(value: Any) -> str:
 def refusal(what: str, *, key: str = "", found: object, mend: str) -> PydanticCustomError:
     """What a validator raises for values that do not go together.
 
-    Parameters
-    ----------
-    what, found, mend
-        As for `drunet.errors.ConfigError`.
-    key : str
-        The key concerned, within the block or value that the validator is given.
+    `what`, `found` and `mend` are as for `drunet.errors.ConfigError`, `key` is the one concerned, within the block or
+    value that the validator is given.
     """
     # The value is shown as text: pydantic takes a template's values for its own message.
     return PydanticCustomError(REFUSED, "{what}", {"what": what, "key": key, "found": found, "mend": mend})

@@ -93,11 +93,7 @@ def resolve_models(config: Mapping[str, Any]) -> dict[str, Any]:
 
     `options`, `weights`, `loss`, `distillation`, `data.sampling`, `data.clustering`, `augment.multi_lens`,
     `augment.hed` and `stain_normalisation` are taken whole or not at all, and options never from another architecture.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such model, or circular `like` reference.
+    Raises ConfigError if there is no such model, or circular `like` reference.
     """
     result = dict(config)
     for kind in ("classifiers", "refiners"):

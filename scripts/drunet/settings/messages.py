@@ -53,12 +53,7 @@ _DIGITS = 20
 class _Mistake:
     """An error of pydantic's with its place: the keys that lead there, and the JSON schema of what belongs there.
 
-    Attributes
-    ----------
-    path : tuple of str
-        For an unknown or missing key the path of its block.
-    key : str
-        An unknown or missing key, else empty.
+    Of an unknown or missing `key`, else empty, the `path` is that of its block.
     """
 
     error: Json
@@ -80,14 +75,8 @@ class _Mistake:
 
 
 def config_error(error: ValidationError, model: type[BaseModel], where: str) -> ConfigError:
-    """Translate the outermost mistake.
-
-    Parameters
-    ----------
-    model : type
-        What was validated.
-    where : str
-        The key of what was validated, for messages; empty for the whole configuration.
+    """Translate the outermost mistake in a value of `model` that `where` is the key of, empty for the whole
+    configuration.
     """
     schema = _schema_of(model)
     mistakes = [_placed(one, schema) for one in error.errors(include_url=False)]

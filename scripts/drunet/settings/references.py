@@ -33,16 +33,8 @@ Models = Mapping[str, Trained | FinishedModel]
 def checked(config: Mapping[str, Any]) -> Configuration:
     """Check a configuration whose models are written out: its blocks, its cross-references, the files that it names.
 
-    Parameters
-    ----------
-    config : mapping
-        As `drunet.settings.merging.resolve_models` returns it.
-
-    Raises
-    ------
-    ConfigError
-    ModelError
-        For an unknown architecture.
+    `config` is as `drunet.settings.merging.resolve_models` returns it. Raises ConfigError, and ModelError for an
+    unknown architecture.
     """
     settings = Configuration.of(config, "")
     check_references(settings)
@@ -53,11 +45,7 @@ def checked(config: Mapping[str, Any]) -> Configuration:
 def check_references(settings: Configuration) -> None:
     """Check that names of models lead to models that fit: of runs, refiners, starts, first models and teachers.
 
-    Raises
-    ------
-    ConfigError
-    ModelError
-        For an unknown architecture.
+    Raises ConfigError, and ModelError for an unknown architecture.
     """
     classifiers, refiners = settings.classifiers, settings.refiners
     for name in classifiers:
@@ -128,9 +116,7 @@ def check_references(settings: Configuration) -> None:
 def check_model_files(settings: Configuration) -> None:
     """Check that finished models and starting weights that the configuration names are there, and as they are pinned.
 
-    Raises
-    ------
-    ConfigError
+    Raises ConfigError.
     """
     for kind, models in (*_both(settings), ("encoders", settings.encoders)):
         for name, model in models.items():

@@ -12,14 +12,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Renamed:
-    """What became of a key.
+    """What became of a key: its name today, in full, and what the new version makes again, as the end of a sentence.
 
-    Attributes
-    ----------
-    key : str
-        Its name today, in full.
-    reruns : str
-        What the new version makes again, as the end of a sentence: "retrains every classifier", "reruns nothing".
+    Such as "retrains every classifier", "reruns nothing".
     """
 
     key: str

@@ -28,18 +28,10 @@ ResourcesSettings = dict[str, RuleResources]
 
 
 def check_rules(resources: Mapping[str, Mapping[str, int]], rules: str) -> None:
-    """Check that `resources` names rules that there are, and keys that they take.
+    """Check that `resources` names rules that there are, and keys that they take; raises ConfigError.
 
-    Parameters
-    ----------
-    resources : mapping
-        The block of the configuration, which obeys its model.
-    rules : str
-        Text of all files of rules: what calls `resource("rule", "key", …)` can be set.
-
-    Raises
-    ------
-    ConfigError
+    `resources` is the block of the configuration, which obeys its model; `rules` is the text of all files of rules:
+    what calls `resource("rule", "key", …)` can be set.
     """
     known: dict[str, set[str]] = {}
     for rule, key in _SET_BY_CONFIGURATION.findall(rules):

@@ -45,12 +45,8 @@ def schema_of(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def for_editors(model: type[BaseModel]) -> dict[str, Any]:
-    """JSON schema of a configuration file as it is written: models may be `like` another one.
-
-    Parameters
-    ----------
-    model : type
-        `drunet.settings.config.Configuration`.
+    """JSON schema of a configuration file (`drunet.settings.config.Configuration`) as it is written: models may be
+    `like` another one.
     """
     schema = schema_of(model)
     like = {"type": "string", "description": "another model, from which all is taken that is not said here"}

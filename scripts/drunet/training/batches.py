@@ -24,15 +24,9 @@ class EpochBatches(keras.utils.PyDataset, ABC):
 
     Of `steps` batches an epoch, with further rounds through the samples where they are too few; by default every sample
     is shown once. A `fixed` one, for validation and test, has every sample once, in the order given, the same in every
-    epoch.
-
-    Attributes
-    ----------
-    workers : int
-        Threads that make batches, see `drunet.training.feed`.
-    streams : mapping of str to tuple of int
-        Named streams of random draws, and what is appended to their seeds: draws of one stream never repeat those of
-        another of the same seed, epoch and place.
+    epoch. `workers` are threads that make batches, see `drunet.training.feed`. `streams` are named streams of random
+    draws, and what is appended to their seeds: draws of one never repeat those of another of the same seed, epoch and
+    place.
     """
 
     streams: ClassVar[Mapping[str, tuple[int, ...]]] = {"order": (), "augmentation": (7,)}
@@ -89,15 +83,11 @@ class EpochBatches(keras.utils.PyDataset, ABC):
 
 
 class TileBatches(EpochBatches):
-    """Tiles for the patch-wise classifier.
+    """Tiles for the classifier: (float32 (n, size, size, 3) in [0, 1], float32 (n, 2) one-hot).
 
     Crops come from `sources`, whose `slide` indexes the reader's slides: `samples` an epoch, by default each once,
     evened out by `balance` (see `drunet.sampling.draw_epoch`), but not those of a fixed dataset. Further arguments are
     those of `EpochBatches`.
-
-    Yields
-    ------
-    (float32 (n, size, size, 3) in [0, 1], float32 (n, 2) one-hot)
     """
 
     reader: CropReader
@@ -162,11 +152,8 @@ class SlideBatches(EpochBatches):
     """Whole slides with heatmaps for the refiner, held in memory at the refiner's size (6 MB each at 1120²).
 
     Images are uint8 (n, s, s, 3), heats float32 (n, s, s) in [0, 1], truths bool (n, s, s); further arguments are those
-    of `EpochBatches`.
-
-    Yields
-    ------
-    ({"input_image": float32 (n, s, s, 3), "input_pred": float32 (n, s, s, 1)}, float32 (n, s, s, 2) one-hot)
+    of `EpochBatches`. Yields ({"input_image": float32 (n, s, s, 3), "input_pred": float32 (n, s, s, 1)}, float32 (n, s,
+    s, 2) one-hot).
     """
 
     def __init__(

@@ -58,6 +58,9 @@ def train_classifier(
 ) -> Trained:
     """Train a patch-wise classifier.
 
+    Raises ModelError if the settings name an architecture, or options of it, that there are not; TrainingDataError if
+    there are no training slides, no labelled tiles, one class only, or not what the sampling strategy needs.
+
     Parameters
     ----------
     name : str
@@ -81,13 +84,6 @@ def train_classifier(
         That read tiles ahead of the training; how many does not change the result.
     code : str
         Digest of the code that trains: after an edit, training begins anew.
-
-    Raises
-    ------
-    ModelError
-        If the settings name an architecture, or options of it, that there are not.
-    TrainingDataError
-        If there are no training slides, no labelled tiles, one class only, or not what the sampling strategy needs.
     """
     need_slides(training, name)
     if (settings.distillation is None) != (lesson is None):

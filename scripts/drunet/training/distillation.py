@@ -47,8 +47,6 @@ class DistillationLoss(keras.losses.Loss):
     models may end in a softmax. The temperature T is above 0, usually 3 to 5; the weight a goes from 0 (labels only) to
     1 (teacher only), usually 0.5 to 0.7; others raise ValueError.
 
-    Notes
-    -----
     `y_true` (n, 2 classes) as the module says; `y_pred` (n, classes) probabilities. Without label only the second term
     is there, still times a; without teacher only the cross-entropy, then times 1, so that validation of a distilled and
     of a plain student are the same number. The cross-entropy is Keras' own, which goes back to the logits where the
@@ -139,27 +137,13 @@ def _softened(probability: Any, temperature: float) -> Any:
 
 
 class OnnxTeacher:
-    """Class probabilities of a classifier in an ONNX file.
+    """Class probabilities of a classifier in an ONNX file; they depend, beside the file, on `how`, JSON values.
 
-    Its answers depend, beside the file, on `how`, JSON values: provider, precision, layout.
-
-    Parameters
-    ----------
-    classes : list of str, or int
-        The student's classes, or how many there are.
-    size : int
-        Side of the images, px.
-    layout : Layout, optional
-        How the file wants its images; what this project exports wants the default. With two classes and the tumour
-        first, the answers are turned round: a student's first class is non-tumour.
-    where : str, optional
-        How messages call the teacher; else its path.
-
-    Raises
-    ------
-    ModelError, ProviderError
-        If the file is no classifier of such images, or its classes are not the student's, in number or, where the file
-        names them, by name; if the provider asked for is not there.
+    `classes` are the student's, or how many there are; `size` is the side of the images, px. `layout` is how the file
+    wants its images; what this project exports wants the default. With two classes and the tumour first, the answers
+    are turned round: a student's first class is non-tumour. `where` is how messages call the teacher; else its path.
+    Raises ModelError or ProviderError if the file is no classifier of such images, or its classes are not the
+    student's, in number or, where the file names them, by name; if the provider asked for is not there.
     """
 
     def __init__(
@@ -221,31 +205,12 @@ class OnnxTeacher:
 class TaughtBatches(TileBatches):
     """Batches for a student: labelled tiles, then unlabelled ones, and a teacher's answers to the very same pixels.
 
-    Every batch is composed alike. Where every labelled tile is shown once an epoch, the last batch is filled up with
-    some that are shown twice; unlabelled tiles come round in an order that is drawn anew for every epoch.
-
-    Parameters
-    ----------
-    reader, sources, **batches
-        As in `TileBatches`.
-    unlabelled : Crops
-        From `drunet.training.readers.tissue_tiles`; their `slide` indexes the reader's slides.
-    teacher : callable
-        Of two classes.
-    share : float
-        Of a batch that is unlabelled, rounded; at least one tile is labelled.
-    steps : int, optional
-        Batches per epoch; by default as many as show every labelled tile once.
-
-    Yields
-    ------
-    (float32 (n, size, size, 3) in [0, 1], float32 (n, 4))
-        The labels one-hot, all zero where there is none, then the teacher's probabilities.
-
-    Raises
-    ------
-    TrainingDataError
-        If a share is asked for and there is no tissue.
+    Every batch is composed alike: the `share` that is unlabelled is rounded, and at least one tile is labelled. `steps`
+    are batches an epoch; by default every labelled tile is shown once, and the last batch is filled up with some that
+    are shown twice; unlabelled tiles, from `drunet.training.readers.tissue_tiles`, come round in an order that is drawn
+    anew for every epoch. The teacher is of two classes; other arguments are as in `TileBatches`. Yields (float32 (n,
+    size, size, 3) in [0, 1], float32 (n, 4)): the labels one-hot, all zero where there is none, then the teacher's
+    probabilities. Raises TrainingDataError if a share is asked for and there is no tissue.
     """
 
     streams: ClassVar = {**EpochBatches.streams, "unlabelled": (13,)}

@@ -56,14 +56,9 @@ class Feed(keras.utils.PyDataset):
     """The batches of an `EpochBatches` for `keras.Model.fit`, made ahead by as many threads as it has workers.
 
     Keras' own queue of workers does not tell how long it is waited for, ends every epoch with a tenth of a second of
-    idling, and leaves its thread behind when a batch fails.
-
-    Attributes
-    ----------
-    failure : DrunetError or None
-        What stopped a batch: a backend puts an error of its own in its place.
-    ended : dict of int to float
-        When a step of the epoch ended, by its number, in seconds of `time.perf_counter`; the training loop says it.
+    idling, and leaves its thread behind when a batch fails. `failure` is what stopped a batch, as a backend puts an
+    error of its own in its place; `ended` is when a step of the epoch ended, by its number, in seconds of
+    `time.perf_counter`, as the training loop says.
     """
 
     def __init__(self, batches: Any) -> None:

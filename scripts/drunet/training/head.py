@@ -44,23 +44,10 @@ def train_head(
 ) -> Trained:
     """Train a head on the labelled tiles of the grid, of whole and of partial annotations, each with kept features.
 
-    Parameters
-    ----------
-    settings : HeadRecipe
-        An entry under `classifiers` in the configuration.
-    features : list of str
-        Per training slide and then per validation slide the file of `drunet.features.write_features`.
-    encoder : mapping
-        What its adoption found: sha256, and decided: features, opset.
-    name, training, validation, seed, folder, code
-        As for `drunet.training.classifier.train_classifier`.
-
-    Raises
-    ------
-    ModelError
-        For an option of the head that there is not.
-    TrainingDataError
-        If there are no training slides, no labelled tiles, or one class only.
+    `settings` are an entry under `classifiers`; `features` are, per training slide and then per validation slide, the
+    file of `drunet.features.write_features`; `encoder` is what its adoption found: sha256, and decided: features,
+    opset; the rest is as for `drunet.training.classifier.train_classifier`. Raises ModelError for an option of the head
+    that there is not; TrainingDataError if there are no training slides, no labelled tiles, or one class only.
     """
     need_slides(training, name)
     plan = TrainingSettings(**settings.training.model_dump(), precision="float32", reestimate_batches=0)

@@ -67,23 +67,10 @@ class Trainer:
         all that decides the result, training goes on from there and ends with the same weights; with another it starts
         anew.
 
-        Parameters
-        ----------
-        batches, validation : EpochBatches
-            Without validation the scores of training decide which weights are best, and when to stop.
-        name : str
-            How progress lines call the model.
-
-        Raises
-        ------
-        ConfigError
-            If the plan watches a score that this training does not measure.
-        TrainingDataError
-            If the loss, a metric, or one of them in validation, becomes NaN or infinite.
-        ModelError
-            If another process trains in this folder.
-        ConfigError
-            If the plan has no epochs.
+        `batches` and `validation` are `EpochBatches`; without validation the scores of training decide which weights
+        are best, and when to stop. `name` is how progress lines call the model. Raises ConfigError if the plan has no
+        epochs, or watches a score that this training does not measure; TrainingDataError if the loss, a metric, or one
+        of them in validation, becomes NaN or infinite; ModelError if another process trains in this folder.
         """
         if not self.plan.epochs:
             what, mend = "this model cannot be taken as it is", "Use 1 or more."

@@ -17,14 +17,8 @@ from drunet.training.batches import EpochBatches, refiner_batch
 class Field:
     """A slide as a refiner sees it, on one raster: at its physical scale, or stretched to the square.
 
-    Attributes
-    ----------
-    image : uint8 (h, w, 3)
-    heat : float32 (h, w)
-        In [0, 1].
-    truth : bool (h, w)
-    looked : bool (h, w)
-        Where tiles were classified.
+    `image` is uint8 (h, w, 3), `heat` float32 (h, w) in [0, 1], `truth` bool (h, w), and `looked`, bool (h, w), is
+    where tiles were classified.
     """
 
     image: np.ndarray
@@ -47,11 +41,7 @@ class WindowBatches(EpochBatches):
 
     A slide gives as many windows an epoch as cover its tissue twice; each has a pixel that was looked at, drawn
     uniformly, in its middle, or as near to it as the slide's edge lets it be. A fixed dataset has the windows that
-    cover the slides once. Further arguments are those of `EpochBatches`.
-
-    Yields
-    ------
-    As `drunet.training.batches.SlideBatches` does.
+    cover the slides once. Further arguments are those of `EpochBatches`; what it yields is as of `SlideBatches`.
     """
 
     def __init__(

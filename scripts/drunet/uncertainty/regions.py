@@ -47,20 +47,11 @@ def tile_colours(slide: Slide, table: pd.DataFrame, grid: Grid) -> pd.DataFrame:
 def squares(tiles: pd.DataFrame, grid: Grid, side_um: float) -> pd.DataFrame:
     """Squares of a slide side by side, with what their tiles say.
 
-    Parameters
-    ----------
-    tiles : DataFrame
-        column, row, label, `COLOURS` and, where a classifier was asked, the `mean` of its answers.
-    side_um : float
-        Side in µm; it becomes a whole number of the grid's cells, at least one.
-
-    Returns
-    -------
-    DataFrame
-        column, row (of squares, from 0), x0, y0, x1, y1 (level-0 px, within the slide), labelled (share of the tiles),
-        `COLOURS`, and unsure: the mean of 4 p (1 - p), 0 where all answers are sure and 1 where all are one half. As p
-        is the mean of several answers, p (1 - p) holds their spread too. Squares with tissue in less than half of their
-        cells are left out.
+    `tiles` have column, row, label, `COLOURS` and, where a classifier was asked, the `mean` of its answers; the side in
+    µm becomes a whole number of the grid's cells, at least one. Gives column, row (of squares, from 0), x0, y0, x1, y1
+    (level-0 px, within the slide), labelled (share of the tiles), `COLOURS`, and unsure: the mean of 4 p (1 - p), 0
+    where all answers are sure and 1 where all are one half. As p is the mean of several answers, p (1 - p) holds their
+    spread too. Squares with tissue in less than half of their cells are left out.
     """
     cells = cells_across(grid, side_um)
     p = tiles["mean"] if "mean" in tiles else pd.Series(np.nan, tiles.index)

@@ -73,17 +73,10 @@ def controlled(losses: np.ndarray, alpha: float) -> int | None:
 def bound(shares: np.ndarray, candidates: np.ndarray, alpha: float, kind: str = "bound") -> dict[str, Any]:
     """The threshold at which at most `alpha` of a patient's area is wrong in expectation, as JSON values.
 
-    Parameters
-    ----------
-    shares : float (n, k)
-        Of each patient, at each of the candidates: the share of the tumour that lies below it, the candidates falling
-        (`kind` "bound"), or of the other tissue that does not, the candidates rising ("bound_false").
-
-    Returns
-    -------
-    dict
-        kind, alpha, patients, threshold (None: refused), refused (why, or empty), share and before (mean shares at that
-        threshold and at the first), left_out (mean share of each patient at the threshold that the others give).
+    `shares`, float (n, k), are of each patient, at each of the candidates: of the tumour what lies below it, the
+    candidates falling (`kind` "bound"), or of the other tissue what does not, the candidates rising ("bound_false").
+    Gives kind, alpha, patients, threshold (None: refused), refused (why, or empty), share and before (mean shares at
+    that threshold and at the first), left_out (mean share of each patient at the threshold that the others give).
     """
     place, count, needed = controlled(shares, alpha), len(shares), math.ceil(1 / alpha - 1e-9) - 1
     facts: dict[str, Any] = {"kind": kind, "alpha": alpha, "patients": count, "refused": ""}

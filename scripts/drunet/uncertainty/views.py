@@ -43,27 +43,11 @@ def spread(
 ) -> pd.DataFrame:
     """Mean and standard deviation of the answers of several networks to several views of every tile of a slide.
 
-    Parameters
-    ----------
-    sessions : sequence of InferenceSession
-        Networks for the same tiles, from `drunet.inference.open_session`.
-    table : DataFrame
-        column, row, and x, y: level-0 px of the tiles' top left corners.
-    views : int
-        1 to 8, see `turned`.
-    open_reader, size, mpp, options, layout, where
-        As for `drunet.inference.classify`. A tile is read once.
-
-    Returns
-    -------
-    DataFrame
-        column, row, mean, sd (float32; of all answers, divided by their number, so at most 1/2); NaN for a tile that
-        could not be read.
-
-    Raises
-    ------
-    ModelError, SlideError
-        As `drunet.inference.classify`.
+    `sessions` are of networks for the same tiles, from `drunet.inference.open_session`; `table` has column, row, and x,
+    y: level-0 px of the tiles' top left corners; `views` are 1 to 8, see `turned`; the rest is as for
+    `drunet.inference.classify`. A tile is read once. Gives column, row, mean, sd (float32; of all answers, divided by
+    their number, so at most 1/2); NaN for a tile that could not be read. Raises ModelError and SlideError as
+    `classify`.
     """
     names = [check_classifier(session, layout, size, where=where) for session in sessions]
     answers = np.full((len(table), len(names) * views), np.nan, np.float32)
