@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from drunet import devices
 from drunet.errors import DrunetError
+from drunet.files import AnyPath
 
 # Seconds between progress lines: several jobs share the terminal, and a cluster keeps every line in a file.
 _INTERVAL = 10.0
@@ -53,7 +54,7 @@ def progress(total: int, what: str, unit: str) -> tqdm[Any]:
 
 
 @contextmanager
-def job(log: str | os.PathLike[str], gpus: int = 0) -> Iterator[None]:
+def job(log: AnyPath, gpus: int = 0) -> Iterator[None]:
     """Run a rule's script: its output goes to `log`, and a failure ends in one message on the terminal.
 
     A job that asked for no GPU sees none: TensorFlow would take all of its memory away from the job that did, at the

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from drunet.errors import DrunetError, ModelError
-from drunet.files import whole_file
+from drunet.files import AnyPath, whole_file
 from drunet.inference import Classified, EngineOptions, Layout, check_classifier, streamed
 from drunet.outcome import require_result
 from drunet.slide import Slide
@@ -25,7 +25,7 @@ _ROWS = 4096
 
 
 def write_features(
-    path: str | os.PathLike[str],
+    path: AnyPath,
     session: Any,
     open_reader: Callable[[], Slide],
     table: pd.DataFrame,
@@ -65,7 +65,7 @@ def write_features(
         rows.flush()
 
 
-def open_features(path: str | os.PathLike[str], table: pd.DataFrame) -> np.ndarray:
+def open_features(path: AnyPath, table: pd.DataFrame) -> np.ndarray:
     """Map a slide's features, (tiles, features), into memory.
 
     Raises FailedSlideError if the slide has none, and DrunetError if they are not those of this tile table.

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     # Imported where it is needed: reading the rules of the workflow must stay light.
     import pandas as pd
 
+AnyPath = str | os.PathLike[str]
+
 # Names that are safe as file and folder names, and in messages.
 ID_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-]))*"
 LONGEST_ID = 100
@@ -42,7 +44,7 @@ def is_safe_id(value: str) -> bool:
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def whole_file(path: AnyPath) -> Iterator[Path]:
     """Yield a temporary path beside `path` and move it into place when the block ends well.
 
     The suffix is kept, because several writers choose the format by it. If the block raises, the temporary file is
@@ -70,7 +72,7 @@ def _remove_if_left(temporary: Path) -> None:
     temporary.unlink(missing_ok=True)
 
 
-def check_writable(folder: str | os.PathLike[str]) -> None:
+def check_writable(folder: AnyPath) -> None:
     """Raise ConfigError if results cannot be written to a folder, or it cannot be made."""
     there = next(p for p in (Path(folder), *Path(folder).absolute().parents) if os.path.lexists(p))
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
@@ -79,18 +81,18 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
         raise ConfigError(what, where="results", found=os.fspath(there), mend=mend)
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
+def write_text(path: AnyPath, text: str) -> None:
     """Write UTF-8 text, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: str | os.PathLike[str], value: Any) -> None:
+def write_json(path: AnyPath, value: Any) -> None:
     """Write indented JSON, whole or not at all; NaN is refused because JSON has none."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
+def read_json(path: AnyPath) -> Any:
     """Read a JSON file that this project wrote.
 
     Raises FailedSlideError if the file says that the slide has no result; see `drunet.outcome`.
@@ -101,7 +103,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     return value
 
 
-def sha256(path: str | os.PathLike[str]) -> str:
+def sha256(path: AnyPath) -> str:
     """Hexadecimal SHA-256 of a file.
 
     Examples
@@ -125,7 +127,7 @@ def _samples(path: str) -> str:
     return digest.hexdigest()
 
 
-def same_files(paths: Iterable[str | os.PathLike[str]]) -> list[list[str]]:
+def same_files(paths: Iterable[AnyPath]) -> list[list[str]]:
     """Groups of files that hold the same bytes; what is empty, or cannot be read, is in none.
 
     Sizes are compared first, then samples: a file is read as a whole only where it is the same in all of them.
@@ -143,13 +145,13 @@ def same_files(paths: Iterable[str | os.PathLike[str]]) -> list[list[str]]:
     return groups
 
 
-def write_tsv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+def write_tsv(frame: pd.DataFrame, path: AnyPath) -> None:
     """Write a table as TSV, whole or not at all; NaN is an empty cell."""
     with whole_file(path) as temporary:
         frame.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
 
 
-def read_published(path: str | os.PathLike[str]) -> pd.DataFrame:
+def read_published(path: AnyPath) -> pd.DataFrame:
     """Read a table of published figures.
 
     Everything stays text, so that a printed 0.90 does not become 0.9.

@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 
 from drunet.errors import DrunetError
-from drunet.files import whole_file
+from drunet.files import AnyPath, whole_file
 from drunet.grid import Grid
 from drunet.outcome import require_result
 from drunet.tiles import write_table
@@ -41,9 +41,7 @@ def stitch(table: pd.DataFrame, grid: Grid) -> np.ndarray:
     return heatmap
 
 
-def write_field(
-    path: str | os.PathLike[str], field: np.ndarray, resolution: tuple[float, float], facts: Mapping[str, Any]
-) -> None:
+def write_field(path: AnyPath, field: np.ndarray, resolution: tuple[float, float], facts: Mapping[str, Any]) -> None:
     """Write a float32 field (h, w) as a TIFF that carries its resolution, µm per pixel in x and y, and facts.
 
     The facts are JSON values, kept in the ImageDescription; ``grid`` among them, from `Grid.to_dict`.
@@ -63,7 +61,7 @@ def write_field(
         )
 
 
-def read_field(path: str | os.PathLike[str]) -> tuple[np.ndarray, dict[str, Any]]:
+def read_field(path: AnyPath) -> tuple[np.ndarray, dict[str, Any]]:
     """Read a field and its facts.
 
     Raises FailedSlideError if the slide has none, and DrunetError if the file is not one that `write_field` wrote.
@@ -81,15 +79,15 @@ def read_field(path: str | os.PathLike[str]) -> tuple[np.ndarray, dict[str, Any]
     return field, facts
 
 
-def write_heatmap(path: str | os.PathLike[str], heatmap: np.ndarray, grid: Grid, facts: Mapping[str, Any]) -> None:
+def write_heatmap(path: AnyPath, heatmap: np.ndarray, grid: Grid, facts: Mapping[str, Any]) -> None:
     """Write a heatmap with its grid: µm/px in the resolution tags, grid and offset (level-0 px) in the description."""
     side = grid.step * grid.tile_mpp
     write_field(path, heatmap, (side, side), {"grid": grid.to_dict(), "offset_px": [0, 0], **facts})
 
 
 def write_classified(
-    tiles: str | os.PathLike[str],
-    heatmap: str | os.PathLike[str],
+    tiles: AnyPath,
+    heatmap: AnyPath,
     table: pd.DataFrame,
     result: Classified,
     grid: Grid,
@@ -114,7 +112,7 @@ def write_classified(
     write_heatmap(heatmap, stitch(classified, grid), grid, facts)
 
 
-def read_heatmap(path: str | os.PathLike[str]) -> tuple[np.ndarray, Grid]:
+def read_heatmap(path: AnyPath) -> tuple[np.ndarray, Grid]:
     """Read a heatmap and the grid it lies on.
 
     Raises FailedSlideError if the slide has none, and DrunetError if the file is not one that `write_heatmap` wrote.
@@ -126,7 +124,7 @@ def read_heatmap(path: str | os.PathLike[str]) -> tuple[np.ndarray, Grid]:
     return heatmap, grid
 
 
-def _foreign(path: str | os.PathLike[str], found: str) -> DrunetError:
+def _foreign(path: AnyPath, found: str) -> DrunetError:
     what = "the file is not a heatmap of this workflow"
     mend = "Delete it and run the workflow again."
     return DrunetError(what, where=os.fspath(path), found=found.splitlines()[0] if found else None, mend=mend)

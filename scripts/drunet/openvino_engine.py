@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from drunet.errors import ProviderError
+from drunet.files import AnyPath
 
 INSTALL = "pip install 'openvino>=2026.2,<2027' 'nncf>=3.4,<4'"
 # By `inference.precision`: OpenVINO's name of what it computes with, and the ability of the processor that it needs. A
@@ -42,7 +43,7 @@ class OpenVinoSession:
     cannot load the file.
     """
 
-    def __init__(self, path: str | os.PathLike[str], precision: str, threads: int = 0) -> None:
+    def __init__(self, path: AnyPath, precision: str, threads: int = 0) -> None:
         core = _core()
         asked, ability = _PRECISIONS[precision]
         abilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -93,7 +94,7 @@ def _lacking(precision: str, there: Sequence[str]) -> ProviderError:
     return ProviderError(what, where="inference.precision", found=found, mend="Use float32, or another machine.")
 
 
-def _described(path: str | os.PathLike[str]) -> tuple[list[Entry], list[Entry], dict[str, str]]:
+def _described(path: AnyPath) -> tuple[list[Entry], list[Entry], dict[str, str]]:
     """Inputs, outputs and metadata by the file itself: OpenVINO keeps no names of axes, and has several per output."""
     import onnx
 

@@ -9,7 +9,6 @@ and says so.
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,17 +17,16 @@ from typing import Any, TypeVar
 
 from drunet.console import say
 from drunet.errors import OUTCOME, DrunetError, FailedSlideError, SlideError
-from drunet.files import read_json, write_json
+from drunet.files import AnyPath, read_json, write_json
 
 # No Parquet, TIFF, PNG or JPEG file begins like this, nor any JSON that this project writes as a result.
 _START = f'{{\n  "{OUTCOME}"'.encode()
 # The file in which a folder of results says that there are none.
 _IN_FOLDER = "outcome.json"
-Path_ = str | os.PathLike[str]
 T = TypeVar("T")
 
 
-def write_outcome(paths: Iterable[Path_], failure: FailedSlideError) -> None:
+def write_outcome(paths: Iterable[AnyPath], failure: FailedSlideError) -> None:
     """Write what became of a slide in the place of each of its results; a folder gets a file `outcome.json`."""
     parts = ("what", "stage", "status", "where", "mend")
     value: dict[str, Any] = {part: getattr(failure, part) for part in parts}
@@ -41,7 +39,7 @@ def write_outcome(paths: Iterable[Path_], failure: FailedSlideError) -> None:
         write_json(path, {OUTCOME: value})
 
 
-def outcome_of(path: Path_) -> FailedSlideError | None:
+def outcome_of(path: AnyPath) -> FailedSlideError | None:
     """What became of the slide whose result should be at `path`; None if the file is not an outcome."""
     with Path(path).open("rb") as file:
         if file.read(len(_START)) != _START:
@@ -53,14 +51,14 @@ def outcome_of(path: Path_) -> FailedSlideError | None:
     return None
 
 
-def require_result(path: Path_) -> None:
+def require_result(path: AnyPath) -> None:
     """Raise FailedSlideError if an outcome is in the place of a result; a missing file is left to its reader."""
     if Path(path).is_file() and (failure := outcome_of(path)):
         raise failure
 
 
 @contextmanager
-def late_failure(outputs: Iterable[Path_], slide_id: str, stage: str, on_bad_slide: str) -> Iterator[None]:
+def late_failure(outputs: Iterable[AnyPath], slide_id: str, stage: str, on_bad_slide: str) -> Iterator[None]:
     """Write an outcome to `outputs`, the job's results of one slide, if the block meets a slide that cannot be used.
 
     `stage` is the job's rule; with `on_bad_slide` "fail", as `cohort.on_bad_slide` in the configuration, the error
@@ -121,7 +119,7 @@ def without_failed(slides: Sequence[T], *files: Sequence[str]) -> tuple[list[T],
     return [slide for place, slide in enumerate(slides) if place not in failures], kept
 
 
-def left_out(results: Path_, runs: Iterable[str]) -> list[str]:
+def left_out(results: AnyPath, runs: Iterable[str]) -> list[str]:
     """What a run says last: how many slides are used, and a line for each that is not.
 
     Read from `slides.tsv` and the `slides.tsv` of each of the runs below `results`; empty where there are none.

@@ -6,7 +6,6 @@ and a median blur with an 11 x 11 kernel smooth the edges.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 
 from drunet.components import filter_components
+from drunet.files import AnyPath
 from drunet.grid import Grid, square_to_slide
 from drunet.heatmap import read_field, read_heatmap
 from drunet.settings.postprocess import PostprocessSettings
@@ -100,9 +100,7 @@ def unrefined(heatmap: np.ndarray, grid: Grid, size: int) -> np.ndarray:
     return grid.resample_to_slide(heatmap, (size, size), smooth=True)
 
 
-def read_probability(
-    heatmap: str | os.PathLike[str], refined: str | os.PathLike[str] | None, size: int
-) -> tuple[np.ndarray, Grid]:
+def read_probability(heatmap: AnyPath, refined: AnyPath | None, size: int) -> tuple[np.ndarray, Grid]:
     """What the threshold of a run is applied to, and the slide's grid: the refined map, else its heatmap `unrefined`.
 
     Raises FailedSlideError if the slide has none.

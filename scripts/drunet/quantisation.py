@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 
 from drunet.errors import ModelError, ProviderError
-from drunet.files import sha256, whole_file
+from drunet.files import AnyPath, sha256, whole_file
 from drunet.inference import EngineOptions, Layout, as_input, check_classifier, open_session, probabilities
 from drunet.openvino_engine import INSTALL
 from drunet.settings.inference import QuantisationSettings
 from drunet.slide import Slide
 from drunet.tiles import read_table
 
-Path_ = str | os.PathLike[str]
 Agreement = Callable[[Path, Sequence[int]], np.ndarray]
 # Layers that accuracy control may give back to float32: each try takes the held tiles once.
 _MOST_TRIES = 12
@@ -51,8 +50,8 @@ def draw_tiles(
 
 
 def quantise(
-    source: Path_,
-    target: Path_,
+    source: AnyPath,
+    target: AnyPath,
     calibration: np.ndarray,
     held: np.ndarray,
     *,
@@ -132,7 +131,13 @@ def _answers(session: Any, name: str, tiles: np.ndarray, layout: Layout, where: 
 
 
 def _by_nncf(
-    source: Path_, target: Path, name: str, tiles: np.ndarray, agreement: Agreement, judged: Sequence[int], drop: float
+    source: AnyPath,
+    target: Path,
+    name: str,
+    tiles: np.ndarray,
+    agreement: Agreement,
+    judged: Sequence[int],
+    drop: float,
 ) -> None:
     import onnx
 
@@ -160,7 +165,7 @@ def _by_nncf(
     onnx.save(made, target)
 
 
-def _by_onnx_runtime(source: Path_, target: Path, name: str, tiles: np.ndarray, folder: Path) -> None:
+def _by_onnx_runtime(source: AnyPath, target: Path, name: str, tiles: np.ndarray, folder: Path) -> None:
     try:
         from onnxruntime import quantization
     except ImportError as error:

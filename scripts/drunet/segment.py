@@ -5,7 +5,6 @@ These are the steps of the workflow with its settings: the mask is the same to t
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from shapely.geometry import Polygon
 from drunet.errors import ConfigError, ModelError
 from drunet.export.adoption import adopt
 from drunet.export.outline import polygons
-from drunet.files import read_json
+from drunet.files import AnyPath, read_json
 from drunet.grid import Grid
 from drunet.heatmap import stitch
 from drunet.inference import EngineOptions, Layout, check_classifier, classify, open_session
@@ -83,9 +82,9 @@ class Segmented:
 
 
 def segment(
-    slide: str | os.PathLike[str],
-    classifier: str | os.PathLike[str],
-    refiner: str | os.PathLike[str] | None = None,
+    slide: AnyPath,
+    classifier: AnyPath,
+    refiner: AnyPath | None = None,
     *,
     slide_id: str | None = None,
     mpp: float | None = None,
@@ -189,9 +188,7 @@ def segment(
     return Segmented(grid, inside, table, heatmap, refined, mask, polygons(mask, size))
 
 
-def _adopted(
-    path: str | os.PathLike[str], role: str, name: str, size: int, settings: FinishedModel, engine: EngineOptions
-) -> Any:
+def _adopted(path: AnyPath, role: str, name: str, size: int, settings: FinishedModel, engine: EngineOptions) -> Any:
     """A session of a model's standard form."""
     with tempfile.TemporaryDirectory() as folder:
         adopt(path, Path(folder, name), name=name, role=role, size=size, settings=settings)

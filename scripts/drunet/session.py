@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime as ort
 
 from drunet.errors import ModelError, ProviderError
+from drunet.files import AnyPath
 from drunet.openvino_engine import OpenVinoSession
 
 Session = ort.InferenceSession | OpenVinoSession
@@ -60,7 +61,7 @@ class EngineOptions:
         return cls(provider, precision, **others, threads=threads)
 
 
-def open_session(path: str | os.PathLike[str], options: EngineOptions, *, where: str) -> Any:
+def open_session(path: AnyPath, options: EngineOptions, *, where: str) -> Any:
     """Load an ONNX model on the provider asked for; OpenVINO's has the methods of a session that are used here.
 
     Raises ProviderError if the provider or the precision is not there, or silently another one was given; ModelError if
@@ -80,7 +81,7 @@ def open_session(path: str | os.PathLike[str], options: EngineOptions, *, where:
     return session if usual else _FittedSession(session)
 
 
-def _onnx_runtime(path: str | os.PathLike[str], options: EngineOptions, where: str) -> Any:
+def _onnx_runtime(path: AnyPath, options: EngineOptions, where: str) -> Any:
     provider = PROVIDERS[options.provider]
     available = ort.get_available_providers()
     if provider not in available:
@@ -140,7 +141,7 @@ def _cast(value: np.ndarray, kind: Any) -> np.ndarray:
     return (np.rint(value) if np.issubdtype(kind, np.integer) else value).astype(kind, copy=False)
 
 
-def _half_precision(path: str | os.PathLike[str]) -> bytes:
+def _half_precision(path: AnyPath) -> bytes:
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -148,7 +149,7 @@ def _half_precision(path: str | os.PathLike[str]) -> bytes:
     return bytes(half.SerializeToString())
 
 
-def _check_quantised(path: str | os.PathLike[str], where: str) -> None:
+def _check_quantised(path: AnyPath, where: str) -> None:
     import onnx
 
     model = onnx.load(os.fspath(path), load_external_data=False)
@@ -157,7 +158,7 @@ def _check_quantised(path: str | os.PathLike[str], where: str) -> None:
         raise ModelError(what, where=where, found="no quantised layer", mend=mend)
 
 
-def _not_loaded(error: Exception, path: str | os.PathLike[str], where: str) -> ModelError:
+def _not_loaded(error: Exception, path: AnyPath, where: str) -> ModelError:
     said = (str(error).splitlines() or [type(error).__name__])[0].replace(os.fspath(path), "the file")
     mend = "Export it again, or correct its path in the configuration."
     if "opset" in said.lower() or "IR version" in said:

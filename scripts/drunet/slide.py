@@ -6,7 +6,6 @@ macro) hold patient names and are never touched; of the properties only a whitel
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
@@ -15,6 +14,7 @@ import openslide
 
 from drunet.direct import DirectLevels
 from drunet.errors import SlideError
+from drunet.files import AnyPath
 from drunet.grid import nearest_finer_level
 from drunet.opening import COPY_AGAIN, SlideProperties, open_file, properties_of, unreadable, usable_levels
 from drunet.stains import through_density
@@ -41,7 +41,7 @@ class Slide:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: AnyPath,
         slide_id: str,
         mpp: float | None = None,
         tissue: np.ndarray | None = None,

@@ -20,7 +20,7 @@ from shapely.geometry.base import BaseGeometry
 
 from drunet.annotation import Annotation
 from drunet.errors import DrunetError, SlideError
-from drunet.files import whole_file
+from drunet.files import AnyPath, whole_file
 from drunet.grid import Grid
 from drunet.outcome import require_result
 from drunet.slide import Slide
@@ -147,7 +147,7 @@ def _cut(part: BaseGeometry) -> np.ndarray:
     return np.array(pieces, object)
 
 
-def write_table(path: str | os.PathLike[str], table: pd.DataFrame, facts: Mapping[str, Any]) -> None:
+def write_table(path: AnyPath, table: pd.DataFrame, facts: Mapping[str, Any]) -> None:
     """Write a Parquet table with facts (JSON values) in its schema metadata under the key ``drunet``."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -158,7 +158,7 @@ def write_table(path: str | os.PathLike[str], table: pd.DataFrame, facts: Mappin
         pq.write_table(arrow.replace_schema_metadata(metadata), temporary)
 
 
-def read_table(path: str | os.PathLike[str]) -> tuple[pd.DataFrame, dict[str, Any]]:
+def read_table(path: AnyPath) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read a table and the facts stored with it.
 
     Raises FailedSlideError if the slide has none.
@@ -206,13 +206,13 @@ def _masked_area(mask: np.ndarray, boxes: np.ndarray, slide_size: tuple[int, int
     return (at(x1, y1) - at(x0, y1) - at(x1, y0) + at(x0, y0)) / (scale_x * scale_y)
 
 
-def write_mask(path: str | os.PathLike[str], mask: np.ndarray) -> None:
+def write_mask(path: AnyPath, mask: np.ndarray) -> None:
     """Write a bool (h, w) mask as an 8-bit picture, white on black; the suffix says in which format."""
     with whole_file(path) as temporary:
         _write_picture(temporary, mask.astype(np.uint8) * 255)
 
 
-def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
+def read_mask(path: AnyPath) -> np.ndarray:
     """Read a mask that `write_mask` wrote: bool (h, w).
 
     Raises FailedSlideError if the slide has none, and DrunetError if the file is no picture.
@@ -243,7 +243,7 @@ def tissue_pixels(open_slide: Callable[[], Slide], table: pd.DataFrame, grid: Gr
     return pixels[:: -(-len(pixels) // _MOST_PIXELS) or 1]
 
 
-def write_labelled_images(slide: Slide, table: pd.DataFrame, grid: Grid, folder: str | os.PathLike[str]) -> None:
+def write_labelled_images(slide: Slide, table: pd.DataFrame, grid: Grid, folder: AnyPath) -> None:
     """Write every labelled tile as PNG into `folder`/tumour and `folder`/non_tumour, named by column and row."""
     names = {TUMOUR: "tumour", NON_TUMOUR: "non_tumour"}
     for name in names.values():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -15,6 +14,7 @@ from drunet.annotation.outline import outline, united
 from drunet.annotation.raster import measured_region, rasterise
 from drunet.annotation.region import MAX_UNTANGLED, Annotation, Kind, Label, Region, Source
 from drunet.annotation.xml import read_xml
+from drunet.files import AnyPath
 
 __all__ = [
     "Annotation", "Kind", "Label", "Region", "measured_region", "outline", "rasterise", "read_annotation", "read_area",
@@ -36,7 +36,7 @@ READERS: dict[str, Reader] = {
 
 
 def read_annotation(
-    path: str | os.PathLike[str],
+    path: AnyPath,
     *,
     kind: str,
     where: str,
@@ -88,7 +88,7 @@ def read_annotation(
 
 
 def read_area(
-    path: str | os.PathLike[str],
+    path: AnyPath,
     *,
     where: str,
     width: int,

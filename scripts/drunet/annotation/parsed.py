@@ -18,7 +18,7 @@ import shapely
 from drunet.annotation.provenance import Provenance
 from drunet.annotation.region import LABELS, Annotation, Kind, Region
 from drunet.errors import DrunetError
-from drunet.files import whole_file
+from drunet.files import AnyPath, whole_file
 from drunet.outcome import require_result
 
 _KEY = b"drunet_annotation"
@@ -26,12 +26,7 @@ _COLUMNS = pa.schema([("name", pa.string()), ("label", pa.string()), ("geometry"
 
 
 def write_parsed(
-    path: str | os.PathLike[str],
-    annotation: Annotation | None,
-    provenance: Provenance | None,
-    *,
-    slide_id: str,
-    size: tuple[int, int],
+    path: AnyPath, annotation: Annotation | None, provenance: Provenance | None, *, slide_id: str, size: tuple[int, int]
 ) -> None:
     """Write an annotation and where it comes from, or that the slide has none (None and None).
 
@@ -53,7 +48,7 @@ def write_parsed(
         pq.write_table(pa.table(columns, schema=schema), temporary, compression="zstd")
 
 
-def read_parsed(path: str | os.PathLike[str], *, slide_id: str, size: tuple[int, int]) -> Annotation | None:
+def read_parsed(path: AnyPath, *, slide_id: str, size: tuple[int, int]) -> Annotation | None:
     """Read the annotation of the slide `slide_id` of `size` (width, height) in level-0 px; None if the slide has none.
 
     Raises FailedSlideError if the slide could not be used, and DrunetError if the file is not a parsed annotation of
@@ -72,13 +67,13 @@ def read_parsed(path: str | os.PathLike[str], *, slide_id: str, size: tuple[int,
     return Annotation(cast(Kind, facts["kind"]), regions)
 
 
-def read_provenance(path: str | os.PathLike[str]) -> Provenance:
+def read_provenance(path: AnyPath) -> Provenance:
     """Read where the annotation of a slide comes from; raises as `read_parsed`."""
     facts = _read(path)[1]
     return Provenance(facts["how"] or "drawn", tuple(facts["sources"]))
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[pa.Table, dict[str, Any]]:
+def _read(path: AnyPath) -> tuple[pa.Table, dict[str, Any]]:
     require_result(path)
     try:
         table = pq.read_table(path)
@@ -89,6 +84,6 @@ def _read(path: str | os.PathLike[str]) -> tuple[pa.Table, dict[str, Any]]:
     return table, json.loads(table.schema.metadata[_KEY])
 
 
-def _foreign(path: str | os.PathLike[str], found: str) -> DrunetError:
+def _foreign(path: AnyPath, found: str) -> DrunetError:
     what = "the file is not the parsed annotation of this slide"
     return DrunetError(what, where=os.fspath(path), found=found, mend="Delete it and run the workflow again.")

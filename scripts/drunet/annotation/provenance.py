@@ -8,7 +8,6 @@ merging two outlines, has none and counts as drawn. The outline's own digest tel
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from shapely.geometry import MultiPolygon, Polygon
 import drunet
 from drunet.annotation.geojson import Drawn, drawn_features
 from drunet.annotation.region import Source
-from drunet.files import ID_PATTERN
+from drunet.files import ID_PATTERN, AnyPath
 
 How = Literal["drawn", "corrected", "unedited"]
 RUN, MODELS, VERSION = "drunet_run", "drunet_models", "drunet_version"
@@ -82,7 +81,7 @@ def _corners(ring: Any) -> np.ndarray:
     return corners if len(corners) >= 3 else np.asarray(ring, np.float64)
 
 
-def provenance_of(path: str | os.PathLike[str], where: str) -> Provenance:
+def provenance_of(path: AnyPath, where: str) -> Provenance:
     """Read where an annotation file comes from; formats other than GeoJSON cannot say, and count as drawn.
 
     `where` is the slide ID, for messages. Raises AnnotationError if the file is GeoJSON that cannot be understood.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import cv2
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drunet.export.pyramid import UM_PER_CM, Level, write_levels
+from drunet.files import AnyPath
 
 JPEG_QUALITY = 90
 
@@ -21,7 +21,7 @@ def aperio_description(width: int, height: int, mpp: float, objective: int, tile
 
 
 def write_pyramid(
-    path: str | os.PathLike[str], image: NDArray[np.uint8], mpp: float | None, description: str | None = None,
+    path: AnyPath, image: NDArray[np.uint8], mpp: float | None, description: str | None = None,
     levels: int | None = None, tile: int = 256,
 ) -> None:  # fmt: skip
     """Write uint8 RGB (h, w, 3) as a tiled JPEG TIFF; levels halve by area until a side would fall under 256 px.

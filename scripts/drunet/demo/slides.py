@@ -24,7 +24,7 @@ from drunet.demo.fields import Field, Mask, enlarge, inside_distance
 from drunet.demo.layout import LAYOUT_MPP, Kind, Layout, at_full_size, plan
 from drunet.demo.pyramid import aperio_description, write_pyramid
 from drunet.demo.tissues import ORGANS, paint
-from drunet.files import whole_file, write_json
+from drunet.files import AnyPath, whole_file, write_json
 
 INKS = (np.array([1.05, 0.72, 0.20]), np.array([0.95, 0.28, 0.66]))
 # QuPath's class and colour of each tissue, and how many regions of it a partially annotated slide has at most.
@@ -112,9 +112,7 @@ def draw_slide(slide_id: str, seed: int) -> Drawn:
     return Drawn(image, cells, layout, _collection(regions, recipe.mpp, f"{slide_id}/{seed}"))
 
 
-def write_slide(
-    slide_id: str, seed: int, tif_path: str | os.PathLike[str], geojson_path: str | os.PathLike[str]
-) -> None:
+def write_slide(slide_id: str, seed: int, tif_path: AnyPath, geojson_path: AnyPath) -> None:
     """Draw one slide of `SLIDES` and write a pyramidal TIFF and QuPath's GeoJSON, each whole or not at all."""
     recipe, drawn = SLIDES[slide_id], draw_slide(slide_id, seed)
     scanner = aperio_description(*recipe.size, recipe.mpp, round(10 / recipe.mpp)) if recipe.aperio else None

@@ -11,7 +11,7 @@ from typing import Any
 
 from drunet.errors import ModelError
 from drunet.export.digests import external_files, external_names, model_digest
-from drunet.files import sha256, whole_file
+from drunet.files import AnyPath, sha256, whole_file
 from drunet.settings.encoder import EncoderSettings
 from drunet.settings.finished import FinishedModel
 
@@ -20,8 +20,8 @@ TRIAL_SECONDS = 300.0
 
 
 def adopt(
-    source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
+    source: AnyPath,
+    target: AnyPath,
     *,
     name: str,
     role: str,

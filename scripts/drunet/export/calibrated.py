@@ -11,15 +11,13 @@ from onnx import helper, numpy_helper
 from scipy import special
 
 from drunet.errors import ModelError
-from drunet.files import whole_file
+from drunet.files import AnyPath, whole_file
 
 PARITY_LIMIT = 1e-5
 _MEND = "Leave out `export.calibrated`, or scale its answers by the temperature in calibration.json."
 
 
-def write_calibrated(
-    source: str | os.PathLike[str], target: str | os.PathLike[str], temperature: float, *, seed: int, where: str
-) -> float:
+def write_calibrated(source: AnyPath, target: AnyPath, temperature: float, *, seed: int, where: str) -> float:
     """Write a classifier that answers softmax(logits / temperature); returns the largest difference from that.
 
     It is tried on random pictures, whose logits NumPy divides. Raises ModelError, and writes nothing, where the graph

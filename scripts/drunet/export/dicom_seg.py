@@ -6,7 +6,6 @@ theirs. What names a patient is not taken over: an archive fills it in by the st
 
 from __future__ import annotations
 
-import os
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ import numpy as np
 
 import drunet
 from drunet.dicom import is_dicom, volume_headers
-from drunet.files import whole_file
+from drunet.files import AnyPath, whole_file
 from drunet.grid import Grid
 
 if TYPE_CHECKING:
@@ -30,14 +29,7 @@ _FINER = 2.0
 
 
 def write_segmentation(
-    path: str | os.PathLike[str],
-    mask: np.ndarray,
-    grid: Grid,
-    slide: str | os.PathLike[str],
-    *,
-    slide_id: str,
-    run: str,
-    model_sha256: str,
+    path: AnyPath, mask: np.ndarray, grid: Grid, slide: AnyPath, *, slide_id: str, run: str, model_sha256: str
 ) -> None:
     """Write a mask that covers the slide, bool (h, w); `model_sha256` stands for the device's serial number.
 

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from drunet.dicom import is_dicom, volume_headers
+from drunet.files import AnyPath
 
 _State = tuple[str, int, int, int]
 _ENDS = 1 << 16
@@ -20,19 +21,19 @@ _ENDS = 1 << 16
 _LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f]|[\x80-\xff][\x01-\x7f])")
 
 
-def external_names(path: str | os.PathLike[str]) -> list[str]:
+def external_names(path: AnyPath) -> list[str]:
     """Names of the files that hold weights of an ONNX file, as it gives them: relative to its folder."""
     return list(_names(_state(Path(path))))
 
 
-def external_files(path: str | os.PathLike[str]) -> list[Path]:
+def external_files(path: AnyPath) -> list[Path]:
     """The files of `external_names`, without those that are not there or do not lie below its folder."""
     folder = Path(path).parent
     safe = [n for n in external_names(path) if not Path(n).is_absolute() and ".." not in Path(n).parts]
     return [folder / n for n in safe if "\0" not in n and (folder / n).is_file()]
 
 
-def model_digest(path: str | os.PathLike[str]) -> str:
+def model_digest(path: AnyPath) -> str:
     """SHA-256 of a file and of the files with its weights, in the order of their names, as of one that holds them all.
 
     For a file that stands alone it is what `sha256sum FILE` prints, else `cat FILE WEIGHTS… | sha256sum`.
@@ -40,12 +41,12 @@ def model_digest(path: str | os.PathLike[str]) -> str:
     return _digest([Path(path), *external_files(path)])
 
 
-def content_digest(path: str | os.PathLike[str]) -> str:
+def content_digest(path: AnyPath) -> str:
     """SHA-256 of one file."""
     return _digest([Path(path)])
 
 
-def ends_digest(path: str | os.PathLike[str]) -> str:
+def ends_digest(path: AnyPath) -> str:
     """Digest of a file's size, its first and its last bytes: cheap for the gigabytes of a slide."""
     size = Path(path).stat().st_size
     digest = hashlib.sha256(str(size).encode())
@@ -56,7 +57,7 @@ def ends_digest(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def slide_digest(path: str | os.PathLike[str]) -> str:
+def slide_digest(path: AnyPath) -> str:
     """SHA-256 of a slide, of several files where it is a MIRAX slide or a DICOM series: the one given, then the others.
 
     For one file it is what `sha256sum FILE` prints, else `cat FILE OTHERS… | sha256sum`, those in the order of names.

@@ -20,7 +20,7 @@ from jinja2 import StrictUndefined, Template
 from drunet.errors import ConfigError, ModelError
 from drunet.export.mask_image import TUMOUR_VALUE, mask_levels
 from drunet.export.pyramid import write_levels
-from drunet.files import whole_file, write_text
+from drunet.files import AnyPath, whole_file, write_text
 from drunet.grid import Grid
 from drunet.inference import Layout
 from drunet.settings.tiles import TilesSettings
@@ -38,7 +38,7 @@ _LABELS = 'Attribute opacity 0.3\nAttribute border-opacity 0.8\nAttribute label-
 
 
 def pipeline(
-    template: str | os.PathLike[str],
+    template: AnyPath,
     name: str,
     models: Mapping[str, str],
     tiles: TilesSettings,
@@ -82,7 +82,7 @@ def pipeline(
     )
 
 
-def write_model(source: str | os.PathLike[str], target: str | os.PathLike[str], name: str) -> None:
+def write_model(source: AnyPath, target: AnyPath, name: str) -> None:
     """Copy a model at an opset and IR version that FastPathology reads; raises ModelError where it has no such form.
 
     ONNX's own converter does not know the way down. Most operators have only come to take more types since: the graph
@@ -125,7 +125,7 @@ def _fits(value: Any) -> bool:
     return value.type == "tensor(float)" and fixed and (batch == 1 or not isinstance(batch, int))
 
 
-def write_results(folder: str | os.PathLike[str], heatmap: np.ndarray, grid: Grid, mask: np.ndarray) -> None:
+def write_results(folder: AnyPath, heatmap: np.ndarray, grid: Grid, mask: np.ndarray) -> None:
     """Write a slide's results as FastPathology leaves those of a pipeline: `folder` is results/SLIDE/PIPELINE.
 
     `heatmap` is float32 (rows, columns) of `grid`; cells that were not looked at become zero for both classes, as in
@@ -153,7 +153,7 @@ def write_results(folder: str | os.PathLike[str], heatmap: np.ndarray, grid: Gri
         write_text(Path(folder, data, "pipeline.attributes.txt"), "Other;Tumour\n")
 
 
-def write_project(folder: str | os.PathLike[str], slides: Mapping[str, str | os.PathLike[str]]) -> None:
+def write_project(folder: AnyPath, slides: Mapping[str, AnyPath]) -> None:
     """Write what makes a folder of results a project: its slides, by ID, and the time by which projects are sorted."""
     lines = [line for slide, path in slides.items() for line in (slide, str(Path(path).absolute()))]
     write_text(Path(folder, "project.txt"), "".join(f"{line}\n" for line in lines))

@@ -13,7 +13,7 @@ from onnx import compose, version_converter
 from drunet.errors import ModelError
 from drunet.export.standard_form import save
 from drunet.export.trial import trial_tiles
-from drunet.files import whole_file
+from drunet.files import AnyPath, whole_file
 from drunet.inference import EngineOptions, Layout, check_classifier, open_session, probabilities
 from drunet.refine import IMAGE
 
@@ -28,13 +28,7 @@ def head_opset(encoder: int) -> int:
 
 
 def join(
-    encoder: str | os.PathLike[str],
-    head: str | os.PathLike[str],
-    target: str | os.PathLike[str],
-    *,
-    kept: str,
-    metadata: Mapping[str, str],
-    where: str,
+    encoder: AnyPath, head: AnyPath, target: AnyPath, *, kept: str, metadata: Mapping[str, str], where: str
 ) -> dict[str, Any]:
     """Write encoder and head as one file, and compare it with the two on tiles made from a seed.
 
@@ -73,12 +67,7 @@ def join(
 
 
 def _parities(
-    encoder: str | os.PathLike[str],
-    head: str | os.PathLike[str],
-    joined: str | os.PathLike[str],
-    size: int,
-    kept: str,
-    where: str,
+    encoder: AnyPath, head: AnyPath, joined: AnyPath, size: int, kept: str, where: str
 ) -> tuple[float, float]:
     """Largest differences of a joined model from encoder and head, without and with features kept in between."""
     tiles, options, layout = trial_tiles(size), EngineOptions(), Layout()

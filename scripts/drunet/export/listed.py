@@ -6,7 +6,6 @@ it stood; without a network it is taken from a folder.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from drunet.errors import ConfigError, ModelError, closest
-from drunet.files import sha256, whole_file
+from drunet.files import AnyPath, sha256, whole_file
 from drunet.settings.base import Block
 from drunet.settings.merging import read_yaml
 
@@ -39,7 +38,7 @@ class ListedModel(Block):
     """as of a finished model: channels_last, scale, tumour_index and so on"""
 
 
-def read_lists(paths: Iterable[str | os.PathLike[str]]) -> dict[str, ListedModel]:
+def read_lists(paths: Iterable[AnyPath]) -> dict[str, ListedModel]:
     """All models of some lists by name; a later list may name one anew. Raises ConfigError for what cannot be read."""
     models: dict[str, ListedModel] = {}
     mend = "It needs NAME: {address, sha256, licence, settings}; `model_lists` names such files."
@@ -80,7 +79,7 @@ def _written_out(kind: str, name: str, entry: Any, config: Mapping[str, Any], mo
     return {"sha256": model.sha256, "licence": model.licence, **model.settings, **entry, "onnx": path}
 
 
-def obtain(target: str | os.PathLike[str], digest: str, address: str, folder: str | None = None) -> None:
+def obtain(target: AnyPath, digest: str, address: str, folder: str | None = None) -> None:
     """Put the file with this digest into place: out of `folder`, where one is given, else from its address.
 
     In the folder it is named by its digest (with .onnx or without) or as at the end of its address. What was fetched

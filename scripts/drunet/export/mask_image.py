@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import cv2
@@ -10,6 +9,7 @@ import numpy as np
 import tifffile
 
 from drunet.export.pyramid import UM_PER_CM, Level, write_levels
+from drunet.files import AnyPath
 from drunet.outcome import require_result
 
 # A level smaller than this is enough for any viewer's overview.
@@ -18,9 +18,7 @@ _SMALLEST_LEVEL = 512
 TUMOUR_VALUE = 255
 
 
-def write_mask_image(
-    path: str | os.PathLike[str], mask: np.ndarray, resolution: tuple[float, float], description: str
-) -> None:
+def write_mask_image(path: AnyPath, mask: np.ndarray, resolution: tuple[float, float], description: str) -> None:
     """Write a bool (h, w) mask as a tiled, deflate-compressed pyramid; `resolution` is µm/px in x and y."""
     write_levels(path, mask_levels(mask, resolution, description), photometric="minisblack", compression="deflate")
 
@@ -41,7 +39,7 @@ def mask_levels(mask: np.ndarray, resolution: tuple[float, float], description: 
         yield Level(level, (x, y))
 
 
-def read_mask_image(path: str | os.PathLike[str]) -> np.ndarray:
+def read_mask_image(path: AnyPath) -> np.ndarray:
     """Read the finest level of a mask that `write_mask_image` wrote: bool (h, w).
 
     Raises FailedSlideError if the slide has none.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import tifffile
 
 from drunet.export.pyramid import UM_PER_CM
-from drunet.files import whole_file
+from drunet.files import AnyPath, whole_file
 from drunet.grid import Grid, square_to_slide
 from drunet.outcome import require_result
 
@@ -21,7 +20,7 @@ _SIDE = 256
 Level = tuple[tuple[int, ...], np.ndarray | Iterator[np.ndarray]]
 
 
-def write_mask(path: str | os.PathLike[str], mask: str | os.PathLike[str], grid: Grid, name: str) -> None:
+def write_mask(path: AnyPath, mask: AnyPath, grid: Grid, name: str) -> None:
     """Write what `drunet.export.mask_image` wrote, tile by tile: 255 is tumour. `name` is what viewers show."""
     require_result(mask)
     with tifffile.TiffFile(mask) as tiff:
@@ -29,7 +28,7 @@ def write_mask(path: str | os.PathLike[str], mask: str | os.PathLike[str], grid:
         _write(path, levels, grid, name, "tumour")
 
 
-def write_probability(path: str | os.PathLike[str], probability: np.ndarray, grid: Grid, name: str) -> None:
+def write_probability(path: AnyPath, probability: np.ndarray, grid: Grid, name: str) -> None:
     """Write a tumour probability over the whole slide, float32 (h, w), stretched to a square or not.
 
     It has the raster on which `drunet.postprocess.segment_slide` thresholds it; 0..255 is 0..1, and NaN 0.
@@ -48,7 +47,7 @@ def _tiles(page: Any) -> Iterator[np.ndarray]:
     return (tile.reshape(_SIDE, _SIDE) for tile, *_ in page.segments(maxworkers=1))
 
 
-def _write(path: str | os.PathLike[str], levels: Sequence[Level], grid: Grid, name: str, channel: str) -> None:
+def _write(path: AnyPath, levels: Sequence[Level], grid: Grid, name: str, channel: str) -> None:
     # tifffile's own holds the time and the address of the network card.
     facts: dict[str, Any] = {"UUID": str(uuid.uuid5(uuid.NAMESPACE_URL, f"drunet/{name}/{channel}"))}
     facts |= {"axes": "YX", "Name": name, "Channel": {"Name": channel}}

@@ -20,7 +20,7 @@ import tf2onnx
 from onnx import helper, numpy_helper
 
 from drunet.errors import ModelError
-from drunet.files import whole_file
+from drunet.files import AnyPath, whole_file
 from drunet.models.encoder_head import FEATURES, typical_features
 from drunet.refine import HEATMAP
 from drunet.training.trained import rebuild
@@ -34,8 +34,8 @@ _NUMBERED = re.compile(r"(__\d+)+(:\d+)?$")
 
 def export_trained(
     facts: Mapping[str, Any],
-    weights: str | os.PathLike[str] | None,
-    path: str | os.PathLike[str],
+    weights: AnyPath | None,
+    path: AnyPath,
     *,
     opset: int,
     name: str,
@@ -60,13 +60,7 @@ def export_trained(
 
 
 def write_onnx(
-    model: keras.Model,
-    path: str | os.PathLike[str],
-    *,
-    opset: int,
-    scales: Mapping[str, float],
-    facts: Mapping[str, str],
-    seed: int,
+    model: keras.Model, path: AnyPath, *, opset: int, scales: Mapping[str, float], facts: Mapping[str, str], seed: int
 ) -> dict[str, Any]:
     """Convert a model, check it against Keras and move it into place.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,7 +20,7 @@ from drunet.annotation.geojson import PARENT
 from drunet.annotation.outline import outline, polygons_of
 from drunet.annotation.provenance import OUTLINE, OUTLINES, RUN, outline_digest
 from drunet.annotation.raster import rasterise
-from drunet.files import whole_file
+from drunet.files import AnyPath, whole_file
 from drunet.grid import Grid
 
 # QuPath offers to replace an object by another of the same id: the same slide, class and outline always get the same
@@ -45,7 +44,7 @@ def polygons(mask: np.ndarray, slide_size: tuple[int, int]) -> list[Polygon]:
 
 
 def write_geojson(
-    path: str | os.PathLike[str],
+    path: AnyPath,
     outlines: Iterable[BaseGeometry],
     *,
     slide_id: str,
@@ -116,9 +115,7 @@ def write_geojson(
         file.write(("\n]}}" if under else "") + "\n]}\n")
 
 
-def write_tiles(
-    path: str | os.PathLike[str], heatmap: np.ndarray, grid: Grid, counted_from: tuple[int, int] = (0, 0)
-) -> None:
+def write_tiles(path: AnyPath, heatmap: np.ndarray, grid: Grid, counted_from: tuple[int, int] = (0, 0)) -> None:
     """Write a heatmap's cells as tile objects, for QuPath's measurement maps; compressed if the path ends in ``.gz``.
 
     The heatmap is float32 (rows, columns) of `grid`; cells without a value (NaN) are left out. `counted_from` is as for
@@ -187,7 +184,7 @@ def audited(cascade: Mapping[str, Any] | None) -> dict[str, float]:
 
 
 @contextmanager
-def whole_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+def whole_text(path: AnyPath) -> Iterator[TextIO]:
     """A text file to write to, whole or not at all; compressed if its path ends in ``.gz``."""
     with whole_file(path) as temporary, temporary.open("wb") as raw:
         # Without name and time in its head, the same results are the same bytes.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from drunet.files import whole_file
+from drunet.files import AnyPath, whole_file
 
 UM_PER_CM = 10_000.0
 
@@ -26,7 +25,7 @@ class Level:
     description: str | None = None
 
 
-def write_levels(path: str | os.PathLike[str], levels: Iterable[Level], *, tile: int = 256, **page: Any) -> None:
+def write_levels(path: AnyPath, levels: Iterable[Level], *, tile: int = 256, **page: Any) -> None:
     """Write levels, the finest first, one at a time.
 
     `tile` is the side of a TIFF tile in px, a multiple of 16; `page` has photometric, compression and the like of every

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from drunet.files import write_json
+from drunet.files import AnyPath, write_json
 
 # It opens every slide that this project reads, counting from the corner that `cohort.geojson_frame` is about.
 _READER = "qupath.lib.images.servers.openslide.OpenslideServerBuilder"
@@ -17,7 +16,7 @@ _READER = "qupath.lib.images.servers.openslide.OpenslideServerBuilder"
 _VERSION = "0.6.0"
 
 
-def write_project(path: str | os.PathLike[str], slides: Mapping[str, tuple[str, float]]) -> None:
+def write_project(path: AnyPath, slides: Mapping[str, tuple[str, float]]) -> None:
     """Write a project; `slides` holds file and µm/px of each slide by its ID.
 
     An image keeps its number when others come and go: under it QuPath keeps what is drawn. Moved together with the

@@ -10,7 +10,6 @@ import base64
 import hashlib
 import io
 import json
-import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import drunet
-from drunet.files import sha256, whole_file
+from drunet.files import AnyPath, sha256, whole_file
 from drunet.outcome import outcome_of, reason_of
 
 _PROFILES = [*(f"ro/wfrun/{kind}/0.5" for kind in ("process", "workflow", "provenance"))]
@@ -43,10 +42,10 @@ def versions() -> dict[str, str]:
 
 
 def write_crate(
-    path: str | os.PathLike[str],
+    path: AnyPath,
     *,
     run: str,
-    workflow: str | os.PathLike[str],
+    workflow: AnyPath,
     settings: Mapping[str, Any],
     models: Mapping[str, str],
     slides: Mapping[str, Mapping[str, Any]],

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from drunet.errors import ModelError
+from drunet.files import AnyPath
 
 # A layer's name, and what it holds by role: kernel, bias, gamma, beta, moving_mean, moving_variance.
 Layer = tuple[str, Mapping[str, Any]]
 _TRAINING_ONLY = ("renorm_mean", "renorm_stddev", "renorm_mean_weight", "renorm_stddev_weight", "moving_stddev")
 
 
-def is_legacy(path: str | os.PathLike[str]) -> bool:
+def is_legacy(path: AnyPath) -> bool:
     """Whether a file has the layout of Keras 2, of weights alone or of a whole model; OSError if it is no HDF5."""
     import h5py  # type: ignore[import-untyped]
 
@@ -28,7 +29,7 @@ def is_legacy(path: str | os.PathLike[str]) -> bool:
         return "model_weights" in file or bool(_texts(file, "layer_names"))
 
 
-def load_legacy(model: Any, path: str | os.PathLike[str]) -> None:
+def load_legacy(model: Any, path: AnyPath) -> None:
     """Put the weights of such a file into a keras.Model.
 
     Raises ModelError if a layer lacks its counterpart, or one of another shape is in its place; the model may then hold
@@ -76,7 +77,7 @@ def _texts(group: Any, key: str) -> list[str]:
     return [n.decode() if isinstance(n, bytes) else str(n) for part in parts for n in part]
 
 
-def _paired(own: Sequence[Layer], held: Sequence[Layer], path: str | os.PathLike[str]) -> list[tuple[Layer, Layer]]:
+def _paired(own: Sequence[Layer], held: Sequence[Layer], path: AnyPath) -> list[tuple[Layer, Layer]]:
     times = Counter(name for name, _ in own)
     by_name = {name: (name, roles) for name, roles in held if times[name] == 1}
     pairs = [(layer, by_name[layer[0]]) for layer in own if layer[0] in by_name]
@@ -92,6 +93,6 @@ def _paired(own: Sequence[Layer], held: Sequence[Layer], path: str | os.PathLike
     return pairs
 
 
-def _unfit(path: str | os.PathLike[str], what: str, found: str) -> ModelError:
+def _unfit(path: AnyPath, what: str, found: str) -> ModelError:
     mend = "Use the weights with the architecture and the options that they were trained with."
     return ModelError(f"{what} than the model", where=f"weights file {os.fspath(path)}", found=found, mend=mend)

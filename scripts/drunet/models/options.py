@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypedDict
 
 from drunet.errors import ModelError
+from drunet.files import AnyPath
 from drunet.models.names import NORMALISATIONS
 
 SMALLEST = 32  # px; what Keras' applications need, but for a few, and the side from which other networks start
 
-Weights: TypeAlias = str | Mapping[str, str | os.PathLike[str]]
+Weights: TypeAlias = str | Mapping[str, AnyPath]
 # An option's value, whether it fits, and how to mend it.
 Check: TypeAlias = tuple[object, bool, str]
 

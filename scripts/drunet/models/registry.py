@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from drunet.errors import ModelError, spelt_alike
+from drunet.files import AnyPath
 from drunet.models.legacy_weights import is_legacy, load_legacy
 from drunet.models.options import Shared
 
@@ -66,7 +67,7 @@ def _options_of(builder: Callable[..., Any]) -> dict[str, bool]:
     return own if len(own) == len(parameters) else own | dict.fromkeys(Shared.__annotations__, False)
 
 
-def load_weights(model: Any, path: str | os.PathLike[str]) -> None:
+def load_weights(model: Any, path: AnyPath) -> None:
     """Read the weights of a whole model from a `.weights.h5` file written by `model.save_weights`, or Keras 2's `.h5`.
 
     Raises ModelError if the file is not there, cannot be read or belongs to another architecture or other options.
@@ -97,7 +98,7 @@ def load_weights(model: Any, path: str | os.PathLike[str]) -> None:
         raise ModelError(what, where=where, found=broken[0], mend="Export it again, from an earlier epoch.")
 
 
-def _arrays_in(path: str | os.PathLike[str]) -> int:
+def _arrays_in(path: AnyPath) -> int:
     """Count the arrays of weights in a `.weights.h5` file; the states of random draws and optimisers are none."""
     import h5py  # type: ignore[import-untyped]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +13,7 @@ import yaml
 import drunet
 from drunet.annotation.provenance import provenance_sentence
 from drunet.errors import printable
-from drunet.files import write_text
+from drunet.files import AnyPath, write_text
 from drunet.report.figures import kept_epoch
 from drunet.report.tables import split_name, stage_name
 from drunet.report.words import interval, number
@@ -39,12 +38,7 @@ on new ones: the others helped to make it.
 
 
 def write_card(
-    path: str | os.PathLike[str],
-    *,
-    name: str,
-    facts: Mapping[str, Any],
-    history: pd.DataFrame,
-    weights_sha256: str,
+    path: AnyPath, *, name: str, facts: Mapping[str, Any], history: pd.DataFrame, weights_sha256: str
 ) -> None:
     """Write a Markdown card: task, data, training, result, limits, and the digests that pin it.
 
@@ -106,9 +100,7 @@ Measured on the slides named here and in the report, and on nothing else. For re
     )
 
 
-def write_finished_card(
-    path: str | os.PathLike[str], role: str, facts: Mapping[str, Any], settings: Mapping[str, Any]
-) -> None:
+def write_finished_card(path: AnyPath, role: str, facts: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Write the card of a model that was not trained here: what is known of it, and what its trial decided.
 
     `role` is ``classifier`` or ``refiner``, `facts` what `drunet.export.adoption.adopt` returned, `settings` the
@@ -152,7 +144,7 @@ Measured on the slides named in the report, and on nothing else. For research; n
 
 
 def write_run_card(
-    path: str | os.PathLike[str],
+    path: AnyPath,
     run: str,
     cards: Mapping[str, str],
     digests: Mapping[str, str],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
@@ -16,7 +15,7 @@ import pandas as pd
 
 import drunet
 from drunet.errors import FailedSlideError
-from drunet.files import read_json, sha256
+from drunet.files import AnyPath, read_json, sha256
 from drunet.outcome import outcome_of, reason_of
 from drunet.quality import FAULTS
 
@@ -28,13 +27,13 @@ METRICS_TEXT = ("slide", "split", "stage")
 SLIDE_NUMBERS = ("width", "height", "mpp", "levels", "objective_power", "unread_mm2")
 
 
-def read_slides(path: str | os.PathLike[str]) -> pd.DataFrame:
+def read_slides(path: AnyPath) -> pd.DataFrame:
     """Read `slides.tsv`: numbers as float, NaN where a slide could not tell them; everything else as text."""
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     return table.assign(**{column: pd.to_numeric(table[column], errors="coerce") for column in SLIDE_NUMBERS})
 
 
-def read_looks(path: str | os.PathLike[str]) -> pd.DataFrame:
+def read_looks(path: AnyPath) -> pd.DataFrame:
     """Read slides with a result from a run's `slides.tsv`: their quality and likeness, where they were measured."""
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     known = [column for column in (*FAULTS, "unknown_tiles") if column in table]
@@ -132,7 +131,7 @@ def notes(slides: pd.DataFrame, exports: Iterable[Mapping[str, Any]] = ()) -> li
     return lines
 
 
-def run_times(folder: str | os.PathLike[str]) -> pd.DataFrame:
+def run_times(folder: AnyPath) -> pd.DataFrame:
     """Every job's stage, slide (the file's name), seconds and peak memory_mb, from Snakemake's benchmark files."""
     rows = []
     for path in sorted(Path(folder).rglob("*.tsv")):
@@ -143,7 +142,7 @@ def run_times(folder: str | os.PathLike[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["stage", "slide", "seconds", "memory_mb"])
 
 
-def digests(config: Mapping[str, Any], slides: str | os.PathLike[str]) -> dict[str, str]:
+def digests(config: Mapping[str, Any], slides: AnyPath) -> dict[str, str]:
     """SHA-256 of the whole configuration, with its keys in order, and of slides.tsv."""
     whole = json.dumps(config, sort_keys=True, default=str).encode()
     return {"SHA-256 of the configuration": hashlib.sha256(whole).hexdigest(), "SHA-256 of slides.tsv": sha256(slides)}

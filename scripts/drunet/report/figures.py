@@ -6,7 +6,6 @@ process and none is shown by accident.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from sklearn import metrics as sklearn_metrics
 
-from drunet.files import whole_file
+from drunet.files import AnyPath, whole_file
 from drunet.metrics import area_under_roc
 from drunet.report.tables import STAGES, VALUE_NAMES, ordered, require_columns, stage_name
 from drunet.report.words import duration
@@ -228,7 +227,7 @@ def reliability_curves(calibrations: Mapping[str, Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = DPI) -> None:
+def save(figure: Figure, path: AnyPath, *, dpi: int = DPI) -> None:
     """Write a figure as its suffix says (.png, .svg, .pdf), whole or not at all, without a date inside."""
     date = {".svg": "Date", ".pdf": "CreationDate"}.get(Path(path).suffix.lower())
     with matplotlib.rc_context(STYLE), whole_file(path) as temporary:

@@ -7,7 +7,6 @@ engine's escaping.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from drunet.files import write_text
+from drunet.files import AnyPath, write_text
 from drunet.report import figures, tables, words
 from drunet.report.cards import OverlayEntry, cards
 from drunet.report.comparison import backbones_table, experiments_table, other_tables
@@ -83,7 +82,7 @@ class ReportInputs:
     seed: int = 0
 
 
-def write_page(path: str | os.PathLike[str], inputs: ReportInputs) -> None:
+def write_page(path: AnyPath, inputs: ReportInputs) -> None:
     """Write the report as one HTML file, whole or not at all; too many pictures go into a folder beside it."""
     tables.require_columns(inputs.slides, ("slide_id", "split", "status"), "slides")
     summary = tables.summary_table(inputs.metrics, resamples=inputs.resamples, seed=inputs.seed)

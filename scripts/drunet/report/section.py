@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from html import unescape
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from drunet.files import read_json, write_json, write_text
+from drunet.files import AnyPath, read_json, write_json, write_text
 from drunet.report.embedding import embed_picture, templates
 
 # Longest side, in px, of an embedded figure: twice its place on the page.
@@ -48,6 +47,6 @@ def write_section(section: Section) -> None:
     write_text(section.folder / "report.html", templates().get_template("section_page.html").render(section=section))
 
 
-def read_section(path: str | os.PathLike[str]) -> Section:
+def read_section(path: AnyPath) -> Section:
     """Read a `section.json`; its figures stand in the same folder."""
     return Section(**read_json(path), folder=Path(path).parent)

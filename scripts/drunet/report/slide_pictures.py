@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import cv2
 import numpy as np
 from PIL import Image
 
 from drunet.annotation import Annotation, measured_region, rasterise
-from drunet.files import whole_file
+from drunet.files import AnyPath, whole_file
 from drunet.grid import Grid, square_to_slide
 from drunet.report import overlay as paint
 from drunet.slide import Slide
@@ -23,8 +21,8 @@ def write_pictures(
     annotation: Annotation | None,
     *,
     longest: int,
-    heatmap_path: str | os.PathLike[str],
-    overlay_path: str | os.PathLike[str],
+    heatmap_path: AnyPath,
+    overlay_path: AnyPath,
 ) -> None:
     """Write the heatmap over the slide, and the segmentation over the slide and the truth, as JPEG.
 
@@ -52,6 +50,6 @@ def write_pictures(
     _write(overlay_path, paint.add_legend(paint.add_scale_bar(picture, mpp), legend))
 
 
-def _write(path: str | os.PathLike[str], picture: np.ndarray) -> None:
+def _write(path: AnyPath, picture: np.ndarray) -> None:
     with whole_file(path) as temporary:
         Image.fromarray(picture).save(temporary, quality=88)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from drunet.errors import SlideError
+from drunet.files import AnyPath
 from drunet.grid import Grid
 from drunet.report.figures import new_figure, nothing_drawn, save
 from drunet.slide import Slide
@@ -38,10 +38,7 @@ def chosen_tiles(probabilities: np.ndarray, count: int = COUNT) -> np.ndarray:
 
 
 def write_tile_picture(
-    path: str | os.PathLike[str],
-    slides: Sequence[tuple[Mapping[str, Any], str]],
-    tiles: Sequence[str],
-    answers: Sequence[str],
+    path: AnyPath, slides: Sequence[tuple[Mapping[str, Any], str]], tiles: Sequence[str], answers: Sequence[str]
 ) -> None:
     """Draw tiles of slides (ID and µm/px, file) whose tables and classified tiles are given in the same order."""
     tables, grids = [], []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from drunet.files import AnyPath
 from drunet.tiles import read_mask
 
 YES, NO, UNKNOWN = "yes", "no", "unknown"
@@ -72,7 +72,7 @@ def tumour_per_patient(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["patient", "slides", "segmented", "tumour", *_AREAS, "slide_ids"])
 
 
-def read_tumour(path: str | os.PathLike[str]) -> pd.DataFrame:
+def read_tumour(path: AnyPath) -> pd.DataFrame:
     """Read a table of `tumour_per_slide`."""
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     known = [column for column in ("patient", *_AREAS, *_AUDIT) if column in table]

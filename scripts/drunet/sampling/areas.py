@@ -7,7 +7,6 @@ partial and tiles where it is whole.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from drunet.errors import TrainingDataError
+from drunet.files import AnyPath
 from drunet.grid import Grid
 from drunet.sampling.crops import Source
 from drunet.tiles import TUMOUR, read_table
@@ -24,7 +24,7 @@ _STREAM = 11
 _EVEN = 1e-9
 
 
-def scored_tiles(path: str | os.PathLike[str]) -> pd.DataFrame:
+def scored_tiles(path: AnyPath) -> pd.DataFrame:
     """Read a slide's classified tiles: x, y (level-0 px of the top left corner), p_tumour."""
     table, facts = read_table(path)
     x, y = Grid.from_dict(facts["grid"]).tile_origin(table["column"].to_numpy(), table["row"].to_numpy())

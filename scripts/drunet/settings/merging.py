@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import yaml
 
 from drunet.errors import ConfigError, closest
+from drunet.files import AnyPath
 
 try:
     # As safe as the other, written in C and ten times as fast: every job reads the settings anew.
@@ -37,7 +37,7 @@ def read_yaml(path: Path) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader)
 
 
-def check_repeated_keys(paths: Iterable[str | os.PathLike[str]]) -> None:
+def check_repeated_keys(paths: Iterable[AnyPath]) -> None:
     """Refuse a key that stands twice in one block of a configuration file: YAML keeps the last, without a word.
 
     `paths` are YAML or JSON files; what cannot be parsed is passed over, as whoever loads them has refused it. Raises
@@ -63,7 +63,7 @@ def check_repeated_keys(paths: Iterable[str | os.PathLike[str]]) -> None:
                 waiting += node.value
 
 
-def _check_keys_once(block: yaml.MappingNode, path: str | os.PathLike[str]) -> None:
+def _check_keys_once(block: yaml.MappingNode, path: AnyPath) -> None:
     first: dict[tuple[str, str], int] = {}
     # `<<` may be repeated: YAML merges them all.
     keys = [key for key, _ in block.value if isinstance(key, yaml.ScalarNode) and not key.tag.endswith(":merge")]

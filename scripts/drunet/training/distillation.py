@@ -20,7 +20,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from drunet.errors import ModelError, TrainingDataError
-from drunet.files import sha256
+from drunet.files import AnyPath, sha256
 from drunet.inference import EngineOptions, Layout, check_classifier, open_session
 from drunet.sampling import Crops, Source
 from drunet.settings.distillation import DistillationSettings
@@ -148,7 +148,7 @@ class OnnxTeacher:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: AnyPath,
         classes: Sequence[str] | int,
         *,
         size: int,

@@ -5,13 +5,12 @@ Keras is imported only where it is needed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drunet.files import whole_file, write_json
+from drunet.files import AnyPath, whole_file, write_json
 from drunet.models import registry
 from drunet.settings.network import BuiltSettings, NetworkSettings, starts_whole
 
@@ -37,10 +36,10 @@ class Trained:
     def write(
         self,
         *,
-        facts: str | os.PathLike[str],
-        history: str | os.PathLike[str] | None = None,
-        weights: str | os.PathLike[str] | None = None,
-        predictions: str | os.PathLike[str] | None = None,
+        facts: AnyPath,
+        history: AnyPath | None = None,
+        weights: AnyPath | None = None,
+        predictions: AnyPath | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         """Write weights, history (TSV), predictions (Parquet), and facts (JSON) with the settings if they are given."""
@@ -71,7 +70,7 @@ def builder_options(settings: BuiltSettings, seed: int, size: int | None = None)
     return {"size": size, "weights": weights, "freeze_fraction": settings.freeze_fraction, **learning, **own}
 
 
-def rebuild(facts: Mapping[str, Any], weights: str | os.PathLike[str] | None = None) -> Any:
+def rebuild(facts: Mapping[str, Any], weights: AnyPath | None = None) -> Any:
     """Build a network as its training did, in float32, and load its weights: a keras.Model of pictures in [0, 1].
 
     The facts are what the training left: `settings`, `size` and `seed`, or `builder`, or what of the builder's

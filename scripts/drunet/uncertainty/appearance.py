@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from drunet.errors import ModelError
+from drunet.files import AnyPath
 from drunet.quality import cell_rich, focus
 
 LIKE, UNLIKE, CANNOT_TELL = "like", "unlike", "cannot tell"
@@ -63,7 +64,7 @@ def reference(tables: Sequence[pd.DataFrame]) -> dict[str, Any]:
     return {"traits": list(TRAITS), "slides": sorted(own for table in tables if (own := traits(table)) is not None)}
 
 
-def read_reference(path: str | os.PathLike[str] | None) -> dict[str, Any] | None:
+def read_reference(path: AnyPath | None) -> dict[str, Any] | None:
     """Read what `reference` gave; None without a file. Raises ModelError if it is not such."""
     if not path:
         return None

@@ -6,7 +6,6 @@ annotated or chosen already: a k-center in colour and texture (Sener and Savares
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from drunet.annotation.geojson import PARENT
-from drunet.files import write_json
+from drunet.files import AnyPath, write_json
 from drunet.grid import Grid
 from drunet.slide import Slide
 from drunet.tiles import UNLABELLED
@@ -113,7 +112,7 @@ def choose(
 
 
 def write_regions(
-    path: str | os.PathLike[str], chosen: Iterable[Mapping[str, Any]], model: str, counted_from: tuple[int, int]
+    path: AnyPath, chosen: Iterable[Mapping[str, Any]], model: str, counted_from: tuple[int, int]
 ) -> None:
     """Write chosen squares of a slide as locked boxes without a class, which no reader here takes for an annotation.
 
