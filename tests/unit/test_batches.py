@@ -19,9 +19,10 @@ from drunet.sampling.balance import oversample
 from drunet.settings.training import TrainingSettings
 from drunet.slide import Slide
 from drunet.tiles import TileRules
-from drunet.training.batches import SlideBatches, TileBatches
+from drunet.training.batches import TileBatches
 from drunet.training.loop import Trainer
 from drunet.training.readers import SlideSource, TileReader
+from drunet.training.windows import Field, SlideBatches
 
 SIZE, MPP = 16, 1.0
 GRID = Grid(width=256, height=192, mpp=0.5, tile_mpp=MPP, size=SIZE, step=SIZE)
@@ -181,8 +182,12 @@ def stack(count: int = 5, side: int = 24) -> tuple[np.ndarray, np.ndarray, np.nd
     return images, red.astype(np.float32) / 255, red >= 128
 
 
+def fields() -> list[Field]:
+    return [Field(*parts, np.ones_like(parts[2])) for parts in zip(*stack(), strict=True)]
+
+
 def slide_batches(**options: Any) -> SlideBatches:
-    return SlideBatches(*stack(), **{"batch_size": 2, "seed": 3, "augmentation": AUGMENTATION, **options})
+    return SlideBatches(fields(), **{"batch_size": 2, "seed": 3, "augmentation": AUGMENTATION, **options})
 
 
 def test_picture_heatmap_and_truth_are_moved_alike() -> None:
@@ -237,8 +242,7 @@ def test_a_refiners_batches_depend_on_seed_epoch_and_index_alone() -> None:
 
 
 def test_the_same_slide_is_changed_otherwise_in_every_batch_and_epoch() -> None:
-    one = (part[:1] for part in stack())
-    batches, seen = SlideBatches(*one, batch_size=1, seed=3, steps=2, augmentation=AUGMENTATION), []
+    batches, seen = SlideBatches(fields()[:1], batch_size=1, seed=3, steps=2, augmentation=AUGMENTATION), []
     for batches.epoch in range(3):
         seen += [batches[index][0]["input_image"].tobytes() for index in range(2)]
     assert len(set(seen)) == 6

@@ -1,4 +1,4 @@
-"""Batches of training data: the base of every dataset, tiles for a classifier, whole slides for a refiner.
+"""Batches of training data: the base of every dataset, and tiles for a classifier.
 
 Every batch is a function of (seed, epoch, index) alone: neither threads nor a restart change the samples.
 """
@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from drunet.augment.pipeline import Augmentation
 from drunet.sampling import Balance, Crops, Source, draw_epoch
 from drunet.training.readers import CropReader
 
@@ -146,41 +145,3 @@ class TileBatches(EpochBatches):
 def class_counts(label: np.ndarray) -> dict[str, int]:
     """How many labels are tumour and how many not."""
     return {"tumour": int((label == 1).sum()), "non_tumour": int((label == 0).sum())}
-
-
-class SlideBatches(EpochBatches):
-    """Whole slides with heatmaps for the refiner, held in memory at the refiner's size (6 MB each at 1120²).
-
-    Images are uint8 (n, s, s, 3), heats float32 (n, s, s) in [0, 1], truths bool (n, s, s); further arguments are those
-    of `EpochBatches`. Yields ({"input_image": float32 (n, s, s, 3), "input_pred": float32 (n, s, s, 1)}, float32 (n, s,
-    s, 2) one-hot).
-    """
-
-    def __init__(
-        self,
-        images: np.ndarray,
-        heats: np.ndarray,
-        truths: np.ndarray,
-        *,
-        augmentation: Augmentation | None = None,
-        **batches: Any,
-    ) -> None:
-        super().__init__(len(images), **batches)
-        self._arrays, self._augmentation = (images, heats, truths), augmentation
-
-    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        samples = [tuple(array[i] for array in self._arrays) for i in self.chosen(index)]
-        rng = self.augmentation_draws(index)
-        if rng is not None and self._augmentation is not None:
-            samples = [self._augmentation(rng, *sample) for sample in samples]
-        return refiner_batch(samples)
-
-
-def refiner_batch(samples: Sequence[tuple[np.ndarray, ...]]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """A batch of a refiner from samples of image, heat and truth; see `SlideBatches`."""
-    image, heat, truth = (np.stack(part) for part in zip(*samples, strict=True))
-    inputs: dict[str, np.ndarray] = {
-        "input_image": image.astype(np.float32) / 255,
-        "input_pred": heat[..., None].astype(np.float32),
-    }
-    return inputs, np.stack([~truth, truth], axis=-1).astype(np.float32)

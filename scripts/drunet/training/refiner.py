@@ -15,13 +15,12 @@ from drunet.errors import TrainingDataError
 from drunet.heatmap import read_heatmap
 from drunet.refine import refiner_inputs
 from drunet.settings.refiner import RefinerSettings
-from drunet.training.batches import EpochBatches, SlideBatches
 from drunet.training.loop import Trainer
 from drunet.training.losses import ThresholdedDice, refinement_loss
 from drunet.training.readers import AnnotatedSlide
 from drunet.training.recipe import identity, new_network, run_facts, slide_facts
 from drunet.training.trained import Trained
-from drunet.training.windows import Field, WindowBatches
+from drunet.training.windows import Field, SlideBatches, WindowBatches
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _load(entry: RefinerSlide, settings: RefinerSettings, smallest: list[float])
     return Field(image, heat, truth, np.isfinite(grid.resample_to_slide(heatmap, shape)))
 
 
-def _batches(fields: Sequence[Field], settings: RefinerSettings, **shown: Any) -> EpochBatches:
-    if settings.mpp is not None:
-        return WindowBatches(fields, settings.options["size"], **shown)
-    return SlideBatches(*(np.stack([getattr(f, part) for f in fields]) for part in ("image", "heat", "truth")), **shown)
+def _batches(fields: Sequence[Field], settings: RefinerSettings, **shown: Any) -> SlideBatches:
+    if settings.mpp is None:
+        return SlideBatches(fields, **shown)
+    return WindowBatches(fields, settings.options["size"], **shown)

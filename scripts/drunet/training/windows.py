@@ -1,4 +1,4 @@
-"""Windows of slides at a physical scale, for a refiner that sees no slide as a whole."""
+"""Batches for a refiner: whole slides stretched to its square, or windows of them at a physical scale."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from drunet.augment.pipeline import Augmentation
 from drunet.refine import padded, window_starts
-from drunet.training.batches import EpochBatches, refiner_batch
+from drunet.training.batches import EpochBatches
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,44 @@ class Field:
         return self.image[window], self.heat[window], self.truth[window]
 
 
-class WindowBatches(EpochBatches):
+class SlideBatches(EpochBatches):
+    """Whole slides, held in memory at the refiner's size (6 MB each at 1120²); further arguments as `EpochBatches`.
+
+    Yields ({"input_image": float32 (n, s, s, 3), "input_pred": float32 (n, s, s, 1)}, float32 (n, s, s, 2) one-hot).
+    """
+
+    def __init__(self, fields: Sequence[Field], *, augmentation: Augmentation | None = None, **batches: Any) -> None:
+        super().__init__(len(fields), **batches)
+        self._fields, self._augmentation = list(fields), augmentation
+
+    def samples(self, index: int, rng: np.random.Generator | None) -> list[tuple[np.ndarray, ...]]:
+        """Image, heat and truth of each sample of a batch, before they are changed."""
+        return [(f.image, f.heat, f.truth) for f in (self._fields[i] for i in self.chosen(index))]
+
+    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        rng = self.augmentation_draws(index)
+        samples = self.samples(index, rng)
+        if rng is not None and self._augmentation is not None:
+            samples = [self._augmentation(rng, *sample) for sample in samples]
+        image, heat, truth = (np.stack(part) for part in zip(*samples, strict=True))
+        inputs: dict[str, np.ndarray] = {
+            "input_image": image.astype(np.float32) / 255,
+            "input_pred": heat[..., None].astype(np.float32),
+        }
+        return inputs, np.stack([~truth, truth], axis=-1).astype(np.float32)
+
+
+class WindowBatches(SlideBatches):
     """Square windows of slides, held in memory at the refiner's scale (a resection of 20 mm at 8 µm/px: 50 MB).
 
     A slide gives as many windows an epoch as cover its tissue twice; each has a pixel that was looked at, drawn
     uniformly, in its middle, or as near to it as the slide's edge lets it be. A fixed dataset has the windows that
-    cover the slides once. Further arguments are those of `EpochBatches`; what it yields is as of `SlideBatches`.
+    cover the slides once.
     """
 
-    def __init__(
-        self, fields: Sequence[Field], side: int, *, augmentation: Augmentation | None = None, **batches: Any
-    ) -> None:
-        super().__init__(0, **batches)
-        self.side, self._augmentation = side, augmentation
-        self._fields = [field.padded(side) for field in fields]
-        self._looked = [np.flatnonzero(field.looked) for field in self._fields]
+    def __init__(self, fields: Sequence[Field], side: int, **batches: Any) -> None:
+        super().__init__([field.padded(side) for field in fields], **batches)
+        self.side, self._looked = side, [np.flatnonzero(field.looked) for field in self._fields]
         if self.fixed:
             self._windows = [(i, y, x) for i, f in enumerate(self._fields) for y, x in self._cover(f)]
             self.count = len(self._windows)
@@ -74,10 +97,7 @@ class WindowBatches(EpochBatches):
             windows.append((int(slide), y, x))
         return windows
 
-    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        rng = self.augmentation_draws(index)
+    def samples(self, index: int, rng: np.random.Generator | None) -> list[tuple[np.ndarray, ...]]:
+        """As `SlideBatches.samples`."""
         chosen = [self._windows[i] for i in self.chosen(index)] if rng is None else self._drawn(index, rng)
-        samples: list[tuple[np.ndarray, ...]] = [self._fields[slide].at(y, x, self.side) for slide, y, x in chosen]
-        if rng is not None and self._augmentation is not None:
-            samples = [self._augmentation(rng, *sample) for sample in samples]
-        return refiner_batch(samples)
+        return [self._fields[slide].at(y, x, self.side) for slide, y, x in chosen]
