@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import shapely
@@ -131,11 +131,18 @@ class Source:
 
         Raises AnnotationError if there is no name, or none of `classes` covers it.
         """
+        return self._labelled(name, item)[0]
+
+    def _labelled(self, name: str | None, item: str) -> tuple[Label, str]:
+        """The label of a name, and what to call the class: what a wildcard stands for may be a patient's name."""
         if name is None or not name.strip():
             mend = "Give it one of the classes under cohort.annotation_classes, or delete it if it does not count."
             raise self.error("the region has no class", item=item, mend=mend)
         if (found := self._rule(name)) is not None:
-            return _checked_label(found[0])
+            label, rule = found
+            if label not in LABELS:
+                raise ValueError(f"unknown annotation label {label!r}, expected one of {LABELS}")
+            return label, name.strip() if _folded(name) == _folded(rule) else rule
         known = [rule for rules in self.classes.values() for rule in rules]
         close = spelt_alike(_folded(name), map(_folded, known))
         hint = f" Did you mean {close[0]}?" if close else ""
@@ -173,10 +180,8 @@ class Source:
         as written, `item` what to call this region in a message. Raises AnnotationError for coordinates that are no
         numbers, crossings that leave too much uncertain, and regions outside the slide; NoAreaError for what has none.
         """
-        label = self.label_of(name, item)
-        # What a wildcard stands for may be a patient's name, so the wildcard is kept.
-        written, rule = cast(str, name).strip(), cast(tuple[str, str], self._rule(cast(str, name)))[1]
-        return Region(self.area(polygons, item), written if _folded(written) == _folded(rule) else rule, label)
+        label, called = self._labelled(name, item)
+        return Region(self.area(polygons, item), called, label)
 
     def area(self, polygons: Iterable[Sequence[np.ndarray]], item: str) -> Polygon | MultiPolygon:
         """Check rings and build an area from them, as `region` does, for what needs no class."""
@@ -342,9 +347,3 @@ def _connected_areas(geometry: Polygon | MultiPolygon) -> list[float]:
 
 def _folded(name: str) -> str:
     return " ".join(name.split()).casefold()
-
-
-def _checked_label(label: str) -> Label:
-    if label not in LABELS:
-        raise ValueError(f"unknown annotation label {label!r}, expected one of {LABELS}")
-    return label
