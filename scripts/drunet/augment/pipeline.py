@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from drunet.augment.colour import adjust_contrast, adjust_hue_saturation
 from drunet.augment.multi_lens import coordinate_map, draw_lenses, resample
-from drunet.settings.augment import AugmentSettings
+from drunet.settings.augment import AugmentSettings, HedSettings
 from drunet.settings.base import Block
 from drunet.stains import jitter_hed
 
@@ -103,16 +103,6 @@ class MultiLens:
 
 
 @dataclass(frozen=True)
-class HedJitter:
-    """Largest change either way of the amount of haematoxylin, eosin and DAB, see `drunet.stains.jitter_hed`: `sigma`
-    of the factor, which is around 1, `bias` of what is added, in density.
-    """
-
-    sigma: tuple[float, float, float]
-    bias: tuple[float, float, float]
-
-
-@dataclass(frozen=True)
 class Augmentation:
     """A callable that changes one sample at random.
 
@@ -127,7 +117,7 @@ class Augmentation:
     quarter_turns: bool = False
     zoom: tuple[float, float] | None = None
     shear: float = 0.0
-    hed: HedJitter | None = None
+    hed: HedSettings | None = None
     hue: float = 0.0
     contrast: tuple[float, float] | None = None
     saturation: tuple[float, float] | None = None
@@ -143,8 +133,6 @@ class Augmentation:
         values = _given(AugmentSettings.of({} if config is None else config, where))
         if lens := values.get("multi_lens"):
             values["multi_lens"] = MultiLens(**_given(lens))
-        if hed := values.get("hed"):
-            values["hed"] = HedJitter(**_given(hed))
         return cls(**values)
 
     def __call__(self, rng: np.random.Generator, image: NDArray[np.uint8], *others: NDArray) -> tuple[NDArray, ...]:

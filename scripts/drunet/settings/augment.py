@@ -53,7 +53,7 @@ class MultiLensSettings(Block):
 
 
 class HedSettings(Block):
-    """Random amounts of stains; see `drunet.augment.pipeline.HedJitter`."""
+    """Random amounts of stains; see `drunet.stains.jitter_hed`."""
 
     sigma: Annotated[tuple[_Share, _Share, _Share], Strict(False)]
     """largest change of the factor on haematoxylin, eosin and DAB; published: 0.05 each"""
