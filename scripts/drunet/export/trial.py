@@ -166,16 +166,17 @@ def try_classifier(source: str, size: int, settings: FinishedModel, where: str) 
     tiles = trial_tiles(size)
     feed = _tile_feed(tiles, settings.channels_last, settings.scale)
     turned = {name: _tile_feed(tiles, not settings.channels_last, settings.scale)}
-    other = _open_layout(inputs[0].shape) and trial.runs(turned)
+    shape = inputs[0].shape
+    other = len(shape) == 4 and free(shape[1]) and free(shape[3]) and trial.runs(turned)
     if other and not trial.runs({name: feed}):
         what, mend = (
             "the model does not take the tiles",
             f"Set `channels_last: {str(not settings.channels_last).lower()}`.",
         )
-        raise trial.refusal(f"{what} in the order of axes that the configuration describes", inputs[0].shape, mend)
+        raise trial.refusal(f"{what} in the order of axes that the configuration describes", shape, mend)
     if other and "channels_last" not in settings.model_fields_set:
         mend = "Set `channels_last`: true for [n, h, w, 3], false for [n, 3, h, w]."
-        raise trial.refusal("the model runs with either order of its axes", inputs[0].shape, mend)
+        raise trial.refusal("the model runs with either order of its axes", shape, mend)
     first = trial.answers({name: feed})
     wild = _wild(trial, [{name: feed * np.float32(f)} for f in (_EXTREME, -_EXTREME)], inputs[0].type)
     output = trial.chosen(first, wild, (TILES,))
@@ -273,10 +274,6 @@ def _wild(trial: Trial, feeds: list[dict[str, np.ndarray]], kind: str) -> dict[s
 
 def _shapes(inputs: list[Any]) -> dict[str, list[int | None]]:
     return {i.name: [None if free(d) else d for d in i.shape] for i in inputs}
-
-
-def _open_layout(shape: list[Any]) -> bool:
-    return len(shape) == 4 and free(shape[1]) and free(shape[3])
 
 
 def _tile_feed(tiles: np.ndarray, channels_last: bool, scale: float) -> np.ndarray:
