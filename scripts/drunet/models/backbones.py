@@ -18,7 +18,6 @@ from keras import layers
 from drunet.errors import ModelError, closest, spelt_alike
 from drunet.models.names import APPLICATIONS
 from drunet.models.options import SMALLEST, Network, Weights
-from drunet.models.trunk import prepare_trunk
 
 
 def _application_of(kind: str) -> Callable[..., keras.Model]:
@@ -84,7 +83,7 @@ def features(
     whole = _application(name, max(size, needed), sources, network.where)
     trunk = whole if cut is None else _truncated(whole, name, cut, network.where)
     trunk.name = name
-    prepare_trunk(trunk, network)
+    network.prepare(trunk)
     return trunk(image)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypedDict
 
 from drunet.errors import ModelError
@@ -66,12 +66,11 @@ class Network:
     trainable_layers: int | None = None
     batch_norm_momentum: float | None = None
     seed: int = 0
-    norm: dict[str, Any] = field(init=False)
 
-    def __post_init__(self) -> None:
-        momentum = self.batch_norm_momentum
-        # What a batch normalisation of the network's own is told.
-        object.__setattr__(self, "norm", {} if momentum is None else {"momentum": momentum})
+    @property
+    def norm(self) -> dict[str, Any]:
+        """What a batch normalisation of the network's own is told."""
+        return {} if self.batch_norm_momentum is None else {"momentum": self.batch_norm_momentum}
 
     @property
     def where(self) -> str:
@@ -107,6 +106,24 @@ class Network:
 
         keras.utils.set_random_seed(self.seed)
         return keras.Input((self.size, self.size, 3), name="input_image")
+
+    def prepare(self, trunk: Any) -> None:
+        """Hold the first layers of a trunk, a keras.Model, fixed and set its batch normalisations' momentum, in place.
+
+        Raises ModelError if more layers are to learn than there are.
+        """
+        import keras
+
+        count, learning = len(trunk.layers), self.trainable_layers
+        if learning is not None and learning > count:
+            mend = f"{trunk.name} has {count} layers: use null for all of them, or 0 to {count}."
+            raise ModelError("'trainable_layers' is out of range", where=self.where, found=learning, mend=mend)
+        fixed = round(self.freeze_fraction * count) if learning is None else count - learning
+        for layer in trunk.layers:
+            if self.batch_norm_momentum is not None and isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = self.batch_norm_momentum
+        for layer in trunk.layers[:fixed]:
+            layer.trainable = False
 
 
 def within(value: object, least: float, below: float = math.inf) -> bool:

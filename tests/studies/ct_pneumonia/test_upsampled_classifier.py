@@ -15,7 +15,6 @@ from architectures import tiny_backbone
 from drunet.errors import ModelError
 from drunet.models import backbones, registry
 from drunet.models.options import Network
-from drunet.models.trunk import prepare_trunk
 from studies.ct_pneumonia.network_table import read_table
 from studies.ct_pneumonia.upsampled_classifier import build_upsampled_classifier
 
@@ -70,7 +69,7 @@ def head_parameters(width: int, dense: list[int]) -> int:
 def test_the_layers_that_learn_are_as_many_as_in_the_authors_code(trunks: dict[str, keras.Model]) -> None:
     found = {}
     for label, trunk in trunks.items():
-        prepare_trunk(trunk, Network("test", 32, trainable_layers=NETWORKS[label].trainable_layers))
+        Network("test", 32, trainable_layers=NETWORKS[label].trainable_layers).prepare(trunk)
         learning = [layer.trainable for layer in trunk.layers]
         assert learning == sorted(learning)  # the fixed ones come first
         found[label] = (sum(learning), len(learning))

@@ -12,7 +12,6 @@ from keras import layers, ops
 
 from drunet.models.image_normalisation import normalised
 from drunet.models.options import Network, Shared, refuse_unfit, whole_check, within
-from drunet.models.trunk import prepare_trunk
 
 _EPSILON = 1e-6
 
@@ -86,7 +85,7 @@ def build_vision_transformer(
     _check_divisible(network.where, size, patch, width, heads)
     image = network.image()
     trunk = _transformer(size, patch, width, depth, heads, round(mlp_ratio * width), dropout)
-    prepare_trunk(trunk, network)
+    network.prepare(trunk)
     x = trunk(normalised(image, normalise))
     # Only the token is read; its place is cut out as a sequence of one.
     x = layers.Cropping1D((0, x.shape[1] - 1), name="token")(x)

@@ -14,7 +14,6 @@ from keras import layers
 from drunet.models.dr_fused import head
 from drunet.models.image_normalisation import normalised
 from drunet.models.options import Network, Shared, refuse_unfit, whole_check
-from drunet.models.trunk import prepare_trunk
 from studies.common.models.plain_cnn import switch_check
 
 STAGES = {"c2": 64, "c3": 128, "c4": 256, "c5": 512}  # outputs of ResNet18's stages, and their channels
@@ -62,7 +61,7 @@ def build_mfstudentlnet(
     x = normalised(x, normalise)
     used = tuple(STAGES) if pyramid else ("c5",)
     trunk = build_resnet18(size // shrink, outputs=used)
-    prepare_trunk(trunk, network)
+    network.prepare(trunk)
     found = trunk(x)
     stages = dict(zip(used, found if pyramid else [found], strict=True))
     if squeeze_excitation:

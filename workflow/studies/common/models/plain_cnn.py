@@ -14,7 +14,6 @@ from keras import layers
 from drunet.models.dr_fused import head
 from drunet.models.image_normalisation import normalised
 from drunet.models.options import Check, Network, Shared, whole, whole_check
-from drunet.models.trunk import prepare_trunk
 
 
 def build_plain_cnn(
@@ -71,7 +70,7 @@ def convolved(
             x = layers.ReLU(name=f"{name}_relu")(x)
         x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
     trunk = keras.Model(pixels, x, name="convolutions")
-    prepare_trunk(trunk, network)
+    network.prepare(trunk)
     return image, trunk(normalised(image, network.normalise))
 
 
