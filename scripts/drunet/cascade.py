@@ -1,9 +1,7 @@
 """The quick way with a certificate: a small student judges every tile, its teacher those that the student is unsure of.
 
-A band of the student's probability, chosen on validation slides, says what unsure is. On every slide the exact teacher
-judges a random sample of the student's tiles, and an upper confidence bound follows for the share of all tiles that lie
-on another side of the threshold than the teacher would have put them. Above the bound allowed, the slide is done in
-full.
+What unsure is, a band of the student's probability, is chosen on validation slides. On every slide the exact teacher
+audits a random sample; where it may differ on more of all tiles than allowed, the slide is done in full.
 """
 
 from __future__ import annotations

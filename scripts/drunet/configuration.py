@@ -1,7 +1,4 @@
-"""The configuration as a whole: listed models, references and names of rules, checked in one way.
-
-Only the rules and the preflight import this module, and no script: an edit here reruns nothing.
-"""
+"""The configuration as a whole, checked in one way; no script imports this module: an edit here reruns nothing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What can go wrong for a user, as one small hierarchy.
-
-Every message is built from the same four parts: what is wrong, where, the value found, what to do.
-"""
+"""What can go wrong for a user, as one small hierarchy."""
 
 from __future__ import annotations
 

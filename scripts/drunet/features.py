@@ -1,7 +1,6 @@
 """Features of tiles by an encoder, kept once per slide: a NumPy file with a row per tile of the slide's tile table.
 
-A file is never read as a whole: it is mapped into memory, so that a slide of any size takes no more than a batch. A row
-of NaN is a tile that could not be read.
+It is mapped into memory, so that a slide of any size takes no more than a batch. NaN is a tile that could not be read.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The one place that converts level-0 pixels <-> tile index <-> heatmap cell <-> low-resolution pixel.
 
-A grid lays cells of `step` x `step` tile pixels over the slide from its top left corner. It has
-ceil(width / step) columns and ceil(height / step) rows, so the last ones reach past the slide: whoever lays a heatmap
-over a picture of the slide has to crop it by the exact fraction (`resample_to_slide`), or everything drifts to the
-bottom right. A tile is centred on its cell; with `size == step` the two are the same square.
+Cells of `step` x `step` tile pixels begin at the slide's top left corner, and the last ones reach past it: who lays a
+heatmap over a picture has to crop it by the exact fraction (`resample_to_slide`), or everything drifts to the bottom
+right. A tile is centred on its cell; with `size == step` the two are the same square.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The streaming engine: reading, batching and inference overlap, on ONNX Runtime or OpenVINO.
 
 Reader threads fill whole batches, each from one open handle of the slide (reopening per tile costs 2.5 times, and a
-handle that met an error must not be used again); the caller's thread runs the network. Only so many batches are read
-ahead of it, which bounds memory whatever the size of the slide.
+handle that met an error must not be used again). Only so many are read ahead, which bounds memory.
 """
 
 from __future__ import annotations

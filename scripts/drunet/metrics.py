@@ -1,8 +1,4 @@
-"""How far a segmentation is from the truth, and how sure an average over slides is.
-
-Agreement and distances are the usual ones of the field (Dice, Jaccard, Hausdorff); the bootstrap draws patients, since
-slides of one patient are not independent.
-"""
+"""How far a segmentation is from the truth, and how sure an average over slides is."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
 """The outcome of a slide that broke: a small JSON file in the place of its result, which every reader refuses.
 
-A slide that cannot be used does not stop a cohort. The job that meets it writes an outcome where its result would be:
-the rule that failed, a status, the reason and how to mend it. Readers of results refuse an outcome: they raise
-`FailedSlideError`. A job on one slide then passes it on to its own outputs; a job on many slides leaves that slide out
-and says so.
+So a slide that cannot be used does not stop a cohort: a job on it passes the outcome on to its own outputs, a job on
+many slides leaves it out and says so.
 """
 
 from __future__ import annotations

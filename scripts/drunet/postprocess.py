@@ -1,8 +1,4 @@
-"""From a refined probability to a clean outline.
-
-Paper, "Post-processing": fragments smaller than the smallest annotated area are removed; an opening with a 7 x 7 kernel
-and a median blur with an 11 x 11 kernel smooth the edges.
-"""
+"""From a refined probability to a clean outline (DRU-Net, "Post-processing")."""
 
 from __future__ import annotations
 

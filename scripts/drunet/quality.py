@@ -1,8 +1,7 @@
 """Quality of a slide inside its tissue: tiles that are out of focus, on a fold, or under a pen's ink.
 
-What is measured of a tile comes from the pixels that the network is shown, so that no tile is read twice. What it means
-is judged against the slide's own tissue: plain stroma has few edges however sharp it is, and stains differ in strength.
-docs/trust.md has the formulas and what they find.
+Measured are the pixels that the network is shown, against the slide's own tissue: plain stroma has few edges however
+sharp it is, and stains differ in strength. docs/trust.md has the formulas and what they find.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Low-resolution refinement: what the refiner sees, and how it is run on ONNX Runtime.
 
-As published, the refiner sees the whole slide and its heatmap, both stretched to a square (the authors' code; aspect is
-not kept), and answers with a probability on the same square. At a physical scale it sees square windows of a fixed
-µm/px instead, each lying half over the next and seen from all eight sides: a biopsy and a resection then look alike to
-it, and no slide is stretched.
+As published, that is the whole slide and its heatmap, stretched to a square (the authors' code; aspect is not kept). At
+a physical scale it is square windows of a fixed µm/px, each lying half over the next and seen from all eight sides: a
+biopsy and a resection then look alike.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The tile table: which tiles of a slide hold tissue, and what the annotation says of them.
-
-Paper, "Model training": tiles with at least 25 % tissue are kept; of those, tiles with at least 5 % tumour are tumour,
-tiles with none are non-tumour, and what lies between is not learnt from.
-"""
+"""The tile table: which tiles of a slide hold tissue, and what the annotation says of them."""
 
 from __future__ import annotations
 
@@ -41,11 +37,11 @@ _SAMPLE, _MOST_PIXELS = 64, 1_000_000
 
 @dataclass(frozen=True)
 class TileRules:
-    """Shares of a tile's area that decide whether it is looked at, and how it is labelled.
+    """Shares of a tile's area that decide whether it is looked at, and how it is labelled (DRU-Net, "Model training").
 
     Tiles with less tissue than `min_tissue` are not looked at (paper: 0.25); those with at least `min_tumour` of tumour
-    are tumour (0.05), with at most `max_non_tumour` non-tumour (0). On partially annotated slides a tile is labelled
-    only if `min_annotated` of it lies in marked regions of its class.
+    are tumour (0.05), with at most `max_non_tumour` non-tumour (0), and what lies between is not learnt from. On
+    partially annotated slides a tile is labelled only if `min_annotated` of it lies in marked regions of its class.
     """
 
     min_tissue: float = 0.25

@@ -1,7 +1,4 @@
-"""Where on the glass there is tissue.
-
-Every length in this module is physical (µm), so that the same settings mean the same at another resolution of the mask.
-"""
+"""Where on the glass there is tissue. Lengths are in µm: the same settings mean the same at another resolution."""
 
 from __future__ import annotations
 

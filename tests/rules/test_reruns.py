@@ -110,7 +110,7 @@ def test_another_split_lists_the_slide_anew_and_looks_at_no_pixel(own_copy: Proj
 
 def test_editing_a_comment_or_a_docstring_runs_nothing(own_workflow: Project) -> None:
     library = own_workflow.repository / "scripts/drunet"
-    sentence = '"""From a refined probability to a clean outline.'
+    sentence = '"""From a refined probability to a clean outline'
     # The page lists tables that lie in the workflow's own folder, which is another one here.
     moved = own_workflow.dry_run().rules()
     assert moved == {"report": 1, "all": 1}

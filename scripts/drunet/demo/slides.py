@@ -1,6 +1,5 @@
-"""The demo cohort: small slides that stand in for scanned lung sections, with truth known to the pixel.
+"""The demo cohort: small slides that stand in for scanned lung sections, and some of breast, with truth to the pixel.
 
-A few more stand in for breast, for models to be trained on first, as an established model is that came from elsewhere.
 Tumour differs from other tissue by its nuclei and its growth, hardly by its colour: reactive glands and lymphoid tissue
 are as dark, and the stain varies between patients.
 """

@@ -1,7 +1,4 @@
-"""Digests of files that users give: of models with the weights that lie beside them, of annotations, of slides.
-
-Without ONNX or NumPy: the rules ask for them whenever they are read.
-"""
+"""Digests of files that users give, without ONNX or NumPy: the rules ask for them whenever they are read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Keras models as ONNX files, with normalisation inside the graph and parity checked.
-
-tf2onnx converts; TensorFlow appears by name here because conversion starts from its graph.
-"""
+"""Keras models as ONNX files, normalised inside the graph, parity checked; tf2onnx starts from TensorFlow's graph."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Figures of the report, in one calm style.
-
-Made with Matplotlib's object-oriented interface: no figure is registered anywhere, so that many can be drawn in one
-process and none is shown by accident.
-"""
+"""Figures of the report, in one calm style; by Matplotlib's objects: none is registered or shown by accident."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""One HTML page with everything a reader wants to know about a run, complete in itself.
+"""One HTML page with everything a reader wants to know about a run, without a script, and nothing is fetched.
 
-Pictures and figures are embedded, there is no script and nothing is fetched: the page can be mailed, archived and
-printed; pictures that would make it too large for that stand in a folder beside it. All text goes through the template
-engine's escaping.
+It can be mailed, archived and printed: pictures are embedded, but for those that would make it too large for that.
 """
 
 from __future__ import annotations

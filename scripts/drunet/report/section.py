@@ -1,4 +1,4 @@
-"""A study's part of the report: its file, which the study writes and the main report reads, and its own page."""
+"""A study's part of the report: its file, and its own page."""
 
 from __future__ import annotations
 

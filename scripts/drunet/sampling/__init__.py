@@ -1,8 +1,4 @@
-"""Which crops a training epoch sees, and how often.
-
-`crops` draws them, `balance` evens out classes, `strata` tissues as well, and `areas` chooses what is learnt from at
-all.
-"""
+"""Which crops a training epoch sees, and how often."""
 
 from __future__ import annotations
 

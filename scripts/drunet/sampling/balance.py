@@ -1,7 +1,4 @@
-"""Classes as often as each other: over- and under-sampling.
-
-Both take the crops of an epoch as they were drawn, so that they fit tiles of the grid and crops of regions alike.
-"""
+"""Classes as often as each other: over- and under-sampling of an epoch's crops as they were drawn."""
 
 from __future__ import annotations
 

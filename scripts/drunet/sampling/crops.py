@@ -1,9 +1,8 @@
 """The crops of a training epoch.
 
-Whole tumour annotation (WTA): every labelled tile of the grid, once per epoch. Partial selective annotation (PSA): a
-random crop inside every marked region, drawn anew in every epoch. The paper takes one of each ("Data augmentation"), as
-`once_each` does; else a region that holds several tiles counts as that many samples, so that area, not the annotator's
-way of dividing it, decides its weight.
+Whole tumour annotation (WTA): every labelled tile of the grid, once per epoch. Partial selective annotation (PSA):
+random crops inside every marked region, anew in every epoch; one of each in the paper ("Data augmentation"), as
+`once_each` does, else as many as tiles fit into it, so that area decides, not the annotator's way of dividing it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Cross-references of the configuration: models that are named exist and fit, files are there.
-
-Only the rules import this module, and no script: an edit here reruns nothing.
-"""
+"""Cross-references of the configuration; no script imports this module, so that an edit here reruns nothing."""
 
 from __future__ import annotations
 

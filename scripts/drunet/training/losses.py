@@ -1,7 +1,4 @@
-"""What training lowers: cross-entropy and focal loss of classifiers, Dice of refiners (and Dice as a metric).
-
-`keras.ops` only.
-"""
+"""What training lowers: cross-entropy and focal loss of classifiers, Dice of refiners (and Dice as a metric)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A finished training: what it leaves in files, and its network built again from them.
-
-Keras is imported only where it is needed.
-"""
+"""A finished training: what it leaves in files, and its network built again from them."""
 
 from __future__ import annotations
 

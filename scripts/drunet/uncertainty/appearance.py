@@ -1,7 +1,4 @@
-"""Whether a slide looks like those that a classifier learnt from: its stain and its detail against theirs.
-
-docs/trust.md has the rule, and how often it is wrong.
-"""
+"""Whether a slide looks like those that a classifier learnt from, by stain and detail; docs/trust.md has the rule."""
 
 from __future__ import annotations
 

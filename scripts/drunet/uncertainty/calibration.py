@@ -1,6 +1,5 @@
-"""Calibration of tile probabilities: temperature scaling, and the expected calibration error before and after.
-
-docs/trust.md has the formulas, and what they rest on.
+"""Calibration of tile probabilities: temperature scaling, and the error before and after; docs/trust.md has the
+formulas.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""Bounds on missed and on false tumour, by conformal risk control over patients (Angelopoulos et al. 2022).
-
-docs/trust.md has the formula, and what it rests on.
+"""Bounds on missed and on false tumour, by conformal risk control over patients (Angelopoulos et al. 2022;
+docs/trust.md).
 """
 
 from __future__ import annotations
