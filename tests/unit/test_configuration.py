@@ -22,8 +22,8 @@ from drunet.fingerprint import reached
 from drunet.settings.base import Block
 from drunet.settings.config import Configuration
 from drunet.settings.merging import check_repeated_keys, merged, resolve_models
+from drunet.settings.messages import Renamed
 from drunet.settings.references import check_model_files, check_references
-from drunet.settings.renamed import Renamed
 from drunet.settings.resources import check_rules
 from schemas.make_schema import whole_schema
 
@@ -383,7 +383,7 @@ def test_a_renamed_key_is_told_with_its_new_name_and_what_it_reruns(
         "tiles.overlap": Renamed("tiles.step", "reruns nothing"),
         "classifiers.*.training.rate": Renamed("classifiers.*.training.learning_rate", "retrains every classifier"),
     }
-    monkeypatch.setattr("drunet.settings.renamed.RENAMED", table)
+    monkeypatch.setattr("drunet.settings.messages.RENAMED", table)
     error = refused(put(config, "tiles.overlap", 3))
     assert (error.where, error.found, error.mend) == (
         "tiles",
@@ -409,7 +409,7 @@ def test_no_script_reaches_what_compares_the_blocks() -> None:
     main = ("inspect_slide", "postprocess", "train_classifier", "train_refiner", "classify_tiles", "measure", "report")
     for name in main:
         modules = reached(scripts / f"{name}.py", [scripts])
-        assert modules.isdisjoint({f"drunet.settings.{m}" for m in ("config", "references", "messages", "renamed")})
+        assert modules.isdisjoint({f"drunet.settings.{m}" for m in ("config", "references", "messages")})
         assert "drunet.settings.report" not in modules, name
 
 

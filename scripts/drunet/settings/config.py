@@ -36,7 +36,7 @@ Id = Annotated[str, Field(pattern=_PATTERN, max_length=LONGEST_ID), AfterValidat
 class Configuration(Block):
     """What a user edits; config.yaml shows every key with its meaning."""
 
-    # Raised when a key changes its meaning or its name; see `drunet.settings.renamed`.
+    # Raised when a key changes its meaning or its name; see `drunet.settings.messages.RENAMED`.
     version: Literal[2] = 2
     """version of the configuration's keys; left out: 2"""
     results: str = Field(pattern=r"^[^{}<>]+$")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
 from drunet.errors import ConfigError, closest
 from drunet.settings.base import REFUSED
-from drunet.settings.renamed import renamed
 from drunet.settings.schema import schema_of
 
 Json = Mapping[str, Any]
@@ -47,6 +47,18 @@ _schema_of = cache(schema_of)
 # Where pydantic found fault with a key of a mapping, and not with its value.
 _KEY = "[key]"
 _DIGITS = 20
+
+
+class Renamed(NamedTuple):
+    """What became of a key: its name today, in full, and what is made again, as "retrains every classifier"."""
+
+    key: str
+    reruns: str
+
+
+# By the full name that a key had; `*` stands for the name of a model or run. An entry is added with the change itself,
+# and the configuration's `version` is raised with it.
+RENAMED: dict[str, Renamed] = {}
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,7 @@ def _message(mistake: _Mistake, where: str, keys: list[str]) -> ConfigError:
     error, place = mistake.error, where or "configuration"
     if mistake.kind == "unknown":
         full = f"{where}.{keys[0]}" if where else keys[0]
-        if new := renamed(full):
+        if new := _renamed(full):
             mend = f"It is called {new.key} now, which {new.reruns}."
             return ConfigError("this key has another name", where=place, found=keys[0], mend=mend)
         block = _not_null(mistake.schema)
@@ -115,6 +127,12 @@ def _message(mistake: _Mistake, where: str, keys: list[str]) -> ConfigError:
         found=repr(error["input"])[:80],
         mend=f"Expected {_expected(mistake)}{meaning}.",
     )
+
+
+def _renamed(key: str) -> Renamed | None:
+    """What became of a key, given in full; None where it never had a meaning."""
+    patterns = {re.escape(old).replace(r"\*", r"[^.]+"): new for old, new in RENAMED.items()}
+    return next((new for pattern, new in patterns.items() if re.fullmatch(pattern, key)), None)
 
 
 def _expected(mistake: _Mistake) -> str:
