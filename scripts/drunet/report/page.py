@@ -5,7 +5,7 @@ It can be mailed, archived and printed: pictures are embedded, but for those tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,6 @@ import pandas as pd
 
 from drunet.files import AnyPath, write_text
 from drunet.report import figures, tables, words
-from drunet.report.cards import OverlayEntry, cards
 from drunet.report.comparison import backbones_table, experiments_table, other_tables
 from drunet.report.embedding import embed_figure, embed_picture, templates, write_picture
 from drunet.report.overlay import NO_TRUTH_LEGEND, TRUTH_LEGEND
@@ -32,6 +31,16 @@ PICTURES = "pictures"
 # What the template takes from `drunet.report.tables`.
 _NAMES = ("stage_name", "split_name", "status_name")
 _FOR_TABLES = ("html_table", "columns", "numbers", "plain_columns", "parity")
+
+
+@dataclass(frozen=True)
+class OverlayEntry:
+    """Two pictures of a slide: the heatmap over it, and the segmentation over it."""
+
+    slide: str
+    run: str
+    heatmap_picture: Path | None
+    overlay: Path | None
 
 
 @dataclass
@@ -126,8 +135,7 @@ def write_page(path: AnyPath, inputs: ReportInputs) -> None:
         models=pd.DataFrame(list(inputs.models)),
     )
     pictures = sum(p is not None for entry in inputs.overlays for p in (entry.heatmap_picture, entry.overlay))
-    parts = (inputs.slides, inputs.metrics, inputs.tumour, inputs.overlays)
-    without = render(cards=cards(*parts, lambda *_: ""), beside=False)
+    without = render(cards=_cards(inputs, lambda *_: ""), beside=False)
     most = (LARGEST_PAGE - len(without.encode())) // max(1, pictures)
     beside = most < LEAST_PICTURE
     longest = 1200 if beside or len(inputs.overlays) <= MANY_SLIDES else 760
@@ -139,7 +147,43 @@ def write_page(path: AnyPath, inputs: ReportInputs) -> None:
         write_picture(picture, Path(path).parent / own, longest)
         return own.as_posix()
 
-    write_text(path, render(cards=cards(*parts, place), beside=beside))
+    write_text(path, render(cards=_cards(inputs, place), beside=beside))
+
+
+def _cards(inputs: ReportInputs, place: Callable[[str, str, str, Path], str]) -> list[dict[str, Any]]:
+    """Cards for the template, one per slide and run, test slides first and what was left out last.
+
+    `place` puts a picture, by run, slide, kind and file, into the page or beside it and returns its address. A card has
+    run, slide, split, state (as in `drunet.report.tumour`, "left out", or empty: not told), reason, mend, dice (values
+    and stages), tumour_mm2, share, pictures (kinds and addresses), worst and most (its places by the last Dice, lowest
+    first, and by tumour).
+    """
+    facts = inputs.slides.assign(split=tables.splits_of(inputs.slides)).set_index("slide_id").to_dict("index")
+    found = {(run, row["slide"]): row for run, table in inputs.tumour.items() for row in table.to_dict("records")}
+    measured = inputs.metrics.groupby(["run", "slide"])
+    dice = {key: dict(zip(rows["stage"], rows["dsc"], strict=True)) for key, rows in measured}
+    made: list[dict[str, Any]] = []
+    for entry in inputs.overlays:
+        row, scores = found.get((entry.run, entry.slide), {}), dice.get((entry.run, entry.slide), {})
+        card = {"run": entry.run, "slide": entry.slide, "split": facts.get(entry.slide, {}).get("split", "")}
+        card |= {"state": row.get("tumour", ""), **{key: row.get(key) for key in ("tumour_mm2", "share")}}
+        card["dice"] = [(scores[stage], stage) for stage in tables.STAGES if pd.notna(scores.get(stage))]
+        files = (("heatmap", entry.heatmap_picture), ("segmentation", entry.overlay))
+        card["pictures"] = [(kind, place(entry.run, entry.slide, kind, path)) for kind, path in files if path]
+        made.append(card)
+    made.sort(key=lambda card: _rank(card["split"]))
+    for name, row in facts.items():
+        if row["status"] != "ok":
+            told = {key: row.get(key) for key in ("split", "reason", "mend", "tumour_mm2")}
+            made.append({"run": "", "slide": name, "state": "left out", "dice": [], "pictures": [], **told})
+    orders: dict[str, Callable[[dict[str, Any]], float]] = {
+        "worst": lambda card: card["dice"][-1][0] if card["dice"] else 2,
+        "most": lambda card: 1 if pd.isna(card["tumour_mm2"]) else -card["tumour_mm2"],
+    }
+    for order, key in orders.items():
+        for number, card in enumerate(sorted(made, key=key)):
+            card[order] = number
+    return made
 
 
 def _joined(by_run: dict[str, pd.DataFrame]) -> pd.DataFrame | None:
