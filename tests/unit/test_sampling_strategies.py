@@ -22,7 +22,7 @@ from drunet.sampling import Crops, GridTiles, RegionCrops, Source, draw_epoch
 from drunet.sampling.areas import induce_imbalance, scored_tiles
 from drunet.sampling.balance import oversample, undersample
 from drunet.sampling.strata import COLOUR_WEIGHTS, TileColours, TissueStrata
-from drunet.sampling.strategies import LearningSlides, sampled
+from drunet.sampling.strategies import sampled
 from drunet.settings.sampling import STRATEGIES, SamplingSettings
 from drunet.slide import Slide
 from drunet.tiles import TileRules, write_table
@@ -360,10 +360,10 @@ def test_a_strategy_is_found_by_its_name_and_told_its_options(tmp_path: Path) ->
         path, pd.DataFrame({"column": column, "row": row, "p_tumour": tiles["p_tumour"]}), {"grid": GRID.to_dict()}
     )
     pd.testing.assert_frame_equal(scored_tiles(path), tiles)
-    slides = LearningSlides(["s0"], [], [str(path)], 50.0)
+    slides: dict[str, Any] = {"slide_ids": ["s0"], "scores": [str(path)]}
 
     def by_name(**config: Any) -> Any:
-        return sampled([source], slides, SamplingSettings.of(config, "here"), seed=1, where="here")
+        return sampled([source], SamplingSettings.of(config, "here"), seed=1, where="here", **slides)
 
     plain = by_name(strategy="as_is")
     assert (plain.sources, plain.balance, plain.facts) == ([source], None, {"strategy": "as_is"})
@@ -383,9 +383,7 @@ def test_crops_per_area_one_goes_with_every_strategy_and_shows_the_classes_in_th
     by_number = {"as_is": {1: 4, 0: 6}, "oversample": {1: 6, 0: 6}, "undersample": {1: 4, 0: 4}}
     for strategy, expected in by_number.items():
         block = {"strategy": strategy, "crops_per_area": "one"}
-        once = sampled(
-            [source], LearningSlides(["s0"], [], [], 50.0), SamplingSettings.of(block, "here"), seed=1, where="here"
-        )
+        once = sampled([source], SamplingSettings.of(block, "here"), seed=1, where="here")
         assert Counter(draw_epoch(once.sources, 0, 0, balance=once.balance).label.tolist()) == expected
         assert once.facts == block
     (kept,), _ = chosen_of([source.once_each()], [scored(np.full(GRID.shape, 0.1))], tumour=4, non_tumour=5, hard=0)

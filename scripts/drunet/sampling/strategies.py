@@ -17,20 +17,6 @@ _BALANCES: dict[str, Balance] = {"oversample": oversample, "undersample": unders
 
 
 @dataclass(frozen=True)
-class LearningSlides:
-    """What a strategy may look at, one entry a slide; an opener opens the slide.
-
-    `scores` are files of tiles as a first model sees them, none where the strategy has no first model; `side_um` is the
-    side of a tile in µm.
-    """
-
-    slide_ids: Sequence[str]
-    openers: Sequence[Callable[[], Slide]]
-    scores: Sequence[str]
-    side_um: float
-
-
-@dataclass(frozen=True)
 class Sampling:
     """What is learnt from: the sources, how an epoch of them is balanced, and what to remember (JSON values)."""
 
@@ -40,11 +26,21 @@ class Sampling:
 
 
 def sampled(
-    sources: Sequence[Source], slides: LearningSlides, settings: SamplingSettings, *, seed: int, where: str
+    sources: Sequence[Source],
+    settings: SamplingSettings,
+    *,
+    seed: int,
+    where: str,
+    slide_ids: Sequence[str] = (),
+    openers: Sequence[Callable[[], Slide]] = (),
+    scores: Sequence[str] = (),
+    side_um: float = 0.0,
 ) -> Sampling:
     """Apply a strategy to the training slides, which have a source each; `where` is the key of the block, for messages.
 
-    Raises TrainingDataError if the slides do not show what the strategy needs.
+    Strata open the slides by their `openers` and look at tiles of `side_um` µm; an induced imbalance reads files of
+    tiles as a first model sees them, `scores`, and calls slides by their ids. Raises TrainingDataError if the slides do
+    not show what the strategy needs.
     """
     name = settings.strategy
     taken: dict[str, Any] = {"strategy": name}
@@ -52,12 +48,12 @@ def sampled(
         sources = [source.once_each() for source in sources]
         taken["crops_per_area"] = "one"
     if name == "strata":
-        colours = TileColours(slides.openers, slides.side_um)
+        colours = TileColours(openers, side_um)
         strata = TissueStrata(colours, draw_epoch(sources, seed, 0), clusters=settings.clusters, seed=seed, where=where)
         return Sampling(list(sources), strata, {**taken, "clusters": strata.facts})
     if name == "induced_imbalance":
-        scored = [scored_tiles(path) for path in slides.scores]
+        scored = [scored_tiles(path) for path in scores]
         asked = settings.model_dump(include={"tumour", "non_tumour", "hard", "threshold"})
-        kept, facts = induce_imbalance(sources, scored, slides.slide_ids, **asked, seed=seed, where=where)
+        kept, facts = induce_imbalance(sources, scored, slide_ids, **asked, seed=seed, where=where)
         return Sampling(kept, None, {**taken, "first_model": settings.first_model, **facts})
     return Sampling(list(sources), _BALANCES.get(name), taken)

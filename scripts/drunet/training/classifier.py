@@ -11,7 +11,7 @@ from typing import Any
 from drunet.augment.pipeline import Augmentation
 from drunet.console import say
 from drunet.sampling import GridTiles, Source, draw_epoch
-from drunet.sampling.strategies import LearningSlides, Sampling, sampled
+from drunet.sampling.strategies import Sampling, sampled
 from drunet.settings.classifier import ClassifierRecipe
 from drunet.settings.encoder import HeadRecipe
 from drunet.settings.training import TrainingSettings
@@ -91,11 +91,16 @@ def train_classifier(
     plan, augmentation = settings.training, Augmentation.from_config(settings.augment)
     shape = tile_shape(training)
     sources = [slide.source for slide in training]
-    known = LearningSlides(
-        [s.slide_id for s in sources], [s.open for s in sources], scores, shape["size"] * shape["mpp"]
+    sampling = sampled(
+        crop_sources(training, rules),
+        settings.data.sampling,
+        seed=seed,
+        where=f"classifiers.{name}.data.sampling",
+        slide_ids=[source.slide_id for source in sources],
+        openers=[source.open for source in sources],
+        scores=scores,
+        side_um=shape["size"] * shape["mpp"],
     )
-    where = f"classifiers.{name}.data.sampling"
-    sampling = sampled(crop_sources(training, rules), known, settings.data.sampling, seed=seed, where=where)
     if note := sampling.facts.get("note"):
         say(f"{name}: {note}")
     loss, metric, loss_facts = _loss(settings, sampling, lesson, seed)

@@ -13,7 +13,7 @@ from drunet.features import open_features
 from drunet.models import registry
 from drunet.models.encoder_head import standardise
 from drunet.sampling import Crops, GridTiles, draw_epoch
-from drunet.sampling.strategies import LearningSlides, sampled
+from drunet.sampling.strategies import sampled
 from drunet.settings.encoder import HeadRecipe
 from drunet.settings.sampling import SamplingSettings
 from drunet.settings.training import TrainingSettings
@@ -55,9 +55,7 @@ def train_head(
     checker = FeatureReader(validation, features[len(training) :])
     shape = tile_shape(training)
     strategy = SamplingSettings(strategy=settings.data.sampling.strategy)
-    known = LearningSlides([s.source.slide_id for s in training], [], [], shape["size"] * shape["mpp"])
-    where = f"classifiers.{name}.data.sampling"
-    sampling = sampled(taught.sources, known, strategy, seed=seed, where=where)
+    sampling = sampled(taught.sources, strategy, seed=seed, where=f"classifiers.{name}.data.sampling")
     counts = class_counts(draw_epoch(sampling.sources, seed, 0, balance=sampling.balance).label)
     loss, loss_facts = classification_loss(settings.loss, counts)
     samples = None if plan.steps_per_epoch is None else plan.steps_per_epoch * plan.batch_size
