@@ -47,7 +47,7 @@ class Band:
 class Certificate:
     """What the audit of a slide says: of its `tiles` with a result the teacher judged `by_teacher`; of `audited` ones
     `differing` lie on the other side of the threshold by the exact teacher, so that at most the share `bound` of all
-    tiles does (None: no audit). `in_full`: the bound was too high, the exact teacher judged all, and none differs.
+    tiles does (None: no audit). `in_full`: the bound was too high, the exact teacher judged all.
     """
 
     tiles: int

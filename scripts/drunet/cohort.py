@@ -182,10 +182,7 @@ def _problem(path: str) -> str | None:
 
 
 def patient_folds(patients: Iterable[str], folds: int, seed: int) -> dict[str, int]:
-    """Assign patients to folds of as equal size as can be; the same patients and seed give the same folds.
-
-    Raises SheetError if there are fewer patients than folds.
-    """
+    """Assign patients to folds as equal as can be, by the seed; raises SheetError if they are fewer than folds."""
     names = sorted(set(patients))
     if len(names) < folds:
         what = f"cross-fitting in {folds} folds needs at least {folds} training patients"

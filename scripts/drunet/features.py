@@ -78,10 +78,7 @@ def open_features(path: AnyPath, table: pd.DataFrame) -> np.ndarray:
 
 
 def classify_features(session: Any, features: np.ndarray, *, where: str) -> Classified:
-    """Classify a slide's tiles by their features (tiles, features); `session` is of a head.
-
-    Raises ModelError if the head does not take them.
-    """
+    """Classify tiles by features (tiles, features) with a head's session; raises ModelError if they do not fit."""
     entry, start = session.get_inputs()[0], time.perf_counter()
     if entry.shape[-1] != features.shape[1]:
         found = f"{features.shape[1]} features, where the head learnt from {entry.shape[-1]}"

@@ -93,10 +93,7 @@ def write_json(path: AnyPath, value: Any) -> None:
 
 
 def read_json(path: AnyPath) -> Any:
-    """Read a JSON file that this project wrote.
-
-    Raises FailedSlideError if the file says that the slide has no result; see `drunet.outcome`.
-    """
+    """Read a JSON file of this project; raises FailedSlideError where it is an outcome (`drunet.outcome`)."""
     value = json.loads(Path(path).read_text(encoding="utf-8"))
     if isinstance(value, dict) and OUTCOME in value:
         raise FailedSlideError(**value[OUTCOME])
@@ -152,10 +149,7 @@ def write_tsv(frame: pd.DataFrame, path: AnyPath) -> None:
 
 
 def read_published(path: AnyPath) -> pd.DataFrame:
-    """Read a table of published figures.
-
-    Everything stays text, so that a printed 0.90 does not become 0.9.
-    """
+    """Read a table of published figures as text, so that a printed 0.90 does not become 0.9."""
     import pandas as pd
 
     return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)

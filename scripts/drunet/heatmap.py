@@ -62,10 +62,7 @@ def write_field(path: AnyPath, field: np.ndarray, resolution: tuple[float, float
 
 
 def read_field(path: AnyPath) -> tuple[np.ndarray, dict[str, Any]]:
-    """Read a field and its facts.
-
-    Raises FailedSlideError if the slide has none, and DrunetError if the file is not one that `write_field` wrote.
-    """
+    """Read a field and its facts; raises FailedSlideError without one, DrunetError if the file is another."""
     require_result(path)
     try:
         with tifffile.TiffFile(path) as tiff:
@@ -113,10 +110,7 @@ def write_classified(
 
 
 def read_heatmap(path: AnyPath) -> tuple[np.ndarray, Grid]:
-    """Read a heatmap and the grid it lies on.
-
-    Raises FailedSlideError if the slide has none, and DrunetError if the file is not one that `write_heatmap` wrote.
-    """
+    """Read a heatmap and the grid it lies on; raises FailedSlideError without one, DrunetError if it is another."""
     heatmap, facts = read_field(path)
     grid = Grid.from_dict(facts["grid"])
     if heatmap.shape != grid.shape:

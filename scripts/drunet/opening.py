@@ -187,10 +187,7 @@ def _bounds_origin(values: Mapping[str, str], size: tuple[int, int]) -> tuple[in
 def _resolution(
     handle: openslide.OpenSlide, path: Path, slide_id: str, mpp: float | None, power: str
 ) -> tuple[float, str]:
-    """µm/px and its source, in the order sheet, OpenSlide, TIFF tags, held against each other.
-
-    Raises SlideError (``resolution_missing``) if there is none, or if it cannot be true.
-    """
+    """µm/px and its source: sheet, OpenSlide, TIFF tags, held against each other; raises SlideError for none."""
 
     def error(what: str, found: str, mend: str) -> SlideError:
         return SlideError(what, status="resolution_missing", where=slide_id, found=found, mend=mend)

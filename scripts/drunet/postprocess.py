@@ -97,10 +97,7 @@ def unrefined(heatmap: np.ndarray, grid: Grid, size: int) -> np.ndarray:
 
 
 def read_probability(heatmap: AnyPath, refined: AnyPath | None, size: int) -> tuple[np.ndarray, Grid]:
-    """What the threshold of a run is applied to, and the slide's grid: the refined map, else its heatmap `unrefined`.
-
-    Raises FailedSlideError if the slide has none.
-    """
+    """What a run's threshold is applied to, and the grid: the refined map or the heatmap; raises FailedSlideError."""
     stitched, grid = read_heatmap(heatmap)
     return read_field(refined)[0] if refined else unrefined(stitched, grid, size), grid
 

@@ -23,9 +23,8 @@ SCALE = "mpp"  # key in the metadata of a refiner that is exported here
 def refiner_inputs(
     slide: Slide, heatmap: np.ndarray, grid: Grid, shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Slide, uint8 (h, w, 3), and heatmap, float32 (h, w) in [0, 1], on a raster that covers the slide.
-
-    What was not looked at is 0, as glass is.
+    """Slide, uint8 (h, w, 3), and heatmap, float32 (h, w) in [0, 1], 0 where nothing was seen, on a raster over the
+    slide.
     """
     image = slide.read_whole(shape)
     heat = np.nan_to_num(grid.resample_to_slide(heatmap, shape, smooth=True), nan=0.0)
@@ -33,10 +32,7 @@ def refiner_inputs(
 
 
 def refiner_size(session: ort.InferenceSession, *, where: str) -> int:
-    """Side of the square that a refiner takes.
-
-    Raises ModelError if the model does not take an image [n, s, s, 3] and a heatmap [n, s, s, 1].
-    """
+    """Side of a refiner's square; raises ModelError if it takes no image [n, s, s, 3] and heatmap [n, s, s, 1]."""
     shapes = {i.name: tuple(i.shape[1:]) for i in session.get_inputs()}
     image, heat = shapes.get(IMAGE, ()), shapes.get(HEATMAP, ())
     fits = (

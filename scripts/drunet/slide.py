@@ -112,10 +112,7 @@ class Slide:
         return self.overview(shape)[0]
 
     def overview(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
-        """The whole slide as `read_whole` gives it, and where the file has no pixels: bool (h, w), None if it has all.
-
-        Raises SlideError (``unreadable``) as `read` does.
-        """
+        """As `read_whole`, and where the file has no pixels: bool (h, w) or None; raises SlideError as `read`."""
         properties = self.properties
         wanted = min(properties.width / shape[1], properties.height / shape[0])
         level = self._level(max(wanted, 1.0))
@@ -206,10 +203,7 @@ class Slide:
     def _refuse_lost(
         self, rgb: np.ndarray, clear: np.ndarray | None, corner: tuple[int, int], downsample: float, tissue: np.ndarray
     ) -> None:
-        """Raise SlideError if too much of a region is tissue without pixels: transparent, or black through and through.
-
-        `clear` may be of any size that covers the region `rgb`.
-        """
+        """Raise SlideError if too much of a region is tissue that is transparent (`clear`, of any size) or black."""
         lost = cv2.inRange(rgb, (0, 0, 0), (0, 0, 0)) > 0
         if clear is not None:
             shape = lost.shape[::-1]

@@ -106,10 +106,7 @@ def macenko(pixels: NDArray[np.uint8]) -> Stains:
 
 
 def towards(own: Stains, reference: Stains) -> NDArray[np.float64]:
-    """The change of densities, float (3, 3) for `through_density`, that gives a slide the stains of another one.
-
-    What is in neither of the two stains is lost.
-    """
+    """The change of densities, float (3, 3), from a slide's stains to another's; what is in neither is lost."""
     factors = np.array(reference.maximum) / np.array(own.maximum)
     return np.asarray(np.linalg.pinv(own.vectors) @ np.diag(factors) @ reference.vectors)
 

@@ -155,10 +155,7 @@ def write_table(path: AnyPath, table: pd.DataFrame, facts: Mapping[str, Any]) ->
 
 
 def read_table(path: AnyPath) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read a table and the facts stored with it.
-
-    Raises FailedSlideError if the slide has none.
-    """
+    """Read a table and the facts stored with it; raises FailedSlideError if the slide has none."""
     import pyarrow.parquet as pq
 
     require_result(path)
@@ -209,10 +206,7 @@ def write_mask(path: AnyPath, mask: np.ndarray) -> None:
 
 
 def read_mask(path: AnyPath) -> np.ndarray:
-    """Read a mask that `write_mask` wrote: bool (h, w).
-
-    Raises FailedSlideError if the slide has none, and DrunetError if the file is no picture.
-    """
+    """Read a mask of `write_mask`, bool (h, w); raises FailedSlideError without one, DrunetError if no picture."""
     require_result(path)
     picture = cv2.imread(os.fspath(path), cv2.IMREAD_GRAYSCALE)
     if picture is None:

@@ -55,10 +55,7 @@ def read_lists(paths: Iterable[AnyPath]) -> dict[str, ListedModel]:
 
 
 def with_listed(config: Mapping[str, Any], models: Mapping[str, ListedModel]) -> dict[str, Any]:
-    """The configuration, with listed models written out; what an entry of the configuration says itself goes first.
-
-    Raises ConfigError for a name that no list holds.
-    """
+    """The configuration with listed models written out below what an entry says; raises ConfigError if unknown."""
     result = dict(config)
     for kind in ("classifiers", "refiners"):
         if isinstance(config.get(kind), Mapping):

@@ -40,10 +40,7 @@ def mask_levels(mask: np.ndarray, resolution: tuple[float, float], description: 
 
 
 def read_mask_image(path: AnyPath) -> np.ndarray:
-    """Read the finest level of a mask that `write_mask_image` wrote: bool (h, w).
-
-    Raises FailedSlideError if the slide has none.
-    """
+    """Read the finest level of such a mask: bool (h, w); raises FailedSlideError if the slide has none."""
     require_result(path)
     with tifffile.TiffFile(path) as tiff:
         return np.asarray(tiff.pages.first.asarray() > TUMOUR_VALUE // 2)

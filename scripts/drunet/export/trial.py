@@ -297,10 +297,7 @@ def _run_once(target: str, size: int | None, settings: FinishedModel, where: str
 
 
 def decide(asked: dict[str, Any]) -> dict[str, Any]:
-    """Put a model into place in its standard form, and say what was decided; see `drunet.export.adoption`.
-
-    Raises ModelError if it does not fit.
-    """
+    """Put a model into place in its standard form, and say what was decided; raises ModelError if it does not fit."""
     from drunet.export.standard_form import divided_input, place, standard_form
 
     target, where, role = asked["target"], asked["where"], asked["role"]

@@ -132,10 +132,7 @@ def within(value: object, least: float, below: float = math.inf) -> bool:
 
 
 def refuse_unfit(where: str, checks: Mapping[str, Check]) -> None:
-    """Refuse the first option that does not fit, (value, fits, mend), before anything costly is built.
-
-    `where` names the architecture in the message. Raises ModelError.
-    """
+    """Refuse the first option (value, fits, mend) of the architecture `where` that does not fit; raises ModelError."""
     for name, (value, fits, mend) in checks.items():
         if not fits:
             raise ModelError(f"'{name}' is out of range", where=where, found=value, mend=mend)

@@ -153,9 +153,9 @@ def write_run_card(
 ) -> None:
     """Write the card of a run, its models together: quality with intervals first, then what each of them is.
 
-    `cards` and `digests` are the texts of the models' cards and the SHA-256 of their ONNX files by name, the classifier
-    first; `summary` is summary.tsv of the run, without rows where nothing was measured, `calibration` what
-    `drunet.uncertainty.calibration.calibrate` says of the classifier.
+    `cards` and `digests` are their cards' texts and their ONNX files' SHA-256 by name, the classifier first; `summary`
+    is summary.tsv of the run alone, `calibration` what `drunet.uncertainty.calibration.calibrate` says of the
+    classifier.
     """
     quality = _QUALITY if len(summary) else "No slide with an annotation was measured: how good it is is not known."
     for row in summary.itertuples():

@@ -106,10 +106,7 @@ def box_plot(metrics_frame: pd.DataFrame, value: str = "dsc") -> Figure:
 
 
 def kept_epoch(history: pd.DataFrame, keep: str = "best_loss") -> tuple[int, str]:
-    """Position of the epoch whose weights were kept, and the column of history.tsv that decided, "" for the last one.
-
-    `keep` is that of `drunet.settings.training.TrainingSettings`.
-    """
+    """Position of the epoch whose weights were kept, and the column of history.tsv that decided, "" for the last."""
     column = WATCHED[keep] if f"val_{WATCHED[keep]}" not in history else f"val_{WATCHED[keep]}"
     watched = history[column].astype(float)
     if keep == "last" or not watched.notna().any():
@@ -118,10 +115,7 @@ def kept_epoch(history: pd.DataFrame, keep: str = "best_loss") -> tuple[int, str
 
 
 def training_curves(history_frame: pd.DataFrame, title: str, keep: str = "best_loss") -> Figure:
-    """Loss and one further metric by epoch, training beside validation, from history.tsv.
-
-    The dotted line is the epoch whose weights were kept, see `kept_epoch`.
-    """
+    """Loss and one further metric by epoch, training beside validation, from history.tsv; dotted: `kept_epoch`."""
     require_columns(history_frame, ("epoch", "loss"), "history")
     curves = [c for c in history_frame.columns if not str(c).startswith("val_")]
     curves = [c for c in curves if c not in ("epoch", "seconds", "waited")]

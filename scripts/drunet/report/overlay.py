@@ -65,11 +65,10 @@ def overlay(
 
 
 def heatmap_picture(image: np.ndarray, heatmap: np.ndarray, grid: Grid) -> np.ndarray:
-    """Lay a heatmap, float32 (rows, columns) of `grid`, over its slide in a perceptually uniform colour map: uint8 (h,
-    w, 3).
+    """Lay a heatmap, float32 (rows, columns) of `grid`, over a picture of exactly the whole slide, RGB: uint8 (h, w,
+    3).
 
-    `image` is a picture of exactly the whole slide, RGB; the part of the grid that reaches past it is cropped exactly.
-    NaN is transparent: the slide shows as it is.
+    The colour map is perceptually uniform; what reaches past the slide is cropped exactly, and NaN shows the slide.
     """
     _require_image(image)
     laid = grid.resample_to_slide(heatmap, image.shape[:2])

@@ -19,9 +19,7 @@ _SOURCE = re.compile(r'<img src="([^":]+)"')
 
 @dataclass(frozen=True)
 class Section:
-    """A page's content as HTML from the title on, every value of it escaped; figures (PNG or JPEG) by their file in
-    `folder`.
-    """
+    """A page's content as HTML from the title on, every value escaped; figures by their PNG or JPEG in `folder`."""
 
     title: str
     html: str

@@ -35,10 +35,9 @@ VALUE_NAMES = {
 
 @dataclass(frozen=True)
 class Column:
-    """How one column of a DataFrame is shown: `show` makes text of a value.
+    """How one column of a DataFrame is shown: `show` makes text of a value, `numeric` aligns it on the right.
 
-    A numeric column is right-aligned, with figures of one width; `style` is a further class of its cells: `code` for a
-    long identifier, `wrap` for words that may take several lines.
+    `style` is a further class of its cells: `code` for a long identifier, `wrap` for words that may take several lines.
     """
 
     key: str

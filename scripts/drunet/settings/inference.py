@@ -10,9 +10,7 @@ from drunet.settings.base import Block, Share, refusal
 
 
 class QuantisationSettings(Block):
-    """How classifiers are brought to int8, and how far they may then be from what they were; see
-    `drunet.quantisation`.
-    """
+    """How classifiers are brought to int8, and how far from before they may then be; see `drunet.quantisation`."""
 
     tiles: int = Field(default=256, ge=8, le=100_000)
     """tiles that the ranges of the activations are taken from"""

@@ -87,9 +87,7 @@ class _Mistake:
 
 
 def config_error(error: ValidationError, model: type[BaseModel], where: str) -> ConfigError:
-    """Translate the outermost mistake in a value of `model` that `where` is the key of, empty for the whole
-    configuration.
-    """
+    """Translate the outermost mistake in a value of `model`; `where` is its key, empty for the whole configuration."""
     schema = _schema_of(model)
     mistakes = [_placed(one, schema) for one in error.errors(include_url=False)]
     worst = min(mistakes, key=lambda mistake: mistake.rank)

@@ -111,10 +111,7 @@ def check_references(settings: Configuration) -> None:
 
 
 def check_model_files(settings: Configuration) -> None:
-    """Check that finished models and starting weights that the configuration names are there, and as they are pinned.
-
-    Raises ConfigError.
-    """
+    """Check that models and weights that the configuration names are there, and as pinned; raises ConfigError."""
     for kind, models in (*_both(settings), ("encoders", settings.encoders)):
         for name, model in models.items():
             for key, path in _named_files(model):

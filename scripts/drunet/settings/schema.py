@@ -45,9 +45,7 @@ def schema_of(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def for_editors(model: type[BaseModel]) -> dict[str, Any]:
-    """JSON schema of a configuration file (`drunet.settings.config.Configuration`) as it is written: models may be
-    `like` another one.
-    """
+    """JSON schema of a configuration file (`Configuration`) as it is written: models may be `like` another one."""
     schema = schema_of(model)
     like = {"type": "string", "description": "another model, from which all is taken that is not said here"}
     alike = {"type": "object", "required": ["like"], "properties": {"like": like}}

@@ -8,10 +8,7 @@ from drunet.errors import ProviderError
 
 
 def need_gpu(asked: int) -> None:
-    """Refuse to go on without a GPU where `asked`, the GPUs of the job, wants one.
-
-    Keras itself would take the processor without a word. Raises ProviderError.
-    """
+    """Refuse to go on without a GPU where a job asked for some, as Keras would without a word; raises ProviderError."""
     try:
         seen = keras.distribution.list_devices("gpu")
     except RuntimeError:  # how JAX says that there is none

@@ -12,14 +12,13 @@ from drunet.settings.loss import LossSettings
 
 
 def classification_loss(settings: LossSettings, counts: Mapping[str, int]) -> tuple[keras.losses.Loss, dict[str, Any]]:
-    """Build the loss of a classifier with the classes [non-tumour, tumour], and what to remember of it, numbers for
-    weights.
+    """Build the loss of a classifier with the classes [non-tumour, tumour], and what to remember of it (numbers for
+    weights).
 
-    The options are name: cross_entropy | focal (Lin et al. 2017: (1 - p)^gamma times the cross-entropy; alpha is the
-    weight of tumour and 1 - alpha that of non-tumour, null leaves both at 1); class_weights: null | balanced (n / (2
-    n_c), by the `counts` of tumour and non_tumour in an epoch) | [non-tumour, tumour]. It is the mean over the batch of
-    each sample's loss times its class's weight. Weights are part of the loss, and thereby of the validation loss too,
-    which decides which epoch is best.
+    Focal loss (Lin et al. 2017) is (1 - p)^gamma times the cross-entropy; alpha is the weight of tumour and 1 - alpha
+    that of non-tumour, null leaves both at 1. Class weights that are balanced are n / (2 n_c), by the `counts` of
+    tumour and non_tumour in an epoch. It is the mean over the batch of each sample's loss times its class's weight; so
+    is the validation loss, which decides which epoch is best.
     """
     weights = _class_weights(settings.class_weights, counts)
     facts: dict[str, Any] = {"name": settings.name, "class_weights": weights}
@@ -136,10 +135,7 @@ class DiceLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="drunet")
 class ThresholdedDice(keras.metrics.Mean):
-    """Mean over samples of the Dice of the foreground where its probability exceeds a threshold, strictly.
-
-    `smooth` is as in `DiceLoss`; a sample that is rightly left empty counts 1.
-    """
+    """Mean Dice of the samples' foreground above a threshold; `smooth` as in `DiceLoss`, rightly empty ones count 1."""
 
     def __init__(self, threshold: float = 0.5, smooth: float = 1.0, name: str = "dice", dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)

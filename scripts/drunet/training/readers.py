@@ -128,10 +128,7 @@ class TileReader:
         self._opening = threading.Lock()
 
     def read(self, crops: Crops, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Pixels of crops, float32 (n, size, size, 3) in [0, 1]; without a generator nothing is augmented.
-
-        Raises SlideError if a tile cannot be read.
-        """
+        """Pixels of crops, float32 (n, size, size, 3) in [0, 1], augmented with a generator; raises SlideError."""
         pixels = np.empty((len(crops), self.size, self.size, 3), np.float32)
         for k in range(len(crops)):
             corner = int(crops.x[k]), int(crops.y[k])
