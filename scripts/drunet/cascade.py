@@ -105,8 +105,6 @@ def most_differing(population: int, audited: int, differing: int, confidence: fl
     The American Statistician 41:215). Whatever D is, the bound is below it with a probability of 1 - confidence at
     most.
 
-    Examples
-    --------
     >>> most_differing(1000, 300, 0, 0.95), most_differing(10, 10, 2, 0.95)
     (8, 2)
     """

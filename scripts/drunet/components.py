@@ -19,8 +19,6 @@ def filter_components(
     Those with fewer pixels than `min_area`, or without a pixel in `touching` (bool (h, w)), are dropped. With
     `connectivity` 8, not 4, pixels that meet at a corner are connected.
 
-    Examples
-    --------
     >>> filter_components(np.array([[1, 1, 0, 1], [0, 0, 0, 0]], bool), min_area=2).astype(int)
     array([[1, 1, 0, 0],
            [0, 0, 0, 0]])

@@ -19,8 +19,6 @@ _MOST_FOUND = 400
 def printable(text: object, at_most: int = 2000) -> str:
     r"""Text for one line of a terminal: what a terminal would obey, or not show, is escaped; what is long is cut.
 
-    Examples
-    --------
     >>> printable("\x1b[2Jtumour\n"), printable("x" * 9, at_most=4)
     ('\\x1b[2Jtumour\\n', 'xxxx... (9 characters)')
     """
@@ -35,8 +33,6 @@ class DrunetError(Exception):
     `what` is wrong, without a full stop; `where`: the slide ID, file or configuration key concerned; `found`: the
     offending value; `mend`: what to do about it.
 
-    Examples
-    --------
     >>> print(DrunetError("the slide does not say its resolution", where="s01", found="no µm/px", mend="Add `mpp`."))
     s01: the slide does not say its resolution (found: no µm/px). Add `mpp`.
     """
@@ -102,8 +98,6 @@ def spelt_alike(value: object, known: Iterable[str], *, at_most: int = 1, alike:
 def closest(value: object, known: Iterable[str]) -> str:
     """A hint `Did you mean x?` when something known is spelt alike, else the list of what is known.
 
-    Examples
-    --------
     >>> closest("gradeint", ["gradient", "otsu_saturation"])
     'Did you mean gradient?'
     """

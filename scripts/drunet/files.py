@@ -34,8 +34,6 @@ def is_safe_id(value: str) -> bool:
 
     It stands beside tables in a folder, and Snakemake takes a text that ends in twenty equal parts for a loop.
 
-    Examples
-    --------
     >>> is_safe_id("lung_001"), is_safe_id("../lung"), is_safe_id("Müller"), is_safe_id("metrics.tsv")
     (True, False, False, False)
     """
@@ -103,8 +101,6 @@ def read_json(path: AnyPath) -> Any:
 def sha256(path: AnyPath) -> str:
     """Hexadecimal SHA-256 of a file.
 
-    Examples
-    --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_text(f"{folder}/note.txt", "tumour")

@@ -26,8 +26,6 @@ class Grid:
     `width` and `height` are the slide's in level-0 pixels, `mpp` its µm per such pixel. Tiles are seen at `tile_mpp`
     µm/px: `size` is the side of one, `step` the distance between two, in pixels of that resolution.
 
-    Examples
-    --------
     >>> grid = Grid(1000, 600, mpp=0.5, tile_mpp=1.0, size=64, step=64)
     >>> grid.shape, grid.cell
     ((5, 8), 128.0)
@@ -100,8 +98,6 @@ class Grid:
         A cell without a value is NaN. With `smooth` it is bilinear between cell centres, else each cell has its own
         value; NaN does not spread: it is left out of the average, and stays where the nearest cell has no value.
 
-        Examples
-        --------
         The second cell reaches half its width past the slide, and so is half as wide on the picture.
 
         >>> grid = Grid(96, 64, mpp=1.0, tile_mpp=1.0, size=64, step=64)
@@ -155,8 +151,6 @@ def nearest_finer_level(downsamples: tuple[float, ...], wanted: float) -> int:
 
     OpenSlide's own choice has no tolerance: for 4.0 it rejects a level of 4.0003 and decodes sixteen times the pixels.
 
-    Examples
-    --------
     >>> nearest_finer_level((1.0, 4.0003, 16.0), wanted=4.0)
     1
     """
@@ -167,8 +161,6 @@ def nearest_finer_level(downsamples: tuple[float, ...], wanted: float) -> int:
 def square_to_slide(size: int, grid: Grid) -> tuple[int, int]:
     """(h, w) with the slide's aspect whose longer side is `size`.
 
-    Examples
-    --------
     >>> square_to_slide(1120, Grid(4000, 1000, mpp=1.0, tile_mpp=1.0, size=64, step=64))
     (280, 1120)
     """

@@ -28,8 +28,6 @@ def stitch(table: pd.DataFrame, grid: Grid) -> np.ndarray:
     `table` has column, row, p_tumour (NaN where a tile could not be read). NaN is where no tile was looked at, or none
     could be read: distinct from 0, "looked at and not tumour".
 
-    Examples
-    --------
     >>> import pandas as pd
     >>> grid = Grid(192, 128, mpp=1.0, tile_mpp=1.0, size=64, step=64)
     >>> stitch(pd.DataFrame({"column": [0, 2], "row": [0, 1], "p_tumour": [0.25, 1.0]}), grid)

@@ -95,8 +95,6 @@ def segmentation_scores(
     anything     empty region  NaN      NaN       NaN    NaN
     ============ ============= ======== ========= ====== ========
 
-    Examples
-    --------
     >>> predicted, truth = np.zeros((2, 10, 10), bool)
     >>> predicted[2:6, 2:6] = truth[2:6, 4:8] = True
     >>> scores = segmentation_scores(predicted, truth, mpp=4.0)
@@ -132,8 +130,6 @@ def tile_scores(p_tumour: np.ndarray, label: np.ndarray, threshold: float) -> Ti
     Precision is NaN when no tile is called tumour, recall when none is, F1 when both, and the area under the curve when
     only one class is there.
 
-    Examples
-    --------
     >>> scores = tile_scores(np.array([0.9, 0.7, 0.2, np.nan]), np.array([1, 0, 0, 1]), threshold=0.5)
     >>> scores.tiles, scores.precision, scores.recall, scores.auc, scores.unreadable
     (3, 0.5, 1.0, 1.0, 1)
@@ -161,8 +157,6 @@ def tile_scores(p_tumour: np.ndarray, label: np.ndarray, threshold: float) -> Ti
 def area_under_roc(score: np.ndarray, positive: np.ndarray) -> float:
     """Chance that a positive scores above a negative, a tie counting half (Mann-Whitney); NaN with one class only.
 
-    Examples
-    --------
     >>> area_under_roc(np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False]))
     0.875
     """
@@ -188,8 +182,6 @@ def summarise(
     Whole `groups`, (n,) whom each value belongs to (patients), are drawn with replacement, as many as there are, and
     all of a drawn group's values enter the mean (cluster bootstrap). NaN values are left out and counted.
 
-    Examples
-    --------
     >>> summary = summarise([0.8, 0.9, 0.7], ["p01", "p01", "p02"], resamples=1000, seed=1)
     >>> summary.n, summary.groups, round(summary.mean, 3), round(summary.low, 2), round(summary.high, 2)
     (3, 2, 0.8, 0.7, 0.85)
@@ -235,8 +227,6 @@ def mean_interval(
 def interval(values: NDArray[np.float64], level: float) -> tuple[float, float]:
     """Percentile bounds of a score over draws; draws in which it is not defined (NaN) do not count.
 
-    Examples
-    --------
     >>> interval(np.arange(101.0), level=0.5)
     (25.0, 75.0)
     """

@@ -136,8 +136,6 @@ def _side_px(um: float | None, px: int, pixel_um2: float) -> int:
 def finest_mask(mask: np.ndarray, grid: Grid, mpp: float) -> tuple[np.ndarray, tuple[float, float]]:
     """A mask at about `mpp` µm/px (never finer than level 0), and its exact µm/px in x and y.
 
-    Examples
-    --------
     >>> grid = Grid(400, 200, mpp=1.0, tile_mpp=1.0, size=64, step=64)
     >>> finest, resolution = finest_mask(np.ones((10, 20), bool), grid, mpp=2.0)
     >>> finest.shape, resolution

@@ -106,8 +106,6 @@ def quantise(
 def differences(truth: np.ndarray, found: np.ndarray, threshold: float) -> dict[str, float]:
     """Mean and largest difference of probabilities (n,), and the share on the other side of the threshold.
 
-    Examples
-    --------
     >>> differences(np.array([0.25, 0.75]), np.array([0.5, 0.5]), 0.5)
     {'mean_difference': 0.25, 'max_difference': 0.25, 'sides': 0.5}
     """

@@ -114,8 +114,6 @@ def _from_all_sides(session: ort.InferenceSession, image: np.ndarray, heat: np.n
 def window_starts(length: int, side: int, overlap: float = 0.5) -> list[int]:
     """Where windows begin along an axis: evenly spread from end to end, each lying over the next by `overlap` or more.
 
-    Examples
-    --------
     >>> window_starts(300, 128)
     [0, 57, 114, 172]
     >>> window_starts(300, 128, overlap=0.0)

@@ -31,8 +31,6 @@ def through_density(image: NDArray[np.uint8], matrix: ArrayLike, shift: ArrayLik
 
     A new image, rounded and saturated, comes back.
 
-    Examples
-    --------
     Twice the density is the square of what is let through: 255 (51 / 255)² = 10.2.
 
     >>> through_density(np.uint8([[[255, 51, 0]]]), 2 * np.eye(3)).tolist()
@@ -50,8 +48,6 @@ def jitter_hed(image: NDArray[np.uint8], factors: ArrayLike, shifts: ArrayLike) 
     Factors and shifts (in density), float (3,), are of haematoxylin, eosin and DAB, which here is what the other two
     leave.
 
-    Examples
-    --------
     >>> jitter_hed(np.uint8([[[200, 120, 170]]]), [1, 1, 1], [0, 0, 0]).tolist()
     [[[200, 120, 170]]]
     """

@@ -65,8 +65,6 @@ def tile_table(grid: Grid, tissue: np.ndarray, annotation: Annotation | None, ru
     labels. Columns: column, row (int32), x, y (int32, level-0 px of the top left corner), tissue_fraction,
     tumour_fraction (float32), label (int8: 1 tumour, 0 non-tumour, -1 not learnt from).
 
-    Examples
-    --------
     >>> grid = Grid(192, 64, mpp=1.0, tile_mpp=1.0, size=64, step=64)
     >>> tissue = np.array([[False, True, True, True, True, False]])
     >>> tile_table(grid, tissue, None, TileRules(min_tissue=0.75))[["column", "row", "x", "y", "tissue_fraction"]]
@@ -103,8 +101,6 @@ def tile_table(grid: Grid, tissue: np.ndarray, annotation: Annotation | None, ru
 def covered_area(geometry: BaseGeometry, boxes: np.ndarray) -> np.ndarray:
     """Exact area of `geometry` inside each of the boxes (n, 4), in squared units of the boxes.
 
-    Examples
-    --------
     >>> covered_area(shapely.box(0, 0, 10, 10), np.array([[5, 5, 15, 15], [20, 20, 30, 30]])).tolist()
     [25.0, 0.0]
     """

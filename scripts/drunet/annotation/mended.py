@@ -20,8 +20,6 @@ class Mended:
 
     `first` is the message for the first object passed over: what to say where nothing else was drawn.
 
-    Examples
-    --------
     >>> mended = Mended(Counter(point=2), [0.004])
     >>> print(mended)
     2 points passed over; 1 outline untangled, 0.4 %

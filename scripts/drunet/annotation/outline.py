@@ -22,8 +22,6 @@ def outline(mask: NDArray[np.bool_], scale_x: float = 1.0, scale_y: float = 1.0)
     column) covers [column, column + 1] × [row, row + 1]; `scale_x` and `scale_y` are level-0 pixels per mask pixel. The
     result, in level-0 pixels, is empty for an empty mask, and its area is ``mask.sum() * scale_x * scale_y``.
 
-    Examples
-    --------
     >>> outline(np.array([[0, 1, 1], [0, 1, 1]], bool), scale_x=4.0, scale_y=4.0).bounds
     (4.0, 0.0, 12.0, 8.0)
     """

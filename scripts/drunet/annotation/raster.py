@@ -18,8 +18,6 @@ def rasterise(geometry: shapely.Geometry, shape: tuple[int, int], *, slide_size:
     `geometry` is a valid Polygon, MultiPolygon or nothing, in level-0 pixels, whose holes are left out; the mask of
     `shape` (rows, columns) is stretched over the slide of `slide_size` (width, height) in level-0 pixels.
 
-    Examples
-    --------
     >>> rasterise(shapely.box(20, 0, 40, 10), (2, 4), slide_size=(40, 20)).astype(int)
     array([[0, 0, 1, 1],
            [0, 0, 0, 0]])

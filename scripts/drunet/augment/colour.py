@@ -19,8 +19,6 @@ def adjust_hue_saturation(image: NDArray[np.uint8], hue: float = 0.0, saturation
 
     Whole numbers of `hue` do nothing; a `saturation` of 0 makes grey.
 
-    Examples
-    --------
     >>> adjust_hue_saturation(np.uint8([[[200, 100, 100]]]), hue=1 / 3).tolist()
     [[[100, 200, 100]]]
     """
@@ -52,8 +50,6 @@ def adjust_contrast(image: NDArray[np.uint8], factor: float, brightness: float =
 def adjust_brightness(image: NDArray[np.uint8], delta: float) -> NDArray[np.uint8]:
     """Add a share of the full range, in [-1, 1], to every value, as `tf.image.adjust_brightness` does.
 
-    Examples
-    --------
     >>> adjust_brightness(np.uint8([[[0, 100, 250]]]), 0.1).tolist()
     [[[26, 126, 255]]]
     """

@@ -129,8 +129,6 @@ def distort(image: NDArray, lenses: Lenses) -> NDArray:
 
     It holds no value that the image does not hold, and equals the published listing bit for bit, several times faster.
 
-    Examples
-    --------
     A lens over the middle of a row of numbers; positions are truncated, so nothing new comes in between.
 
     >>> lens = Lenses(centres=[[0, 5]], radii=[5], strengths=[0.8])

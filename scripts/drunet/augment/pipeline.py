@@ -49,8 +49,6 @@ def draw_orientation(
 def reorient(orientation: Orientation, *arrays: NDArray) -> tuple[NDArray, ...]:
     """Lay arrays (h, w) or (h, w, channels) of any dtype as an orientation says; what comes back is contiguous.
 
-    Examples
-    --------
     >>> (turned,) = reorient(Orientation(quarter_turns=1), np.array([[1, 2], [3, 4]]))
     >>> turned
     array([[2, 4],

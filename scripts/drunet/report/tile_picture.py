@@ -21,8 +21,6 @@ COUNT = 8
 def chosen_tiles(probabilities: np.ndarray, count: int = COUNT) -> np.ndarray:
     """Places of `count` tiles whose probabilities are spread from the highest to the lowest; NaN is left out.
 
-    Examples
-    --------
     >>> chosen_tiles(np.array([0.1, np.nan, 0.9, 0.5, 0.2, 0.1]), 3).tolist()
     [2, 3, 0]
     """

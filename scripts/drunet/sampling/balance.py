@@ -12,8 +12,6 @@ from drunet.sampling.crops import Crops
 def oversample(rng: np.random.Generator, crops: Crops) -> Crops:
     """Repeat the rarer class until there is as much of it as of the other, every crop as often give or take one.
 
-    Examples
-    --------
     >>> crops = Crops(slide=np.zeros(5, int), x=np.arange(5), y=np.arange(5), label=np.array([0, 0, 0, 0, 1]))
     >>> np.bincount(oversample(np.random.default_rng(0), crops).label).tolist()
     [4, 4]
@@ -25,8 +23,6 @@ def oversample(rng: np.random.Generator, crops: Crops) -> Crops:
 def undersample(rng: np.random.Generator, crops: Crops) -> Crops:
     """Cut the commoner class down to as much as there is of the other: another part of it in every epoch.
 
-    Examples
-    --------
     >>> crops = Crops(slide=np.zeros(5, int), x=np.arange(5), y=np.arange(5), label=np.array([0, 0, 0, 0, 1]))
     >>> np.bincount(undersample(np.random.default_rng(0), crops).label).tolist()
     [1, 1]

@@ -29,8 +29,6 @@ def tempered(p: np.ndarray, temperature: float) -> np.ndarray:
     For two classes this is the softmax of logits that are divided by T (Guo et al. 2017). It never changes the order of
     two tiles, and 0.5 stays 0.5.
 
-    Examples
-    --------
     >>> tempered(np.array([0.1, 0.5, 0.9]), 2.0).round(3).tolist()
     [0.25, 0.5, 0.75]
     """
@@ -71,8 +69,6 @@ def calibration_error(bins: pd.DataFrame) -> float:
 
     Of tumour against the rest, in bins of equal mass (Kumar et al. 2019). Bins of few tiles make it larger than it is.
 
-    Examples
-    --------
     >>> calibration_error(reliability(np.array([0.2, 0.2, 0.8, 0.8]), np.array([0, 0, 1, 0]), bins=2))
     0.25
     """

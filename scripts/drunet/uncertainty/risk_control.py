@@ -40,8 +40,6 @@ def on_raster(probability: np.ndarray, grid: Grid, mpp: float) -> np.ndarray:
 def missed(probability: np.ndarray, tumour: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """Pixels of tumour below each threshold, int (k,); `probability` float32 (h, w), `tumour` bool (h, w).
 
-    Examples
-    --------
     >>> missed(np.float32([[0.9, 0.4, 0.1]]), np.array([[True, True, True]]), np.array([0.5, 0.4, 0.2])).tolist()
     [2, 1, 1]
     """
@@ -51,8 +49,6 @@ def missed(probability: np.ndarray, tumour: np.ndarray, candidates: np.ndarray) 
 def called(probability: np.ndarray, other: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """Pixels of other tissue at or above each threshold, int (k,); arguments as for `missed`.
 
-    Examples
-    --------
     >>> called(np.float32([[0.9, 0.4, 0.1]]), np.array([[True, True, True]]), np.array([0.1, 0.4, 0.95])).tolist()
     [3, 2, 0]
     """
