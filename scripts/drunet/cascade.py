@@ -143,7 +143,9 @@ def choose_band(
         high = above[each] if each < len(above) else -np.inf
         # A tile on the student's own side is never left to it by a band that ends beyond the threshold.
         band = Band(float(min(low, threshold)), float(max(high, np.nextafter(threshold, 0))))
-        mixed = [_mixed(frame, band) >= threshold for frame in slides]
+        mixed = [
+            np.where(band.unsure(f["student"].to_numpy()), f["teacher"], f["student"]) >= threshold for f in slides
+        ]
         dice = _mean_dice(slides, mixed, known, threshold)
         if dice >= exact - max_dice_loss:
             break
@@ -204,10 +206,6 @@ def classify_cascade(
             p_tumour[population], seconds, in_full = full.p_tumour, seconds + full.seconds, True
     result = Classified(p_tumour, int(np.isnan(p_tumour).sum()), seconds)
     return result, Certificate(int(readable.sum()), len(unsure), audited, differing, bound, in_full)
-
-
-def _mixed(frame: pd.DataFrame, band: Band) -> np.ndarray:
-    return np.where(band.unsure(frame["student"].to_numpy()), frame["teacher"], frame["student"])
 
 
 def _mean_dice(slides: Sequence[pd.DataFrame], predicted: Sequence[np.ndarray], known: bool, threshold: float) -> float:

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 TUMOUR, NON_TUMOUR, UNLABELLED = 1, 0, -1
 # Times that a slide may be coarser than the tiles: beyond, nothing that they should show is in it.
 COARSEST = 4.0
-# Areas are sums of rounded numbers: shares that differ by less are equal, so that none is none.
 # Polygons of more corners are cut before tiles meet them, by halves and at most so often.
 FEW_CORNERS, DEEPEST_CUT = 5000, 24
+# Areas are sums of rounded numbers: shares that differ by less are equal, so that none is none.
 _SLACK = 1e-9
 _SAMPLE, _MOST_PIXELS = 64, 1_000_000
 
