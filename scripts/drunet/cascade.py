@@ -125,10 +125,9 @@ def choose_band(
 
     Of a share of tiles that may differ, half lies below the band (the teacher says tumour) and half above it. It begins
     at half of `max_differing`, since slides differ from one another, and is halved until the mean Dice over slides is
-    within `max_dice_loss` of the teacher's; with a share of 0 both agree on every tile.
-
-    Of each validation slide `slides` has the tiles: student and teacher (probabilities, no NaN), tumour (the share of a
-    tile that is annotated as tumour; NaN where nothing is known). Where nothing is annotated, Dice is with the teacher.
+    within `max_dice_loss` of the teacher's; with a share of 0 both agree on every tile. `slides` has each validation
+    slide's tiles: student and teacher (probabilities, no NaN), tumour (the share that is annotated as tumour; NaN where
+    nothing is known). Where nothing is annotated, Dice is with the teacher.
     """
     joined = pd.concat(slides, ignore_index=True)
     student, teacher = joined["student"].to_numpy(), joined["teacher"].to_numpy() >= threshold

@@ -55,16 +55,15 @@ def progress(total: int, what: str, unit: str) -> tqdm[Any]:
 
 @contextmanager
 def job(log: AnyPath, gpus: int = 0) -> Iterator[None]:
-    """Run a rule's script: its output goes to `log`, and a failure ends in one message on the terminal.
+    """Run a rule's script: its output goes to `log`, and a failure ends in one message on the terminal, with status 1.
 
     A job that asked for no GPU sees none: TensorFlow would take all of its memory away from the job that did, at the
     first number that it computes. One that asked shares its GPU's memory with ONNX Runtime in the same process, and so
     takes it as it is needed; where the machine has several, jobs at once have one each (`drunet.devices`). All this
     holds as long as nothing has computed yet: importing a library does not.
 
-    The libraries underneath write to the process's own streams, so those are redirected, not only Python's. A
-    `DrunetError` is shown as it is. Anything else is a defect: its type and message are shown with the log's name. The
-    traceback is in the log in both cases. The process then ends with status 1.
+    The process's own streams are redirected, as the libraries underneath write to them. A `DrunetError` is shown as it
+    is. Anything else is a defect: type, message and the log's name are shown. The traceback is in the log.
     """
     if gpus:
         os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"

@@ -156,14 +156,11 @@ def inspect(
 def find_tissue(
     slide: Slide, settings: TissueSettings, given: Polygon | MultiPolygon | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Tissue mask of a slide, and where that is tissue of which the file has no pixels: bool (h, w) at
-    `settings.mpp`, or coarser if the mask would have more than `MAX_MASK_PX`.
+    """Tissue mask, and where it is tissue of which the file has no pixels: bool (h, w) at `settings.mpp`, or coarser.
 
-    What somebody drew, `given` in level-0 pixels, is the tissue instead of what would be found; it has to lie on what
-    would be found, or at least on what is darker than the glass.
-
-    Raises AnnotationError for a drawing that lies on glass, and SlideError with status ``not_brightfield``,
-    ``no_tissue`` or ``unreadable``.
+    The mask has no more than `MAX_MASK_PX`. What somebody drew, `given` in level-0 pixels, is the tissue instead of
+    what would be found; it has to lie on that, or at least on what is darker than the glass. Raises AnnotationError for
+    a drawing on glass, and SlideError with status ``not_brightfield``, ``no_tissue`` or ``unreadable``.
     """
     # More detail than the slide has would be made up.
     mpp = max(settings.mpp, slide.properties.mpp)

@@ -45,13 +45,12 @@ class Drawn:
 
 
 def read_geojson(data: bytes, source: Source) -> tuple[Region, ...]:
-    """Read the annotations of a FeatureCollection, a list of Features or a single Feature.
+    """Read the annotations of a FeatureCollection, a list of Features or a single Feature, counted from
+    `source.origin`.
 
-    Detections, cells, tiles and cores are passed over; a file that has nothing else is refused, because an empty
-    annotation would call the whole slide free of tumour. Points, lines and clicks are passed over and counted.
-    Coordinates count from `source.origin`.
-
-    Raises AnnotationError naming the feature, for everything that cannot be understood.
+    Points, lines and clicks are passed over and counted, detections, cells, tiles and cores passed over; a file that
+    has nothing else is refused, because an empty annotation would call the whole slide free of tumour. Raises
+    AnnotationError naming the feature, for everything that cannot be understood.
     """
     regions = []
     for drawn in drawn_features(data, source):

@@ -41,11 +41,10 @@ def read_mask(data: bytes, source: Source) -> tuple[Region, ...]:
 
     Grey and colour images are tumour where their brightest channel is in the upper half of its range: two even tones,
     and between them whatever soft edges and JPEG make. Images whose values are all small hold labels, of which there
-    may be one beside 0. The colours of a palette count, and what is transparent is not tumour.
-
-    Raises AnnotationError for images that are too large, damaged, of another aspect than the slide, or hold several
-    classes: a third even tone, two bright ones, a second colour among what is bright, a second label; for dark 16-bit
-    images, which hold neither; for values that are no numbers or negative, and colours that are nowhere to be seen.
+    may be one beside 0. The colours of a palette count, and what is transparent is not tumour. Raises AnnotationError
+    for images that are too large, damaged, of another aspect than the slide, or hold several classes (a third even
+    tone, two bright ones, a second colour among what is bright, a second label); for dark 16-bit images, which hold
+    neither; for values that are no numbers or negative, and colours that are nowhere to be seen.
     """
     image = _opened(data, source)
     mask = _binary(_rows_of(image, source), image.height, image.width, source)

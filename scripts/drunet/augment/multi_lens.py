@@ -60,15 +60,13 @@ def draw_lenses(
     *,
     centres: str = "anywhere",
 ) -> Lenses:
-    """Draw so many lenses for an image of `size` (height, width), px: all centres first, then a radius and a strength
-    for each lens.
+    """Draw lenses for an image of `size` (height, width), px: all centres first, then radius and strength of each.
 
     Whole radii (px) and strengths are drawn uniformly from [min, max). With `centres` "anywhere" any pixel of the image
     may be one, as in the paper's prose and the authors' code. With "inside" it is the listing's interval, read as "at
-    least a radius away from every edge": the radius is not drawn yet at that point, so the largest that can be drawn is
-    taken; where it exceeds half the image, the middle one or two pixels of that axis remain. The published radii
-    (80-110 on 224 px) would then leave four pixels to all lenses. Raises ValueError if a range is empty or a radius
-    below 1.
+    least a radius away from every edge": the radius is not drawn yet, so the largest that can be drawn is taken; where
+    it exceeds half the image, the middle one or two pixels of that axis remain. The published radii (80-110 on 224 px)
+    would then leave four pixels to all lenses. Raises ValueError if a range is empty or a radius below 1.
     """
     if centres not in CENTRE_RANGES:
         raise ValueError(f"unknown range of centres {centres!r}, expected one of {CENTRE_RANGES}")

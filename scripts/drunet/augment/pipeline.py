@@ -23,9 +23,7 @@ _TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90
 
 @dataclass(frozen=True)
 class Orientation:
-    """One of the eight ways in which a square can lie: rows and columns reversed first, then turned by 90 degrees so
-    many times, anticlockwise.
-    """
+    """One of eight ways in which a square can lie: rows and columns reversed, then so many quarters anticlockwise."""
 
     upside_down: bool = False
     mirrored: bool = False
@@ -89,9 +87,7 @@ def move(sources: NDArray[np.float64], *arrays: NDArray) -> tuple[NDArray, ...]:
 
 @dataclass(frozen=True)
 class MultiLens:
-    """How multi-lens distortion is drawn, see `drunet.augment.multi_lens.draw_lenses`, and the share of the samples
-    that are distorted.
-    """
+    """How lenses are drawn, see `drunet.augment.multi_lens.draw_lenses`, and the share of the samples that get some."""
 
     lenses: int
     radius: tuple[int, int]

@@ -25,8 +25,7 @@ _BOTH = "class_token_and_mean"
 
 
 def encoder_form(path: str, size: int, settings: EncoderSettings, where: str) -> dict[str, Any]:
-    """Put an encoder into its form, in place, and try it on tiles made from a seed; `size` is the side of the
-    workflow's, px.
+    """Put an encoder into its form, in place, and try it on tiles of `size` px made from a seed.
 
     Returns JSON values: `shapes`, `side` (px that it takes), `channels_last`, `output`, `features` (how many), `opset`,
     and what was `changed`. Raises ModelError if it does not take tiles, or does not give one row of finite features for

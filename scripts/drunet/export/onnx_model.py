@@ -99,8 +99,7 @@ def write_onnx(
 
 
 def settle_names(graph: onnx.GraphProto, inputs: Sequence[str]) -> None:
-    """Put the inputs into this order, name constants after the nodes that read them and count the converter's own names
-    anew, in place.
+    """Put the inputs into this order, and name constants and what the converter made by the graph alone, in place.
 
     tf2onnx lists inputs, numbers what it makes, and picks one of several equal constants in the order of Python's sets:
     two exports of one network would differ in names, and so in their digests, and a program that counts the inputs

@@ -46,10 +46,9 @@ class State:
     """What a restart needs, on disk (weights, optimiser, best weights, history), and the best weights in memory.
 
     `best` is the least that was watched so far, `mark` what early stopping compares with, `wait` its epochs since, and
-    `kept` the epoch, from 1, of the best weights.
-
-    Weights are written under the number of their epoch; the record, written last, names the files that belong to it. A
-    kill at any moment leaves the old record with its files, or the new one with its own.
+    `kept` the epoch, from 1, of the best weights. Weights are written under the number of their epoch; the record,
+    written last, names the files that belong to it: a kill leaves the old record with its files, or the new one with
+    its own.
     """
 
     def __init__(self, model: keras.Model, folder: Path, identity: str) -> None:

@@ -142,8 +142,8 @@ class OnnxTeacher:
     `classes` are the student's, or how many there are; `size` is the side of the images, px. `layout` is how the file
     wants its images; what this project exports wants the default. With two classes and the tumour first, the answers
     are turned round: a student's first class is non-tumour. `where` is how messages call the teacher; else its path.
-    Raises ModelError or ProviderError if the file is no classifier of such images, or its classes are not the
-    student's, in number or, where the file names them, by name; if the provider asked for is not there.
+    Raises ModelError if the file is no classifier of such images, or of other classes, in number or by the names in it;
+    ProviderError if the provider asked for is not there.
     """
 
     def __init__(

@@ -59,12 +59,12 @@ class Trainer:
             variable.assign(first)
 
     def train(self, *, batches: Any, validation: Any | None, folder: Path, identity: str, name: str) -> pd.DataFrame:
-        """Train once, in place; the model ends with the weights that the plan keeps. Gives epoch (from 1), loss,
-        val_loss, metrics, seconds, and `waited`, the share of the time of its steps in which they had no batch.
+        """Train once, in place; the model ends with the weights that the plan keeps.
 
-        A copy of everything that training needs is kept in `folder`, which the caller removes when its outputs are
-        written: after an epoch, twice a minute at most. Killed and started again with the same `identity`, a digest of
-        all that decides the result, training goes on from there and ends with the same weights; with another it starts
+        Gives epoch (from 1), loss, val_loss, metrics, seconds, and `waited`, the share of the time of its steps in
+        which they had no batch. After an epoch, twice a minute at most, a copy of everything that training needs is
+        kept in `folder`, which the caller removes when its outputs are written. Killed and started again with the same
+        `identity`, a digest of all that decides the result, training ends with the same weights; with another it starts
         anew.
 
         `batches` and `validation` are `EpochBatches`; without validation the scores of training decide which weights

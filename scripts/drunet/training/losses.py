@@ -12,8 +12,7 @@ from drunet.settings.loss import LossSettings
 
 
 def classification_loss(settings: LossSettings, counts: Mapping[str, int]) -> tuple[keras.losses.Loss, dict[str, Any]]:
-    """Build the loss of a classifier with the classes [non-tumour, tumour], and what to remember of it (numbers for
-    weights).
+    """Build the loss of a classifier with the classes [non-tumour, tumour], and what to remember of it.
 
     Focal loss (Lin et al. 2017) is (1 - p)^gamma times the cross-entropy; alpha is the weight of tumour and 1 - alpha
     that of non-tumour, null leaves both at 1. Class weights that are balanced are n / (2 n_c), by the `counts` of
@@ -96,13 +95,11 @@ def refinement_loss(name: str) -> keras.losses.Loss:
 class DiceLoss(keras.losses.Loss):
     """1 - Dice of the foreground, per sample, then the mean over the batch.
 
-    With `whole_batch` it is 1 - Dice of all samples together (authors' code), with `cross_entropy` the mean
-    cross-entropy of the pixels is added: Dice alone hardly tells a probability of 0.6 from one of 0.9.
-
     Dice = (2 sum(t p) + smooth) / (sum(t^2) + sum(p^2) + smooth); `smooth` keeps a sample without foreground defined,
-    and its loss at 0 when nothing is predicted. The authors' code sums over the whole batch, which lets one slide with
-    much tumour hide another; H2G-Net, whose design the network follows, takes samples one by one. `y_pred` is float (n,
-    h, w, 2); `y_true` the same one-hot, or (n, h, w, 1) holding the foreground only.
+    and its loss at 0 when nothing is predicted. `whole_batch` takes all samples together (authors' code), which lets
+    one slide with much tumour hide another; H2G-Net takes them one by one. `cross_entropy` adds the mean over the
+    pixels: Dice alone hardly tells a probability of 0.6 from one of 0.9. `y_pred` is float (n, h, w, 2); `y_true` the
+    same one-hot, or (n, h, w, 1) holding the foreground only.
     """
 
     def __init__(

@@ -77,14 +77,12 @@ def split_slides(
     annotations: Sequence[str],
     further: Sequence[str] = (),
 ) -> tuple[list[AnnotatedSlide], list[AnnotatedSlide], list[str]]:
-    """Training and validation slides from parallel lists, without those that failed before training.
+    """Training and validation slides from parallel lists, without those that failed before training, which are said.
 
-    A slide with an outcome in the place of its tiles, annotation or further file is left out, and its name is printed:
-    it teaches as little as a slide that inspection refused. A tile that cannot be read during training stops it with
-    the slide's name, because what was learnt would depend on which tiles had been drawn before.
-
-    `slides` have slide_id and mpp, the first `training` of them to learn from; the `further` files, one more per slide
-    if any, come back for the slides that are left, in their order.
+    One with an outcome in the place of a file teaches as little as a slide that inspection refused. A tile that cannot
+    be read during training stops it: what was learnt would depend on which tiles had been drawn before. `slides` have
+    slide_id and mpp, the first `training` of them to learn from; the `further` files, one more per slide if any, come
+    back for the slides that are left, in their order.
     """
     files = paths, tiles, annotations, further
     kept, (paths, tiles, annotations, further) = without_failed(list(enumerate(slides)), *files)

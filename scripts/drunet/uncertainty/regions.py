@@ -76,11 +76,9 @@ def choose(
 
     A candidate's score is `weight` times its rank by uncertainty, and the rest times its rank by distance from the
     nearest known or chosen square, in colours of unit spread; ranks are shares of the candidates. Where nothing is
-    known the mean of all counts as known. Of equals the first is taken.
-
-    `candidates` are from `squares`, with the `slide` of each; `known`, float (n, 6), are the `COLOURS` of what is
-    annotated; at most `per_slide` are of one slide. Returns the chosen rows, best first, with rank (from 1),
-    unsure_rank, unlike_rank (0 to 1) and why, in words.
+    known the mean of all counts as known. Of equals the first is taken. `candidates` are from `squares`, with the
+    `slide` of each; `known`, float (n, 6), are the `COLOURS` of what is annotated; at most `per_slide` are of one
+    slide. Returns the chosen rows, best first, with rank (from 1), unsure_rank, unlike_rank (0 to 1) and why, in words.
     """
     if candidates.empty:
         return candidates.assign(rank=[], unsure_rank=[], unlike_rank=[], why=[])
