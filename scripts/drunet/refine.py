@@ -23,9 +23,7 @@ SCALE = "mpp"  # key in the metadata of a refiner that is exported here
 def refiner_inputs(
     slide: Slide, heatmap: np.ndarray, grid: Grid, shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Slide, uint8 (h, w, 3), and heatmap, float32 (h, w) in [0, 1], 0 where nothing was seen, on a raster over the
-    slide.
-    """
+    """Slide, uint8 (h, w, 3), and heatmap, float32 (h, w) in [0, 1], 0 where nothing was seen, on one raster."""
     image = slide.read_whole(shape)
     heat = np.nan_to_num(grid.resample_to_slide(heatmap, shape, smooth=True), nan=0.0)
     return image, heat.astype(np.float32)
@@ -77,12 +75,12 @@ def refine(session: ort.InferenceSession, image: np.ndarray, heat: np.ndarray, *
 def refine_slide(
     session: ort.InferenceSession, slide: Slide, heatmap: np.ndarray, grid: Grid, *, mpp: float | None, where: str
 ) -> np.ndarray:
-    """Refine a slide's heatmap, float32 (rows, columns) of `grid`, NaN where no tile was looked at: the tumour
-    probability, float32 (h, w), over the whole slide.
+    """Refine a slide's heatmap, float32 (rows, columns) of `grid`: tumour probability, float32 (h, w), over all of it.
 
-    The windows have `mpp` µm/px; None: as the model's file states; where it states none, the whole slide is stretched
-    to the square (published). At a physical scale the answer is 0 where no tile was looked at, as the heatmap is: pen
-    marks and glass would be judged by a network that has hardly seen any. `session` and `where` are as for `refine`.
+    NaN is where no tile was looked at. The windows have `mpp` µm/px; None: as the model's file states; where it states
+    none, the whole slide is stretched to the square (published). At a physical scale the answer is 0 where no tile was
+    looked at, as the heatmap is: pen marks and glass would be judged by a network that has hardly seen any. `session`
+    and `where` are as for `refine`.
     """
     side, mpp = refiner_size(session, where=where), window_scale(session, mpp, where=where)
     if mpp is None:

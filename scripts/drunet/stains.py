@@ -26,10 +26,9 @@ _LEAST_PIXELS, _LEAST_ANGLE = 1000, 5.0
 
 
 def through_density(image: NDArray[np.uint8], matrix: ArrayLike, shift: ArrayLike = 0.0) -> NDArray[np.uint8]:
-    """Change the densities d (row vectors of R, G, B) of an image, uint8 RGB (h, w, 3), to d @ matrix (3, 3) + shift
-    (3,).
+    """Change the densities d (row vectors of R, G, B) of an image, uint8 RGB (h, w, 3), to d @ matrix + shift.
 
-    A new image, rounded and saturated, comes back.
+    `matrix` is (3, 3), `shift` (3,) or a number; a new image comes back, rounded and saturated.
 
     Twice the density is the square of what is let through: 255 (51 / 255)² = 10.2.
 

@@ -57,8 +57,8 @@ def disagreeing(levels: Sequence[tuple[int, list[float] | None]]) -> float | Non
 
 
 def missing_tiles(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]] | None:
-    """Tiles of the level of a size (width, height) that a TIFF holds no bytes of: bool (rows, columns), and their
-    height and width in px.
+    """Tiles of a level, by its size (width, height), without bytes in a TIFF: bool (rows, columns), and their (h, w)
+    px.
 
     None if the file has no such level, or is no TIFF. OpenSlide gives such tiles as transparent, without an error.
     """

@@ -45,8 +45,7 @@ class Drawn:
 
 
 def read_geojson(data: bytes, source: Source) -> tuple[Region, ...]:
-    """Read the annotations of a FeatureCollection, a list of Features or a single Feature, counted from
-    `source.origin`.
+    """Read the annotations of a FeatureCollection, a list of Features or one Feature, counted from `source.origin`.
 
     Points, lines and clicks are passed over and counted, detections, cells, tiles and cores passed over; a file that
     has nothing else is refused, because an empty annotation would call the whole slide free of tumour. Raises

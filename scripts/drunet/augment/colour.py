@@ -14,8 +14,7 @@ _LEVELS = np.arange(256, dtype=np.float32)[:, None]
 
 
 def adjust_hue_saturation(image: NDArray[np.uint8], hue: float = 0.0, saturation: float = 1.0) -> NDArray[np.uint8]:
-    """Turn the hue by a share of the colour circle, and scale the HSV saturation, which is clipped to [0, 1], in one
-    passage.
+    """Turn the hue by a share of the colour circle, and scale the HSV saturation, clipped to [0, 1], in one passage.
 
     Whole numbers of `hue` do nothing; a `saturation` of 0 makes grey.
 

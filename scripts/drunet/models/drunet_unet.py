@@ -28,11 +28,11 @@ def build_drunet_unet(
     batch_norm_momentum: float | None = None,
     seed: int = 0,
 ) -> keras.Model:
-    """Build the refinement network: [`input_image` (n, size, size, 3), `input_pred` (n, size, size, 1)], both float in
-    [0, 1], to probabilities (n, size, size, classes).
+    """Build the network: `input_image` (n, size, size, 3) and `input_pred` (…, 1) to probabilities (n, size, size,
+    classes).
 
-    235,156 parameters with "convolve". The inputs' names are in alphabetical order, by which FAST numbers its ports.
-    Raises ModelError for an option out of range.
+    Inputs are float in [0, 1], their names in alphabetical order, by which FAST numbers its ports. 235,156 parameters
+    with "convolve". Raises ModelError for an option out of range.
 
     Parameters
     ----------

@@ -65,8 +65,7 @@ DPI = 150
 
 
 def box_plot(metrics_frame: pd.DataFrame, value: str = "dsc") -> Figure:
-    """Boxes of a score (a column of metrics.tsv) per run and stage, with every slide as a point; choose the split
-    before.
+    """Boxes of a score (a column of metrics.tsv, of one split) per run and stage, with every slide as a point.
 
     Boxes span the quartiles with the median as a line; whiskers reach the farthest point within 1.5 times the
     quartiles' distance. NaN values are left out.

@@ -275,9 +275,7 @@ class Lesson:
         return cls(settings, OnnxTeacher(file, 2, where=where, **teacher), file)
 
     def facts(self, batches: TaughtBatches) -> dict[str, Any]:
-        """What to remember, as JSON values: the settings, sha256 of the teacher, tissue_tiles (there are), batch
-        (labelled and unlabelled tiles in each), note.
-        """
+        """What to remember, as JSON values: settings, sha256 of the teacher, tissue_tiles, batch (tiles), note."""
         batch = {"labelled": batches.batch_size, "unlabelled": batches.unlabelled_per_batch}
         return {
             **self.settings.model_dump(),

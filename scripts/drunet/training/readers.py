@@ -172,8 +172,7 @@ def crop_sources(slides: Sequence[AnnotatedSlide], rules: TileRules) -> list[Sou
 
 
 def tissue_tiles(tables: Sequence[pd.DataFrame], rules: TileRules) -> Crops:
-    """List all tiles that hold tissue, at least `rules.min_tissue`, whatever the annotation says of them; every label
-    is -1.
+    """List all tiles with at least `rules.min_tissue`, whatever the annotation says of them; every label is -1.
 
     To the labelled ones come those with too little tumour for a label, those outside marked regions, and those to be
     ignored: their labels are unknown or doubtful, their pixels are not. A tile's `slide` is the position of its table.

@@ -1,6 +1,4 @@
-"""Calibration of tile probabilities: temperature scaling, and the error before and after; docs/trust.md has the
-formulas.
-"""
+"""Calibration of tile probabilities: temperature scaling, the error before and after; docs/trust.md has formulas."""
 
 from __future__ import annotations
 

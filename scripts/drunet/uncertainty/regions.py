@@ -27,9 +27,7 @@ NAMED = 0.75  # share of all candidates from which both traits are named
 
 
 def tile_colours(slide: Slide, table: pd.DataFrame, grid: Grid) -> pd.DataFrame:
-    """Column, row and `COLOURS` of every tile: mean and sd at `MPP`, float32, 0 to 255; raises SlideError if
-    unreadable.
-    """
+    """Column, row and `COLOURS` of tiles: mean and sd at `MPP`, float32, 0 to 255; raises SlideError if unreadable."""
     picture = slide.read_whole(slide.shape_at(MPP))
     scale = np.array([picture.shape[1] / grid.width, picture.shape[0] / grid.height] * 2)
     boxes = grid.tile_boxes(table["column"].to_numpy(), table["row"].to_numpy()) * scale

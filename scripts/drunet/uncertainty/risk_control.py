@@ -1,6 +1,4 @@
-"""Bounds on missed and on false tumour, by conformal risk control over patients (Angelopoulos et al. 2022;
-docs/trust.md).
-"""
+"""Bounds on missed and false tumour, by conformal risk control (Angelopoulos et al. 2022; docs/trust.md)."""
 
 from __future__ import annotations
 
