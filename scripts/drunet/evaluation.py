@@ -50,7 +50,7 @@ def measure_slide(
     }
     exact = (grid.height * grid.mpp / shape[0], grid.width * grid.mpp / shape[1])
     return [
-        {"stage": stage, **_plain(segmentation_scores(mask, truth, mpp=exact, region=region).to_dict())}
+        {"stage": stage, **_plain(segmentation_scores(mask, truth, mpp=exact, region=region)._asdict())}
         for stage in STAGES
         if (mask := masks[stage]) is not None
     ]
@@ -62,7 +62,7 @@ def measure_tiles(labelled: pd.DataFrame, classified: pd.DataFrame, threshold: f
     joined = joined[joined["label"] >= 0]
     probability, label = joined["p_tumour"].to_numpy(np.float64), joined["label"].to_numpy()
     return {
-        **_plain(tile_scores(probability, label, threshold).to_dict()),
+        **_plain(tile_scores(probability, label, threshold)._asdict()),
         "p_tumour": [None if math.isnan(p) else round(p, 5) for p in probability],
         "label": label.tolist(),
     }

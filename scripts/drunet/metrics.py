@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,7 @@ from scipy.stats import rankdata
 NAN = float("nan")
 
 
-@dataclass(frozen=True)
-class _Scores:
-    def to_dict(self) -> dict[str, float]:
-        """Return the scores by name, in the order of the attributes."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class SegmentationScores(_Scores):
+class SegmentationScores(NamedTuple):
     """Agreement of two masks; NaN where a score is not defined.
 
     Dice similarity coefficient and intersection over union, 0 to 1; Hausdorff distance between the boundaries, and the
@@ -37,8 +29,7 @@ class SegmentationScores(_Scores):
     recall: float
 
 
-@dataclass(frozen=True)
-class TileScores(_Scores):
+class TileScores(NamedTuple):
     """Classification of the labelled tiles of a slide, of the class tumour; NaN where a score is not defined.
 
     Those tiles count that have a label and a readable probability; labelled tiles whose probability is NaN are
@@ -53,8 +44,7 @@ class TileScores(_Scores):
     unreadable: int = 0
 
 
-@dataclass(frozen=True)
-class Summary(_Scores):
+class Summary(NamedTuple):
     """A score over many slides: `n` values count, those that are NaN are left out.
 
     `sd` is the sample standard deviation (n - 1), `low` and `high` are bounds of the bootstrap interval of the mean,

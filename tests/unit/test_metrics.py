@@ -93,7 +93,7 @@ EMPTY, SOME = np.zeros((8, 8), bool), np.pad(np.ones((2, 2), bool), 3)
 def test_empty_masks_score_as_the_table_says(
     predicted: np.ndarray, truth: np.ndarray, expected: tuple[float, ...]
 ) -> None:
-    scores = segmentation_scores(predicted, truth, mpp=1.0).to_dict()
+    scores = segmentation_scores(predicted, truth, mpp=1.0)._asdict()
     assert list(scores) == ["dsc", "iou", "hd_um", "hd95_um", "precision", "recall"]
     np.testing.assert_array_equal(list(scores.values()), expected)
 
@@ -106,12 +106,12 @@ def test_outside_the_annotated_region_nothing_counts() -> None:
     assert scores.dsc == pytest.approx(sk.f1_score(truth[region], predicted[region]))
     assert math.isnan(scores.hd_um) and math.isnan(scores.hd95_um)
     changed = segmentation_scores(predicted ^ ~region, truth, mpp=1.0, region=region)
-    assert changed.to_dict() == pytest.approx(scores.to_dict(), nan_ok=True)
+    assert changed._asdict() == pytest.approx(scores._asdict(), nan_ok=True)
 
 
 def test_an_empty_region_leaves_nothing_defined() -> None:
     scores = segmentation_scores(SOME, SOME, mpp=1.0, region=EMPTY)
-    assert all(math.isnan(value) for value in scores.to_dict().values())
+    assert all(math.isnan(value) for value in scores)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def backbones_table(
     scores = ["f1", "precision", "recall"]
     rows: list[dict[str, Any]] = []
     for name, frame in tiles.items():
-        measured = tile_scores(frame["p_tumour"].to_numpy(), frame["label"].to_numpy(), threshold).to_dict()
+        measured = tile_scores(frame["p_tumour"].to_numpy(), frame["label"].to_numpy(), threshold)._asdict()
         rows.append({"source": MEASURED, "name": name, **{s: number(measured[s]) for s in scores}})
     rows += [
         {"source": PUBLISHED, "name": row["architecture"], **{s: row[s] for s in scores}}

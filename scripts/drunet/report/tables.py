@@ -102,7 +102,7 @@ def summary_table(metrics: pd.DataFrame, *, value: str = "dsc", resamples: int, 
         # A slide without a patient stands for itself.
         patients = scores["patient_id"].where(scores["patient_id"].notna(), scores["slide"])
         summary = summarise(scores[value].to_numpy(), patients.to_numpy(), resamples=resamples, seed=seed)
-        rows.append({**dict(zip(("run", "split", "stage"), key, strict=True)), **summary.to_dict()})
+        rows.append({**dict(zip(("run", "split", "stage"), key, strict=True)), **summary._asdict()})
     names = ["run", "split", "stage", "n", "groups", "mean", "sd", "median", "low", "high", "left_out"]
     return pd.DataFrame(rows, columns=names)
 

@@ -78,7 +78,7 @@ def slide_scores(arms: Mapping[str, pd.DataFrame], thresholds: Mapping[str, floa
         for (slide, patient), own in tiles.groupby(["slide", "patient"], sort=False):
             scores = tile_scores(own["p_tumour"].to_numpy(), own["label"].to_numpy(), thresholds[arm])
             place = {"arm": arm, "slide": slide, "patient": patient, "threshold": thresholds[arm]}
-            rows.append({**place, **scores.to_dict()})
+            rows.append({**place, **scores._asdict()})
     return pd.DataFrame(rows)
 
 
@@ -99,7 +99,7 @@ def arm_metrics(
     per_slide = slide_scores(arms, thresholds)
     for arm, tiles in arms.items():
         p, label, patients = (tiles[column].to_numpy() for column in ("p_tumour", "label", "patient"))
-        pooled = tile_scores(p, label, thresholds[arm]).to_dict()
+        pooled = tile_scores(p, label, thresholds[arm])._asdict()
         bounds = pooled_intervals(p, label, patients, thresholds[arm], resamples=resamples, seed=seed)
         own = per_slide[per_slide["arm"] == arm]
         values: dict[str, float] = {}

@@ -90,7 +90,7 @@ def coverage_table(tables: Mapping[str, pd.DataFrame], *, resamples: int, seed: 
         shares = []
         for name in ("share", "highlighted"):
             values, groups = table[name].to_numpy(float), table["group"].to_numpy()
-            found = summarise(values, groups, resamples=resamples, seed=seed).to_dict()
+            found = summarise(values, groups, resamples=resamples, seed=seed)._asdict()
             shares.append(with_interval(found["mean"], found["low"], found["high"], 3))
         right = table.loc[table["right"], "found"]
         rows.append(
