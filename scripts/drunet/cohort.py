@@ -238,7 +238,9 @@ def _text(path: str) -> str:
         if isinstance(error, OSError) and not Path(path).exists():
             mend = "Correct `cohort.sheet` in the configuration."
             raise SheetError("the sample sheet is not there", where="cohort.sheet", found=path, mend=mend) from error
-        raise _not_a_table(path, error) from error
+        what, found = "the sample sheet is not a tab-separated table", str(error).splitlines()[0]
+        mend = "Save it as UTF-8 text with tabs between the columns and a header line."
+        raise SheetError(what, where=path, found=found, mend=mend) from error
 
 
 def _cells(line: str, where: str) -> list[str]:
@@ -254,12 +256,6 @@ def _cells(line: str, where: str) -> list[str]:
         # Not the cell itself, nor its neighbours: a patient may be named there.
         found = f"cell {next(n for n, cell in enumerate(raw, start=1) if cell.count(chr(34)) % 2)}"
         raise SheetError(what, where=where, found=found, mend=mend) from error
-
-
-def _not_a_table(path: str, error: Exception) -> SheetError:
-    found = str(error).splitlines()[0]
-    mend = "Save it as UTF-8 text with tabs between the columns and a header line."
-    return SheetError("the sample sheet is not a tab-separated table", where=path, found=found, mend=mend)
 
 
 def _row(values: Mapping[str, str], where: str, root: Path) -> SheetRow:

@@ -43,7 +43,8 @@ def adjust_contrast(image: NDArray[np.uint8], factor: float, brightness: float =
     _check_image(image)
     means = np.array(cv2.mean(image)[:3], dtype=np.float32)
     table = _rounded((_LEVELS - means) * np.float32(factor) + means)
-    return _through_table(image, _rounded(table + np.float32(brightness) * np.float32(255)))
+    levels = _rounded(table + np.float32(brightness) * np.float32(255)).astype(np.uint8)
+    return np.asarray(cv2.LUT(np.ascontiguousarray(image), levels[None]), dtype=np.uint8)
 
 
 def adjust_brightness(image: NDArray[np.uint8], delta: float) -> NDArray[np.uint8]:
@@ -58,12 +59,6 @@ def adjust_brightness(image: NDArray[np.uint8], delta: float) -> NDArray[np.uint
 
 def _rounded(table: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.clip(np.rint(table), 0, 255)
-
-
-def _through_table(image: NDArray[np.uint8], table: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Replace each value by the entry of its channel's column in a (256, 3) table of grey levels."""
-    levels = table.astype(np.uint8)
-    return np.asarray(cv2.LUT(np.ascontiguousarray(image), levels[None]), dtype=np.uint8)
 
 
 def _check_image(image: NDArray[np.uint8]) -> None:
