@@ -15,8 +15,9 @@ from strange_onnx import BYTE, DOUBLE, HALF, SIDE, N, beside, classifier, endles
 from tiny_onnx import SIZE, by_hand
 
 from drunet.errors import ModelError
-from drunet.export import adoption, trial
+from drunet.export import adoption
 from drunet.export.adoption import adopt
+from drunet.export.decide import decide
 from drunet.export.digests import content_digest, ends_digest, external_files, model_digest
 from drunet.inference import EngineOptions, Layout, check_classifier, open_session, probabilities
 from drunet.refine import refine, refiner_size
@@ -32,7 +33,7 @@ ODDS = by_hand(TILES)
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try models in this process: starting another costs half a second."""
-    monkeypatch.setattr(adoption, "_tried", lambda asked, _: trial.decide(asked))
+    monkeypatch.setattr(adoption, "_tried", lambda asked, _: decide(asked))
 
 
 def take(source: Path, role: str = "classifier", seconds: float = 120, **settings: Any) -> tuple[Path, dict[str, Any]]:

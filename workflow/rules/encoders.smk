@@ -14,7 +14,7 @@ rule adopt_encoder:
         size=config["tiles"]["size"],
         settings=adopted_settings,
         digest=lambda wildcards: own_digests(config["encoders"][wildcards.encoder]["onnx"], digests.model_digest),
-        code=lambda wildcards: code("adopt_encoder", "drunet.export.trial"),
+        code=lambda wildcards: code("adopt_encoder", "drunet.export.decide"),
     resources:
         mem_mb=resource("adopt_encoder", "mem_mb", 12000),
         runtime=resource("adopt_encoder", "runtime", 20),

@@ -175,7 +175,7 @@ rule adopt_onnx:
         # What others look like beside the slides that it learnt from changes nothing in the model.
         settings=lambda wildcards: {k: v for k, v in settings_of(wildcards.model).items() if k != "appearance"},
         digest=lambda wildcards: own_digests(settings_of(wildcards.model)["onnx"], digests.model_digest),
-        code=lambda wildcards: code("adopt_onnx", "drunet.export.trial"),
+        code=lambda wildcards: code("adopt_onnx", "drunet.export.decide"),
     resources:
         mem_mb=resource("adopt_onnx", "mem_mb", 3000),
         runtime=resource("adopt_onnx", "runtime", 10),

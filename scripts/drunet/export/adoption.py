@@ -81,7 +81,7 @@ def _tried(asked: dict[str, Any], seconds: float) -> dict[str, Any]:
     roots = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "drunet.export.trial"],
+            [sys.executable, "-m", "drunet.export.decide"],
             input=json.dumps(asked),
             env={**os.environ, "PYTHONPATH": os.pathsep.join(roots)},
             capture_output=True,
