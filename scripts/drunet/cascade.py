@@ -4,8 +4,6 @@ What unsure is, a band of the student's probability, is chosen on validation sli
 audits a random sample; where it may differ on more of all tiles than allowed, the slide is done in full.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -6,8 +6,6 @@ from a regular grid here, and the size of its pictures, by which its kernels are
 heatmap never reaches `min_heat` nothing is outlined here; there, the heatmap is stretched to 0..1 on every slide.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

@@ -1,7 +1,5 @@
 """The sample sheet: which slides, whose, in which split, annotated how."""
 
-from __future__ import annotations
-
 import csv
 import math
 import operator

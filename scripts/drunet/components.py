@@ -1,7 +1,5 @@
 """Connected components of masks."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

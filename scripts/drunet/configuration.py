@@ -1,7 +1,5 @@
 """The configuration as a whole, checked in one way; no script imports this module: an edit here reruns nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The GPUs of a machine, handed out to jobs that run there at once: Snakemake counts them and says nothing of which."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import re

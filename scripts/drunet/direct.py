@@ -5,8 +5,6 @@ level: that takes longer than decoding (https://openslide.org, `read_region`). t
 a file's levels may be read so is found by comparison with OpenSlide.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 from collections import OrderedDict

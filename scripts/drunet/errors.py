@@ -1,7 +1,5 @@
 """What can go wrong for a user, as one small hierarchy."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

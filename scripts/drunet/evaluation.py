@@ -1,7 +1,5 @@
 """One slide against its annotation: which arrays are compared with which."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

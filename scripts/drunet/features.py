@@ -3,8 +3,6 @@
 It is mapped into memory, so that a slide of any size takes no more than a batch. NaN is a tile that could not be read.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable

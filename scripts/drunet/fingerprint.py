@@ -5,8 +5,6 @@ this digest in its `params` is rerun by both. Comments, docstrings and layout do
 not retrain a model. Templates and tables that stand beside a module, and that its code names, count with every byte.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import json

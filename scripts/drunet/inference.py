@@ -4,8 +4,6 @@ Reader threads fill whole batches, each from one open handle of the slide (reope
 handle that met an error must not be used again). Only so many are read ahead, which bounds memory.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping

@@ -1,7 +1,5 @@
 """How far a segmentation is from the truth, and how sure an average over slides is."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 

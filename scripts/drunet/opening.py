@@ -1,7 +1,5 @@
 """Opening a slide file, and what it says of itself: size, levels and resolution, held against each other."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ OpenVINO computes in half precision by itself on a processor that can, and takes
 Neither happens here: what is asked for is what is used, or it is an error.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace

@@ -4,8 +4,6 @@ So a slide that cannot be used does not stop a cohort: a job on it passes the ou
 many slides leaves it out and says so.
 """
 
-from __future__ import annotations
-
 import csv
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """From a refined probability to a clean outline (DRU-Net, "Post-processing")."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ Measured are the pixels that the network is shown, against the slide's own tissu
 sharp it is, and stains differ in strength. docs/trust.md has the formulas and what they find.
 """
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 

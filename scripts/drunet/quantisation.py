@@ -4,8 +4,6 @@ The file has QuantizeLinear and DequantizeLinear nodes (QDQ), which ONNX Runtime
 per channel, activations 8 bit with ranges seen on the calibration tiles (Jacob et al. 2018, arXiv 1712.05877).
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import tempfile

@@ -5,8 +5,6 @@ a physical scale it is square windows of a fixed µm/px, each lying half over th
 biopsy and a resection then look alike.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import onnxruntime as ort
 

@@ -3,8 +3,6 @@
 These are the steps of the workflow with its settings: the mask is the same to the pixel. Each step can be called alone.
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

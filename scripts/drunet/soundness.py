@@ -1,7 +1,5 @@
 """Whether a slide's levels show the same tissue, and how much of its tissue the file has no pixels of."""
 
-from __future__ import annotations
-
 import itertools
 
 import cv2

@@ -3,8 +3,6 @@
 Densities are -log10(I / 255) per channel R, G, B. NumPy and OpenCV; the same numbers whatever the number of threads.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

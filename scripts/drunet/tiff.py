@@ -1,7 +1,5 @@
 """What a TIFF says of itself beside its pixels: resolution, and tiles that it lacks."""
 
-from __future__ import annotations
-
 import logging
 import struct
 import zlib

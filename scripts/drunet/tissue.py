@@ -1,7 +1,5 @@
 """Where on the glass there is tissue. Lengths are in µm: the same settings mean the same at another resolution."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

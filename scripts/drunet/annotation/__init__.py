@@ -1,7 +1,5 @@
 """What pathologists drew: GeoJSON, XML of ASAP, ImageScope and HALO, and masks in, polygons and rasters out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast

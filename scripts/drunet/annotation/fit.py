@@ -1,7 +1,5 @@
 """Whether an annotation fits its slide: tumour lies on tissue, not on glass. Where it does not, why that may be."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import cv2

@@ -1,7 +1,5 @@
 """GeoJSON as QuPath writes it (RFC 7946 geometry; https://qupath.readthedocs.io, "Exporting annotations")."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

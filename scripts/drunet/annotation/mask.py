@@ -1,7 +1,5 @@
 """Mask images: tumour painted white on black, stretched over the slide."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Callable, Iterator

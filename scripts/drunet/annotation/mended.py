@@ -1,7 +1,5 @@
 """What was passed over or mended while an annotation was read: counted, so that it is never done in silence."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """Masks to polygons: the inverse of `rasterise`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

@@ -5,8 +5,6 @@ A Parquet table with a row per region: `name` (the class as written), `label` (t
 provenance. Coordinates are stored in full, so that what is computed from them is the same to the last bit.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from typing import Any, cast

@@ -5,8 +5,6 @@ with an object and writes out with it (QuPath's PathObjectTypeAdapter, since ver
 merging two outlines, has none and counts as drawn. The outline's own digest tells whether anybody touched it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections import Counter

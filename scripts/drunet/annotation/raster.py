@@ -1,7 +1,5 @@
 """Polygons to masks."""
 
-from __future__ import annotations
-
 import numpy as np
 import shapely
 from numpy.typing import NDArray

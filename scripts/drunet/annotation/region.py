@@ -1,7 +1,5 @@
 """What every annotation format comes down to: labelled polygons in level-0 pixels."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Each function takes a uint8 array (h, w, 3) in RGB and returns a new one. Agains
 differ by at most one grey level, since TensorFlow scales by 255.5 and truncates where values are rounded here.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

@@ -6,8 +6,6 @@ s < 0 shrinks. Lenses act in sequence, each on the result of the one before, as 
 the published listing can also be read otherwise.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache

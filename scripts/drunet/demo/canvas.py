@@ -1,7 +1,5 @@
 """Layers of stain of one picture, and the strokes that tissues are painted with. Lengths are µm, angles radians."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Smooth random fields, from which every shape and texture of the drawn pictures is cut."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

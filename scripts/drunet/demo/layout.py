@@ -1,7 +1,5 @@
 """Where which tissue lies on a demo slide, before anything is painted."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import NamedTuple

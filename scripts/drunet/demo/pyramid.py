@@ -1,7 +1,5 @@
 """Write an array as a pyramidal, tiled TIFF that OpenSlide reads."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import cv2

@@ -4,8 +4,6 @@ Tumour differs from other tissue by its nuclei and its growth, hardly by its col
 are as dark, and the stain varies between patients.
 """
 
-from __future__ import annotations
-
 import os
 import uuid
 import zlib

@@ -1,7 +1,5 @@
 """Tissues stained with haematoxylin and eosin: each painter paints the pixels of one kind."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import cv2

@@ -1,7 +1,5 @@
 """Finished ONNX models of anyone's: tried, pinned by digest, and taken into the results."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

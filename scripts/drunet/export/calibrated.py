@@ -1,7 +1,5 @@
 """A classifier's ONNX file with its temperature inside: logits are scaled before the softmax."""
 
-from __future__ import annotations
-
 import os
 
 import numpy as np

@@ -4,8 +4,6 @@ In a process of its own, for a stranger's graph may never end: `python -m drunet
 JSON, and writes what was decided or the parts of the message that refuses it.
 """
 
-from __future__ import annotations
-
 import json
 import resource
 import sys

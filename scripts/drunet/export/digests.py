@@ -1,7 +1,5 @@
 """Digests of files that users give, without ONNX or NumPy: the rules ask for them whenever they are read."""
 
-from __future__ import annotations
-
 import hashlib
 import mmap
 import os

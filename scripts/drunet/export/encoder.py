@@ -4,8 +4,6 @@ In that form it takes `input_image`, float32 (n, size, size, 3) in 0..255 of the
 features a tile, float32 (n, features): scaling, resizing, the order of axes and the pooling of tokens are in the graph.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -3,8 +3,6 @@
 Pipelines are FAST's text files (its Pipeline.cpp), the project is laid out as FastPathology's Project.cpp reads it.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 import time

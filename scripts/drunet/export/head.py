@@ -1,7 +1,5 @@
 """An encoder and a head as one classifier: an ONNX file that takes tiles and gives [non-tumour, tumour]."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from typing import Any

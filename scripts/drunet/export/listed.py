@@ -4,8 +4,6 @@ A model is named as `onnx: listed:NAME`. Its file is fetched once, by its digest
 it stood; without a network it is taken from a folder.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path

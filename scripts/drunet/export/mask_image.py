@@ -1,7 +1,5 @@
 """Segmentation masks as pyramidal TIFF."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import cv2

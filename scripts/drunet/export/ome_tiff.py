@@ -1,7 +1,5 @@
 """Probability and mask of a slide as pyramidal OME-TIFF, for Bio-Formats, QuPath, Fiji and napari."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Keras models as ONNX files, normalised inside the graph, parity checked; tf2onnx starts from TensorFlow's graph."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence

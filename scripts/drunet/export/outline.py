@@ -1,7 +1,5 @@
 """Outlines for QuPath: masks to level-0 polygons, polygons to GeoJSON."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import json

@@ -1,7 +1,5 @@
 """Pyramidal, tiled TIFF: one writer for masks and slides."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any

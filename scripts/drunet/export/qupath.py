@@ -1,7 +1,5 @@
 """A QuPath project of a run: project.qpproj, as QuPath's DefaultProject reads it."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Mapping

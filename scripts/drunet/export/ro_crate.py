@@ -4,8 +4,6 @@ Slides are named by their digests alone, so that neither a path nor a patient is
 them again.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import io

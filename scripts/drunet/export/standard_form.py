@@ -1,7 +1,5 @@
 """The standard form of a finished ONNX model: what differs from it is done by layers that are added to the file."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Trial of a finished ONNX model on tiles made from a seed, and the form in which the workflow runs it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

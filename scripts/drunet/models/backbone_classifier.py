@@ -4,8 +4,6 @@ Source: DRU-Net, Table 5. The paper does not say where the single backbones end:
 unless `cut` names a layer. The studies of other papers build theirs by the options.
 """
 
-from __future__ import annotations
-
 from typing import Unpack
 
 import keras

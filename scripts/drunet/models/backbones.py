@@ -4,8 +4,6 @@ What they see is up to the architecture: RGB in [0, 1], as the authors' code fee
 by `models.image_normalisation`, perhaps as in the training of Keras' ImageNet weights (`models.names.OWN_SCALING`).
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial

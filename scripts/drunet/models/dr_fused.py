@@ -4,8 +4,6 @@ Source: DRU-Net, "Patch-wise classifier"; cuts, head and scaling from the author
 scaled to [0, 1], not the preprocessing of Keras' own applications, unless `normalise` says so.
 """
 
-from __future__ import annotations
-
 from typing import Any, Unpack
 
 import keras

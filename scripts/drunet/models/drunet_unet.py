@@ -4,8 +4,6 @@ Source: DRU-Net, "Refinement network"; widths and order of layers from the autho
 image and heatmap to four channels; the authors' code first makes three channels of the heatmap by a convolution.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

@@ -1,7 +1,5 @@
 """The head of a patch-wise classifier on the features of an encoder: one dense layer, or two."""
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 from keras import layers

@@ -4,8 +4,6 @@ Source: Pedersen et al. 2022 for the backbone and tiles of 256 px. Their reposit
 the width of the head and its dropout no source was found.
 """
 
-from __future__ import annotations
-
 from typing import Unpack
 
 import keras

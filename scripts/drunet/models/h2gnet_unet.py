@@ -5,8 +5,6 @@ of four channels; here they are two inputs, as for any refiner, and put together
 the renormalised kind, which Keras 3 no longer has; the arrays of weights that are applied are the same.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

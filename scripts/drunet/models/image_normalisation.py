@@ -1,7 +1,5 @@
 """How pixels in [0, 1] are scaled inside the graph, before a network sees them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

@@ -6,8 +6,6 @@ takes one picture of four channels, which must be the slide's red, green and blu
 renormalised batch normalisation, which Keras 3 no longer has, the arrays that inference applies are taken.
 """
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

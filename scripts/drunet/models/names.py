@@ -1,7 +1,5 @@
 """What settings may call backbones and scalings of pixels, told without importing Keras."""
 
-from __future__ import annotations
-
 # What backbones are called in keras.applications; their names here are the same in small letters.
 _KINDS = (
     "VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet50V2", "ResNet101V2", "MobileNet", "MobileNetV2",

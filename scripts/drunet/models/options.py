@@ -1,7 +1,5 @@
 """Options that the builders of classifiers share, and checks of options, which may come from a configuration."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

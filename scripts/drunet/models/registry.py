@@ -1,7 +1,5 @@
 """Architectures by name. Keras is imported only once one of them is built."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import os

@@ -1,7 +1,5 @@
 """The model card: what a stranger has to know before trusting a model."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Bringing together what the report shows, from the files that the workflow made."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import platform

@@ -1,7 +1,5 @@
 """Published figures beside measured ones, each marked as what it is."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

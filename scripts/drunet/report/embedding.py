@@ -1,7 +1,5 @@
 """Putting pictures into a page that is complete in itself."""
 
-from __future__ import annotations
-
 import base64
 import io
 import math

@@ -1,7 +1,5 @@
 """Figures of the report, in one calm style; by Matplotlib's objects: none is registered or shown by accident."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

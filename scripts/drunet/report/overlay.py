@@ -4,8 +4,6 @@ Colours follow the paper's Fig. 6: green where prediction and truth agree, white
 negative. The slide beneath is dimmed, since white would not read on glass.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import cache

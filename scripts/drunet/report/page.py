@@ -3,8 +3,6 @@
 It can be mailed, archived and printed: pictures are embedded, but for those that would make it too large for that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial

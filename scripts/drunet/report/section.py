@@ -1,7 +1,5 @@
 """A study's part of the report: its file, and its own page."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from html import unescape

@@ -1,7 +1,5 @@
 """The two pictures of every slide: its heatmap, and its segmentation over the truth."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from PIL import Image

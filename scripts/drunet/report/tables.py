@@ -1,7 +1,5 @@
 """Tables as numbers (DataFrame, TSV) and as HTML for a reader."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

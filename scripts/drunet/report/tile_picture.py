@@ -1,7 +1,5 @@
 """Eight tiles with their probabilities: whether a finished model's class and scale are right is seen at a glance."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

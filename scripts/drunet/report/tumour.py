@@ -1,7 +1,5 @@
 """Tumour of slides and patients in numbers, whether anybody has annotated them or not."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the page's first paragraph is made from: usable slides, the split to judge by, and the Dice of each run."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

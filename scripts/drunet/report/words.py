@@ -1,7 +1,5 @@
 """Numbers, counts and times as text: the filters of a page's template."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

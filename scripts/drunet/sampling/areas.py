@@ -5,8 +5,6 @@ threshold allows; that threshold comes from a model that was trained before. Are
 partial and tiles where it is whole.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

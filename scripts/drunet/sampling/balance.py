@@ -1,7 +1,5 @@
 """Classes as often as each other: over- and under-sampling of an epoch's crops as they were drawn."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -5,8 +5,6 @@ with four clusters on weighted colours, on thumbnails. Here the colour of a tile
 slide, and all training slides are clustered together, so that a tissue is the same one on every slide.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Sampling strategies by name, as a classifier's `data.sampling` gives them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Settings of augmentation. What is null or left out is not done, and draws no random number."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, Strict

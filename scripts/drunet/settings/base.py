@@ -1,7 +1,5 @@
 """The base of all settings: strict, frozen, built when first used, and one-line errors."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Self

@@ -1,7 +1,5 @@
 """Settings of the cascade: a student judges every tile, its teacher those that the student is unsure of."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

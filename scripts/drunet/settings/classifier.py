@@ -1,7 +1,5 @@
 """Settings of a patch-wise classifier that is trained here."""
 
-from __future__ import annotations
-
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator

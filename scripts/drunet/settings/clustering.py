@@ -1,7 +1,5 @@
 """Settings of the refinement by clustering."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from drunet.settings.base import Block, Share

@@ -1,7 +1,5 @@
 """Settings of the cohort: sample sheets, annotation classes, bad slides."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag

@@ -1,7 +1,5 @@
 """Settings of knowledge distillation: how a classifier learns from another one's outputs."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Settings of encoders, which are finished ONNX files, and of classifiers whose head alone is trained here."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, Strict, model_validator

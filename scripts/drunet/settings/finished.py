@@ -1,7 +1,5 @@
 """Settings of a finished ONNX model."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

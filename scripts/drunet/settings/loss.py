@@ -1,7 +1,5 @@
 """Settings of a classifier's loss."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator

@@ -1,7 +1,5 @@
 """Configuration files and blocks put together: repeated keys, merged blocks, models that are `like` another."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """pydantic's errors in one line: key, value found, what is allowed, the nearest known name."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

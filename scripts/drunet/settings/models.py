@@ -1,7 +1,5 @@
 """Settings of all models, trained here or finished, and of the runs that pair them."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Tag, model_validator

@@ -1,7 +1,5 @@
 """Settings of a network: architecture, weights to begin with, options."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 

@@ -1,7 +1,5 @@
 """Cross-references of the configuration; no script imports this module, so that an edit here reruns nothing."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping

@@ -1,7 +1,5 @@
 """Settings of a refinement network that is trained here."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema

@@ -1,7 +1,5 @@
 """Resources of the rules: memory, run time, threads."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Settings of the sampling strategy: which labelled tiles an epoch shows."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator

@@ -1,7 +1,5 @@
 """JSON schemas of the settings, with the fields' descriptions: for messages, and for editors."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 from itertools import pairwise

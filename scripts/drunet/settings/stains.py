@@ -1,7 +1,5 @@
 """Settings of stain normalisation."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field, Strict

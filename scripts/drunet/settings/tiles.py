@@ -1,7 +1,5 @@
 """Settings of the tiles: their grid, and how they are labelled."""
 
-from __future__ import annotations
-
 from typing import Self
 
 from pydantic import Field, model_validator

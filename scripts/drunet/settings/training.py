@@ -1,7 +1,5 @@
 """Settings of a training: optimiser, length, early stopping."""
 
-from __future__ import annotations
-
 from typing import Literal, Self
 
 from pydantic import Field, model_validator

@@ -4,8 +4,6 @@ Keras' moving averages forget with momentum 0.99: after a few hundred steps they
 gave, and the network is judged with statistics that it never learnt with.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any

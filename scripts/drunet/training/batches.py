@@ -3,8 +3,6 @@
 Every batch is a function of (seed, epoch, index) alone: neither threads nor a restart change the samples.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 from abc import ABC, abstractmethod

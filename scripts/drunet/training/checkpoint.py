@@ -1,7 +1,5 @@
 """Training states on disk: weights, and the state of a training that may be killed."""
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Training a patch-wise classifier on annotated slides."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial

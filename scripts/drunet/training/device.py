@@ -1,7 +1,5 @@
 """Where Keras computes: on the GPU that was asked for, or not at all."""
 
-from __future__ import annotations
-
 import keras
 
 from drunet.errors import ProviderError

@@ -1,7 +1,5 @@
 """Training the head of a classifier on the features of an encoder, which are kept per slide."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """One training loop for every model: early stopping, best weights, progress, and going on after a kill."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What training lowers: cross-entropy and focal loss of classifiers, Dice of refiners (and Dice as a metric)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

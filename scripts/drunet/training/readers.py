@@ -1,7 +1,5 @@
 """Readers of training data from slides: the annotated slide, its tiles, and where an epoch's crops come from."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """What the recipes of training share: the network to begin with, a training's identity, and facts of it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Training the refinement network on heatmaps of slides that the classifier did not learn from."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

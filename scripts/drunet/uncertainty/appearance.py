@@ -1,7 +1,5 @@
 """Whether a slide looks like those that a classifier learnt from, by stain and detail; docs/trust.md has the rule."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping, Sequence

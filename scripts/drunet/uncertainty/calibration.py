@@ -1,7 +1,5 @@
 """Calibration of tile probabilities: temperature scaling, the error before and after; docs/trust.md has formulas."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ Uncertainty alone asks for the same doubtful structure again and again. So the c
 annotated or chosen already: a k-center in colour and texture (Sener and Savarese 2018), joined with uncertainty.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

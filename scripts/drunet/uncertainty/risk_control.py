@@ -1,7 +1,5 @@
 """Bounds on missed and false tumour, by conformal risk control (Angelopoulos et al. 2022; docs/trust.md)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

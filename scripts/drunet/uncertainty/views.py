@@ -5,8 +5,6 @@ A tile has no up and no left, so that a network which answers a turned or mirror
 on a few of them (deep ensembles, Lakshminarayanan et al. 2017). Neither shows an error that all views share.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
