@@ -90,21 +90,29 @@ def _work(project: Project, folder: Path, names: list[str]) -> None:
     results, of_run = project.results, folder / "runs" / RUN
     every = {file: [str(of_run / name / file) for name in names] for file in OF_A_RUN}
     tissue = [str(folder / "slides" / name / "tissue.png") for name in names]
-    slides, tumour = str(folder / "slides.tsv"), str(of_run / "tumour.tsv")
+    slides, tumour, outcomes = str(folder / "slides.tsv"), str(of_run / "tumour.tsv"), str(of_run / "slides.tsv")
+    config, run = project.config, project.config["runs"][RUN]
+    heatmaps, old = results / "heatmaps" / run["classifier"], [row["slide_id"] for row in project.rows]
     begun = time.perf_counter()
     rules.script(
         "list_outcomes",
         "list_outcomes.log",
         Named(
-            slides=slides, masks=every["segmentation.tif"], small=every["segmentation.png"], tissue=tissue, cascades=[]
+            slides=slides,
+            masks=every["segmentation.tif"],
+            small=every["segmentation.png"],
+            tissue=tissue,
+            cascades=[],
+            classified=[str(heatmaps / f"{old[number % len(old)]}.parquet") for number in range(len(names))],
+            appearance=[],
         ),
-        Named(table=str(of_run / "slides.tsv"), tumour=tumour, patients=str(of_run / "tumour_per_patient.tsv")),
+        Named(table=outcomes, tumour=tumour, patients=str(of_run / "tumour_per_patient.tsv")),
         slides=names,
         patients={name: number for number, name in enumerate(names, 1)},
         on_bad_slide="skip",
+        bounded=False,
     )
     listed = time.perf_counter()
-    config, run = project.config, project.config["runs"][RUN]
     settings = {key: config[key] for key in ("tissue", "tiles", "postprocess", "measure")}
     (folder / "report").mkdir()
     rules.script(
@@ -112,6 +120,8 @@ def _work(project: Project, folder: Path, names: list[str]) -> None:
         "report.log",
         Named(
             slides=slides,
+            outcomes=[outcomes],
+            appearances=[],
             tumour=[tumour],
             metrics=[str(of_run / "metrics.tsv")],
             tile_metrics=[str(results / "runs" / RUN / "tile_metrics.tsv")],
@@ -130,6 +140,7 @@ def _work(project: Project, folder: Path, names: list[str]) -> None:
         title="Soak",
         formats=["geojson"],
         runs={RUN: run},
+        known=[],
         measured=[{"slide": name, "split": "test", "patient": number} for number, name in enumerate(names, 1)],
         trained=[],
         settings={**settings, "models": {run[part]: config[f"{part}s"][run[part]] for part in PARTS}},

@@ -268,7 +268,11 @@ def test_a_page_of_100_slides_with_pictures_can_be_mailed(tmp_path: Path) -> Non
 def test_pictures_of_too_many_slides_stand_beside_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "LARGEST_PAGE", 300_000)
     picture, slides = textured(tmp_path, 200), a_cohort(8)
-    overlays = [page.OverlayEntry(s, "drunet", picture, picture) for s in slides["slide_id"]]
+    overlays = [page.OverlayEntry(s, "drunet", picture, picture) for s in slides["slide_id"][1:]]
+    exif = Image.Exif()
+    exif[0x010E] = "Jane Doe"
+    Image.open(picture).save(tmp_path / "named.jpg", exif=exif)
+    overlays.insert(0, page.OverlayEntry("s000", "drunet", tmp_path / "named.jpg", picture))
     page.write_page(tmp_path / "page.html", page.ReportInputs("T", slides, NO_METRICS, NO_TILES, overlays=overlays))
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
     linked = re.findall(r'<img src="([^"]+)"', html)
@@ -276,6 +280,9 @@ def test_pictures_of_too_many_slides_stand_beside_the_page(tmp_path: Path, monke
     for address in linked:
         with Image.open(tmp_path / address) as shown:
             assert shown.size == (200, 200)
+    # As they are, but for one that says more than its pixels.
+    contents = [(tmp_path / address).read_bytes() for address in linked]
+    assert b"Jane" not in contents[0] and set(contents[1:]) == {picture.read_bytes()}
 
 
 @pytest.fixture(scope="module")

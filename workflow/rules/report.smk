@@ -31,7 +31,7 @@ rule report:
         ],
     output:
         page=report("<results>/report/report.html", caption="../report/page.rst", category="Report"),
-        # Empty, unless the page would grow too large.
+        # Empty, unless the page would grow too large: then links to the pictures of the runs.
         pictures=directory("<results>/report/pictures"),
     log:
         "<logs>/report.log",

@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
-from drunet.files import whole_file
 from drunet.report import figures
 from drunet.report.words import FILTERS, missing
 
@@ -42,11 +43,13 @@ def embed_figure(figure: Figure) -> str:
 
 
 def embed_picture(path: Path, longest: int, most: float = math.inf) -> str:
-    """A picture no larger than `longest` as a data address; made anew from its pixels, so that no metadata follows.
+    """A picture no larger than `longest` as a data address; made anew from its pixels where metadata would follow.
 
-    A PNG, with the lines and letters of a drawing, stays one; anything else becomes a JPEG. The picture shrinks until
-    its address has no more than `most` characters, or `SMALLEST` pixels.
+    A JPEG that is small enough stays as it is. A PNG, with the lines and letters of a drawing, stays one; anything else
+    becomes a JPEG. The picture shrinks until its address has no more than `most` characters, or `SMALLEST` pixels.
     """
+    if _plain(path, longest) and len(address := _data_address("jpeg", path.read_bytes())) <= most:
+        return address
     picture, kind = _pixels(path), "png" if path.suffix.lower() == ".png" else "jpeg"
     # What pictures of slides take: 0.3 characters per pixel of a square around them.
     side = int(min(longest, max(SMALLEST, (most / 0.3) ** 0.5)))
@@ -56,9 +59,26 @@ def embed_picture(path: Path, longest: int, most: float = math.inf) -> str:
 
 
 def write_picture(source: Path, target: Path, longest: int) -> None:
-    """Write a picture no larger than `longest` as JPEG; made anew from its pixels, so that no metadata follows."""
-    with whole_file(target) as temporary:
-        temporary.write_bytes(_encoded(_pixels(source), longest, "jpeg"))
+    """Put a JPEG that is its pixels alone into a new folder as it is, linked where the file system can.
+
+    Anything else becomes a JPEG no larger than `longest`, made anew from its pixels, so that no metadata follows.
+    """
+    # Not by way of `whole_file`: that lists the folder for every file.
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not _plain(source):
+        target.write_bytes(_encoded(_pixels(source), longest, "jpeg"))
+        return
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _plain(path: Path, longest: float = math.inf) -> bool:
+    """Whether a file is an RGB JPEG no larger than `longest`, without metadata."""
+    with Image.open(path, formats=("PNG", "JPEG")) as picture:
+        small = picture.mode == "RGB" and max(picture.size) <= longest
+        return small and isinstance(picture, JpegImageFile) and {name for name, _ in picture.applist} <= {"APP0"}
 
 
 def _pixels(path: Path) -> Image.Image:

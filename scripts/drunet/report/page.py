@@ -133,8 +133,11 @@ def write_page(path: AnyPath, inputs: ReportInputs) -> None:
         models=pd.DataFrame(list(inputs.models)),
     )
     pictures = sum(p is not None for entry in inputs.overlays for p in (entry.heatmap_picture, entry.overlay))
-    without = render(cards=_cards(inputs, lambda *_: ""), beside=False)
-    most = (LARGEST_PAGE - len(without.encode())) // max(1, pictures)
+    room = LARGEST_PAGE
+    # Where the pictures alone would be too many, the page need not be written for its size.
+    if pictures * LEAST_PICTURE <= room:
+        room -= len(render(cards=_cards(inputs, lambda *_: ""), beside=False).encode())
+    most = room // max(1, pictures)
     beside = most < LEAST_PICTURE
     longest = 1200 if beside or len(inputs.overlays) <= MANY_SLIDES else 760
 
@@ -158,8 +161,9 @@ def _cards(inputs: ReportInputs, place: Callable[[str, str, str, Path], str]) ->
     """
     facts = inputs.slides.assign(split=tables.splits_of(inputs.slides)).set_index("slide_id").to_dict("index")
     found = {(run, row["slide"]): row for run, table in inputs.tumour.items() for row in table.to_dict("records")}
-    measured = inputs.metrics.groupby(["run", "slide"])
-    dice = {key: dict(zip(rows["stage"], rows["dsc"], strict=True)) for key, rows in measured}
+    dice = dict[tuple[str, str], dict[str, float]]()
+    for run, slide, stage, value in inputs.metrics[["run", "slide", "stage", "dsc"]].itertuples(index=False):
+        dice.setdefault((run, slide), {})[stage] = value
     made: list[dict[str, Any]] = []
     for entry in inputs.overlays:
         row, scores = found.get((entry.run, entry.slide), {}), dice.get((entry.run, entry.slide), {})

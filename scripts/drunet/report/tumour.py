@@ -60,14 +60,15 @@ def tumour_per_patient(table: pd.DataFrame) -> pd.DataFrame:
 
     A patient has tumour if any slide has; without one it is unknown as long as a slide has no result.
     """
-    rows = []
-    for patient, own in table.groupby("patient", sort=False):
-        found, known = set(own["tumour"]), own[own["tumour"] != UNKNOWN]
-        tumour = next(answer for answer in (YES, UNKNOWN, NO) if answer in found)
-        tissue = known["tissue_mm2"].sum() or np.nan
-        areas = known["tumour_mm2"].sum(min_count=1), tissue, (known["share"] * known["tissue_mm2"]).sum() / tissue
-        rows.append([patient, len(own), len(known), tumour, *areas, ", ".join(own["slide"])])
-    return pd.DataFrame(rows, columns=["patient", "slides", "segmented", "tumour", *_AREAS, "slide_ids"])
+    known = table["tumour"] != UNKNOWN
+    each = table.assign(known=known, yes=table["tumour"] == YES, **{area: table[area].where(known) for area in _AREAS})
+    by = each.assign(share=each["share"] * each["tissue_mm2"]).groupby("patient", sort=False)
+    found = by.agg(slides=("slide", "size"), segmented=("known", "sum"), yes=("yes", "any"))
+    tissue = by["tissue_mm2"].sum().replace(0, np.nan)
+    answers = np.select([found["yes"], found["segmented"] < found["slides"]], [YES, UNKNOWN], NO).astype(object)
+    areas = {"tumour_mm2": by["tumour_mm2"].sum(min_count=1), "tissue_mm2": tissue, "share": by["share"].sum() / tissue}
+    found = found.drop(columns="yes").assign(tumour=answers, **areas, slide_ids=by["slide"].agg(", ".join))
+    return found.reset_index()
 
 
 def read_tumour(path: AnyPath) -> pd.DataFrame:
