@@ -12,6 +12,7 @@ from tiny_cohort import Project
 from drunet.files import read_json
 from drunet.heatmap import read_field
 from drunet.tiles import read_table
+from drunet_commands.viewer.opened import open_results
 
 pytestmark = pytest.mark.slow
 
@@ -49,3 +50,7 @@ def test_the_next_regions_lie_where_nothing_is_annotated(own_copy: Project) -> N
     boxes = read_json(folder / "outlines/unlabelled.geojson")["features"]
     assert [b["properties"]["name"].split(":")[0] for b in boxes] == ["annotate 1", "annotate 2", "annotate 3"]
     assert [p.name for p in folder.glob("outlines/*.geojson")] == ["unlabelled.geojson"]
+    listed = {s["id"]: s["runs"]["by_colour"]["next"] for s in open_results(own_copy.folder, []).summary()["slides"]}
+    corners = chosen[["x0", "y0", "x1", "y1"]].to_numpy().tolist()
+    assert [region["box"] for region in listed["unlabelled"]] == corners and listed["tumour_a"] == []
+    assert [region["why"] for region in listed["unlabelled"]] == list(chosen["why"])

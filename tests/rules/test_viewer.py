@@ -438,6 +438,7 @@ def test_a_run_that_is_half_finished_shows_what_is_there(own_copy: Project) -> N
         "uncertainty": False,
         "quality": True,
         "dice": None,
+        "next": [],
     }
     assert slides[SLIDE]["runs"][RUN]["reason"] == "too few tiles"
     assert slides["unlabelled"]["status"] == "missing"

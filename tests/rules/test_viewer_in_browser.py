@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from tiny_cohort import Project
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+REGIONS = """rank slide x0 y0 x1 y1 why
+1 unlabelled 320 192 384 256 unsure
+2 unlabelled 64 64 128 128 unlike
+""".replace(" ", "\t")
 CLASSES = {"tumour": ["tumor"], "non_tumour": ["stroma"], "ignore": []}
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here (Debian: apt install chromium)")
 
@@ -31,14 +35,17 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium h
 @pytest.fixture(scope="module")
 def address(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The address that `drunet view` prints, and where it saves."""
-    saves = tmp_path_factory.mktemp("saves")
+    saves, project = tmp_path_factory.mktemp("saves"), finished.copy_to(tmp_path_factory.mktemp("viewed") / "project")
+    regions = project.results / "next_regions/tone/regions.tsv"
+    regions.parent.mkdir(parents=True)
+    regions.write_text(REGIONS)
     command = [
         sys.executable,
         "-m",
         "drunet_commands.cli",
         "view",
         "--directory",
-        finished.folder,
+        project.folder,
         "--port",
         "0",
         "--save",
@@ -146,6 +153,29 @@ def test_an_address_leads_back_to_the_place(page: Page) -> None:
     page.keyboard.press("n")
     ready(page, "unlabelled")
     assert page.inner_text("#name") == "unlabelled"
+
+
+def test_the_list_of_what_to_annotate_next_leads_to_each_square_and_shows_it(page: Page) -> None:
+    page.evaluate("location.hash = 'slide=tumour_b&run=by_colour'")
+    ready(page, "tumour_b")
+    assert page.is_disabled("#layer-next")
+    entries = page.locator("#regions a")
+    said = [" ".join(text.split()) for text in entries.all_inner_texts()]
+    assert said == ["1. unlabelled the classifier is unsure here", "2. unlabelled looks unlike all that is annotated"]
+    entries.nth(0).click()
+    ready(page, "unlabelled")
+    page.wait_for_timeout(300)
+    place = page.evaluate("Object.fromEntries(new URLSearchParams(location.hash.slice(1)))")
+    assert (float(place["x"]), float(place["y"])) == pytest.approx((352, 224), abs=2)
+    # Of the layers the squares alone, of 64 px, and no fill.
+    page.evaluate("for (const box of document.querySelectorAll('#toggles input[type=checkbox]:checked')) box.click()")
+    assert drawn(page) == 0
+    page.keyboard.press("7")
+    assert 0 < drawn(page) < (64 * float(place["zoom"])) ** 2 / 4
+    entries.nth(1).click()
+    page.wait_for_timeout(300)
+    moved = page.evaluate("Object.fromEntries(new URLSearchParams(location.hash.slice(1)))")
+    assert (moved["slide"], float(moved["x"])) == ("unlabelled", pytest.approx(96, abs=2))
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ rule uncertainty:
 
 rule next_regions:
     input:
+        # The viewer lists what these tables name.
         expand("<results>/next_regions/{model}/regions.tsv", model=[m for m in USED_CLASSIFIERS if not encoder_of(m)]),
 
 

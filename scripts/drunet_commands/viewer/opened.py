@@ -82,6 +82,23 @@ class Opened:
             found["uncertainty.tif"] = unsure
         return {n: p for n, p in found.items() if p.is_file() and not p.is_symlink() and not outcome_of(p)}
 
+    def regions(self, run: str) -> dict[str, list[dict[str, Any]]]:
+        """By slide, what to annotate next for a run's classifier: rank, why, and box (left, top, right, bottom).
+
+        Boxes count from where the pixels that are shown begin.
+        """
+        table = self.results / "next_regions" / self.models.get(run, "") / "regions.tsv"
+        found = dict[str, list[dict[str, Any]]]()
+        if table.is_file():
+            with table.open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file, delimiter="\t"):
+                    x, y = status_of(self.results, row["slide"]).get("geojson_origin") or (0, 0)
+                    box = [
+                        float(row[key]) - start for key, start in zip(("x0", "y0", "x1", "y1"), (x, y) * 2, strict=True)
+                    ]
+                    found.setdefault(row["slide"], []).append({"rank": int(row["rank"]), "why": row["why"], "box": box})
+        return found
+
     def saved(self, slide: str) -> Path:
         """The corrected outlines of a slide, once they are saved."""
         return self.saves / f"{slide}.geojson"
@@ -91,15 +108,21 @@ class Opened:
         dice = {run: _dice(self.results / "runs" / run / "metrics.tsv") for run in self.runs()}
         going = ["A run is going on here, or was cut off."] * bool(_inside(self.directory / ".snakemake" / "locks"))
         classes = {label: [n for n in names if "*" not in n] for label, names in self.classes.items()}
-        slides = [self._slide(slide, row, dice) for slide, row in self.rows.items()]
+        regions = {run: self.regions(run) for run in dice}
+        slides = [self._slide(slide, row, dice, regions) for slide, row in self.rows.items()]
         return {"runs": list(dice), "remarks": [*self.remarks, *going], "classes": classes, "slides": slides}
 
-    def _slide(self, slide: str, row: SheetRow, dice: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    def _slide(
+        self, slide: str, row: SheetRow, dice: Mapping[str, Mapping[str, float]], regions: Mapping[str, Any]
+    ) -> dict[str, Any]:
         facts = status_of(self.results, slide)
         said = {key: facts.get(key, "") for key in ("status", "reason", "mend")}
         if not Path(row.path).is_file():
             said = _GONE
-        runs = {run: self._outcome(run, slide, facts) | {"dice": dice[run].get(slide)} for run in dice}
+        runs = {
+            run: self._outcome(run, slide, facts) | {"dice": dice[run].get(slide), "next": regions[run].get(slide, [])}
+            for run in dice
+        }
         flags = {"annotated": bool(row.annotation), "saved": self.saved(slide).is_file()}
         return {"id": slide, "split": row.split, "runs": runs, **flags, **said}
 

@@ -10,6 +10,7 @@ export const OUTLINES = [
   ["found", "errors", "#00cc88", []],
   ["false", "errors", "#0072b2", [8, 4]],
   ["missed", "errors", "#ff4828", [2, 3]],
+  ["next", "next", "#1c2026", [10, 4]],
 ];
 
 export function colour(p) {
@@ -140,8 +141,15 @@ export class Pane {
       const { opacity } = layers[layer];
       ink.fillStyle = ink.strokeStyle = fill;
       ink.globalAlpha = opacity * 0.6;
-      if (name !== "truth") ink.fill(this.paths[name], "evenodd");
+      if (!["truth", "next"].includes(name)) ink.fill(this.paths[name], "evenodd");
       ink.globalAlpha = Math.min(1, opacity * 2);
+      // White beneath the dashes: tissue is of any colour.
+      if (name === "next") {
+        Object.assign(ink, { strokeStyle: "#fff", lineWidth: 4 / scale });
+        ink.setLineDash([]);
+        ink.stroke(this.paths[name]);
+        ink.strokeStyle = fill;
+      }
       ink.lineWidth = 2 / scale;
       ink.setLineDash(dashes.map((d) => d / scale));
       ink.stroke(this.paths[name]);

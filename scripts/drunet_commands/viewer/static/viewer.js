@@ -13,7 +13,11 @@ const LAYERS = [
     [["found", "found"], ["false alarm", "false"], ["missed", "missed"], ["not annotated", "unjudged"]]],
   ["uncertainty", "Uncertainty", "how far answers to turned and mirrored tiles lie apart", []],
   ["quality", "Quality", "tiles whose answer is worth less", []],
+  ["next", "To annotate next", "squares that should teach most", [["", "next"]]],
 ];
+// What `next_regions` says of a square, in words.
+const WHY = { unsure: "the classifier is unsure here", unlike: "looks unlike all that is annotated",
+  "unsure and unlike": "the classifier is unsure, and it looks unlike all that is annotated" };
 const FAULTS = ["out of focus", "folded", "under ink"];  // as thirds of the map of quality
 const MAPS = { heatmap: 1, uncertainty: 0.5, quality: 1 };  // and the value of their brightest colour
 const layers = Object.fromEntries(LAYERS.map(([name]) => [name, { on: false, opacity: 0.5 }]));
@@ -85,6 +89,22 @@ function list() {
     entry.querySelector("small").className = kind;
     entry.querySelector("i").textContent = [slide.split, slide.annotated && "annotated", slide.saved && "corrected"].filter(Boolean).join(" · ");
     return entry;
+  }));
+}
+
+// What is worth annotating next, best first; an address that leads to the square in the middle of the view.
+function listNext() {
+  const all = cohort.slides.flatMap((s) => (outcome(s, shown.run).next ?? []).map((region) => ({ ...region, slide: s.id })));
+  const { clientWidth, clientHeight } = id("panes"), room = Math.min(clientWidth / (shown.beside ? 2 : 1), clientHeight);
+  const now = JSON.stringify([all, shown.run, shown.beside, room]);
+  if (now === id("regions").dataset.now) return;
+  id("regions").dataset.now = now;
+  id("next-regions").hidden = !all.length;
+  id("next-count").textContent = all.length;
+  id("regions").replaceChildren(...all.sort((a, b) => a.rank - b.rank).map(({ rank, why, slide, box: [left, top, right, bottom] }) => {
+    const place = { x: (left + right) / 2, y: (top + bottom) / 2, zoom: Number((room / 2 / Math.max(right - left, bottom - top)).toPrecision(4)) };
+    return element("li", {}, element("a", { href: hash({ slide, run: shown.run, beside: shown.beside, ...place }) },
+      element("b", { textContent: `${rank}. ${slide}` }), element("small", { textContent: WHY[why] ?? why })));
   }));
 }
 
@@ -190,6 +210,7 @@ async function show() {
   document.body.classList.remove("list-open");
   selects();
   list();
+  listNext();
   document.querySelector("#slides .current")?.scrollIntoView({ block: "nearest" });
   const slide = cohort.slides.find((s) => s.id === shown.slide);
   panes.forEach((pane) => pane.destroy());
@@ -235,7 +256,8 @@ async function over(pane, slide, run, mine) {
     ...Object.keys(MAPS).map((name) => (there[name] ? get(`${address(slide)}/${name}${asked(run)}`, "bytes") : Promise.reject())),
   ]);
   if (mine !== turn) return;
-  if (outlines.status === "fulfilled") pane.setOutlines(outlines.value);
+  const next = there.next?.map(({ box: [l, t, r, b] }) => [[[l, t], [r, t], [r, b], [l, b]]]);
+  if (outlines.status === "fulfilled") pane.setOutlines({ ...outlines.value, ...(next?.length && { next }) });
   else note(outlines.reason.message);
   Object.keys(MAPS).forEach((name, i) => { if (maps[i].status === "fulfilled") pane.setMap(name, ...maps[i].value); });
 }
@@ -245,7 +267,7 @@ function available() {
   const has = (name) => panes.some((pane) => (name in MAPS ? pane.maps?.[name] : OUTLINES.some(([o, l]) => l === name && pane.paths?.[o])));
   if (!chosen) {
     const best = ["errors", "segmentation", "truth"].find(has);
-    LAYERS.forEach(([name]) => { layers[name].on = name === best; });
+    LAYERS.forEach(([name]) => { layers[name].on = name === best || (name === "next" && has(name)); });
   }
   for (const [name] of LAYERS) {
     const box = id(`layer-${name}`);
@@ -301,6 +323,7 @@ async function refresh() {
     return note("The viewer has ended, or this page's key is of an earlier one: open the address that it prints.");
   }
   list();
+  listNext();
   note(...said);
   const after = JSON.stringify(cohort.slides.find((s) => s.id === shown.slide)?.runs);
   // A run that is going on has come to the slide that is looked at.
@@ -329,7 +352,7 @@ addEventListener("keydown", (event) => {
   if (key === "n") step(1);
   else if (key === "p") step(-1);
   else if (key === "c") correct();
-  else if ("12345".includes(key)) toggle(Number(key) - 1);
+  else if ("1234567".includes(key)) toggle(Number(key) - 1);
 });
 togglePanel();
 await refresh();
