@@ -23,15 +23,15 @@ with job(snakemake.log[0]):
     if params.on_bad_slide == "fail":
         stop_for(failed)
     states = outcome_table(outcomes)
-    if inputs.classified:
-        learnt, looks = read_reference(inputs.appearance), {}
-        for slide, path in zip(params.slides, inputs.classified, strict=True):
-            if slide not in failures:
-                tiles, facts = read_table(path)
-                found = likeness(tiles, learnt)
-                bound = {"bound": withdrawn(found)} if params.bounded else {}
-                looks[slide] = {**summary(tiles), "unknown_tiles": facts.get("set_aside", 0), **found, **bound}
-        states = states.join(pd.DataFrame.from_dict(looks, orient="index"), on="slide_id")
+    learnt, looks = read_reference(inputs.appearance), {}
+    # Of a cascade no tile is measured, and each slide says that nothing can be told.
+    for slide, path in zip(params.slides, inputs.classified or [None] * len(params.slides), strict=True):
+        if slide not in failures:
+            tiles, facts = read_table(path) if path else (pd.DataFrame(), {})
+            found = likeness(tiles, learnt)
+            bound = {"bound": withdrawn(found)} if params.bounded else {}
+            looks[slide] = {**summary(tiles), "unknown_tiles": facts.get("set_aside", 0), **found, **bound}
+    states = states.join(pd.DataFrame.from_dict(looks, orient="index"), on="slide_id")
     write_tsv(states, snakemake.output.table)
     masks = dict(zip(params.slides, zip(inputs.small, inputs.tissue, strict=True), strict=True))
     tumour = tumour_per_slide(read_slides(inputs.slides), params.patients, masks, failed)

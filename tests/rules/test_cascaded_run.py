@@ -12,6 +12,7 @@ from tiny_cohort import Project
 
 from drunet.files import read_json
 from drunet.heatmap import read_field
+from drunet.uncertainty.appearance import NOT_MEASURED
 
 
 @pytest.mark.slow
@@ -55,6 +56,14 @@ def test_a_cascade_spares_the_teacher_most_tiles_and_its_audit_is_in_table_outli
         assert sides.mean() <= most + 1e-9
     page = (project.results / "report/report.html").read_text(encoding="utf-8")
     assert "share differing at most" in page and "upper confidence bound" in page
+    # Its networks see a part of the tiles each: whether a slide is like what was learnt is not left open, but said.
+    states = (
+        pd.read_csv(folder / "slides.tsv", sep="\t")
+        .set_index("slide_id")
+        .loc[list(table.query("status == 'ok'").index)]
+    )
+    assert set(states["appearance"]) == {"cannot tell"} and set(states["unlike_in"]) == {NOT_MEASURED}
+    assert "Nothing of this was measured" in page and "unlike those that tone learnt from" in page
     # Another audit judges the slides anew, and nothing before them.
     cascade["audit"] = 20
     again = project.write().dry_run("exports").rules()

@@ -10,7 +10,17 @@ import pytest
 
 from drunet.quality import MEASURES
 from drunet.uncertainty import appearance
-from drunet.uncertainty.appearance import CANNOT_TELL, LIKE, TRAITS, UNLIKE, false_alarms, likeness, reference, traits
+from drunet.uncertainty.appearance import (
+    CANNOT_TELL,
+    LIKE,
+    NOT_MEASURED,
+    TRAITS,
+    UNLIKE,
+    false_alarms,
+    likeness,
+    reference,
+    traits,
+)
 
 
 def slide(rng: np.random.Generator, **shift: float) -> pd.DataFrame:
@@ -67,5 +77,5 @@ def test_what_cannot_be_told_is_said_so() -> None:
     told = likeness(slide(rng), few)
     assert told == {"appearance": CANNOT_TELL, "unlike_in": "what the model learnt from is known of 4 slides only"}
     assert likeness(slide(rng), None)["unlike_in"] == "what the model learnt from is known of no slide"
-    assert likeness(pd.DataFrame({"p_tumour": [0.1]}), few)["unlike_in"] == "its tiles were not measured"
+    assert likeness(pd.DataFrame({"p_tumour": [0.1]}), few)["unlike_in"] == NOT_MEASURED
     assert false_alarms(4) == 0

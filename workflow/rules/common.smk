@@ -270,7 +270,10 @@ def run_classifier_heatmap(wildcards):
 
 
 def run_classified(wildcards):
-    """The table of a slide's tiles as the run's classifier judged them; none for a cascade, which shows it only some."""
+    """The table of a slide's tiles as the run's classifier judged them; none for a cascade, which shows it only some.
+
+    Whether its slides are like those that were learnt from cannot be told then.
+    """
     run = config["runs"][wildcards.run]
     return [] if run.get("cascade") else f"{RESULTS}/heatmaps/{run['classifier']}/{wildcards.slide}.parquet"
 

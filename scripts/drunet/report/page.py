@@ -110,7 +110,7 @@ def write_page(path: AnyPath, inputs: ReportInputs) -> None:
         looks=[
             looks(run, name, table, inputs.known.get(name, 0))
             for run, table in inputs.looks.items()
-            if "quality" in table and (name := inputs.runs[run]["classifier"])
+            if "appearance" in table and (name := inputs.runs[run]["classifier"])
         ],
         look_table=_joined(inputs.looks),
         summary=_with_interval(summary[summary["split"] == split]),

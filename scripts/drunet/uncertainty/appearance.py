@@ -14,6 +14,7 @@ from drunet.files import AnyPath
 from drunet.quality import cell_rich, focus
 
 LIKE, UNLIKE, CANNOT_TELL = "like", "unlike", "cannot tell"
+NOT_MEASURED = "its tiles were not measured (a cascade or a head on an encoder never does)"
 # Traits of a slide, and the least that counts as a spread: reference slides may be more alike than any others.
 TRAITS = {
     "amount of stain": 0.05,
@@ -84,7 +85,8 @@ def likeness(table: pd.DataFrame, learnt: Mapping[str, Any] | None) -> dict[str,
     """
     rows, own = np.array((learnt or {}).get("slides", []), np.float64).reshape(-1, len(TRAITS)), traits(table)
     if own is None:
-        return {"appearance": CANNOT_TELL, "unlike_in": "its tiles were not measured"}
+        why = "its tiles show too little" if "fine" in table else NOT_MEASURED
+        return {"appearance": CANNOT_TELL, "unlike_in": why}
     if len(rows) < FEWEST:
         known = f"of {len(rows)} slides only" if len(rows) else "of no slide"
         return {"appearance": CANNOT_TELL, "unlike_in": f"what the model learnt from is known {known}"}
