@@ -149,7 +149,8 @@ def test_too_few_patients_are_refused_in_words(tmp_path: Path) -> None:
     answers, unasked = tables.ask(few, **OPTIONS)
     assert answers.empty and "too few patients, 3 and 3" in unasked["why"][0]
     answers, unasked = tables.ask([{**s, "tumour": True} for s in seen], **OPTIONS)
-    assert answers.empty and unasked["why"][0] == "the slides are all of one kind"
+    every = f"every annotated slide ({len(seen)}) has tumour, and none without it is there to compare"
+    assert answers.empty and unasked["why"][0] == every
 
 
 @pytest.mark.slow
@@ -219,5 +220,7 @@ def test_the_target_writes_its_page(own_copy: Project) -> None:
     assert done.status == 0, done.output
     folder = own_copy.results / "studies/cohort_audit"
     text = read_json(folder / "section.json")["html"]
-    assert "Shortcuts could not be looked for" in text and "haematoxylin + 20 %" in text
+    said = " ".join(text.split())
+    assert "Shortcuts could not be looked for</strong>: every annotated slide (2) has tumour" in said
+    assert "haematoxylin + 20 %" in text and "Questions that could not" not in text and "p-value" not in text
     assert (folder / "figures/traits.png").is_file()

@@ -52,7 +52,10 @@ def ask(
     for question, slides, traits, positive in asked:
         why = None
         if not positive.any() or positive.all():
-            why = "the slides are all of one kind" if len(slides) else "no slide is annotated"
+            # Collections are asked about only where there are several: this is the question of tumour.
+            kinds = ("has", "without it") if positive.any() else ("is without", "with it")
+            why = f"every annotated slide ({len(slides)}) {kinds[0]} tumour, and none {kinds[1]} is there to compare"
+            why = why if slides else "no slide is annotated"
         else:
             patients = pd.Series([slide["patient"] for slide in slides])
             units, ones = by_unit(as_numbers(traits), patients, positive)
@@ -149,7 +152,8 @@ def page_view(
         "tumour_asked": bool((answers["question"] == _TUMOUR).any()),
         "sites": sorted(told.loc[told["question"] != _TUMOUR, "question"].unique()),
         "answers": answers,
-        "unasked": unasked,
+        "why_not": next(iter(unasked.loc[unasked["question"] == _TUMOUR, "why"]), ""),
+        "unasked": unasked[unasked["question"] != _TUMOUR],
         "gap": gap,
         "copies": pairs.drop(columns="one_patient").assign(patients=np.where(pairs["one_patient"], "one", "two")),
         "divided": len(divided),
