@@ -89,6 +89,7 @@ rule choose_regions:
         ),
     output:
         table="<results>/next_regions/{model}/regions.tsv",
+        # Made anew each time: nothing of a killed job is searched for in it.
         outlines=directory("<results>/next_regions/{model}/outlines"),
     log:
         "<logs>/choose_regions/{model}.log",
