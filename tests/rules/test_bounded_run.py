@@ -53,6 +53,9 @@ def test_wider_outlines_miss_no_more_than_the_bound_says(own_copy: Project) -> N
     # Tissue without tumour counts, too.
     assert said["patients"] >= 2 and said["threshold"] in thresholds(0.97, rising=True)
     assert (said["patients"] * said["share"] + 1) / (said["patients"] + 1) <= 0.4 + 1e-9
+    # What this finished model learnt from is not known.
+    named = (own_copy.results / "runs/by_colour/tumour_a/bound.geojson").read_text(encoding="utf-8")
+    assert "At most 0.5 of tumour outside; whether the slide is like those" in named
     page = (own_copy.results / "report/report.html").read_text(encoding="utf-8")
     assert "tissue that is no tumour is called so" in page
     assert "at most 50" in page and "like the 2 test patients" in page

@@ -21,6 +21,7 @@ from drunet.report import collect, overlay, page, tables
 from drunet.report.tumour import read_tumour, tumour_per_patient, tumour_per_slide
 from drunet.settings.export import Format
 from drunet.tiles import write_mask
+from drunet.uncertainty.appearance import NOT_MEASURED
 
 EXPORTS = Path(__file__).parents[2] / "resources/exports.tsv"
 NO_METRICS = pd.DataFrame(columns=["run", "slide", "patient_id", "split", "stage", "dsc", "iou"])
@@ -392,3 +393,10 @@ def test_the_page_says_which_slides_are_bad_unlike_or_without_a_bound(tmp_path: 
     page.write_page(tmp_path / "page.html", given)
     page_now = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "it is withdrawn for none" in page_now and "excluded. Whether they are like" in page_now
+    # As of a cascade, or of a head on an encoder.
+    blank = {"blurred": np.nan, "folded": np.nan, "pen": np.nan, "unknown_tiles": 0, "quality": "", "bound": ""}
+    given.looks["r"] = looks.assign(**blank, appearance="cannot tell", unlike_in=NOT_MEASURED)
+    page.write_page(tmp_path / "page.html", given)
+    page_now = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Nothing of this was measured" in page_now and "0 of 0" not in page_now and NOT_MEASURED in page_now
+    assert "it is withdrawn for none" in page_now and "nor which are unlike those that c learnt from" in page_now
