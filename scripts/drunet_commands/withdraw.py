@@ -27,10 +27,14 @@ from drunet.files import is_safe_id
 from drunet.settings.merging import merged, read_yaml
 
 # Files and folders of a slide, in the folder of results.
-_OF_A_SLIDE = ("slides/{}", "runs/*/{}", "heatmaps/*/{}.tif", "heatmaps/*/{}.parquet", "features/*/{}.npy")
+_OF_A_SLIDE = (
+    "slides/{}", "runs/*/{}", "heatmaps/*/{}.tif", "heatmaps/*/{}.parquet", "features/*/{}.npy",
+    "uncertainty/*/{}.tif", "uncertainty/*/{}.parquet", "next_regions/*/outlines/{}.geojson",
+    "studies/*/*/{}.json", "studies/*/*/{}.tsv", "studies/*/*/*/{}.tsv", "studies/*/*/*/{}.jpg",
+)  # fmt: skip
 _NOTES = ("logs/*/{}.log", "logs/*/*/{}.log", "benchmarks/*/{}.tsv", "benchmarks/*/*/{}.tsv")
 # Where files stand that are about many slides, and folders that one rule writes whole, with what names slides in them.
-_OF_MANY, _TEXTS = ("*", "runs/*/*", "studies/**/*"), (".tsv", ".json", ".md", ".html", ".zip")
+_OF_MANY, _TEXTS = ("*", "runs/*/*", "next_regions/*/*", "studies/**/*"), (".tsv", ".json", ".md", ".html", ".zip")
 _WHOLE = (("report", "*.html"), ("runs/*/qupath", "*.qpproj"), ("runs/*/fastpathology", "projects/*/project.txt"))
 _FOLD = re.compile(r"\.fold\d+of\d+$")
 _KINDS = {

@@ -37,6 +37,13 @@ def test_what_is_left_after_removal_names_the_slide_nowhere_but_in_models(
     saved.write_text("{}")
     with zipfile.ZipFile(results / "runs/by_colour/ro-crate.zip", "w") as archive:
         archive.writestr("slides.json", f'{{"{SLIDE}": 1}}')
+    # What further targets make of a slide, and of many.
+    for file in (f"uncertainty/tone/{SLIDE}.tif", f"uncertainty/tone/{SLIDE}.parquet", "next_regions/tone/regions.tsv",
+                 f"next_regions/tone/outlines/{SLIDE}.geojson", f"studies/cohort_audit/slides/{SLIDE}.json",
+                 f"studies/cohort_audit/shifts/tone/{SLIDE}.tsv",
+                 f"studies/scores/pictures/by_colour/{SLIDE}.jpg"):  # fmt: skip
+        (results / file).parent.mkdir(parents=True, exist_ok=True)
+        (results / file).write_text(f"1\t{SLIDE}\n" if file.endswith("regions.tsv") else "-")
     trained(results, "learnt", [SLIDE, OTHER], [])
     before = {p: p.read_bytes() for p in own_copy.folder.rglob("*") if p.is_file()}
     assert cli.main(["withdraw", PATIENTS[SLIDE].upper()]) == 0

@@ -1,4 +1,5 @@
 # Where a classifier is unsure: how far its answers to turned and mirrored tiles, and those of its folds, lie apart.
+# Files of a slide outside of its folders, as here, are also named in `drunet withdraw`.
 
 
 rule uncertainty:
