@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from drunet.cascade import choose_band, judged
+from drunet.cascade import choose_band, judged, passing_share
 from drunet.console import job, say
 from drunet.files import sha256, write_json
 from drunet.grid import Grid
@@ -36,10 +36,12 @@ with job(snakemake.log[0], gpus=snakemake.resources.gpu):
             "student": judge(inputs.student, params.student, precision=settings.precision),
             "teacher": judge(inputs.teacher, params.teacher, precision=settings.teacher_precision),
         }
+        if settings.teacher_precision != "float32":
+            judges["exact"] = judge(inputs.exact, params.teacher, precision="float32")
         answers = {part: one(np.arange(len(table))).p_tumour for part, one in judges.items()}
-        frame = table.assign(**answers, tumour=area)[["student", "teacher", "tumour"]]
-        frames.append(frame.dropna(subset=["student", "teacher"]))
-    limits = {"max_differing": settings.max_differing, "max_dice_loss": settings.max_dice_loss}
+        frame = table.assign(**{"exact": answers["teacher"], **answers, "tumour": area})
+        frames.append(frame[["student", "teacher", "exact", "tumour"]].dropna(subset=["exact", *answers]))
+    limits = {"most": passing_share(settings), "max_dice_loss": settings.max_dice_loss}
     band, found = choose_band(frames, threshold=params.threshold, **limits)
     say(f"{run}: unsure from {band.low:.4f} to {band.high:.4f}: {found['by_teacher']:.1%} of the tiles")
     digests = {f"{part}_sha256": sha256(inputs[part]) for part in ("student", "teacher")}

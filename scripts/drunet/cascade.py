@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import hypergeom
+from scipy.stats import beta, hypergeom
 
 from drunet.grid import Grid
 from drunet.inference import Classified, EngineOptions, classify, layout_of, open_session
@@ -22,8 +22,8 @@ from drunet.slide import Slide
 from drunet.stains import density_change
 from drunet.tiles import read_mask
 
-# Share of the tiles that may differ on validation slides, of what a slide may have: slides differ from one another.
-_MARGIN = 0.5
+# Of slides like the worst validation slide so many pass their audit.
+_PASSING = 0.95
 # Shares that are tried, each half of the one before, and last none at all.
 _HALVINGS = 8
 Judge = Callable[[np.ndarray], Classified]
@@ -116,23 +116,40 @@ def most_differing(population: int, audited: int, differing: int, confidence: fl
     return low
 
 
+def passing_share(settings: CascadeSettings) -> float:
+    """The largest share of differing tiles with which 95 of 100 large slides pass their audit; 0 if none can.
+
+    Without an audit it is `max_differing`.
+
+    >>> round(passing_share(CascadeSettings(student="light", audit=300, max_differing=0.03)), 4)
+    0.0046
+    """
+    if not settings.audit:
+        return settings.max_differing
+    seen = np.arange(settings.audit)
+    # Clopper and Pearson, for a population without end, which is the least favourable.
+    passing = np.count_nonzero(beta.ppf(settings.confidence, seen + 1, settings.audit - seen) <= settings.max_differing)
+    return float(beta.ppf(1 - _PASSING, passing, settings.audit - passing + 1)) if passing else 0.0
+
+
 def choose_band(
-    slides: Sequence[pd.DataFrame], *, threshold: float, max_differing: float, max_dice_loss: float
+    slides: Sequence[pd.DataFrame], *, threshold: float, most: float, max_dice_loss: float
 ) -> tuple[Band, dict[str, Any]]:
-    """Choose the narrowest band that keeps the cascade with its teacher, and say what was measured.
+    """Choose the narrowest band that keeps the cascade with its exact teacher, and say what was measured.
 
     Of a share of tiles that may differ, half lies below the band (the teacher says tumour) and half above it. It begins
-    at half of `max_differing`, since slides differ from one another, and is halved until the mean Dice over slides is
-    within `max_dice_loss` of the teacher's; with a share of 0 both agree on every tile. `slides` has each validation
-    slide's tiles: student and teacher (probabilities, no NaN), tumour (the share that is annotated as tumour; NaN where
-    nothing is known). Where nothing is annotated, Dice is with the teacher.
+    at `most` and is halved until no slide has more than `most`, and the mean Dice over slides is within `max_dice_loss`
+    of the teacher's; with a share of 0 both agree on every tile. `slides` has each validation slide's tiles: student,
+    teacher and exact (probabilities, no NaN; exact is the teacher in float32), tumour (the share that is annotated as
+    tumour; NaN where nothing is known). Where nothing is annotated, Dice is with the teacher.
     """
     joined = pd.concat(slides, ignore_index=True)
-    student, teacher = joined["student"].to_numpy(), joined["teacher"].to_numpy() >= threshold
+    student, teacher = joined["student"].to_numpy(), joined["exact"].to_numpy() >= threshold
     known = any(frame["tumour"].notna().any() for frame in slides)
-    exact = _mean_dice(slides, [f["teacher"].to_numpy() >= threshold for f in slides], known, threshold)
+    exact = [f["exact"].to_numpy() >= threshold for f in slides]
+    dice_exact = _mean_dice(slides, exact, known, threshold)
     for halving in range(_HALVINGS + 1):
-        share = 0.0 if halving == _HALVINGS else max_differing * _MARGIN / 2**halving
+        share = 0.0 if halving == _HALVINGS else most / 2**halving
         each = int(share / 2 * len(joined))
         # The student's tumour values below which so many of the teacher's tumour tiles lie, and the other way round.
         below, above = np.sort(student[teacher]), np.sort(student[~teacher])[::-1]
@@ -144,7 +161,8 @@ def choose_band(
             np.where(band.unsure(f["student"].to_numpy()), f["teacher"], f["student"]) >= threshold for f in slides
         ]
         dice = _mean_dice(slides, mixed, known, threshold)
-        if dice >= exact - max_dice_loss:
+        worst = max(float((one != other).mean()) for one, other in zip(mixed, exact, strict=True) if len(one))
+        if dice >= dice_exact - max_dice_loss and worst <= most:
             break
     by_student = [f["student"].to_numpy() >= threshold for f in slides]
     return band, {
@@ -153,8 +171,9 @@ def choose_band(
         "slides": len(slides),
         "by_teacher": float(band.unsure(student).mean()),
         "differing": float((np.concatenate(mixed) != teacher).mean()),
+        "differing_worst": worst,
         "dice_with": "annotation" if known else "teacher",
-        "dice_teacher": exact,
+        "dice_teacher": dice_exact,
         "dice_cascade": dice,
         "dice_student": _mean_dice(slides, by_student, known, threshold),
     }
@@ -209,7 +228,7 @@ def _mean_dice(slides: Sequence[pd.DataFrame], predicted: Sequence[np.ndarray], 
     """Mean over slides of the Dice coefficient of tiles with the annotated area, or with the teacher's tiles."""
     scores = []
     for frame, found in zip(slides, predicted, strict=True):
-        truth = frame["tumour"].to_numpy(float) if known else (frame["teacher"].to_numpy() >= threshold).astype(float)
+        truth = frame["tumour"].to_numpy(float) if known else (frame["exact"].to_numpy() >= threshold).astype(float)
         judged = np.isfinite(truth)
         if not judged.any():
             continue

@@ -13,7 +13,7 @@ import shapely
 from scipy.stats import beta
 
 from drunet.annotation.provenance import origin
-from drunet.cascade import Band, choose_band, classify_cascade, most_differing
+from drunet.cascade import Band, choose_band, classify_cascade, most_differing, passing_share
 from drunet.export.outline import audited, write_geojson
 from drunet.files import write_tsv
 from drunet.inference import Classified
@@ -46,14 +46,14 @@ def test_the_bound_is_that_of_clopper_and_pearson_where_the_population_is_large(
 
 def frames(known: bool = True) -> list[pd.DataFrame]:
     area = np.clip(TEACHER + RNG.normal(0, 0.1, COUNT), 0, 1) if known else np.full(COUNT, np.nan)
-    table = pd.DataFrame({"student": STUDENT, "teacher": TEACHER, "tumour": area})
+    table = pd.DataFrame({"student": STUDENT, "teacher": TEACHER, "exact": TEACHER, "tumour": area})
     return [table.iloc[:1500], table.iloc[1500:]]
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_the_band_keeps_the_cascade_with_its_teacher_and_is_no_wider_than_it_must(known: bool) -> None:
     slides = frames(known)
-    band, found = choose_band(slides, threshold=0.5, max_differing=0.03, max_dice_loss=0.01)
+    band, found = choose_band(slides, threshold=0.5, most=0.015, max_dice_loss=0.01)
     table = pd.concat(slides)
     mixed = np.where(band.unsure(table["student"].to_numpy()), table["teacher"], table["student"])
     differing = ((mixed >= 0.5) != (table["teacher"] >= 0.5)).mean()
@@ -65,11 +65,36 @@ def test_the_band_keeps_the_cascade_with_its_teacher_and_is_no_wider_than_it_mus
 
 
 def test_where_nothing_may_differ_the_cascade_is_its_teacher() -> None:
-    band, found = choose_band(frames(), threshold=0.5, max_differing=0.0, max_dice_loss=0.0)
+    band, found = choose_band(frames(), threshold=0.5, most=0.0, max_dice_loss=0.0)
     assert found["differing"] == 0 and found["dice_cascade"] == found["dice_teacher"]
     twin = [f.assign(student=f["teacher"]) for f in frames()]
-    band, found = choose_band(twin, threshold=0.5, max_differing=0.0, max_dice_loss=0.0)
+    band, found = choose_band(twin, threshold=0.5, most=0.0, max_dice_loss=0.0)
     assert found["by_teacher"] == 0 and band.low > band.high
+
+
+def test_no_validation_slide_differs_more_than_may_pass_and_the_exact_teacher_tells() -> None:
+    # Slides of different kinds: pooled, the second would hide behind the first.
+    easy = pd.DataFrame({"student": TEACHER, "teacher": TEACHER, "exact": TEACHER, "tumour": np.nan})
+    hard = easy.assign(student=STUDENT)
+    _, found = choose_band([easy, easy, hard], threshold=0.5, most=0.01, max_dice_loss=1.0)
+    assert found["differing"] < found["differing_worst"] <= 0.01
+    # What int8 makes of the teacher counts, too, and no band mends it.
+    coarse = np.where(np.abs(TEACHER - 0.5) < 0.02, 1 - TEACHER, TEACHER)
+    _, found = choose_band([hard.assign(teacher=coarse)], threshold=0.5, most=0.0, max_dice_loss=1.0)
+    assert found["differing"] == pytest.approx(((coarse >= 0.5) != (TEACHER >= 0.5)).mean(), abs=1e-9) != 0
+
+
+@pytest.mark.parametrize(("audit", "most"), [(300, 0.03), (1000, 0.03), (300, 0.1)])
+def test_slides_of_the_passing_share_pass_their_audit_as_often_as_it_says(audit: int, most: float) -> None:
+    settings = CascadeSettings.of({"student": "s", "audit": audit, "max_differing": most}, "c")
+    share, population = passing_share(settings), 100_000
+    truth = round(share * population)
+    seen = np.random.default_rng(3).hypergeometric(truth, population - truth, audit, 4000)
+    bound = {k: most_differing(population, audit, int(k), 0.95) / population for k in np.unique(seen)}
+    passed = np.mean([bound[k] <= most for k in seen])
+    assert 0.94 <= passed <= 0.97
+    assert passing_share(CascadeSettings.of({"student": "s", "audit": 50, "max_differing": 0.03}, "c")) == 0
+    assert passing_share(CascadeSettings.of({"student": "s", "audit": 0, "max_differing": 0.03}, "c")) == 0.03
 
 
 class Counted:

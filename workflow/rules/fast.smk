@@ -46,6 +46,7 @@ rule choose_band:
         ),
         student=cascade_file("student"),
         teacher=cascade_file("teacher"),
+        exact=run_classifier("model.onnx"),
     output:
         band="<results>/runs/{run}/band.json",
     log:
