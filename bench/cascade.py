@@ -1,14 +1,13 @@
 """How much faster a cascade is than its teacher, and int8 than float32, from slide to heatmap, and what each costs.
 
-    python bench/cascade.py RESULTS RUN --sheet slides.tsv [--tiles 20000] [--provider openvino] [--batch 32]
-        [--int8 teacher_int8.onnx] [--split test]
+    python bench/cascade.py RESULTS RUN --sheet slides.tsv --teacher model.onnx --student int8.onnx
+        [--int8 teacher_int8.onnx] [--teacher-precision int8] [--tiles 20000] [--provider openvino] [--split test]
 
 RESULTS is the folder of a run with a cascade whose models and `band.json` are made and whose slides have their tiles.
-Slide after slide the same tiles are read and judged in turn by: the teacher in float32 on ONNX Runtime (as fast as
-FAST's NeuralNetwork), the same in int8, and the cascade with and without its audit. The slides are repeated until there
-are as many tiles as asked for; float32 judges them the first time alone. Printed are tiles per second with reading,
-their ratio to float32's, |Δp| and sides of the threshold against float32, and Dice of the tiles with the annotated
-area, where there is one.
+Slide after slide the same tiles are read and judged in turn by the teacher in float32 on ONNX Runtime, the same in
+int8, and the cascade with and without its audit. The slides are repeated until there are as many tiles as asked for;
+float32 judges them the first time alone. Printed are tiles per second with reading, their ratio to float32's, |Δp| and
+sides of the threshold against float32, and Dice of the tiles with the annotated area, where there is one.
 """
 
 from __future__ import annotations
