@@ -155,7 +155,8 @@ class Project:
 
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment without what a user's own settings of Snakemake would change."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("SNAKEMAKE")}
+    # Where the environment forbids compiled modules, each job would compile all libraries: three times a start.
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("SNAKEMAKE") and k != "PYTHONDONTWRITEBYTECODE"}
     return {**kept, "PYTHONPYCACHEPREFIX": BYTECODE.name, "COLUMNS": "200", **(more or {})}
 
 
