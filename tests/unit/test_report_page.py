@@ -132,7 +132,7 @@ def test_tumour_comes_back_as_it_went_whatever_slides_are_called(tmp_path: Path)
 
 
 def test_a_cohort_without_annotations_is_told_where_tumour_is(tmp_path: Path) -> None:
-    slides = a_cohort(6, status=["ok"] * 5 + ["unreadable"], mend=[""] * 5 + ["Copy it again."])
+    slides = a_cohort(6, status=["ok"] * 5 + ["unreadable"], mend=[""] * 5 + ["Copy it again, <or> set `mpp`."])
     tumour = {"drunet": tumour_of(slides, [2.0, 4.0, 0.0, 0.0, 0.0, np.nan])}
     page.write_page(tmp_path / "page.html", page.ReportInputs("T", slides, NO_METRICS, NO_TILES, tumour=tumour))
     words = words_of(tmp_path / "page.html")
@@ -140,7 +140,8 @@ def test_a_cohort_without_annotations_is_told_where_tumour_is(tmp_path: Path) ->
     assert "For 1 patient this is open" in words
     assert "counts as Dice" not in words
     first = words[: words.index("Yes: something was left")]
-    assert "1 slide unreadable : s005" in first and "To do: Copy it again." in first
+    assert "1 slide unreadable : s005" in first and "To do: Copy it again, <or> set mpp ." in first
+    assert "&lt;or&gt; set <code>mpp</code>." in (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "1 yes 6.00 30% 20.00 2 2 s000, s001" in words
     assert "3 unknown 0.00 0% 10.00 2 1 s004, s005" in words
 

@@ -1,9 +1,11 @@
 """Numbers, counts and times as text: the filters of a page's template."""
 
 import math
+import re
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup, escape
 
 NOTHING = "–"
 _THIN, MINUS = "\u202f", "−"
@@ -17,6 +19,17 @@ def missing(value: Any) -> bool:
 def text(value: Any) -> str:
     """A value as text, a missing or empty one as a dash."""
     return NOTHING if missing(value) else str(value)
+
+
+def message(value: Any) -> Markup:
+    """A message as HTML: what stands between backticks is code.
+
+    >>> message("Add `mpp` (<1)")
+    Markup('Add <code>mpp</code> (&lt;1)')
+    """
+    plain, *others = re.split("`([^`]+)`", text(value))
+    pairs = zip(others[::2], others[1::2], strict=True)
+    return escape(plain) + Markup("").join(Markup("<code>{}</code>{}").format(code, after) for code, after in pairs)
 
 
 def number(value: Any, digits: int = 2) -> str:
@@ -76,4 +89,4 @@ def percent(value: Any, digits: int = 0) -> str:
     return NOTHING if missing(value) else f"{number(float(value) * 100, digits)}{_THIN}%"
 
 
-FILTERS = {function.__name__: function for function in (text, number, interval, plural, duration, percent)}
+FILTERS = {function.__name__: function for function in (text, message, number, interval, plural, duration, percent)}
