@@ -43,7 +43,6 @@ rule export_bound:
         heatmap=run_classifier_heatmap,
         refined=run_refined,
         mask="<results>/runs/{run}/{slide}/segmentation.png",
-        # None of a cascade: the outlines say that likeness cannot be told.
         classified=run_classified,
         appearance=run_appearance,
         bound=asked_bound,

@@ -1,5 +1,4 @@
 # Where a classifier is unsure: how far its answers to turned and mirrored tiles, and those of its folds, lie apart.
-# Files of a slide outside of its folders, as here, are also named in `drunet withdraw`.
 
 
 rule uncertainty:
@@ -11,7 +10,6 @@ rule uncertainty:
 
 rule next_regions:
     input:
-        # The viewer lists what these tables name.
         expand("<results>/next_regions/{model}/regions.tsv", model=[m for m in USED_CLASSIFIERS if not encoder_of(m)]),
 
 
@@ -90,7 +88,6 @@ rule choose_regions:
         ),
     output:
         table="<results>/next_regions/{model}/regions.tsv",
-        # Made anew each time: nothing of a killed job is searched for in it.
         outlines=directory("<results>/next_regions/{model}/outlines"),
     log:
         "<logs>/choose_regions/{model}.log",

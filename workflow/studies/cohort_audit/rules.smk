@@ -11,7 +11,6 @@ rule audit_cohort:
 
 rule study_cohort_audit:
     input:
-        # The same page as a section of the report.
         "<results>/studies/cohort_audit/section.json",
 
 
