@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import functools
 import glob
 import hashlib
 import json
@@ -46,19 +48,29 @@ def whole_file(path: AnyPath) -> Iterator[Path]:
     """Yield a temporary path beside `path` and move it into place when the block ends well.
 
     The suffix is kept, because several writers choose the format by it. If the block raises, the temporary file is
-    removed and `path` is left as it was. So is what a killed process left of an earlier attempt.
+    removed and `path` is left as it was. So is what a killed process left of an earlier attempt, where it lay there
+    when this process first wrote to the folder.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     # The process id keeps two jobs that race for one file from mixing their bytes.
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
-    for leftover in target.parent.glob(f".{glob.escape(target.stem)}.*.part*{glob.escape(target.suffix)}"):
-        _remove_if_left(leftover)
+    # No other file's: it may be in the making on another node, whose processes cannot be seen from here.
+    for name in fnmatch.filter(
+        _begun(target.parent), f".{glob.escape(target.stem)}.*.part*{glob.escape(target.suffix)}"
+    ):
+        _remove_if_left(target.with_name(name))
     try:
         yield temporary
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@functools.lru_cache(maxsize=64)
+def _begun(folder: Path) -> list[str]:
+    """Temporary files in a folder. It is listed once: who writes ten thousand files would list it as often."""
+    return [entry.name for entry in os.scandir(folder) if entry.name.startswith(".") and ".part" in entry.name]
 
 
 def _remove_if_left(temporary: Path) -> None:

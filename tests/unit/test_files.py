@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from drunet import files
 from drunet.errors import ConfigError, DrunetError
 from drunet.files import check_writable, read_json, same_files, whole_file, write_json, write_text
 
@@ -105,6 +106,8 @@ def test_what_a_killed_writer_left_of_any_result_is_removed_by_the_next(tmp_path
         left = temporary.with_name(temporary.name.replace(f".{os.getpid()}.", f".{ended.pid}."))
         temporary.write_text("whole")
     left.write_text("half")
+    # As a process that starts anew: a process lists a folder once.
+    files._begun.cache_clear()
     with whole_file(target) as temporary:
         assert not left.exists() and target.read_text() == "whole"
         temporary.write_text("again")

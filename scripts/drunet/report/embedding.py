@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from drunet.files import whole_file
 from drunet.report import figures
 from drunet.report.words import FILTERS, missing
 
@@ -59,19 +60,18 @@ def embed_picture(path: Path, longest: int, most: float = math.inf) -> str:
 
 
 def write_picture(source: Path, target: Path, longest: int) -> None:
-    """Put a JPEG that is its pixels alone into a new folder as it is, linked where the file system can.
+    """Put a JPEG that is its pixels alone into a folder as it is, linked where the file system can.
 
     Anything else becomes a JPEG no larger than `longest`, made anew from its pixels, so that no metadata follows.
     """
-    # Not by way of `whole_file`: that lists the folder for every file.
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not _plain(source):
-        target.write_bytes(_encoded(_pixels(source), longest, "jpeg"))
-        return
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, target)
+    with whole_file(target) as temporary:
+        if not _plain(source):
+            temporary.write_bytes(_encoded(_pixels(source), longest, "jpeg"))
+            return
+        try:
+            temporary.hardlink_to(source)
+        except OSError:
+            shutil.copyfile(source, temporary)
 
 
 def _plain(path: Path, longest: float = math.inf) -> bool:

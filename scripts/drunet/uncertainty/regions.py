@@ -4,9 +4,7 @@ Uncertainty alone asks for the same doubtful structure again and again. So the c
 annotated or chosen already: a k-center in colour and texture (Sener and Savarese 2018), joined with uncertainty.
 """
 
-import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from drunet.annotation.geojson import PARENT
-from drunet.files import AnyPath
+from drunet.files import AnyPath, write_json
 from drunet.grid import Grid
 from drunet.slide import Slide
 from drunet.tiles import UNLABELLED
@@ -127,6 +125,4 @@ def write_regions(
         }
         geometry = {"type": "Polygon", "coordinates": [ring]}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
-    # Not by way of `whole_file`, which would list the folder, of thousands of slides, for each: it is always a new one.
-    text = json.dumps({"type": "FeatureCollection", "features": features}, indent=2, allow_nan=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    write_json(path, {"type": "FeatureCollection", "features": features})
