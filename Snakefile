@@ -31,6 +31,7 @@ if config.get("container"):
 # The studies add their models and runs before the product's rules are read.
 include: "workflow/studies/common/studies.smk"
 include: "workflow/rules/learning.smk"
+include: "workflow/rules/trust.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/demo.smk"
 include: "workflow/rules/slides.smk"

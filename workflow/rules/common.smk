@@ -358,3 +358,7 @@ def measured_rows(wildcards):
     """Slide, split and the number of its patient."""
     numbers = patient_numbers()
     return [{"slide": s, "split": ROWS[s].split, "patient": numbers[s]} for s in measured_slides()]
+
+
+def needs_gpu():
+    return 1 if config["inference"]["provider"] in ("cuda", "tensorrt") else 0
