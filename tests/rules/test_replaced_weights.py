@@ -1,4 +1,4 @@
-"""Weights that training starts from are seen by their content: a file that is replaced by an older one trains anew."""
+"""What trains anew: other starting weights, known by their content. What does not: what the teacher computes with."""
 
 from __future__ import annotations
 
@@ -22,10 +22,18 @@ def learnt(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     classifier, unet = shipped["classifiers"]["dr_fused"], shipped["refiners"]["unet"]
     classifier.update(weights="classifier.weights.h5")
     classifier["data"].update(annotation_kinds=["wta"])
+    classifier["distillation"] = {"teacher": "tone", "temperature": 4.0, "weight": 0.5, "unlabelled_share": 0.0}
     unet.update(classifier="tone", weights="refiner.weights.h5")
     project.config["classifiers"]["dr_fused"], project.config["refiners"]["unet"] = classifier, unet
     weights = {"densenet121": "backbone.weights.h5"}
-    project.config["study_settings"] = {"multi_lens": {"weights": weights, "slides": None}}
+    lung = {"classes": ["n", "aca"], "split": {"folds": 2, "run": [0]}, "arms": ["cnn", "mfstudentlnet"]}
+    images = {"images": {"root": "patches"}, "tasks": {"lung": lung}, "arms": {"mfstudentlnet": {"teacher": "cnn"}}}
+    project.config["study_settings"] = {
+        "multi_lens": {"weights": weights, "slides": None},
+        "histology_distillation": images,
+    }
+    for label in lung["classes"]:
+        (project.folder / "patches" / label).mkdir(parents=True)
     project.rows = [{**project.row(SLIDE), "split": "train"}]
     for name in ("classifier", "refiner", "backbone"):
         (project.folder / f"{name}.weights.h5").write_bytes(b"one")
@@ -33,6 +41,7 @@ def learnt(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
         "results/models/dr_fused/weights.weights.h5",
         "results/models/unet/weights.weights.h5",
         "results/studies/multi_lens/digits/without.0.json",
+        "results/studies/histology_distillation/lung/mfstudentlnet/predictions.parquet",
     ]
     project.write()
     listed = project.run("results/slides.tsv")
@@ -73,3 +82,14 @@ def test_weights_that_are_replaced_by_older_ones_train_anew(
     os.utime(path, (1e9, 1e9))
     planned = project.dry_run(*targets)
     assert planned.rules() == {rule: 1}, planned.output
+
+
+def test_another_provider_trains_no_student_anew(learnt: tuple[Project, list[str]], tmp_path: Path) -> None:
+    project, students = learnt[0].copy_to(tmp_path / "project"), (learnt[1][0], learnt[1][-1])
+    project.config["inference"]["provider"] = "openvino"
+    planned = project.write().dry_run(*students)
+    assert "Nothing to be done" in planned.output, planned.output
+    # What they learn from it is another matter.
+    project.config["classifiers"]["dr_fused"]["distillation"]["weight"] = 0.7
+    project.config["study_settings"]["histology_distillation"]["distillation"] = {"weight": 0.6}
+    assert {"train_classifier", "train_image_arm"} <= set(project.write().dry_run(*students).rules())

@@ -37,11 +37,8 @@ def image_trials(wildcards):
 
 
 def image_lesson(wildcards):
-    """How an arm learns from its teacher, and what that one computes with; nothing for an arm without one."""
-    if not image_arm(wildcards).get("teacher"):
-        return None
-    engine = exact_engine()
-    return {"distillation": image_study(wildcards)["distillation"], "engine": engine}
+    """How an arm learns from its teacher; nothing for an arm without one."""
+    return image_study(wildcards)["distillation"] if image_arm(wildcards).get("teacher") else None
 
 
 def external_classes(wildcards):

@@ -95,7 +95,7 @@ def train_arm(
     done = []
     for trial in trials:
         file, label = taught_by.get(trial.key), f"{name}, {trial.protocol} {trial.fold}"
-        own = file and [sha256(file), engine.provider, engine.precision]
+        own = file and sha256(file)
         given = partial(batches, trial), partial(answers, trial)
         done.append((trial, *series.train(trial.key, label, plan, *given, own)))
 

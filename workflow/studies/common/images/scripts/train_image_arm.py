@@ -15,7 +15,6 @@ with job(snakemake.log[0], gpus=snakemake.resources.gpu):
     need_gpu(snakemake.resources.gpu)
     inputs, outputs, params, wildcards = snakemake.input, snakemake.output, snakemake.params, snakemake.wildcards
     name = f"{wildcards.study}, {wildcards.task}, {wildcards.arm}"
-    lesson = params.lesson or {}
     state = Path(outputs.predictions).with_suffix(".state")
     teachers = {path.stem: path for path in Path(inputs.teacher).glob("*.onnx")} if inputs.teacher else {}
     outcome = train_arm(
@@ -26,11 +25,12 @@ with job(snakemake.log[0], gpus=snakemake.resources.gpu):
         params.root,
         view=View.of(params.view, f"study_settings.{wildcards.study}.view"),
         validation_share=params.validation_share,
-        distillation=lesson.get("distillation"),
+        distillation=params.lesson,
         seed=params.seed,
         folder=state,
         teachers=teachers,
-        engine=EngineOptions(**lesson.get("engine", {})),
+        # No params: another provider's answers differ in their last digits, which is no reason to train anew.
+        engine=EngineOptions(snakemake.config["inference"]["provider"], threads=snakemake.threads),
         threads=snakemake.threads,
         # Decoded images may take a quarter of the job's memory.
         keep_mb=snakemake.resources.mem_mb / 4,
