@@ -77,7 +77,7 @@ lint: $(STAMP) ## Check style, types, the workflow's own rules and a dry run of 
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check workflow Snakefile
 	$(RUN) snakemake --lint
-	$(RUN) mypy scripts/drunet scripts/drunet_commands workflow/studies
+	$(RUN) mypy scripts/drunet scripts/drunet_commands scripts/drunet_demo workflow/studies
 	PYTHONPATH=scripts:workflow $(VENV)/bin/python -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-cache
 	$(RUN) snakemake --dry-run --quiet
 

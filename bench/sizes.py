@@ -15,6 +15,7 @@ LONGEST = 400
 AREAS: dict[str, tuple[tuple[str, ...], int | None, int | None]] = {
     "product: library": (("scripts/drunet/**/*.py", "scripts/drunet/**/*.j2"), 18_000, None),
     "product: commands": (("scripts/drunet_commands/**/*.py",), None, None),
+    "product: drawing of the demo": (("scripts/drunet_demo/**/*.py",), None, None),
     "product: scripts": (("scripts/*.py",), None, None),
     "product: rules": (("Snakefile", "workflow/rules/*.smk"), None, None),
     "studies: library": (("workflow/studies/**/*.py",), 16_000, None),

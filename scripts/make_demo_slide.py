@@ -1,7 +1,7 @@
 """Make one slide of the demo cohort, with its annotation."""
 
 from drunet.console import job
-from drunet.demo.slides import write_slide
+from drunet_demo.slides import write_slide
 
 with job(snakemake.log[0]):
     write_slide(

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from drunet.demo.pyramid import write_pyramid
+from drunet_demo.pyramid import write_pyramid
 
 REAL_SLIDES = Path(__file__).parents[1] / ".." / "shared" / "data" / "slides"
 

@@ -23,8 +23,8 @@ import yaml
 from onnx import TensorProto, helper
 from started_snakemake import run_snakemake
 
-from drunet.demo.pyramid import aperio_description, write_pyramid
 from drunet.files import write_json
+from drunet_demo.pyramid import aperio_description, write_pyramid
 
 ROOT = Path(__file__).resolve().parents[1]
 # Apart from the sources, which tests search; without it every job would compile the library anew.

@@ -12,12 +12,12 @@ import pytest
 import tifffile
 from tiny_cohort import Finished, Project, feature_collection, picture, sheet_row
 
-from drunet.demo.pyramid import write_pyramid
 from drunet.errors import FailedSlideError
 from drunet.files import write_json
 from drunet.heatmap import read_heatmap
 from drunet.outcome import left_out, outcome_of
 from drunet.tiles import read_mask, read_table
+from drunet_demo.pyramid import write_pyramid
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from tiny_cohort import Finished, Project, feature_collection, lose_tiles, picture, sheet_row
 
-from drunet.demo.pyramid import write_pyramid
 from drunet.files import read_json, write_json
 from drunet.heatmap import read_heatmap
+from drunet_demo.pyramid import write_pyramid
 
 pytestmark = pytest.mark.slow
 

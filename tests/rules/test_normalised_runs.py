@@ -11,12 +11,12 @@ import pytest
 import yaml
 from tiny_cohort import ROOT, Project, feature_collection, make_project, picture, sheet_row
 
-from drunet.demo.pyramid import write_pyramid
 from drunet.files import read_json, write_json
 from drunet.inference import EngineOptions, Layout, check_classifier, open_session, probabilities
 from drunet.slide import Slide
 from drunet.stains import Stains, through_density, towards
 from drunet.tiles import read_table
+from drunet_demo.pyramid import write_pyramid
 
 pytestmark = pytest.mark.slow
 

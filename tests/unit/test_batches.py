@@ -12,7 +12,6 @@ import shapely
 from drunet import direct
 from drunet.annotation import Annotation, Region
 from drunet.augment.pipeline import Augmentation, MultiLens
-from drunet.demo.pyramid import write_pyramid
 from drunet.grid import Grid
 from drunet.sampling import GridTiles, RegionCrops
 from drunet.sampling.balance import oversample
@@ -23,6 +22,7 @@ from drunet.training.batches import TileBatches
 from drunet.training.loop import Trainer
 from drunet.training.readers import SlideSource, TileReader
 from drunet.training.windows import Field, SlideBatches
+from drunet_demo.pyramid import write_pyramid
 
 SIZE, MPP = 16, 1.0
 GRID = Grid(width=256, height=192, mpp=0.5, tile_mpp=MPP, size=SIZE, step=SIZE)

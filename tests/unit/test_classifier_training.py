@@ -16,7 +16,6 @@ import shapely
 from drunet.annotation import Annotation, read_annotation
 from drunet.annotation.parsed import write_parsed
 from drunet.annotation.provenance import provenance_of
-from drunet.demo.pyramid import write_pyramid
 from drunet.errors import ConfigError, FailedSlideError, SlideError, TrainingDataError
 from drunet.export.onnx_model import export_trained
 from drunet.export.outline import write_geojson
@@ -40,6 +39,7 @@ from drunet.training.readers import AnnotatedSlide, SlideSource, split_slides
 from drunet.training.recipe import as_it_came, identity
 from drunet.training.refiner import RefinerSlide, train_refiner
 from drunet.training.trained import Trained, builder_options, rebuild
+from drunet_demo.pyramid import write_pyramid
 
 checkpoint.KEEP_EVERY = 0.0  # a state after every epoch
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from shapely.geometry import box, mapping
 
 from drunet import inspection
-from drunet.demo.pyramid import write_pyramid
 from drunet.errors import SlideError
 from drunet.files import write_json
 from drunet.inspection import inspect
@@ -24,6 +23,7 @@ from drunet.segment import _TISSUE
 from drunet.settings.tissue import TissueSettings
 from drunet.slide import Slide
 from drunet.tissue import check_brightfield
+from drunet_demo.pyramid import write_pyramid
 
 Pixels = NDArray[np.uint8]
 WIDTH, HEIGHT, TILE = 1792, 1280, 256

@@ -22,10 +22,10 @@ from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from drunet.demo import slides as demo
-from drunet.demo.fields import inside_distance, lattice, rooms, smooth_noise, top_share
-from drunet.demo.layout import LAYOUT_MPP, Kind
-from drunet.demo.pyramid import aperio_description, write_pyramid
+from drunet_demo import slides as demo
+from drunet_demo.fields import inside_distance, lattice, rooms, smooth_noise, top_share
+from drunet_demo.layout import LAYOUT_MPP, Kind
+from drunet_demo.pyramid import aperio_description, write_pyramid
 
 SEED = 20240917
 SHEETS = Path(__file__).parents[2] / "resources" / "demo"

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from small_slides import REAL_SLIDES
 
 from drunet import direct
-from drunet.demo.pyramid import aperio_description
 from drunet.direct import DirectLevels
 from drunet.slide import Slide
+from drunet_demo.pyramid import aperio_description
 
 SIZE = (700, 620)
 # Name, compression, arguments of the encoder, further arguments of `write`, description.

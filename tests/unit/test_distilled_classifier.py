@@ -19,7 +19,6 @@ from drunet.annotation import read_annotation
 from drunet.annotation.parsed import write_parsed
 from drunet.annotation.provenance import Provenance
 from drunet.augment.pipeline import Augmentation
-from drunet.demo.pyramid import write_pyramid
 from drunet.errors import ConfigError, ModelError, TrainingDataError
 from drunet.export.outline import write_geojson
 from drunet.files import sha256
@@ -40,6 +39,7 @@ from drunet.training.classifier import train_classifier
 from drunet.training.distillation import Lesson, TaughtBatches
 from drunet.training.readers import AnnotatedSlide, SlideSource, TileReader, tissue_tiles
 from drunet.training.trained import Trained
+from drunet_demo.pyramid import write_pyramid
 
 checkpoint.KEEP_EVERY = 0.0  # a state after every epoch
 

@@ -19,11 +19,11 @@ from tiny_cohort import (
     tiny_config,
 )
 
-from drunet.demo.pyramid import write_pyramid
 from drunet.files import sha256, write_json
 from drunet_commands import cli
 from drunet_commands.doctor import Finding, Project, examine
 from drunet_commands.forecast import forecast, measured
+from drunet_demo.pyramid import write_pyramid
 
 SLIDES = ("a", "b", "c")
 REAL = ROOT.parent / "shared/data/slides"

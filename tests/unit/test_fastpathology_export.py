@@ -26,13 +26,13 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from tiny_cohort import paint_slide, picture
 
-from drunet.demo.pyramid import aperio_description, write_pyramid
 from drunet.errors import ConfigError, ModelError
 from drunet.export.fastpathology import pipeline, write_model, write_project, write_results
 from drunet.grid import Grid
 from drunet.inference import Layout
 from drunet.segment import segment
 from drunet.settings.tiles import TilesSettings
+from drunet_demo.pyramid import aperio_description, write_pyramid
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "resources/viewers/pipeline.fpl.j2"

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from tiny_onnx import SIZE, by_hand, colour_model
 
 from drunet import inference
-from drunet.demo.pyramid import write_pyramid
 from drunet.errors import ModelError, ProviderError, SlideError
 from drunet.inference import Classified, EngineOptions, Layout, classify, open_session
 from drunet.slide import Slide
+from drunet_demo.pyramid import write_pyramid
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from scipy.spatial.distance import cdist
 
 from drunet.annotation.geojson import drawn_features, read_geojson
 from drunet.annotation.region import Source
-from drunet.demo.pyramid import write_pyramid
 from drunet.grid import Grid
 from drunet.slide import Slide
 from drunet.uncertainty.regions import COLOURS, choose, squares, tile_colours, write_regions
+from drunet_demo.pyramid import write_pyramid
 
 GRID = Grid(500, 256, mpp=0.5, tile_mpp=1.0, size=32, step=32)
 

@@ -14,11 +14,11 @@ from shapely.geometry import box, mapping
 
 from drunet.annotation import read_area
 from drunet.cohort import REQUIRED, check_files, read_sheets
-from drunet.demo.pyramid import write_pyramid
 from drunet.errors import AnnotationError, SheetError
 from drunet.inspection import Inspected, inspect
 from drunet.segment import _TISSUE
 from drunet.settings.tissue import TissueSettings
+from drunet_demo.pyramid import write_pyramid
 
 SIZE = 1200
 # Two pieces of tissue on glass, in level-0 px of 1 µm.

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_onnx import colour_model, refiner_model
 
-from drunet.demo.pyramid import write_pyramid
 from drunet.errors import ModelError
 from drunet.grid import Grid
 from drunet.inference import EngineOptions, open_session
 from drunet.refine import refine, refine_slide, refiner_inputs, refiner_size, window_scale, window_starts
 from drunet.slide import Slide
+from drunet_demo.pyramid import write_pyramid
 
 WIDTH, HEIGHT = 400, 200
 GRID = Grid(width=WIDTH, height=HEIGHT, mpp=0.5, tile_mpp=1.0, size=16, step=16)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drunet import slide as slide_module
-from drunet.demo.pyramid import aperio_description
 from drunet.errors import SlideError
 from drunet.slide import Slide
+from drunet_demo.pyramid import aperio_description
 
 Pixels = NDArray[np.uint8]
 MakeImage = Callable[..., Pixels]

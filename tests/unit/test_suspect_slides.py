@@ -13,12 +13,12 @@ import tifffile
 
 from drunet import inspection
 from drunet import slide as slide_module
-from drunet.demo.pyramid import aperio_description, write_pyramid
 from drunet.errors import SlideError
 from drunet.inspection import find_tissue, inspect
 from drunet.segment import _TISSUE
 from drunet.settings.tissue import TissueSettings
 from drunet.slide import Slide
+from drunet_demo.pyramid import aperio_description, write_pyramid
 
 NAME = "Nordmann"
 SETTINGS = TissueSettings.of(_TISSUE, "tissue")

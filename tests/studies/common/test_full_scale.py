@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from drunet.demo.slides import SLIDES
 from drunet.settings.merging import merged
+from drunet_demo.slides import SLIDES
 from studies.common.study_settings import load_studies
 
 ROOT = Path(__file__).parents[3]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from drunet.demo.slides import SLIDES
 from drunet.settings.merging import merged
+from drunet_demo.slides import SLIDES
 from studies.common.images.tasks import arm_settings, networks_of, tasks_of
 from studies.common.study_settings import Study, load_studies
 

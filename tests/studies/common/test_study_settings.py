@@ -18,13 +18,13 @@ import yaml
 
 import studies
 from drunet.cohort import SheetRow
-from drunet.demo.slides import SLIDES
 from drunet.errors import ConfigError, DrunetError, SheetError
 from drunet.models import registry
 from drunet.settings.clustering import ClusteringSettings
 from drunet.settings.merging import merged, resolve_models
 from drunet.settings.references import start_of
 from drunet.settings.sampling import SamplingSettings
+from drunet_demo.slides import SLIDES
 from studies.common.study_settings import MODEL_BLOCKS, Study, join_sheets, load_studies, without_paths
 from studies.ct_pneumonia.network_table import with_networks
 

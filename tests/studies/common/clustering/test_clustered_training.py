@@ -14,7 +14,6 @@ from drunet.annotation import Annotation
 from drunet.annotation.parsed import write_parsed
 from drunet.annotation.provenance import Provenance, summarise_provenance
 from drunet.augment.pipeline import Augmentation
-from drunet.demo.pyramid import write_pyramid
 from drunet.errors import ConfigError, SlideError, TrainingDataError
 from drunet.files import write_json
 from drunet.grid import Grid
@@ -28,6 +27,7 @@ from drunet.training.checkpoint import save_inference_weights
 from drunet.training.loop import Trainer
 from drunet.training.readers import AnnotatedSlide, SlideSource, TileReader
 from drunet.training.trained import Trained
+from drunet_demo.pyramid import write_pyramid
 from studies.common.clustering import features
 from studies.common.clustering.batches import ClassBatches, Episodes
 from studies.common.clustering.features import embed_tiles, load_start, rebuild

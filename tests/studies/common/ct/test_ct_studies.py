@@ -15,8 +15,8 @@ import pytest
 from pydicom import uid
 from tiny_cohort import Project, make_project
 
-from drunet.demo.slides import SLIDES
 from drunet.settings.merging import read_yaml, resolve_models
+from drunet_demo.slides import SLIDES
 from studies.common.drawing.ct import write_ct_set
 from studies.common.study_settings import load_studies
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from drunet.demo.fields import Field, Mask, enlarge, smooth_noise
+from drunet_demo.fields import Field, Mask, enlarge, smooth_noise
 
 # Slices are drawn from above the arch of the aorta to the base of the heart.
 TOP_MM, BOTTOM_MM, SLAB_MM = -55.0, 55.0, 5.0

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from drunet.console import progress
-from drunet.demo import canvas as bodies
-from drunet.demo.canvas import Body, Canvas, Look
-from drunet.demo.fields import Field, Mask, top_share
-from drunet.demo.layout import Kind
-from drunet.demo.tissues import paint_alveoli, paint_lining, paint_necrosis, paint_stroma, paint_tumour, paint_vessels
+from drunet_demo import canvas as bodies
+from drunet_demo.canvas import Body, Canvas, Look
+from drunet_demo.fields import Field, Mask, top_share
+from drunet_demo.layout import Kind
+from drunet_demo.tissues import paint_alveoli, paint_lining, paint_necrosis, paint_stroma, paint_tumour, paint_vessels
 from studies.common.user_paths import whole_folder
 
 # Width of a field of view, µm: two or three crypts, some ten cells of a tumour. A margin is drawn and cut away, since

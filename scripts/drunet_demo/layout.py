@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drunet.demo.fields import Field, Mask, enlarge, inside_distance, smooth_noise, top_share
+from drunet_demo.fields import Field, Mask, enlarge, inside_distance, smooth_noise, top_share
 
 LAYOUT_MPP = 2.0
 Kind = IntEnum(

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from drunet.demo import canvas as bodies
-from drunet.demo.canvas import Canvas, Look
-from drunet.demo.fields import Field, Mask, rooms
-from drunet.demo.layout import Kind
+from drunet_demo import canvas as bodies
+from drunet_demo.canvas import Canvas, Look
+from drunet_demo.fields import Field, Mask, rooms
+from drunet_demo.layout import Kind
 
 
 def paint_stroma(canvas: Canvas, stroma: Mask) -> None:

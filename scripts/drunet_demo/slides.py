@@ -16,12 +16,12 @@ import shapely
 from numpy.typing import NDArray
 
 from drunet.annotation.outline import outline, polygons_of
-from drunet.demo.canvas import Canvas
-from drunet.demo.fields import Field, Mask, enlarge, inside_distance
-from drunet.demo.layout import LAYOUT_MPP, Kind, Layout, at_full_size, plan
-from drunet.demo.pyramid import aperio_description, write_pyramid
-from drunet.demo.tissues import ORGANS, paint
 from drunet.files import AnyPath, whole_file, write_json
+from drunet_demo.canvas import Canvas
+from drunet_demo.fields import Field, Mask, enlarge, inside_distance
+from drunet_demo.layout import LAYOUT_MPP, Kind, Layout, at_full_size, plan
+from drunet_demo.pyramid import aperio_description, write_pyramid
+from drunet_demo.tissues import ORGANS, paint
 
 INKS = (np.array([1.05, 0.72, 0.20]), np.array([0.95, 0.28, 0.66]))
 # QuPath's class and colour of each tissue, and how many regions of it a partially annotated slide has at most.

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drunet.demo.fields import Field, Mask, inside_distance, lattice, rooms, smooth_noise
+from drunet_demo.fields import Field, Mask, inside_distance, lattice, rooms, smooth_noise
 
 # Stain vectors of Ruifrok (2001) and Macenko (2009); a look lies between the two, or beyond.
 HAEMATOXYLIN = np.array([[0.65, 0.70, 0.29], [0.58, 0.72, 0.38]])
