@@ -239,6 +239,8 @@ class Show(threading.Thread):
         self.live: Any = None
         self.shown, self.silent = not {"ALL", "PROGRESS"} & set(quiet), "ALL" in quiet
         self._page = self._line = time.monotonic()
+        # Shares that run at once (profiles/slurm/shares.sh) would write over each other's page.
+        self._paged = "DRUNET_SHARE" not in os.environ
         with suppress(Exception):
             if self.shown and sys.stderr.isatty():
                 self.live = self._open()
@@ -274,7 +276,7 @@ class Show(threading.Thread):
         elif self.shown and now - self._line >= _LINE:
             self._line = now
             sys.stderr.write(f"{in_a_line(snapshot)}\n")
-        if now - self._page >= _PAGE:
+        if self._paged and now - self._page >= _PAGE:
             self._page = now
             write_page(self.watch.results, snapshot)
 
@@ -299,7 +301,8 @@ class Show(threading.Thread):
             snapshot = self.watch.snapshot()
             lines = [] if self.silent else last_lines(snapshot, self.watch.results, left_out)
             sys.stderr.writelines(f"{line}\n" for line in lines)
-            write_page(self.watch.results, snapshot)
+            if self._paged:
+                write_page(self.watch.results, snapshot)
 
 
 def start(results: str, dag: Any, rules: Sequence[str], quiet: Collection[str], verbose: bool) -> Show:

@@ -1,14 +1,16 @@
 """Segment small slides on a real Slurm of one node, meddle with its jobs, and compare with a local run: `make cluster`.
 
 Slides share jobs; a job is killed, one is cancelled, one runs out of its time: whatever happens, Snakemake submits the
-job anew and the results are those of an undisturbed local run. `--slides 40 --together 10 --only shared` measures the
-overhead. `plain` gives each slide jobs of its own, as the profile does when nothing else is asked.
+job anew and the results are those of an undisturbed local run. `--slides 40 --together 10 --only shares` measures the
+overhead. `plain` gives each slide jobs of its own, as the profile does when nothing else is asked; `shared` gives each
+job several; with `shares` a job runs Snakemake itself, on a share of the slides.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,7 +73,7 @@ def main() -> int:
 def said(run: str, begun: float, slides: int, words: str) -> None:
     """Print how a run went."""
     seconds = time.perf_counter() - begun
-    print(f"{run:10} {seconds:6.0f} s, {seconds / slides:5.1f} s a slide  {words}", flush=True)
+    print(f"{run:12} {seconds:6.0f} s, {seconds / slides:5.1f} s a slide  {words}", flush=True)
 
 
 def cohort(folder: Path, repository: Path, slides: int) -> Project:
@@ -124,10 +126,41 @@ def segment_together(project: Project, together: int) -> str:
     return said + on_slurm(project, "--", "segment")
 
 
-def meddled(meddle: Callable[[str], None]) -> Callable[[Project, int], str]:
+def shares(project: Project, together: int) -> str:
+    """A job runs Snakemake on its share of the slides."""
+    script, before = project.repository / "profiles/slurm/shares.sh", last_job()
+    number = max(2, len(project.rows) // together)
+    asked = {"SHARE": f"--partition=main --cpus-per-task={CPUS} --mem=8G --time=60", "TARGET": "segment"}
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    command = [
+        str(script),
+        str(number),
+        "-s",
+        str(project.repository / "Snakefile"),
+        "--directory",
+        str(project.folder),
+    ]
+    done = subprocess.run(
+        command,
+        cwd=project.folder,
+        env=clean_environment({**asked, "PATH": path}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    steps = re.findall(r"^job (\d+): ", done.stdout, flags=re.MULTILINE)
+    while slurm.jobs("PENDING,RUNNING"):
+        time.sleep(1.0)
+    said = "".join(p.read_text(encoding="utf-8") for p in sorted((project.folder / ".snakemake/shares").iterdir()))
+    if len(steps) != 4 or not (project.results / "runs").is_dir():
+        raise SystemExit(f"{done.stdout}{done.stderr}\n{said}")
+    return f"{last_job() - before} jobs"
+
+
+def meddled(meddle: Callable[[str], None], run: Callable[[Project, int], str]) -> Callable[[Project, int], str]:
     """A run during which something is done to the first job that segments slides."""
 
-    def run(project: Project, together: int) -> str:
+    def meddling(project: Project, together: int) -> str:
         met: list[str] = []
         over = threading.Event()
 
@@ -142,16 +175,17 @@ def meddled(meddle: Callable[[str], None]) -> Callable[[Project, int], str]:
         watcher = threading.Thread(target=watch)
         watcher.start()
         try:
-            out = segment_together(project, together)
+            out = run(project, together)
         finally:
             over.set()
             watcher.join()
         again = out.count("Trying to restart job")
-        if not met or not again:
+        # What a share did not finish is the next step's; else Snakemake submits the job once more.
+        if not met or not (again or run is shares):
             raise SystemExit(f"no job was met, or none was submitted anew (met: {met})\n{out}")
         return f"job {met[0]}, {again} submitted anew"
 
-    return run
+    return meddling
 
 
 def kill(job: str) -> None:
@@ -178,8 +212,15 @@ def last_job() -> int:
     return max(map(int, told.stdout.split()), default=0)
 
 
-MEDDLED = {"killed": meddled(kill), "cancelled": meddled(cancel), "late": meddled(hold_beyond_its_time)}
-RUNS: dict[str, Callable[[Project, int], str]] = {"plain": plain, "shared": shared, **MEDDLED}
+WAYS = {"killed": kill, "cancelled": cancel, "late": hold_beyond_its_time}
+MEDDLED = {name: meddled(way, segment_together) for name, way in WAYS.items()}
+RUNS: dict[str, Callable[[Project, int], str]] = {
+    "plain": plain,
+    "shared": shared,
+    "shares": shares,
+    "share_killed": meddled(kill, shares),
+    **MEDDLED,
+}
 
 
 if __name__ == "__main__":

@@ -371,6 +371,16 @@ def test_who_asks_for_silence_gets_it(
     assert json.loads((tmp_path / "progress.json").read_text(encoding="utf-8"))["state"] == "stopped"
 
 
+def test_shares_of_one_run_do_not_write_over_each_others_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRUNET_SHARE", "3/20")
+    monkeypatch.setattr(progress, "_PAGE", 0.0)
+    show = progress.Show(Watch(str(tmp_path), Plan(), RULES, AGAIN))
+    show.start()
+    show.look()
+    show.end("finished")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_of_snakemakes_own_lines_only_news_are_left() -> None:
     def record(level: int, message: str, event: str | None = None) -> logging.LogRecord:
         made = logging.LogRecord("snakemake.logging", level, "", 1, message, (), None)
