@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import Markup
 from PIL import Image
 
 from drunet.errors import FailedSlideError
@@ -271,6 +272,12 @@ def test_html_cells_and_headings_are_escaped() -> None:
     frame = pd.DataFrame({"a": [HOSTILE], "g": [HOSTILE]})
     html = tables.html_table(frame, [tables.Column("a", HOSTILE)], caption=HOSTILE, group="g")
     assert "<script" not in html and html.count("&lt;script&gt;") == 4
+
+
+def test_keys_in_cells_are_set_as_code_and_html_is_left_as_it_is() -> None:
+    frame = pd.DataFrame({"a": ["set `mpp` (<1)"], "b": [1]})
+    shown = [tables.Column("a", "A"), tables.Column("b", "B", lambda _: Markup("<b>1</b>"))]
+    assert "<td>set <code>mpp</code> (&lt;1)</td><td><b>1</b></td>" in tables.html_table(frame, shown)
 
 
 @pytest.mark.parametrize(

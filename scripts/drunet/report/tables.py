@@ -115,7 +115,7 @@ def times_table(runtimes: pd.DataFrame) -> pd.DataFrame:
 def html_table(
     frame: pd.DataFrame, columns: Sequence[Column], *, caption: str = "", group: str | None = None
 ) -> Markup:
-    """A DataFrame as an HTML table, every cell escaped.
+    """A DataFrame as an HTML table, every cell escaped, with what stands between backticks as code.
 
     Columns that the frame lacks are left out. `group` names a frame column: a heading row opens each run of rows that
     share its value.
@@ -134,7 +134,8 @@ def html_table(
             heading = f'<th colspan="{len(shown)}" scope="rowgroup">{escape(open_group)}</th>'
             lines.append(f'<tr class="group">{heading}</tr>')
         cells = "".join(
-            f"<td{align}>{escape(c.show(value))}</td>" for c, align, value in zip(shown, aligned, values, strict=True)
+            f"<td{align}>{words.message(column.show(value))}</td>"
+            for column, align, value in zip(shown, aligned, values, strict=True)
         )
         lines.append(f"<tr>{cells}</tr>")
     lines.append("</tbody>")

@@ -22,12 +22,16 @@ def text(value: Any) -> str:
 
 
 def message(value: Any) -> Markup:
-    """A message as HTML: what stands between backticks is code.
+    """A message as HTML: what stands between backticks is code. HTML is left as it is.
 
     >>> message("Add `mpp` (<1)")
     Markup('Add <code>mpp</code> (&lt;1)')
     """
-    plain, *others = re.split("`([^`]+)`", text(value))
+    if isinstance(value, Markup):
+        return value
+    if "`" not in (said := text(value)):
+        return escape(said)
+    plain, *others = re.split("`([^`]+)`", said)
     pairs = zip(others[::2], others[1::2], strict=True)
     return escape(plain) + Markup("").join(Markup("<code>{}</code>{}").format(code, after) for code, after in pairs)
 
