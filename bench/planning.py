@@ -3,8 +3,8 @@
     python -m bench.planning [--slides 1000] [--keep FOLDER] [--profile]
 
 Slides are small files of no format and results empty ones, for planning looks at names, dates and Snakemake's own
-records alone; the networks are finished models, the target is `segment`. Processor time of the process, and the share
-of a job. `--profile` prints where the time goes instead.
+records alone; the networks are finished models, the target is `segment`. Processor time until the plan stands, by slide
+too, and of the whole dry run, which goes on to print every job. `--profile` prints where the time goes instead.
 """
 
 from __future__ import annotations
@@ -78,23 +78,35 @@ def plant(paths: Iterator[Path]) -> None:
         path.touch()
 
 
-def snakemake(folder: Path, *arguments: str, profile: bool = False) -> tuple[float, int]:
-    """Run Snakemake quietly; processor time in seconds, and how many jobs it planned."""
+def snakemake(folder: Path, *arguments: str, profile: bool = False) -> tuple[float, float, int]:
+    """Run Snakemake quietly; processor time in seconds until the plan stands, and in all, and how many jobs it has."""
     into = folder / "profile.out"
     command = [sys.executable, *(["-m", "cProfile", "-o", str(into)] if profile else []), "-m", "snakemake"]
     command += ["-s", str(ROOT / "Snakefile"), "--directory", str(folder), "--cores", "2", *arguments]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    planned, jobs, said = 0.0, 0, []
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout or ():
+            said.append(line)
+            # The table of jobs is printed when the plan stands, and once more at the end of a dry run.
+            if line.startswith("total") and not jobs:
+                jobs, planned = int(line.split()[1]), processor_time(process.pid)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise SystemExit(f"snakemake {' '.join(arguments)}\n{done.stdout}\n{done.stderr}")
+    if process.returncode:
+        raise SystemExit(f"snakemake {' '.join(arguments)}\n{''.join(said)}")
     if profile:
         import pstats
 
         pstats.Stats(str(into)).sort_stats("tottime").print_stats(35)
         pstats.Stats(str(into)).sort_stats("cumtime").print_stats(70)
-    totals = [line.split() for line in done.stdout.splitlines() if line.startswith("total")]
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, int(totals[0][1]) if totals else 0
+    whole = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return planned or whole, whole, jobs
+
+
+def processor_time(process: int) -> float:
+    """Seconds of processor time that a process has used."""
+    used = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[11:13]
+    return sum(map(int, used)) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -116,15 +128,18 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     print(flags())
-    print(f"{'planning':24}{'jobs':>8}{'processor, s':>14}{'ms a slide':>12}{'wall, s':>9}")
+    print(f"{'planning':24}{'jobs':>8}{'planned, s':>12}{'dry run, s':>12}{'ms a slide':>12}{'wall, s':>9}")
     with folder_of(options.keep) as folder:
         names = lay(folder, options.slides)
 
         def row(what: str, *arguments: str, target: str = "segment", slides: int = options.slides) -> None:
             begun = time.perf_counter()
-            spent, jobs = snakemake(folder, "-n", "--quiet", "rules", *arguments, "--", target, profile=options.profile)
+            planned, spent, jobs = snakemake(
+                folder, "-n", "--quiet", "rules", *arguments, "--", target, profile=options.profile
+            )
             wall = time.perf_counter() - begun
-            print(f"{what:24}{jobs:>8}{spent:>14.1f}{1000 * spent / slides:>12.2f}{wall:>9.1f}", flush=True)
+            ms = 1000 * planned / slides
+            print(f"{what:24}{jobs:>8}{planned:>12.1f}{spent:>12.1f}{ms:>12.2f}{wall:>9.1f}", flush=True)
 
         row("before inspection")
         row("  a tenth", "--batch", "list_slides=1/10", slides=options.slides // 10)
