@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -13,7 +14,7 @@ from scipy import ndimage
 
 from drunet.components import filter_components
 from drunet.grid import Grid, square_to_slide
-from drunet.postprocess import finest_mask, min_fragment_um2, segment, segment_slide
+from drunet.postprocess import _enlarged, finest_mask, min_fragment_um2, segment, segment_slide
 from drunet.settings.postprocess import PostprocessSettings
 
 EIGHT = np.ones((3, 3), bool)
@@ -273,3 +274,19 @@ def test_what_lies_outside_the_tissue_stays_where_the_paper_leaves_it() -> None:
     everywhere_tumour = np.ones((128, 256), np.float32)
     assert segment_slide(everywhere_tumour, nowhere, grid, 0.0, cleaning(within_tissue=False)).all()
     assert not segment_slide(everywhere_tumour, nowhere, grid, 0.0, PAPER).any()
+
+
+@given(
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    factor=st.tuples(st.floats(0.4, 40.0), st.floats(0.4, 40.0)),
+    seed=st.integers(0, 999),
+)
+def test_a_mask_is_enlarged_in_strips_as_opencv_enlarges_all_of_it(
+    size: tuple[int, int], factor: tuple[float, float], seed: int
+) -> None:
+    mask = np.random.default_rng(seed).random(size) > 0.5
+    height, width = (max(1, round(side * by)) for side, by in zip(size, factor, strict=True))
+    share = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    # Where both sides of the edge are as near, the last digit decides.
+    decided = np.abs(share - 0.5) > 1e-4
+    assert np.array_equal(_enlarged(mask, width, height)[decided], share[decided] > 0.5)

@@ -23,7 +23,7 @@ def write_mask_image(path: AnyPath, mask: np.ndarray, resolution: tuple[float, f
 
 def mask_levels(mask: np.ndarray, resolution: tuple[float, float], description: str) -> Iterator[Level]:
     """The mask, halved until its longer side is no longer than `_SMALLEST_LEVEL`."""
-    level = finest = mask.astype(np.uint8) * TUMOUR_VALUE
+    level = finest = mask.view(np.uint8) * np.uint8(TUMOUR_VALUE)
     x, y = (UM_PER_CM / mpp for mpp in resolution)
     yield Level(level, (x, y), description)
     while max(level.shape) > _SMALLEST_LEVEL:
@@ -33,7 +33,7 @@ def mask_levels(mask: np.ndarray, resolution: tuple[float, float], description: 
         # By area and always from the finest level: nearest would lose thin parts at random, and from level to level
         # the pixels that are just half tumour would add up.
         share = cv2.resize(finest, smaller, interpolation=cv2.INTER_AREA)
-        level = (share > TUMOUR_VALUE // 2).astype(np.uint8) * TUMOUR_VALUE
+        level = (share > TUMOUR_VALUE // 2).view(np.uint8) * np.uint8(TUMOUR_VALUE)
         yield Level(level, (x, y))
 
 
