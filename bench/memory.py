@@ -120,10 +120,10 @@ def lay(folder: Path, slides: list[str]) -> None:
     config["tiles"].update(size=224, step=224)
     config["inference"].update(provider="cpu", readers=1)
     config["classifiers"] = {"first": {"onnx": "first.onnx"}}
-    config["refiners"] = {"second": {"onnx": "second.onnx"}}
+    config["refiners"] = {"second": {"onnx": "second.onnx", "mpp": 8.0}}
     config["runs"] = {"whole": {"classifier": "first", "refiner": "second"}}
     tiny_onnx.colour_model(folder / "first.onnx", size=224)
-    tiny_onnx.refiner_model(folder / "second.onnx", size=1120)
+    tiny_onnx.refiner_model(folder / "second.onnx", size=256)
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     rows = [f"{slide}\t{slide}\t{slide}.tif\t\t\t" for slide in slides]
     head = "slide_id\tpatient_id\tpath\tsplit\tannotation\tannotation_kind"
