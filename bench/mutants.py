@@ -21,7 +21,8 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-CODE = ("scripts/drunet/**/*.py", "scripts/drunet_commands/**/*.py", "workflow/studies/**/*.py")
+HOUSES = ("scripts/drunet", "scripts/drunet_commands", "scripts/drunet_demo", "workflow/studies")
+CODE = tuple(f"{house}/**/*.py" for house in HOUSES)
 MOST_FILES = 8
 PARTS = ("scripts", "workflow", "tests", "resources", "bench", "docs", "profiles", "envs")
 
