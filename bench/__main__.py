@@ -28,7 +28,7 @@ COMMANDS = {
     "engine": "SLIDE MODEL --tiles 256",
     "training_pipeline": "SLIDE --tiles 320 --rounds 3",
     "student": "--repeats 10",
-    "multi_lens": "--steps 4 --rounds 3",
+    "multi_lens": "--size 96 --steps 4 --rounds 2",
     "polygons": "--side 60",
     "planning": "--slides 300",
     "memory": "--width 40000 --height 30000",

@@ -21,6 +21,7 @@ from drunet.report import collect, overlay, page, tables
 from drunet.report.tumour import read_tumour, tumour_per_patient, tumour_per_slide
 from drunet.settings.export import Format
 from drunet.tiles import write_mask
+from drunet.tissue import METHODS
 from drunet.uncertainty.appearance import NOT_MEASURED
 
 EXPORTS = Path(__file__).parents[2] / "resources/exports.tsv"
@@ -208,6 +209,16 @@ def test_the_methods_have_the_runs_own_numbers_and_cite_what_was_used(tmp_path: 
     assert len(cited) >= 4
     for author, year in cited:
         assert re.search(rf"{author} [A-Z]+,.*?{year}", text[text.index("References") :]), author
+
+
+@pytest.mark.parametrize("method", [*METHODS, "a_new_one"])
+def test_each_way_to_find_tissue_is_told_in_words_and_a_new_one_by_its_name(tmp_path: Path, method: str) -> None:
+    settings = {**SETTINGS, "tissue": {**SETTINGS["tissue"], "method": method}}
+    page.write_page(
+        tmp_path / "page.html", page.ReportInputs("T", a_cohort(1), NO_METRICS, NO_TILES, settings=settings)
+    )
+    told = re.search(r"Tissue was found at \S+ µm/px by ([^.]+)\.", words_of(tmp_path / "page.html"))
+    assert told and told[1].startswith("the method ") == (method not in METHODS)
 
 
 def test_calibration_is_told_before_and_after_with_who_judged(tmp_path: Path) -> None:
