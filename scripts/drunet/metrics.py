@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from scipy.stats import rankdata
 
 NAN = float("nan")
 
@@ -152,7 +151,9 @@ def area_under_roc(score: np.ndarray, positive: np.ndarray) -> float:
     n_negative = positive.size - n_positive
     if n_positive == 0 or n_negative == 0:
         return NAN
-    ranks = rankdata(score)
+    # Ties share the mean of their ranks. `scipy.stats` does it too, and takes half a second to import, for every slide.
+    _, place, count = np.unique(score, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
     above = float(ranks[positive].sum()) - n_positive * (n_positive + 1) / 2
     return above / (n_positive * n_negative)
 
