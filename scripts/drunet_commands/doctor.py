@@ -198,12 +198,16 @@ def _models(project: Project) -> Iterator[Finding]:
     used = {name for run in project.config["runs"].values() for name in (run["classifier"], run["refiner"])}
     trained = {n: m["data"] for _, n, m in models if n in used and "onnx" not in m and m["training"]["epochs"]}
     for name, data in trained.items() if project.rows else ():
-        fit = [r for r in project.rows.values() if r.split == "train" and r.annotation_kind in data["annotation_kinds"]]
+        train = [row for row in project.rows.values() if row.split == "train"]
+        fit = [row for row in train if row.annotation_kind in data["annotation_kinds"]]
         if not any(not data.get("cohorts") or row.cohort in data["cohorts"] for row in fit):
-            found = (
-                f"{name} has nothing to learn from: no row of split train is {' or '.join(data['annotation_kinds'])}"
-            )
-            yield Finding("BROKEN", found, "Fill in `split` (`drunet split`), or name a finished model.")
+            kinds = " or ".join(data["annotation_kinds"])
+            mend = "Fill in `split` (`drunet split`), or name a finished model."
+            if train and not fit:
+                mend = (
+                    f"Annotate slides of split train so ({kinds}), change `annotation_kinds`, or name a finished model."
+                )
+            yield Finding("BROKEN", f"{name} has nothing to learn from: no row of split train is {kinds}", mend)
     words = f"{len(there) - len(broken)} finished tried on tiles, {len(trained)} to train"
     fetched = sum("onnx" in model for *_, model in models) - len(there)
     yield Finding("ok", words + f", {fetched} to fetch" * bool(fetched))

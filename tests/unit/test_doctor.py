@@ -223,8 +223,12 @@ def test_a_model_without_training_slides_is_found(sound: Folder) -> None:
     sound.config |= {key: own[key] for key in ("classifiers", "refiners", "runs")}
     found = [f.found for f in sound.broken()]
     assert len(found) == 2 and "dr_fused has nothing to learn from" in found[0] and "unet" in found[1]
-    for name, kind in (("a", "psa"), ("b", "wta")):
-        sound.rows[name] |= {"split": "train", "annotation_kind": kind}
+    sound.rows["a"] |= {"split": "train", "annotation_kind": "psa"}
+    (broken,) = sound.broken()
+    assert broken.found.startswith("unet has nothing") and broken.mend.startswith(
+        "Annotate slides of split train so (wta)"
+    )
+    sound.rows["b"] |= {"split": "train", "annotation_kind": "wta"}
     assert sound.broken() == []
 
 
