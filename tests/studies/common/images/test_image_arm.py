@@ -365,7 +365,7 @@ class Begun(BaseException):
     """Raised in the place of a training, with its identity."""
 
 
-def test_a_training_is_not_continued_with_edited_code_or_a_teacher_that_computes_otherwise(
+def test_a_training_is_not_continued_with_edited_code_or_another_teacher(
     tmp_path: Path, root: Path, images: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def begin(*_: Any, identity: str, **__: Any) -> None:
