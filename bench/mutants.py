@@ -5,7 +5,7 @@
 ROOT is a checkout, by default this one; what is changed is a copy of it. `mutants.tsv` holds each line and what takes
 its place; lines were drawn at random over the modules, one a module, without comments and figures. A line that is not
 in the checkout exactly once is passed over. The tests of a module are the files that import it, those named after it
-first.
+first. A mutant that the quick tests miss is shown to the slow ones too, as CI would.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 HOUSES = ("scripts/drunet", "scripts/drunet_commands", "scripts/drunet_demo", "workflow/studies")
 CODE = tuple(f"{house}/**/*.py" for house in HOUSES)
+KINDS = {"quick": "not slow", "slow": "slow"}
 MOST_FILES = 8
 PARTS = ("scripts", "workflow", "tests", "resources", "bench", "docs", "profiles", "envs")
 
@@ -36,16 +37,22 @@ def place_of(root: Path, line: str) -> Path | None:
 def tests_of(root: Path, file: Path) -> list[Path]:
     """Test files that import a module, those named after it or its folder first, at most `MOST_FILES`.
 
-    Where none does, those that import what imports it: the package that hands its names on, for one.
+    Where none does, those that import what imports it: the package that hands its names on, for one. Tests of rules
+    are asked where no other is there. The test of the examples in docstrings joins where the module has some.
     """
-    tests = [p for p in sorted(root.glob("tests/**/test_*.py")) if not {"rules", "e2e"} & set(p.parts)]
+    every = [p for p in sorted(root.glob("tests/**/test_*.py")) if "e2e" not in p.parts]
+    whole = {p for p in every if "rules" in p.parts}
+    tests = [p for p in every if p not in whole]
     code = [p for pattern in CODE for p in root.glob(pattern)]
     asked, using = [file], _importing(root, tests, file)
     for _ in range(2):
         asked = [p for one in asked for p in _importing(root, code, one)]
         using = using or sorted({p for one in asked for p in _importing(root, tests, one)})
+    using = using or _importing(root, sorted(whole), file)
     names = file.stem, file.parent.name
-    return sorted(using, key=lambda p: ([name not in p.stem for name in names], p.stat().st_size))[:MOST_FILES]
+    near = sorted(using, key=lambda p: ([name not in p.stem for name in names], p.stat().st_size))[:MOST_FILES]
+    examples = root / "tests/unit/test_examples.py"
+    return [*near, examples] if ">>> " in file.read_text(encoding="utf-8") and examples.exists() else near
 
 
 def _importing(root: Path, files: list[Path], file: Path) -> list[Path]:
@@ -58,18 +65,23 @@ def _importing(root: Path, files: list[Path], file: Path) -> list[Path]:
     return [p for p in files if p != file and imports.search(p.read_text(encoding="utf-8"))]
 
 
-def noticed(root: Path, file: Path, line: str, mutant: str) -> tuple[bool, int]:
-    """Whether a test fails with the line changed, and how many test files were asked."""
+def noticed(root: Path, file: Path, line: str, mutant: str) -> tuple[str, int]:
+    """Which tests fail with the line changed (quick, slow or none), and how many test files were asked."""
     tests = tests_of(root, file)
     before = file.read_text(encoding="utf-8")
     file.write_text(before.replace(line, mutant, 1), encoding="utf-8")
     try:
-        asked = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-n0", *map(str, tests)]
-        done = subprocess.run(asked, cwd=root, capture_output=True, check=False) if tests else None
+        by = next((kind for kind, mark in KINDS.items() if tests and _fails(root, tests, mark)), "")
     finally:
         file.write_text(before, encoding="utf-8")
+    return by, len(tests)
+
+
+def _fails(root: Path, tests: list[Path], mark: str) -> bool:
+    asked = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-n0", "-m", mark, *map(str, tests)]
+    done = subprocess.run(asked, cwd=root, capture_output=True, check=False)
     # 1: a test failed, 2: they could not even be collected, less than 0: they used up the memory. 5: there are none.
-    return done is not None and done.returncode not in (0, 5), len(tests)
+    return done.returncode not in (0, 5)
 
 
 def _lines(path: Path) -> list[str]:
@@ -99,10 +111,10 @@ def main() -> None:
                 continue
             begun = time.perf_counter()
             found, tests = noticed(copy, file, line, mutant)
-            tried, caught = tried + 1, caught + found
+            tried, caught = tried + 1, caught + bool(found)
             place = file.relative_to(copy)
             spent = time.perf_counter() - begun
-            words = f"{'noticed' if found else 'MISSED '} {spent:5.0f} s, {tests} files"
+            words = f"{f'noticed, {found}' if found else 'MISSED':14} {spent:5.0f} s, {tests} files"
             print(f"{words}  {place}: {mutant}", flush=True)
     print(f"{caught} of {tried} noticed")
 

@@ -6,8 +6,8 @@
 ('0.80 (0.71 to 0.85)', '0.80 ± 0.03', '0.800 (0.710 to 0.850)')
 >>> listed(["a", "b", "c"]), listed(["a", "b"], "or"), listed(["a"])
 ('a, b and c', 'a or b', 'a')
->>> p_value(0.042), p_value(1e-9)
-('0.042', '< 0.001')
+>>> p_value(0.042), p_value(1e-9), capital("pneumonia on CT")
+('0.042', '< 0.001', 'Pneumonia on CT')
 """
 
 from collections.abc import Iterable, Mapping
