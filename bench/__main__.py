@@ -33,8 +33,8 @@ COMMANDS = {
     "planning": "--slides 300",
     "memory": "--width 40000 --height 30000",
 }
-# These need the models or the results of a run, or a second checkout.
-BY_HAND = ("cascade", "colour_baseline", "start_time", "viewer")
+# These need the models or the results of a run, a second checkout, or packages of others.
+BY_HAND = ("cascade", "colour_baseline", "peers", "start_time", "viewer")
 
 
 def run(command: list[str], seconds: float) -> str:
@@ -80,7 +80,7 @@ def main() -> None:
             share = (end - time.monotonic()) / (len(wanted) - number)
             ended[each] = run([sys.executable, "-m", f"bench.{each}", *given], share)
     print("\n" + "\n".join(f"{each:20}{how}" for each, how in ended.items()))
-    print(f"By hand, as they need results or another checkout: {', '.join(BY_HAND)}.")
+    print(f"By hand, as they need results, another checkout or other packages: {', '.join(BY_HAND)}.")
 
 
 if __name__ == "__main__":
