@@ -175,6 +175,16 @@ def test_an_unknown_cohort_is_refused_with_those_there_are(learning: Project, tm
     assert "Traceback" not in done.output
 
 
+def test_a_model_without_a_slide_to_learn_from_is_refused_before_a_tile_is_cut(
+    learning: Project, tmp_path: Path
+) -> None:
+    project = learning.copy_to(tmp_path / "project")
+    project.config["classifiers"]["tuned"]["data"]["annotation_kinds"] = ["psa"]
+    done = project.write().dry_run("segment")
+    assert done.status != 0 and "tuned has nothing to learn from: no usable slide of split train is psa" in done.output
+    assert "Traceback" not in done.output and not done.rules().get("extract_tiles")
+
+
 def test_a_cluster_trains_and_segments_the_same_slides_in_one_run(learning: Project) -> None:
     """No job of several rules waits for a training that waits for one of its own rules: Snakemake refuses that."""
     done = learning.dry_run("--workflow-profile", str(learning.repository / "profiles/slurm"), "--", "all")

@@ -170,7 +170,16 @@ def ensemble_of(classifier):
 
 
 def learning_slides(wildcards):
-    return training_slides(wildcards.model) + validation_slides(wildcards.model)
+    model = wildcards.model
+    training = training_slides(model)
+    if not training and not is_kept(model):
+        kinds = " or ".join(settings_of(model)["data"]["annotation_kinds"])
+        raise no_plan(
+            f"{model} has nothing to learn from: no usable slide of split train is {kinds} (slides.tsv in the results says "
+            "what was left out). Mark slides `train`, annotate them so, change its `annotation_kinds`, or name a finished "
+            "model."
+        )
+    return training + validation_slides(model)
 
 
 def learning_files(pattern):
