@@ -71,6 +71,13 @@ def test_a_slide_of_another_scanner_is_told_with_its_traits() -> None:
     )
 
 
+def test_a_slide_that_was_learnt_from_is_never_unlike_what_was_learnt() -> None:
+    rng = np.random.default_rng(3)
+    others, odd = [slide(rng) for _ in range(39)], slide(rng, grain=0.05, fine=0.1)
+    assert likeness(odd, reference(others))["appearance"] == UNLIKE
+    assert likeness(odd, reference([*others, odd]))["appearance"] == LIKE
+
+
 def test_what_cannot_be_told_is_said_so() -> None:
     rng = np.random.default_rng(1)
     few = reference([slide(rng) for _ in range(4)])

@@ -92,7 +92,8 @@ def likeness(table: pd.DataFrame, learnt: Mapping[str, Any] | None) -> dict[str,
         return {"appearance": CANNOT_TELL, "unlike_in": f"what the model learnt from is known {known}"}
     everyone = np.vstack([rows, own])
     far = np.array([_distance(row, np.delete(everyone, place, axis=0)) for place, row in enumerate(everyone)])
-    if far[-1] <= np.sort(far[:-1])[-_allowed(len(rows))]:
+    # A slide that was learnt from is among the rows: odd among them it may be, unlike what was learnt it is not.
+    if (rows == own).all(axis=1).any() or far[-1] <= np.sort(far[:-1])[-_allowed(len(rows))]:
         return {"appearance": LIKE, "unlike_in": ""}
     middle, spread = _spread(rows)
     away = (own - middle) / spread
