@@ -91,6 +91,14 @@ MISTAKES: dict[str, tuple[Mistake, tuple[str, str, str, str]]] = {
         trained(architecture="dr_fusd"),
         ("architecture", "unknown architecture", "dr_fusd", "Did you mean dr_fused?"),
     ),
+    "option of another architecture": (
+        trained(options={"dens_units": 8}),
+        ("classifiers.tone.options:", "unknown option", "dens_units", "Did you mean dense_units?"),
+    ),
+    "unknown backbone": (
+        trained(architecture="backbone", options={"backbone": "resnet51"}),
+        ("classifiers.tone.options.backbone:", "unknown backbone", "resnet51", "Did you mean resnet50"),
+    ),
     "fine-tuning another network": (
         fine_tuned({"architecture": "h2gnet_classifier"}),
         ("classifiers.tuned.weights.model:", "another network", "start: h2gnet_classifier", "the same architecture"),

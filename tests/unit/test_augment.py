@@ -12,7 +12,6 @@ from published_lenses import distort_reference
 from scipy import ndimage
 
 from drunet.augment.colour import (
-    adjust_brightness,
     adjust_contrast,
     adjust_hue_saturation,
 )
@@ -41,6 +40,10 @@ def adjust_hue(image: np.ndarray, turn: float) -> np.ndarray:
 
 def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
     return adjust_hue_saturation(image, saturation=factor)
+
+
+def adjust_brightness(image: np.ndarray, delta: float) -> np.ndarray:
+    return adjust_contrast(image, 1.0, delta)
 
 
 # ---- colour: against TensorFlow's own functions. TensorFlow scales by 255.5 and truncates, hence one grey level.

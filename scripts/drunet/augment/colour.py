@@ -35,24 +35,14 @@ def adjust_hue_saturation(image: NDArray[np.uint8], hue: float = 0.0, saturation
 def adjust_contrast(image: NDArray[np.uint8], factor: float, brightness: float = 0.0) -> NDArray[np.uint8]:
     """Scale the distance of every value from its channel's mean, as `tf.image.adjust_contrast` does.
 
-    A factor of 0 leaves the mean colour alone, 1 changes nothing. With a `brightness` that of `adjust_brightness`
-    follows, in the same passage: the pixels are those of one after the other.
+    A factor of 0 leaves the mean colour alone, 1 changes nothing. A `brightness`, a share of the full range in [-1, 1],
+    is added to every value in the same passage, as `tf.image.adjust_brightness` does after it.
     """
     _check_image(image)
     means = np.array(cv2.mean(image)[:3], dtype=np.float32)
     table = _rounded((_LEVELS - means) * np.float32(factor) + means)
     levels = _rounded(table + np.float32(brightness) * np.float32(255)).astype(np.uint8)
     return np.asarray(cv2.LUT(np.ascontiguousarray(image), levels[None]), dtype=np.uint8)
-
-
-def adjust_brightness(image: NDArray[np.uint8], delta: float) -> NDArray[np.uint8]:
-    """Add a share of the full range, in [-1, 1], to every value, as `tf.image.adjust_brightness` does.
-
-    >>> adjust_brightness(np.uint8([[[0, 100, 250]]]), 0.1).tolist()
-    [[[26, 126, 255]]]
-    """
-    _check_image(image)
-    return adjust_contrast(image, 1.0, delta)
 
 
 def _rounded(table: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,9 +9,10 @@ from typing import Unpack
 import keras
 from keras import layers
 
-from drunet.models.backbones import check_backbone, features, weight_sources
+from drunet.models.backbones import features, weight_sources
 from drunet.models.dr_fused import head
 from drunet.models.image_normalisation import normalised
+from drunet.models.names import check_backbone
 from drunet.models.options import Network, Shared, whole_check
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from drunet.errors import ModelError, closest, spelt_alike
+from drunet.errors import ModelError, spelt_alike
 from drunet.models.names import APPLICATIONS
 from drunet.models.options import SMALLEST, Network, Weights
 
@@ -31,12 +31,6 @@ _SMALLEST_INPUT = {"inceptionv3": 75, "inceptionresnetv2": 75, "xception": 71}  
 def smallest_input(name: str) -> int:
     """The least side of an image that Keras builds a backbone for, px."""
     return _SMALLEST_INPUT.get(name, SMALLEST)
-
-
-def check_backbone(name: str, where: str) -> None:
-    """Refuse a backbone that there is not; raises ModelError."""
-    if name not in BACKBONES:
-        raise ModelError("unknown backbone", where=where, found=name, mend=closest(name, BACKBONES))
 
 
 def weight_sources(weights: Weights, names: Iterable[str]) -> dict[str, str | None]:

@@ -1,9 +1,9 @@
 """Architectures by name. Keras is imported only once one of them is built."""
 
-import importlib
-import inspect
+import ast
+import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,26 +43,33 @@ def build(architecture: str, **options: Any) -> Any:
 
     Raises ModelError if the architecture, or an option of it, does not exist, or an option has an impossible value.
     """
+    check_options(architecture, options)
+    for name in (n for n, required in _options_of(architecture).items() if required and n not in options):
+        where, mend = f"architecture {architecture}", f"Set '{name}'."
+        raise ModelError(f"option '{name}' is missing", where=where, mend=mend)
     module, _, function = _entry(architecture).partition(":")
-    builder: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    known = _options_of(builder)
-    for option in options:
-        if option not in known:
-            where = f"architecture {architecture}"
-            mend = _closest_and_all(option, list(known), f"Options of {architecture}")
-            raise ModelError("unknown option", where=where, found=option, mend=mend)
-    for name, required in known.items():
-        if required and name not in options:
-            mend = f"Set '{name}'."
-            raise ModelError(f"option '{name}' is missing", where=f"architecture {architecture}", mend=mend)
-    return builder(**options)
+    return getattr(importlib.import_module(module), function)(**options)
 
 
-def _options_of(builder: Callable[..., Any]) -> dict[str, bool]:
-    """A builder's options, those that it shares with others too, and whether they must be set."""
-    parameters = inspect.signature(builder).parameters
-    own = {name: p.default is p.empty for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
-    return own if len(own) == len(parameters) else own | dict.fromkeys(Shared.__annotations__, False)
+def check_options(architecture: str, options: Iterable[str], where: str | None = None) -> None:
+    """Refuse an option that an architecture does not have, without importing it; raises ModelError."""
+    known = _options_of(architecture)
+    for option in (o for o in options if o not in known):
+        mend = _closest_and_all(option, list(known), f"Options of {architecture}")
+        raise ModelError("unknown option", where=where or f"architecture {architecture}", found=option, mend=mend)
+
+
+@cache
+def _options_of(architecture: str) -> dict[str, bool]:
+    """A builder's options as its source says, those that it shares with others too, and whether they must be set."""
+    module, _, function = _entry(architecture).partition(":")
+    source = importlib.util.find_spec(module).origin  # type: ignore[union-attr]
+    body = ast.parse(Path(str(source)).read_text(encoding="utf-8")).body
+    given = next(n.args for n in body if isinstance(n, ast.FunctionDef) and n.name == function)
+    required = len(given.args) - len(given.defaults)
+    own = {a.arg: place < required for place, a in enumerate(given.args)}
+    own |= {a.arg: default is None for a, default in zip(given.kwonlyargs, given.kw_defaults, strict=True)}
+    return own | dict.fromkeys(Shared.__annotations__, False) if given.kwarg else own
 
 
 def load_weights(model: Any, path: AnyPath) -> None:

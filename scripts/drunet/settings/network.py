@@ -25,8 +25,7 @@ class BuiltSettings(Block):
     architecture: str
     """a name from scripts/drunet/models/registry.py"""
     weights: Weights
-    """random, imagenet, a weights file, {BACKBONE: FILE, ...}, or {model: NAME}, another
-    trained model"""
+    """random, imagenet, a weights file, {BACKBONE: FILE, ...}, or {model: NAME}, another trained model"""
     options: dict[str, Any]
     """options of the architecture"""
     batch_norm_momentum: float | None = Field(ge=0, lt=1)

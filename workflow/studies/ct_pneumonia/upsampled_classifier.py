@@ -10,8 +10,9 @@ from typing import Any, Unpack
 import keras
 from keras import layers
 
-from drunet.models.backbones import check_backbone, features, weight_sources
+from drunet.models.backbones import features, weight_sources
 from drunet.models.image_normalisation import normalised
+from drunet.models.names import check_backbone
 from drunet.models.options import Network, Shared, whole, whole_check
 from studies.common.models.plain_cnn import switch_check
 
