@@ -118,6 +118,8 @@ def segment_slide(
     allowed = tissue if settings.within_tissue else np.ones_like(tissue)
     inside = cv2.resize(allowed.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT) > 0
     pixel_um2 = (grid.width * grid.mpp / shape[1]) * (grid.height * grid.mpp / shape[0])
+    if settings.smoothing_um:
+        straight = _smoothed(straight, inside, settings.smoothing_um / pixel_um2**0.5)
     return segment(
         straight,
         inside,
@@ -127,6 +129,13 @@ def segment_slide(
         median_px=_side_px(settings.median_um, settings.median_px, pixel_um2),
         median_first=settings.order == "median_opening",
     )
+
+
+def _smoothed(probability: np.ndarray, inside: np.ndarray, sigma: float) -> np.ndarray:
+    seen = (inside & np.isfinite(probability)).astype(np.float32)
+    summed, weight = (cv2.GaussianBlur(each, (0, 0), sigma) for each in (np.where(seen, probability, 0) * seen, seen))
+    # Glass and what was not looked at weigh nothing, so that a margin along glass is not pulled down.
+    return np.where(seen, summed / np.maximum(weight, 1e-6), np.nan).astype(np.float32)
 
 
 def _side_px(um: float | None, px: int, pixel_um2: float) -> int:

@@ -191,7 +191,15 @@ OPTIONAL = {
     "RunSettings": {"clustering", "smallest_tumour_of", "cascade"},
     "ClusteringSettings": {"clusters", "min_heat", "smoothing_px", "px"},
     "MeasureSettings": {"missed_at_most", "false_at_most"},
-    "PostprocessSettings": {"opening_px", "median_px", "opening_um", "median_um", "order", "within_tissue"},
+    "PostprocessSettings": {
+        "smoothing_um",
+        "opening_px",
+        "median_px",
+        "opening_um",
+        "median_um",
+        "order",
+        "within_tissue",
+    },
 }
 
 

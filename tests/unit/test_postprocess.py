@@ -246,6 +246,30 @@ def test_kernels_in_micrometres_do_the_same_to_a_biopsy_and_to_a_resection() -> 
     assert kept["biopsy", "opening_px"] == 1 and kept["resection", "opening_px"] == 2
 
 
+def test_the_probability_is_averaged_over_the_tissue_alone_before_the_threshold() -> None:
+    """Beside SciPy's Gaussian, as an average weighted by what is tissue and was looked at."""
+    grid = Grid(4000, 4000, 0.5, 1.0, 64, 64)  # 250 px over 2 mm: 8 µm a pixel
+    field = blobs(7, (250, 250), 3)
+    field[100:120, 40:60] = np.nan
+    tissue = disc(field.shape, 120, 120, 90)
+    seen = tissue & np.isfinite(field)
+    over, weight = (
+        ndimage.gaussian_filter(each, 3.0, mode="mirror") for each in (np.where(seen, field, 0), seen.astype(float))
+    )
+    expected = seen & (over >= 0.5 * weight)
+    bare = {"opening_um": 0.0, "median_um": 0.0}
+    found = segment_slide(field, tissue, grid, 0.0, cleaning(**bare, smoothing_um=24.0))
+    # OpenCV's kernel ends at four sigma rounded otherwise than SciPy's.
+    assert (found != expected).mean() < 0.001 and (
+        found != segment_slide(field, tissue, grid, 0.0, cleaning(**bare))
+    ).any()
+    # What is the same everywhere stays so up to the edge of the tissue.
+    even = np.where(seen, 0.6, np.nan).astype(np.float32)
+    np.testing.assert_array_equal(
+        segment_slide(even, tissue, grid, 0.0, cleaning(**bare, smoothing_um=200.0, threshold=0.59)), seen
+    )
+
+
 @pytest.mark.parametrize(("um", "side"), [(0.0, 0), (9.0, 0), (24.0, 3), (47.0, 5), (49.0, 7), (56.0, 7)])
 def test_a_kernel_in_micrometres_has_the_nearest_odd_side(um: float, side: int) -> None:
     grid = Grid(4000, 4000, 0.5, 1.0, 64, 64)  # 250 px over 2 mm: 8 µm a pixel

@@ -31,8 +31,8 @@ SETTINGS: dict[str, Any] = {
     "tissue": {"method": "gradient", "mpp": 8.0},
     "tiles": {"mpp": 1.25, "size": 224, "step": 112, "min_tissue": 0.25},
     "postprocess": {
-        "threshold": 0.45, "order": "opening_median", "opening_um": 24, "median_um": None, "opening_px": 7,
-        "median_px": 11, "min_fragment_um2": 5300.0, "within_tissue": True,
+        "threshold": 0.45, "smoothing_um": 48, "order": "opening_median", "opening_um": 24, "median_um": None,
+        "opening_px": 7, "median_px": 11, "min_fragment_um2": 5300.0, "within_tissue": True,
     },
     "measure": {"mpp": 4.0, "threshold": 0.5, "bootstrap": 2000},
     "models": {
@@ -198,7 +198,7 @@ def test_the_methods_have_the_runs_own_numbers_and_cite_what_was_used(tmp_path: 
         "started from weights learnt on ImageNet", "(learning rate 0.0003, batches of 17) for at most 41 epochs",
         "the weights of the epoch with the highest F1", "augmented by flips.", "smaller than 5300 µm²",
         "given was taken as a finished ONNX file (SHA-256 cdcdcdcdcdcd)", "windows of the slide at 6.5 µm/px",
-        "probability of at least 0.45", "an opening of 24 µm and a median filter of 11 px",
+        "with a sigma of 48 µm", "probability of at least 0.45", "an opening of 24 µm and a median filter of 11 px",
         "doi:10.3390/jimaging11050166", "doi:10.1109/CVPR.2017.243",
     ):  # fmt: skip
         assert told in text, told

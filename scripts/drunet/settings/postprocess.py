@@ -12,6 +12,8 @@ class PostprocessSettings(Block):
 
     threshold: Share
     """a pixel is tumour at this probability or above"""
+    smoothing_um: float = Field(default=0.0, ge=0, le=1000)
+    """sigma of the Gaussian by which the probability is averaged within the tissue before it is thresholded, µm"""
     min_fragment_um2: float | None = Field(ge=0, allow_inf_nan=True)
     """smaller fragments are removed, µm²; null: the smallest tumour annotated in the training slides of the run's
     refiner or `smallest_tumour_of`; where there is neither, or they are not known, one cell of the heatmap"""
