@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from drunet.annotation import outline, rasterise, read_annotation
 from drunet.errors import SlideError
+from drunet.settings.tissue import TissueSettings
 from drunet.tissue import METHODS, check_brightfield, tissue_mask
 
 MPP = 8.0
@@ -44,6 +46,10 @@ def with_tissue() -> tuple[Image, Mask]:
 
 def iou(a: Mask, b: Mask) -> float:
     return float((a & b).sum() / (a | b).sum())
+
+
+def test_every_method_can_be_named_in_the_configuration() -> None:
+    assert get_args(TissueSettings.model_fields["method"].annotation) == METHODS
 
 
 @pytest.mark.parametrize("method", METHODS)
