@@ -122,7 +122,7 @@ def _configuration(project: Project) -> Iterator[Finding]:
     models = read_listed(project.config, project.root / "resources/models.yaml")
     settled = checked(project.config, models, project.files, project.root / "workflow")
     project.config, project.sound = settled, True
-    yield Finding("ok", f"{', '.join(project.files)}; runs: {', '.join(settled['runs'])}")
+    yield Finding("ok", f"{', '.join(dict.fromkeys(project.files))}; runs: {', '.join(settled['runs'])}")
 
 
 def _inference(project: Project) -> Iterator[Finding]:

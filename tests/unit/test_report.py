@@ -344,6 +344,8 @@ def test_figures_of_training_slides_are_not_passed_off_as_a_test(
     assert "interval" not in said  # one patient
     said = verdict(slides[:1], metrics[metrics["slide"] == "A1"].assign(split="val"), tmp_path)
     assert said.startswith("The one slide could be used.") and "the figures are of the validation slides." in said
+    said = verdict(slides[:1], metrics[metrics["slide"] == "A1"].assign(split=np.nan), tmp_path)
+    assert "There is no measured test slide: the figures are of slides without a split." in said
 
 
 def test_a_cohort_without_annotation_is_told_that_nothing_was_measured(
