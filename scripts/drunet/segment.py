@@ -39,7 +39,7 @@ _TILES |= {"save_images": False}
 _INFERENCE = {"provider": "cpu", "precision": "float32", "batch_size": 32, "readers": 2, "max_unreadable": 0.01}
 _POSTPROCESS: dict[str, Any] = {"threshold": 0.5, "min_fragment_um2": None, "opening_px": 7, "median_px": 11}
 _POSTPROCESS |= {"opening_um": 24.0, "median_um": 24.0, "order": "opening_median", "within_tissue": True}
-_POSTPROCESS |= {"unrefined_px": 1120, "mpp": 2.0}
+_POSTPROCESS |= {"unrefined_px": 1120, "mpp": 2.0, "smoothing_um": 0}
 
 
 @dataclass(frozen=True)

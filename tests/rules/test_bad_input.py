@@ -97,7 +97,7 @@ MISTAKES: dict[str, tuple[Mistake, tuple[str, str, str, str]]] = {
     ),
     "unknown backbone": (
         trained(architecture="backbone", options={"backbone": "resnet51"}),
-        ("classifiers.tone.options.backbone:", "unknown backbone", "resnet51", "Did you mean resnet50"),
+        ("classifiers.tone.options:", "unknown backbone", "resnet51", "Did you mean resnet50"),
     ),
     "fine-tuning another network": (
         fine_tuned({"architecture": "h2gnet_classifier"}),

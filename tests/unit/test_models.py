@@ -211,7 +211,7 @@ def test_the_registry_names_modules_without_importing_keras() -> None:
     code = (
         "import sys; from drunet.models import registry; "
         "print([registry.module_of(name) for name in registry.ARCHITECTURES]); "
-        "[registry.check_options(name, ['seed']) for name in registry.ARCHITECTURES]; "
+        "[registry.check_options(name, {'seed': 1}) for name in registry.ARCHITECTURES]; "
         "sys.exit('keras' in sys.modules or 'tensorflow' in sys.modules)"
     )
     scripts = Path(registry.__file__).parents[2]

@@ -3,7 +3,7 @@
 import ast
 import importlib.util
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from drunet.errors import ModelError, spelt_alike
 from drunet.files import AnyPath
 from drunet.models.legacy_weights import is_legacy, load_legacy
+from drunet.models.names import check_backbone
 from drunet.models.options import Shared
 
 # Strings and not functions: adding an architecture touches neither the other files nor what they import.
@@ -44,25 +45,27 @@ def build(architecture: str, **options: Any) -> Any:
     Raises ModelError if the architecture, or an option of it, does not exist, or an option has an impossible value.
     """
     check_options(architecture, options)
-    for name in (n for n, required in _options_of(architecture).items() if required and n not in options):
+    for name in (n for n, required in _options_of(_entry(architecture)).items() if required and n not in options):
         where, mend = f"architecture {architecture}", f"Set '{name}'."
         raise ModelError(f"option '{name}' is missing", where=where, mend=mend)
     module, _, function = _entry(architecture).partition(":")
     return getattr(importlib.import_module(module), function)(**options)
 
 
-def check_options(architecture: str, options: Iterable[str], where: str | None = None) -> None:
-    """Refuse an option that an architecture does not have, without importing it; raises ModelError."""
-    known = _options_of(architecture)
+def check_options(architecture: str, options: Mapping[str, Any], where: str | None = None) -> None:
+    """Refuse an option that an architecture does not have, or a backbone, without importing it; raises ModelError."""
+    known, where = _options_of(_entry(architecture)), where or f"architecture {architecture}"
     for option in (o for o in options if o not in known):
         mend = _closest_and_all(option, list(known), f"Options of {architecture}")
-        raise ModelError("unknown option", where=where or f"architecture {architecture}", found=option, mend=mend)
+        raise ModelError("unknown option", where=where, found=option, mend=mend)
+    if isinstance(backbone := options.get("backbone"), str):
+        check_backbone(backbone, where)
 
 
 @cache
-def _options_of(architecture: str) -> dict[str, bool]:
+def _options_of(entry: str) -> dict[str, bool]:
     """A builder's options as its source says, those that it shares with others too, and whether they must be set."""
-    module, _, function = _entry(architecture).partition(":")
+    module, _, function = entry.partition(":")
     source = importlib.util.find_spec(module).origin  # type: ignore[union-attr]
     body = ast.parse(Path(str(source)).read_text(encoding="utf-8")).body
     given = next(n.args for n in body if isinstance(n, ast.FunctionDef) and n.name == function)

@@ -9,7 +9,6 @@ from typing import Any
 from drunet.errors import ConfigError, closest
 from drunet.files import sha256
 from drunet.models import registry
-from drunet.models.names import check_backbone
 from drunet.settings.classifier import ClassifierSettings
 from drunet.settings.config import Configuration
 from drunet.settings.encoder import EncoderHead, EncoderSettings
@@ -74,8 +73,6 @@ def check_references(settings: Configuration) -> None:
         for name, model in models.items():
             if not isinstance(model, FinishedModel):
                 registry.check_options(model.architecture, model.options, f"{kind}.{name}.options")
-                if isinstance(backbone := model.options.get("backbone"), str):
-                    check_backbone(backbone, f"{kind}.{name}.options.backbone")
                 if not model.training.epochs and not starts_whole(model.weights):
                     where, mend = f"{kind}.{name}.weights", "Name a whole model's file or {model: NAME}, or train."
                     what = "a model that is not trained (epochs: 0) needs weights"
