@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -64,8 +62,7 @@ def tiny_network(
 
 
 def use_tiny(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(registry.ARCHITECTURES, "tiny", "tiny_module:build")
-    patch.setitem(sys.modules, "tiny_module", SimpleNamespace(build=tiny_network))
+    patch.setitem(registry.ARCHITECTURES, "tiny", f"{__name__}:tiny_network")
 
 
 @pytest.fixture
