@@ -99,6 +99,10 @@ MISTAKES: dict[str, tuple[Mistake, tuple[str, str, str, str]]] = {
         trained(architecture="backbone", options={"backbone": "resnet51"}),
         ("classifiers.tone.options:", "unknown backbone", "resnet51", "Did you mean resnet50"),
     ),
+    "network without the option that it needs": (
+        trained(architecture="backbone", options={"dense_units": 8}),
+        ("classifiers.tone.options:", "option 'backbone' is missing", "dense_units", "Set 'backbone'"),
+    ),
     "fine-tuning another network": (
         fine_tuned({"architecture": "h2gnet_classifier"}),
         ("classifiers.tuned.weights.model:", "another network", "start: h2gnet_classifier", "the same architecture"),

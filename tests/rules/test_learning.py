@@ -103,16 +103,24 @@ def test_a_run_without_a_refiner_takes_the_smallest_tumour_of_the_one_that_it_na
     assert "runs.plain.smallest_tumour_of: unknown refiner (found: unnet). Did you mean unet?" in refused.output
 
 
-def test_validation_slides_that_are_asked_for_have_to_be_there(learning: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("validation_kinds", "validation_kinds of tuned: no usable slide of split val is annotated so (found: psa)"),
+        ("annotation_kinds", "tuned has nothing to learn from: no usable slide of split train is psa"),
+    ],
+)
+def test_slides_that_a_model_asks_for_have_to_be_there_before_a_tile_is_cut(
+    learning: Project, tmp_path: Path, setting: str, said: str
+) -> None:
     project = learning.copy_to(tmp_path / "project")
     data = project.config["classifiers"]["tuned"]["data"]
-    data["validation_kinds"] = ["wta"]
+    data[setting] = ["wta"]
     assert project.write().dry_run("results/models/tuned/weights.weights.h5").status == 0
-    data["validation_kinds"] = ["psa"]
+    data[setting] = ["psa"]
     refused = project.write().dry_run("results/models/tuned/weights.weights.h5")
-    assert refused.status != 0
-    said = "data.validation_kinds of tuned: no usable slide of split val is annotated so (found: psa)."
-    assert said in refused.output and "Traceback (most recent call last)" not in refused.output
+    assert refused.status != 0 and said in refused.output
+    assert "Traceback" not in refused.output and not refused.rules().get("extract_tiles")
 
 
 @pytest.mark.slow
@@ -173,16 +181,6 @@ def test_an_unknown_cohort_is_refused_with_those_there_are(learning: Project, tm
     done = project.dry_run("results/models/tuned/weights.weights.h5")
     assert done.status != 0 and done.output.count(said) == 1
     assert "Traceback" not in done.output
-
-
-def test_a_model_without_a_slide_to_learn_from_is_refused_before_a_tile_is_cut(
-    learning: Project, tmp_path: Path
-) -> None:
-    project = learning.copy_to(tmp_path / "project")
-    project.config["classifiers"]["tuned"]["data"]["annotation_kinds"] = ["psa"]
-    done = project.write().dry_run("segment")
-    assert done.status != 0 and "tuned has nothing to learn from: no usable slide of split train is psa" in done.output
-    assert "Traceback" not in done.output and not done.rules().get("extract_tiles")
 
 
 def test_a_cluster_trains_and_segments_the_same_slides_in_one_run(learning: Project) -> None:

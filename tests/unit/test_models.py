@@ -211,7 +211,7 @@ def test_the_registry_names_modules_without_importing_keras() -> None:
     code = (
         "import sys; from drunet.models import registry; "
         "print([registry.module_of(name) for name in registry.ARCHITECTURES]); "
-        "[registry.check_options(name, {'seed': 1}) for name in registry.ARCHITECTURES]; "
+        "[registry.check_options(name, {'seed': 1}, 'here') for name in registry.ARCHITECTURES if name != 'backbone']; "
         "sys.exit('keras' in sys.modules or 'tensorflow' in sys.modules)"
     )
     scripts = Path(registry.__file__).parents[2]
@@ -265,6 +265,9 @@ def test_an_unknown_option_is_refused_with_the_legal_ones() -> None:
     assert "spatial_dropout" in str(caught.value)
     with pytest.raises(ModelError, match="'size' is missing"):
         registry.build("dr_fused")
+    with pytest.raises(ModelError, match=r"^here: option 'backbone' is missing \(found: no options\)"):
+        registry.check_options("backbone", {}, "here")
+    registry.check_options("backbone", {"backbone": "vgg16"}, "here")
 
 
 def test_whole_model_weights_go_back_into_the_same_architecture_only(tmp_path: Path) -> None:

@@ -45,19 +45,23 @@ def build(architecture: str, **options: Any) -> Any:
     Raises ModelError if the architecture, or an option of it, does not exist, or an option has an impossible value.
     """
     check_options(architecture, options)
-    for name in (n for n, required in _options_of(_entry(architecture)).items() if required and n not in options):
-        where, mend = f"architecture {architecture}", f"Set '{name}'."
-        raise ModelError(f"option '{name}' is missing", where=where, mend=mend)
     module, _, function = _entry(architecture).partition(":")
     return getattr(importlib.import_module(module), function)(**options)
 
 
-def check_options(architecture: str, options: Mapping[str, Any], where: str | None = None) -> None:
-    """Refuse an option that an architecture does not have, or a backbone, without importing it; raises ModelError."""
-    known, where = _options_of(_entry(architecture)), where or f"architecture {architecture}"
+def check_options(architecture: str, options: Mapping[str, Any], setting: str | None = None) -> None:
+    """Refuse an option that an architecture does not have, a backbone, or too few options, without importing it.
+
+    In a `setting` of the configuration those that training adds are not missed. Raises ModelError.
+    """
+    known, where = _options_of(_entry(architecture)), setting or f"architecture {architecture}"
     for option in (o for o in options if o not in known):
         mend = _closest_and_all(option, list(known), f"Options of {architecture}")
         raise ModelError("unknown option", where=where, found=option, mend=mend)
+    for option in (o for o, required in known.items() if required and o not in options):
+        if not (setting and option in ("size", "features", "labels")):
+            found, mend = ", ".join(options) or "no options", f"Set '{option}'."
+            raise ModelError(f"option '{option}' is missing", where=where, found=found, mend=mend)
     if isinstance(backbone := options.get("backbone"), str):
         check_backbone(backbone, where)
 
@@ -130,8 +134,7 @@ def _entry(architecture: str) -> str:
     files = _others().get(architecture, [])
     if len(files) > 1:
         found = ", ".join(sorted(str(file.relative_to(_WORKFLOW)) for file in files))
-        mend = "Rename one of them."
-        raise ModelError("two files build one architecture", where=architecture, found=found, mend=mend)
+        raise ModelError("two files build one architecture", where=architecture, found=found, mend="Rename either.")
     if not files:
         mend = _closest_and_all(architecture, [*ARCHITECTURES, *sorted(_others())], "Known architectures")
         raise ModelError("unknown architecture", where="architecture", found=architecture, mend=mend)

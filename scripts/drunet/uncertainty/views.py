@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from drunet.inference import EngineOptions, Layout, check_classifier, probabilities, streamed
 from drunet.slide import Slide
 
-MOST_VIEWS = 8
-
 
 def turned(tiles: NDArray[np.uint8], view: int) -> NDArray[np.uint8]:
     """Tiles (n, s, s, 3) in one of eight views: turned by quarters, from the fifth on mirrored first.
