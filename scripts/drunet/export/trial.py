@@ -156,11 +156,9 @@ def try_classifier(source: str, size: int, settings: FinishedModel, where: str) 
     shape = inputs[0].shape
     other = len(shape) == 4 and free(shape[1]) and free(shape[3]) and trial.runs(turned)
     if other and not trial.runs({name: feed}):
-        what, mend = (
-            "the model does not take the tiles",
-            f"Set `channels_last: {str(not settings.channels_last).lower()}`.",
-        )
-        raise trial.refusal(f"{what} in the order of axes that the configuration describes", shape, mend)
+        what = "the model does not take the tiles in the order of axes that the configuration describes"
+        mend = f"Set `channels_last: {str(not settings.channels_last).lower()}`."
+        raise trial.refusal(what, shape, mend)
     if other and "channels_last" not in settings.model_fields_set:
         mend = "Set `channels_last`: true for [n, h, w, 3], false for [n, 3, h, w]."
         raise trial.refusal("the model runs with either order of its axes", shape, mend)
@@ -234,9 +232,7 @@ def _refiner_inputs(trial: Trial) -> tuple[Any, Any]:
     channels = {n: i.shape[-1 if trial.settings.channels_last else 1] for n, i in inputs.items() if len(i.shape) == 4}
     pictures, heats = ([n for n, c in channels.items() if c == k] for k in (3, 1))
     named = trial.settings.inputs or ([IMAGE, HEATMAP] if {IMAGE, HEATMAP} <= set(inputs) else [*pictures, *heats])
-    fits = (
-        len(inputs) == len(named) == 2 and set(named) == set(inputs) and all(len(i.shape) == 4 for i in inputs.values())
-    )
+    fits = len(inputs) == len(named) == 2 and set(named) == set(inputs) == set(channels)
     fits = fits and all(free(channels[n]) or channels[n] == k for n, k in zip(named, (3, 1), strict=True))
     if not fits:
         found = f"inputs {[(i.name, i.shape) for i in inputs.values()]}"
