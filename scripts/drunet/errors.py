@@ -8,7 +8,8 @@ SLIDE_STATUSES = (
 )  # fmt: skip
 # The one key of a JSON file that stands in the place of a result, see `drunet.outcome`.
 OUTCOME = "drunet_outcome"
-
+# The type of pydantic's error that carries a `ConfigError` of our own words, see `drunet.settings.base.refusal`.
+REFUSED = "refused"
 
 # Characters of a value that a message repeats.
 _MOST_FOUND = 400

@@ -133,6 +133,7 @@ CONTRACTS = {
     "studies": "A study imports no other study, and what they share imports none",
     "layers": "Imports point one way: a room imports those below it in this list, never one above",
     "commands": "One command imports those below it in this list, never one above",
+    "circles": "No two files or rooms import each other, in a circle of any length",
 }
 
 
@@ -178,6 +179,8 @@ def test_the_contracts_hold(packages: Path) -> None:
         ("scripts/drunet/grid.py", "from drunet.report import page\n", "layers"),
         ("scripts/drunet/report/planted.py", "from drunet_commands import doctor\n", "layers"),
         ("scripts/drunet_commands/forecast.py", "from drunet_commands import doctor\n", "commands"),
+        ("scripts/drunet/report/tables.py", "from drunet.report import page\n", "circles"),
+        ("workflow/studies/common/errors.py", "from studies.common.ct import files\n", "circles"),
     ],
 )
 def test_a_planted_import_breaks_its_contract(packages: Path, module: str, text: str, contract: str) -> None:
@@ -191,7 +194,8 @@ def test_a_planted_import_breaks_its_contract(packages: Path, module: str, text:
             path.unlink()
         else:
             path.write_text(before, encoding="utf-8")
-    assert status != 0 and broken == {contract}
+    # An import that points the wrong way may well close a circle.
+    assert status != 0 and contract in broken and broken <= {contract, "circles"}
 
 
 # A study that is added: a folder of six files

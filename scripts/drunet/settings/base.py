@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 
-REFUSED = "refused"
+from drunet.errors import REFUSED
 
 Share = Annotated[float, Field(ge=0, le=1)]
 # Validated as a float and kept as it was written: an int stays an int in what is written to JSON.

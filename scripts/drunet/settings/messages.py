@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from drunet.errors import ConfigError, closest
-from drunet.settings.base import REFUSED
+from drunet.errors import REFUSED, ConfigError, closest
 from drunet.settings.schema import schema_of
 
 Json = Mapping[str, Any]

@@ -18,11 +18,11 @@ from PIL import Image
 from drunet.console import progress, say
 from studies.common.ct.annotation import NO_ANNOTATIONS, Annotations, find_annotations
 from studies.common.ct.dicom import SliceIds, is_directory, read_ids, read_slice
-from studies.common.ct.facts import FACTS, dicom_facts, picture_facts
 from studies.common.ct.files import UserFiles, check_unreadable, find_user_files, is_dicom
 from studies.common.ct.window import Window
 from studies.common.errors import CtError, ImageSetError, NoSliceError
 from studies.common.images.content import SUFFIXES
+from studies.common.images.file_facts import FACTS, dicom_facts, picture_facts
 from studies.common.images.folder import PARTS, read_image
 from studies.common.images.groups import path_ends, read_columns
 from studies.common.user_paths import whole_folder

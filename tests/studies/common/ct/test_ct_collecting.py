@@ -20,10 +20,10 @@ from pydicom.fileset import FileSet
 from drunet.files import write_json
 from studies.common.ct.annotation import Boxes
 from studies.common.ct.dicom import read_slice
-from studies.common.ct.facts import _quality_tables, picture_facts
 from studies.common.ct.window import Window
 from studies.common.errors import CtError
 from studies.common.images.content import content_state
+from studies.common.images.file_facts import _quality_tables, picture_facts
 from studies.common.images.folder import list_images, read_image, read_list, write_list
 from studies.ct_boxes.collecting import choose_box, collect_slices, subtype_letter
 from studies.ct_pneumonia.collecting import collect_images

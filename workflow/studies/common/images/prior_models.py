@@ -30,7 +30,7 @@ from sklearn.svm import SVC
 from drunet.console import progress, say
 from drunet.errors import ConfigError
 from drunet.training.trained import Trained
-from studies.common.ct.facts import FACTS
+from studies.common.images.file_facts import FACTS
 from studies.common.images.folder import read_image
 from studies.common.images.groups import in_order_of
 from studies.common.images.splits import HISTORY, class_numbers, draw_trials, images_of, prediction_rows
