@@ -2,12 +2,15 @@
 
     python bench/cascade.py RESULTS RUN --sheet slides.tsv --teacher model.onnx --student int8.onnx
         [--int8 teacher_int8.onnx] [--teacher-precision int8] [--tiles 20000] [--provider openvino] [--split test]
+        [--larger 16]
 
 RESULTS is the folder of a run with a cascade whose models and `band.json` are made and whose slides have their tiles.
 Slide after slide the same tiles are read and judged in turn by the teacher in float32 on ONNX Runtime, the same in
 int8, and the cascade with and without its audit. The slides are repeated until there are as many tiles as asked for;
 float32 judges them the first time alone. Printed are tiles per second with reading, their ratio to float32's, |Δp| and
-sides of the threshold against float32, and Dice of the tiles with the annotated area, where there is one.
+sides of the threshold against float32, and Dice of the tiles with the annotated area, where there is one. An audit
+takes as many tiles of a small slide as of a large one: `--larger` gives the cascade each slide's tiles so many times,
+as a larger slide of such tissue would have them.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
@@ -46,6 +50,7 @@ def main() -> None:
     parser.add_argument("--student", type=Path, required=True)
     parser.add_argument("--int8", type=Path, default=None, help="the teacher in int8")
     parser.add_argument("--tiles", type=int, default=20_000)
+    parser.add_argument("--larger", type=int, default=1, help="how often a slide has each of its tiles")
     parser.add_argument("--split", default="test")
     parser.add_argument("--provider", default="cpu")
     parser.add_argument("--student-precision", default="int8")
@@ -72,6 +77,7 @@ def main() -> None:
         table, grid = read_table(folder / "tiles.parquet")
         files = (row.path, str(folder / "tissue.png"), [], None)
         slide = {"slide_id": row.slide_id, "mpp": row.mpp}
+        table = pd.concat([table] * given.larger, ignore_index=True)
         places = table, Grid.from_dict(grid["grid"])
         slides.append((table, slide, partial(judged, layout={}, files=files, slide=slide, tiles=places)))
 
@@ -85,12 +91,13 @@ def main() -> None:
         repeat = counts["cascade"] // max(sum(len(table) for table, _, _ in slides), 1)
         for table, slide, judge in slides:
             every = np.arange(len(table))
+            once = every[: len(table) // given.larger]
             made = {}
             if repeat == 0:
-                made["float32"] = judge(str(given.teacher), options=plain, precision="float32")(every)
+                made["float32"] = judge(str(given.teacher), options=plain, precision="float32")(once)
                 areas.append(table["tumour_fraction"].to_numpy(float))
             if given.int8:
-                made["int8"] = judge(str(given.int8), options=fast, precision="int8")(every)
+                made["int8"] = judge(str(given.int8), options=fast, precision="int8")(once)
             for name, told in settings.items():
                 made[name], certificate = classify_cascade(
                     judge(str(given.student), options=fast, precision=given.student_precision),
@@ -110,9 +117,9 @@ def main() -> None:
                     print(certificate.sentence(slide["slide_id"], told), flush=True)
             for name, result in made.items():
                 seconds[name] += result.seconds
-                counts[name] += len(table)
+                counts[name] += len(result.p_tumour)
                 if repeat == 0:
-                    found[name].append(result.p_tumour)
+                    found[name].append(np.resize(result.p_tumour, len(table)))
     truth, exact = np.concatenate(areas), np.concatenate(found["float32"])
     print(f"{'':24}{'tiles':>8}{'tiles/s':>9}{'ratio':>7}{'|Δp|':>8}{'sides':>8}{'Dice':>8}")
     base = counts["float32"] / seconds["float32"]
