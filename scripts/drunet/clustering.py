@@ -2,8 +2,8 @@
 
 Source: the authors' code of DRU-Net (ClustringRefinement.py, GenerateGradients.py), which it ships for its runs on few
 and many shots and for first outlines that are then corrected. Not published are its superpixels, which are a watershed
-from a regular grid here, and the size of its pictures, by which its kernels are large or small. On a slide whose
-heatmap never reaches `min_heat` nothing is outlined here; there, the heatmap is stretched to 0..1 on every slide.
+from a regular grid here, and the size of its pictures, by which its kernels are large or small. There, the heatmap is
+stretched to 0..1 on every slide, so that each has tumour; here, a slide on which no tile is called tumour has none.
 """
 
 import cv2
@@ -21,6 +21,7 @@ _CLUSTER_MEDIAN, _GRADIENT_MEDIAN, _LAST_MEDIAN, _LEAST = 3, 11, 21, 10 / 255
 # Grey levels of an 8-bit heatmap: what rounds to its highest value is as high.
 _HIGHEST = 254.5 / 255
 _SUPERPIXEL_PX = 16
+_CALLED = 0.5
 
 
 def cluster_tumour(
@@ -33,7 +34,7 @@ def cluster_tumour(
     at low resolution, `heat`, float32 (h, w) in [0, 1], its heatmap; of the settings all but `px` is read; `seed` is of
     the first centres.
     """
-    if heat.max() < settings.min_heat:
+    if heat.max() < _CALLED:
         return np.zeros(heat.shape, bool)
     slope = gradient(image)
     stretched = (heat - heat.min()) / max(float(np.ptp(heat)), 1e-9)

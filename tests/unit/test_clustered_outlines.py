@@ -63,11 +63,14 @@ def test_smoothing_joins_and_widens_but_reaches_no_glass(slide: tuple[np.ndarray
     assert (np.hypot(y - 200, (x - 330 + 200) % SIDE - 200) < 180).mean() > 0.99
 
 
-def test_a_slide_on_which_nothing_is_hot_has_no_tumour(slide: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+@pytest.mark.parametrize("min_heat", [0.3, 0.7])
+def test_a_slide_on_which_no_tile_is_called_tumour_has_none(
+    slide: tuple[np.ndarray, np.ndarray, np.ndarray], min_heat: float
+) -> None:
     image, heat, _ = slide
-    assert not cluster_tumour(image, heat * 0.7, settings(), seed=1).any()
-    assert cluster_tumour(image, heat * 0.8, settings(), seed=1).any()
-    assert cluster_tumour(image, heat * 0.7, settings(min_heat=0.6), seed=1).any()
+    cold, warm = (heat * np.float32(peak / heat.max()) for peak in (0.49, 0.51))
+    assert not cluster_tumour(image, cold, settings(min_heat=min_heat), seed=1).any()
+    assert cluster_tumour(image, warm, settings(min_heat=min_heat), seed=1).any()
 
 
 def test_the_gradient_is_that_of_green_to_the_next_pixels() -> None:
