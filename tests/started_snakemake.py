@@ -99,6 +99,7 @@ def _serve_snakemake() -> None:
     # With what the rules import while they are read.
     import pandas  # noqa: F401
     import pydantic  # noqa: F401
+    import smart_open  # noqa: F401
     import snakemake.cli
     import snakemake.script
     import yaml  # noqa: F401

@@ -24,6 +24,7 @@ from drunet import inspection, outcome
 from drunet.slide import Slide
 
 CORES = min(2, len(os.sched_getaffinity(0)))
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,6 @@ def _look(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.slow
 def test_a_few_of_each_kind_come_out_as_they_may(seen: dict[str, Any]) -> None:
     assert not seen["few"], seen["few"]
     assert seen["kinds"] == set(KINDS) and len(seen["names"]) == 2 * len(KINDS)

@@ -207,6 +207,7 @@ def test_one_seed_gives_one_file_and_another_seed_another(written: Path, tmp_pat
     assert (other.image != drawn("test_no_resolution").image).mean() > 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slide_id", ["test_tma_hole", "test_pair_a"])
 def test_outlines_agree_with_what_was_painted(slide_id: str) -> None:
     outline = rasterised(slide_id)
@@ -217,11 +218,13 @@ def test_outlines_agree_with_what_was_painted(slide_id: str) -> None:
     assert 0.75 < cells.sum() / outline.sum() < 1.0
 
 
+@pytest.mark.slow
 def test_tumour_takes_a_quarter_to_a_half_of_the_tissue() -> None:
     layout = drawn("test_tma_hole").layout
     assert 0.25 < layout.tumour.sum() / (layout.kinds != Kind.GLASS).sum() < 0.45
 
 
+@pytest.mark.slow
 def test_punched_cores_are_glass_and_left_out_of_the_outline() -> None:
     slide = drawn("test_tma_hole")
     outline = rasterised("test_tma_hole")
@@ -235,6 +238,7 @@ def test_punched_cores_are_glass_and_left_out_of_the_outline() -> None:
         assert outline[rim].any()
 
 
+@pytest.mark.slow
 def test_a_slide_without_tumour_has_an_empty_collection() -> None:
     slide = drawn("test_no_tumour")
     assert slide.annotation == {"type": "FeatureCollection", "features": []}
@@ -265,6 +269,7 @@ def test_partial_regions_are_small_valid_and_of_every_kind() -> None:
     assert max(overlap) == 0.0
 
 
+@pytest.mark.slow
 def test_partial_regions_hold_tumour_cells_only_where_they_say_so() -> None:
     cells = drawn("psa_train_1").tumour_cells
     assert cells[rasterised("psa_train_1", {"Tumor"})].mean() > 0.7
@@ -294,6 +299,7 @@ def test_a_slide_stays_as_it_was_when_others_are_added(monkeypatch: pytest.Monke
     assert after.annotation == before.annotation
 
 
+@pytest.mark.slow
 def test_slides_of_one_patient_are_stained_alike_and_show_other_tissue() -> None:
     """Mean density of lymphoid tissue, which the look of a patient sets."""
 
@@ -318,6 +324,7 @@ def test_partial_regions_of_breast_hold_no_lung_and_tumour_cells_only_where_they
     assert slide.tumour_cells[rasterised("breast_psa_1", {*names} - {"Tumor"})].mean() == 0.0
 
 
+@pytest.mark.slow
 def test_fat_is_empty_and_the_stain_is_bluer_than_in_any_lung() -> None:
     """Beer-Lambert by hand: red over green density of haematoxylin, where nuclei of an aggregate lie."""
     breast = drawn("breast_psa_1")

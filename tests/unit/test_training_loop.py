@@ -283,6 +283,7 @@ def killed_in_epoch_3(folder: str) -> None:
     fit(Path(folder))
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_leaves_a_state_to_go_on_from(tmp_path: Path, runs: dict[bool, Run]) -> None:
     here = Path(__file__)
     code = f"import {here.stem} as t; t.killed_in_epoch_3({os.fspath(tmp_path / 'state')!r})"

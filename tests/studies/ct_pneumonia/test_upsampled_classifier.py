@@ -83,6 +83,7 @@ def test_the_text_says_seventy_per_cent_and_the_code_does_so_for_six_of_nine() -
         assert share == pytest.approx(expected, abs=0.011), label
 
 
+@pytest.mark.slow
 def test_parameters_are_those_published(trunks: dict[str, keras.Model]) -> None:
     with (HOME / "published.tsv").open(encoding="utf-8") as file:
         published = {row["model"]: row["millions_of_parameters"] for row in csv.DictReader(file, delimiter="\t")}
