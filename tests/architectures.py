@@ -66,6 +66,11 @@ class Row:
         return "-".join([self.name, *kind, *(f"{key}={value}" for key, value in self.options.items())])
 
 
+def as_cases(rows: list[Row]) -> list[Any]:
+    """Rows as a test is given them; networks that are too large to be exported here are too large for `make test`."""
+    return [pytest.param(row, id=str(row), marks=[] if row.onnx else [pytest.mark.slow]) for row in rows]
+
+
 def image(size: int, channels: int = 3) -> dict[str, tuple[int, int, int]]:
     """The input of a classifier."""
     return {"input_image": (size, size, channels)}

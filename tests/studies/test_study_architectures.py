@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from architectures import BOX, TINY, TINY_CHANNELS, Row, check, dense, image
+from architectures import BOX, TINY, TINY_CHANNELS, Row, as_cases, check, dense, image
 
 from studies.common.cost import arithmetic
 
@@ -177,7 +177,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@pytest.mark.parametrize("row", as_cases(ROWS))
 def test_an_architecture_is_what_its_row_says(row: Row, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = check(row, monkeypatch, tmp_path)
     if row.flops:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from architectures import TINY, TINY_CHANNELS, Row, check, dense, image, image_and_heatmap
+from architectures import TINY, TINY_CHANNELS, Row, as_cases, check, dense, image, image_and_heatmap
 
 from drunet.models.registry import ARCHITECTURES
 
@@ -104,7 +104,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=str)
+@pytest.mark.parametrize("row", as_cases(ROWS))
 def test_an_architecture_is_what_its_row_says(row: Row, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     check(row, monkeypatch, tmp_path)
 

@@ -121,6 +121,7 @@ def test_a_training_with_lenses_learns_and_counts_its_epochs(arms) -> None:
     assert (predicted == stripes(40, 9).labels).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_arms_of_a_seed_differ_by_lenses_alone(arms) -> None:
     # Lenses of strength 0 draw all that lenses draw and move nothing: such an arm is the arm without, to the last bit.
     without, nothing, lenses = (
