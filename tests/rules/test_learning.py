@@ -104,21 +104,25 @@ def test_a_run_without_a_refiner_takes_the_smallest_tumour_of_the_one_that_it_na
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "target", "said"),
     [
-        ("validation_kinds", "validation_kinds of tuned: no usable slide of split val is annotated so (found: psa)"),
-        ("annotation_kinds", "tuned has nothing to learn from: no usable slide of split train is psa"),
+        (
+            "validation_kinds",
+            "results/models/tuned/weights.weights.h5",
+            "data.validation_kinds of tuned: no usable slide of split val is annotated so (found: psa).",
+        ),
+        ("annotation_kinds", "segment", "tuned has nothing to learn from: no usable slide of split train is psa"),
     ],
 )
 def test_slides_that_a_model_asks_for_have_to_be_there_before_a_tile_is_cut(
-    learning: Project, tmp_path: Path, setting: str, said: str
+    learning: Project, tmp_path: Path, setting: str, target: str, said: str
 ) -> None:
     project = learning.copy_to(tmp_path / "project")
     data = project.config["classifiers"]["tuned"]["data"]
     data[setting] = ["wta"]
     assert project.write().dry_run("results/models/tuned/weights.weights.h5").status == 0
     data[setting] = ["psa"]
-    refused = project.write().dry_run("results/models/tuned/weights.weights.h5")
+    refused = project.write().dry_run(target)
     assert refused.status != 0 and said in refused.output
     assert "Traceback" not in refused.output and not refused.rules().get("extract_tiles")
 
