@@ -21,6 +21,7 @@ _CLUSTER_MEDIAN, _GRADIENT_MEDIAN, _LAST_MEDIAN, _LEAST = 3, 11, 21, 10 / 255
 # Grey levels of an 8-bit heatmap: what rounds to its highest value is as high.
 _HIGHEST = 254.5 / 255
 _SUPERPIXEL_PX = 16
+# From here on a tile is called tumour, by default.
 _CALLED = 0.5
 
 
