@@ -18,6 +18,7 @@ with job(snakemake.log[0]), late_failure(snakemake.output, slide_id, snakemake.r
     height, width = shape = square_to_slide(settings.px, grid)
     with Slide(snakemake.input.slide, slide_id, snakemake.params.mpp) as slide:
         image, heat = refiner_inputs(slide, heatmap, grid, shape)
-    refined = cluster_tumour(image, heat, settings, seed=snakemake.params.seed).astype(np.float32)
+    threshold, seed = snakemake.params.threshold, snakemake.params.seed
+    refined = cluster_tumour(image, heat, settings, threshold=threshold, seed=seed).astype(np.float32)
     resolution = (grid.width * grid.mpp / width, grid.height * grid.mpp / height)
     write_field(snakemake.output.refined, refined, resolution, {"slide": slide_id, "grid": grid.to_dict()})

@@ -21,21 +21,19 @@ _CLUSTER_MEDIAN, _GRADIENT_MEDIAN, _LAST_MEDIAN, _LEAST = 3, 11, 21, 10 / 255
 # Grey levels of an 8-bit heatmap: what rounds to its highest value is as high.
 _HIGHEST = 254.5 / 255
 _SUPERPIXEL_PX = 16
-# From here on a tile is called tumour, by default.
-_CALLED = 0.5
 
 
 def cluster_tumour(
-    image: NDArray[np.uint8], heat: NDArray[np.float32], settings: ClusteringSettings, *, seed: int
+    image: NDArray[np.uint8], heat: NDArray[np.float32], settings: ClusteringSettings, *, threshold: float, seed: int
 ) -> NDArray[np.bool_]:
     """Outline the tumour of a slide by k-means on its pixels: bool (h, w).
 
     The cluster with the most pixels of the highest heat is the tumour: its holes are filled, it is blurred and cut at a
     25th, which joins its parts and widens it, and glass is taken away. `image`, uint8 RGB (h, w, 3), is the whole slide
-    at low resolution, `heat`, float32 (h, w) in [0, 1], its heatmap; of the settings all but `px` is read; `seed` is of
-    the first centres.
+    at low resolution, `heat`, float32 (h, w) in [0, 1], its heatmap; of the settings all but `px` is read;
+    `threshold` is the probability from which on a tile is called tumour, `seed` that of the first centres.
     """
-    if heat.max() < _CALLED:
+    if heat.max() < threshold:
         return np.zeros(heat.shape, bool)
     slope = gradient(image)
     stretched = (heat - heat.min()) / max(float(np.ptp(heat)), 1e-9)

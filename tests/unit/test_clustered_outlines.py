@@ -44,33 +44,34 @@ def test_the_tissue_that_the_heatmap_points_at_is_outlined_with_its_holes_filled
     hot = np.maximum(heat, np.where(disc & (image[..., 1] < 100), 0.7, 0)).astype(np.float32)
     # The heatmap alone knows half of it for sure.
     assert dice(hot >= 0.8, disc) < 0.65
-    found = cluster_tumour(image, hot, settings(), seed=1)
+    found = cluster_tumour(image, hot, settings(), threshold=0.5, seed=1)
     assert dice(found, disc) > 0.95 and found[200, 200], "the hole"
-    assert np.array_equal(found, cluster_tumour(image, hot, settings(), seed=1))
+    assert np.array_equal(found, cluster_tumour(image, hot, settings(), threshold=0.5, seed=1))
 
 
 def test_smoothing_joins_and_widens_but_reaches_no_glass(slide: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     image, heat, disc = slide
     hot = np.maximum(heat, 0.75 * disc).astype(np.float32)
-    plain, smooth = (cluster_tumour(image, hot, settings(smoothing_px=side), seed=1) for side in (0, 79))
+    plain, smooth = (cluster_tumour(image, hot, settings(smoothing_px=side), threshold=0.5, seed=1) for side in (0, 79))
     assert not (plain & ~smooth).any()
     # A 25th of a square of 79 px is reached some 34 px beyond a straight edge.
     reach = np.hypot(*np.argwhere(smooth).T - 200).max()
     assert 120 < reach < 145
     moved = np.roll(hot, 130, axis=1)
-    beside = cluster_tumour(np.roll(image, 130, axis=1), moved, settings(smoothing_px=301), seed=1)
+    beside = cluster_tumour(np.roll(image, 130, axis=1), moved, settings(smoothing_px=301), threshold=0.5, seed=1)
     y, x = np.argwhere(beside).T
     assert (np.hypot(y - 200, (x - 330 + 200) % SIDE - 200) < 180).mean() > 0.99
 
 
 @pytest.mark.parametrize("min_heat", [0.3, 0.7])
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8])
 def test_a_slide_on_which_no_tile_is_called_tumour_has_none(
-    slide: tuple[np.ndarray, np.ndarray, np.ndarray], min_heat: float
+    slide: tuple[np.ndarray, np.ndarray, np.ndarray], min_heat: float, threshold: float
 ) -> None:
     image, heat, _ = slide
-    cold, warm = (heat * np.float32(peak / heat.max()) for peak in (0.49, 0.51))
-    assert not cluster_tumour(image, cold, settings(min_heat=min_heat), seed=1).any()
-    assert cluster_tumour(image, warm, settings(min_heat=min_heat), seed=1).any()
+    cold, warm = (heat * np.float32((threshold + away) / heat.max()) for away in (-0.01, 0.01))
+    assert not cluster_tumour(image, cold, settings(min_heat=min_heat), threshold=threshold, seed=1).any()
+    assert cluster_tumour(image, warm, settings(min_heat=min_heat), threshold=threshold, seed=1).any()
 
 
 def test_the_gradient_is_that_of_green_to_the_next_pixels() -> None:

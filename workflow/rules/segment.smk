@@ -47,6 +47,7 @@ rule cluster_heatmap:
     params:
         mpp=slide_mpp,
         clustering=lambda wildcards: config["runs"][wildcards.run]["clustering"],
+        threshold=config["postprocess"]["threshold"],
         seed=config["seed"],
         code=lambda wildcards: code("cluster_heatmap"),
     resources:
