@@ -145,7 +145,8 @@ def test_snakemake_reads_a_profile_as_it_was_meant(path: Path) -> None:
 
 
 def test_the_profiles_agree_on_what_each_has_to_repeat() -> None:
-    keys = ("rerun-incomplete", "keep-going", "printshellcmds", "quiet", "default-resources")
+    keys = ("rerun-incomplete", "keep-going", "scheduler", "scheduler-subsample")
+    keys += ("printshellcmds", "quiet", "default-resources")
     found = [{k: yaml.safe_load(p.read_text(encoding="utf-8"))[k] for k in keys} for p in PROFILES]
     assert len(found) == 3
     assert all(profile == found[0] for profile in found)
