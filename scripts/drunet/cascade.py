@@ -1,7 +1,8 @@
 """The quick way with a certificate: a small student judges every tile, its teacher those that the student is unsure of.
 
 What unsure is, a band of the student's probability, is chosen on validation slides. On every slide the exact teacher
-audits a random sample; where it may differ on more of all tiles than allowed, the slide is done in full.
+audits a random sample, and a larger one if it may differ on more of all tiles than allowed; if it still may, the slide
+is done in full.
 """
 
 import hashlib
@@ -26,6 +27,9 @@ from drunet.tiles import read_mask
 _PASSING = 0.95
 # Shares that are tried, each half of the one before, and last none at all.
 _HALVINGS = 8
+# A slide's audits: the second has four times the tiles, those of the first among them. For both bounds together to miss
+# no more often than asked, each may half as often (Bonferroni).
+_AUDITS = (1, 4)
 Judge = Callable[[np.ndarray], Classified]
 
 
@@ -117,18 +121,18 @@ def most_differing(population: int, audited: int, differing: int, confidence: fl
 
 
 def passing_share(settings: CascadeSettings) -> float:
-    """The largest share of differing tiles with which 95 of 100 large slides pass their audit; 0 if none can.
+    """The largest share of differing tiles with which 95 of 100 large slides pass their first audit; 0 if none can.
 
-    Without an audit it is `max_differing`.
+    Without an audit it is `max_differing`. The second audit is for slides unlike those of validation.
 
     >>> round(passing_share(CascadeSettings(student="light", audit=300, max_differing=0.03)), 4)
     0.0046
     """
     if not settings.audit:
         return settings.max_differing
-    seen = np.arange(settings.audit)
+    seen, confidence = np.arange(settings.audit), 1 - (1 - settings.confidence) / len(_AUDITS)
     # Clopper and Pearson, for a population without end, which is the least favourable.
-    passing = np.count_nonzero(beta.ppf(settings.confidence, seen + 1, settings.audit - seen) <= settings.max_differing)
+    passing = np.count_nonzero(beta.ppf(confidence, seen + 1, settings.audit - seen) <= settings.max_differing)
     return float(beta.ppf(1 - _PASSING, passing, settings.audit - passing + 1)) if passing else 0.0
 
 
@@ -204,22 +208,26 @@ def classify_cascade(
     readable = np.isfinite(p_tumour)
     # What the exact teacher has judged needs no audit.
     judge, done = (teacher, unsure) if exact is None else (exact, unsure[:0])
-    population = np.setdiff1d(np.flatnonzero(readable), done)
-    audited, differing, bound, in_full = 0, 0, None, False
-    if settings.audit:
-        digest = hashlib.sha256(slide_id.encode()).digest()
-        rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
-        sample = np.sort(rng.choice(population, min(settings.audit, len(population)), replace=False))
-        audited, seen = len(sample), judge(sample)
-        seconds += seen.seconds
+    digest = hashlib.sha256(slide_id.encode()).digest()
+    rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
+    population = rng.permutation(np.setdiff1d(np.flatnonzero(readable), done))
+    exactly, audited, differing, bound, in_full = p_tumour.copy(), 0, 0, None, False
+    for times in _AUDITS if settings.audit else ():
+        sample = np.sort(population[audited : times * settings.audit])
+        seen = judge(sample)
+        exactly[sample] = seen.p_tumour
         # A tile that cannot be read a second time is counted as one that differs.
-        agree = (seen.p_tumour >= threshold) == (p_tumour[sample] >= threshold)
-        differing = int(audited - (agree & np.isfinite(seen.p_tumour)).sum())
-        most = most_differing(len(population), audited, differing, settings.confidence)
-        bound = most / max(int(readable.sum()), 1)
-        if bound > settings.max_differing:
-            full = judge(population)
-            p_tumour[population], seconds, in_full = full.p_tumour, seconds + full.seconds, True
+        agree = ((seen.p_tumour >= threshold) == (p_tumour[sample] >= threshold)) & np.isfinite(seen.p_tumour)
+        audited, differing = audited + len(sample), differing + int((~agree).sum())
+        most = most_differing(len(population), audited, differing, 1 - (1 - settings.confidence) / len(_AUDITS))
+        bound, seconds = most / max(int(readable.sum()), 1), seconds + seen.seconds
+        if not (in_full := bound > settings.max_differing):
+            break
+    if in_full:
+        rest = np.sort(population[audited:])
+        full = judge(rest)
+        exactly[rest] = full.p_tumour
+        p_tumour, seconds = exactly, seconds + full.seconds
     result = Classified(p_tumour, int(np.isnan(p_tumour).sum()), seconds)
     return result, Certificate(int(readable.sum()), len(unsure), audited, differing, bound, in_full)
 

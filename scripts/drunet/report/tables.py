@@ -122,7 +122,8 @@ def html_table(
     """
     shown = [column for column in columns if column.key in frame.columns]
     lines = [f"<caption>{escape(caption)}</caption>"] if caption else []
-    aligned = [_align(column) for column in shown]
+    styles = [" ".join(filter(None, ("n" if column.numeric else "", column.style))) for column in shown]
+    aligned = [f' class="{style}"' if style else "" for style in styles]
     heads = "".join(f'<th scope="col"{a}>{escape(c.heading)}</th>' for c, a in zip(shown, aligned, strict=True))
     lines.append(f"<thead><tr>{heads}</tr></thead><tbody>")
     open_group: Any = None
@@ -180,11 +181,6 @@ def ordered(values: pd.Series, order: Sequence[str]) -> list[str]:
     """Distinct values, those of `order` first and in its order, then the others as they come."""
     present = list(dict.fromkeys(values))
     return [known for known in order if known in present] + [other for other in present if other not in order]
-
-
-def _align(column: Column) -> str:
-    names = " ".join(name for name in ("n" if column.numeric else "", column.style) if name)
-    return f' class="{names}"' if names else ""
 
 
 def _all_numbers(values: pd.Series) -> bool:

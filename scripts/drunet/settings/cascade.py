@@ -19,7 +19,7 @@ class CascadeSettings(Block):
     max_dice_loss: Share = 0.01
     """how much lower than the teacher's the Dice of the validation slides may be"""
     audit: int = Field(default=300, ge=0, le=1_000_000)
-    """tiles of each slide that the teacher in float32 judges too, drawn by the seed; 0: none, and no bound"""
+    """tiles of a slide that the teacher in float32 judges too; four times as many where too few; 0: no bound"""
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
     """of the bound"""
     max_differing: Share = 0.03
