@@ -64,6 +64,18 @@ def test_six_slides_get_everything_and_the_run_succeeds(skipped: tuple[Project, 
     assert listed["slide_id"].tolist() == list(GOOD) and (listed["status"] == "ok").all()
 
 
+def test_a_slide_that_was_begun_is_finished_before_the_last_is_begun(skipped: tuple[Project, Finished]) -> None:
+    project, _ = skipped
+
+    def made(file: str) -> list[float]:
+        return [path.stat().st_mtime for slide in GOOD for path in project.results.glob(file.format(slide))]
+
+    outlined, drawn = made("runs/by_colour/{}/segmentation.geojson"), made("runs/by_colour/{}/overlay.jpg")
+    begun = made("slides/{}/tiles.parquet")
+    assert len(outlined) == len(drawn) == len(begun) == len(GOOD)
+    assert max(min(outlined), min(drawn)) < max(begun)
+
+
 def test_four_slides_get_a_row_with_a_mend(skipped: tuple[Project, Finished]) -> None:
     project, done = skipped
     table = pd.read_csv(project.results / "slides.tsv", sep="\t", keep_default_na=False).set_index("slide_id")

@@ -17,6 +17,7 @@ rule export_ome_tiff:
         "<logs>/export_ome_tiff/{run}/{slide}.log",
     benchmark:
         "<benchmarks>/export_ome_tiff/{run}/{slide}.tsv"
+    priority: 4
     group:
         "segment_slide"
     conda:
@@ -44,6 +45,7 @@ rule export_dicom_seg:
         "<logs>/export_dicom_seg/{run}/{slide}.log",
     benchmark:
         "<benchmarks>/export_dicom_seg/{run}/{slide}.tsv"
+    priority: 4
     group:
         "segment_slide"
     conda:

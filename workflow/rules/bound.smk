@@ -54,6 +54,7 @@ rule export_bound:
         "<benchmarks>/export_bound/{run}/{slide}/{bound}.tsv"
     wildcard_constraints:
         bound="|".join(BOUNDS),
+    priority: 4
     conda:
         "../../envs/data.yaml"
     params:

@@ -8,6 +8,7 @@ rule adopt_encoder:
         "<logs>/adopt_encoder/{encoder}.log",
     benchmark:
         "<benchmarks>/adopt_encoder/{encoder}.tsv"
+    priority: 5
     conda:
         "../../envs/infer.yaml"
     params:
@@ -134,6 +135,7 @@ rule classify_features:
         "<benchmarks>/classify_features/{model}/{slide}.tsv"
     wildcard_constraints:
         model=head_names(),
+    priority: 1
     group:
         segmenting_group
     conda:

@@ -34,6 +34,7 @@ rule export_geojson:
         "<logs>/export_geojson/{run}/{slide}.log",
     benchmark:
         "<benchmarks>/export_geojson/{run}/{slide}.tsv"
+    priority: 4
     group:
         "segment_slide"
     conda:
@@ -59,6 +60,7 @@ rule export_geojson_gz:
         "<logs>/export_geojson_gz/{run}/{slide}.log",
     benchmark:
         "<benchmarks>/export_geojson_gz/{run}/{slide}.tsv"
+    priority: 4
     group:
         "segment_slide"
     conda:
@@ -85,6 +87,7 @@ rule export_qupath_tiles:
         "<logs>/export_qupath_tiles/{run}/{slide}.log",
     benchmark:
         "<benchmarks>/export_qupath_tiles/{run}/{slide}.tsv"
+    priority: 4
     group:
         "segment_slide"
     conda:
@@ -186,6 +189,7 @@ rule draw_slide_pictures:
         "<logs>/draw_slide_pictures/{run}/{slide}.log",
     benchmark:
         "<benchmarks>/draw_slide_pictures/{run}/{slide}.tsv"
+    priority: 4
     group:
         "segment_slide"
     conda:

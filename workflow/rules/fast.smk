@@ -100,6 +100,7 @@ rule classify_cascade:
         "<benchmarks>/classify_cascade/{run}/{slide}.tsv"
     wildcard_constraints:
         run=cascaded_names(),
+    priority: 1
     group:
         "segment_slide"
     conda:

@@ -12,6 +12,9 @@ rule classify_tiles:
         "<logs>/classify_tiles/{model}/{slide}.log",
     benchmark:
         "<benchmarks>/classify_tiles/{model}/{slide}.tsv"
+    # Higher from step to step: a slide that was begun is finished before others are begun, so that a mistake in a late
+    # step shows early.
+    priority: 1
     group:
         segmenting_group
     conda:

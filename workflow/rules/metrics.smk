@@ -14,6 +14,7 @@ rule measure:
         "<benchmarks>/measure/{run}/{slide}.tsv"
     wildcard_constraints:
         slide="|".join(map(re.escape, ANNOTATED)) or "(?!)",
+    priority: 4
     group:
         "segment_slide"
     conda:

@@ -167,6 +167,7 @@ rule adopt_onnx:
         "<benchmarks>/adopt_onnx/{model}.tsv"
     wildcard_constraints:
         model=finished_names(),
+    priority: 5  # a file that cannot be used is refused before slides are classified
     conda:
         "../../envs/infer.yaml"
     params:

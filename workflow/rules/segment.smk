@@ -10,6 +10,7 @@ rule refine_heatmap:
         "<logs>/refine_heatmap/{run}/{slide}.log",
     benchmark:
         "<benchmarks>/refine_heatmap/{run}/{slide}.tsv"
+    priority: 2
     group:
         "segment_slide"
     conda:
@@ -40,6 +41,7 @@ rule cluster_heatmap:
         "<benchmarks>/cluster_heatmap/{run}/{slide}.tsv"
     wildcard_constraints:
         run=clustered_runs(),
+    priority: 2
     group:
         "segment_slide"
     conda:
@@ -75,6 +77,7 @@ rule postprocess:
         "<logs>/postprocess/{run}/{slide}.log",
     benchmark:
         "<benchmarks>/postprocess/{run}/{slide}.tsv"
+    priority: 3
     group:
         "segment_slide"
     conda:
