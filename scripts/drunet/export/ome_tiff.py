@@ -22,9 +22,9 @@ def write_mask(path: AnyPath, mask: AnyPath, grid: Grid, name: str) -> None:
     """Write what `drunet.export.mask_image` wrote, tile by tile: 255 is tumour. `name` is what viewers show."""
     require_result(mask)
     with tifffile.TiffFile(mask) as tiff:
+        pages: Any = tiff.pages
         levels: list[Level] = [
-            (page.shape, (tile.reshape(_SIDE, _SIDE) for tile, *_ in page.segments(maxworkers=1)))
-            for page in tiff.pages
+            (page.shape, (tile.reshape(_SIDE, _SIDE) for tile, *_ in page.segments(maxworkers=1))) for page in pages
         ]
         _write(path, levels, grid, name, "tumour")
 
