@@ -1,8 +1,7 @@
 """The quick way with a certificate: a small student judges every tile, its teacher those that the student is unsure of.
 
 What unsure is, a band of the student's probability, is chosen on validation slides. On every slide the exact teacher
-audits a random sample, and a larger one if it may differ on more of all tiles than allowed; if it still may, the slide
-is done in full.
+audits random tiles, and more where it may differ on too many of all; if it still may, the slide is done in full.
 """
 
 import hashlib

@@ -22,10 +22,7 @@ def write_mask(path: AnyPath, mask: AnyPath, grid: Grid, name: str) -> None:
     """Write what `drunet.export.mask_image` wrote, tile by tile: 255 is tumour. `name` is what viewers show."""
     require_result(mask)
     with tifffile.TiffFile(mask) as tiff:
-        pages: Any = tiff.pages
-        levels: list[Level] = [
-            (page.shape, (tile.reshape(_SIDE, _SIDE) for tile, *_ in page.segments(maxworkers=1))) for page in pages
-        ]
+        levels: list[Level] = [(page.shape, _tiles(page)) for page in tiff.pages]
         _write(path, levels, grid, name, "tumour")
 
 
@@ -42,6 +39,10 @@ def write_probability(path: AnyPath, probability: np.ndarray, grid: Grid, name: 
         levels.append((level.shape, level))
         level = cv2.resize(level, [max(1, n // 2) for n in level.shape[::-1]], interpolation=cv2.INTER_AREA)
     _write(path, levels, grid, name, "tumour probability, 255 is 1")
+
+
+def _tiles(page: Any) -> Iterator[np.ndarray]:
+    return (tile.reshape(_SIDE, _SIDE) for tile, *_ in page.segments(maxworkers=1))
 
 
 def _write(path: AnyPath, levels: Sequence[Level], grid: Grid, name: str, channel: str) -> None:
