@@ -54,3 +54,11 @@ def test_a_run_is_refined_by_clustering_without_a_model_and_exported_as_any_othe
     clustering["clusters"] = 4
     again = own_copy.write().dry_run("exports").rules()
     assert again["cluster_heatmap"] == 3 and "refine_heatmap" not in again and "classify_tiles" not in again
+    # And so does another threshold, for where no tile reaches it there is nothing to outline.
+    clustering["clusters"] = 3
+    own_copy.config["postprocess"]["threshold"] = 1.0
+    done = own_copy.write().run("exports")
+    assert done.status == 0, done.output
+    assert done.rules()["cluster_heatmap"] == 3
+    empty = json.loads((folder / "unlabelled/segmentation.geojson").read_text(encoding="utf-8"))
+    assert not empty["features"]
