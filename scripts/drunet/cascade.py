@@ -87,14 +87,9 @@ def judged(
     tissue, density = read_mask(mask), density_change(stains, normalisation)
     table, grid = tiles
     x, y = table["x"].to_numpy(), table["y"].to_numpy()
-
+    opening = partial(Slide, path, slide["slide_id"], slide["mpp"], tissue, density)
     how: dict[str, Any] = {"size": grid.size, "mpp": grid.tile_mpp, "options": options, "layout": layout_of(layout)}
-
-    def judge(index: np.ndarray) -> Classified:
-        opening = partial(Slide, path, slide["slide_id"], slide["mpp"], tissue, density)
-        return classify(session, opening, x[index], y[index], **how, where=slide["slide_id"])
-
-    return judge
+    return lambda index: classify(session, opening, x[index], y[index], **how, where=slide["slide_id"])
 
 
 def most_differing(population: int, audited: int, differing: int, confidence: float) -> int:

@@ -30,8 +30,8 @@ class Grid:
     >>> grid.shape, grid.cell
     ((5, 8), 128.0)
     >>> x, y = grid.tile_origin(column=3, row=2)
-    >>> int(x), int(y), grid.cell_at(x, y)
-    (384, 256, (3, 2))
+    >>> int(x), int(y)
+    (384, 256)
     """
 
     width: int
@@ -76,12 +76,6 @@ class Grid:
         x = np.rint(np.asarray(column) * self.cell - margin).astype(np.int64)
         y = np.rint(np.asarray(row) * self.cell - margin).astype(np.int64)
         return x, y
-
-    def cell_at(self, x: float, y: float) -> tuple[int, int]:
-        """(column, row) of the cell that holds a level-0 position; outside positions go to the nearest cell."""
-        column = min(max(int(x // self.cell), 0), self.columns - 1)
-        row = min(max(int(y // self.cell), 0), self.rows - 1)
-        return column, row
 
     def tile_boxes(self, column: np.ndarray, row: np.ndarray) -> np.ndarray:
         """Level-0 boxes (n, 4) as x0, y0, x1, y1 of tiles, clipped to the slide."""

@@ -143,7 +143,7 @@ def test_sources_are_told_per_backbone() -> None:
         ({"backbone": "vgg91"}, "Did you mean vgg19"),
         ({"backbone": "vgg19", "cut": "block1_cnv"}, "block1_conv"),
         ({"backbone": "vgg19", "size": 31}, "at least 32"),
-        ({"backbone": "vgg19", "size": 64.5}, "at least 32"),
+        ({"backbone": "vgg19", "size": 64.5}, "Write a whole number"),
         ({"backbone": "vgg19", "weights": "imagnet"}, r"random, imagenet or \{vgg19: FILE\}"),
         ({"backbone": "vgg19", "dropout": 1}, "below 1"),
     ],

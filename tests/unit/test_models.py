@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -268,6 +270,43 @@ def test_an_unknown_option_is_refused_with_the_legal_ones() -> None:
     with pytest.raises(ModelError, match=r"^here: option 'backbone' is missing \(found: no options\)"):
         registry.check_options("backbone", {}, "here")
     registry.check_options("backbone", {"backbone": "vgg16"}, "here")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "option", "value", "words"),
+    [
+        ("dr_fused", "dropout", "1e-5", "Write a number."),  # to YAML that is text
+        ("dr_fused", "dense_units", 12.5, "Write a whole number."),
+        ("dr_fused", "dense_units", True, "Write a whole number."),
+        ("dr_fused", "densenet_cut", None, "Write a word."),
+        ("dr_fused", "trainable_layers", "8", "Write a whole number or null."),
+        ("drunet_unet", "top_skip", "yes", "Write true or false."),
+        ("drunet_unet", "batch_norm_momentum", [0.9], "Write a number or null."),
+        ("encoder_head", "dropout", None, "Write a number."),
+    ],
+)
+def test_an_option_of_another_kind_is_refused_before_anything_is_built(
+    architecture: str, option: str, value: object, words: str
+) -> None:
+    with pytest.raises(ModelError) as caught:
+        registry.check_options(architecture, {option: value}, "here")
+    assert str(caught.value) == f"here: option '{option}' is of another kind (found: {value!r}). {words}"
+
+
+@pytest.mark.parametrize("architecture", [name for name in registry.ARCHITECTURES if name != "backbone"])
+def test_whatever_a_builder_has_by_default_is_of_its_kind(architecture: str) -> None:
+    module, _, function = registry.ARCHITECTURES[architecture].partition(":")
+    builder = inspect.signature(getattr(importlib.import_module(module), function)).parameters
+    defaults = {name: p.default for name, p in builder.items() if p.default is not p.empty}
+    shared = {
+        "weights": {"densenet201": "a.h5"},
+        "classes": 3,
+        "freeze_fraction": 0,
+        "trainable_layers": None,
+        "seed": 1,
+    }
+    assert defaults
+    registry.check_options(architecture, {**defaults, **(shared if "shared" in builder else {})}, "here")
 
 
 def test_whole_model_weights_go_back_into_the_same_architecture_only(tmp_path: Path) -> None:

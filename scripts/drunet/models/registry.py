@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import inspect
 import os
 from collections.abc import Mapping
 from functools import cache
@@ -27,6 +28,8 @@ ARCHITECTURES: dict[str, str] = {
 # More than any network's file has: characters in the name of an array, and arrays and groups.
 _LONGEST_NAME, _MOST_NAMES = 1000, 50_000
 _WORKFLOW = Path(__file__).parents[3] / "workflow"
+# The kinds of value that builders' annotations name; of others, such as starting weights, none is known.
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a word", "None": "null"}
 
 
 def module_of(architecture: str) -> str:
@@ -50,7 +53,7 @@ def build(architecture: str, **options: Any) -> Any:
 
 
 def check_options(architecture: str, options: Mapping[str, Any], setting: str | None = None) -> None:
-    """Refuse an option that an architecture does not have, a backbone, or too few options, without importing it.
+    """Refuse options that an architecture lacks, of another kind, a backbone, or too few, without importing it.
 
     In a `setting` of the configuration those that training adds are not missed. Raises ModelError.
     """
@@ -58,7 +61,12 @@ def check_options(architecture: str, options: Mapping[str, Any], setting: str | 
     for option in (o for o in options if o not in known):
         mend = _closest_and_all(option, list(known), f"Options of {architecture}")
         raise ModelError("unknown option", where=where, found=option, mend=mend)
-    for option in (o for o, required in known.items() if required and o not in options):
+    for option, value in options.items():
+        kinds, own = known[option][1].split(" | "), type(value).__name__.removesuffix("Type")
+        if _KINDS.keys() >= set(kinds) and own not in kinds and not (own == "int" and "float" in kinds):
+            mend = f"Write {' or '.join(_KINDS[kind] for kind in kinds)}."
+            raise ModelError(f"option '{option}' is of another kind", where=where, found=repr(value), mend=mend)
+    for option in (o for o, (required, _) in known.items() if required and o not in options):
         if not (setting and option in ("size", "features", "labels")):
             found, mend = ", ".join(options) or "no options", f"Set '{option}'."
             raise ModelError(f"option '{option}' is missing", where=where, found=found, mend=mend)
@@ -67,16 +75,17 @@ def check_options(architecture: str, options: Mapping[str, Any], setting: str | 
 
 
 @cache
-def _options_of(entry: str) -> dict[str, bool]:
-    """A builder's options as its source says, those that it shares with others too, and whether they must be set."""
+def _options_of(entry: str) -> dict[str, tuple[bool, str]]:
+    """A builder's options as its source says, those that it shares with others too: is each needed, and its kind."""
     module, _, function = entry.partition(":")
     source = importlib.util.find_spec(module).origin  # type: ignore[union-attr]
     body = ast.parse(Path(str(source)).read_text(encoding="utf-8")).body
     given = next(n.args for n in body if isinstance(n, ast.FunctionDef) and n.name == function)
-    required = len(given.args) - len(given.defaults)
-    own = {a.arg: place < required for place, a in enumerate(given.args)}
-    own |= {a.arg: default is None for a, default in zip(given.kwonlyargs, given.kw_defaults, strict=True)}
-    return own | dict.fromkeys(Shared.__annotations__, False) if given.kwarg else own
+    defaults = [None] * (len(given.args) - len(given.defaults)) + [*given.defaults, *given.kw_defaults]
+    arguments = zip([*given.args, *given.kwonlyargs], defaults, strict=True)
+    own = {a.arg: (default is None, ast.unparse(a.annotation) if a.annotation else "") for a, default in arguments}
+    shared = {option: (False, inspect.formatannotation(kind)) for option, kind in Shared.__annotations__.items()}
+    return own | shared if given.kwarg else own
 
 
 def load_weights(model: Any, path: AnyPath) -> None:

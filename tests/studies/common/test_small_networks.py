@@ -45,7 +45,7 @@ def test_a_trunk_that_is_fixed_leaves_the_head_to_learn(architecture: str) -> No
     ("change", "words"),
     [
         ({"size": 31}, ("'size'", "at least 32")),
-        ({"size": "64"}, ("'size'", "at least 32")),
+        ({"size": "64"}, ("'size'", "Write a whole number")),
         ({"weights": "imagenet"}, ("'weights'", "found: imagenet", "Use random", "weights file")),
         ({"classes": 1}, ("'classes'", "at least 2")),
         ({"dropout": 1}, ("'dropout'", "below 1")),
@@ -71,7 +71,7 @@ def test_a_mistaken_option_is_named_with_what_is_legal(
         ("plain_cnn", {"dense_units": 0}, ("'dense_units'", "at least 1")),
         ("plain_cnn", {"batch_norm": "yes"}, ("'batch_norm'", "true or false")),
         ("cnn_rnn", {"filters": [4, 0.5]}, ("'filters'", "1 to 6")),
-        ("cnn_rnn", {"units": 1.5}, ("'units'", "at least 1")),
+        ("cnn_rnn", {"units": 1.5}, ("'units'", "Write a whole number")),
         ("cnn_rnn", {"convolutions": 0}, ("'convolutions'", "at least 1")),
     ],
 )

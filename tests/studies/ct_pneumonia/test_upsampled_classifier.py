@@ -139,7 +139,7 @@ def test_a_share_held_fixed_or_a_number_that_learns(small_backbones: None) -> No
         ({"dense_units": 256}, "'dense_units' is out of range"),
         ({"dense_units": [256, 0]}, "'dense_units' is out of range"),
         ({"upsampling": 0}, "'upsampling' is out of range"),
-        ({"first_dropout": 1}, "'first_dropout' is out of range"),
+        ({"first_dropout": 1}, "'first_dropout' is of another kind (found: 1). Write true or false"),
         ({"dropout": 1.0}, "'dropout' is out of range"),
         ({"trainable_layers": 6}, "'trainable_layers' is out of range"),
         ({"trainable_layers": 2, "freeze_fraction": 0.7}, "two options say which layers learn"),

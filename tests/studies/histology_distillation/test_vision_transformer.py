@@ -75,7 +75,7 @@ def test_dropout_stands_where_the_paper_has_it() -> None:
         ({"patch": 7}, ("'patch'", "divides the tile's 32 px")),
         ({"heads": 5}, ("'heads'", "divides the width, 12")),
         ({"depth": 0}, ("'depth'", "at least 1")),
-        ({"width": 1.5}, ("'width'", "at least 1")),
+        ({"width": 1.5}, ("'width'", "Write a whole number")),
         ({"mlp_ratio": 0}, ("'mlp_ratio'", "at least 0.1")),
     ],
 )
