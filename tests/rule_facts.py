@@ -28,6 +28,7 @@ with open("rules.json", "w") as file:
                 "log": [str(f) for f in each.log],
                 "benchmark": str(each.benchmark or ""),
                 "conda": str(each._conda_env or ""),
+                "priority": each.priority,
                 "resources": {
                     name: "" if value.is_evaluable() else str(value.value) for name, value in each.resources.items()
                 },

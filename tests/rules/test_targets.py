@@ -73,6 +73,18 @@ STAGES = {
     "gather_metrics",
     "report",
 }
+MODEL_MAKERS = {
+    "train_classifier",
+    "train_refiner",
+    "train_head",
+    "export_onnx",
+    "join_encoder",
+    "fetch_model",
+    "adopt_onnx",
+    "adopt_encoder",
+    "quantise_classifier",
+    "choose_band",
+}
 # Jobs of each target once the slides are inspected: three slides can be used, two of them are annotated.
 PREPARED = {"extract_tiles": 3}
 CLASSIFIED = {**PREPARED, "adopt_onnx": 1, "classify_tiles": 3}
@@ -119,6 +131,13 @@ def test_reading_the_rules_imports_nothing_heavy(new_project: Project) -> None:
     imported = imported_while_read(new_project)
     assert "drunet.settings.config" in imported, imported
     assert not imported & {"keras", "tensorflow", "sklearn", "matplotlib", "onnxruntime", "shapely", "scipy.stats"}
+
+
+def test_models_are_made_before_slides_go_through_them(rules: dict[str, Described]) -> None:
+    """Whatever waits for a model waits longest: a fold's training held up the refiner while slides were classified."""
+    first = {name: rules[name]["priority"] for name in MODEL_MAKERS}
+    later = {name: rule["priority"] for name, rule in rules.items() if name not in MODEL_MAKERS}
+    assert min(first.values()) > max(later.values()), (first, later)
 
 
 @pytest.fixture(scope="module")

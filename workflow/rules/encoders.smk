@@ -75,6 +75,7 @@ rule train_head:
         "<benchmarks>/train_head/{model}.tsv"
     wildcard_constraints:
         model=head_names(),
+    priority: 5
     conda:
         "../../envs/train.yaml"
     params:
@@ -107,6 +108,7 @@ rule join_encoder:
         "<benchmarks>/join_encoder/{model}.tsv"
     wildcard_constraints:
         model=head_names(),
+    priority: 5
     conda:
         "../../envs/infer.yaml"
     params:

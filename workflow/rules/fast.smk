@@ -14,6 +14,7 @@ rule quantise_classifier:
         "<logs>/quantise_classifier/{model}.log",
     benchmark:
         "<benchmarks>/quantise_classifier/{model}.tsv"
+    priority: 5
     conda:
         "../../envs/infer.yaml"
     params:
@@ -55,6 +56,7 @@ rule choose_band:
         "<benchmarks>/choose_band/{run}.tsv"
     wildcard_constraints:
         run=cascaded_names(),
+    priority: 5
     conda:
         "../../envs/infer.yaml"
     params:

@@ -13,7 +13,7 @@ rule classify_tiles:
     benchmark:
         "<benchmarks>/classify_tiles/{model}/{slide}.tsv"
     # Higher from step to step: a slide that was begun is finished before others are begun, so that a mistake in a late
-    # step shows early.
+    # step shows early. Highest where a model is made, for which much else waits.
     priority: 1
     group:
         segmenting_group

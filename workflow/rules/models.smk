@@ -17,6 +17,7 @@ rule train_classifier:
         "<benchmarks>/train_classifier/{model}.tsv"
     wildcard_constraints:
         model=trained_names("classifiers"),
+    priority: 5
     conda:
         "../../envs/train.yaml"
     params:
@@ -57,6 +58,7 @@ rule train_refiner:
         "<benchmarks>/train_refiner/{model}.tsv"
     wildcard_constraints:
         model=trained_names("refiners"),
+    priority: 5
     conda:
         "../../envs/train.yaml"
     params:
@@ -117,6 +119,7 @@ rule export_onnx:
         "<benchmarks>/export_onnx/{model}.tsv"
     wildcard_constraints:
         model=trained_names("classifiers", "refiners"),
+    priority: 5
     conda:
         "../../envs/train.yaml"
     params:
@@ -140,6 +143,7 @@ rule fetch_model:
         "<benchmarks>/fetch_model/{digest}.tsv"
     wildcard_constraints:
         digest="[0-9a-f]{64}",
+    priority: 5
     conda:
         "../../envs/data.yaml"
     params:
@@ -167,7 +171,7 @@ rule adopt_onnx:
         "<benchmarks>/adopt_onnx/{model}.tsv"
     wildcard_constraints:
         model=finished_names(),
-    priority: 5  # a file that cannot be used is refused before slides are classified
+    priority: 5
     conda:
         "../../envs/infer.yaml"
     params:
