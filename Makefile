@@ -24,6 +24,8 @@ RUN      := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m
 
 # Cluster modules set these, and pip would then take their packages for installed.
 unexport PYTHONPATH PYTHONHOME
+# As the Snakefile sets it for jobs, for the trainings of the tests.
+export MALLOC_ARENA_MAX ?= 1
 # TensorFlow's start-up remarks. On a GPU they say which library is missing, so there they stay.
 ifeq ($(ON_GPU),)
 export TF_CPP_MIN_LOG_LEVEL ?= 2

@@ -133,6 +133,20 @@ def test_reading_the_rules_imports_nothing_heavy(new_project: Project) -> None:
     assert not imported & {"keras", "tensorflow", "sklearn", "matplotlib", "onnxruntime", "shapely", "scipy.stats"}
 
 
+@pytest.mark.parametrize(("own", "seen"), [({"LANG": "C"}, "1"), ({"MALLOC_ARENA_MAX": "4"}, "4")])
+def test_threads_of_a_job_share_one_heap_unless_the_user_says_otherwise(
+    new_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: dict[str, str], seen: str
+) -> None:
+    """Trainings take a third less of processor time so."""
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    shown = shutil.copytree(new_project.repository, tmp_path / "repository") / "shown.smk"
+    rule = 'rule shown:\n    output:\n        "heaps"\n    shell:\n        "printenv MALLOC_ARENA_MAX > {output}"\n'
+    shown.write_text(f'include: "Snakefile"\n\n\n{rule}', encoding="utf-8")
+    done = new_project.run("-s", str(shown), "--", "heaps", environment=own)
+    assert done.status == 0, done.output
+    assert (new_project.folder / "heaps").read_text(encoding="utf-8").strip() == seen
+
+
 def test_models_are_made_before_slides_go_through_them(rules: dict[str, Described]) -> None:
     """Whatever waits for a model waits longest: a fold's training held up the refiner while slides were classified."""
     first = {name: rules[name]["priority"] for name in MODEL_MAKERS}
