@@ -39,10 +39,6 @@ class ImageNormalisation(keras.layers.Layer):
         scaled = (inputs - ops.cast(mean, self.compute_dtype)) / ops.cast(deviation, self.compute_dtype)
         return ops.flip(scaled, axis=-1) if reverse else scaled
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """As the input's."""
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
         """Return what builds the layer anew."""
         return {**super().get_config(), "scheme": self.scheme}
