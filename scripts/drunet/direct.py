@@ -37,8 +37,10 @@ _COMPARED = 48
 _UNREADABLE = (*BROKEN, RuntimeError)
 
 Region = tuple[np.ndarray, np.ndarray | None]
-# Level-0 pixel (x, y), level, (width, height) -> pixels, as `Slide.region` gives them.
-OpenSlideRegion = Callable[[int, int, int, tuple[int, int]], Region]
+# Level-0 pixel, x and y, and (width, height) in pixels of a level.
+Box = tuple[int, int, tuple[int, int]]
+# Level and boxes -> their pixels, as `Slide.region` gives them.
+OpenSlideRegions = Callable[[int, Sequence[Box]], Sequence[Region]]
 
 
 class DirectLevels:
@@ -49,7 +51,7 @@ class DirectLevels:
     """
 
     def __init__(
-        self, path: Path, sizes: Sequence[tuple[int, int]], downsamples: Sequence[float], compare: OpenSlideRegion
+        self, path: Path, sizes: Sequence[tuple[int, int]], downsamples: Sequence[float], compare: OpenSlideRegions
     ) -> None:
         self._downsamples, self._compare = downsamples, compare
         self._kept: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
@@ -140,7 +142,7 @@ class DirectLevels:
         counts = np.asarray(page.databytecounts)
         # The longest streams have the most to see; one at the edge, which others store otherwise.
         chosen = {*np.argsort(counts, kind="stable")[-4:].tolist(), int(counts.size) - 1, 0}
-        across, compared = -(-page.imagewidth // wide), 0
+        across, own, boxes = -(-page.imagewidth // wide), list[Region](), list[Box]()
         for index in sorted(chosen):
             row, column = divmod(int(index), across)
             # Within one tile: OpenSlide decodes each that it touches.
@@ -149,23 +151,23 @@ class DirectLevels:
                 for start, side, whole in ((column * wide, wide, page.imagewidth), (row * high, high, page.imagelength))
             )
             size = min(_COMPARED, page.imagewidth - left), min(_COMPARED, page.imagelength - top)
-            own = self._read(level, left, top, size)
-            if own is None:
-                # Damaged, as OpenSlide will say when it is read.
-                continue
-            x, y = round(left * factor), round(top * factor)
-            try:
-                theirs = self._compare(x, y, level, size)
-            except (openslide.OpenSlideError, SlideError):
-                return False
-            if (own[1] is None) != (theirs[1] is None):
-                return False
-            apart = np.abs(own[0].astype(np.int16) - theirs[0])
-            exact = x == left * factor and y == top * factor
-            if apart.max(initial=0) > 0 if exact else apart.mean() > _BETWEEN_PIXELS:
-                return False
-            compared += 1
-        return compared > 0
+            # Else damaged, as OpenSlide will say when it is read.
+            if (stored := self._read(level, left, top, size)) is not None:
+                own.append(stored)
+                boxes.append((left, top, size))
+        try:
+            shown = self._compare(level, [(round(x * factor), round(y * factor), size) for x, y, size in boxes])
+        except (openslide.OpenSlideError, SlideError):
+            return False
+        # Level-0 pixels that fall on the level's own: nothing is interpolated there.
+        exact = [round(x * factor) == x * factor and round(y * factor) == y * factor for x, y, _ in boxes]
+        return bool(boxes) and all(_alike(*regions) for regions in zip(own, shown, exact, strict=True))
+
+
+def _alike(own: Region, shown: Region, exact: bool) -> bool:
+    apart = np.abs(own[0].astype(np.int16) - shown[0])
+    pixels = apart.max(initial=0) == 0 if exact else apart.mean() <= _BETWEEN_PIXELS
+    return bool(pixels) and (own[1] is None) == (shown[1] is None)
 
 
 def _pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:

@@ -6,13 +6,14 @@ macro) hold patient names and are never touched; of the properties only a whitel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import openslide
 
-from drunet.direct import DirectLevels
+from drunet.direct import Box, DirectLevels
 from drunet.errors import SlideError
 from drunet.files import AnyPath
 from drunet.grid import nearest_finer_level
@@ -169,10 +170,10 @@ class Slide:
         # Not from the error: a traceback in the log would show the file's name.
         raise failure
 
-    def _apart(self, x: int, y: int, level: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
+    def _apart(self, level: int, boxes: Sequence[Box]) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """As `_by_openslide`, from a handle of its own: one that met an error is of no further use."""
         with open_file(self.path, self.slide_id) as handle:
-            return _on_white(np.asarray(handle.read_region((x, y), level, size)))
+            return [_on_white(np.asarray(handle.read_region((x, y), level, size))) for x, y, size in boxes]
 
     def _level(self, downsample: float) -> int:
         # Once: another thread may take a level away meanwhile.

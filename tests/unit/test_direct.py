@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from small_slides import REAL_SLIDES
 
 from drunet import direct
-from drunet.direct import DirectLevels
+from drunet import slide as slide_module
+from drunet.direct import Box, DirectLevels
 from drunet.slide import Slide
 from drunet_demo.pyramid import aperio_description
 
@@ -101,9 +102,11 @@ def test_levels_of_ome_tiff_are_found_below_their_page(tmp_path: Path) -> None:
     with tifffile.TiffFile(path) as tiff:
         assert len(direct._pages(tiff)) == 2
 
-    def compare(x: int, y: int, level: int, size: tuple[int, int]) -> tuple[NDArray[np.uint8], None]:
-        left, top = x // 2**level, y // 2**level
-        return image[:: 2**level, :: 2**level][top : top + size[1], left : left + size[0]], None
+    def compare(level: int, boxes: Sequence[Box]) -> list[tuple[NDArray[np.uint8], None]]:
+        step, found = 2**level, []
+        for x, y, (width, height) in boxes:
+            found.append((image[::step, ::step][y // step : y // step + height, x // step : x // step + width], None))
+        return found
 
     levels = DirectLevels(path, [SIZE, (350, 310)], [1.0, 2.0], compare)
     found = levels.region(1, 100, 50, (80, 90))
@@ -115,15 +118,14 @@ def test_levels_of_ome_tiff_are_found_below_their_page(tmp_path: Path) -> None:
 def test_a_level_that_openslide_shows_otherwise_is_left_to_it(written: dict[str, Path]) -> None:
     calls = []
 
-    def bluer(x: int, y: int, level: int, size: tuple[int, int]) -> tuple[NDArray[np.uint8], None]:
+    def bluer(level: int, boxes: Sequence[Box]) -> list[tuple[NDArray[np.uint8], None]]:
         calls.append(level)
-        shown = by_openslide(written["none"], x, y, level, size)
-        shown[..., 2] = np.minimum(shown[..., 2], 254)
-        return shown, None
+        shown = [by_openslide(written["none"], x, y, level, size) for x, y, size in boxes]
+        return [(np.minimum(region, (255, 255, 254)).astype(np.uint8), None) for region in shown]
 
     levels = DirectLevels(written["none"], [SIZE, (350, 310)], [1.0, 2.0], bluer)
     assert levels.region(0, 0, 0, (50, 50)) is None and levels.region(0, 9, 9, (50, 50)) is None
-    assert set(calls) == {0}
+    assert calls == [0]
     levels.close()
 
 
@@ -176,6 +178,16 @@ def test_decoded_tiles_are_kept_up_to_a_limit(written: dict[str, Path], monkeypa
         assert decoded == [1]
         slide.region(0, 0, 0, SIZE)
         assert slide._direct._held <= direct.KEPT_BYTES
+
+
+def test_a_slide_is_opened_once_more_to_compare(written: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, open_file = [], slide_module.open_file
+    monkeypatch.setattr(slide_module, "open_file", lambda *given: (opened.append(given), open_file(*given))[1])
+    with Slide(written["none"], "s", None) as slide:
+        slide.region(0, 0, 0, (30, 30))
+        slide.region(90, 0, 0, (30, 30))
+        assert slide._direct._trusted[0]
+    assert len(opened) == 2
 
 
 @pytest.mark.parametrize("name", ["lung_scc_2.tif", "CMU-1-Small-Region.svs"])
