@@ -130,7 +130,10 @@ def test_the_card_of_a_run_says_how_its_probabilities_keep_their_word(tmp_path: 
     facts = {"temperature": 1.75, "bins": 15, "splits": {"val": judged}}
     write_run_card(tmp_path / "run.md", "r", {}, {}, SUMMARY, facts)
     said = "0.123 before and 0.032 after on 90 tiles of 3 validation slides (which fitted it)."
-    assert said in parts(tmp_path / "run.md")[1]
+    assert said in parts(tmp_path / "run.md")[1] and "does harm" not in parts(tmp_path / "run.md")[1]
+    worse = {"val": judged, "test": {**judged, "after": {"ece": 0.1235}}}
+    write_run_card(tmp_path / "run.md", "r", {}, {}, SUMMARY, {**facts, "splits": worse})
+    assert "the temperature does harm" in parts(tmp_path / "run.md")[1]
     write_run_card(tmp_path / "run.md", "r", {}, {}, SUMMARY, {**facts, "temperature": None})
     assert "determine no temperature" in parts(tmp_path / "run.md")[1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any, get_args
@@ -233,6 +234,12 @@ def test_calibration_is_told_before_and_after_with_who_judged(tmp_path: Path) ->
     words = words_of(tmp_path / "page.html")
     assert "net validation 1.750 9 2 1 0.123 0.032 the same tiles" in words
     assert "sure test – 9 2 1 0.123 – other patients" in words and "determine no temperature" in words
+    assert "does harm" not in words
+    worse = {**facts["net"], "splits": {"val": val, "test": {**val, "after": {**judged, "ece": 0.1235}}}}
+    page.write_page(tmp_path / "page.html", replace(inputs, calibrations={"net": worse}))
+    assert "larger after than before, the temperature does harm: leave export.calibrated off" in words_of(
+        tmp_path / "page.html"
+    )
 
 
 def test_exports_of_the_run_are_told_with_who_reads_them(tmp_path: Path) -> None:
