@@ -166,8 +166,8 @@ class DirectLevels:
 
 def _alike(own: Region, shown: Region, exact: bool) -> bool:
     apart = np.abs(own[0].astype(np.int16) - shown[0])
-    pixels = apart.max(initial=0) == 0 if exact else apart.mean() <= _BETWEEN_PIXELS
-    return bool(pixels) and (own[1] is None) == (shown[1] is None)
+    same = not apart.any() if exact else bool(apart.mean() <= _BETWEEN_PIXELS)
+    return same and (own[1] is None) == (shown[1] is None)
 
 
 def _pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:

@@ -191,13 +191,12 @@ def _calibrated(facts: Mapping[str, Any]) -> str:
         f"{judged['slides']} {split_name(split)} slides" + ("" if judged["apart"] else " (which fitted it)")
         for split, judged in facts["splits"].items()
     )
-    harm = any(judged["after"]["ece"] > judged["before"]["ece"] for judged in facts["splits"].values())
+    worse = any(judged["after"]["ece"] > judged["before"]["ece"] for judged in facts["splits"].values())
+    harm = " Where it is larger after, the temperature does harm: fit it on more validation patients." * worse
     return (
         f"Temperature {facts['temperature']:.4g} of the classifier's tile probabilities. Expected calibration error, "
         f"tumour against the rest in {facts['bins']} bins of equally many tiles: {errors}. The ONNX files named here "
-        "answer without it: `calibrated.onnx`, where it was asked for, holds it. No two tiles change places."
-        + " Where the error is larger after, the temperature does harm: fit it on more validation patients."
-        * harm
+        f"answer without it: `calibrated.onnx`, where it was asked for, holds it. No two tiles change places.{harm}"
     )
 
 

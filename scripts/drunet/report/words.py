@@ -37,14 +37,16 @@ def message(value: Any) -> Markup:
 
 
 def number(value: Any, digits: int = 2) -> str:
-    """A number with `digits` decimals, thin spaces between thousands and a real minus.
+    """A number with `digits` decimals, thin spaces between thousands and a real minus; what is more than 0 is no 0.
 
-    >>> number(1234.5, 1)
-    '1\u202f234.5'
+    >>> number(1234.5, 1), number(0.0019)
+    ('1\u202f234.5', '< 0.01')
     """
     if missing(value):
         return NOTHING
-    return f"{float(value):,.{digits}f}".replace(",", _THIN).replace("-", MINUS)
+    exact, least = float(value), 10.0**-digits
+    shown = f"< {least:.{digits}f}" if 0 < exact <= least / 2 else f"{exact:,.{digits}f}"
+    return shown.replace(",", _THIN).replace("-", MINUS)
 
 
 def interval(low: Any, high: Any, digits: int = 2) -> str:
