@@ -151,8 +151,7 @@ class DirectLevels:
                 for start, side, whole in ((column * wide, wide, page.imagewidth), (row * high, high, page.imagelength))
             )
             size = min(_COMPARED, page.imagewidth - left), min(_COMPARED, page.imagelength - top)
-            # Else damaged, as OpenSlide will say when it is read.
-            if (stored := self._read(level, left, top, size)) is not None:
+            if (stored := self._read(level, left, top, size)) is not None:  # else damaged, as OpenSlide will say
                 own.append(stored)
                 boxes.append((left, top, size))
         try:
@@ -165,9 +164,10 @@ class DirectLevels:
 
 
 def _alike(own: Region, shown: Region, exact: bool) -> bool:
+    if (own[1] is None) != (shown[1] is None):
+        return False
     apart = np.abs(own[0].astype(np.int16) - shown[0])
-    same = not apart.any() if exact else bool(apart.mean() <= _BETWEEN_PIXELS)
-    return same and (own[1] is None) == (shown[1] is None)
+    return not apart.any() if exact else bool(apart.mean() <= _BETWEEN_PIXELS)
 
 
 def _pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
