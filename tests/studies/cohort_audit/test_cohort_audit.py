@@ -136,6 +136,12 @@ def test_words_and_gaps_become_traits_and_constants_none() -> None:
     }
 
 
+def test_traits_are_called_by_words() -> None:
+    seen = [{"glass": {"red": 240.0, "red_sd": 2.0}, "file": {"objective_power": 20}}]
+    names = ["glass: red", "glass: spread of red", "file: objective power"]
+    assert list(tables.trait_table(seen, ("glass", "file"))) == names
+
+
 def test_slides_of_one_patient_are_no_repeats() -> None:
     numbers, patients = pd.DataFrame({"x": [1.0, 3, 5, 9]}), pd.Series([1, 1, 1, 2])
     units, positive = chance.by_unit(numbers, patients, pd.Series([True, True, False, False]))

@@ -11,7 +11,7 @@ _TOLD, _NOT = "#b5442e", "#7a8794"
 
 
 def trait_figure(answers: pd.DataFrame) -> Figure:
-    """A bar per trait from AUC 0.5 (tells nothing) to 1 (tells all); traits beyond chance are dark, and say so."""
+    """A bar per trait from AUC 0.5 (tells nothing) to 1 (tells all); traits beyond chance are red, and say so."""
     figure, (axes,) = new_figure(0.8 + 0.32 * max(3, len(answers)))
     if answers.empty:
         return nothing_drawn(figure, axes, "no question could be asked")

@@ -21,8 +21,13 @@ _TUMOUR = "tumour or none"
 
 
 def trait_table(seen: Sequence[Mapping[str, Any]], families: Sequence[str]) -> pd.DataFrame:
-    """Traits of slides, `family: trait`, a row per slide."""
-    return pd.DataFrame([{f"{f}: {k}": v for f in families for k, v in slide[f].items()} for slide in seen])
+    """Traits of slides, `family: trait` in words, a row per slide."""
+    return pd.DataFrame([{f"{f}: {_words(k)}": v for f in families for k, v in slide[f].items()} for slide in seen])
+
+
+def _words(trait: str) -> str:
+    colour = trait.removesuffix("_sd")
+    return (trait if colour == trait else f"spread of {colour}").replace("_", " ")
 
 
 def ask(
