@@ -172,8 +172,19 @@ def test_the_list_of_what_to_annotate_next_leads_to_each_square_and_shows_it(pag
     assert drawn(page) == 0
     page.keyboard.press("7")
     assert 0 < drawn(page) < (64 * float(place["zoom"])) ** 2 / 4
+    # A square that is asked for is shown, though the layer was put away: on this slide, and from another one.
+    page.keyboard.press("7")
+    assert drawn(page) == 0
+    page.evaluate("location.hash = 'slide=tumour_b&run=by_colour'")
+    ready(page, "tumour_b")
+    entries.nth(0).click()
+    ready(page, "unlabelled")
+    page.wait_for_timeout(300)
+    assert drawn(page) > 0
+    page.keyboard.press("7")
     entries.nth(1).click()
     page.wait_for_timeout(300)
+    assert page.is_checked("#layer-next") and drawn(page) > 0
     moved = page.evaluate("Object.fromEntries(new URLSearchParams(location.hash.slice(1)))")
     assert (moved["slide"], float(moved["x"])) == ("unlabelled", pytest.approx(96, abs=2))
 

@@ -103,7 +103,9 @@ function listNext() {
   id("next-count").textContent = all.length;
   id("regions").replaceChildren(...all.sort((a, b) => a.rank - b.rank).map(({ rank, why, slide, box: [left, top, right, bottom] }) => {
     const place = { x: (left + right) / 2, y: (top + bottom) / 2, zoom: Number((room / 2 / Math.max(right - left, bottom - top)).toPrecision(4)) };
-    return element("li", {}, element("a", { href: hash({ slide, run: shown.run, beside: shown.beside, ...place }) },
+    // Shown, whatever layers were chosen before: who asks for a square wants to see it.
+    const onclick = () => { layers.next.on = true; available(); };
+    return element("li", {}, element("a", { href: hash({ slide, run: shown.run, beside: shown.beside, ...place }), onclick },
       element("b", { textContent: `${rank}. ${slide}` }), element("small", { textContent: WHY[why] ?? why })));
   }));
 }
