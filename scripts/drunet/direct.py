@@ -55,8 +55,7 @@ class DirectLevels:
     ) -> None:
         self._downsamples, self._compare = downsamples, compare
         self._kept: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
-        self._held, self._keeping = 0, threading.Lock()
-        self.most = KEPT_BYTES
+        self._held, self._keeping, self.most = 0, threading.Lock(), KEPT_BYTES
         self._trusted: dict[int, bool] = {}
         self._tiff: tifffile.TiffFile | None = None
         self._pages: dict[int, tifffile.TiffPage] = {}
@@ -86,8 +85,7 @@ class DirectLevels:
     def _read(self, level: int, x: int, y: int, size: tuple[int, int]) -> Region | None:
         page = self._pages[level]
         width, height = size
-        rgb = np.full((height, width, 3), 255, np.uint8)
-        seen = np.zeros((height, width), bool)
+        rgb, filled = np.empty((height, width, 3), np.uint8), list[tuple[slice, slice]]()
         high, wide = page.tilelength, page.tilewidth
         right, bottom = min(x + width, page.imagewidth), min(y + height, page.imagelength)
         beyond = x >= page.imagewidth or y >= page.imagelength
@@ -104,8 +102,14 @@ class DirectLevels:
                 down, across = min((row + 1) * high, bottom), min((column + 1) * wide, right)
                 here = slice(top - y, down - y), slice(left - x, across - x)
                 rgb[here] = tile[top - row * high : down - row * high, left - column * wide : across - column * wide]
-                seen[here] = True
-        return rgb, None if seen.all() else ~seen
+                filled.append(here)
+        if sum((r.stop - r.start) * (c.stop - c.start) for r, c in filled) == width * height:
+            return rgb, None
+        clear = np.ones((height, width), bool)
+        for here in filled:
+            clear[here] = False
+        rgb[clear] = 255
+        return rgb, clear
 
     def _tile(self, level: int, page: tifffile.TiffPage, index: int) -> np.ndarray | None:
         """A stored tile, uint8 (h, w, 3); None where the file has none."""
@@ -113,8 +117,7 @@ class DirectLevels:
             if (tile := self._kept.get((level, index))) is not None:
                 self._kept.move_to_end((level, index))
                 return tile
-        count = page.databytecounts[index]
-        if count == 0:
+        if not (count := page.databytecounts[index]):
             return None
         # Not by a position in the file, which threads would move for one another.
         stored = os.pread(page.parent.filehandle.fileno(), count, page.dataoffsets[index])
@@ -172,11 +175,8 @@ def _alike(own: Region, shown: Region, exact: bool) -> bool:
 
 def _pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
     """Pages, and the smaller versions that OME-TIFF keeps below one."""
-    found: list[tifffile.TiffPage] = []
-    for page in list(tiff.pages)[:_MOST_PAGES]:
-        if isinstance(page, tifffile.TiffPage):
-            found += [page, *(p for p in page.pages or () if isinstance(p, tifffile.TiffPage))]
-    return found
+    pages = [p for p in tiff.pages[:_MOST_PAGES] if isinstance(p, tifffile.TiffPage)]
+    return [p for page in pages for p in (page, *(page.pages or ())) if isinstance(p, tifffile.TiffPage)]
 
 
 def _readable(page: tifffile.TiffPage) -> bool:
