@@ -373,6 +373,11 @@ def test_the_page_tells_the_change_beside_what_limits_it(compared, tmp_path: Pat
     section = render_section(tmp_path, template, whole)
     assert section.html.count("<img") == 2 and not strength_sweep(unswept).axes[0].lines
     assert "cannot give" not in section.text and "random weights" not in section.text
+    assert "published without" in section.html
+    own = comparison[comparison["dataset"] == "own"]
+    whole["images"] = multi_lens.page_view(own, many, whole["settings"])
+    html = render_section(tmp_path, template, whole).html
+    assert "published" not in html.split("Macro F1 on test images")[1].split("</table>")[0] and "p images" in html
 
 
 def test_the_overhead_is_the_median_of_ratios_within_a_round() -> None:

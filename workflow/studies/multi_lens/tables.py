@@ -142,7 +142,7 @@ def relative_cost(times: pd.DataFrame) -> pd.DataFrame:
         low, middle, high = (100 * float(v) for v in np.quantile(wide[form] / wide["without"] - 1, (0.25, 0.5, 0.75)))
         rows.append((_FORMS[form], 1000 * float(wide[form].median()), middle, low, high))
     quartiles = ["overhead (%)", "lower quartile (%)", "upper quartile (%)"]
-    return pd.DataFrame(rows, columns=["variant", "ms_per_step", *quartiles])
+    return pd.DataFrame(rows, columns=["variant", "ms_per_step", *quartiles]).round(1)
 
 
 def page_view(table: pd.DataFrame, outcomes: pd.DataFrame, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,14 +150,17 @@ def page_view(table: pd.DataFrame, outcomes: pd.DataFrame, settings: Mapping[str
     lens, seeds = settings["multi_lens"], outcomes["seed"].nunique()
     sets = [files for files in settings["datasets"].values() if files]
     low, high = lenses_of(lens, settings["strength"], settings["size"]).radius
+    printed = [column for column in table if column.startswith("published_")]
+    has_published = bool((table["published_with"] != "").any())
     return {
         "network": settings["options"].get("backbone", settings["architecture"]),
         "shares": [f"{100 * s:g} %" for s in sorted({files.get("share", settings["share"]) for files in sets})],
         "seeds": seeds,
         "changes": list(zip(table["dataset"], table["change"], strict=True)),
         "higher": int((table["change"] > 0).sum()),
-        "comparison": table,
-        "has_published": bool((table["published_with"] != "").any()),
+        # Columns without an entry would push the others off the page.
+        "comparison": table if has_published else table.drop(columns=printed),
+        "has_published": has_published,
         "swept": bool(swept_sets(outcomes)),
         "radius": (low, high - 1),
         # The smallest p of a signed-rank test over so many pairs, two-sided.
