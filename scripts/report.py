@@ -39,13 +39,14 @@ with job(snakemake.log[0]):
     known = {classifiers[run]: read_reference(path) for run, path in zip(params.known, inputs.appearances, strict=True)}
     exports = [read_json(path) for path in inputs.exports]
     slides = final_states(read_slides(inputs.slides), results)
+    metrics = read_metrics(dict(zip(params.runs, inputs.metrics, strict=True)), params.measured)
     Path(snakemake.output.pictures).mkdir()
     write_page(
         snakemake.output.page,
         ReportInputs(
             title=params.title,
             slides=slides,
-            metrics=read_metrics(dict(zip(params.runs, inputs.metrics, strict=True)), params.measured),
+            metrics=metrics,
             tile_metrics=read_metrics(dict(zip(classifiers.values(), inputs.tile_metrics, strict=True)), [], "model"),
             overlays=[o for o in overlays if not outcome_of(o.overlay)],
             histories=histories,
@@ -61,7 +62,7 @@ with job(snakemake.log[0]):
             runs=params.runs,
             formats=read_published(inputs.formats).query("format in @params.formats"),
             tiles=held_out_tiles(measured, inputs.measured, classifiers),
-            notes=notes(slides, exports),
+            notes=notes(slides, metrics, exports),
             tumour={run: read_tumour(path) for run, path in zip(params.runs, inputs.tumour, strict=True)},
             settings=params.settings,
             threshold=params.threshold,

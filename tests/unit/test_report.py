@@ -24,6 +24,7 @@ from drunet.report.comparison import PUBLISHED, experiments_table
 
 PAPERS = {path.stem: read_published(path) for path in (Path(__file__).parents[2] / "resources/published").glob("*.tsv")}
 HOSTILE = "<script>alert('x')</script>"
+UNMEASURED = pd.DataFrame(columns=["run", "slide", "split", "stage", "dsc", "recall"])
 
 
 def make_slides() -> pd.DataFrame:
@@ -440,7 +441,7 @@ def test_a_test_slide_annotated_with_a_models_help_is_named() -> None:
     slides = pd.DataFrame(
         {"slide_id": list("abcd"), "split": ["test", "test", "test", "train"], "annotation_origin": origins}
     ).assign(annotation_kind="wta", status="ok")
-    said = [line for line in collect.notes(slides) if "model's outline" in line]
+    said = [line for line in collect.notes(slides, UNMEASURED) if "model's outline" in line]
     assert len(said) == 1
     assert said[0].startswith("The annotation of c ") and "dr_fused" in said[0]
 
@@ -450,13 +451,40 @@ def test_a_test_slide_annotated_with_a_models_help_is_named() -> None:
 )
 def test_partial_annotations_are_explained_where_one_was_used(kind: str, status: str, noted: bool) -> None:
     slide = {"slide_id": "a", "split": "test", "annotation_origin": "drawn", "annotation_kind": kind, "status": status}
-    assert any("partially annotated" in line for line in collect.notes(pd.DataFrame([slide]))) == noted
+    assert any("partially annotated" in line for line in collect.notes(pd.DataFrame([slide]), UNMEASURED)) == noted
+
+
+def test_slides_without_tumour_are_named_and_the_mean_of_the_others_is_told() -> None:
+    slides = pd.DataFrame(
+        {"slide_id": list("abcd"), "split": ["test", "test", "test", "val"], "annotation_origin": "drawn"}
+    ).assign(annotation_kind="wta", status="ok")
+    final = {"a": (0.8, 0.7), "b": (0.6, 0.5), "c": (0.0, np.nan), "d": (1.0, np.nan)}
+    rows = [
+        {
+            "run": run,
+            "slide": s,
+            "split": "val" if s == "d" else "test",
+            "stage": stage,
+            "dsc": dice + more,
+            "recall": r,
+        }
+        for run, more in (("one", 0), ("two", 0.1))
+        for stage in ("heatmap", "segmentation")
+        for s, (dice, r) in final.items()
+    ]
+    metrics = pd.DataFrame(rows)
+    metrics.loc[metrics["stage"] == "heatmap", "dsc"] = 0.2
+    told = "Of the test slides: c. Mean Dice of the others at the end: one 0.70, two 0.80."
+    assert collect.notes(slides, metrics)[0].endswith(f"as 0 if anything is. {told}")
+    # One that was not measured says nothing, and neither do slides that all have tumour.
+    for others in (metrics[metrics["slide"] != "c"], metrics.assign(dsc=metrics["dsc"].where(metrics["slide"] != "c"))):
+        assert collect.notes(slides, others)[0].endswith("as 0 if anything is.")
 
 
 def test_a_model_that_slides_of_another_kind_stopped_is_noted() -> None:
     slides = pd.DataFrame(columns=["slide_id", "split", "annotation_origin", "annotation_kind", "status"])
     exports = [{"name": "one", "validated_on_wta": True}, {"name": "two", "validated_on_wta": False}, {"name": "old"}]
-    said = [line for line in collect.notes(slides, exports) if "not external" in line]
+    said = [line for line in collect.notes(slides, UNMEASURED, exports) if "not external" in line]
     assert len(said) == 1 and said[0].startswith("one learnt from partially annotated slides")
 
 

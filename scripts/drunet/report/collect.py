@@ -17,6 +17,8 @@ from drunet.errors import FailedSlideError
 from drunet.files import AnyPath, read_json, sha256
 from drunet.outcome import outcome_of, reason_of
 from drunet.quality import FAULTS
+from drunet.report.verdict import final_stage
+from drunet.report.words import number
 
 PACKAGES = (
     "snakemake", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime-gpu", "onnxruntime", "openslide-python",
@@ -82,8 +84,7 @@ def held_out_tiles(
     `measured` has (run, slide row) in the order of `paths`, the slides' metrics.json; a classifier that serves several
     runs (`classifiers`, by run) counts once.
     """
-    frames: dict[str, list[pd.DataFrame]] = {}
-    seen: set[tuple[str, str]] = set()
+    frames, seen = dict[str, list[pd.DataFrame]](), set[tuple[str, str]]()
     for (run, row), path in zip(measured, paths, strict=True):
         key = (classifiers[run], row["slide"])
         if row["split"] != "test" or key in seen or outcome_of(path):
@@ -102,9 +103,15 @@ def model_row(export: Mapping[str, Any]) -> dict[str, Any]:
     return own | {"learnt from": f"{len(slides)} slides" if slides else "not known", "sha256": export["sha256"]}
 
 
-def notes(slides: pd.DataFrame, exports: Iterable[Mapping[str, Any]] = ()) -> list[str]:
-    """Sentences that a reader needs to judge the figures; `slides` is slides.tsv, `exports` the models' export.json."""
+def notes(slides: pd.DataFrame, metrics: pd.DataFrame, exports: Iterable[Mapping[str, Any]] = ()) -> list[str]:
+    """Sentences to judge the figures by; `slides` is slides.tsv, `metrics` those of all runs, `exports` export.json."""
     none = "A slide without annotated tumour counts as Dice 1 when nothing is outlined on it, and as 0 if anything is."
+    test = metrics[(metrics["split"] == "test") & metrics["dsc"].notna()]
+    # Nothing can be recalled where there is no tumour.
+    if len(empty := test.loc[test["recall"].isna(), "slide"].unique()):
+        others = test[~test["slide"].isin(empty) & (test["stage"] == final_stage(test))]
+        means = [f"{run} {number(mean)}" for run, mean in others.groupby("run", sort=False)["dsc"].mean().items()]
+        none += f" Of the test slides: {', '.join(empty)}. Mean Dice of the others at the end: {', '.join(means)}."
     lines = [none] if (slides["annotation_kind"] != "").any() else []
     if ((slides["annotation_kind"] == "psa") & (slides["status"] == "ok")).any():
         lines.append("On partially annotated slides only the marked regions count, and no distances are given.")

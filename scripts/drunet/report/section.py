@@ -1,4 +1,4 @@
-"""A study's part of the report: its file, and its own page."""
+"""A study's part of the report, from the file that the study wrote."""
 
 import re
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from drunet.files import AnyPath, read_json, write_json, write_text
-from drunet.report.embedding import embed_picture, templates
+from drunet.files import AnyPath, read_json
+from drunet.report.embedding import embed_picture
 
 # Longest side, in px, of an embedded figure: twice its place on the page.
 LONGEST = 2200
@@ -35,12 +35,6 @@ class Section:
             return f'<img src="{embed_picture(self.folder / found[1], LONGEST)}"'
 
         return Markup(_SOURCE.sub(embed, self.html))  # noqa: S704 - escaped when it was rendered
-
-
-def write_section(section: Section) -> None:
-    """Write `section.json`, for the main report, and `report.html`, for a reader, into the section's folder."""
-    write_json(section.folder / "section.json", {"title": section.title, "html": section.html})
-    write_text(section.folder / "report.html", templates().get_template("section_page.html").render(section=section))
 
 
 def read_section(path: AnyPath) -> Section:

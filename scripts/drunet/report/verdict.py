@@ -107,5 +107,4 @@ def judged_split(summary: pd.DataFrame) -> str | None:
 
 def final_stage(rows: pd.DataFrame) -> str:
     """The last stage that a summary has."""
-    present = set(rows["stage"])
-    return [stage for stage in STAGES if stage in present][-1]
+    return [stage for stage in STAGES if stage in set(rows["stage"])][-1]

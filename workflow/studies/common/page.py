@@ -19,8 +19,9 @@ from jinja2 import Environment
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from drunet.files import write_json, write_text
 from drunet.report import embedding
-from drunet.report.section import Section, write_section
+from drunet.report.section import Section
 from drunet.report.tables import Column, html_table, number
 from drunet.report.words import NOTHING, text
 from studies.common.words import FILTERS, p_value
@@ -77,7 +78,9 @@ def render_section(folder: str | os.PathLike[str], template: Path, view: Mapping
                 token.attrSet("class", "note")
     heading = unescape(re.sub(r"<[^>]+>", "", _MARKDOWN.renderInline(title.content)))
     section = Section(heading, _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}), home)
-    write_section(section)
+    # One for the main report, one for a reader.
+    write_json(home / "section.json", {"title": section.title, "html": section.html})
+    write_text(home / "report.html", environment.get_template("section_page.html").render(section=section))
     return section
 
 

@@ -105,10 +105,14 @@ def runs_table(
     Returns columns experiment, run, classifier, classifier_data, refiner, refiner_data, fragments_of (the refiner whose
     training slides say which fragments are too small), slides, patients, then per score mean, sd, median, low and high
     (95 % bootstrap interval of the mean, by patient); for distances and the margin also n, the slides that have one.
+    Where slides without tumour count as Dice 0 or 1, tumour_dsc_… is of the others.
     """
     wanted = [(BEFORE, "before_dsc", "dsc"), (BEFORE, "before_iou", "iou")]
     wanted += [(AFTER, score, score) for score in ("dsc", "iou", "hd_um", "hd95_um", "margin") if score in scores]
-    named = scores.assign(run=scores["experiment"])
+    # Nothing can be recalled where there is no tumour.
+    named = scores.assign(run=scores["experiment"], tumour_dsc=scores["dsc"].where(scores["recall"].notna()))
+    if named["tumour_dsc"].count() < named["dsc"].count():
+        wanted.append((AFTER, "tumour_dsc", "tumour_dsc"))
     summaries = {
         score: summary_table(named, value=score, resamples=resamples, seed=seed)
         for score in {score for _, _, score in wanted}
@@ -246,12 +250,14 @@ def page_view(
     `band_um` is the width of the margin in which false positives are counted.
     """
     judged = runs[runs["dsc_mean"].notna()]
+    with_tumour = "tumour_dsc_mean" in judged and bool(judged["tumour_dsc_mean"].notna().any())
     fragments = runs.groupby("fragments_of", sort=False)["experiment"].agg(", ".join).to_dict()
     makings = runs[["experiment", "run", "classifier", "classifier_data", "refiner", "refiner_data"]]
     return {
         "slides": int(runs["slides"].max()),
         "patients": int(runs["patients"].max()),
         "best": None if judged.empty else judged.iloc[int(judged["dsc_mean"].argmax())].to_dict(),
+        "best_with_tumour": judged.loc[judged["tumour_dsc_mean"].idxmax()].to_dict() if with_tumour else None,
         "before": BEFORE,
         "after": AFTER,
         "band_um": band_um if "margin_mean" in runs else None,
@@ -307,7 +313,7 @@ def _scores(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     columns = {"before_dsc_mean": "Dice, heatmap", "dsc_mean": "Dice, final", "dsc_sd": "sd", "dsc_median": "median"}
     # A slide without an outline, or without tumour that is outlined, has no distance: a mean may be of few slides.
     columns |= {"iou_mean": "IoU", "hd95_um_mean": "HD95 (µm)", "hd95_um_n": "of slides"}
-    columns |= {"margin_mean": "margin called tumour"}
+    columns |= {"margin_mean": "margin", "tumour_dsc_mean": "with tumour"}
     table = runs[["experiment", *(c for c in columns if c in runs)]].rename(columns=columns)
     intervals = [interval(low, high) for low, high in zip(runs["dsc_low"], runs["dsc_high"], strict=True)]
     table.insert(3, "95\u00a0% interval", intervals)
