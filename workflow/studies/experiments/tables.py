@@ -257,7 +257,7 @@ def page_view(
         "slides": int(runs["slides"].max()),
         "patients": int(runs["patients"].max()),
         "best": None if judged.empty else judged.iloc[int(judged["dsc_mean"].argmax())].to_dict(),
-        "best_with_tumour": judged.loc[judged["tumour_dsc_mean"].idxmax()].to_dict() if with_tumour else None,
+        "best_with_tumour": judged.iloc[int(judged["tumour_dsc_mean"].argmax())].to_dict() if with_tumour else None,
         "before": BEFORE,
         "after": AFTER,
         "band_um": band_um if "margin_mean" in runs else None,
