@@ -311,9 +311,10 @@ def picture_grid(
 def _scores(runs: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     stated = published.set_index("experiment")
     columns = {"before_dsc_mean": "Dice, heatmap", "dsc_mean": "Dice, final", "dsc_sd": "sd", "dsc_median": "median"}
+    columns |= {"tumour_dsc_mean": "with tumour"}
     # A slide without an outline, or without tumour that is outlined, has no distance: a mean may be of few slides.
     columns |= {"iou_mean": "IoU", "hd95_um_mean": "HD95 (µm)", "hd95_um_n": "of slides"}
-    columns |= {"margin_mean": "margin", "tumour_dsc_mean": "with tumour"}
+    columns |= {"margin_mean": "margin"}
     table = runs[["experiment", *(c for c in columns if c in runs)]].rename(columns=columns)
     intervals = [interval(low, high) for low, high in zip(runs["dsc_low"], runs["dsc_high"], strict=True)]
     table.insert(3, "95\u00a0% interval", intervals)
