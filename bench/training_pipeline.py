@@ -96,12 +96,17 @@ class Child:
             "CUDA_VISIBLE_DEVICES": "",
         }
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self._code = code
         self._process: Any = subprocess.Popen(given, env=environment, text=True, **pipes)
 
     def ask(self, what: dict[str, Any]) -> dict[str, float]:
         """Let it measure."""
         print(json.dumps(what), file=self._process.stdin, flush=True)
-        return dict(json.loads(self._process.stdout.readline()))
+        if not (answer := self._process.stdout.readline()):
+            raise SystemExit(
+                f"the measurement with {self._code} ended: bench/reading.py and drunet/direct.py are needed"
+            )
+        return dict(json.loads(answer))
 
 
 def serve(asked: argparse.Namespace) -> None:
