@@ -75,6 +75,16 @@ def test_roc_panels_take_a_curve_per_class_or_a_mean_curve_per_arm() -> None:
     assert len(second.lines) == 2  # chance, and the mean
 
 
+@pytest.mark.parametrize("lines", [1, 2, 3])
+def test_no_panel_of_roc_curves_is_drawn_over_the_one_above(lines: int) -> None:
+    by_class = roc_curves(FRAME)
+    titles = ["\n".join([f"panel {number}"] * lines) for number in range(4)]
+    figure = roc_panels(dict.fromkeys(titles, by_class))
+    figure.canvas.draw()
+    above, below = figure.axes[0], figure.axes[2]
+    assert below.get_tightbbox().y1 <= above.get_tightbbox().y0
+
+
 def test_the_dumbbell_joins_both_protocols_and_names_the_leak() -> None:
     rows = [
         {"arm": arm, "metric": metric, "protocol": protocol, "mean": value, "leak": leak}

@@ -93,7 +93,9 @@ def roc_panels(panels: Mapping[str, Mapping[str, Roc]], *, of: str = "") -> Figu
         columns = min(len(wanted), 2 if len(wanted) in (2, 4) else 3)
         # One panel is as large as one of two: a page shows every figure at its own width.
         rows, side = math.ceil(len(wanted) / columns), WIDTH / max(columns, 2)
-        figure, grid = _grid(rows, columns, WIDTH, rows * (side + 0.3) + 0.1, used=len(wanted), sharey=True)
+        # Each further line of a title needs its room, or it is drawn over the panel above.
+        tall = side + 0.3 + 0.2 * max(title.count("\n") for title in wanted)
+        figure, grid = _grid(rows, columns, WIDTH, rows * tall + 0.1, used=len(wanted), sharey=True)
         letters, named = 8 if columns < 3 else 7, f" ({of})" if of else ""
         for k, (axes, (title, curves)) in enumerate(zip(grid.ravel(), wanted.items(), strict=False)):
             axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1.0, linestyle=(0, (1, 2)))
