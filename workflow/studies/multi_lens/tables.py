@@ -150,7 +150,7 @@ def page_view(table: pd.DataFrame, outcomes: pd.DataFrame, settings: Mapping[str
     lens, seeds = settings["multi_lens"], outcomes["seed"].nunique()
     sets = [files for files in settings["datasets"].values() if files]
     low, high = lenses_of(lens, settings["strength"], settings["size"]).radius
-    printed = [column for column in table if column.startswith("published_")]
+    printed = [column for column in map(str, table) if column.startswith("published_")]
     has_published = bool((table["published_with"] != "").any())
     return {
         "network": settings["options"].get("backbone", settings["architecture"]),
