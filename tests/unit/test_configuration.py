@@ -550,7 +550,10 @@ def test_one_key_in_two_blocks_and_what_others_refuse_are_let_through(tmp_path: 
     check_repeated_keys([tmp_path / "some.yaml", tmp_path / "gone.yaml"])
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "resources/full_scale.yaml", "resources/full_scale_studies.yaml"])
+@pytest.mark.parametrize(
+    "name",
+    ["config.yaml", *(f"resources/{name}.yaml" for name in ("full_scale", "full_scale_studies", "small_cohort"))],
+)
 def test_no_configuration_that_ships_repeats_a_key(name: str) -> None:
     check_repeated_keys([ROOT / name])
 

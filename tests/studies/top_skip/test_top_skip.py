@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 from scipy import ndimage
 from scipy.stats import wilcoxon
+from snakemake.utils import update_config
+from tiny_cohort import ROOT
 
 from drunet.errors import ConfigError
 from studies.common.model_figures import paired_lines
@@ -93,6 +96,21 @@ def test_anything_else_that_differs_is_one_clear_message(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         rules.check_pair(with_skip, without, "here")
+
+
+@pytest.mark.parametrize("overlays", [[], ["small_cohort"], ["full_scale", "full_scale_studies"]])
+def test_under_every_overlay_that_ships_the_two_refiners_differ_in_the_connection_alone(overlays: list[str]) -> None:
+    config, *given = (
+        yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+        for name in ["config.yaml", *(f"resources/{overlay}.yaml" for overlay in overlays)]
+    )
+    study = yaml.safe_load((ROOT / "workflow/studies/top_skip/settings.yaml").read_text(encoding="utf-8"))
+    for overlay in given:
+        update_config(study, overlay.get("study_settings", {}).get("top_skip", {}))
+        update_config(config, {"refiners": overlay.get("refiners", {})})
+    with_skip = {**config["refiners"]["unet"], **study["refiners"]["unet_top_skip"]}
+    assert with_skip.pop("like") == "unet"
+    rules.check_pair(with_skip, config["refiners"]["unet"], "here")
 
 
 def test_lines_join_the_same_slide_and_the_means(scores: pd.DataFrame) -> None:
