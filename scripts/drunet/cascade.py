@@ -1,7 +1,8 @@
 """The quick way with a certificate: a small student judges every tile, its teacher those that the student is unsure of.
 
 What unsure is, a band of the student's probability, is chosen on validation slides. On every slide the exact teacher
-audits random tiles, and more where it may differ on too many of all; if it still may, the slide is done in full.
+audits random tiles, and more where it may differ on too many of all; if it still may, the teacher does the slide in
+full: in int8 if it has that and the same audit bears it, else in float32.
 """
 
 import hashlib
@@ -26,8 +27,7 @@ from drunet.tiles import read_mask
 _PASSING = 0.95
 # Shares that are tried, each half of the one before, and last none at all.
 _HALVINGS = 8
-# A slide's audits: the second has four times the tiles, those of the first among them. For both bounds together to miss
-# no more often than asked, each may half as often (Bonferroni).
+# A slide's audits: the second has four times the tiles, those of the first among them.
 _AUDITS = (1, 4)
 Judge = Callable[[np.ndarray], Classified]
 
@@ -47,25 +47,28 @@ class Band:
 @dataclass(frozen=True)
 class Certificate:
     """What the audit of a slide says: of its `tiles` with a result the teacher judged `by_teacher`; of `audited` ones
-    `differing` lie on the other side of the threshold by the exact teacher, so that at most the share `bound` of all
-    tiles does (None: no audit). `in_full`: the bound was too high, the exact teacher judged all.
+    `differing` lie on the other side of the threshold by the exact teacher, so that at most the share `before` of all
+    tiles does (None: no audit). `in_full`: that was too high, and the teacher judged all. At most the share `bound` of
+    what came out of it differs: `before`; in full in int8 that of the teacher, in full in float32 none.
     """
 
     tiles: int
     by_teacher: int
     audited: int
     differing: int
+    before: float | None
     bound: float | None
     in_full: bool
 
     def sentence(self, slide_id: str, settings: CascadeSettings) -> str:
         """What a log says of it."""
         said = f"{slide_id}: {self.by_teacher} of {self.tiles} tiles by the teacher"
-        if self.bound is None:
+        if self.before is None:
             return f"{said}; not audited"
-        said += f"; {self.differing} of {self.audited} audited tiles differ, so at most {self.bound:.2%} of all"
+        said += f"; {self.differing} of {self.audited} audited tiles differ, so at most {self.before:.2%} of all"
         over = f": above {settings.max_differing:.2%}, done in full by the teacher" if self.in_full else ""
-        return f"{said} ({settings.confidence:.0%} confidence){over}"
+        left = f" in int8, on {self.bound:.2%} at most" if self.in_full and self.bound else ""
+        return f"{said} ({settings.confidence:.0%} confidence){over}{left}"
 
 
 def judged(
@@ -114,6 +117,11 @@ def most_differing(population: int, audited: int, differing: int, confidence: fl
     return low
 
 
+def _each(settings: CascadeSettings) -> float:
+    """Confidence of each of a slide's bounds, so that together they miss no more often than asked (Bonferroni)."""
+    return 1 - (1 - settings.confidence) / (len(_AUDITS) + (settings.teacher_precision != "float32"))
+
+
 def passing_share(settings: CascadeSettings) -> float:
     """The largest share of differing tiles with which 95 of 100 large slides pass their first audit; 0 if none can.
 
@@ -124,9 +132,9 @@ def passing_share(settings: CascadeSettings) -> float:
     """
     if not settings.audit:
         return settings.max_differing
-    seen, confidence = np.arange(settings.audit), 1 - (1 - settings.confidence) / len(_AUDITS)
+    seen = np.arange(settings.audit)
     # Clopper and Pearson, for a population without end, which is the least favourable.
-    passing = np.count_nonzero(beta.ppf(confidence, seen + 1, settings.audit - seen) <= settings.max_differing)
+    passing = np.count_nonzero(beta.ppf(_each(settings), seen + 1, settings.audit - seen) <= settings.max_differing)
     return float(beta.ppf(1 - _PASSING, passing, settings.audit - passing + 1)) if passing else 0.0
 
 
@@ -194,36 +202,49 @@ def classify_cascade(
     `student`, `teacher` and `exact` (the teacher in float32; None: `teacher` is) say what `drunet.inference.classify`
     does of tiles by their indices, int (n,). `seed` and the slide's ID decide which tiles are audited.
     """
-    first = student(np.arange(count))
-    p_tumour, seconds = first.p_tumour.copy(), first.seconds
+    seconds = 0.0
+
+    def ask(judge: Judge, index: np.ndarray) -> np.ndarray:
+        nonlocal seconds
+        answer = judge(index)
+        seconds += answer.seconds
+        return answer.p_tumour
+
+    p_tumour = ask(student, np.arange(count)).copy()
     unsure = np.flatnonzero(band.unsure(p_tumour))
-    second = teacher(unsure)
-    p_tumour[unsure], seconds = second.p_tumour, seconds + second.seconds
+    p_tumour[unsure] = ask(teacher, unsure)
     readable = np.isfinite(p_tumour)
     # What the exact teacher has judged needs no audit.
     judge, done = (teacher, unsure) if exact is None else (exact, unsure[:0])
     digest = hashlib.sha256(slide_id.encode()).digest()
     rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "little")])
     population = rng.permutation(np.setdiff1d(np.flatnonzero(readable), done))
-    exactly, audited, differing, bound, in_full = p_tumour.copy(), 0, 0, None, False
-    for times in _AUDITS if settings.audit else ():
-        sample = np.sort(population[audited : times * settings.audit])
-        seen = judge(sample)
-        exactly[sample] = seen.p_tumour
+    exactly, sample, differing, before, in_full = np.full(count, np.nan, np.float32), population[:0], 0, None, False
+
+    def apart(answer: np.ndarray) -> tuple[int, float]:
         # A tile that cannot be read a second time is counted as one that differs.
-        agree = ((seen.p_tumour >= threshold) == (p_tumour[sample] >= threshold)) & np.isfinite(seen.p_tumour)
-        audited, differing = audited + len(sample), differing + int((~agree).sum())
-        most = most_differing(len(population), audited, differing, 1 - (1 - settings.confidence) / len(_AUDITS))
-        bound, seconds = most / max(int(readable.sum()), 1), seconds + seen.seconds
-        if not (in_full := bound > settings.max_differing):
+        one, other = exactly[sample], answer[sample]
+        found = len(sample) - int((((one >= threshold) == (other >= threshold)) & np.isfinite(one + other)).sum())
+        most = most_differing(len(population), len(sample), found, _each(settings))
+        return found, most / max(int(readable.sum()), 1)
+
+    for times in _AUDITS if settings.audit else ():
+        more, sample = np.sort(population[len(sample) : times * settings.audit]), population[: times * settings.audit]
+        exactly[more] = ask(judge, more)
+        differing, before = apart(p_tumour)
+        if not (in_full := before > settings.max_differing):
             break
-    if in_full:
-        rest = np.sort(population[audited:])
-        full = judge(rest)
-        exactly[rest] = full.p_tumour
-        p_tumour, seconds = exactly, seconds + full.seconds
+    bound = before
+    if in_full and exact is not None:
+        left = np.setdiff1d(population, unsure)
+        p_tumour[left] = ask(teacher, left)
+        bound = apart(p_tumour)[1]
+    if in_full and (exact is None or bound > settings.max_differing):
+        rest = np.sort(population[len(sample) :])
+        exactly[rest], exactly[done] = ask(judge, rest), p_tumour[done]
+        p_tumour, bound = exactly, 0.0
     result = Classified(p_tumour, int(np.isnan(p_tumour).sum()), seconds)
-    return result, Certificate(int(readable.sum()), len(unsure), audited, differing, bound, in_full)
+    return result, Certificate(int(readable.sum()), len(unsure), len(sample), differing, before, bound, in_full)
 
 
 def _mean_dice(slides: Sequence[pd.DataFrame], predicted: Sequence[np.ndarray], known: bool, threshold: float) -> float:

@@ -102,25 +102,11 @@ def classify(
     look: Look | None = None,
     where: str,
 ) -> Classified:
-    """Classify the tiles of one slide.
+    """Classify tiles of `size` px and `mpp` µm/px of the slide `where`; `x`, `y`, int (n,): their level-0 corners.
 
-    Raises ModelError if the model does not fit the tiles, and SlideError with status ``unreadable`` if more than
-    `options.max_unreadable` of them cannot be read.
-
-    Parameters
-    ----------
-    session : InferenceSession
-        From `open_session`.
-    open_reader : callable
-        Opens the slide anew; called once per reader thread, and again after an unreadable tile.
-    x, y : int (n,)
-        Level-0 px of the tiles' top left corners.
-    size, mpp : int, float
-        Side of a tile in pixels and its resolution in µm/px.
-    look : callable, optional
-        Sees every batch that the network is given.
-    where : str
-        Slide ID, for messages and progress.
+    `open_reader` opens the slide anew: once per reader thread, and again after an unreadable tile. `look` sees every
+    batch that the network is given. Raises ModelError if the model does not fit the tiles, and SlideError with status
+    ``unreadable`` if more than `options.max_unreadable` of them cannot be read.
     """
     layout = layout or Layout()
     name = check_classifier(session, layout, size, where=where)

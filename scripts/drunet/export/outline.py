@@ -62,22 +62,13 @@ def write_geojson(
     under ``classification`` and ``measurements`` as a mapping with its area in mm² and µm². What is thinner than the
     grid is left out. Features are written one by one, so that memory does not grow with their text.
 
-    Parameters
-    ----------
-    origin : mapping, optional
-        From `drunet.annotation.provenance.origin`: noted in each feature's ``metadata`` with a digest of the outline,
-        so that the file, once corrected in QuPath, still says what it was made from.
-    counted_from : (int, int)
-        Level-0 pixel (x, y) from which the coordinates in the file count: `SlideProperties.geojson_origin`.
-    unread_mm2 : float
-        Tissue that could not be read; noted under ``properties`` of the collection if there is any.
-    measured : function of an outline (level-0 px from the slide's corner), optional
-        Further measurements of it by name.
-    parent : bool
-        Put the outlines as ``childObjects`` under one annotation, the box around them, named after the run of `origin`.
-        It is locked and has no class: `drunet.annotation` passes it over.
-    audit : mapping, optional
-        From `audited`: measurements of the parent, and ``properties`` of the collection.
+    `origin`, from `drunet.annotation.provenance.origin`, is noted in each feature's ``metadata`` with a digest of the
+    outline, so that the file, once corrected in QuPath, still says what it was made from. Coordinates count from the
+    level-0 px (x, y) `counted_from` (`SlideProperties.geojson_origin`). `unread_mm2` is tissue that could not be read,
+    noted under the collection's ``properties``. `measured` gives further measurements of an outline (level-0 px from
+    the slide's corner) by name. `parent` puts the outlines as ``childObjects`` under one annotation, the box around
+    them, named after the run of `origin`, locked and without a class: `drunet.annotation` passes it over. `audit`, from
+    `audited`: measurements of the parent, and ``properties`` of the collection.
     """
     with whole_text(path) as file:
         properties = {**({"unread_mm2": unread_mm2} if unread_mm2 else {}), **(audit or {})}
@@ -176,9 +167,12 @@ def audited(cascade: Mapping[str, Any] | None) -> dict[str, float]:
     """What the facts of a heatmap say of a cascade's audit, as QuPath's measurements; nothing without an audit."""
     if not cascade or cascade["bound"] is None:
         return {}
-    most = 0.0 if cascade["in_full"] else cascade["bound"]
-    numbers = {"Tiles audited": cascade["audited"], "Audited tiles differing": cascade["differing"]}
-    return {**numbers, "Tiles differing at most %": round(100 * most, 3), "Done in full": int(cascade["in_full"])}
+    return {
+        "Tiles audited": cascade["audited"],
+        "Audited tiles differing": cascade["differing"],
+        "Tiles differing at most %": round(100 * cascade["bound"], 3),
+        "Done in full": int(cascade["in_full"]),
+    }
 
 
 @contextmanager

@@ -45,11 +45,10 @@ def tumour_per_slide(
 def with_audits(table: pd.DataFrame, audits: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """A table of `tumour_per_slide` of a run with a cascade: with audited, differing, differing_at_most and in_full.
 
-    `audits` has the facts of each slide's `drunet.cascade.Certificate`. Of a slide that the exact teacher judged in
-    full nothing differs; without an audit nothing is known.
+    `audits` has the facts of each slide's `drunet.cascade.Certificate`; without an audit nothing is known.
     """
     rows = [audits.get(slide, {}) for slide in table["slide"]]
-    most = [0.0 if row.get("in_full") else row.get("bound") for row in rows]
+    most = [row.get("bound") for row in rows]
     numbers = {key: pd.array([row.get(key) for row in rows], dtype="Int64") for key in _AUDIT[:2]}
     full = [(YES if row["in_full"] else NO) if row else UNKNOWN for row in rows]
     return table.assign(**numbers, differing_at_most=pd.to_numeric(pd.Series(most, dtype=object)), in_full=full)

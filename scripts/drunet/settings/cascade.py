@@ -15,7 +15,7 @@ class CascadeSettings(Block):
     precision: Literal["float32", "int8"] = "int8"
     """of the student"""
     teacher_precision: Literal["float32", "int8"] = "float32"
-    """of the teacher where the student is unsure; the audit is in float32 in either case"""
+    """of the teacher where the student is unsure, and on a slide in full; the audit is in float32 in either case"""
     max_dice_loss: Share = 0.01
     """how much lower than the teacher's the Dice of the validation slides may be"""
     audit: int = Field(default=300, ge=0, le=1_000_000)
