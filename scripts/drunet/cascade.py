@@ -239,7 +239,7 @@ def classify_cascade(
         left = np.setdiff1d(population, unsure)
         p_tumour[left] = ask(teacher, left)
         bound = apart(p_tumour)[1]
-    if in_full and (exact is None or bound > settings.max_differing):
+    if bound is not None and bound > settings.max_differing:
         rest = np.sort(population[len(sample) :])
         exactly[rest], exactly[done] = ask(judge, rest), p_tumour[done]
         p_tumour, bound = exactly, 0.0
