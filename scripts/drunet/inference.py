@@ -102,11 +102,11 @@ def classify(
     look: Look | None = None,
     where: str,
 ) -> Classified:
-    """Classify tiles of `size` px and `mpp` µm/px of the slide `where`; `x`, `y`, int (n,): their level-0 corners.
+    """Classify a slide's tiles of `size` px of `mpp` µm/px; `x`, `y`: top left corners in level-0 px, int (n,).
 
     `open_reader` opens the slide anew: once per reader thread, and again after an unreadable tile. `look` sees every
-    batch that the network is given. Raises ModelError if the model does not fit the tiles, and SlideError with status
-    ``unreadable`` if more than `options.max_unreadable` of them cannot be read.
+    batch that the network is given. `where` is the slide's ID, for messages. Raises ModelError if the model does not
+    fit the tiles, and SlideError with status ``unreadable`` if more than `options.max_unreadable` cannot be read.
     """
     layout = layout or Layout()
     name = check_classifier(session, layout, size, where=where)
