@@ -195,4 +195,6 @@ def test_the_figure_shows_every_arm_once_at_its_score(compared: Any) -> None:
     drawn = np.concatenate([c.get_offsets() for c in axes[2].collections if len(c.get_offsets()) == len(names)])
     drawn = {names[round(y)]: x for x, y in drawn[~np.isnan(drawn[:, 0].astype(float))].tolist()}
     assert drawn == pytest.approx({n: pooled[n.replace(" ", "_")] for n in names})
-    assert [text.get_text() for text in axes[2].texts] == ["psa"]
+    # A line at the reference in every panel; its name over the first alone.
+    assert [[text.get_text() for text in a.texts] for a in axes] == [["psa"], [""], [""], [""]]
+    assert [line.get_xdata()[0] for line in axes[2].lines if line.get_linestyle() == "--"] == [pooled["psa"]]
